@@ -1,0 +1,1 @@
+"""Build, load, save and run language models."""

@@ -1,0 +1,72 @@
+"""The seams where an implementation may be exchanged: sampler, sandbox, reward model. The only Protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from cascade_rl.types import Message, Problem, Rollout
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How replies are drawn: `n` per prompt, at most `max_new_tokens` long; temperature 0 is greedy.
+
+    `seed` is a tuple such as (run seed, stage, step): with the problem id and the rollout's index it
+    derives the generator of each row, so a reply does not depend on what else is in the batch.
+    """
+
+    n: int
+    max_new_tokens: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    max_prompt_tokens: int = 1_000_000
+    seed: tuple[int | str, ...] = (0,)
+
+
+class Sampler(Protocol):
+    """Draws replies from the current policy."""
+
+    def sample(self, problems: Sequence[Problem], sampling: Sampling) -> list[tuple[Rollout, ...]]:
+        """`n` rollouts for each problem, in the order of the problems."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Something to run: files laid out in a scratch directory, the one to start, and its standard input."""
+
+    files: Mapping[str, str]
+    entry: str
+    stdin: str = ""
+    timeout_s: float = 4.0
+    memory_mb: int = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """What a program did. `exit_code` is negative for a signal; `error` is set when the sandbox itself failed."""
+
+    stdout: str
+    stderr: str
+    exit_code: int
+    timed_out: bool = False
+    error: str | None = None
+
+
+class Sandbox(Protocol):
+    """Runs untrusted programs. The expected answer is never handed to it."""
+
+    async def run(self, program: Program) -> Execution:
+        """Run to the end or to the limit; equal programs give equal results."""
+        ...
+
+
+class RewardModel(Protocol):
+    """Scores replies; higher is better, the scale is free."""
+
+    async def score(self, messages: Sequence[Message], answer: str) -> float:
+        """The score of `answer` (without reasoning) as the reply to `messages`."""
+        ...

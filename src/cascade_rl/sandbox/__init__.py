@@ -1,0 +1,1 @@
+"""Run untrusted programs; the expected answer never enters the child."""

@@ -1,0 +1,1 @@
+"""Pure functions of the objectives, and the loops that apply them."""

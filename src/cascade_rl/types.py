@@ -1,0 +1,212 @@
+"""The nouns of the system: frozen records that flow from problem to report.
+
+Records are never filled in later: a stage of the flow returns a new value. Rewards that could not be
+computed are `None`, never zero.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+
+class Mode(StrEnum):
+    """How the model is asked to answer: with visible reasoning or directly."""
+
+    THINKING = "thinking"
+    INSTRUCT = "instruct"
+
+
+class Split(StrEnum):
+    """Which part of the cascade may see a problem; the parts are disjoint by prompt."""
+
+    SFT = "sft"
+    RL = "rl"
+    VALIDATION = "validation"
+    HELDOUT = "heldout"
+
+
+class Stop(StrEnum):
+    """Why a rollout ended: an end-of-sequence token, or the length limit."""
+
+    END = "end"
+    LENGTH = "length"
+
+
+class Outcome(StrEnum):
+    """What a verdict says about a reply, apart from its reward."""
+
+    RIGHT = "right"
+    PARTIAL = "partial"
+    WRONG = "wrong"
+    UNPARSEABLE = "unparseable"
+    TIMEOUT = "timeout"
+    GRADER_ERROR = "grader_error"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation; `role` is system, user, assistant or tool."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A prompt with the answer that its grader needs; the answer is JSON and never shown to the policy.
+
+    `id` is stable across machines and runs: it derives from domain and content (see `problem_id`).
+    """
+
+    id: str
+    domain: str
+    messages: tuple[Message, ...]
+    answer: Any
+    mode: Mode = Mode.THINKING
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.messages or self.messages[-1].role not in ("user", "tool"):
+            raise ValueError(f"problem {self.id}: the last message must be the user's (or a tool's)")
+
+    def in_mode(self, mode: Mode) -> Problem:
+        """The same problem, asked in another mode; the id does not change."""
+        return self if mode is self.mode else replace(self, mode=mode)
+
+    @property
+    def prompt_text(self) -> str:
+        """All user text, without mode flags; what disjointness is judged by."""
+        return "\n".join(m.content for m in self.messages if m.role == "user")
+
+
+def problem_id(domain: str, content: Any) -> str:
+    """A stable id of 16 hex digits from the domain and any JSON content."""
+    text = json.dumps([domain, content], sort_keys=True, ensure_ascii=False)
+    return f"{domain}-{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """One sampled reply: the sampled ids themselves, never re-tokenised text.
+
+    `logprobs[t]` is the natural-log probability of `ids[t]` under the distribution it was drawn from
+    (after temperature, top-k and top-p). `ids` includes the end-of-sequence token when `stop` is END;
+    `text` does not.
+    """
+
+    prompt_ids: tuple[int, ...]
+    ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    text: str
+    stop: Stop
+
+    def __post_init__(self) -> None:
+        if len(self.ids) != len(self.logprobs):
+            raise ValueError(f"rollout has {len(self.ids)} ids but {len(self.logprobs)} log-probabilities")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a grader says of one rollout; `reward` is None when the grader itself failed."""
+
+    reward: float | None
+    outcome: Outcome
+    parts: Mapping[str, float] = field(default_factory=dict)
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.reward is None) != (self.outcome is Outcome.GRADER_ERROR):
+            raise ValueError(f"reward {self.reward} does not fit outcome {self.outcome}")
+
+    @classmethod
+    def binary(cls, right: bool, note: str = "", **parts: float) -> Verdict:
+        """Full reward for a right reply, none for a wrong one."""
+        return cls(1.0 if right else 0.0, Outcome.RIGHT if right else Outcome.WRONG, parts, note)
+
+    @classmethod
+    def failed(cls, note: str) -> Verdict:
+        """The grader could not judge: the reward is None and the sample is dropped and counted."""
+        return cls(None, Outcome.GRADER_ERROR, {}, note)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """All rollouts of one problem with their verdicts: the unit of GRPO."""
+
+    problem: Problem
+    rollouts: tuple[Rollout, ...]
+    verdicts: tuple[Verdict, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.rollouts) != len(self.verdicts):
+            raise ValueError(f"{self.problem.id}: {len(self.rollouts)} rollouts, {len(self.verdicts)} verdicts")
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """The numbers of one training step; `metrics` holds only deterministic values, `seconds` the clock."""
+
+    step: int
+    metrics: Mapping[str, float]
+    seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """An exported model directory with its place in the lineage."""
+
+    path: str
+    stage: str
+    step: int
+    parent: str | None
+    recipe_hash: str
+    weights_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A mean over `n` held-out problems with `k` samples each, and its 95 % interval; all in [0, 1]."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+    k: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModeScore:
+    """A benchmark in one mode: avg@k, greedy, leak rate (see `chat.leaks`), and avg@k per problem id."""
+
+    average: Score
+    greedy: Score
+    leak: float
+    clipped: float
+    mean_tokens: float
+    per_problem: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkScore:
+    """One benchmark of a scorecard; `headline` is the mode that the report uses for it."""
+
+    headline: Mode
+    modes: Mapping[Mode, ModeScore]
+
+    @property
+    def score(self) -> Score:
+        """The headline number: avg@k in the headline mode."""
+        return self.modes[self.headline].average
+
+
+@dataclass(frozen=True, slots=True)
+class Scorecard:
+    """All benchmarks after one stage."""
+
+    stage: str
+    benchmarks: Mapping[str, BenchmarkScore]

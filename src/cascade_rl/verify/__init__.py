@@ -1,0 +1,1 @@
+"""Pure functions from text to score: no torch, no input or output."""
