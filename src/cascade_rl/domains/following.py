@@ -1,0 +1,238 @@
+"""Instruction following: prompts with one to four verifiable constraints besides the topic, in the manner of IFEval.
+
+Full reward only when every constraint is met (arXiv 2512.13607, section 4.3); the parts name each. Source `builtin`
+asks for a few different words of a small world, so that a tiny model can learn it; `ifeval-style` asks a pretrained
+model for natural texts. A row of IFEval itself fits as a problem's answer.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from cascade_rl.chat import compose_reply, split_reply
+from cascade_rl.domain import Domain, Example, Services, stream
+from cascade_rl.domains._everyday import constrained_request
+from cascade_rl.domains._files import PREFIX, file_problems, unknown_source
+from cascade_rl.domains._topics import NOUNS, TOPICS, related
+from cascade_rl.types import Message, Mode, Outcome, Problem, Rollout, Split, Verdict, problem_id
+from cascade_rl.verify.instructions import MARK_NAMES, InstructionError, check_all
+
+Constraint = tuple[str, dict[str, Any]]
+
+COUNT, TOPIC = "cascade:different_words", "cascade:on_topic"
+INCLUDE, AVOID = "keywords:existence", "keywords:forbidden_words"
+FIRST, LAST, MARK = "cascade:first_word", "cascade:last_word", "startend:end_checker"
+COMMAS, NO_COMMA, QUOTED = "cascade:comma_separated", "punctuation:no_comma", "startend:quotation"
+FEWEST, MOST = 3, 8
+HEADS = ("Write {n} different words about {t}.", "Give me {n} different words about {t}.",
+         "Describe {t} in {n} different words.", "Say {n} different words about {t}.")  # fmt: skip
+CLAUSES = {
+    INCLUDE: ("Include the word {w}.", "Use the word {w}."), AVOID: ("Avoid the word {w}.", "Do not say {w}."),
+    FIRST: ("Start with the word {w}.",), LAST: ("The last word is {w}.",), MARK: ("End with {m}.",),
+    COMMAS: ("Put commas between the words.",), NO_COMMA: ("Use no commas.",),
+    QUOTED: ("Wrap it in double quotation marks.",),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An answer of the small world before it is written out."""
+
+    words: tuple[str, ...]
+    commas: bool = False
+    mark: str = ""
+    quoted: bool = False
+
+    def text(self) -> str:
+        """The answer as a line of text."""
+        line = (", " if self.commas else " ").join(self.words) + self.mark
+        return f'"{line}"' if self.quoted else line
+
+
+def _word_of(ident: str, given: dict[str, Any]) -> str:
+    """The word that a constraint speaks of."""
+    return (given.get("keywords") or given.get("forbidden_words") or [given.get("word", "")])[0]
+
+
+def _constraints(topic: str, rng: random.Random) -> list[Constraint]:
+    """The number of words, which always stands first, then up to three more that can all be met at once."""
+    extra = rng.choices((0, 1, 2, 3), (1, 4, 4, 1.5))[0]
+    kinds = [k for k in rng.sample(list(CLAUSES), len(CLAUSES)) if k != NO_COMMA]
+    kinds = [rng.choice((COMMAS, NO_COMMA)) if k == COMMAS else k for k in kinds[:extra]]
+    usual, *others = related(topic)
+    pool = rng.sample([w for w in (*others, *others, *NOUNS) if w not in (usual, topic)], 12)
+    pool = list(dict.fromkeys(pool))
+    chosen: list[Constraint] = []
+    for kind in kinds:
+        if kind == AVOID:
+            chosen.append((kind, {"forbidden_words": [usual if rng.random() < 0.75 else pool.pop()]}))
+        elif kind == INCLUDE:
+            chosen.append((kind, {"keywords": [pool.pop()]}))
+        elif kind in (FIRST, LAST):
+            chosen.append((kind, {"word": pool.pop()}))
+        else:
+            chosen.append((kind, {"end_phrase": rng.choice("!?")} if kind == MARK else {}))
+    least = rng.randint(max(FEWEST, 2 + sum(k in (INCLUDE, FIRST, LAST) for k, _ in chosen)), MOST - 1)
+    exact = not chosen or rng.random() < 0.85
+    count = {"least": least, "most": least} if exact else {"least": FEWEST, "most": MOST}
+    return [(COUNT, count), *chosen]
+
+
+def _builtin(rng: random.Random) -> Problem:
+    topic = rng.choice(tuple(TOPICS))
+    asked = _constraints(topic, rng)
+    n = asked[0][1]["least"] if asked[0][1]["least"] == asked[0][1]["most"] else "a few"
+    sentences = [rng.choice(HEADS).format(n=n, t=topic)]
+    for kind, given in asked[1:]:
+        mark = MARK_NAMES.get(given.get("end_phrase", ""), "")
+        sentences.append(rng.choice(CLAUSES[kind]).format(w=_word_of(kind, given), m=mark))
+    asked.append((TOPIC, {"topic_words": [topic, topic.removesuffix("s"), *related(topic)], "least": 2}))
+    return _problem(" ".join(sentences), asked, {"topic": topic}, rng)
+
+
+def _natural(rng: random.Random) -> Problem:
+    prompt, asked = constrained_request(rng)
+    return _problem(prompt, asked, {}, rng)
+
+
+def _problem(prompt: str, asked: list[Constraint], meta: dict[str, Any], rng: random.Random) -> Problem:
+    answer = {"instruction_id_list": [kind for kind, _ in asked], "kwargs": [given for _, given in asked]}
+    mode = rng.choice((Mode.THINKING, Mode.INSTRUCT))
+    message = (Message("user", prompt),)
+    return Problem(problem_id("following", prompt), "following", message, answer, mode, {**answer, **meta})
+
+
+MAKERS: dict[str, Callable[[random.Random], Problem]] = {"builtin": _builtin, "ifeval-style": _natural}
+SOURCES = (*MAKERS, "file:PATH")
+
+
+def problems(source: str, split: Split, seed: int) -> Iterator[Problem]:
+    """Prompts with constraints, half of them in each mode."""
+    if source.startswith(PREFIX):
+        return file_problems("following", source, split, seed)
+    if source not in MAKERS:
+        raise unknown_source("following", source, SOURCES)
+    return stream(MAKERS[source], split, seed)
+
+
+async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdict:
+    """Full reward when all constraints are met; an instruction that can't be judged is a failure of the grader."""
+    answer = split_reply(rollout.text, problem.mode).answer
+    try:
+        parts = check_all(problem.answer, answer or "")
+    except InstructionError as error:
+        return Verdict.failed(str(error))
+    if answer is None:
+        return Verdict(0.0, Outcome.UNPARSEABLE, {}, "no answer after the reasoning")
+    failed = [name for name, met in parts.items() if not met]
+    return Verdict.binary(not failed, ", ".join(failed), **{name: float(met) for name, met in parts.items()})
+
+
+def _asked(problem: Problem) -> dict[str, dict[str, Any]]:
+    return dict(zip(problem.answer["instruction_id_list"], problem.answer["kwargs"], strict=True))
+
+
+def _good(problem: Problem, rng: random.Random) -> Draft:
+    """A draft that meets every constraint; the usual companion of the topic comes to mind first."""
+    asked = _asked(problem)
+    usual, *others = related(problem.meta["topic"])
+    bound = [_word_of(k, asked[k]) for k in (FIRST, INCLUDE, LAST) if k in asked]
+    avoided = [_word_of(AVOID, asked[AVOID])] if AVOID in asked else []
+    free = [usual, *rng.sample([*others, problem.meta["topic"]], len(others) + 1)]
+    free = [w for w in free if w not in bound and w not in avoided]
+    spare = rng.sample([w for w in NOUNS if w not in bound and w not in avoided and w not in free], MOST)
+    count = rng.randint(max(asked[COUNT]["least"], len(bound) + 2), asked[COUNT]["most"])
+    chosen = (free + spare)[: count - len(bound)]
+    middle = chosen + (asked[INCLUDE]["keywords"] if INCLUDE in asked else [])
+    rng.shuffle(middle)
+    first, last = ([asked[k]["word"]] if k in asked else [] for k in (FIRST, LAST))
+    commas = COMMAS in asked or (NO_COMMA not in asked and rng.random() < 0.3)
+    return Draft((*first, *middle, *last), commas, asked.get(MARK, {}).get("end_phrase", ""), QUOTED in asked)
+
+
+def _break(kind: str, draft: Draft, problem: Problem, rng: random.Random) -> Draft:
+    """The draft with one constraint violated, or at least tried: the caller checks."""
+    words, asked = list(draft.words), _asked(problem)
+    spare = [w for w in NOUNS if w not in words and w not in related(problem.meta["topic"])]
+    spot = rng.randrange(len(words))
+    if kind == COUNT:
+        for _ in range(rng.randint(1, 2)):
+            longer = len(words) >= asked[COUNT]["most"] and rng.random() < 0.6
+            words[spot:spot] = [rng.choice(spare)] if longer else []
+            words = words if longer else words[:spot] + words[spot + 1 :]
+    elif kind in (INCLUDE, FIRST, LAST):
+        words[words.index(_word_of(kind, asked[kind]))] = rng.choice(spare)
+    elif kind == AVOID:
+        words[spot] = _word_of(kind, asked[kind])
+    elif kind == TOPIC:
+        bound = [_word_of(k, asked[k]) for k in (FIRST, INCLUDE, LAST) if k in asked]
+        others = iter(rng.sample(spare, len(words)))
+        words = [w if w in bound else next(others) for w in words]
+    elif kind == MARK:
+        return replace(draft, mark=rng.choice(("", "!" if draft.mark == "?" else "?")))
+    elif kind == QUOTED:
+        return replace(draft, quoted=False)
+    return replace(draft, words=tuple(words), commas=draft.commas ^ (kind in (COMMAS, NO_COMMA)))
+
+
+def _faulty(problem: Problem, rng: random.Random) -> Draft:
+    """A draft that violates exactly one constraint."""
+    draft = _good(problem, rng)
+    kinds = [kind for kind in _asked(problem) for _ in range(1 if kind == TOPIC else 3)]
+    for _ in range(40):
+        broken = _break(rng.choice(kinds), draft, problem, rng)
+        if broken.words and sum(not met for met in check_all(problem.answer, broken.text()).values()) == 1:
+            return broken
+    return replace(draft, words=draft.words[:1] * 2)
+
+
+def demonstrate(problem: Problem, rng: random.Random, fault_rate: float) -> str:
+    """A teacher's reply to a builtin problem; the thought counts the words of the answer out.
+
+    Raises ValueError for other sources: their texts come from a teacher model.
+    """
+    if problem.meta.get("topic") not in TOPICS:
+        raise ValueError(f"{problem.id}: following can demonstrate its builtin problems only")
+    draft = _faulty(problem, rng) if rng.random() < fault_rate else _good(problem, rng)
+    thought = " ".join(f"{i} {word}" for i, word in enumerate(draft.words, 1))
+    return compose_reply(problem.mode, thought, draft.text())
+
+
+def gold(problem: Problem) -> str | None:
+    """A right reply to a builtin problem, always the same; unknown for the others."""
+    return demonstrate(problem, random.Random(problem.id), 0.0) if problem.meta.get("topic") in TOPICS else None
+
+
+def examples() -> Iterable[Example]:
+    """Vectors of the grader, among them a row of IFEval's own format."""
+    asked: list[Constraint] = [
+        (COUNT, {"least": 4, "most": 4}), (AVOID, {"forbidden_words": ["water"]}), (MARK, {"end_phrase": "!"}),
+        (TOPIC, {"topic_words": ["rivers", "river", *related("rivers")], "least": 2}),
+    ]  # fmt: skip
+    prompt = "Write 4 different words about rivers. Avoid the word water. End with an exclamation mark."
+    problem = _problem(prompt, asked, {"topic": "rivers"}, random.Random(0)).in_mode(Mode.INSTRUCT)
+    yield Example(problem, "rivers fish wide boat!", 1.0)
+    yield Example(problem.in_mode(Mode.THINKING), compose_reply(Mode.THINKING, "1 fish", "fish stone wide boat!"), 1.0)
+    yield Example(problem.in_mode(Mode.THINKING), "rivers fish wide boat!", 0.0)
+    for bad in ("fish fish wide boat!", "fish wide boat!", "water fish wide boat!", "fish wide boat stone", "a b c d!"):
+        yield Example(problem, bad, 0.0)
+    row: list[Constraint] = [(NO_COMMA, {"num_words": None}), ("detectable_format:title", {"relation": None})]
+    natural = _problem("Write a poem about rain. Use no commas. Add a title.", row, {}, random.Random(0))
+    yield Example(natural.in_mode(Mode.INSTRUCT), "<<Rain>>\nIt falls.", 1.0)
+    yield Example(natural.in_mode(Mode.INSTRUCT), "<<Rain>>\nIt falls, softly.", 0.0)
+
+
+DOMAIN = Domain(
+    name="following",
+    summary="one to four verifiable constraints per prompt, all of which must be met",
+    problems=problems,
+    grade=grade,
+    examples=examples,
+    gold=gold,
+    demonstrate=demonstrate,
+    headline=Mode.INSTRUCT,
+    sources=SOURCES,
+)

@@ -1,0 +1,202 @@
+r"""Maths with a final answer in `\boxed{}`: short sums and word problems, or installed and own problem sets.
+
+The built-in problems are made to be learnt from scratch by a model of a few million parameters: two or three
+steps on integers from 0 to 30, one line of thought a step. Bare sums follow precedence: products first, then from
+left to right. The teacher is made imperfect on purpose, see `demonstrate`.
+
+Reward: 1 for the right last box after the think block, else 0 (arXiv 2512.13607, Math RL).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from cascade_rl.chat import compose_reply, split_reply, thinking_reply
+from cascade_rl.domain import Domain, Example, Services, split_of, stream
+from cascade_rl.domains._files import PREFIX, file_problems, unknown_source
+from cascade_rl.types import Message, Outcome, Problem, Rollout, Split, Verdict, problem_id
+from cascade_rl.verify import maths as verify
+
+LARGEST = 30
+RAMBLING = 0.3
+GYM = "reasoning-gym:"
+SOURCES = ("builtin", "reasoning-gym:NAME[,NAME...]", "file:PATH")
+NAMES = ("Ann", "Ben", "Eva", "Sam", "Tom", "Mia")
+THINGS = ("apples", "books", "cards", "coins", "eggs", "pens")
+GAINS, LOSSES = ("buys", "finds", "gets"), ("loses", "sells", "gives away")
+
+Terms = Sequence[int | str]  # numbers and operators in turn: [7, "+", 5, "*", 3]
+
+
+def work(terms: Terms) -> tuple[list[str], list[int]]:
+    """The steps as text, such as `5*3=15`, and the result of each: products first, then from left to right."""
+    rest, steps, results = list(terms), [], []
+    while len(rest) > 1:
+        i = rest.index("*") if "*" in rest else 1
+        a, sign, b = rest[i - 1 : i + 2]
+        value = a * b if sign == "*" else a + b if sign == "+" else a - b
+        rest[i - 1 : i + 2] = [value]
+        steps.append(f"{a}{sign}{b}={value}")
+        results.append(value)
+    return steps, results
+
+
+def _draw_terms(rng: random.Random, *, product_first: bool) -> Terms:
+    """Two or three operations, at most one of them a small product, with every result from 0 to `LARGEST`."""
+    while True:
+        operations = rng.choice((2, 2, 3))
+        signs = [rng.choice("+-") for _ in range(operations)]
+        at = rng.choice((None, 0 if product_first else rng.randrange(operations)))
+        numbers = [rng.randint(1, 9) for _ in range(operations + 1)]
+        if at is not None:
+            signs[at] = "*"
+            numbers[at], numbers[at + 1] = rng.randint(2, 5), rng.randint(2, 5)
+        terms: list[int | str] = [numbers[0]]
+        for sign, number in zip(signs, numbers[1:], strict=True):
+            terms += [sign, number]
+        if all(0 <= value <= LARGEST for value in work(terms)[1]):
+            return terms
+
+
+def _story(terms: Terms, rng: random.Random) -> str:
+    name, things = rng.choice(NAMES), rng.choice(THINGS)
+    start = f"{terms[0]} {things}"
+    events = terms[1:]
+    if events[0] == "*":
+        start, events = f"{terms[0]} bags of {terms[2]} {things}", terms[3:]
+    told = [f"{rng.choice(GAINS if s == '+' else LOSSES)} {n}" for s, n in zip(events[::2], events[1::2], strict=True)]
+    tale = " and ".join([start, *told]) if len(told) == 1 else f"{start}, {' and '.join(told)}"
+    return f"{name} has {tale}. How many {things} does {name} have now?"
+
+
+def make(rng: random.Random) -> Problem:
+    """A sum or a story."""
+    family = rng.choice(("sum", "story"))
+    terms = _draw_terms(rng, product_first=family == "story")
+    prompt = f"Compute {' '.join(map(str, terms))}." if family == "sum" else _story(terms, rng)
+    steps, results = work(terms)
+    meta = {"family": family, "steps": len(steps), "terms": list(terms)}
+    return _problem(prompt, str(results[-1]), meta)
+
+
+def _problem(prompt: str, answer: str, meta: dict[str, Any]) -> Problem:
+    return Problem(problem_id("maths", prompt), "maths", (Message("user", prompt),), answer, meta=meta)
+
+
+def _from_gym(names: list[str], split: Split, seed: int) -> Iterator[Problem]:
+    """Problems of the package reasoning-gym, in turn from each data set named, while they bring new ones."""
+    try:
+        import reasoning_gym
+    except ModuleNotFoundError as error:
+        message = "the source reasoning-gym needs its package: pip install cascade-rl[smollm2]"
+        raise ModuleNotFoundError(message, name=error.name) from None
+    rng = random.Random(f"{split}/{seed}")
+    seen: set[str] = set()
+    idle = 0
+    while idle < 20:
+        before = len(seen)
+        for name in names:
+            for row in reasoning_gym.create_dataset(name, size=50, seed=rng.randrange(2**31)):
+                prompt = row["question"].rstrip() + "\nPut the final answer in \\boxed{}."
+                if row["answer"] is None or prompt in seen or split_of(prompt) is not split:
+                    continue
+                seen.add(prompt)
+                thought = row["metadata"].get("answer_cot", "").partition("####")[0].strip()
+                yield _problem(prompt, str(row["answer"]), {"family": name, "thought": thought})
+        idle = idle + 1 if len(seen) == before else 0
+
+
+def problems(source: str, split: Split, seed: int) -> Iterator[Problem]:
+    """Problems of a source, see `SOURCES`."""
+    if source == "builtin":
+        return stream(make, split, seed)
+    if source.startswith(GYM) and source != GYM:
+        return _from_gym(source.removeprefix(GYM).split(","), split, seed)
+    if source.startswith(PREFIX):
+        return file_problems("maths", source, split, seed)
+    raise unknown_source("maths", source, SOURCES)
+
+
+async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdict:
+    """Full reward for the right last box of the answer."""
+    answer = split_reply(rollout.text, problem.mode).answer
+    given = verify.last_boxed(answer) if answer is not None else None
+    if given is None:
+        note = "no answer after the think block" if answer is None else "no \\boxed{} in the answer"
+        return Verdict(0.0, Outcome.UNPARSEABLE, note=note)
+    return Verdict.binary(verify.equal(given, str(problem.answer)), note=f"answered {given[:60]!r}")
+
+
+def _reply(problem: Problem, steps: Sequence[str], answer: str) -> str:
+    return compose_reply(problem.mode, "\n".join(steps), f"\\boxed{{{answer}}}")
+
+
+def gold(problem: Problem) -> str:
+    """Each step on a line, then the box."""
+    terms = problem.meta.get("terms")
+    steps = work(terms)[0] if terms else [problem.meta.get("thought", "")]
+    return _reply(problem, steps, str(problem.answer))
+
+
+def _stop_early(terms: Terms, rng: random.Random) -> tuple[list[str], int]:
+    """Leave out the last step and answer with what was reached."""
+    steps, results = work(terms)
+    return steps[:-1], results[-2]
+
+
+def _wrong_sign(terms: Terms, rng: random.Random) -> tuple[list[str], int] | None:
+    """Work on with another sign at one place; None where that is impossible."""
+    right, chances = work(terms)[1][-1], []
+    for i in range(1, len(terms), 2):
+        sign = "-" if terms[i] == "+" else "+"
+        steps, results = work([*terms[:i], sign, *terms[i + 1 :]])
+        if min(results) >= 0 and results[-1] != right:
+            chances.append((steps, results[-1]))
+    return rng.choice(chances) if chances else None
+
+
+FAULTS: tuple[Callable[[Terms, random.Random], tuple[list[str], int] | None], ...] = (_stop_early, _wrong_sign)
+
+
+def demonstrate(problem: Problem, rng: random.Random, fault_rate: float) -> str:
+    """The gold reply, or with probability `fault_rate` one that stops a step early or takes a wrong sign.
+
+    A faulty teacher (`fault_rate` above 0) also rambles in 3 of 10 replies, right or wrong: each step is repeated
+    as a check, so that the thought is twice as long. Problems whose steps aren't known are demonstrated by gold.
+    """
+    terms = problem.meta.get("terms")
+    if not terms:
+        return gold(problem)
+    steps, results = work(terms)
+    answer = results[-1]
+    if rng.random() < fault_rate:
+        steps, answer = rng.choice(FAULTS)(terms, rng) or _stop_early(terms, rng)
+    if fault_rate > 0 and rng.random() < RAMBLING:
+        steps = [line for step in steps for line in (step, f"check: {step}")]
+    return _reply(problem, steps, str(answer))
+
+
+def examples() -> Iterator[Example]:
+    """Vectors of the grader."""
+    problem = _problem(
+        "Compute 7 + 5 * 3 - 4.", "18", {"family": "sum", "steps": 3, "terms": [7, "+", 5, "*", 3, "-", 4]}
+    )
+    yield Example(problem, gold(problem), 1.0)
+    yield Example(problem, thinking_reply("", r"First \boxed{22}, then \boxed{\frac{36}{2}}."), 1.0)
+    yield Example(problem, thinking_reply("5*3=15\n7+15=22", r"\boxed{22}"), 0.0)
+    yield Example(problem, thinking_reply("", "18"), 0.0)
+    yield Example(problem, r"<think>\boxed{18}", 0.0)
+
+
+DOMAIN = Domain(
+    name="maths",
+    summary=r"sums and word problems with a final answer in \boxed{}",
+    problems=problems,
+    grade=grade,
+    examples=examples,
+    gold=gold,
+    demonstrate=demonstrate,
+    sources=SOURCES,
+)

@@ -1,0 +1,144 @@
+"""What is done in a run directory: a lock, a durable ledger, and what to do when the recipe has changed."""
+
+from __future__ import annotations
+
+import difflib
+import fcntl
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cascade_rl.journal import read_json, write_json, write_text
+from cascade_rl.recipe import Recipe, digest
+
+
+class RunBusy(RuntimeError):
+    """Another process works in the run directory."""
+
+
+class RecipeChanged(RuntimeError):
+    """The run directory belongs to another recipe; the message shows the difference and what to do."""
+
+
+class RunLock:
+    """An exclusive lock on a run directory; it goes with the process, however that ends."""
+
+    def __init__(self, run: Path) -> None:
+        run.mkdir(parents=True, exist_ok=True)
+        self._file = (run / "run.lock").open("a+")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.seek(0)
+            holder = self._file.read().strip() or "unknown"
+            self._file.close()
+            raise RunBusy(f"{run} is in use by process {holder}; wait for it, stop it, or choose another --out") from None
+        self._file.truncate(0)
+        self._file.write(str(os.getpid()))
+        self._file.flush()
+
+    def release(self) -> None:
+        """Let the next process in."""
+        self._file.truncate(0)
+        self._file.close()
+
+
+def stage_folder(run: Path, index: int, name: str) -> Path:
+    """Where stage number `index` (from 0) keeps its files."""
+    return run / "stages" / f"{index + 1:02d}-{name}"
+
+
+class Ledger:
+    """The stages that are done, in order; each entry names settings, data, incoming and outgoing weights."""
+
+    def __init__(self, run: Path) -> None:
+        self.path = run / "ledger.json"
+        found = read_json(self.path)
+        self.entries: list[dict[str, Any]] = found["stages"] if found else []
+
+    def done(self, index: int, key: str) -> dict[str, Any] | None:
+        """The entry of stage number `index` if it was finished with this very key."""
+        entry = self.entries[index] if index < len(self.entries) else None
+        return entry if entry and entry["key"] == key else None
+
+    def add(self, index: int, entry: dict[str, Any]) -> None:
+        """Record a finished stage durably; later entries are void."""
+        self.entries = [*self.entries[:index], entry]
+        write_json(self.path, {"stages": self.entries})
+
+    def cut(self, index: int) -> None:
+        """Forget stage number `index` and all later ones."""
+        if len(self.entries) > index:
+            self.entries = self.entries[:index]
+            write_json(self.path, {"stages": self.entries})
+
+
+def stage_key(recipe: Recipe, index: int, settings: Mapping[str, Any], data: str, incoming: str) -> str:
+    """What makes a finished stage this one: its settings, what the run shares, its data, the weights it starts from."""
+    shared = {"seed": recipe.seed, **settings}
+    return digest([recipe.stages[index].model_dump(mode="json"), shared, data, incoming])
+
+
+def recipe_text(recipe: Recipe) -> str:
+    """The resolved recipe as YAML."""
+    return yaml.safe_dump(recipe.model_dump(mode="json", exclude_none=True), sort_keys=False, width=110)
+
+
+def first_change(old: Mapping[str, Any], new: Mapping[str, Any]) -> int:
+    """The number of the first stage that a changed recipe redoes; the count of stages if only scores change."""
+    for key in ("seed", "model", "workers", "precision", "device"):
+        if old.get(key) != new.get(key):
+            return 0
+    pairs = list(zip(old["stages"], new["stages"], strict=False))
+    for index, (before, after) in enumerate(pairs):
+        if before != after:
+            return index
+    return len(pairs)
+
+
+def admit(run: Path, recipe: Recipe, accept_changes: bool) -> None:
+    """Let a recipe into a run directory: new, equal, or changed with leave; sets superseded results aside.
+
+    Raises RecipeChanged with the difference.
+    """
+    path = run / "recipe.yaml"
+    text = recipe_text(recipe)
+    if not path.exists():
+        write_text(path, text)
+        return
+    old_text = path.read_text(encoding="utf-8")
+    if old_text == text:
+        return
+    if not accept_changes:
+        lines = difflib.unified_diff(old_text.splitlines(), text.splitlines(), "this run", "the recipe now", lineterm="", n=2)
+        raise RecipeChanged(
+            f"{run} was started with another recipe:\n" + "\n".join(lines) + "\n"
+            "--accept-changes keeps the stages before the first changed one and redoes the rest; --out starts elsewhere"
+        )
+    index = first_change(yaml.safe_load(old_text), yaml.safe_load(text))
+    set_aside(run, index)
+    write_text(path, text)
+
+
+def set_aside(run: Path, index: int) -> None:
+    """Keep the results of stage number `index` and later under `.old-N` names, and take them off the ledger."""
+    Ledger(run).cut(index)
+    if index == 0:
+        _rename_old(run, ["tokenizer", "base"])
+    folders = sorted((run / "stages").glob("[0-9][0-9]-*")) if (run / "stages").is_dir() else []
+    _rename_old(run / "stages", [f.name for f in folders if ".old-" not in f.name and int(f.name[:2]) > index])
+
+
+def _rename_old(parent: Path, names: Sequence[str]) -> None:
+    for name in names:
+        if not (parent / name).exists():
+            continue
+        number = 1
+        while (parent / f"{name}.old-{number}").exists():
+            number += 1
+        (parent / name).rename(parent / f"{name}.old-{number}")
+
+

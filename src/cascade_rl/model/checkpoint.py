@@ -1,0 +1,144 @@
+"""Models to and from Hugging Face directories; what is exported loads with transformers alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from cascade_rl.model.decoder import DecoderConfig, flat_size, views
+from cascade_rl.recipe import Architecture
+
+PLAIN = {"input_norm": "input_layernorm", "mlp_norm": "post_attention_layernorm", "q_norm": "self_attn.q_norm",
+         "k_norm": "self_attn.k_norm", "o": "self_attn.o_proj", "down": "mlp.down_proj"}  # fmt: skip
+
+
+def hf_names(config: DecoderConfig) -> dict[str, list[tuple[str, int]]]:
+    """For each of our parameters the Hugging Face tensors that it holds, with their rows, from the top."""
+    q, kv, wide = config.heads * config.head_dim, config.kv_heads * config.head_dim, config.intermediate
+    found: dict[str, list[tuple[str, int]]] = {}
+    for name, shape in config.shapes().items():
+        layer, dot, short = name.partition(".")
+        base = f"model.layers.{layer}."
+        if not dot:
+            full = {"embed": "model.embed_tokens.weight", "norm": "model.norm.weight", "head": "lm_head.weight"}[name]
+            found[name] = [(full, shape[0])]
+        elif short in ("qkv", "qkv_bias"):
+            kind = "weight" if short == "qkv" else "bias"
+            found[name] = [(f"{base}self_attn.{p}_proj.{kind}", n) for p, n in (("q", q), ("k", kv), ("v", kv))]
+        elif short == "gate_up":
+            found[name] = [(f"{base}mlp.{p}_proj.weight", wide) for p in ("gate", "up")]
+        else:
+            found[name] = [(f"{base}{PLAIN[short]}.weight", shape[0])]
+    return found
+
+
+def to_hf(flat: Tensor, config: DecoderConfig) -> dict[str, Tensor]:
+    """The state dict that transformers expects, as fp32 copies on the CPU."""
+    state = {}
+    for name, tensor in views(flat.detach().cpu(), config.shapes()).items():
+        parts = hf_names(config)[name]
+        for (full, _), rows in zip(parts, tensor.split([n for _, n in parts]), strict=True):
+            state[full] = rows.clone()
+    return state
+
+
+def from_hf(state: Mapping[str, Tensor], config: DecoderConfig) -> Tensor:
+    """The flat fp32 vector of a transformers state dict; raises ValueError naming what is missing."""
+    flat = torch.empty(flat_size(config.shapes()))
+    names = hf_names(config)
+    missing = [full for parts in names.values() for full, _ in parts if full not in state]
+    if missing:
+        raise ValueError(f"the weights lack {len(missing)} tensors, the first is {missing[0]}")
+    for name, view in views(flat, config.shapes()).items():
+        view.copy_(torch.cat([state[full].float() for full, _ in names[name]]))
+    return flat
+
+
+def scratch_config(shape: Architecture, vocab: int, eos: int, pad: int) -> dict[str, Any]:
+    """A Qwen3 config, as the dictionary of config.json."""
+    from transformers import Qwen3Config
+
+    config = Qwen3Config(
+        vocab_size=vocab, hidden_size=shape.hidden_size, intermediate_size=shape.intermediate_size,
+        num_hidden_layers=shape.num_hidden_layers, num_attention_heads=shape.num_attention_heads,
+        num_key_value_heads=shape.num_key_value_heads, head_dim=shape.head_dim, tie_word_embeddings=True,
+        max_position_embeddings=shape.max_position_embeddings, bos_token_id=None, eos_token_id=eos, pad_token_id=pad,
+        rope_parameters={"rope_type": "default", "rope_theta": shape.rope_theta}, architectures=["Qwen3ForCausalLM"],
+        dtype="float32",
+    )  # fmt: skip
+    return config.to_dict()
+
+
+def scratch_weights(config: DecoderConfig, seed: int) -> Tensor:
+    """Normal(0, 0.02) matrices, with the two that write to the residual stream scaled down by depth (GPT-2), norms 1."""
+    generator = torch.Generator().manual_seed(seed)
+    flat = torch.empty(flat_size(config.shapes()))
+    for name, view in views(flat, config.shapes()).items():
+        short = name.rpartition(".")[2]
+        if "norm" in short:
+            view.fill_(1.0)
+        elif short == "qkv_bias":
+            view.zero_()
+        else:
+            std = 0.02 / (2 * config.layers) ** 0.5 if short in ("o", "down") else 0.02
+            view.normal_(0.0, std, generator=generator)
+    return flat
+
+
+def weights_hash(flat: Tensor) -> str:
+    """16 hex digits of the SHA-256 of the weights' bytes."""
+    return hashlib.sha256(flat.detach().cpu().contiguous().numpy().tobytes()).hexdigest()[:16]
+
+
+def load_directory(path: Path) -> tuple[dict[str, Any], DecoderConfig, Tensor]:
+    """The config dictionary, our config and the flat weights of a local Hugging Face directory."""
+    file = path / "config.json"
+    if not file.is_file():
+        raise ValueError(f"{path} is no Hugging Face model directory: it has no config.json")
+    raw = json.loads(file.read_text())
+    config = DecoderConfig.from_hf(raw)
+    shards = sorted(path.glob("*.safetensors"))
+    if not shards:
+        raise ValueError(f"{path} has no *.safetensors; save the model with save_pretrained")
+    state: dict[str, Tensor] = {}
+    for shard in shards:
+        state |= load_file(shard)
+    return raw, config, from_hf(state, config)
+
+
+def save_directory(path: Path, raw: Mapping[str, Any], config: DecoderConfig, flat: Tensor) -> None:
+    """Write config.json, generation_config.json and model.safetensors into a directory."""
+    path.mkdir(parents=True, exist_ok=True)
+    raw = {**raw, "dtype": "float32"}
+    (path / "config.json").write_text(json.dumps(raw, indent=2, sort_keys=True, default=str) + "\n")
+    generation = {key: raw[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id") if raw.get(key) is not None}
+    (path / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n")
+    save_file(to_hf(flat, config), path / "model.safetensors", metadata={"format": "pt"})
+
+
+def save_reward_directory(path: Path, raw: Mapping[str, Any], config: DecoderConfig, flat: Tensor, shapes: Mapping) -> None:
+    """Write a reward model that AutoModelForSequenceClassification loads: the body, and a `score` head of one label."""
+    path.mkdir(parents=True, exist_ok=True)
+    kind = raw["architectures"][0].replace("ForCausalLM", "ForSequenceClassification")
+    raw = {**raw, "architectures": [kind], "num_labels": 1, "id2label": {"0": "score"}, "label2id": {"score": 0},
+           "dtype": "float32"}  # fmt: skip
+    (path / "config.json").write_text(json.dumps(raw, indent=2, sort_keys=True, default=str) + "\n")
+    state = to_hf(flat[: flat_size(config.shapes())], config)
+    state.pop("lm_head.weight", None)
+    state["score.weight"] = views(flat.detach().cpu(), shapes)["score"].clone()
+    save_file(state, path / "model.safetensors", metadata={"format": "pt"})
+
+
+def load_reward_directory(path: Path, config: DecoderConfig) -> Tensor:
+    """The flat weights, head last, of what `save_reward_directory` wrote."""
+    state = load_file(path / "model.safetensors")
+    if not config.tied:
+        state["lm_head.weight"] = torch.zeros(config.vocab, config.hidden)
+    return torch.cat([from_hf(state, config), state["score.weight"].float().flatten()])

@@ -1,0 +1,206 @@
+"""A decoder-only transformer over one flat weight vector: the Llama, Mistral, Qwen2 and Qwen3 families.
+
+Departs from transformers' modules in three ways that make it several times faster on a CPU and let processes
+share weights: all parameters are views of one flat tensor, q/k/v and gate/up are fused, and one function serves
+training, prefill and decoding (they differ only in how they attend). Log-probabilities equal transformers' own
+(tests/test_decoder.py).
+
+Shapes: B rows, T tokens, H hidden, N heads, K key-value heads, D head size, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderConfig:
+    """The shape of a decoder; see `from_hf`."""
+
+    vocab: int
+    hidden: int
+    intermediate: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    rope_theta: float
+    eps: float
+    tied: bool
+    qk_norm: bool
+    qkv_bias: bool
+    max_positions: int
+
+    @classmethod
+    def from_hf(cls, config: Mapping[str, Any]) -> DecoderConfig:
+        """From the dictionary of a Hugging Face config; raises ValueError for what is not supported, and says what is."""
+        family = config.get("model_type")
+        if family not in FAMILIES:
+            raise ValueError(f"model type {family!r} is not supported; supported: {', '.join(FAMILIES)}")
+        rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+        if rope.get("rope_type", "default") != "default":
+            raise ValueError(f"RoPE scaling {rope['rope_type']!r} is not supported; only plain RoPE is")
+        if config.get("use_sliding_window") or (family == "mistral" and config.get("sliding_window")):
+            raise ValueError("sliding-window attention is not supported; set sliding_window to null in config.json")
+        if config.get("hidden_act", "silu") != "silu" or config.get("mlp_bias"):
+            raise ValueError("only SiLU-gated MLPs without bias are supported")
+        heads = config["num_attention_heads"]
+        return cls(
+            vocab=config["vocab_size"],
+            hidden=config["hidden_size"],
+            intermediate=config["intermediate_size"],
+            layers=config["num_hidden_layers"],
+            heads=heads,
+            kv_heads=config.get("num_key_value_heads") or heads,
+            head_dim=config.get("head_dim") or config["hidden_size"] // heads,
+            rope_theta=float(rope.get("rope_theta") or config.get("rope_theta") or 10_000.0),
+            eps=config.get("rms_norm_eps", 1e-6),
+            tied=bool(config.get("tie_word_embeddings")),
+            qk_norm=family == "qwen3",
+            qkv_bias=family == "qwen2" or bool(config.get("attention_bias")),
+            max_positions=config.get("max_position_embeddings", 2048),
+        )
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The parameters and their shapes, in the order of the flat vector."""
+        width = (self.heads + 2 * self.kv_heads) * self.head_dim
+        found: dict[str, tuple[int, ...]] = {"embed": (self.vocab, self.hidden)}
+        for i in range(self.layers):
+            layer = {
+                "input_norm": (self.hidden,),
+                "qkv": (width, self.hidden),
+                **({"qkv_bias": (width,)} if self.qkv_bias else {}),
+                **({"q_norm": (self.head_dim,), "k_norm": (self.head_dim,)} if self.qk_norm else {}),
+                "o": (self.hidden, self.heads * self.head_dim),
+                "mlp_norm": (self.hidden,),
+                "gate_up": (2 * self.intermediate, self.hidden),
+                "down": (self.hidden, self.intermediate),
+            }
+            found |= {f"{i}.{name}": shape for name, shape in layer.items()}
+        found["norm"] = (self.hidden,)
+        if not self.tied:
+            found["head"] = (self.vocab, self.hidden)
+        return found
+
+
+def flat_size(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """How many numbers the flat vector holds."""
+    return sum(prod(shape) for shape in shapes.values())
+
+
+def views(flat: Tensor, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """The parameters as views of a flat vector."""
+    found, offset = {}, 0
+    for name, shape in shapes.items():
+        found[name] = flat[offset : offset + prod(shape)].view(shape)
+        offset += prod(shape)
+    return found
+
+
+def rotary(config: DecoderConfig, positions: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosines and sines [..., D] for positions [...] (RoFormer, arXiv 2104.09864; half-split layout)."""
+    half = torch.arange(0, config.head_dim, 2, device=positions.device, dtype=torch.float32)
+    angle = positions[..., None].float() * config.rope_theta ** (-half / config.head_dim)
+    angle = torch.cat((angle, angle), -1)
+    return angle.cos(), angle.sin()
+
+
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    left, right = x.chunk(2, -1)
+    return x * cos + torch.cat((-right, left), -1) * sin
+
+
+def _norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    return F.rms_norm(x, x.shape[-1:], weight.to(x.dtype), eps)
+
+
+def hidden_states(weights: Mapping[str, Tensor], config: DecoderConfig, ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
+    """The final normed hidden states [B, T, H], in fp32, of token ids [B, T] at positions [B, T] or [T].
+
+    `attend(layer, q, k, v)` gets q [B, N, T, D] and k, v [B, K, T, D] and returns [B, N, T, D]. Matrix products
+    run in the dtype of the weights, the residual stream and the norms in fp32.
+    """
+    batch, length = ids.shape
+    dtype = weights["0.o"].dtype
+    sizes = [config.heads * config.head_dim, config.kv_heads * config.head_dim, config.kv_heads * config.head_dim]
+    cos, sin = (t.unsqueeze(-2) for t in rotary(config, positions))  # [.., T, 1, D]
+    h = F.embedding(ids, weights["embed"]).float()
+    for i in range(config.layers):
+        layer = {name: weights.get(f"{i}.{name}") for name in
+                 ("input_norm", "qkv", "qkv_bias", "q_norm", "k_norm", "o", "mlp_norm", "gate_up", "down")}  # fmt: skip
+        x = _norm(h, layer["input_norm"], config.eps).to(dtype)
+        q, k, v = F.linear(x, layer["qkv"], layer["qkv_bias"]).split(sizes, -1)
+        q, k, v = (t.view(batch, length, -1, config.head_dim) for t in (q, k, v))
+        q, k = q.float(), k.float()
+        if config.qk_norm:
+            q, k = _norm(q, layer["q_norm"], config.eps), _norm(k, layer["k_norm"], config.eps)
+        q, k = _rotate(q, cos, sin).to(dtype), _rotate(k, cos, sin).to(dtype)
+        o = attend(i, q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
+        h = h + F.linear(o.transpose(1, 2).reshape(batch, length, -1), layer["o"])
+        x = _norm(h, layer["mlp_norm"], config.eps).to(dtype)
+        gate, up = F.linear(x, layer["gate_up"]).chunk(2, -1)
+        h = h + F.linear(F.silu(gate) * up, layer["down"])
+    return _norm(h, weights["norm"], config.eps)
+
+
+def causal_attend(_: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Plain causal attention; with right-padded rows no mask is needed, since padding comes after every real token."""
+    if q.is_cuda:
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=q.shape[1] != k.shape[1])
+    length = q.shape[2]
+    mask = torch.full((length, length), -torch.inf).triu(1).to(q.dtype)
+    return grouped_attention(q, k, v, mask.expand(q.shape[0], length, length))
+
+
+def grouped_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    """Attention as two batched products over key-value heads; mask [B, T, S] is added to the scores.
+
+    On a CPU this is about twice as fast as the fused kernel for rows of tens to hundreds of tokens.
+    """
+    batch, heads, length, size = q.shape
+    kv_heads, columns = k.shape[1], k.shape[2]
+    group = heads // kv_heads
+    q = q.reshape(batch * kv_heads, group * length, size)
+    k, v = k.reshape(batch * kv_heads, columns, size), v.reshape(batch * kv_heads, columns, size)
+    mask = mask[:, None, None].expand(batch, kv_heads, group, length, columns).reshape(-1, group * length, columns)
+    scores = torch.baddbmm(mask, q, k.transpose(1, 2), alpha=size**-0.5)
+    return torch.bmm(scores.float().softmax(-1).to(v.dtype), v).view(batch, heads, length, size)
+
+
+def head_logits(weights: Mapping[str, Tensor], hidden: Tensor) -> Tensor:
+    """Logits [..., V] in fp32 (an fp32 head lifts the asymptote of RL: ScaleRL, arXiv 2510.13786)."""
+    head = weights.get("head", weights["embed"])
+    return F.linear(hidden.float(), head.float())
+
+
+def truncate(logits: Tensor, temperature: float, top_p: float, top_k: int, keep: Tensor | None = None) -> Tensor:
+    """Log-probabilities [.., V] after temperature, top-k and top-p, renormalised over the kept set.
+
+    `keep` [..] are ids that stay in the set whatever the rounding: the trainer passes the sampled ids, so that it
+    scores the same truncated distribution that the sampler drew from.
+    """
+    logits = logits / temperature
+    if 0 < top_k < logits.shape[-1]:
+        least = logits.topk(top_k, -1).values[..., -1:]
+        logits = logits.masked_fill(_drop(logits < least, keep), -torch.inf)
+    if top_p < 1:
+        ordered, index = logits.sort(-1, descending=True, stable=True)
+        mass = ordered.softmax(-1)
+        late = (mass.cumsum(-1) - mass) >= top_p  # the token that crosses top_p stays
+        drop = torch.zeros_like(late).scatter(-1, index, late)
+        logits = logits.masked_fill(_drop(drop, keep), -torch.inf)
+    return logits.log_softmax(-1)
+
+
+def _drop(mask: Tensor, keep: Tensor | None) -> Tensor:
+    return mask if keep is None else mask.scatter(-1, keep[..., None], False)

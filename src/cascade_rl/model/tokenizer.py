@@ -1,0 +1,91 @@
+"""Train or load a tokenizer, give it the chat template, and encode prompts and replies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from cascade_rl import chat
+from cascade_rl.types import Problem
+
+
+class Tokenizer:
+    """A transformers tokenizer with our template; encodes without adding any token of its own.
+
+    `eos_ids` are all ids that end a reply.
+    """
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+        self.end_id = inner.convert_tokens_to_ids(chat.TURN_END)
+        if self.end_id is None or self.end_id == inner.unk_token_id:
+            raise ValueError(f"the tokenizer has no {chat.TURN_END} token; add it (and {chat.TURN_START}) to the vocabulary")
+        self.eos_ids = tuple(sorted({self.end_id, *([inner.eos_token_id] if inner.eos_token_id is not None else [])}))
+        self.pad_id = inner.pad_token_id if inner.pad_token_id is not None else self.end_id
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text that may hold chat markers."""
+        return self.inner.encode(text, add_special_tokens=False)
+
+    def prompt(self, problem: Problem) -> list[int]:
+        """Ids of a problem's prompt, up to and including the assistant header."""
+        return self.encode(chat.render_problem(problem))
+
+    def reply(self, text: str) -> list[int]:
+        """Ids of a reply with its end mark."""
+        return [*self.encode(text), self.end_id]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of sampled ids, end marks dropped; nothing else is hidden or cleaned up."""
+        kept = [i for i in ids if i not in self.eos_ids]
+        return self.inner.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+    def save(self, path: Path) -> None:
+        """Write it with the template, so that transformers alone renders the same prompts."""
+        self.inner.save_pretrained(str(path))
+
+
+def load_tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer of a local Hugging Face directory, with our template put on it."""
+    from transformers import AutoTokenizer
+
+    inner = AutoTokenizer.from_pretrained(str(path), local_files_only=True)
+    inner.chat_template = chat.TEMPLATE
+    return Tokenizer(inner)
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
+    """A byte-level BPE with digits split singly, trained on rendered conversations."""
+    from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
+    from tokenizers import Tokenizer as Core
+    from transformers import PreTrainedTokenizerFast
+
+    core = Core(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(r"\d| ?\p{L}+| ?[^\s\p{L}\d]+|\s+(?!\S)|\s"), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    core.decoder = decoders.ByteLevel()
+    special = [AddedToken(t, special=True) for t in (chat.END_OF_TEXT, chat.TURN_START, chat.TURN_END)]
+    tags = [AddedToken(t, special=False, normalized=False) for t in (chat.THINK_START, chat.THINK_END)]
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size - len(tags), special_tokens=special, show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )  # fmt: skip
+    markers = (chat.TURN_START, chat.TURN_END, chat.THINK_START, chat.THINK_END)
+    core.train_from_iterator((_without(text, markers) for text in texts), trainer)
+    core.add_tokens(tags)
+    inner = PreTrainedTokenizerFast(
+        tokenizer_object=core, eos_token=chat.TURN_END, pad_token=chat.END_OF_TEXT, clean_up_tokenization_spaces=False
+    )
+    inner.chat_template = chat.TEMPLATE
+    return Tokenizer(inner)
+
+
+def _without(text: str, markers: Iterable[str]) -> str:
+    for marker in markers:
+        text = text.replace(marker, "\n")
+    return text

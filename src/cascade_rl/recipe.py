@@ -1,0 +1,437 @@
+"""The recipe: every knob of a run as one validated value.
+
+A recipe is YAML. It names the model, the seed, the ordered stages and the benchmarks; stages inherit
+`defaults.KIND`. Loading reports every problem at once with its path, and refuses keys that would have no effect.
+Defaults follow arXiv 2512.13607 (tables of appendices B to E); sizes in tokens, learning rates per step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from cascade_rl.types import Mode
+
+NAME = r"^[a-z0-9][a-z0-9-]*$"
+Positive = Annotated[int, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Strict(BaseModel):
+    """A block of the recipe: unknown keys are errors, values can't be changed later."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Architecture(Strict):
+    """The shape of a model that is trained from scratch (Qwen3)."""
+
+    hidden_size: Positive = 192
+    intermediate_size: Positive = 512
+    num_hidden_layers: Positive = 4
+    num_attention_heads: Positive = 6
+    num_key_value_heads: Positive = 2
+    head_dim: Positive = 32
+    rope_theta: float = 10_000.0
+    max_position_embeddings: Positive = 512
+
+    @model_validator(mode="after")
+    def _heads(self) -> Architecture:
+        if self.num_attention_heads % self.num_key_value_heads:
+            raise ValueError("num_attention_heads must be a multiple of num_key_value_heads")
+        if self.head_dim % 2:
+            raise ValueError("head_dim must be even (rotary embeddings turn pairs)")
+        return self
+
+
+class TokenizerSpec(Strict):
+    """A byte-level BPE, digits split singly, trained on `samples` SFT conversations of the recipe itself."""
+
+    vocab_size: Annotated[int, Field(ge=300)] = 512
+    samples: Positive = 4000
+
+
+class ModelSpec(Strict):
+    """`init` is `scratch`, `smollm2-135m`, or a local Hugging Face directory."""
+
+    init: str = "scratch"
+    architecture: Architecture | None = None
+    tokenizer: TokenizerSpec | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_scratch(cls, raw: Any) -> Any:
+        if isinstance(raw, Mapping) and raw.get("init", "scratch") == "scratch":
+            return {**raw, "architecture": raw.get("architecture") or {}, "tokenizer": raw.get("tokenizer") or {}}
+        return raw
+
+    @model_validator(mode="after")
+    def _only_scratch(self) -> ModelSpec:
+        extra = [key for key in ("architecture", "tokenizer") if getattr(self, key) is not None]
+        if self.init != "scratch" and extra:
+            raise ValueError(f"{', '.join(extra)}: no effect unless init is scratch; remove it")
+        return self
+
+
+class SFTData(Strict):
+    """A share of the SFT mixture: demonstrations of one domain, in one mode or (parallel) in both.
+
+    `fault_rate` makes the teacher openly imperfect: that share of its replies carries a systematic fault.
+    """
+
+    domain: str
+    source: str = "builtin"
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    fault_rate: Fraction = 0.0
+    modes: Annotated[list[Mode], Field(min_length=1)] = [Mode.THINKING]
+
+
+class RLData(Strict):
+    """A share of the prompts of an RL stage; `problems` bounds the pool that is drawn from.
+
+    `code_switch` is what a reply in foreign script to an English prompt earns: `off`, a reward, or
+    `batch_min_minus_10` (RLHF in the report; math -1, code 0).
+    """
+
+    domain: str
+    source: str = "builtin"
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    problems: Positive = 1024
+    code_switch: Literal["off", "batch_min_minus_10"] | float = "off"
+
+
+class Training(Strict):
+    """What every kind of stage shares: optimiser, batching, saving."""
+
+    name: Annotated[str, Field(pattern=NAME)]
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    lr: Annotated[float, Field(gt=0)] = 2e-6
+    muon_lr: Annotated[float, Field(gt=0)] | None = None
+    betas: tuple[Fraction, Fraction] = (0.9, 0.95)
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    grad_clip: Annotated[float, Field(gt=0)] = 1.0
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    final_lr_fraction: Fraction = 0.0
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    tokens_per_microbatch: Positive = 4096
+    save_every: Positive = 10
+
+    @model_validator(mode="after")
+    def _optimizer_keys(self) -> Training:
+        if self.optimizer == "muon" and self.muon_lr is None:
+            raise ValueError("optimizer muon needs muon_lr (for the matrices; lr is for embeddings and norms)")
+        if self.optimizer != "muon" and self.muon_lr is not None:
+            raise ValueError("muon_lr has no effect with optimizer adamw; remove it or set optimizer: muon")
+        if self.schedule == "constant" and "final_lr_fraction" in self.model_fields_set:
+            raise ValueError("final_lr_fraction has no effect with schedule constant")
+        return self
+
+
+class SFTStage(Training):
+    """Supervised fine-tuning on teacher demonstrations; `samples` distinct ones, for `steps` or `epochs`."""
+
+    kind: Literal["sft"]
+    data: Annotated[list[SFTData], Field(min_length=1)]
+    samples: Positive
+    batch_size: Positive = 256
+    steps: Positive | None = None
+    epochs: Positive | None = None
+    max_tokens: Positive = 16384
+
+    @model_validator(mode="after")
+    def _length(self) -> SFTStage:
+        return _one_of_steps_epochs(self)
+
+    @property
+    def planned_steps(self) -> int:
+        """Optimiser steps of the whole stage."""
+        return self.steps or max(1, self.samples // self.batch_size) * self.epochs
+
+
+class RewardModelStage(Training):
+    """A scalar head on the policy's last hidden state, trained on preference pairs (Bradley-Terry)."""
+
+    kind: Literal["reward_model"]
+    domain: str = "alignment"
+    source: str = "builtin"
+    pairs: Positive = 2000
+    heldout_pairs: Positive = 300
+    batch_size: Positive = 256
+    steps: Positive | None = None
+    epochs: Positive | None = None
+    max_tokens: Positive = 4096
+
+    @model_validator(mode="after")
+    def _length(self) -> RewardModelStage:
+        return _one_of_steps_epochs(self)
+
+    @property
+    def planned_steps(self) -> int:
+        """Optimiser steps of the whole stage."""
+        return self.steps or max(1, self.pairs // self.batch_size) * self.epochs
+
+
+def _one_of_steps_epochs(stage):
+    if (stage.steps is None) == (stage.epochs is None):
+        raise ValueError("give either steps or epochs, not both and not neither")
+    return stage
+
+
+class NoFilter(Strict):
+    """Every group is used; groups without signal simply have no gradient."""
+
+    kind: Literal["none"] = "none"
+
+
+class BatchFilter(Strict):
+    """Dynamic sampling (DAPO, arXiv 2503.14476): refill until every group has mixed rewards, `max_rounds` at most."""
+
+    kind: Literal["batch"]
+    max_rounds: Positive = 4
+
+
+class EpochFilter(Strict):
+    """After an epoch drop problems solved always or never; re-admit hard and easy ones with these probabilities."""
+
+    kind: Literal["epoch"]
+    readmit_hard: Fraction = 0.10
+    readmit_easy: Fraction = 0.01
+
+
+Filter = Annotated[NoFilter | BatchFilter | EpochFilter, Field(discriminator="kind")]
+
+
+class Phase(Strict):
+    """A sub-stage of a length curriculum: `share` of the steps, with its own lengths and sampling."""
+
+    share: Annotated[float, Field(gt=0, le=1)]
+    max_prompt_tokens: Positive | None = None
+    max_response_tokens: Positive | None = None
+    temperature: Annotated[float, Field(gt=0)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    top_k: Annotated[int, Field(ge=0)] | None = None
+    overlong: Literal["mask", "zero", "score"] | None = None
+
+
+PHASE_KEYS = ("max_prompt_tokens", "max_response_tokens", "temperature", "top_p", "top_k", "overlong")
+
+
+class RLStage(Training):
+    """Strictly on-policy GRPO: `prompts_per_step` x `rollouts_per_prompt` replies, one update.
+
+    `overlong` says what a reply that hit the length limit earns: `mask` leaves it out of loss and baseline,
+    `zero` gives no reward, `score` grades it as it stands. `top_k` 0 is off. `kl_coefficient` weighs a k3 term
+    against the stage's first weights. `reward_shaping: tanh` squashes z-scores inside the group.
+    """
+
+    kind: Literal["rl"]
+    data: Annotated[list[RLData], Field(min_length=1)]
+    steps: Positive
+    prompts_per_step: Positive = 128
+    rollouts_per_prompt: Annotated[int, Field(ge=2)] = 8
+    mode_mix: Literal["thinking", "instruct", "half"] = "thinking"
+    max_prompt_tokens: Positive = 4096
+    max_response_tokens: Positive = 16384
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    top_k: Annotated[int, Field(ge=0)] = 0
+    overlong: Literal["mask", "zero", "score"] = "score"
+    curriculum: list[Phase] = []
+    filter: Filter = NoFilter()
+    aggregation: Literal["token", "sequence"] = "token"
+    kl_coefficient: Annotated[float, Field(ge=0)] = 0.0
+    reward_shaping: Literal["none", "tanh"] = "none"
+    reward_model: str | None = None
+
+    @model_validator(mode="after")
+    def _curriculum(self) -> RLStage:
+        if self.curriculum and abs(sum(p.share for p in self.curriculum) - 1) > 1e-6:
+            raise ValueError(f"curriculum: shares add up to {sum(p.share for p in self.curriculum):g}, not 1")
+        if len({(d.domain, d.source) for d in self.data}) < len(self.data):
+            raise ValueError("data: the same domain and source stand twice; add their weights instead")
+        return self
+
+    @property
+    def planned_steps(self) -> int:
+        """Optimiser steps of the whole stage."""
+        return self.steps
+
+    def phases(self) -> list[tuple[int, int, Phase]]:
+        """Sub-stages as (first step, end step, settings with every key filled in)."""
+        found, start, share = [], 0, 0.0
+        for phase in self.curriculum or [Phase(share=1.0)]:
+            share += phase.share
+            end = round(self.steps * share)
+            filled = {key: getattr(phase, key) if getattr(phase, key) is not None else getattr(self, key)
+                      for key in PHASE_KEYS}  # fmt: skip
+            if end > start:
+                found.append((start, end, Phase(share=phase.share, **filled)))
+            start = end
+        return found
+
+
+Stage = Annotated[SFTStage | RewardModelStage | RLStage, Field(discriminator="kind")]
+STAGE_KINDS = {"sft": SFTStage, "reward_model": RewardModelStage, "rl": RLStage}
+
+
+class BenchmarkSpec(Strict):
+    """Held-out problems of one domain, scored after every stage in both modes (avg@k, and greedy).
+
+    `mode` is the headline; None takes the domain's own. `own_stage` is the stage that trains for it; None takes
+    the last RL stage with that domain, else the last SFT stage that has it.
+    """
+
+    name: Annotated[str, Field(pattern=NAME)]
+    domain: str
+    source: str = "builtin"
+    problems: Positive = 200
+    k: Positive = 4
+    mode: Mode | None = None
+    both_modes: bool = True
+    temperature: Annotated[float, Field(gt=0)] = 0.6
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
+    max_prompt_tokens: Positive = 4096
+    max_response_tokens: Positive = 4096
+    own_stage: str | None = None
+
+
+class DipSpec(Strict):
+    """A fall that is expected: `benchmark` at stage `at`, at most `most`, to be recovered by stage `until`."""
+
+    benchmark: str
+    at: str
+    until: str
+    most: Annotated[float, Field(gt=0, le=1)] = 0.5
+
+
+class WaiverSpec(Strict):
+    """A fall that somebody accepts, with the reason that stands in the model card."""
+
+    benchmark: str
+    stage: str
+    reason: Annotated[str, Field(min_length=10)]
+
+
+class GateSpec(Strict):
+    """What happens after each stage: `warn`, `stop`, or `best` (hand over the stage's best probed step).
+
+    `band` is the fall in points/100 that counts as swing between steps. With `best`, every `probe_every` steps all
+    domains are scored on `probe_problems` validation problems, which no benchmark uses.
+    """
+
+    policy: Literal["warn", "stop", "best"] = "warn"
+    band: Fraction = 0.04
+    probe_every: Positive | None = None
+    probe_problems: Positive | None = None
+    dips: list[DipSpec] = []
+    waivers: list[WaiverSpec] = []
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_probes(cls, raw: Any) -> Any:
+        if isinstance(raw, Mapping) and raw.get("policy") == "best":
+            return {**raw, "probe_every": raw.get("probe_every") or 10, "probe_problems": raw.get("probe_problems") or 48}
+        return raw
+
+    @model_validator(mode="after")
+    def _probes(self) -> GateSpec:
+        extra = [key for key in ("probe_every", "probe_problems") if getattr(self, key) is not None]
+        if self.policy != "best" and extra:
+            raise ValueError(f"{', '.join(extra)}: no effect unless policy is best")
+        return self
+
+
+class PreflightSpec(Strict):
+    """Before each stage `problems` of its problems are graded: gold earns all, empty none, twice the same."""
+
+    problems: Positive = 32
+    max_bad: Fraction = 0.1
+
+
+class Recipe(Strict):
+    """A whole run; see the module."""
+
+    name: Annotated[str, Field(pattern=NAME)]
+    seed: Annotated[int, Field(ge=0)] = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    workers: Positive = 1
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    model: ModelSpec = Field(default_factory=lambda: ModelSpec.model_validate({}))
+    stages: Annotated[list[Stage], Field(min_length=1)]
+    benchmarks: Annotated[list[BenchmarkSpec], Field(min_length=1)]
+    gate: GateSpec = GateSpec()
+    preflight: PreflightSpec = PreflightSpec()
+
+    @property
+    def hash(self) -> str:
+        """16 hex digits over every key of the resolved recipe."""
+        return digest(self.model_dump(mode="json"))
+
+    def stage(self, name: str) -> Stage:
+        """The stage of that name."""
+        return next(s for s in self.stages if s.name == name)
+
+    def own_stage(self, benchmark: BenchmarkSpec) -> str:
+        """The stage that trains for a benchmark (see BenchmarkSpec)."""
+        if benchmark.own_stage:
+            return benchmark.own_stage
+        for kind in ("rl", "sft"):
+            fitting = [s.name for s in self.stages if s.kind == kind and any(d.domain == benchmark.domain for d in s.data)]
+            if fitting:
+                return fitting[-1]
+        return self.stages[-1].name
+
+
+def digest(value: Any) -> str:
+    """16 hex digits of the SHA-256 of a JSON value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def smoke(recipe: Recipe) -> Recipe:
+    """The same recipe cut down to two steps a stage and a handful of problems: proves the path, not the result."""
+
+    def shrink(stage: Stage) -> Stage:
+        update: dict[str, Any] = {"steps": 2, "save_every": 1, "warmup_steps": 0}
+        if stage.kind == "rl":
+            pool = [d.model_copy(update={"problems": min(d.problems, 16)}) for d in stage.data]
+            phases = len(stage.phases())
+            shares = [p.model_copy(update={"share": 1 / phases}) for p in stage.curriculum[:phases]]
+            update |= {
+                "data": pool,
+                "curriculum": shares,
+                "steps": max(2, phases),
+                "prompts_per_step": min(stage.prompts_per_step, 4),
+                "rollouts_per_prompt": min(stage.rollouts_per_prompt, 4),
+            }
+        else:
+            batch = min(stage.batch_size, 8)
+            size = {"samples": batch * 2} if stage.kind == "sft" else {"pairs": batch * 2, "heldout_pairs": 8}
+            update |= {"epochs": None, "batch_size": batch, **size}
+        return stage.model_copy(update=update)
+
+    return recipe.model_copy(
+        update={
+            "stages": [shrink(s) for s in recipe.stages],
+            "benchmarks": [
+                b.model_copy(update={"problems": min(b.problems, 4), "k": 1, "both_modes": b.both_modes})
+                for b in recipe.benchmarks
+            ],
+            "preflight": recipe.preflight.model_copy(update={"problems": 4}),
+        }
+    )
+
+
+def stage_defaults(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The raw recipe with `defaults.KIND` merged under each stage, and the `defaults` block gone."""
+    merged = {key: value for key, value in raw.items() if key != "defaults"}
+    defaults = raw.get("defaults") or {}
+    stages = raw.get("stages")
+    if isinstance(defaults, Mapping) and isinstance(stages, list):
+        merged["stages"] = [
+            {**(defaults.get(s.get("kind")) or {}), **s} if isinstance(s, Mapping) else s for s in stages
+        ]
+    return merged

@@ -1,0 +1,172 @@
+"""The benchmark matrix as HTML: scores with intervals, what changed, what was kept, and the other modes.
+
+Gains and losses are told three times, by arrow, by colour (blue and orange, which all kinds of colour vision
+tell apart) and by tooltip. The views are switched by radio buttons and style alone; in print all are shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from cascade_rl.report.charts import sparkline
+from cascade_rl.report.markup import DASH, bounds, duration, esc, percent, points, slug
+from cascade_rl.report.records import GateCell, Matrix, ModeCell, Row, Run
+from cascade_rl.report.retention import Retention, retentions
+from cascade_rl.types import Score
+
+ARROWS = {"gain": "▲", "loss": "▼"}
+Changes = Mapping[tuple[str, str], GateCell]
+LEGEND = (
+    "Percent of held-out problems solved, with the 95 % interval below. "
+    '<span class="chip own">framed</span> after the stage that trains it; '
+    '<span class="chip gain">▲ gain</span> and <span class="chip loss">▼ loss</span> against the stage before, '
+    "paired over the same problems, where the 95 % interval excludes zero; "
+    '<span class="chip loss excused">▽ loss</span> excused or waived. '
+    "<b>vs own</b>: final score minus the one after its own stage (the first score where no stage trains it), paired "
+    "where possible; <b>vs best</b>: minus the best score so far. Both in points."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A way to look at the modes: what each (benchmark, mode) cell shows."""
+
+    name: str
+    meaning: str
+    cell: Callable[[ModeCell], str]
+
+
+def _score_html(score: Score | None) -> str:
+    if score is None:
+        return DASH
+    return f"<b>{percent(score.mean)}</b><small>{bounds(score.low, score.high)}</small>"
+
+
+def _share_html(share: float | None) -> str:
+    return f"<b>{percent(share)}</b>" if share else percent(share)
+
+
+VIEWS = (
+    View("Both modes", "Percent solved, mean over the samples of each problem, in every mode.",
+         lambda cell: _score_html(cell.average)),
+    View("Greedy", "Percent solved by the single greedy reply.", lambda cell: _score_html(cell.greedy)),
+    View("Leak", "Percent of replies that break their mode: reasoning in instruct mode, no proper block in thinking.",
+         lambda cell: _share_html(cell.leak)),
+    View("Clipped", "Percent of replies cut off at the token limit.", lambda cell: _share_html(cell.clipped)),
+    View("Tokens", "Mean tokens per reply.",
+         lambda cell: DASH if cell.mean_tokens is None else f"<b>{cell.mean_tokens:,.0f}</b>"),
+)  # fmt: skip
+
+
+def changes(run: Run) -> dict[tuple[str, str], GateCell]:
+    """(stage, benchmark) -> what the gate says of it."""
+    return {(s.name, cell.benchmark): cell for s in run.stages if s.gate for cell in s.gate.cells}
+
+
+def arrow(cell: GateCell) -> str:
+    """The sign of a gate cell; hollow when the loss is excused or waived."""
+    excused = cell.verdict == "loss" and (cell.excuse or cell.waiver)
+    return "▽" if excused else ARROWS.get(cell.verdict, "")
+
+
+def _tooltip(row: Row, stage: str, score: Score, change: GateCell | None) -> str:
+    parts = [f"{row.name} after {stage}: {percent(score.mean)} %"]
+    if score.n:
+        parts.append(f"{score.n} problems × {score.k} samples")
+    if change is not None:
+        inside = bounds(change.low, change.high, points)
+        parts.append(f"{points(change.change)} points since {change.before or 'before'} ({inside}): {change.verdict}")
+        parts += [text for text in (change.excuse, change.waiver) if text]
+    return "\n".join(parts)
+
+
+def _cell(row: Row, stage: str, change: GateCell | None) -> str:
+    score = row.scores.get(stage)
+    where = f'data-benchmark="{esc(row.name)}" data-stage="{esc(stage)}"'
+    if score is None:
+        return f'<td class="cell none" {where}>{DASH}</td>'
+    css = ["cell"] + (["own"] if stage == row.own_stage else [])
+    sign = ""
+    if change is not None and change.verdict in ARROWS:
+        css.append(change.verdict + (" excused" if arrow(change) == "▽" else ""))
+        sign = f'<i class="arrow">{arrow(change)}<span class="aside">{change.verdict}</span></i>'
+    body = f"<b>{percent(score.mean)}{sign}</b><small>{bounds(score.low, score.high)}</small>"
+    return f'<td class="{" ".join(css)}" {where} title="{esc(_tooltip(row, stage, score, change))}">{body}</td>'
+
+
+def _kept(kept: Retention | None) -> str:
+    if kept is None:
+        return f'<td class="kept none">{DASH}</td><td class="kept none">{DASH}</td>'
+    tone = " loss" if kept.lost else ""
+    why = f"{kept.final} minus {kept.since}, 95 % interval {bounds(kept.low, kept.high, points)}"
+    best = f"{kept.final} minus {kept.best}"
+    return (
+        f'<td class="kept{tone}" title="{esc(why)}"><b>{points(kept.change)}</b>'
+        f"<small>{bounds(kept.low, kept.high, points)}</small></td>"
+        f'<td class="kept" title="{esc(best)}"><b>{points(kept.below_best)}</b><small>{esc(kept.best)}</small></td>'
+    )
+
+
+def _heads(matrix: Matrix) -> str:
+    return "".join(f'<th scope="col"><a href="#stage-{slug(s)}">{_breaking(s)}</a></th>' for s in matrix.stages)
+
+
+def _breaking(name: str) -> str:
+    return esc(name).replace("-", "-<wbr>")
+
+
+def _headline(run: Run) -> str:
+    matrix, told = run.matrix, changes(run)
+    kept = {k.benchmark: k for k in retentions(matrix, run)}
+    rows = []
+    for row in matrix.rows:
+        cells = "".join(_cell(row, stage, told.get((stage, row.name))) for stage in matrix.stages)
+        own = matrix.stages.index(row.own_stage) if row.own_stage in matrix.stages else None
+        spark = sparkline([s.mean if (s := row.scores.get(stage)) else None for stage in matrix.stages], own)
+        mode = f"<small>{esc(row.headline)}</small>" if row.headline else ""
+        name = f'<th scope="row">{_breaking(row.name)}{mode}</th>'
+        rows.append(f"<tr>{name}{cells}{_kept(kept.get(row.name))}<td>{spark}</td></tr>")
+    tail = '<th scope="col">vs own</th><th scope="col">vs best</th><th scope="col">trend</th>'
+    clock = "".join(f"<td>{duration(matrix.seconds[s]) if s in matrix.seconds else DASH}</td>" for s in matrix.stages)
+    foot = f'<tfoot><tr><th scope="row">time</th>{clock}<td colspan="3"></td></tr></tfoot>' if matrix.seconds else ""
+    head = f'<tr><th scope="col">benchmark</th>{_heads(matrix)}{tail}</tr>'
+    return (
+        f'<div class="scroll"><table class="matrix"><thead>{head}</thead>'
+        f"<tbody>{''.join(rows)}</tbody>{foot}</table></div><p class='legend-text'>{LEGEND}</p>"
+    )
+
+
+def _mode_view(matrix: Matrix, view: View) -> str:
+    rows = []
+    for row in matrix.rows:
+        modes = dict.fromkeys(mode for stage in matrix.stages for mode in row.modes.get(stage, {}))
+        for i, mode in enumerate(modes):
+            found = [row.modes.get(stage, {}).get(mode) for stage in matrix.stages]
+            cells = "".join(f"<td>{DASH if cell is None else view.cell(cell)}</td>" for cell in found)
+            name = f'<th scope="row">{_breaking(row.name)}<small>{esc(mode)}</small></th>'
+            rows.append(f'<tr class="{"first" if i == 0 else ""}">{name}{cells}</tr>')
+    head = f'<thead><tr><th scope="col">benchmark</th>{_heads(matrix)}</tr></thead>'
+    return (
+        f"<h3>{view.name}</h3><p>{view.meaning}</p>"
+        f'<div class="scroll"><table class="matrix modes">{head}<tbody>{"".join(rows)}</tbody></table></div>'
+    )
+
+
+def matrix_section(run: Run) -> str:
+    """The section #matrix with all its views."""
+    if not run.matrix.rows:
+        return (
+            '<section id="matrix"><h2>Benchmark matrix</h2><p class="empty">No stage has been scored yet: the first '
+            "column appears when the first stage is evaluated.</p></section>"
+        )
+    views = [("Headline", _headline(run))]
+    if any(row.modes for row in run.matrix.rows):
+        views += [(view.name, _mode_view(run.matrix, view)) for view in VIEWS]
+    knobs = "".join(
+        f'<input type="radio" name="view" id="view-{i}" class="knob"{" checked" if i == 0 else ""}>'
+        f'<label for="view-{i}">{name}</label>'
+        for i, (name, _) in enumerate(views)
+    )
+    panels = "".join(f'<div class="panel panel-{i}">{body}</div>' for i, (_, body) in enumerate(views))
+    return f'<section id="matrix"><h2>Benchmark matrix</h2><div class="views">{knobs}{panels}</div></section>'

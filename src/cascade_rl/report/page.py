@@ -1,0 +1,106 @@
+"""A run's records as one HTML page: no scripts, no fonts, no images, nothing from the network."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from cascade_rl.report.markup import DASH, details, duration, esc, moment, slug
+from cascade_rl.report.matrix_page import changes, matrix_section
+from cascade_rl.report.read import as_mapping
+from cascade_rl.report.records import DONE, WAITING, Run
+from cascade_rl.report.retention import retentions, verdict
+from cascade_rl.report.stage_page import badge, spent_seconds, stage_section, time_section
+from cascade_rl.report.style import CSS
+
+MODEL_KEYS = ("name", "path", "preset", "base", "source")
+EMPTY = (
+    '<p class="empty" id="empty">Nothing to show yet: this directory holds no stage of a run. '
+    "<code>cascade run</code> fills it; this page grows with every stage.</p>"
+)
+
+
+def model_name(raw: Any) -> str:
+    """The recipe's model in a few words."""
+    if isinstance(raw, str) and raw:
+        return raw
+    facts = as_mapping(raw)
+    named = next((facts[key] for key in MODEL_KEYS if isinstance(facts.get(key), str)), "")
+    sizes = [f"{k.replace('_', ' ')} {v}" for k, v in facts.items() if isinstance(v, int) and not isinstance(v, bool)]
+    return ", ".join(filter(None, [named, *sizes[:4]])) or DASH
+
+
+def _facts(run: Run) -> str:
+    spent = math.fsum(sum(spent_seconds(stage, run.matrix).values()) for stage in run.stages)
+    done = sum(stage.status == DONE for stage in run.stages)
+    facts = [
+        ("model", esc(model_name(run.recipe.get("model")))),
+        ("stages done", f"{done} of {len(run.stages)}"),
+        ("total time", duration(spent) if spent else DASH),
+        ("started", moment(run.started)),
+        ("last written", moment(run.updated)),
+    ]
+    return '<dl class="facts">' + "".join(f"<div><dt>{k}</dt><dd>{v}</dd></div>" for k, v in facts) + "</dl>"
+
+
+def _gates(run: Run) -> str:
+    """How many cells fell at some gate, and which of them without excuse."""
+    told = changes(run)
+    fell = {key: cell for key, cell in told.items() if cell.verdict == "loss"}
+    if not told:
+        return ""
+    bare = [f"{benchmark} at {stage}" for (stage, benchmark), c in fell.items() if not (c.excuse or c.waiver)]
+    text = f"On the way {len(fell)} of {len(told)} cells fell from one stage to the next"
+    if fell:
+        text += f", without excuse: {', '.join(bare)}" if bare else ", all excused or waived"
+    return f'<p class="gates-line">{esc(text)}.</p>'
+
+
+def _verdict(run: Run) -> str:
+    text, tone = verdict(run.matrix, retentions(run.matrix, run))
+    left = sum(stage.status != DONE for stage in run.stages)
+    so_far = f' <span class="quiet">So far: {left} of {len(run.stages)} stages are not done.</span>' if left else ""
+    return f'<div id="verdict" class="{tone}"><p><b>{esc(text)}.</b>{so_far}</p>{_gates(run)}</div>'
+
+
+def _contents(run: Run) -> str:
+    items = ['<li><a href="#matrix">Matrix</a></li>', '<li><a href="#time">Time</a></li>']
+    for stage in run.stages:
+        state = "" if stage.status == DONE else f" {badge(stage)}"
+        items.append(f'<li><a href="#stage-{slug(stage.name)}">{esc(stage.name)}</a>{state}</li>')
+    return f'<nav aria-label="contents"><ol>{"".join(items)}</ol></nav>'
+
+
+def _waiting(run: Run) -> str:
+    names = ", ".join(esc(stage.name) for stage in run.stages if stage.status == WAITING)
+    return f'<section id="waiting"><h2>Still to come</h2><p>{names}</p></section>' if names else ""
+
+
+def _footer(run: Run) -> str:
+    faults = "".join(f"<li><code>{esc(line)}</code></li>" for line in run.unread)
+    unread = f'<div id="unread"><p><b>Files that could not be read, left out above:</b></p><ul>{faults}</ul></div>'
+    text = f"<pre>{esc(run.recipe_text)}</pre>"
+    recipe = details("The recipe as it was run", text, "recipe") if run.recipe_text else ""
+    source = '<p class="quiet">Written by cascade-rl from the files of the run.</p>'
+    return f"<footer>{recipe}{unread if faults else ''}{source}</footer>"
+
+
+def _body(run: Run) -> str:
+    begun = any(stage.status != WAITING for stage in run.stages)
+    if not begun and not run.matrix.rows:
+        return EMPTY + _waiting(run)
+    stages = "".join(stage_section(stage, run.matrix) for stage in run.stages if stage.status != WAITING)
+    time = time_section(run.stages, run.matrix)
+    return f"{_verdict(run)}{_contents(run)}{matrix_section(run)}{time}{stages}{_waiting(run)}"
+
+
+def render(run: Run) -> str:
+    """The whole page."""
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+        f'<meta name="color-scheme" content="light dark"><title>{esc(run.name)}: cascade-rl</title>'
+        f"<style>{CSS}</style></head><body><header><p class='kind'>cascade-rl run</p><h1>{esc(run.name)}</h1>"
+        f"{_facts(run)}</header><main>{_body(run)}</main>{_footer(run)}</body></html>\n"
+    )

@@ -1,0 +1,185 @@
+"""The section of one stage: settings, lineage, preflight, alarms, curves, gate, samples; and the time chart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from cascade_rl.report.alarms import Alarm, alarms, ranges
+from cascade_rl.report.charts import short, stacked_bars
+from cascade_rl.report.curves import constant_rate, figures, kind
+from cascade_rl.report.markup import DASH, bounds, details, duration, esc, json_html, points, slug, table, words
+from cascade_rl.report.matrix_page import arrow
+from cascade_rl.report.read import as_mapping
+from cascade_rl.report.records import DONE, RUNNING, WAITING, Gate, Matrix, Stage
+from cascade_rl.report.samples_page import samples_html
+
+PHASES = ("rollout", "grading", "update", "save", "evaluation")
+OTHER = "other"
+SETTINGS = ("settings", "config", "stage_settings")
+HASHES = {"parent": ("parent_weights_hash", "parent_hash"), "checkpoint": ("weights_hash", "weights")}
+CARRIED = ("carried", "carried_in", "carried-in")
+
+
+def _first(description: Mapping[str, Any], keys: Iterable[str]) -> Any:
+    return next((description[key] for key in keys if description.get(key) not in (None, "", {}, [])), None)
+
+
+def planned_steps(stage: Stage) -> int | None:
+    """How many steps the settings ask for, if they say."""
+    found = as_mapping(_first(stage.description, SETTINGS)).get("steps", stage.description.get("steps"))
+    return found if isinstance(found, int) and not isinstance(found, bool) else None
+
+
+def lineage(stage: Stage) -> dict[str, Any]:
+    """Parent, checkpoint and hashes, from the stage's own file and from the ledger."""
+    raw = stage.description.get("lineage")
+    own = as_mapping(raw) if isinstance(raw, Mapping) else {"lineage": raw} if raw else {}
+    loose = {key: stage.description[key] for key in ("hash", "parent", "recipe_hash") if key in stage.description}
+    return {**loose, **own, **stage.ledger}
+
+
+def _chain(found: Mapping[str, Any]) -> str:
+    """Parent → checkpoint, each with the hash of its weights."""
+    ends = []
+    for place, hashes in HASHES.items():
+        if not found.get(place):
+            continue
+        mark = _first(found, hashes)
+        short = f'<small title="{esc(mark)}">weights {esc(str(mark)[:12])}</small>' if mark else ""
+        where = found[place] if isinstance(found[place], str) else as_mapping(found[place]).get("path", place)
+        ends.append(f'<span class="node">{place} <code>{esc(where)}</code>{short}</span>')
+    return f'<p class="chain">{"<b>→</b>".join(ends)}</p>' if ends else ""
+
+
+def _lineage(stage: Stage) -> str:
+    found, carried = lineage(stage), _first(stage.description, CARRIED)
+    if not found and carried is None:
+        return ""
+    kept = f"<p><b>Carried in</b></p>{json_html(carried)}" if carried is not None else ""
+    rest = details("All of the lineage", json_html(found)) if found else ""
+    return f'<div class="lineage"><h3>Lineage</h3>{_chain(found)}{kept}{rest}</div>'
+
+
+def _settings(stage: Stage) -> str:
+    known = {*SETTINGS, *CARRIED, "lineage", "hash", "parent", "recipe_hash", "name", "stage"}
+    chosen = _first(stage.description, SETTINGS)
+    rest = {key: value for key, value in stage.description.items() if key not in known}
+    body = (json_html(chosen) if chosen is not None else "") + (json_html(rest) if rest else "")
+    return details("Settings", body, "settings") if body else ""
+
+
+def _preflight(stage: Stage) -> str:
+    if not stage.preflight:
+        return ""
+    facts = as_mapping(stage.preflight)
+    counts = [f"{words(k)} {_count(v)}" for k, v in facts.items() if _count(v)]
+    summary = "Preflight" + (f' <span class="quiet">{" · ".join(counts[:4])}</span>' if counts else "")
+    return details(summary, json_html(stage.preflight), "preflight")
+
+
+def _count(raw: Any) -> str:
+    if isinstance(raw, bool):
+        return "yes" if raw else "no"
+    return str(raw) if isinstance(raw, int) else str(len(raw)) if isinstance(raw, list) else ""
+
+
+def _alarms(found: Sequence[Alarm]) -> str:
+    if not found:
+        return ""
+    items = "".join(
+        f"<li><b>{esc(a.rule.title)}</b> on {len(a.steps)} of {a.total} steps: {esc(a.rule.meaning)}. "
+        f'<span class="quiet">Step{"s" if len(a.steps) > 1 else ""} {_clipped(ranges(a.steps))}</span></li>'
+        for a in found
+    )
+    return f'<ul class="alarms">{items}</ul>'
+
+
+def _clipped(text: str, most: int = 90) -> str:
+    return text if len(text) <= most else text[:most].rpartition(",")[0] + " …"
+
+
+def _gate(gate: Gate | None) -> str:
+    if gate is None:
+        return ""
+    rows = []
+    for cell in gate.cells:
+        reasons = [f"excused: {cell.excuse}" if cell.excuse else "", f"waived: {cell.waiver}" if cell.waiver else ""]
+        word = f'<span class="chip {esc(cell.verdict)}">{arrow(cell)} {esc(cell.verdict)}</span>'
+        inside = bounds(cell.low, cell.high, points)
+        why = esc("; ".join(filter(None, reasons)))
+        rows.append([esc(cell.benchmark), esc(cell.before), points(cell.change), inside, word, why])
+    outcome = {True: "passed", False: "not passed", None: "no verdict"}[gate.passed]
+    tone = {True: "good", False: "bad", None: "open"}[gate.passed]
+    notes = "".join(f"<li>{esc(note)}</li>" for note in gate.notes)
+    head = ("benchmark", "against", "points", "95 % interval", "verdict", "excuse or waiver")
+    body = table(head, rows, "plain gate-cells") if rows else '<p class="quiet">No cells were compared.</p>'
+    return (
+        f'<div class="gate"><h3>Gate <span class="outcome {tone}">{outcome}</span></h3>{body}'
+        + (f'<ul class="notes">{notes}</ul>' if notes else "")
+        + "</div>"
+    )
+
+
+def _progress(stage: Stage) -> str:
+    if not stage.steps:
+        return "no steps yet" if stage.status == RUNNING else ""
+    plan, last = planned_steps(stage), stage.steps[-1].step
+    if stage.status == RUNNING and plan:
+        return f"{len(stage.steps)} of {plan} steps (last: step {last})"
+    return f"{len(stage.steps)} steps"
+
+
+def badge(stage: Stage) -> str:
+    """The stage's status as a coloured word."""
+    tone = {DONE: "good", RUNNING: "middling", WAITING: "open"}.get(stage.status, "bad")
+    return f'<span class="outcome {tone}">{esc(stage.status)}</span>'
+
+
+def stage_section(stage: Stage, matrix: Matrix) -> str:
+    """The section #stage-NAME."""
+    found = alarms(stage.steps)
+    spent = matrix.seconds.get(stage.name) or math.fsum(stage.seconds.values())
+    facts = [kind(stage.steps) if stage.steps else "", _progress(stage), duration(spent) if spent else ""]
+    if (rate := constant_rate(stage.steps)) is not None:
+        facts.append(f"learning rate {short(rate)}")
+    drawn = figures(stage.steps, found)
+    notes = "".join(f"<li><b>step {note.step}</b> {esc(note.text)}</li>" for note in stage.notes)
+    return (
+        f'<section class="stage" id="stage-{slug(stage.name)}"><h2>{esc(stage.name)} {badge(stage)}</h2>'
+        f'<p class="facts">{" · ".join(esc(fact) for fact in facts if fact)}</p>{_alarms(found)}'
+        + (f'<h3>Curves</h3><div class="curves">{drawn}</div>' if drawn else "")
+        + (f'<h3>Notes of the journal</h3><ul class="notes">{notes}</ul>' if notes else "")
+        + _gate(stage.gate)
+        + samples_html(stage.samples)
+        + f"{_lineage(stage)}{_preflight(stage)}{_settings(stage)}</section>"
+    )
+
+
+def spent_seconds(stage: Stage, matrix: Matrix) -> dict[str, float]:
+    """Seconds per phase; what the stage took beyond its timings is `other`."""
+    seconds = {name: value for name, value in stage.seconds.items() if value > 0}
+    rest = matrix.seconds.get(stage.name, 0.0) - math.fsum(seconds.values())
+    return seconds | ({OTHER: seconds.get(OTHER, 0.0) + rest} if rest > 0.05 else {})
+
+
+def time_section(stages: Sequence[Stage], matrix: Matrix) -> str:
+    """The section #time: a bar per stage and the same numbers as a table."""
+    rows = [(stage.name, spent) for stage in stages if (spent := spent_seconds(stage, matrix))]
+    if not rows:
+        return ""
+    used = {phase for _, spent in rows for phase in spent}
+    parts = [p for p in PHASES if p in used] + sorted(used - {*PHASES, OTHER}) + [OTHER] * (OTHER in used)
+    keys = "".join(f'<li><i class="key bar c{i % 8}"></i>{esc(part)}</li>' for i, part in enumerate(parts))
+    lines = [(name, spent) for name, spent in rows]
+    if len(rows) > 1:
+        lines.append(("all stages", {p: math.fsum(spent.get(p, 0.0) for _, spent in rows) for p in parts}))
+    cells = [
+        [esc(name), *(duration(spent[p]) if spent.get(p) else DASH for p in parts), duration(math.fsum(spent.values()))]
+        for name, spent in lines
+    ]
+    return (
+        f'<section id="time"><h2>Where the time went</h2>{stacked_bars(rows, parts)}<ul class="legend">{keys}</ul>'
+        f"{table(['stage', *map(esc, parts), 'total'], cells, 'plain numbers')}</section>"
+    )

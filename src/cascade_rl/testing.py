@@ -1,0 +1,85 @@
+"""Fakes for testing a domain, a grader or a loop without a model: shipped, so that users test their own domains.
+
+No torch here. Like httpx's MockTransport, each fake takes the behaviour as a function or a table and keeps a list of
+what it was asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from cascade_rl.protocols import Execution, Program, Sampling
+from cascade_rl.types import Message, Problem, Rollout, Stop
+
+END_ID = 256  # ids are the bytes of the text; this one ends a reply
+
+Reply = str | Sequence[str]
+
+
+def text_rollout(text: str, max_new_tokens: int = 1_000_000, prompt: str = "") -> Rollout:
+    """A rollout of one id per byte and an end id, cut at the limit as a sampler would cut it."""
+    whole = (*text.encode(), END_ID)
+    ids = whole[:max_new_tokens]
+    stop = Stop.END if len(ids) == len(whole) else Stop.LENGTH
+    kept = text if stop is Stop.END else bytes(ids).decode(errors="ignore")
+    return Rollout(tuple(prompt.encode()), ids, (0.0,) * len(ids), kept, stop)
+
+
+class ScriptedSampler:
+    """A `Sampler` that says what it is told: a function of the problem, or a table from problem ids.
+
+    A reply is a text, or a sequence of texts of which sample i takes number i, starting over at the end. Greedy
+    sampling takes the first. `asked` holds (ids of the problems, sampling) of every call.
+    """
+
+    def __init__(self, replies: Callable[[Problem], Reply] | Mapping[str, Reply]) -> None:
+        self._replies = replies
+        self.asked: list[tuple[tuple[str, ...], Sampling]] = []
+
+    def sample(self, problems: Sequence[Problem], sampling: Sampling) -> list[tuple[Rollout, ...]]:
+        """`n` rollouts for each problem; replies longer than the limit are cut."""
+        self.asked.append((tuple(problem.id for problem in problems), sampling))
+        return [self._group(problem, sampling) for problem in problems]
+
+    def _group(self, problem: Problem, sampling: Sampling) -> tuple[Rollout, ...]:
+        reply = self._reply(problem)
+        texts = [reply] if isinstance(reply, str) else list(reply)
+        chosen = (texts[i % len(texts)] for i in range(sampling.n))
+        return tuple(text_rollout(text, sampling.max_new_tokens, problem.prompt_text) for text in chosen)
+
+    def _reply(self, problem: Problem) -> Reply:
+        if not isinstance(self._replies, Mapping):
+            return self._replies(problem)
+        if problem.id not in self._replies:
+            raise KeyError(f"no scripted reply for problem {problem.id}: {problem.prompt_text[:80]!r}")
+        return self._replies[problem.id]
+
+
+class FakeSandbox:
+    """A `Sandbox` that runs nothing: a fixed execution, a standard output, or a function of the program.
+
+    `programs` holds what it was asked to run.
+    """
+
+    def __init__(self, result: Execution | str | Callable[[Program], Execution | str] = "") -> None:
+        self._result = result
+        self.programs: list[Program] = []
+
+    async def run(self, program: Program) -> Execution:
+        """What the script says; a text stands for the output of a program that ended well."""
+        self.programs.append(program)
+        result = self._result(program) if callable(self._result) else self._result
+        return Execution(result, "", 0) if isinstance(result, str) else result
+
+
+class FakeRewardModel:
+    """A `RewardModel` from a function of messages and answer, or one constant; `asked` holds what it scored."""
+
+    def __init__(self, score: float | Callable[[Sequence[Message], str], float] = 0.0) -> None:
+        self._score = score
+        self.asked: list[tuple[tuple[Message, ...], str]] = []
+
+    async def score(self, messages: Sequence[Message], answer: str) -> float:
+        """The scripted score."""
+        self.asked.append((tuple(messages), answer))
+        return float(self._score(messages, answer) if callable(self._score) else self._score)

@@ -1,0 +1,60 @@
+"""Rewards to advantages, group by group (GRPO, arXiv 2402.03300; settings of arXiv 2512.13607)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from cascade_rl.types import Group, Outcome, Stop
+
+EPSILON = 1e-6
+
+
+def z_scores(rewards: Sequence[float]) -> list[float]:
+    """(r - mean) / (std + 1e-6) with the sample standard deviation (n - 1), as in verl; zeros without spread."""
+    if len(rewards) < 2 or max(rewards) == min(rewards):
+        return [0.0] * len(rewards)
+    mean = math.fsum(rewards) / len(rewards)
+    std = math.sqrt(math.fsum((r - mean) ** 2 for r in rewards) / (len(rewards) - 1))
+    return [(r - mean) / (std + EPSILON) for r in rewards]
+
+
+def group_advantage(rewards: Sequence[float | None], shaping: str = "none") -> list[float | None]:
+    """The advantage of each member; None for a member without reward, which enters neither baseline nor loss.
+
+    With `tanh` the reward becomes tanh(z) before it is normalised again: bounded, so that no single reply of a weak
+    reward model dominates.
+    """
+    known = [r for r in rewards if r is not None]
+    scores = z_scores(known)
+    if shaping == "tanh":
+        scores = z_scores([math.tanh(z) for z in scores])
+    found = iter(scores)
+    return [None if r is None else next(found) for r in rewards]
+
+
+def final_rewards(groups: Sequence[Group], overlong: str, code_switch: Sequence[str | float], foreign) -> list[list[float | None]]:
+    """What each rollout earns in RL: the verdict's reward, then the rules for length and for foreign script.
+
+    overlong     `mask`: a reply that hit the limit has no reward (it is not scored); `zero`: 0; `score`: as graded
+    code_switch  for each group `off`, a reward, or `batch_min_minus_10` (the lowest reward of the batch minus 10)
+    foreign      (prompt, text) -> whether an English prompt got a reply in foreign script
+    """
+    rewards = [[_reward(r, v, overlong) for r, v in zip(g.rollouts, g.verdicts, strict=True)] for g in groups]
+    lowest = min((r for row in rewards for r in row if r is not None), default=0.0)
+    for group, row, rule in zip(groups, rewards, code_switch, strict=True):
+        if rule == "off":
+            continue
+        penalty = lowest - 10 if rule == "batch_min_minus_10" else float(rule)
+        for index, rollout in enumerate(group.rollouts):
+            if row[index] is not None and foreign(group.problem.prompt_text, rollout.text):
+                row[index] = penalty
+    return rewards
+
+
+def _reward(rollout, verdict, overlong: str) -> float | None:
+    if verdict.outcome is Outcome.GRADER_ERROR:
+        return None
+    if rollout.stop is Stop.LENGTH and overlong != "score":
+        return None if overlong == "mask" else 0.0
+    return verdict.reward

@@ -1,0 +1,236 @@
+"""Gradients and updates of one shared model: what runs in the workers, and who asks for it.
+
+Each worker adds up the gradient of its own micro-batches; then each owns a part of the parameters, sums that part
+over the workers in rank order and steps its own optimiser. AdamW is torch's; with `muon` torch's Muon
+(arXiv 2502.16982) takes the matrices.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from cascade_rl.model.decoder import causal_attend, head_logits, hidden_states, truncate, views
+from cascade_rl.model.replicas import Model, Replicas, Worker, deal
+from cascade_rl.recipe import Training
+from cascade_rl.train.batch import Batch, Row, microbatches, pad
+from cascade_rl.train.loss import bradley_terry_loss, kl_k3, nll_loss, policy_gradient_loss
+
+HEAD_CHUNK = 1 << 22  # logits held at once, in numbers: the head is the largest tensor of a small model
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """Which loss: `nll` or `policy`, with the sampling rule that the log-probabilities follow, and a KL term."""
+
+    kind: str
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    kl: float = 0.0
+
+
+def token_logprobs(weights, config, batch: Batch, objective: Objective) -> Tensor:
+    """Log-probabilities [N] of the targets, under the distribution they were sampled from; the head runs in chunks."""
+    positions = torch.arange(batch.ids.shape[1], device=batch.ids.device)
+    hidden = hidden_states(weights, config, batch.ids, positions, causal_attend)[batch.rows, batch.columns]
+
+    def score(part: Tensor, targets: Tensor) -> Tensor:
+        logits = head_logits(weights, part)
+        logprobs = truncate(logits, objective.temperature, objective.top_p, objective.top_k, targets)
+        return logprobs.gather(-1, targets[:, None])[:, 0]
+
+    size = max(1, HEAD_CHUNK // config.vocab)
+    if len(hidden) <= size:
+        return score(hidden, batch.targets)
+    parts = zip(hidden.split(size), batch.targets.split(size), strict=True)
+    return torch.cat([checkpoint(score, part, targets, use_reentrant=False) for part, targets in parts])
+
+
+def accumulate(worker: Worker, name: str, rows: Sequence[Row], tokens: int, objective: Objective) -> dict[str, float]:
+    """Runs in a worker: the gradient of its rows; sums of loss, k3 and tokens."""
+    model = worker.models[name]
+    model.zero_grad()
+    sums = {"loss": 0.0, "kl": 0.0, "tokens": 0.0}
+    for group in microbatches([len(r.ids) for r in rows], tokens):
+        batch = pad([rows[i] for i in group], worker.device)
+        logprob = token_logprobs(model.weights, model.config, batch, objective)
+        if objective.kind == "nll":
+            loss = nll_loss(logprob, batch.weight)
+        else:
+            loss = policy_gradient_loss(logprob, batch.advantage, batch.weight)
+        if objective.kl:
+            reference = worker.models["reference"]
+            with torch.no_grad():
+                fixed = token_logprobs(reference.weights, reference.config, batch, objective)
+            k3 = kl_k3(logprob, fixed)
+            loss = loss + objective.kl * (batch.weight * k3).sum()
+            sums["kl"] += float((batch.weight * k3).sum().detach())
+        model.backward(loss)
+        sums["loss"] += float(loss.detach())
+        sums["tokens"] += len(batch.targets)
+    return sums
+
+
+def last_scores(model: Model, rows: Sequence[Row], device: torch.device) -> Tensor:
+    """The scalar head on the last token of each row [B] (reward model)."""
+    batch = pad(rows, device)
+    positions = torch.arange(batch.ids.shape[1], device=device)
+    hidden = hidden_states(model.weights, model.config, batch.ids, positions, causal_attend)
+    last = torch.tensor([len(r.ids) - 1 for r in rows], device=device)
+    return hidden[torch.arange(len(rows), device=device), last] @ model.weights["score"][0].float()
+
+
+def accumulate_pairs(worker: Worker, name: str, pairs: Sequence[tuple[Row, Row]], tokens: int, weight: float) -> dict[str, float]:
+    """Runs in a worker: the gradient of the Bradley-Terry loss of its (chosen, rejected) pairs."""
+    model = worker.models[name]
+    model.zero_grad()
+    sums = {"loss": 0.0, "right": 0.0, "margin": 0.0}
+    for group in microbatches([max(len(a.ids), len(b.ids)) for a, b in pairs], max(1, tokens // 2)):
+        scores = last_scores(model, [pairs[i][side] for side in (0, 1) for i in group], worker.device)
+        chosen, rejected = scores.chunk(2)
+        loss = bradley_terry_loss(chosen, rejected, weight)
+        model.backward(loss)
+        sums["loss"] += float(loss.detach())
+        sums["right"] += float((chosen > rejected).sum())
+        sums["margin"] += float((chosen - rejected).sum().detach())
+    return sums
+
+
+def score_rows(worker: Worker, name: str, rows: Sequence[Row], tokens: int) -> list[float]:
+    """Runs in a worker: reward-model scores of its rows, in their order."""
+    found = [0.0] * len(rows)
+    with torch.inference_mode():
+        for group in microbatches([len(r.ids) for r in rows], tokens):
+            for index, value in zip(group, last_scores(worker.models[name], [rows[i] for i in group], worker.device).tolist(), strict=True):
+                found[index] = value
+    return found
+
+
+class _Owned:
+    """A worker's share of the optimiser: the parameters that it owns, with their summed gradients."""
+
+    def __init__(self, model: Model, names: Sequence[str], spec: Training) -> None:
+        self.model = model
+        masters = views(model.flat, model.shapes)
+        self.gradients = [views(g, model.shapes) for g in model.grads]
+        self.parameters = {name: masters[name].detach() for name in names}
+        # Matrices go to Muon, except those whose rows are looked up or that read the final state out.
+        matrices = [p for n, p in self.parameters.items() if p.ndim == 2 and n not in ("embed", "head", "score")]
+        others = [p for n, p in self.parameters.items() if p.ndim != 2 or n in ("embed", "head", "score")]
+        self.optimizers: list[tuple[torch.optim.Optimizer, float]] = []
+        if spec.optimizer != "muon":
+            matrices, others = [], matrices + others
+        if matrices:
+            muon = torch.optim.Muon(matrices, lr=spec.muon_lr, weight_decay=spec.weight_decay)
+            self.optimizers.append((muon, spec.muon_lr))
+        if others:
+            adam = torch.optim.AdamW(others, lr=spec.lr, betas=spec.betas, weight_decay=spec.weight_decay, fused=True)
+            self.optimizers.append((adam, spec.lr))
+
+    def reduce(self) -> dict[str, float]:
+        """Sum the owned gradients over the workers; their squared norms by name."""
+        norms = {}
+        for name, parameter in self.parameters.items():
+            parameter.grad = sum((g[name] for g in self.gradients[1:]), self.gradients[0][name].clone())
+            norms[name] = float(parameter.grad.double().square().sum())
+        return norms
+
+    def step(self, scale: float, lr_factor: float) -> None:
+        """One optimiser step with gradients times `scale` and learning rates times `lr_factor`."""
+        for parameter in self.parameters.values():
+            parameter.grad.mul_(scale)
+        for optimizer, lr in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = lr * lr_factor
+            optimizer.step()
+
+
+def _own(worker: Worker, name: str, owners: Sequence[Sequence[str]], spec: Training) -> None:
+    worker.models[name].optimizer = _Owned(worker.models[name], owners[worker.rank], spec)
+
+
+def _reduce(worker: Worker, name: str) -> dict[str, float]:
+    return worker.models[name].optimizer.reduce()
+
+
+def _step(worker: Worker, name: str, scale: float, lr_factor: float) -> None:
+    worker.models[name].optimizer.step(scale, lr_factor)
+
+
+def _save_optimizer(worker: Worker, name: str, folder: str) -> None:
+    states = [optimizer.state_dict() for optimizer, _ in worker.models[name].optimizer.optimizers]
+    torch.save(states, Path(folder) / f"optimizer-{worker.rank}.pt")
+
+
+def _load_optimizer(worker: Worker, name: str, folder: str) -> None:
+    states = torch.load(Path(folder) / f"optimizer-{worker.rank}.pt", weights_only=True)
+    for (optimizer, _), state in zip(worker.models[name].optimizer.optimizers, states, strict=True):
+        optimizer.load_state_dict(state)
+
+
+class Learner:
+    """Updates the model `name` of the replicas by one stage's settings, with a fresh optimiser."""
+
+    def __init__(self, replicas: Replicas, name: str, spec: Training) -> None:
+        self.replicas, self.name, self.spec = replicas, name, spec
+        model = replicas.local.models[name]
+        self.names = list(model.shapes)
+        costs = [float(math.prod(model.shapes[n])) for n in self.names]
+        owners = [[self.names[i] for i in shard] for shard in deal(range(len(costs)), costs, replicas.size)]
+        replicas.all(_own, name, owners, spec)
+
+    def policy_step(self, rows: Sequence[Row], objective: Objective, lr_factor: float) -> dict[str, float]:
+        """Gradient of all rows, then one update; loss, gradient norm (before clipping), k3 and tokens."""
+        shards = deal(range(len(rows)), [float(len(r.ids)) for r in rows], self.replicas.size)
+        tokens = self.spec.tokens_per_microbatch
+        sums = self.replicas.map(accumulate, [(self.name, [rows[i] for i in s], tokens, objective) for s in shards])
+        return self._update(sums, lr_factor)
+
+    def pair_step(self, pairs: Sequence[tuple[Row, Row]], lr_factor: float) -> dict[str, float]:
+        """Gradient of all pairs, then one update; loss, accuracy, margin and gradient norm."""
+        costs = [float(len(a.ids) + len(b.ids)) for a, b in pairs]
+        shards = deal(range(len(pairs)), costs, self.replicas.size)
+        tokens = self.spec.tokens_per_microbatch
+        arguments = [(self.name, [pairs[i] for i in s], tokens, 1.0 / len(pairs)) for s in shards]
+        found = self._update(self.replicas.map(accumulate_pairs, arguments), lr_factor)
+        return {"loss": found["loss"], "accuracy": found["right"] / len(pairs), "margin": found["margin"] / len(pairs),
+                "grad_norm": found["grad_norm"], "skipped": found["skipped"]}  # fmt: skip
+
+    def _update(self, sums: Sequence[dict[str, float]], lr_factor: float) -> dict[str, float]:
+        found = {key: sum(part[key] for part in sums) for key in sums[0]}
+        squares: dict[str, float] = {}
+        for part in self.replicas.all(_reduce, self.name):
+            squares |= part
+        norm = math.sqrt(sum(squares[name] for name in self.names))
+        finite = math.isfinite(norm) and math.isfinite(found["loss"])
+        if finite:
+            self.replicas.all(_step, self.name, min(1.0, self.spec.grad_clip / (norm + 1e-6)), lr_factor)
+            self.replicas.refresh(self.name)
+        return {**found, "grad_norm": norm, "skipped": 0.0 if finite else 1.0}
+
+    def save(self, folder: Path) -> None:
+        """Write the optimiser's state, one file a worker."""
+        self.replicas.all(_save_optimizer, self.name, str(folder))
+
+    def load(self, folder: Path) -> None:
+        """Read what `save` wrote; the number of workers must be the same."""
+        self.replicas.all(_load_optimizer, self.name, str(folder))
+
+
+def lr_factor(spec: Any, step: int, total: int) -> float:
+    """The share of the peak learning rate at `step` of `total`: linear warm-up, then the schedule."""
+    if step < spec.warmup_steps:
+        return (step + 1) / (spec.warmup_steps + 1)
+    progress = (step - spec.warmup_steps) / max(1, total - spec.warmup_steps)
+    if spec.schedule == "constant":
+        return 1.0
+    fall = progress if spec.schedule == "linear" else (1 - math.cos(math.pi * progress)) / 2
+    return 1 - (1 - spec.final_lr_fraction) * fall

@@ -1,0 +1,109 @@
+"""Which prompts an RL step sees: a mixture over domains, epochs in shuffled order, and the epoch filter."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from cascade_rl.recipe import RLStage
+from cascade_rl.types import Group, Mode, Problem
+
+
+@dataclass
+class _Source:
+    """One share of the mixture: its problems, those of this epoch in order, and how each fared."""
+
+    problems: dict[str, Problem]
+    weight: float
+    epoch: int = -1
+    order: list[str] = field(default_factory=list)
+    cursor: int = 0
+    credit: float = 0.0
+    fared: dict[str, str] = field(default_factory=dict)  # id -> "all", "none" or "mixed", for this epoch
+
+
+class PromptPool:
+    """Draws prompts for the steps of a stage; its state is JSON, so that a resumed run draws the same ones.
+
+    With the epoch filter a problem that was solved always or never is dropped for the next epoch, and comes back
+    with the probabilities of the recipe (arXiv 2512.13607, math RL).
+    """
+
+    def __init__(self, stage: RLStage, problems: Sequence[Sequence[Problem]], seed: int) -> None:
+        self.stage, self.seed = stage, seed
+        self.sources = [
+            _Source({p.id: p for p in found}, data.weight) for data, found in zip(stage.data, problems, strict=True)
+        ]
+        self.notes: list[str] = []
+
+    def draw(self, count: int) -> list[Problem]:
+        """The next `count` problems, by weight over the domains, in the modes of the stage."""
+        drawn: list[Problem] = []
+        total = sum(s.weight for s in self.sources)
+        for _ in range(count):
+            for source in self.sources:
+                source.credit += source.weight / total
+            source = max(self.sources, key=lambda s: s.credit)
+            source.credit -= 1
+            drawn.append(self._next(source))
+        return [p.in_mode(self._mode(i)) for i, p in enumerate(drawn)]
+
+    def _mode(self, index: int) -> Mode:
+        if self.stage.mode_mix == "half":
+            return (Mode.THINKING, Mode.INSTRUCT)[index % 2]
+        return Mode(self.stage.mode_mix)
+
+    def _next(self, source: _Source) -> Problem:
+        if source.cursor >= len(source.order):
+            self._new_epoch(source)
+        source.cursor += 1
+        return source.problems[source.order[source.cursor - 1]]
+
+    def _new_epoch(self, source: _Source) -> None:
+        source.epoch += 1
+        rng = random.Random(f"{self.seed}/{self.stage.name}/{self.sources.index(source)}/{source.epoch}")
+        kept = [i for i in source.problems if self._stays(source.fared.get(i), rng)]
+        if not kept:
+            self.notes.append("every problem was solved always or never: all are admitted again")
+            kept = list(source.problems)
+        elif source.epoch and len(kept) < len(source.problems):
+            self.notes.append(f"epoch {source.epoch}: {len(kept)} of {len(source.problems)} problems stay")
+        rng.shuffle(kept)
+        source.order, source.cursor = kept, 0
+
+    def _stays(self, fared: str | None, rng: random.Random) -> bool:
+        rule = self.stage.filter
+        chance = rng.random()  # drawn for every problem, so that one outcome does not shift the others
+        if rule.kind != "epoch" or fared in (None, "mixed"):
+            return True
+        return chance < (rule.readmit_easy if fared == "all" else rule.readmit_hard)
+
+    def record(self, groups: Sequence[Group]) -> None:
+        """Remember how each problem fared."""
+        if self.stage.filter.kind != "epoch":
+            return
+        for group in groups:
+            rewards = [v.reward for v in group.verdicts if v.reward is not None]
+            source = next(s for s in self.sources if group.problem.id in s.problems)
+            if rewards:
+                source.fared[group.problem.id] = how_fared(rewards)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the next draw depends on."""
+        keys = ("epoch", "order", "cursor", "credit", "fared")
+        return {"sources": [{key: getattr(s, key) for key in keys} for s in self.sources]}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up a saved state."""
+        for source, saved in zip(self.sources, state["sources"], strict=True):
+            for key, value in saved.items():
+                setattr(source, key, value)
+
+
+def how_fared(rewards: Sequence[float]) -> str:
+    """`all` when every reward is full, `none` when none is positive, else `mixed`."""
+    if min(rewards) >= 1:
+        return "all"
+    return "none" if max(rewards) <= 0 else "mixed"

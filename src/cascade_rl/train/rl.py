@@ -1,0 +1,173 @@
+"""RL of one domain (or a mixture): strictly on-policy GRPO, exactly one update for each batch of rollouts.
+
+Source: arXiv 2512.13607. No old log-probabilities are computed, since the ratio is 1 by construction. A group whose
+rewards are all equal has no advantage and costs nothing, but its tokens count in the denominator.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import fmean, pstdev
+
+from cascade_rl.chat import leaks
+from cascade_rl.protocols import Sampling
+from cascade_rl.recipe import Phase, RLStage
+from cascade_rl.rollout.collect import collect
+from cascade_rl.train.advantage import final_rewards, group_advantage
+from cascade_rl.train.batch import Row
+from cascade_rl.train.learner import Learner, Objective, lr_factor
+from cascade_rl.train.loop import StageError, StageRun, Steps, run_steps
+from cascade_rl.train.loss import token_weights
+from cascade_rl.train.pool import PromptPool
+from cascade_rl.types import Group, Problem, StepReport, Stop, Verdict
+from cascade_rl.verify.language import switches
+
+MAX_FAILED = 0.2
+
+
+def train_rl(run: StageRun, problems: Sequence[Sequence[Problem]]) -> int:
+    """Run an RL stage on the problems of each of its data entries; returns the step that is handed over."""
+    stage: RLStage = run.stage
+    pool = PromptPool(stage, problems, run.seed)
+    rules = {p.id: data.code_switch for data, found in zip(stage.data, problems, strict=True) for p in found}
+
+    def one_step(step: int, learner: Learner) -> StepReport:
+        phase = phase_at(stage, step)
+        groups, rounds, clock = gather(run, pool, phase, step)
+        rewards = final_rewards(groups, phase.overlong, [rules[g.problem.id] for g in groups], switches)
+        advantages = [group_advantage(row, stage.reward_shaping) for row in rewards]
+        begin = time.perf_counter()
+        rows, tokens = make_rows(groups, advantages, stage)
+        objective = Objective("policy", phase.temperature, phase.top_p, phase.top_k, stage.kl_coefficient)
+        factor = lr_factor(stage, step, stage.steps)
+        update = learner.policy_step(rows, objective, factor) if rows else {"loss": 0.0, "grad_norm": 0.0, "skipped": 0.0}
+        clock["update"] = time.perf_counter() - begin
+        pool.record(groups)
+        if step in (0, stage.steps - 1):
+            run.write_samples(step, rewarded(groups, rewards))
+        for note in pool.notes:
+            run.note(step, note)
+        pool.notes.clear()
+        metrics = describe(groups, rewards, advantages) | {"lr": stage.lr * factor, "rounds": rounds, "tokens": tokens}
+        metrics |= {key: update[key] for key in ("loss", "grad_norm", "skipped", "kl") if key in update}
+        return StepReport(step, metrics, clock)
+
+    return run_steps(run, Steps(one_step, lambda step: label(stage, step), pool.state, pool.restore))
+
+
+def phase_at(stage: RLStage, step: int) -> Phase:
+    """The sub-stage of the curriculum that a step belongs to, with every key filled in."""
+    return next(phase for start, end, phase in stage.phases() if start <= step < end)
+
+
+def label(stage: RLStage, step: int) -> str:
+    """What the journal calls the sub-stage."""
+    phase = phase_at(stage, step)
+    return f"{phase.max_response_tokens} tokens, overlong {phase.overlong}" if stage.curriculum else ""
+
+
+def gather(run: StageRun, pool: PromptPool, phase: Phase, step: int) -> tuple[list[Group], int, dict[str, float]]:
+    """Graded groups for one step; with the batch filter refilled until all carry signal, `max_rounds` at most."""
+    stage = run.stage
+    rounds = stage.filter.max_rounds if stage.filter.kind == "batch" else 1
+    kept: list[Group] = []
+    clock = {"rollout": 0.0, "grading": 0.0}
+    for number in range(rounds):
+        sampling = Sampling(
+            stage.rollouts_per_prompt, phase.max_response_tokens, phase.temperature, phase.top_p, phase.top_k,
+            phase.max_prompt_tokens, (run.seed, stage.name, step, number),
+        )  # fmt: skip
+        problems = unique(pool.draw(stage.prompts_per_step - len(kept)))
+        found = collect(problems, run.domains, run.sampler, run.services, sampling)
+        clock["rollout"] += found.rollout_s
+        clock["grading"] += found.grading_s
+        check_failures(stage.name, found.groups)
+        if stage.filter.kind != "batch":
+            return found.groups, 1, clock
+        mixed = [g for g in found.groups if has_signal(group_advantage([v.reward for v in g.verdicts]))]
+        kept += mixed
+        if len(kept) >= stage.prompts_per_step:
+            return kept, number + 1, clock
+    run.note(step, f"dynamic filtering: {len(kept)} of {stage.prompts_per_step} groups with signal in {rounds} rounds")
+    return kept or found.groups, rounds, clock
+
+
+def unique(problems: Sequence[Problem]) -> list[Problem]:
+    """Without repeats: a pool smaller than the batch wraps around within one draw, and twins would share their samples."""
+    return list({(p.id, p.mode): p for p in problems}.values())
+
+
+def check_failures(name: str, groups: Sequence[Group]) -> None:
+    """Raise StageError when more than a fifth of the verdicts could not be given."""
+    notes = [v.note for g in groups for v in g.verdicts if v.reward is None]
+    total = sum(len(g.verdicts) for g in groups)
+    if len(notes) > MAX_FAILED * total:
+        raise StageError(f"{name}: the grader failed on {len(notes)} of {total} replies; the first: {notes[0]}")
+
+
+def has_signal(advantages: Sequence[float | None]) -> bool:
+    """Whether any member has a gradient."""
+    return any(advantages)
+
+
+def make_rows(
+    groups: Sequence[Group], advantages: Sequence[Sequence[float | None]], stage: RLStage
+) -> tuple[list[Row], int]:
+    """Rows that have a gradient, and how many response tokens count in the denominator."""
+    scored = [
+        (rollout, a)
+        for group, row in zip(groups, advantages, strict=True)
+        for rollout, a in zip(group.rollouts, row, strict=True)
+        if a is not None
+    ]
+    lengths = [len(rollout.ids) for rollout, _ in scored]
+    weights = token_weights(lengths, stage.aggregation)
+    rows = [
+        Row.of(rollout.prompt_ids, rollout.ids, weight, a)
+        for (rollout, a), weight in zip(scored, weights, strict=True)
+        if a != 0 or stage.kl_coefficient
+    ]
+    return rows, sum(lengths)
+
+
+def rewarded(groups: Sequence[Group], rewards: Sequence[Sequence[float | None]]) -> list[Group]:
+    """The groups with the rewards that RL used, for people to read."""
+    def changed(verdict: Verdict, reward: float | None) -> Verdict:
+        if reward is None or verdict.reward is None:
+            return verdict
+        return replace(verdict, reward=reward)
+
+    return [replace(g, verdicts=tuple(changed(v, r) for v, r in zip(g.verdicts, row, strict=True)))
+            for g, row in zip(groups, rewards, strict=True)]  # fmt: skip
+
+
+def describe(
+    groups: Sequence[Group], rewards: Sequence[Sequence[float | None]], advantages: Sequence[Sequence[float | None]]
+) -> dict[str, float]:
+    """The numbers of a step, for all domains and for each; see docs/runs.md."""
+    rollouts = [(g.problem, r) for g in groups for r in g.rollouts]
+    known = [[r for r in row if r is not None] for row in rewards]
+    flat = [r for row in known for r in row] or [0.0]
+    signal = [has_signal(row) for row in advantages]
+    even = [row for row, s in zip(known, signal, strict=True) if row and not s]
+    logprobs = [lp for _, r in rollouts for lp in r.logprobs]
+    metrics = {
+        "reward": fmean(flat),
+        "reward_std": pstdev(flat),
+        "length": fmean(len(r.ids) for _, r in rollouts),
+        "clipped": fmean(r.stop is Stop.LENGTH for _, r in rollouts),
+        "entropy": -math.fsum(logprobs) / max(1, len(logprobs)),
+        "signal": fmean(signal),
+        "solved_all": sum(min(row) >= 1 for row in even) / len(groups),
+        "solved_none": sum(max(row) <= 0 for row in even) / len(groups),
+        "failed": fmean(v.reward is None for g in groups for v in g.verdicts),
+        "leak": fmean(leaks(r.text, p.mode) for p, r in rollouts),
+    }
+    for domain in sorted({g.problem.domain for g in groups}):
+        rows = [i for i, g in enumerate(groups) if g.problem.domain == domain]
+        metrics[f"reward/{domain}"] = fmean([r for i in rows for r in known[i]] or [0.0])
+        metrics[f"signal/{domain}"] = fmean(signal[i] for i in rows)
+    return metrics
