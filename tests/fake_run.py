@@ -1,4 +1,4 @@
-"""A synthetic run directory, exactly as docs/runs.md describes it, for the tests of the report.
+"""A synthetic run directory, exactly as docs/runs.md describes it, and a reader of pages, for the tests of the report.
 
 The scores are those that arXiv 2512.13607 gives for its 8B model, so that the page shows a plausible matrix.
 """
@@ -9,6 +9,7 @@ import json
 import math
 import random
 from collections.abc import Iterable, Mapping
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ DOMAINS = {
 }
 HEADLINE = {"following": "instruct"}
 N, K = 240, 4
+MODEL = {"init": "scratch", "architecture": {"hidden_size": 192, "num_hidden_layers": 4}}
+VOID = {"meta", "br", "img", "input", "link", "hr", "wbr"}
 HOSTILE = '<script>alert("x")</script><img src="https://evil.example/x.png" onerror=alert(1)> & </pre>'
 
 
@@ -100,19 +103,28 @@ def scorecard(stage: str) -> dict[str, Any]:
     return {"stage": stage, "benchmarks": cards}
 
 
+def _gate_cell(stage: str, name: str, before: str) -> dict[str, Any]:
+    change = MEANS[name][SCORED.index(stage)] - MEANS[name][SCORED.index(before)]
+    verdict = "gain" if change > 0.03 else "loss" if change < -0.03 else "same"
+    cell = {"benchmark": name, "before": before, "change": change, "low": change - 0.03, "high": change + 0.03}
+    dip = (stage, name) == ("rlhf", "following")
+    return cell | {"verdict": verdict, "excuse": "declared dip, to be recovered by if-rl" if dip else ""}
+
+
 def gate(stage: str) -> dict[str, Any]:
-    """gate.json: every benchmark against the scored stage before."""
+    """gate.json: every benchmark against the best stage so far and against the one before."""
     at = SCORED.index(stage)
     cells = []
     for name, means in MEANS.items() if at else ():
-        change = means[at] - means[at - 1]
-        verdict = "gain" if change > 0.03 else "loss" if change < -0.03 else "same"
-        cell = {"benchmark": name, "before": SCORED[at - 1], "change": change, "low": change - 0.03}
-        cell |= {"high": change + 0.03, "verdict": verdict}
-        if (stage, name) == ("rlhf", "following"):
-            cell["excuse"] = "declared dip, to be recovered by if-rl"
-        cells.append(cell)
+        best = max(range(at), key=lambda i: (means[i], i))
+        cells += [_gate_cell(stage, name, SCORED[i]) for i in dict.fromkeys((best, at - 1))]
     return {"stage": stage, "passed": True, "cells": cells, "notes": []}
+
+
+def step_verdicts(stage: str) -> dict[str, dict[str, Any]]:
+    """Benchmark -> the gate's cell against the stage before."""
+    before = SCORED[SCORED.index(stage) - 1]
+    return {cell["benchmark"]: cell for cell in gate(stage)["cells"] if cell["before"] == before}
 
 
 def rl_metrics(stage: str, step: int, steps: int) -> dict[str, float]:
@@ -128,7 +140,7 @@ def rl_metrics(stage: str, step: int, steps: int) -> dict[str, float]:
         "solved_none": (1 - mixed) * (1 - done), "failed": 0.0, "tokens": 4100.0, "leak": 0.02 * (1 - done),
     }  # fmt: skip
     for domain in DOMAINS[stage]:
-        metrics[f"reward/{domain}"] = metrics["reward"] + (0.1 if domain == "alignment" else 0.0)
+        metrics[f"reward/{domain}"] = metrics["reward"] + (0.1 if domain == "alignment" else -0.1)
         metrics[f"signal/{domain}"] = mixed * (0.8 if domain == "alignment" else 1.0)
     return metrics
 
@@ -210,7 +222,7 @@ def build_run(root: Path, *, stages: Iterable[str] = STAGES, running: str | None
     """A run directory with the given stages finished, and one in progress after them if `running` names it."""
     done = [s for s in STAGES if s in set(stages)]
     root.mkdir(parents=True, exist_ok=True)
-    recipe = {"name": "tiny", "seed": 0, "model": {"name": "tiny-qwen3", "hidden": 128, "layers": 4}}
+    recipe = {"name": "tiny", "seed": 0, "model": MODEL}
     recipe["stages"] = [{"name": name, "steps": 40} for name in STAGES]
     (root / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False), encoding="utf-8")
     for name in done:
@@ -222,3 +234,40 @@ def build_run(root: Path, *, stages: Iterable[str] = STAGES, running: str | None
     entries = {s: {"hash": "ab" * 16, "checkpoint": f"stages/{STAGES.index(s) + 1:02d}-{s}/checkpoint"} for s in done}
     write_json(root / "ledger.json", {"stages": entries})
     return root
+
+
+class Page(HTMLParser):
+    """Collects elements with their attributes and text, and checks that tags are balanced."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.words: dict[int, list[str]] = {}
+        self.stack: list[tuple[str, int]] = []
+        self.feed(text)
+        assert not self.stack, f"never closed: {self.stack}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {key: value or "" for key, value in attrs}))
+        if tag not in VOID:
+            self.stack.append((tag, len(self.elements) - 1))
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {key: value or "" for key, value in attrs}))
+
+    def handle_endtag(self, tag: str) -> None:
+        opened, _ = self.stack.pop()
+        assert opened == tag, f"{opened} closed by {tag}"
+
+    def handle_data(self, data: str) -> None:
+        for _, index in self.stack:
+            self.words.setdefault(index, []).append(data)
+
+    def find(self, css: str = "", **attributes: str) -> list[tuple[dict[str, str], str]]:
+        """(attributes, text) of the elements that have the class and the attributes."""
+        found = []
+        for index, (_, attrs) in enumerate(self.elements):
+            wanted = all(attrs.get(key.replace("_", "-")) == value for key, value in attributes.items())
+            if wanted and (not css or css in attrs.get("class", "").split()):
+                found.append((attrs, "".join(self.words.get(index, []))))
+        return found

@@ -6,7 +6,6 @@ import json
 import math
 import os
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -16,16 +15,19 @@ from fake_run import (
     SCORED,
     STAGES,
     N,
+    Page,
     build_run,
     gate,
     matrix,
     sample,
     scorecard,
+    step_verdicts,
     write_json,
     write_lines,
 )
 from rich.console import Console
 
+from cascade_rl.evals.statistics import independent_change, paired_change
 from cascade_rl.report import summary_line, write_report
 from cascade_rl.report.alarms import alarms, ranges
 from cascade_rl.report.charts import Chart, Series, clock_ticks, line_chart, nice_ticks, short, sparkline, stacked_bars
@@ -33,50 +35,10 @@ from cascade_rl.report.curves import kind
 from cascade_rl.report.markup import duration, points
 from cascade_rl.report.read import parse_matrix, read_run
 from cascade_rl.report.records import DONE, HELD, RUNNING, WAITING, Step
-from cascade_rl.report.retention import independent, paired, retentions, verdict
+from cascade_rl.report.retention import retention, retentions, verdict
 from cascade_rl.report.samples_page import pairs
 from cascade_rl.report.stage_page import spent_seconds
 from cascade_rl.report.terminal import matrix_screen, matrix_table, short_header
-from cascade_rl.types import Score
-
-VOID = {"meta", "br", "img", "input", "link", "hr", "wbr"}
-
-
-class Page(HTMLParser):
-    """Collects elements with their attributes and text, and checks that tags are balanced."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str]]] = []
-        self.words: dict[int, list[str]] = {}
-        self.stack: list[tuple[str, int]] = []
-        self.feed(text)
-        assert not self.stack, f"never closed: {self.stack}"
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, {key: value or "" for key, value in attrs}))
-        if tag not in VOID:
-            self.stack.append((tag, len(self.elements) - 1))
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, {key: value or "" for key, value in attrs}))
-
-    def handle_endtag(self, tag: str) -> None:
-        opened, _ = self.stack.pop()
-        assert opened == tag, f"{opened} closed by {tag}"
-
-    def handle_data(self, data: str) -> None:
-        for _, index in self.stack:
-            self.words.setdefault(index, []).append(data)
-
-    def find(self, css: str = "", **attributes: str) -> list[tuple[dict[str, str], str]]:
-        """(attributes, text) of the elements that have the class and the attributes."""
-        found = []
-        for index, (_, attrs) in enumerate(self.elements):
-            wanted = all(attrs.get(key.replace("_", "-")) == value for key, value in attributes.items())
-            if wanted and (not css or css in attrs.get("class", "").split()):
-                found.append((attrs, "".join(self.words.get(index, []))))
-        return found
 
 
 def page_of(run: Path) -> Page:
@@ -110,10 +72,10 @@ def test_own_stage_cells_are_framed_and_verdicts_marked(page: Page) -> None:
     framed = {(a["data-benchmark"], a["data-stage"]) for a, _ in page.find("own") if "data-stage" in a}
     assert framed == {(name, row["own_stage"]) for name, row in matrix()["benchmarks"].items() if row["own_stage"]}
     for stage in SCORED:
-        for cell in gate(stage)["cells"]:
+        for cell in step_verdicts(stage).values():
             ((attrs, text),) = page.find("cell", data_benchmark=cell["benchmark"], data_stage=stage)
             assert (cell["verdict"] in attrs["class"].split()) == (cell["verdict"] != "same")
-            sign = {"gain": "▲", "loss": "▽" if "excuse" in cell else "▼", "same": ""}[cell["verdict"]]
+            sign = {"gain": "▲", "loss": "▽" if cell["excuse"] else "▼", "same": ""}[cell["verdict"]]
             assert sign in text
     ((dip, _),) = page.find("cell", data_benchmark="following", data_stage="rlhf")
     assert "excused" in dip["class"] and "declared dip" in dip["title"]
@@ -126,8 +88,9 @@ def test_the_page_stands_alone(finished: Path, page: Page) -> None:
         assert not any(key.startswith("on") for key in attrs)
     text = (finished / "report.html").read_text(encoding="utf-8")
     assert "url(" not in text and "@import" not in text
+    links = {attrs["href"].removeprefix("#") for tag, attrs in page.elements if tag == "a"}
     ids = [attrs["id"] for _, attrs in page.elements if "id" in attrs]
-    assert len(ids) == len(set(ids))
+    assert len(ids) == len(set(ids)) and links <= set(ids)
     assert {"matrix", "time", "verdict", *(f"stage-{name}" for name in STAGES)} <= set(ids)
 
 
@@ -194,6 +157,9 @@ def test_a_run_in_progress(tmp_path: Path) -> None:
     shown = page_of(run)
     assert "7 of 40 steps" in shown.find(id="stage-if-rl")[0][1]
     assert "swe-rl" in shown.find(id="waiting")[0][1]
+    assert {a["href"][1:] for tag, a in shown.elements if tag == "a"} <= {a.get("id") for _, a in shown.elements}
+    assert "−20.7" in shown.find(id="matrix")[0][1], "far below its best, though its own stage is still to come"
+    assert "scratch, 4 layers, 192 wide" in shown.find("facts")[0][1]
     assert "4 of 8" in shown.find("facts")[0][1]
 
 
@@ -304,12 +270,24 @@ def test_retention_is_final_minus_own_and_minus_best(finished: Path) -> None:
     assert all(k.low < k.change < k.high for k in kept.values())
 
 
-def test_the_paired_interval_is_the_textbook_one() -> None:
-    low, high = paired({"a": 0.0, "b": 1.0, "c": 0.5}, {"a": 1.0, "b": 1.0, "c": 0.5})
-    assert (low + high) / 2 == pytest.approx(1 / 3)
-    assert (high - low) / 2 == pytest.approx(1.959964 * math.sqrt((4 / 9 + 1 / 9 + 1 / 9) / 2 / 3))
-    assert paired({"a": 0.0}, {"a": 1.0}) is None and paired({"a": 0, "b": 0}, {"a": 0, "c": 0}) is None
-    assert independent(Score(0.5, 0.4, 0.6, 9, 1), Score(0.5, 0.5, 0.5, 9, 1)) == pytest.approx((-0.1, 0.1))
+def test_retention_intervals_are_those_of_the_gate(finished: Path) -> None:
+    run = read_run(finished)
+    row = next(row for row in run.matrix.rows if row.name == "maths")
+    problems = {stage.name: stage.per_problem["maths"] for stage in run.stages if stage.per_problem}
+    pairwise = retention(row, run.matrix, problems)
+    wanted = paired_change(problems["math-rl"], problems["swe-rl"], k=4)
+    assert (pairwise.low, pairwise.high) == (wanted.low, wanted.high)
+    alone = retention(row, run.matrix, {})
+    wanted = independent_change(row.scores["math-rl"], row.scores["swe-rl"])
+    assert (alone.low, alone.high) == (wanted.low, wanted.high)
+
+
+def test_small_but_certain_falls_are_named_with_the_band() -> None:
+    data = matrix()
+    for score in data["benchmarks"]["alignment"]["scores"].values():
+        score |= {"low": score["mean"] - 0.001, "high": score["mean"] + 0.001}
+    text, tone = verdict(parse_matrix(data), retentions(parse_matrix(data)))
+    assert tone == "good" and text.startswith("Nothing forgotten beyond 3.0 points: worst retention −2.2")
 
 
 def test_the_verdict_names_what_was_forgotten() -> None:
@@ -375,7 +353,7 @@ def _screen(width: int) -> str:
     data["stages"].append("distill-everything")
     for row in data["benchmarks"].values():
         row["scores"]["distill-everything"] = {"mean": 1.0, "low": 0.984, "high": 1.0, "n": N, "k": 4}
-    told = {(stage, cell["benchmark"]): cell["verdict"] for stage in SCORED for cell in gate(stage)["cells"]}
+    told = {(stage, name): cell["verdict"] for stage in SCORED for name, cell in step_verdicts(stage).items()}
     console = Console(width=width, no_color=True, force_terminal=False, record=True, file=open(os.devnull, "w"))  # noqa
     console.print(matrix_screen(data, told, "the line"))
     return console.export_text()

@@ -8,8 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from fake_run import MEANS, SCORED, STAGES, build_run
-from test_report import Page
+from fake_run import MEANS, SCORED, STAGES, Page, build_run
 
 from cascade_rl.report import write_report
 

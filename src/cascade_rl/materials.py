@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from cascade_rl.domain import Domain, load_domain
 from cascade_rl.evals.benchmark import Benchmark
-from cascade_rl.recipe import BenchmarkSpec, Recipe, RLStage, RLData, digest
+from cascade_rl.recipe import BenchmarkSpec, Recipe, RLData, RLStage, digest
 from cascade_rl.train.loop import StageError
 from cascade_rl.train.reward_model import Pair, preference_pairs
 from cascade_rl.train.sft import Demonstration, demonstrations
@@ -47,14 +47,19 @@ def gather_materials(recipe: Recipe) -> Materials:
             )
         else:
             data[stage.name] = [_pool(stage, entry, domains[entry.domain], recipe.seed, used) for entry in stage.data]
-    benchmarks = tuple(_benchmark(spec, domains[spec.domain], Split.HELDOUT, spec.problems) for spec in recipe.benchmarks)
+    benchmarks = gather_benchmarks(recipe)
     probes = ()
     if recipe.gate.policy == "best":
         count = recipe.gate.probe_problems
         probes = tuple(_benchmark(spec, domains[spec.domain], Split.VALIDATION, count) for spec in recipe.benchmarks)
     hashes = {name: digest([_content(item) for item in _flat(found)]) for name, found in data.items()}
     check_disjoint(recipe, data, benchmarks)
-    return Materials({d.name: d for d in domains.values()} | domains, data, hashes, benchmarks, probes)
+    return Materials({d.name: d for d in domains.values()}, data, hashes, benchmarks, probes)
+
+
+def gather_benchmarks(recipe: Recipe) -> tuple[Benchmark, ...]:
+    """The benchmarks of a recipe with their held-out problems."""
+    return tuple(_benchmark(spec, load_domain(spec.domain), Split.HELDOUT, spec.problems) for spec in recipe.benchmarks)
 
 
 def _stage_domains(recipe: Recipe) -> Iterable[str]:

@@ -365,6 +365,7 @@ class Recipe(Strict):
     benchmarks: Annotated[list[BenchmarkSpec], Field(min_length=1)]
     gate: GateSpec = GateSpec()
     preflight: PreflightSpec = PreflightSpec()
+    smoke: bool = Field(default=False, description="set by --smoke: a stage without signal is then only noted")
 
     @property
     def hash(self) -> str:
@@ -421,6 +422,7 @@ def smoke(recipe: Recipe) -> Recipe:
                 for b in recipe.benchmarks
             ],
             "preflight": recipe.preflight.model_copy(update={"problems": 4}),
+            "smoke": True,
         }
     )
 

@@ -1,9 +1,7 @@
 """Write a function to a one-line specification; hidden tests decide.
 
-The built-in problems compose a base operation on a list, a text or a number with an optional filter, an optional
-second step and an optional value for empty input: some 60,000 distinct prompts. A specification is data (`Spec`);
-prompt, program, plan and the teacher's faults are all read off it. Tests hold edge cases, chosen so that every
-faulty program fails at least one.
+The built-in problems are composed of small pieces, see `_functions`. Their tests hold edge cases, chosen so that
+every faulty program of the teacher fails at least one.
 
 Reward: 1 when all tests pass, else 0 (arXiv 2512.13607, Code RL). All tests of a program are one sandbox run, and
 the expected results stay out of it. The source `humaneval` is the exception: its tests are assertions, so the
@@ -14,171 +12,29 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from cascade_rl.chat import compose_reply, split_reply, thinking_reply
-from cascade_rl.domain import Domain, Example, Services, stream
+from cascade_rl.domain import Domain, Example, Services, split_of, stream
 from cascade_rl.domains._files import PREFIX, file_problems, unknown_source
+from cascade_rl.domains._functions import Spec, draw_spec, fault_kinds, hidden_tests
 from cascade_rl.types import Message, Outcome, Problem, Rollout, Split, Verdict, problem_id
 from cascade_rl.verify import programs as verify
 
 SOURCES = ("builtin", "humaneval", "file:PATH")
 TIMEOUT_S = 4.0
-FUNCTIONS = ("f", "g", "run", "solve", "total", "answer", "work", "change")
-
-# what it is called: (phrase, expression, near miss); K is a number from 1 to 9, C a letter
-BASES: dict[str, tuple[tuple[str, str, str], ...]] = {
-    "xs": (
-        ("the largest item", "max(xs)", "min(xs)"),
-        ("the smallest item", "min(xs)", "max(xs)"),
-        ("the first item", "xs[0]", "xs[-1]"),
-        ("the last item", "xs[-1]", "xs[0]"),
-        ("the sum of the items", "sum(xs)", "len(xs)"),
-        ("the number of items", "len(xs)", "sum(xs)"),
-        ("the items in reverse", "xs[::-1]", "sorted(xs)"),
-        ("the items sorted", "sorted(xs)", "xs[::-1]"),
-        ("each item plus K", "[x + K for x in xs]", "[x - K for x in xs]"),
-        ("each item times K", "[x * K for x in xs]", "[x + K for x in xs]"),
-    ),
-    "s": (
-        ("s in upper case", "s.upper()", "s.lower()"),
-        ("s in lower case", "s.lower()", "s.upper()"),
-        ("s in reverse", "s[::-1]", "s[1:]"),
-        ("the first letter of s", "s[0]", "s[-1]"),
-        ("the last letter of s", "s[-1]", "s[0]"),
-        ("the length of s", "len(s)", "s.find('a')"),
-        ("the number of 'C' in s", "s.count('C')", "s.find('C')"),
-        ("s repeated K times", "s * K", "s[:K]"),
-    ),
-    "n": (
-        ("n plus K", "n + K", "n - K"),
-        ("n minus K", "n - K", "n + K"),
-        ("n times K", "n * K", "n + K"),
-        ("the larger of n and K", "max(n, K)", "min(n, K)"),
-        ("the smaller of n and K", "min(n, K)", "max(n, K)"),
-    ),
-}
-FAIL_ON_EMPTY = ("max(xs)", "min(xs)", "xs[0]", "xs[-1]", "s[0]", "s[-1]")
-FILTERED = ("sum(xs)", "len(xs)", "xs[::-1]", "sorted(xs)")
-FILTERS = (("greater than K", "x > K", "x >= K"), ("less than K", "x < K", "x <= K"),
-           ("that are at least K", "x >= K", "x > K"))  # fmt: skip
-AFTERS: dict[type, tuple[tuple[str, str, str], ...]] = {
-    int: (("plus K", "+ K", "- K"), ("minus K", "- K", "+ K"), ("times K", "* K", "+ K")),
-    list: (("without the first", "[1:]", "[:-1]"), ("without the last", "[:-1]", "[1:]")),
-    str: (("plus '!'", "+ '!'", "+ '?'"), ("plus '?'", "+ '?'", "+ '!'")),
-}
 
 
-@dataclass(frozen=True, slots=True)
-class Spec:
-    """What the function is to do, as expressions with their constants filled in; "" where a part is absent."""
-
-    name: str
-    argument: str
-    base: str
-    filter: str = ""
-    after: str = ""
-    empty: str = ""  # the value for empty input
-
-    def code(self) -> str:
-        """The function, in two to four lines."""
-        lines = [f"def {self.name}({self.argument}):"]
-        if self.empty:
-            lines += [f"    if not {self.argument}:", f"        return {self.empty}"]
-        if self.filter:
-            lines.append(f"    xs = [x for x in xs if {self.filter}]")
-        return "\n".join([*lines, f"    return {self._result()}"])
-
-    def _result(self) -> str:
-        base = f"({self.base})" if self.argument == "n" and self.after and self.base[0] == "n" else self.base
-        return base + self.after if self.after[:1] == "[" else f"{base} {self.after}".rstrip()
-
-    def plan(self) -> str:
-        """The pieces in the order of their use: what the thought says."""
-        first = [f"{self.empty} if empty"] if self.empty else []
-        return ", ".join(first + [part for part in (self.filter, self.base, self.after) if part])
-
-
-def _outcome(spec: Spec, argument: Any) -> Any:
-    """What the function returns, or the name of what it raises: only for programs written by this module."""
-    scope: dict[str, Any] = {}
-    exec(_compiled(spec.code()), scope)
-    try:
-        return scope[spec.name](argument)
-    except (TypeError, ValueError, IndexError) as error:
-        return type(error)
-
-
-@lru_cache(maxsize=4096)
-def _compiled(code: str) -> Any:
-    return compile(code, "spec", "exec")
-
-
-def _draw_spec(rng: random.Random) -> tuple[Spec, dict[str, str], str]:
-    """A specification, the near miss of each of its parts, and the prompt's words for it."""
-    argument = rng.choice(("xs", "xs", "s", "n"))
-    phrase, base, near = _filled(rng.choice(BASES[argument]), rng)
-    parts, misses = {"base": base}, {"base": near}
-    if base in FILTERED and rng.random() < 0.5:
-        words, parts["filter"], misses["filter"] = _filled(rng.choice(FILTERS), rng)
-        phrase = phrase.replace("items", f"items {words}", 1)
-    spec = Spec(rng.choice(FUNCTIONS), argument, **parts)
-    if rng.random() < 0.7:
-        kind = type(_outcome(spec, {"xs": [12, 14], "s": "abba", "n": 3}[argument]))
-        words, after, misses["after"] = _filled(rng.choice(AFTERS[kind if kind in AFTERS else list]), rng)
-        phrase, spec = f"{phrase}, {words}", replace(spec, after=after)
-    if base in FAIL_ON_EMPTY and rng.random() < 0.5:
-        spec = replace(spec, empty="0" if argument == "xs" else "'-'")
-        phrase = f"{phrase}, or {spec.empty} if {argument} is empty"
-    return spec, misses, phrase
-
-
-def _filled(texts: tuple[str, str, str], rng: random.Random) -> tuple[str, ...]:
-    number, letter = str(rng.randint(2, 9)), rng.choice("aeo")
-    return tuple(text.replace("K", number).replace("C", letter) for text in texts)
-
-
-def fault_kinds(spec: Spec, misses: dict[str, str]) -> dict[str, list[Spec]]:
-    """The teacher's faulty versions by kind: a near miss, a forgotten part, a constant that is one off."""
-    near = [replace(spec, **{part: miss}) for part, miss in misses.items()]
-    forgotten = [replace(spec, **{part: ""}) for part in ("filter", "after", "empty") if getattr(spec, part)]
-    constants = []
-    for part in ("base", "filter", "after"):
-        text = getattr(spec, part)
-        for digit in text if "[" not in text or "for" in text else "":
-            if digit.isdigit():
-                constants.append(replace(spec, **{part: text.replace(digit, str(int(digit) - 1))}))
-    kinds = {"near miss": near, "forgotten": forgotten, "constant": constants}
-    return {kind: specs for kind, specs in kinds.items() if specs}
-
-
-def _draw_inputs(spec: Spec, rng: random.Random) -> list[Any]:
-    """Six arguments: empty ones and the constants of the specification among them."""
-    near = [int(c) + d for c in spec.base + spec.filter + spec.after if c.isdigit() for d in (-1, 0, 1)] or [1, 2]
-    if spec.argument == "n":
-        return [0, -3, *near[:2], rng.randint(10, 20), rng.randint(-20, -10)]
-    edge: list[Any] = [] if spec.base in FAIL_ON_EMPTY and not spec.empty else ["" if spec.argument == "s" else []]
-    if spec.argument == "s":
-        words = [*("Banana", "oboe", "a", "Ice Tea", "eel"), "".join(rng.choices("abeoXY ", k=7))]
-        return edge + rng.sample(words, 6 - len(edge))
-    lists = [[rng.choice([*near, rng.randint(-9, 12)]) for _ in range(rng.randint(1, 6))] for _ in range(4)]
-    return [*edge, sorted(near, reverse=True), *lists, [rng.randint(-9, 12)]][:6]
-
-
-def make(rng: random.Random) -> Problem:
+def make(rng: random.Random, split: Split) -> Problem:
     """A problem of the built-in source; its tests depend on the prompt alone, so equal prompts are equal problems."""
-    spec, misses, phrase = _draw_spec(rng)
-    prompt = f"Write a Python function {spec.name}({spec.argument}) that returns {phrase}."
-    own = random.Random(prompt)
-    wrong = [w for specs in fault_kinds(spec, misses).values() for w in specs]
     while True:
-        inputs = _draw_inputs(spec, own)
-        right = [_outcome(spec, x) for x in inputs]
-        if all([_outcome(w, x) for x in inputs] != right for w in wrong):
+        spec, misses, phrase = draw_spec(rng)
+        prompt = f"Write a Python function {spec.name}({spec.argument}) that returns {phrase}."
+        if split_of(prompt) is split:  # asked here because tests are dear
             break
-    tests = [{"args": [x], "result": y} for x, y in zip(inputs, right, strict=True)]
+    tests = [{"args": [x], "result": y} for x, y in hidden_tests(spec, tuple(misses.items()), prompt)]
     meta = {"family": spec.argument, "spec": asdict(spec), "misses": misses}
     return _problem(prompt, {"function": spec.name, "tests": tests, "timeout_s": TIMEOUT_S}, meta)
 
@@ -207,7 +63,7 @@ def _humaneval(split: Split, seed: int) -> Iterator[Problem]:
 def problems(source: str, split: Split, seed: int) -> Iterator[Problem]:
     """Problems of a source, see `SOURCES`."""
     if source == "builtin":
-        return stream(make, split, seed)
+        return stream(partial(make, split=split), split, seed)
     if source == "humaneval":
         return _humaneval(split, seed)
     if source.startswith(PREFIX):

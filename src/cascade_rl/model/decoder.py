@@ -194,7 +194,7 @@ def truncate(logits: Tensor, temperature: float, top_p: float, top_k: int, keep:
         least = logits.topk(top_k, -1).values[..., -1:]
         logits = logits.masked_fill(_drop(logits < least, keep), -torch.inf)
     if top_p < 1:
-        ordered, index = logits.sort(-1, descending=True, stable=True)
+        ordered, index = logits.sort(dim=-1, descending=True, stable=True)
         mass = ordered.softmax(-1)
         late = (mass.cumsum(-1) - mass) >= top_p  # the token that crosses top_p stays
         drop = torch.zeros_like(late).scatter(-1, index, late)

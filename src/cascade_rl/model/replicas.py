@@ -101,7 +101,7 @@ def _serve(pipe: Connection, rank: int, size: int, threads: int, parent: int) ->
             return
         try:
             pipe.send((function(worker, *arguments), None))
-        except Exception:  # noqa: BLE001 - sent to the driver, which raises it
+        except Exception:
             pipe.send((None, traceback.format_exc()))
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
+from cascade_rl.journal import write_text
 from cascade_rl.report.page import render
 from cascade_rl.report.read import read_run
 from cascade_rl.report.retention import retentions, verdict
@@ -22,16 +21,5 @@ def summary_line(run_dir: Path) -> str:
 def write_report(run_dir: Path) -> Path:
     """Write RUN/report.html, whole or not at all, and return its path; the run may still be in progress."""
     target = Path(run_dir) / "report.html"
-    page = render(read_run(Path(run_dir))).encode("utf-8", "replace")
-    descriptor, temporary = tempfile.mkstemp(dir=run_dir, prefix=".report-", suffix=".tmp")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(page)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_text(target, render(read_run(Path(run_dir))))
     return target

@@ -46,6 +46,8 @@ RULES = (
     Rule("grad_norm", "Gradient norm is 0", "the update changed nothing", lambda value, _: value == 0),
     Rule("grad_norm", "Gradient norm is not a number", "the update was lost or harmful",
          lambda value, _: not math.isfinite(value)),
+    Rule("skipped", "Update skipped", "its gradient was not finite, so the weights stayed as they were",
+         lambda value, _: value > 0),
     Rule("failed", "More than 5 % not graded", "the grader failed; these replies were dropped, not scored 0",
          lambda value, _: value > 0.05),
 )  # fmt: skip

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cascade_rl.report.alarms import Alarm
-from cascade_rl.report.charts import Chart, Mark, Series, line_chart
+from cascade_rl.report.charts import SMOOTH_FROM, Chart, Mark, Series, line_chart
 from cascade_rl.report.markup import esc
 from cascade_rl.report.records import Step
 
 RL, REWARD_MODEL, SFT = "reinforcement learning", "reward model", "supervised fine-tuning"
-BAND, PHASES = " The band is ± one standard deviation.", " Dashed lines: a new phase begins."
+BAND = " The band is ± one standard deviation."
 PG_LOSS = (
     "Not a measure of progress. Advantages sum to zero within each group and the importance ratio is 1, so a "
     "policy-gradient loss near 0 is healthy: the gradient is not 0. Read reward, signal and gradient norm instead."
@@ -68,6 +68,10 @@ GRADIENT = Curve(
     "Gradient norm", "L2 norm", "Size of the update before clipping; 0 means nothing was learnt, spikes are unstable.",
     (("grad_norm", "gradient norm"),),
 )  # fmt: skip
+KL = Curve(
+    "Distance from the start", "nats per token", "KL divergence from the policy that the stage began with.",
+    (("kl", "KL"),),
+)  # fmt: skip
 RATE = Curve("Learning rate", "per step", "The step size that the schedule gave.", (("lr", "learning rate"),))
 FAULTS = Curve(
     "Faults", "% of replies", "Replies that the grader could not judge (dropped), and replies that broke their mode.",
@@ -89,7 +93,7 @@ MARGIN = Curve(
 )
 
 CURVES = {
-    RL: (REWARD, LENGTH, CLIPPED, ENTROPY, SIGNAL, SIGNAL_BY_DOMAIN, GRADIENT, RL_LOSS, FAULTS, RATE),
+    RL: (REWARD, LENGTH, CLIPPED, ENTROPY, SIGNAL, SIGNAL_BY_DOMAIN, GRADIENT, RL_LOSS, KL, FAULTS, RATE),
     REWARD_MODEL: (RM_LOSS, ACCURACY, MARGIN, GRADIENT, RATE),
     SFT: (SFT_LOSS, GRADIENT, RATE),
 }
@@ -148,7 +152,6 @@ def figure(curve: Curve, steps: Sequence[Step], alarms: Sequence[Alarm]) -> str:
     if not svg:
         return ""
     extra = BAND if any(s.spread for s in series) else ""
-    extra += PHASES if chart.phases else ""
     return (
         f'<figure class="curve" data-curve="{esc(curve.title)}"><figcaption>{esc(curve.title)}</figcaption>'
         f"{svg}{_legend(series)}<p>{esc(curve.meaning + extra)}</p></figure>"
@@ -159,6 +162,18 @@ def constant_rate(steps: Sequence[Step]) -> float | None:
     """The learning rate if it never changes: then it is told in words."""
     rates = {step.metrics["lr"] for step in steps if "lr" in step.metrics}
     return rates.pop() if len(rates) == 1 and len(steps) > 1 else None
+
+
+def reading(steps: Sequence[Step], alarms: Sequence[Alarm]) -> str:
+    """How to read the charts of a stage: only what they do show."""
+    told = ["Point at a chart for the numbers of a step."]
+    if len(steps) >= SMOOTH_FROM:
+        told.append("Faint: every step; bold: the running mean.")
+    if names := phases(steps):
+        told.append(f"Dashed: a new phase begins ({', '.join(name for _, name in names)}).")
+    if alarms:
+        told.append("Triangles: alarms.")
+    return " ".join(told)
 
 
 def figures(steps: Sequence[Step], alarms: Sequence[Alarm]) -> str:

@@ -6,23 +6,22 @@ tell apart) and by tooltip. The views are switched by radio buttons and style al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cascade_rl.report.charts import sparkline
 from cascade_rl.report.markup import DASH, bounds, duration, esc, percent, points, slug
 from cascade_rl.report.records import GateCell, Matrix, ModeCell, Row, Run
-from cascade_rl.report.retention import Retention, retentions
+from cascade_rl.report.retention import Retention, from_best, retentions
 from cascade_rl.types import Score
 
 ARROWS = {"gain": "▲", "loss": "▼"}
-Changes = Mapping[tuple[str, str], GateCell]
 LEGEND = (
     "Percent of held-out problems solved, with the 95 % interval below. "
     '<span class="chip own">framed</span> after the stage that trains it; '
     '<span class="chip gain">▲ gain</span> and <span class="chip loss">▼ loss</span> against the stage before, '
     "paired over the same problems, where the 95 % interval excludes zero; "
-    '<span class="chip loss excused">▽ loss</span> excused or waived. '
+    '<span class="chip loss excused">▽ loss</span> that the gate lets pass: inside its band, declared, or waived. '
     "<b>vs own</b>: final score minus the one after its own stage (the first score where no stage trains it), paired "
     "where possible; <b>vs best</b>: minus the best score so far. Both in points."
 )
@@ -59,9 +58,14 @@ VIEWS = (
 )  # fmt: skip
 
 
-def changes(run: Run) -> dict[tuple[str, str], GateCell]:
-    """(stage, benchmark) -> what the gate says of it."""
-    return {(s.name, cell.benchmark): cell for s in run.stages if s.gate for cell in s.gate.cells}
+def judged(run: Run) -> dict[tuple[str, str], tuple[GateCell, ...]]:
+    """(stage, benchmark) -> all that the gate says of it, the comparison with the stage before first."""
+    order = {stage: i for i, stage in enumerate(run.matrix.stages)}
+    told: dict[tuple[str, str], list[GateCell]] = {}
+    for stage in run.stages:
+        for cell in stage.gate.cells if stage.gate else ():
+            told.setdefault((stage.name, cell.benchmark), []).append(cell)
+    return {key: tuple(sorted(cells, key=lambda cell: -order.get(cell.before, -1))) for key, cells in told.items()}
 
 
 def arrow(cell: GateCell) -> str:
@@ -70,42 +74,47 @@ def arrow(cell: GateCell) -> str:
     return "▽" if excused else ARROWS.get(cell.verdict, "")
 
 
-def _tooltip(row: Row, stage: str, score: Score, change: GateCell | None) -> str:
+def _tooltip(row: Row, stage: str, score: Score, told: Sequence[GateCell]) -> str:
     parts = [f"{row.name} after {stage}: {percent(score.mean)} %"]
     if score.n:
         parts.append(f"{score.n} problems × {score.k} samples")
-    if change is not None:
-        inside = bounds(change.low, change.high, points)
-        parts.append(f"{points(change.change)} points since {change.before or 'before'} ({inside}): {change.verdict}")
-        parts += [text for text in (change.excuse, change.waiver) if text]
+    for cell in told:
+        inside = bounds(cell.low, cell.high, points)
+        parts.append(f"{points(cell.change)} points since {cell.before or 'before'} ({inside}): {cell.verdict}")
+        parts += [text for text in (cell.excuse, cell.waiver) if text]
     return "\n".join(parts)
 
 
-def _cell(row: Row, stage: str, change: GateCell | None) -> str:
+def _cell(row: Row, stage: str, told: Sequence[GateCell]) -> str:
     score = row.scores.get(stage)
     where = f'data-benchmark="{esc(row.name)}" data-stage="{esc(stage)}"'
     if score is None:
         return f'<td class="cell none" {where}>{DASH}</td>'
     css = ["cell"] + (["own"] if stage == row.own_stage else [])
     sign = ""
-    if change is not None and change.verdict in ARROWS:
+    if told and told[0].verdict in ARROWS:
+        change = told[0]
         css.append(change.verdict + (" excused" if arrow(change) == "▽" else ""))
         sign = f'<i class="arrow">{arrow(change)}<span class="aside">{change.verdict}</span></i>'
     body = f"<b>{percent(score.mean)}{sign}</b><small>{bounds(score.low, score.high)}</small>"
-    return f'<td class="{" ".join(css)}" {where} title="{esc(_tooltip(row, stage, score, change))}">{body}</td>'
+    return f'<td class="{" ".join(css)}" {where} title="{esc(_tooltip(row, stage, score, told))}">{body}</td>'
 
 
-def _kept(kept: Retention | None) -> str:
+def _since_own(kept: Retention | None) -> str:
     if kept is None:
-        return f'<td class="kept none">{DASH}</td><td class="kept none">{DASH}</td>'
-    tone = " loss" if kept.lost else ""
-    why = f"{kept.final} minus {kept.since}, 95 % interval {bounds(kept.low, kept.high, points)}"
-    best = f"{kept.final} minus {kept.best}"
-    return (
-        f'<td class="kept{tone}" title="{esc(why)}"><b>{points(kept.change)}</b>'
-        f"<small>{bounds(kept.low, kept.high, points)}</small></td>"
-        f'<td class="kept" title="{esc(best)}"><b>{points(kept.below_best)}</b><small>{esc(kept.best)}</small></td>'
-    )
+        return f'<td class="kept none">{DASH}</td>'
+    tone = " loss" + ("" if kept.lost else " excused") if kept.fell else ""
+    inside = bounds(kept.low, kept.high, points)
+    why = f"{kept.final} minus {kept.since}, 95 % interval {inside}"
+    return f'<td class="kept{tone}" title="{esc(why)}"><b>{points(kept.change)}</b><small>{inside}</small></td>'
+
+
+def _since_best(row: Row, matrix: Matrix) -> str:
+    found = from_best(row, matrix)
+    if found is None:
+        return f'<td class="kept none">{DASH}</td>'
+    best, fall = found
+    return f'<td class="kept" title="last score minus {esc(best)}"><b>{points(fall)}</b><small>{esc(best)}</small></td>'
 
 
 def _heads(matrix: Matrix) -> str:
@@ -117,16 +126,17 @@ def _breaking(name: str) -> str:
 
 
 def _headline(run: Run) -> str:
-    matrix, told = run.matrix, changes(run)
+    matrix, told = run.matrix, judged(run)
     kept = {k.benchmark: k for k in retentions(matrix, run)}
     rows = []
     for row in matrix.rows:
-        cells = "".join(_cell(row, stage, told.get((stage, row.name))) for stage in matrix.stages)
+        cells = "".join(_cell(row, stage, told.get((stage, row.name), ())) for stage in matrix.stages)
         own = matrix.stages.index(row.own_stage) if row.own_stage in matrix.stages else None
         spark = sparkline([s.mean if (s := row.scores.get(stage)) else None for stage in matrix.stages], own)
         mode = f"<small>{esc(row.headline)}</small>" if row.headline else ""
         name = f'<th scope="row">{_breaking(row.name)}{mode}</th>'
-        rows.append(f"<tr>{name}{cells}{_kept(kept.get(row.name))}<td>{spark}</td></tr>")
+        tail = f"{_since_own(kept.get(row.name))}{_since_best(row, matrix)}<td>{spark}</td>"
+        rows.append(f"<tr>{name}{cells}{tail}</tr>")
     tail = '<th scope="col">vs own</th><th scope="col">vs best</th><th scope="col">trend</th>'
     clock = "".join(f"<td>{duration(matrix.seconds[s]) if s in matrix.seconds else DASH}</td>" for s in matrix.stages)
     foot = f'<tfoot><tr><th scope="row">time</th>{clock}<td colspan="3"></td></tr></tfoot>' if matrix.seconds else ""

@@ -6,14 +6,15 @@ import math
 from typing import Any
 
 from cascade_rl.report.markup import DASH, details, duration, esc, moment, slug
-from cascade_rl.report.matrix_page import changes, matrix_section
+from cascade_rl.report.matrix_page import judged, matrix_section
 from cascade_rl.report.read import as_mapping
 from cascade_rl.report.records import DONE, WAITING, Run
 from cascade_rl.report.retention import retentions, verdict
 from cascade_rl.report.stage_page import badge, spent_seconds, stage_section, time_section
 from cascade_rl.report.style import CSS
 
-MODEL_KEYS = ("name", "path", "preset", "base", "source")
+MODEL_KEYS = ("init", "name", "path")
+SHAPE = {"num_hidden_layers": "layers", "hidden_size": "wide"}
 EMPTY = (
     '<p class="empty" id="empty">Nothing to show yet: this directory holds no stage of a run. '
     "<code>cascade run</code> fills it; this page grows with every stage.</p>"
@@ -22,12 +23,13 @@ EMPTY = (
 
 def model_name(raw: Any) -> str:
     """The recipe's model in a few words."""
-    if isinstance(raw, str) and raw:
-        return raw
     facts = as_mapping(raw)
+    if not facts:
+        return raw if isinstance(raw, str) and raw else DASH
+    shape = as_mapping(facts.get("architecture"))
     named = next((facts[key] for key in MODEL_KEYS if isinstance(facts.get(key), str)), "")
-    sizes = [f"{k.replace('_', ' ')} {v}" for k, v in facts.items() if isinstance(v, int) and not isinstance(v, bool)]
-    return ", ".join(filter(None, [named, *sizes[:4]])) or DASH
+    sizes = [f"{shape[key]} {what}" for key, what in SHAPE.items() if isinstance(shape.get(key), int)]
+    return ", ".join(filter(None, [named, *sizes])) or DASH
 
 
 def _facts(run: Run) -> str:
@@ -44,28 +46,33 @@ def _facts(run: Run) -> str:
 
 
 def _gates(run: Run) -> str:
-    """How many cells fell at some gate, and which of them without excuse."""
-    told = changes(run)
-    fell = {key: cell for key, cell in told.items() if cell.verdict == "loss"}
+    """How many cells fell against the stage before, and which losses of any comparison have no excuse."""
+    told = judged(run)
+    fell = sum(cells[0].verdict == "loss" for cells in told.values())
+    bare = [
+        f"{benchmark} at {stage} (since {cell.before})"
+        for (stage, benchmark), cells in told.items()
+        for cell in cells
+        if cell.verdict == "loss" and not (cell.excuse or cell.waiver)
+    ]
     if not told:
         return ""
-    bare = [f"{benchmark} at {stage}" for (stage, benchmark), c in fell.items() if not (c.excuse or c.waiver)]
-    text = f"On the way {len(fell)} of {len(told)} cells fell from one stage to the next"
-    if fell:
-        text += f", without excuse: {', '.join(bare)}" if bare else ", all excused or waived"
+    text = f"On the way {fell} of {len(told)} cells fell below the stage before"
+    text += f". The gate objects to {', '.join(bare)}" if bare else "; the gate lets that pass" if fell else ""
     return f'<p class="gates-line">{esc(text)}.</p>'
 
 
 def _verdict(run: Run) -> str:
     text, tone = verdict(run.matrix, retentions(run.matrix, run))
     left = sum(stage.status != DONE for stage in run.stages)
-    so_far = f' <span class="quiet">So far: {left} of {len(run.stages)} stages are not done.</span>' if left else ""
+    so_far = f' <span class="quiet">So far: {left} of {len(run.stages)} stages are still open.</span>' if left else ""
     return f'<div id="verdict" class="{tone}"><p><b>{esc(text)}.</b>{so_far}</p>{_gates(run)}</div>'
 
 
 def _contents(run: Run) -> str:
-    items = ['<li><a href="#matrix">Matrix</a></li>', '<li><a href="#time">Time</a></li>']
-    for stage in run.stages:
+    items = ['<li><a href="#matrix">Matrix</a></li>']
+    items += ['<li><a href="#time">Time</a></li>'] if time_section(run.stages, run.matrix) else []
+    for stage in (stage for stage in run.stages if stage.status != WAITING):
         state = "" if stage.status == DONE else f" {badge(stage)}"
         items.append(f'<li><a href="#stage-{slug(stage.name)}">{esc(stage.name)}</a>{state}</li>')
     return f'<nav aria-label="contents"><ol>{"".join(items)}</ol></nav>'

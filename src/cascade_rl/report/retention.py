@@ -1,21 +1,22 @@
 """What is left of each benchmark at the end: final minus own stage, and final minus best so far.
 
-The difference to the own stage is paired over the held-out problems when both scorecards give scores per
-problem (normal interval of the mean difference); otherwise the two intervals are combined as if the
-samples were independent, which is wider. A benchmark that no stage owns is compared with its first score.
+Intervals are those of the gate (`evals.statistics`): paired over the held-out problems when both scorecards give
+scores per problem, else from the two scores alone. A benchmark that no stage owns is compared with its first
+score. A fall counts as forgotten when its interval excludes zero and it exceeds the band that the gate uses at
+the end, 3 points: smaller ones are swing between steps.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from cascade_rl.evals.statistics import Change, independent_change, paired_change
 from cascade_rl.report.markup import points
 from cascade_rl.report.records import Matrix, Row, Run
-from cascade_rl.types import Score
 
-Z95 = 1.959964
+BAND, ROUNDING = 0.03, 1e-9
+Problems = Mapping[str, Mapping[str, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,42 +33,44 @@ class Retention:
     below_best: float
 
     @property
-    def lost(self) -> bool:
+    def fell(self) -> bool:
         """Whether the whole 95 % interval lies under zero."""
         return self.high < 0
 
+    @property
+    def lost(self) -> bool:
+        """Whether it fell by more than the band."""
+        return self.fell and -self.change > BAND + ROUNDING
 
-def paired(before: Mapping[str, float], after: Mapping[str, float]) -> tuple[float, float] | None:
-    """The 95 % interval of the mean difference over the same problems; None unless they are the same."""
-    if len(before) < 2 or before.keys() != after.keys():
+
+def _change(row: Row, since: str, final: str, per_problem: Problems) -> Change:
+    before, after = per_problem.get(since, {}), per_problem.get(final, {})
+    if len(before) > 1 and before.keys() == after.keys():
+        return paired_change(before, after, k=min(row.scores[since].k, row.scores[final].k))
+    return independent_change(row.scores[since], row.scores[final])
+
+
+def from_best(row: Row, matrix: Matrix) -> tuple[str, float] | None:
+    """The stage with the best score so far and the last score minus that one; None before the second score."""
+    measured = [stage for stage in matrix.stages if stage in row.scores]
+    if len(measured) < 2:
         return None
-    diffs = [after[key] - before[key] for key in sorted(before)]
-    mean = math.fsum(diffs) / len(diffs)
-    spread = math.sqrt(math.fsum((d - mean) ** 2 for d in diffs) / (len(diffs) - 1) / len(diffs))
-    return mean - Z95 * spread, mean + Z95 * spread
+    best = max(measured, key=lambda stage: row.scores[stage].mean)
+    return best, row.scores[measured[-1]].mean - row.scores[best].mean
 
 
-def independent(before: Score, after: Score) -> tuple[float, float]:
-    """The interval of a difference from two intervals: half widths add in squares."""
-    change = after.mean - before.mean
-    low = math.hypot(after.mean - after.low, before.high - before.mean)
-    high = math.hypot(after.high - after.mean, before.mean - before.low)
-    return change - low, change + high
-
-
-def retention(row: Row, matrix: Matrix, per_problem: Mapping[str, Mapping[str, float]]) -> Retention | None:
+def retention(row: Row, matrix: Matrix, per_problem: Problems) -> Retention | None:
     """The retention of one benchmark; None while its own stage is still to come or is the last one measured."""
     measured = [stage for stage in matrix.stages if stage in row.scores]
-    if not measured:
+    best = from_best(row, matrix)
+    if best is None:
         return None
     final, since = measured[-1], row.own_stage or measured[0]
     if since not in measured or since == final:
         return None
-    interval = paired(per_problem.get(since, {}), per_problem.get(final, {}))
-    low, high = interval or independent(row.scores[since], row.scores[final])
-    best = max(measured, key=lambda stage: row.scores[stage].mean)
-    end = row.scores[final].mean
-    return Retention(row.name, final, since, end - row.scores[since].mean, low, high, best, end - row.scores[best].mean)
+    change = _change(row, since, final, per_problem)
+    shown = row.scores[final].mean - row.scores[since].mean
+    return Retention(row.name, final, since, shown, change.low, change.high, *best)
 
 
 def retentions(matrix: Matrix, run: Run | None = None) -> tuple[Retention, ...]:
@@ -91,4 +94,5 @@ def verdict(matrix: Matrix, kept: tuple[Retention, ...]) -> tuple[str, str]:
     worst = min(kept, key=lambda k: k.change)
     word = "worst" if worst.change < 0 else "lowest"
     where = f"{points(worst.change)} points ({worst.benchmark}, since {worst.since})"
-    return f"Nothing forgotten: {word} retention {where}", "good"
+    beyond = f" beyond {points(BAND)[1:]} points" if any(k.fell for k in kept) else ""
+    return f"Nothing forgotten{beyond}: {word} retention {where}", "good"

@@ -8,7 +8,7 @@ from typing import Any
 
 from cascade_rl.report.alarms import Alarm, alarms, ranges
 from cascade_rl.report.charts import short, stacked_bars
-from cascade_rl.report.curves import constant_rate, figures, kind
+from cascade_rl.report.curves import constant_rate, figures, kind, reading
 from cascade_rl.report.markup import DASH, bounds, details, duration, esc, json_html, points, slug, table, words
 from cascade_rl.report.matrix_page import arrow
 from cascade_rl.report.read import as_mapping
@@ -144,12 +144,12 @@ def stage_section(stage: Stage, matrix: Matrix) -> str:
     facts = [kind(stage.steps) if stage.steps else "", _progress(stage), duration(spent) if spent else ""]
     if (rate := constant_rate(stage.steps)) is not None:
         facts.append(f"learning rate {short(rate)}")
-    drawn = figures(stage.steps, found)
+    drawn, how = figures(stage.steps, found), esc(reading(stage.steps, found))
     notes = "".join(f"<li><b>step {note.step}</b> {esc(note.text)}</li>" for note in stage.notes)
     return (
         f'<section class="stage" id="stage-{slug(stage.name)}"><h2>{esc(stage.name)} {badge(stage)}</h2>'
         f'<p class="facts">{" · ".join(esc(fact) for fact in facts if fact)}</p>{_alarms(found)}'
-        + (f'<h3>Curves</h3><div class="curves">{drawn}</div>' if drawn else "")
+        + (f'<h3>Curves</h3><p class="reading">{how}</p><div class="curves">{drawn}</div>' if drawn else "")
         + (f'<h3>Notes of the journal</h3><ul class="notes">{notes}</ul>' if notes else "")
         + _gate(stage.gate)
         + samples_html(stage.samples)

@@ -119,6 +119,7 @@ nav .outcome { font-size: .7rem; padding: 0 7px; vertical-align: 0; }
 .alarms li { margin: 3px 0; }
 .alarms li::before { content: "▲ "; color: var(--mark); font-size: .8em; }
 .curves { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 300px), 1fr)); gap: 22px 26px; }
+.reading { margin: -4px 0 12px; font-size: .85rem; color: var(--quiet); }
 .curve { margin: 0; min-width: 0; }
 .curve figcaption { font-weight: 600; font-size: .92rem; margin-bottom: 2px; }
 .curve svg { display: block; width: 100%; height: auto; overflow: visible; }

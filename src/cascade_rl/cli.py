@@ -1,0 +1,167 @@
+"""The command line: run, status, report, eval, chat, domains, check."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+app = typer.Typer(
+    help="Post-train a language model one domain after another: SFT, reward model, then RL domain by domain, with a "
+    "benchmark matrix after every stage (arXiv 2512.13607).",
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+)  # fmt: skip
+console = Console()
+
+RecipeArgument = Annotated[str, typer.Argument(help="A shipped recipe (tiny, smollm2-135m) or the path of a YAML file.")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(help="Changes to the recipe, such as stages.math-rl.steps=20 or seed=1.")
+]
+Smoke = Annotated[bool, typer.Option("--smoke", help="Two steps a stage and a few held-out problems: shows the path, not the result.")]
+RunArgument = Annotated[Path, typer.Argument(help="A run directory, such as runs/tiny.")]
+
+
+@app.command()
+def run(
+    recipe: RecipeArgument,
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="The run directory; runs/NAME if not given.")] = None,
+    smoke: Smoke = False,
+    accept_changes: Annotated[
+        bool, typer.Option("--accept-changes", help="With a changed recipe: keep the stages before the first changed one, redo the rest.")
+    ] = False,
+) -> None:
+    """Run a recipe to its end, or go on where an interrupted run stopped."""
+    from cascade_rl.cascade import Cascade
+    from cascade_rl.loading import load_recipe
+    from cascade_rl.report import summary_line, write_report
+    from cascade_rl.screen import ConsoleScreen, duration
+
+    resolved = load_recipe(recipe, overrides or [], smoke_test=smoke)
+    folder = out or Path("runs") / (resolved.name + ("-smoke" if smoke else ""))
+    command = f"cascade run {' '.join([recipe, *(overrides or [])])}{' --smoke' if smoke else ''}{f' --out {out}' if out else ''}"
+    stop = _StopRequest()
+    with ConsoleScreen(console) as screen:
+        cascade = Cascade(resolved, folder, screen, stop.asked, accept_changes)
+        try:
+            found = cascade.execute()
+        except KeyboardInterrupt as interrupt:
+            write_report(folder)
+            screen.note(f"{interrupt or 'stopped'}; go on with: {command}")
+            raise typer.Exit(stop.exit_code) from None
+    screen.table(found, cascade.verdicts)
+    page = write_report(folder)
+    console.print(summary_line(folder), soft_wrap=True)
+    console.print(f"{duration(sum(found['seconds'].values()))} in all. Report: {page}", soft_wrap=True)
+
+
+class _StopRequest:
+    """The first Ctrl-C or SIGTERM asks to stop after the step; the second stops at once."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._handle)
+
+    def _handle(self, number: int, frame: object) -> None:
+        if self.signal is not None:
+            raise KeyboardInterrupt
+        self.signal = number
+        print("\nstopping after this step (once more: at once) ...", file=sys.stderr, flush=True)
+
+    def asked(self) -> bool:
+        return self.signal is not None
+
+    @property
+    def exit_code(self) -> int:
+        return 128 + (self.signal or signal.SIGINT)
+
+
+@app.command()
+def status(run_dir: RunArgument) -> None:
+    """Show how far a run is, what each stage scored, and the gate's verdicts."""
+    from cascade_rl.progress import run_status
+
+    console.print(run_status(run_dir))
+
+
+@app.command()
+def report(run_dir: RunArgument) -> None:
+    """Write RUN/report.html, one self-contained page; works while the run goes on."""
+    from cascade_rl.report import write_report
+
+    if not run_dir.is_dir():
+        raise ValueError(f"there is no run directory {run_dir}")
+    console.print(f"Report: {write_report(run_dir)}", soft_wrap=True)
+
+
+@app.command(name="eval")
+def evaluate(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint directory, such as runs/tiny/stages/04-rlhf/checkpoint.")],
+    recipe: Annotated[str, typer.Option(help="The recipe whose benchmarks are run.")] = "tiny",
+    overrides: Overrides = None,
+    benchmark: Annotated[list[str] | None, typer.Option(help="Only this benchmark; may be repeated.")] = None,
+) -> None:
+    """Score a checkpoint on the held-out problems of a recipe's benchmarks, in both modes."""
+    from cascade_rl.inference import evaluate_checkpoint
+    from cascade_rl.loading import load_recipe
+
+    console.print(evaluate_checkpoint(checkpoint, load_recipe(recipe, overrides or []), benchmark or [], console))
+
+
+@app.command()
+def chat(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint directory.")],
+    max_new_tokens: Annotated[int, typer.Option(help="The longest reply, in tokens.")] = 256,
+    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.6,
+    top_p: Annotated[float, typer.Option(help="Nucleus sampling.")] = 0.95,
+    seed: Annotated[int, typer.Option(help="Equal seeds give equal replies.")] = 0,
+) -> None:
+    """Talk to a checkpoint. End a turn with /think or /no_think to switch the mode; an empty line ends."""
+    from cascade_rl.inference import chat_loop
+
+    chat_loop(checkpoint, console, max_new_tokens, temperature, top_p, seed)
+
+
+@app.command()
+def domains() -> None:
+    """List the domains that the package ships, with their sources."""
+    from cascade_rl.domain import domain_names, load_domain
+
+    table = Table("domain", "what it asks", "headline mode", "sources", box=None)
+    for name in domain_names():
+        domain = load_domain(name)
+        table.add_row(name, domain.summary, str(domain.headline), ", ".join(domain.sources))
+    console.print(table)
+
+
+@app.command()
+def check(recipe: RecipeArgument, overrides: Overrides = None, smoke: Smoke = False) -> None:
+    """Validate a recipe, print it with every key filled in, and explain what each stage will do."""
+    from cascade_rl.explain import explain
+    from cascade_rl.ledger import recipe_text
+    from cascade_rl.loading import load_recipe
+
+    resolved = load_recipe(recipe, overrides or [], smoke_test=smoke)
+    console.print(recipe_text(resolved), markup=False, highlight=False, soft_wrap=True)
+    console.print(explain(resolved), markup=False, highlight=False, soft_wrap=True)
+
+
+def main() -> None:
+    """Run the command line; expected errors become one message and exit status 1."""
+    from cascade_rl.failures import expected_failures
+
+    try:
+        app()
+    except expected_failures() as error:
+        Console(stderr=True).print(f"error: {error}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

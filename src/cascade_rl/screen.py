@@ -1,0 +1,91 @@
+"""What a run shows while it works: a live line on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from cascade_rl.report.terminal import matrix_table
+from cascade_rl.types import StepReport
+
+PLAIN_EVERY_S = 10.0
+SHOWN = (("reward", "reward", ".3f"), ("loss", "loss", ".3f"), ("accuracy", "pairs right", ".2f"), ("length", "tokens", ".0f"),
+         ("clipped", "clipped", ".0%"), ("signal", "signal", ".0%"), ("entropy", "entropy", ".2f"))  # fmt: skip
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people read them."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+class ConsoleScreen:
+    """Shows stage, step, reward, length, clipped share, time left, and what the run waits for."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console()
+        self._live = Live(console=self.console, refresh_per_second=4, transient=True) if self.console.is_terminal else None
+        self._prefix, self._status = "", ""
+        self._begin, self._times, self._last_plain = time.monotonic(), [], 0.0
+
+    def __enter__(self) -> ConsoleScreen:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def stage(self, name: str, index: int, count: int) -> None:
+        """A stage begins."""
+        self._prefix = f"[{index + 1}/{count}] {name}"
+        self._times = []
+        self._say(f"{self._prefix}  ({duration(time.monotonic() - self._begin)} so far)")
+
+    def step(self, report: StepReport, total: int, phase: str) -> None:
+        """A training step ended."""
+        self._times.append(sum(report.seconds.values()))
+        recent = self._times[-20:]
+        left = sum(recent) / len(recent) * (total - report.step - 1)
+        shown = [f"{label} {report.metrics[key]:{form}}" for key, label, form in SHOWN if key in report.metrics]
+        text = f"{self._prefix}  step {report.step + 1}/{total}  " + "  ".join(shown)
+        self._update(f"{text}  {phase + '  ' if phase else ''}about {duration(left)} left", report.step + 1 == total)
+
+    def waiting(self, what: str) -> None:
+        """Something other than training takes its time."""
+        self._update(f"{self._prefix}  {what} ...".strip(), False)
+
+    def note(self, text: str) -> None:
+        """A line that stays."""
+        self._say(f"  {text}")
+
+    def scores(self, found: Mapping[str, Any], verdicts: Mapping[tuple[str, str], str]) -> None:
+        """The matrix so far: the newest column in one line; the whole table comes at the end."""
+        stage = found["stages"][-1]
+        arrows = {"gain": "↑", "loss": "↓"}
+        cells = [
+            f"{name} {row['scores'][stage]['mean'] * 100:.1f}{arrows.get(verdicts.get((stage, name), ''), '')}"
+            for name, row in found["benchmarks"].items()
+        ]
+        self._say(f"  after {stage}: " + "  ".join(cells) + f"  ({duration(found['seconds'][stage])})")
+
+    def table(self, found: Mapping[str, Any], verdicts: Mapping[tuple[str, str], str]) -> None:
+        """The whole matrix."""
+        self.console.print(matrix_table(dict(found), dict(verdicts)))
+
+    def _say(self, text: str) -> None:
+        self.console.print(Text(text), soft_wrap=True)
+
+    def _update(self, text: str, last: bool) -> None:
+        if self._live:
+            self._live.update(Text(text, no_wrap=True, overflow="ellipsis"))
+        elif last or time.monotonic() - self._last_plain >= PLAIN_EVERY_S:
+            self._last_plain = time.monotonic()
+            self._say(text)
