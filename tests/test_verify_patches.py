@@ -18,7 +18,7 @@ FILES = {
 FIX = Edit("shapes.py", ("    return w + h",), ("    return w * h",))
 GOLDEN = solution_text([FIX])
 
-LINE = st.text(alphabet="abc =+", max_size=8)
+LINE = st.text(alphabet="abc =+", max_size=8).filter(lambda line: line.rstrip() != p.DIVIDER)
 LINES = st.lists(LINE, min_size=1, max_size=4).map(tuple)
 EDIT = st.builds(Edit, st.sampled_from(["a.py", "b/c.py"]), LINES, st.lists(LINE, max_size=4).map(tuple))
 

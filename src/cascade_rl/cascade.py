@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -35,7 +36,7 @@ from cascade_rl.recipe import Recipe, Stage, digest
 from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.sandbox.subprocess import SubprocessSandbox
 from cascade_rl.train.loop import Interrupted, Probe, StageError, StageRun
-from cascade_rl.train.reward_model import LearnedReward, pair_accuracy, train_reward_model
+from cascade_rl.train.reward_model import LearnedReward, pair_accuracy, sampled_pairs, train_reward_model
 from cascade_rl.train.rl import train_rl
 from cascade_rl.train.sft import Demonstration, train_sft
 from cascade_rl.types import Checkpoint, Problem, Scorecard, StepReport
@@ -239,6 +240,12 @@ class Cascade:
         extra = {"score": (1, self.config.hidden)}
         model = self.replicas.add_model("reward", self.config, start, train=True, extra=extra)
         run.model, run.probe = "reward", None
+        if run.stage.pairs_from == "samples":
+            self.screen.waiting("sampling pairs")
+            domain = self.materials.domains[run.stage.domain]
+            make = partial(sampled_pairs, run.stage, domain, sampler=self.sampler, services=self.services, seed=run.seed)
+            pairs, heldout = make(pairs), make(heldout)
+            record["data"].append(f"of the policy's own answers {len(pairs)} pairs differ by the rule")
         step = train_reward_model(run, pairs)
         reward = LearnedReward(self.replicas, self.tokenizer)
         accuracy = pair_accuracy(reward, heldout)

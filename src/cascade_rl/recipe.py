@@ -153,11 +153,18 @@ class SFTStage(Training):
 
 
 class RewardModelStage(Training):
-    """A scalar head on the policy's last hidden state, trained on preference pairs (Bradley-Terry)."""
+    """A scalar head on the policy's last hidden state, trained on preference pairs (Bradley-Terry).
+
+    `pairs_from`: `domain` takes the domain's own pairs; `samples` lets the policy answer each prompt
+    `sample_rollouts` times and pairs its best with its worst answer by the domain's benchmark rule.
+    """
 
     kind: Literal["reward_model"]
     domain: str = "alignment"
     source: str = "builtin"
+    pairs_from: Literal["domain", "samples"] = "domain"
+    sample_rollouts: Annotated[int, Field(ge=2)] | None = None
+    sample_tokens: Positive | None = None
     pairs: Positive = 2000
     heldout_pairs: Positive = 300
     batch_size: Positive = 256
@@ -165,8 +172,18 @@ class RewardModelStage(Training):
     epochs: Positive | None = None
     max_tokens: Positive = 4096
 
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_samples(cls, raw: Any) -> Any:
+        if isinstance(raw, Mapping) and raw.get("pairs_from") == "samples":
+            return {**raw, "sample_rollouts": raw.get("sample_rollouts") or 4, "sample_tokens": raw.get("sample_tokens") or 256}
+        return raw
+
     @model_validator(mode="after")
     def _length(self) -> RewardModelStage:
+        extra = [key for key in ("sample_rollouts", "sample_tokens") if getattr(self, key) is not None]
+        if self.pairs_from == "domain" and extra:
+            raise ValueError(f"{', '.join(extra)}: no effect unless pairs_from is samples; remove it")
         return _one_of_steps_epochs(self)
 
     @property
@@ -412,6 +429,8 @@ def smoke(recipe: Recipe) -> Recipe:
             batch = min(stage.batch_size, 8)
             size = {"samples": batch * 2} if stage.kind == "sft" else {"pairs": batch * 2, "heldout_pairs": 8}
             update |= {"epochs": None, "batch_size": batch, **size}
+            if stage.kind == "reward_model" and stage.pairs_from == "samples":
+                update |= {"sample_tokens": min(stage.sample_tokens, 48)}
         return stage.model_copy(update=update)
 
     return recipe.model_copy(

@@ -4,6 +4,8 @@ RL is rewarded without running anything, by likeness to the golden patch (arXiv 
 `verify.patches`), with values under one half counted as none. The benchmark runs the repository's tests on the
 patched files: they must fail before and pass after. The tests are put back after the patch, and a pass is a
 nonce that is printed when all of them have run; the assertions necessarily enter the child.
+
+Built-in replies leave the optional solution tags out, to be short.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from cascade_rl.verify.patches import (
     NoChange,
     PatchError,
     apply_patch,
+    edit_text,
     execution_free_reward,
     parse_edits,
     solution_text,
@@ -37,16 +40,16 @@ def make(rng: random.Random) -> Problem:
     module, other = draw_modules(rng)
     right, wrong, astray = (module.pieces[i] for i in rng.choice(((0, 1, 2), (0, 2, 1))))
     files = {module.path: module.text(wrong), other.path: other.text(other.pieces[0])}
-    plan = f"{module.path}: {module.name} has {{}} but wants {{}}"
+    plan = f"{module.path} {module.name}: {{}} to {{}}"
     faults = {
         "elsewhere": _teach(other.edit(other.pieces[0], other.pieces[1]),
-                            f"{other.path}: {other.name} has {other.pieces[0]} but wants {other.pieces[1]}"),
+                            f"{other.path} {other.name}: {other.pieces[0]} to {other.pieces[1]}"),
         "nothing": _teach(module.edit(wrong, wrong), plan.format(wrong, wrong)),
         "astray": _teach(module.edit(wrong, astray), plan.format(wrong, astray)),
     }  # fmt: skip
     answer = {
         "files": files,
-        "patch": solution_text([module.edit(wrong, right)]),
+        "patch": edit_text(module.edit(wrong, right)),
         "tests": {f"test_{m.path}": m.test() for m in (module, other)},
     }
     meta = {"family": module.path, "thought": plan.format(wrong, right), "faults": faults}
@@ -54,7 +57,7 @@ def make(rng: random.Random) -> Problem:
 
 
 def _teach(edit: Edit, thought: str) -> dict[str, str]:
-    return {"thought": thought, "patch": solution_text([edit])}
+    return {"thought": thought, "patch": edit_text(edit)}
 
 
 def _problem(issue: str, answer: dict[str, Any], meta: Mapping[str, Any]) -> Problem:

@@ -62,3 +62,7 @@ def convert_smollm2(target: Path) -> Path:
     return target
 
 
+
+
+if __name__ == "__main__":
+    print(find_model(SMOLLM2))

@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from itertools import islice
 
 from cascade_rl import chat
-from cascade_rl.domain import Domain
+from cascade_rl.domain import Domain, Services
 from cascade_rl.model.replicas import Replicas, deal
 from cascade_rl.model.tokenizer import Tokenizer
+from cascade_rl.protocols import Sampler, Sampling
 from cascade_rl.recipe import RewardModelStage
 from cascade_rl.train.batch import Row
 from cascade_rl.train.learner import Learner, lr_factor, score_rows
 from cascade_rl.train.loop import StageError, StageRun, Steps, run_steps
 from cascade_rl.train.sft import batch_at
-from cascade_rl.types import Message, Mode, Problem, Split, StepReport
+from cascade_rl.types import Message, Mode, Problem, Split, StepReport, Verdict
 
 SCORE_TOKENS = 4096
 
@@ -38,12 +39,46 @@ def preference_pairs(stage: RewardModelStage, domain: Domain, split: Split, coun
     problems = list(islice(domain.problems(stage.source, split, start), count))
     if not problems:
         raise StageError(f"{stage.name}: {stage.domain} has no prompts in the {split} split")
+    if stage.pairs_from == "samples":  # the answers come from the policy, when the stage starts
+        return [Pair(problem, "", "") for problem in problems]
     found = []
     for index in range(count):
         problem = problems[index % len(problems)]
         chosen, rejected = domain.pairs(problem, random.Random(f"{seed}/{stage.name}/{problem.id}/{index}"))
         found.append(Pair(problem, chosen, rejected))
     return found
+
+
+def sampled_pairs(
+    stage: RewardModelStage, domain: Domain, pairs: Sequence[Pair], sampler: Sampler, services: Services, seed: int
+) -> list[Pair]:
+    """Preference pairs by rule from the policy's own answers: its best against its worst on each prompt.
+
+    Answers are ranked by how many of the benchmark's criteria they meet; prompts whose answers are all alike give no
+    pair. Raises StageError when none does.
+    """
+    problems = [pair.problem.in_mode(Mode.INSTRUCT) for pair in pairs]
+    sampling = Sampling(stage.sample_rollouts, stage.sample_tokens, seed=(seed, stage.name, "pairs"))
+    groups = sampler.sample(problems, sampling)
+    verdicts = asyncio.run(_judge_all(domain, problems, groups, services))
+    found = []
+    for problem, group, judged in zip(problems, groups, verdicts, strict=True):
+        marks = [(v.reward, sum(v.parts.values())) for v in judged if v.reward is not None]
+        if len(marks) == len(judged) and max(marks) > min(marks):
+            best, worst = group[marks.index(max(marks))], group[marks.index(min(marks))]
+            found.append(Pair(problem, best.text, worst.text))
+    if not found:
+        raise StageError(f"{stage.name}: on no prompt did the policy's {stage.sample_rollouts} answers differ by the rule of "
+                         f"{domain.name}; set pairs_from: domain, or raise sample_rollouts")  # fmt: skip
+    return found
+
+
+async def _judge_all(domain: Domain, problems, groups, services: Services) -> list[list[Verdict]]:
+    grade = domain.benchmark_grade
+    return [
+        await asyncio.gather(*(grade(problem, rollout, services) for rollout in group))
+        for problem, group in zip(problems, groups, strict=True)
+    ]
 
 
 def reward_row(tokenizer: Tokenizer, messages: Sequence[Message], answer: str) -> Row:
