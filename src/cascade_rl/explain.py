@@ -11,7 +11,7 @@ def explain(recipe: Recipe) -> str:
     for number, stage in enumerate(recipe.stages, 1):
         lines += [f"{number}. {stage.name} ({stage.kind})", *(f"   {line}" for line in _stage(stage))]
     both = sum(2 if b.both_modes else 1 for b in recipe.benchmarks)
-    replies = sum(b.problems * (b.k + 1) * (2 if b.both_modes else 1) for b in recipe.benchmarks)
+    replies = sum(b.problems * (b.k + 1 + ((b.k_other_mode or b.k) + 1) * b.both_modes) for b in recipe.benchmarks)
     lines.append(f"after each stage: {len(recipe.benchmarks)} benchmarks ({both} columns), {replies} replies")
     return "\n".join(lines)
 

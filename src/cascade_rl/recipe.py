@@ -298,6 +298,7 @@ STAGE_KINDS = {"sft": SFTStage, "reward_model": RewardModelStage, "rl": RLStage}
 class BenchmarkSpec(Strict):
     """Held-out problems of one domain, scored after every stage in both modes (avg@k, and greedy).
 
+    `k` samples a problem in the headline mode, `k_other_mode` (the same if None) in the other one.
     `mode` is the headline; None takes the domain's own. `own_stage` is the stage that trains for it; None takes
     the last RL stage with that domain, else the last SFT stage that has it.
     """
@@ -307,6 +308,7 @@ class BenchmarkSpec(Strict):
     source: str = "builtin"
     problems: Positive = 200
     k: Positive = 4
+    k_other_mode: Positive | None = None
     mode: Mode | None = None
     both_modes: bool = True
     temperature: Annotated[float, Field(gt=0)] = 0.6
@@ -314,6 +316,12 @@ class BenchmarkSpec(Strict):
     max_prompt_tokens: Positive = 4096
     max_response_tokens: Positive = 4096
     own_stage: str | None = None
+
+    @model_validator(mode="after")
+    def _other_mode(self) -> BenchmarkSpec:
+        if not self.both_modes and self.k_other_mode is not None:
+            raise ValueError("k_other_mode has no effect with both_modes: false; remove it")
+        return self
 
 
 class DipSpec(Strict):
@@ -437,7 +445,7 @@ def smoke(recipe: Recipe) -> Recipe:
         update={
             "stages": [shrink(s) for s in recipe.stages],
             "benchmarks": [
-                b.model_copy(update={"problems": min(b.problems, 4), "k": 1, "both_modes": b.both_modes})
+                b.model_copy(update={"problems": min(b.problems, 4), "k": 1, "k_other_mode": None})
                 for b in recipe.benchmarks
             ],
             "preflight": recipe.preflight.model_copy(update={"problems": 4}),

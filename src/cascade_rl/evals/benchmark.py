@@ -41,12 +41,16 @@ class GraderFailure(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """A fixed set of held-out problems of one domain with the way replies are drawn; `k` samples per problem."""
+    """A fixed set of held-out problems of one domain with the way replies are drawn.
+
+    `k` samples per problem in the headline mode, `k_other_mode` (the same if None) in the other.
+    """
 
     name: str
     domain: Domain
     problems: tuple[Problem, ...]
     k: int = 4
+    k_other_mode: int | None = None
     modes: tuple[Mode, ...] = (Mode.THINKING,)
     headline: Mode = Mode.THINKING
     temperature: float = 0.6
@@ -101,7 +105,8 @@ def _sample(benchmark: Benchmark, sampler: Sampler, mode: Mode, seed: tuple[int 
     problems = [problem.in_mode(mode) for problem in benchmark.problems]
     seed = (*seed, "benchmark", benchmark.name, str(mode))
     limits = {"max_new_tokens": benchmark.max_new_tokens, "max_prompt_tokens": benchmark.max_prompt_tokens}
-    sampled = Sampling(benchmark.k, temperature=benchmark.temperature, top_p=benchmark.top_p, seed=seed, **limits)
+    k = benchmark.k if mode is benchmark.headline else benchmark.k_other_mode or benchmark.k
+    sampled = Sampling(k, temperature=benchmark.temperature, top_p=benchmark.top_p, seed=seed, **limits)
     greedy = Sampling(1, temperature=0.0, seed=seed, **limits)
     return [*_draw(sampler, problems, sampled, False), *_draw(sampler, problems, greedy, True)]
 

@@ -48,12 +48,15 @@ class DecoderConfig:
         if family not in FAMILIES:
             raise ValueError(f"model type {family!r} is not supported; supported: {', '.join(FAMILIES)}")
         rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-        if rope.get("rope_type", "default") != "default":
-            raise ValueError(f"RoPE scaling {rope['rope_type']!r} is not supported; only plain RoPE is")
+        rope_type = rope.get("rope_type") or rope.get("type") or "default"  # older files say `type`
+        if rope_type != "default":
+            raise ValueError(f"RoPE scaling {rope_type!r} is not supported; only plain RoPE is")
         if config.get("use_sliding_window") or (family == "mistral" and config.get("sliding_window")):
             raise ValueError("sliding-window attention is not supported; set sliding_window to null in config.json")
         if config.get("hidden_act", "silu") != "silu" or config.get("mlp_bias"):
             raise ValueError("only SiLU-gated MLPs without bias are supported")
+        if family != "qwen2" and config.get("attention_bias"):
+            raise ValueError(f"attention_bias is not supported for {family}: its output projection has a bias too")
         heads = config["num_attention_heads"]
         return cls(
             vocab=config["vocab_size"],
@@ -67,7 +70,7 @@ class DecoderConfig:
             eps=config.get("rms_norm_eps", 1e-6),
             tied=bool(config.get("tie_word_embeddings")),
             qk_norm=family == "qwen3",
-            qkv_bias=family == "qwen2" or bool(config.get("attention_bias")),
+            qkv_bias=family == "qwen2",
             max_positions=config.get("max_position_embeddings", 2048),
         )
 
@@ -194,12 +197,23 @@ def truncate(logits: Tensor, temperature: float, top_p: float, top_k: int, keep:
         least = logits.topk(top_k, -1).values[..., -1:]
         logits = logits.masked_fill(_drop(logits < least, keep), -torch.inf)
     if top_p < 1:
-        ordered, index = logits.sort(dim=-1, descending=True, stable=True)
-        mass = ordered.softmax(-1)
-        late = (mass.cumsum(-1) - mass) >= top_p  # the token that crosses top_p stays
-        drop = torch.zeros_like(late).scatter(-1, index, late)
-        logits = logits.masked_fill(_drop(drop, keep), -torch.inf)
+        logits = logits.masked_fill(_drop(_outside_nucleus(logits, top_p), keep), -torch.inf)
     return logits.log_softmax(-1)
+
+
+def _outside_nucleus(logits: Tensor, top_p: float, few: int = 64) -> Tensor:
+    """Which tokens [.., V] lie outside the smallest set whose mass reaches `top_p`; the one that crosses it is inside.
+
+    The set is nearly always small, so that a few largest logits decide; otherwise all are sorted.
+    """
+    total = logits.logsumexp(-1, keepdim=True)
+    ordered, index = logits.topk(min(few, logits.shape[-1]), -1)
+    mass = (ordered - total).exp()
+    if bool((mass.sum(-1) < top_p).any()):
+        ordered, index = logits.sort(dim=-1, descending=True, stable=True)
+        mass = (ordered - total).exp()
+    late = (mass.cumsum(-1) - mass) >= top_p
+    return torch.ones_like(logits, dtype=torch.bool).scatter(-1, index, late)
 
 
 def _drop(mask: Tensor, keep: Tensor | None) -> Tensor:
