@@ -47,7 +47,10 @@ def test_one_turn_of_instruct_has_no_empty_think_block():
 
 def test_own_system_prompt_replaces_the_default():
     text = render([Message("system", "Be brief."), Message("user", "Hello")], Mode.THINKING)
-    assert text == "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHello /think<|im_end|>\n<|im_start|>assistant\n"
+    assert (
+        text
+        == "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHello /think<|im_end|>\n<|im_start|>assistant\n"
+    )
 
 
 def test_earlier_turns_are_rewritten_to_no_think_and_lose_their_thinking_but_not_their_answers():
@@ -102,7 +105,11 @@ def test_tool_calls_and_their_results():
     call = {"function": {"name": "add", "arguments": {"a": 1, "b": 2}}}
     rows = [
         {"role": "user", "content": "1+2?"},
-        {"role": "assistant", "content": "Let me see.", "tool_calls": [call, {"function": {"name": "now", "arguments": "{}"}}]},
+        {
+            "role": "assistant",
+            "content": "Let me see.",
+            "tool_calls": [call, {"function": {"name": "now", "arguments": "{}"}}],
+        },
         {"role": "tool", "content": "3"},
     ]
     assert by_template(rows) == (

@@ -130,7 +130,9 @@ def test_reward_model_scores_the_same_in_transformers(tied, pad_is_end, tmp_path
     extra = {"score": (1, config.hidden)}
     policy = Policy(train=False)
     model = policy.replicas.add_model("reward", config, random_flat(config, 5, extra=extra), train=False, extra=extra)
-    rows = [reward_row(tokenizer(), [Message("user", "What is 3 + 4?")], text) for text in ("7", "It is the answer: 8", "")]
+    rows = [
+        reward_row(tokenizer(), [Message("user", "What is 3 + 4?")], text) for text in ("7", "It is the answer: 8", "")
+    ]
     with torch.no_grad():
         ours = last_scores(model, rows, torch.device("cpu"))
         alone = torch.cat([last_scores(model, [row], torch.device("cpu")) for row in rows])
@@ -154,7 +156,9 @@ def test_a_padded_batch_of_rewards_is_scored_the_same_in_transformers(tmp_path):
     raw = raw_config()
     config = DecoderConfig.from_hf(raw)
     extra = {"score": (1, config.hidden)}
-    model = Policy(train=False).replicas.add_model("reward", config, random_flat(config, 5, extra=extra), train=False, extra=extra)
+    model = Policy(train=False).replicas.add_model(
+        "reward", config, random_flat(config, 5, extra=extra), train=False, extra=extra
+    )
     rows = [Row.of([5, 6, 7, raw["eos_token_id"]], [], 0.0), Row.of([9, 8, 7, 6, 5, 4, raw["eos_token_id"]], [], 0.0)]
     ids = torch.full((2, 7), raw["pad_token_id"])
     for index, row in enumerate(rows):
@@ -233,7 +237,9 @@ def numpy_truncated(row: np.ndarray, temperature: float, top_p: float, top_k: in
     return found
 
 
-@pytest.mark.parametrize(("temperature", "top_p", "top_k"), [(1, 1, 0), (0.6, 0.95, 0), (1.3, 1, 7), (0.8, 0.7, 20), (1, 0.01, 0)])
+@pytest.mark.parametrize(
+    ("temperature", "top_p", "top_k"), [(1, 1, 0), (0.6, 0.95, 0), (1.3, 1, 7), (0.8, 0.7, 20), (1, 0.01, 0)]
+)
 def test_truncated_distribution_follows_the_textbook(temperature, top_p, top_k):
     rows = torch.randn(40, 97, generator=torch.Generator().manual_seed(1)) * 2
     found = truncate(rows, temperature, top_p, top_k).exp().numpy()

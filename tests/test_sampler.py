@@ -22,7 +22,9 @@ from cascade_rl.types import Message, Mode, Problem, Stop
 RULES = [(1.0, 1.0, 0), (0.7, 1.0, 0), (1.0, 0.8, 0), (1.2, 1.0, 12), (0.6, 0.95, 20)]
 PROBLEMS = [
     toy_problem(0),
-    Problem("long", "toy", (Message("user", "Name the colour of the sky, the sea, the grass and then the snow " * 2),), None),
+    Problem(
+        "long", "toy", (Message("user", "Name the colour of the sky, the sea, the grass and then the snow " * 2),), None
+    ),
     Problem("direct", "toy", (Message("user", "x"),), None, Mode.INSTRUCT),
 ]
 
@@ -114,7 +116,12 @@ def test_greedy_is_what_transformers_generates(policy, tmp_path):
     for (rollout,) in sampler(policy, eos_ids=ends).sample(PROBLEMS, Sampling(1, 40, temperature=0)):
         prompt = torch.tensor([rollout.prompt_ids])
         out = theirs.generate(
-            prompt, attention_mask=torch.ones_like(prompt), do_sample=False, max_new_tokens=40, eos_token_id=ends, pad_token_id=0
+            prompt,
+            attention_mask=torch.ones_like(prompt),
+            do_sample=False,
+            max_new_tokens=40,
+            eos_token_id=ends,
+            pad_token_id=0,
         )
         assert rollout.ids == tuple(out[0, prompt.shape[1] :].tolist())
 
@@ -143,7 +150,8 @@ def test_every_end_id_ends_a_reply_and_stays_in_it(policy):
     sampling = Sampling(6, 48, seed=(3,))
     ends = (25, 30, 41, 99, 120)
     free = [r for g in sampler(policy).sample(PROBLEMS, sampling) for r in g]
-    cut = [r for g in sampler(policy, eos_ids=ends).sample(PROBLEMS, sampling) for r in g]
+    draw = sampler(policy, eos_ids=ends)
+    cut = [r for g in draw.sample(PROBLEMS, sampling) for r in g]
     used = set()
     for whole, short in zip(free, cut, strict=True):
         stops = [i for i, token in enumerate(whole.ids) if token in ends]
@@ -151,7 +159,7 @@ def test_every_end_id_ends_a_reply_and_stays_in_it(policy):
         if stops:
             assert short.stop is Stop.END
             assert short.ids == whole.ids[: stops[0] + 1]
-            assert short.text == tokenizer().decode(short.ids[:-1])
+            assert short.text == draw.tokenizer.decode(short.ids[:-1])
             used.add(short.ids[-1])
         else:
             assert short.stop is Stop.LENGTH and short.ids == whole.ids
@@ -167,8 +175,9 @@ def test_an_end_on_the_last_allowed_token_counts_as_end(policy):
 
 
 def test_ids_are_the_sampled_ones_not_those_of_the_text(policy):
-    tok = tokenizer()
-    rows = [r for g in sampler(policy).sample(PROBLEMS, Sampling(4, 24)) for r in g]
+    draw = sampler(policy)
+    tok = draw.tokenizer
+    rows = [r for g in draw.sample(PROBLEMS, Sampling(4, 24)) for r in g]
     odd = [r for r in rows if tuple(tok.encode(r.text)) != r.ids]
     assert odd, "a random model writes bytes that no encoder would choose"
     for rollout in odd:

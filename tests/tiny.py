@@ -56,6 +56,7 @@ class Policy:
         self.config = DecoderConfig.from_hf(self.raw)
         self.tokenizer = tokenizer()
         self.replicas = Replicas(size)
+        torch.set_num_threads(1)  # the products are tiny: a second thread would only wait
         self.model = self.replicas.add_model("policy", self.config, random_flat(self.config, seed, scale), train=train)
 
 
@@ -66,9 +67,10 @@ def logits(config: DecoderConfig, flat: torch.Tensor, ids: torch.Tensor) -> torc
         return head_logits(weights, hidden_states(weights, config, ids, torch.arange(ids.shape[1]), causal_attend))
 
 
-def toy_problem(number: int, domain: str = "toy") -> Problem:
+def toy_problem(number: int, domain: str = "toy", series: str = "") -> Problem:
     """A short prompt of its own."""
-    return Problem(problem_id(domain, number), domain, (Message("user", f"Name thing {number}."),), None)
+    asked = f"Name thing {number}{series}."
+    return Problem(problem_id(domain, asked), domain, (Message("user", asked),), None)
 
 
 async def _parity(problem, rollout, services) -> Verdict:
@@ -83,7 +85,7 @@ def toy_domain(name: str = "toy", grade=_parity) -> Domain:
     """Problems without end; the builtin grader is a coin that depends on the reply's bytes alone."""
 
     def problems(source, split, seed):
-        return (toy_problem(n, f"{name}/{split}/{seed}") for n in range(10**6))
+        return (toy_problem(n, name, f" of {split} {seed}") for n in range(10**6))
 
     return Domain(
         name, "a toy", problems, grade, examples=list, gold=lambda p: "the answer",

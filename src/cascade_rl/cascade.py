@@ -128,7 +128,7 @@ class Cascade:
             entry["seconds"] = time.perf_counter() - begin
         else:
             self.screen.note(f"{stage.name} is done: kept")
-            self._load_finished(stage, folder, entry)
+            self._load_finished(folder, entry)
         self._judge(index, stage, folder, entry)
         self.ledger.add(index, entry) if self.ledger.done(index, key) is None else None
         self.incoming, self.parent = entry["weights"], stage.name
@@ -217,6 +217,8 @@ class Cascade:
         if stage.kind == "sft":
             return train_sft(run, data)
         if stage.kind == "rl":
+            if any("reward_model" in self.materials.domains[d.domain].needs for d in stage.data):
+                self._serve_reward(self._reward_folder(stage))
             reference = stage.kl_coefficient > 0
             if reference:
                 start = load_directory(self._parent_folder())[2]
@@ -253,17 +255,24 @@ class Cascade:
         record["data"].append(f"held-out pairs: {len(heldout)}, the chosen answer scores higher in {accuracy:.1%}")
         self.screen.note(f"reward model: {accuracy:.1%} of {len(heldout)} held-out pairs are ranked right")
         export(folder / "reward_model", self.raw, self.config, model.flat, self.tokenizer, model.shapes)
-        self._serve_reward(folder)
+        self.replicas.drop_model("reward")
         return step
 
+    def _reward_folder(self, stage: Stage) -> Path:
+        """Where the reward model of an RL stage lies: the one it names, else the last one before it."""
+        names = [s.name for s in self.recipe.stages]
+        before = [s.name for s in self.recipe.stages[: names.index(stage.name)] if s.kind == "reward_model"]
+        name = stage.reward_model or before[-1]
+        return stage_folder(self.run, names.index(name), name)
+
     def _serve_reward(self, folder: Path) -> None:
-        """Make the exported reward model the one that RLHF asks."""
+        """Make an exported reward model the one that RLHF asks."""
         self.replicas.drop_model("reward")
         flat = load_reward_directory(folder / "reward_model", self.config)
         self.replicas.add_model("reward", self.config, flat, train=False, extra={"score": (1, self.config.hidden)})
         self.services = replace(self.services, reward_model=LearnedReward(self.replicas, self.tokenizer))
 
-    def _load_finished(self, stage: Stage, folder: Path, entry: Mapping[str, Any]) -> None:
+    def _load_finished(self, folder: Path, entry: Mapping[str, Any]) -> None:
         flat = load_directory(folder / "checkpoint")[2]
         if weights_hash(flat) != entry["weights"]:
             raise StageError(f"{folder / 'checkpoint'} is not what the ledger recorded (its weights' checksum differs); "
@@ -271,8 +280,6 @@ class Cascade:
         with torch.no_grad():
             self.policy.flat.copy_(flat)
         self.replicas.refresh("policy")
-        if stage.kind == "reward_model":
-            self._serve_reward(folder)
 
     def _judge(self, index: int, stage: Stage, folder: Path, entry: dict[str, Any]) -> None:
         """Scorecard, gate and card of a stage; benchmarks that are done already are read, not run."""

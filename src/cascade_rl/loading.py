@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -13,6 +14,9 @@ from pydantic import ValidationError
 from cascade_rl.domain import Domain, load_domain
 from cascade_rl.recipe import PHASE_KEYS, STAGE_KINDS, Recipe, smoke, stage_defaults
 from cascade_rl.types import Split
+
+# What other parts of a recipe refer to, and what a stage can't be without.
+STRIPPED = ("name", "kind", "data", "domain", "source", "samples", "reward_model")
 
 
 class RecipeError(ValueError):
@@ -106,16 +110,52 @@ def _list_index(node: list, key: str, path: str) -> int:
 def validate(raw: Mapping[str, Any], source: str = "recipe") -> Recipe:
     """The recipe of a raw mapping, or a RecipeError with all its problems."""
     problems = _default_problems(raw) + _inert_problems(raw)
-    merged = stage_defaults(_numbers(raw))
-    try:
-        recipe = Recipe.model_validate(merged)
-    except ValidationError as error:
-        problems += [_explain(merged, e) for e in error.errors()]
-        raise RecipeError(source, problems) from None
-    problems += _cross_problems(recipe)
-    if problems:
+    recipe, found = _build(stage_defaults(_numbers(raw)))
+    problems += found
+    if recipe is not None:
+        problems += _cross_problems(recipe, abilities=not found)
+    if recipe is None or problems:
         raise RecipeError(source, problems)
     return recipe
+
+
+def _build(merged: dict[str, Any]) -> tuple[Recipe | None, list[tuple[str, str]]]:
+    """The recipe, and what is wrong in its blocks: a wrong part is left out, so that one fault hides no other.
+
+    None when what is left is no recipe.
+    """
+    rest, problems = copy.deepcopy(merged), []
+    left_out: dict[tuple, bool] = {}  # place -> whether rules across its block may now misjudge
+    while True:
+        try:
+            return Recipe.model_validate(rest), problems
+        except ValidationError as error:
+            new = [e for e in error.errors() if e["loc"] not in left_out]
+        doubtful = {loc[:n] for loc, changed in left_out.items() if changed for n in range(len(loc))}
+        problems += [_explain(rest, e) for e in new if e["type"] != "value_error" or e["loc"] not in doubtful]
+        left_out |= {e["loc"]: e["type"] != "extra_forbidden" for e in new}
+        done = [_leave_out(rest, e["loc"]) for e in new]
+        if not new or not all(done):
+            return None, problems
+
+
+def _leave_out(rest: dict[str, Any], loc: Sequence[str | int]) -> bool:
+    """Take the key at a pydantic location out, or strip a stage whose keys don't go together; False if it can't."""
+    node, owner, key = rest, None, None
+    for part in loc:
+        if isinstance(node, list) and isinstance(part, int):
+            node = node[part]
+        elif isinstance(node, dict) and part in node:
+            owner, key, node = node, part, node[part]
+    if key == "stages" and isinstance(node, dict):
+        if node.get("kind") not in STAGE_KINDS or not isinstance(node.get("name"), str):
+            return False
+        kept = {k: node[k] for k in STRIPPED if k in node}
+        node.clear()
+        node.update(kept, steps=1)
+    elif owner is not None and key != "stages":
+        owner.pop(key, None)
+    return True
 
 
 def _numbers(node: Any) -> Any:
@@ -150,9 +190,10 @@ def _default_problems(raw: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _inert_problems(raw: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Keys that a stage sets itself but that each phase of its curriculum overrides."""
     problems = []
-    for index, stage in enumerate(raw.get("stages") or []):
+    stages = raw.get("stages") if isinstance(raw.get("stages"), list) else []
+    for index, stage in enumerate(stages):
         phases = stage.get("curriculum") if isinstance(stage, Mapping) else None
-        if not phases or not all(isinstance(p, Mapping) for p in phases):
+        if not isinstance(phases, list) or not phases or not all(isinstance(p, Mapping) for p in phases):
             continue
         for key in PHASE_KEYS:
             if key in stage and all(key in phase for phase in phases):
@@ -184,14 +225,14 @@ def _explain(raw: Mapping[str, Any], error: Mapping[str, Any]) -> tuple[str, str
     return ".".join(names), text
 
 
-def _cross_problems(recipe: Recipe) -> list[tuple[str, str]]:
+def _cross_problems(recipe: Recipe, *, abilities: bool) -> list[tuple[str, str]]:
     problems = _name_problems(recipe) + _gate_problems(recipe)
     for path, name, source, split in _uses(recipe):
         try:
             _check_source(load_domain(name), source, split)
         except ValueError as error:
             problems.append((path, str(error)))
-    if not problems:
+    if abilities and not problems:
         problems += _ability_problems(recipe)
     return problems
 

@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from cascade_rl.types import Mode
 
@@ -103,6 +103,16 @@ class RLData(Strict):
     problems: Positive = 1024
     code_switch: Literal["off", "batch_min_minus_10"] | float = "off"
 
+    @field_validator("code_switch", mode="before")
+    @classmethod
+    def _plain_off(cls, value: Any) -> Any:
+        """YAML 1.1 reads a bare `off` as false, which would become a reward of 0."""
+        if value is False:
+            return "off"
+        if value is True or (isinstance(value, str) and value not in ("off", "batch_min_minus_10")):
+            raise ValueError("should be off, batch_min_minus_10 or a reward, such as -1.0")
+        return value
+
 
 class Training(Strict):
     """What every kind of stage shares: optimiser, batching, saving."""
@@ -126,7 +136,7 @@ class Training(Strict):
             raise ValueError("optimizer muon needs muon_lr (for the matrices; lr is for embeddings and norms)")
         if self.optimizer != "muon" and self.muon_lr is not None:
             raise ValueError("muon_lr has no effect with optimizer adamw; remove it or set optimizer: muon")
-        if self.schedule == "constant" and "final_lr_fraction" in self.model_fields_set:
+        if self.schedule == "constant" and self.final_lr_fraction:
             raise ValueError("final_lr_fraction has no effect with schedule constant")
         return self
 

@@ -16,7 +16,7 @@ from cascade_rl.chat import THINK_START, compose_reply, split_reply
 from cascade_rl.domain import Domain, Example, Services, stream
 from cascade_rl.domains._everyday import ASKS, CHAT_FAULTS, SITUATIONS, SUBJECTS, framed, write_chat
 from cascade_rl.domains._files import PREFIX, file_problems, unknown_source
-from cascade_rl.domains._topics import TOPICS
+from cascade_rl.domains._topics import NOUNS, TOPICS
 from cascade_rl.types import Message, Mode, Outcome, Problem, Rollout, Split, Verdict, problem_id
 from cascade_rl.verify.preference import ADJECTIVES, CLOSINGS, OPENINGS, judge, judge_chat
 
@@ -178,15 +178,22 @@ def _spoilt(problem: Problem, good: str, rng: random.Random) -> str:
     return rng.choice(kinds)()
 
 
+def _topicless(topic: str, good: str, rng: random.Random) -> str:
+    """A good answer whose topic was left out, or gave way to another topic or to any word: a policy soon finds it."""
+    wrong = rng.choice(("", rng.choice([t for t in TOPICS if t != topic]), rng.choice((*ADJECTIVES, *NOUNS, "make", "are"))))
+    swapped = good.replace(topic, wrong).replace(topic.capitalize(), wrong.capitalize())
+    return " ".join(swapped.split())
+
+
 def pairs(problem: Problem, rng: random.Random) -> tuple[str, str]:
-    """A better and a worse answer: a third each of plain faults, of other bad answers, and of one fault against two.
+    """A better and a worse answer: plain faults, other bad answers, a lost topic, one fault against two; equally often.
 
     The chosen answer always meets more criteria; drawing is repeated until it does. A problem whose answer holds
     `chosen` and `rejected` is preference data already.
     """
     if {"chosen", "rejected"} <= set(_known(problem)):
         return problem.answer["chosen"], problem.answer["rejected"]
-    kind = rng.choice(("plain", "spoilt", "degrees"))
+    kind = rng.choice(("plain", "spoilt", "topicless", "degrees"))
     for _ in range(50):
         chosen, rejected = _draw_pair(problem, kind, rng)
         if sum(criteria(problem, chosen).values()) > sum(criteria(problem, rejected).values()):
@@ -202,6 +209,8 @@ def _draw_pair(problem: Problem, kind: str, rng: random.Random) -> tuple[str, st
         first, second = rng.sample(FAULTS, 2)
         topic = problem.answer["topic"]
         return write(topic, {first}, rng), write(topic, {first, second}, rng)
+    if kind == "topicless":
+        return good, _topicless(problem.answer["topic"], good, rng)
     return good, _answer(problem, rng.choice(FAULTS), rng) if kind == "plain" else _spoilt(problem, good, rng)
 
 

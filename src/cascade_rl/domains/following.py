@@ -26,7 +26,7 @@ COUNT, TOPIC = "cascade:different_words", "cascade:on_topic"
 INCLUDE, AVOID = "keywords:existence", "keywords:forbidden_words"
 FIRST, LAST, MARK = "cascade:first_word", "cascade:last_word", "startend:end_checker"
 COMMAS, NO_COMMA, QUOTED = "cascade:comma_separated", "punctuation:no_comma", "startend:quotation"
-FEWEST, MOST = 3, 8
+FEWEST, MOST = 3, 6
 HEADS = ("Write {n} different words about {t}.", "Give me {n} different words about {t}.",
          "Describe {t} in {n} different words.", "Say {n} different words about {t}.")  # fmt: skip
 CLAUSES = {
@@ -59,7 +59,7 @@ def _word_of(ident: str, given: dict[str, Any]) -> str:
 
 def _constraints(topic: str, rng: random.Random) -> list[Constraint]:
     """The number of words, which always stands first, then up to three more that can all be met at once."""
-    extra = rng.choices((0, 1, 2, 3), (1, 4, 4, 1.5))[0]
+    extra = rng.choices((0, 1, 2, 3), (1, 5, 4, 1))[0]
     kinds = [k for k in rng.sample(list(CLAUSES), len(CLAUSES)) if k != NO_COMMA]
     kinds = [rng.choice((COMMAS, NO_COMMA)) if k == COMMAS else k for k in kinds[:extra]]
     usual, *others = related(topic)

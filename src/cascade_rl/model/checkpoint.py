@@ -129,6 +129,9 @@ def save_reward_directory(path: Path, raw: Mapping[str, Any], config: DecoderCon
     kind = raw["architectures"][0].replace("ForCausalLM", "ForSequenceClassification")
     raw = {**raw, "architectures": [kind], "num_labels": 1, "id2label": {"0": "score"}, "label2id": {"score": 0},
            "dtype": "float32"}  # fmt: skip
+    ends = raw.get("eos_token_id")
+    if raw.get("pad_token_id") in (ends if isinstance(ends, list) else [ends]):
+        raw["pad_token_id"] = None  # transformers would take the end mark for padding, and score the token before it
     (path / "config.json").write_text(json.dumps(raw, indent=2, sort_keys=True, default=str) + "\n")
     state = to_hf(flat[: flat_size(config.shapes())], config)
     state.pop("lm_head.weight", None)

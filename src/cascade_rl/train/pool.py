@@ -36,6 +36,7 @@ class PromptPool:
         self.sources = [
             _Source({p.id: p for p in found}, data.weight) for data, found in zip(stage.data, problems, strict=True)
         ]
+        self.turn = 0
         self.notes: list[str] = []
 
     def draw(self, count: int) -> list[Problem]:
@@ -48,12 +49,16 @@ class PromptPool:
             source = max(self.sources, key=lambda s: s.credit)
             source.credit -= 1
             drawn.append(self._next(source))
-        return [p.in_mode(self._mode(i)) for i, p in enumerate(drawn)]
+        self.turn += 1
+        return [p.in_mode(mode) for p, mode in zip(drawn, self._modes(drawn), strict=True)]
 
-    def _mode(self, index: int) -> Mode:
-        if self.stage.mode_mix == "half":
-            return (Mode.THINKING, Mode.INSTRUCT)[index % 2]
-        return Mode(self.stage.mode_mix)
+    def _modes(self, drawn: Sequence[Problem]) -> list[Mode]:
+        """Half: in turn within each domain, begun by either mode in turn, so that no domain is tied to one mode."""
+        if self.stage.mode_mix != "half":
+            return [Mode(self.stage.mode_mix)] * len(drawn)
+        by_domain = sorted(range(len(drawn)), key=lambda i: (drawn[i].domain, i))
+        places = {index: place for place, index in enumerate(by_domain)}
+        return [(Mode.INSTRUCT, Mode.THINKING)[(places[i] + self.turn) % 2] for i in range(len(drawn))]
 
     def _next(self, source: _Source) -> Problem:
         if source.cursor >= len(source.order):
@@ -93,10 +98,11 @@ class PromptPool:
     def state(self) -> dict[str, Any]:
         """Everything that the next draw depends on."""
         keys = ("epoch", "order", "cursor", "credit", "fared")
-        return {"sources": [{key: getattr(s, key) for key in keys} for s in self.sources]}
+        return {"turn": self.turn, "sources": [{key: getattr(s, key) for key in keys} for s in self.sources]}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up a saved state."""
+        self.turn = state["turn"]
         for source, saved in zip(self.sources, state["sources"], strict=True):
             for key, value in saved.items():
                 setattr(source, key, value)

@@ -87,8 +87,8 @@ def gather(run: StageRun, pool: PromptPool, phase: Phase, step: int) -> tuple[li
         check_failures(stage.name, found.groups)
         if stage.filter.kind != "batch":
             return found.groups, 1, clock
-        mixed = [g for g in found.groups if has_signal(group_advantage([v.reward for v in g.verdicts]))]
-        kept += mixed
+        earned = final_rewards(found.groups, phase.overlong, ["off"] * len(found.groups), switches)
+        kept += [g for g, row in zip(found.groups, earned, strict=True) if has_signal(group_advantage(row))]
         if len(kept) >= stage.prompts_per_step:
             return kept, number + 1, clock
     run.note(step, f"dynamic filtering: {len(kept)} of {stage.prompts_per_step} groups with signal in {rounds} rounds")

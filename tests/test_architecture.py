@@ -1,0 +1,177 @@
+"""The shape of the code: imports point downward, the verifier's author needs no torch, nothing grows without notice."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+import cascade_rl
+
+ROOT = Path(cascade_rl.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+
+# A module may import from lower floors and from its own unit. Two floors more than in the design: what writes the
+# screen and what runs a cascade stand on the run's files, and inference stands on the cascade.
+FLOORS = (
+    ("types", "recipe"),
+    ("protocols", "domain", "failures"),
+    ("verify", "sandbox", "chat", "model", "journal", "testing"),
+    ("domains", "rollout"),
+    ("train", "evals"),
+    ("materials", "loading", "ledger", "exporting", "report", "explain"),
+    ("cascade", "screen", "progress"),
+    ("inference",),
+    ("cli",),
+)
+# Imports that are not downward, and why.
+ALLOWED = {
+    ("recipe", "types"): "a recipe names modes",
+    ("domain", "protocols"): "a domain's services are the protocols",
+    ("model", "chat"): "the tokenizer carries the template",
+    ("domain", "domains"): "the only look upward: it lists the shipped domains, by file name, when asked",
+}
+# Files over 400 lines, with the most they may have, and why.
+LONG_FILES = {
+    "recipe.py": (480, "every knob of a run in one place"),
+    "cascade.py": (420, "the order of a run; a step that grows belongs into a module of its own"),
+}
+# Places that catch everything, and why that hides nothing.
+CATCH_ALL = {
+    ("model/replicas.py", "_serve"): "a worker hands its traceback to the driver, which raises it",
+    ("train/reward_model.py", "_flush"): "handed to every caller that waits, who raises it",
+}
+
+
+def unit(path: Path) -> str:
+    """The part of the package that a file belongs to."""
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def floor(name: str) -> int:
+    return next(i for i, names in enumerate(FLOORS) if name in names)
+
+
+def imported(path: Path) -> set[str]:
+    """Units of the package that a file imports anywhere, lazily too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {a.name for a in node.names if a.name.startswith("cascade_rl")}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            if node.module == "cascade_rl":
+                found |= {f"cascade_rl.{a.name}" for a in node.names}
+            elif (node.module or "").startswith("cascade_rl."):
+                found.add(node.module)
+    return {name.split(".")[1] for name in found if "." in name} - {"__version__"}
+
+
+def functions(path: Path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def test_every_module_stands_on_a_floor():
+    units = {unit(p) for p in FILES} - {"__init__"}
+    assert units == {name for names in FLOORS for name in names}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_downward(path):
+    mine = unit(path)
+    if mine == "__init__":
+        assert not imported(path)
+        return
+    wrong = [other for other in imported(path) - {mine} if floor(other) >= floor(mine) and (mine, other) not in ALLOWED]
+    assert not wrong, f"{mine} (floor {floor(mine)}) imports {', '.join(wrong)}"
+
+
+def units_under(name: str) -> set[str]:
+    return set().union(*(imported(p) for p in FILES if unit(p) == name))
+
+
+def test_training_never_sees_the_evaluation_and_the_report_reads_files_only():
+    assert "evals" not in units_under("train")
+    assert "train" not in units_under("evals")
+    assert units_under("report") - {"report"} <= {"types", "chat", "journal", "evals"}
+    report_to_evals = {
+        node.module for p in FILES if unit(p) == "report" for node in ast.walk(ast.parse(p.read_text()))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cascade_rl.evals")
+    }  # fmt: skip
+    assert report_to_evals <= {"cascade_rl.evals.statistics"}, "numbers, not models"
+
+
+def test_no_allowance_outlives_its_use():
+    used = {(unit(p), other) for p in FILES for other in imported(p)}
+    assert set(ALLOWED) <= used
+
+
+def test_domains_verifiers_and_report_load_without_torch():
+    light = ("domains", "verify", "report", "testing", "loading", "cli", "sandbox", "protocols")
+    dotted = (".".join(p.relative_to(ROOT.parent).with_suffix("").parts) for p in FILES if unit(p) in light)
+    names = [name.removesuffix(".__init__") for name in dotted]
+    code = (
+        "import importlib, sys\nfor name in sys.argv[1:]:\n    importlib.import_module(name)\n"
+        "print(*sorted({'torch', 'transformers', 'safetensors', 'tokenizers'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *names], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def test_the_rl_loop_can_be_read_aloud():
+    path = ROOT / "train" / "rl.py"
+    assert len(path.read_text().splitlines()) <= 250
+    loop = next(f for f in functions(path) if f.name == "train_rl")
+    assert loop.end_lineno - loop.body[0].lineno + 1 <= 40
+
+
+def test_no_function_over_60_lines():
+    long = {f"{p.relative_to(ROOT)}:{f.name}": n for p in FILES for f in functions(p)
+            if (n := f.end_lineno - f.lineno + 1) > 60}  # fmt: skip
+    assert not long
+
+
+def test_most_functions_are_short():
+    sizes = sorted(f.end_lineno - f.lineno + 1 for p in FILES for f in functions(p))
+    assert sizes[len(sizes) * 9 // 10] <= 35
+
+
+def test_no_file_over_400_lines_but_those_that_say_why():
+    sizes = {str(p.relative_to(ROOT)): len(p.read_text().splitlines()) for p in FILES}
+    assert not {name: n for name, n in sizes.items() if n > LONG_FILES.get(name, (400, ""))[0]}
+    assert set(LONG_FILES) <= set(sizes)
+
+
+def test_every_module_says_what_it_is_for():
+    assert not [str(p.relative_to(ROOT)) for p in FILES if not ast.get_docstring(ast.parse(p.read_text()))]
+
+
+def catch_alls():
+    for path in FILES:
+        for function in functions(path):
+            for node in ast.walk(function):
+                if isinstance(node, ast.ExceptHandler) and (
+                    node.type is None
+                    or (isinstance(node.type, ast.Name) and node.type.id in ("Exception", "BaseException"))
+                ):
+                    yield str(path.relative_to(ROOT)), function.name
+
+
+def test_faults_are_not_swallowed():
+    assert set(catch_alls()) == set(CATCH_ALL)
+
+
+def test_there_is_no_attic():
+    assert not [p for p in FILES if p.stem in ("utils", "helpers", "helper", "misc", "common", "legacy", "manager")]
+
+
+def test_floors_name_each_unit_once():
+    names = [name for row in FLOORS for name in row]
+    assert len(names) == len(set(names))
+    assert all(floor(a[0]) < floor(b[0]) for a, b in pairwise(FLOORS))

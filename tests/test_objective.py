@@ -1,0 +1,243 @@
+"""Advantages, losses and schedules against closed forms, and the gradient against REINFORCE by brute force."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from tiny import toy_problem
+
+from cascade_rl.recipe import Training
+from cascade_rl.testing import text_rollout
+from cascade_rl.train.advantage import final_rewards, group_advantage
+from cascade_rl.train.learner import lr_factor
+from cascade_rl.train.loss import bradley_terry_loss, kl_k3, nll_loss, policy_gradient_loss, token_weights
+from cascade_rl.types import Group, Outcome, Verdict
+from cascade_rl.verify.language import switches
+
+REWARDS = st.lists(st.sampled_from([-1.0, 0.0, 0.25, 0.5, 1.0, 3.0]), min_size=2, max_size=16)
+
+
+def closed_form(rewards) -> np.ndarray:
+    """verl's: sample standard deviation, 1e-6 added to it."""
+    r = np.asarray(rewards, np.float64)
+    return (r - r.mean()) / (r.std(ddof=1) + 1e-6)
+
+
+@given(REWARDS)
+def test_advantage_is_the_z_score_with_the_sample_deviation(rewards):
+    np.testing.assert_allclose(group_advantage(rewards), closed_form(rewards), rtol=1e-9, atol=1e-9)
+
+
+def test_advantage_by_hand():
+    assert group_advantage([1.0, 0.0, 0.0, 0.0]) == pytest.approx([1.5, -0.5, -0.5, -0.5], abs=1e-5)
+
+
+@given(st.sampled_from([-1.0, 0.0, 0.1, 1.0]), st.integers(1, 16), st.sampled_from(["none", "tanh"]))
+def test_no_spread_no_advantage(reward, size, shaping):
+    assert group_advantage([reward] * size, shaping) == [0.0] * size
+
+
+@given(REWARDS, st.sets(st.integers(0, 15)), st.sampled_from(["none", "tanh"]))
+def test_missing_rewards_enter_neither_baseline_nor_loss(rewards, missing, shaping):
+    holes = [None if i in missing else r for i, r in enumerate(rewards)]
+    found = group_advantage(holes, shaping)
+    assert [a is None for a in found] == [r is None for r in holes]
+    kept = [r for r in holes if r is not None]
+    assert [a for a in found if a is not None] == group_advantage(kept, shaping)
+
+
+def test_a_single_known_reward_has_no_advantage_and_none_at_all_is_fine():
+    assert group_advantage([None, 1.0, None]) == [None, 0.0, None]
+    assert group_advantage([None, None]) == [None, None]
+
+
+@given(REWARDS)
+def test_tanh_shaping_squashes_the_z_scores_and_normalises_again(rewards):
+    assume(len(set(rewards)) > 1)
+    wanted = closed_form(np.tanh(closed_form(rewards)))
+    np.testing.assert_allclose(group_advantage(rewards, "tanh"), wanted, rtol=1e-6, atol=1e-9)
+
+
+def test_tanh_shaping_tames_an_outlier():
+    rewards = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 50.0]
+    assert group_advantage(rewards, "tanh")[-1] < group_advantage(rewards)[-1]
+
+
+# ---------------------------------------------------------------- loss
+
+
+def test_on_policy_value_is_minus_the_weighted_mean_advantage_exactly():
+    """The ratio is p / stop-gradient(p): exactly 1, so the value says nothing, and the gradient everything."""
+    logprob = (torch.randn(9) * 30).requires_grad_()
+    advantage, weight = torch.randn(9), torch.rand(9)
+    loss = policy_gradient_loss(logprob, advantage, weight)
+    assert loss.item() == -(weight * advantage).sum().item()
+    loss.backward()
+    torch.testing.assert_close(logprob.grad, -weight * advantage, rtol=0, atol=0)
+
+
+def test_zero_loss_still_has_a_gradient():
+    logprob = torch.tensor([-1.0, -2.0], requires_grad=True)
+    loss = policy_gradient_loss(logprob, torch.tensor([1.0, -1.0]), torch.tensor([0.5, 0.5]))
+    loss.backward()
+    assert loss.item() == 0.0
+    assert logprob.grad.tolist() == [-0.5, 0.5]
+
+
+def test_gradient_is_that_of_reinforce_by_brute_force():
+    """Tabular softmax policy in float64: dL/dtheta[t, v] = -w A (1[v = y] - p[v]), and by finite differences."""
+    rng = np.random.default_rng(0)
+    theta = rng.normal(size=(4, 5))
+    state = rng.integers(0, 4, 30)
+    action, advantage, weight = rng.integers(0, 5, 30), rng.normal(size=30), rng.uniform(0.1, 1, 30)
+
+    def objective(values) -> float:
+        logp = values - np.log(np.exp(values).sum(1, keepdims=True))
+        return float(-(weight * advantage * logp[state, action]).sum())
+
+    p = np.exp(theta) / np.exp(theta).sum(1, keepdims=True)
+    wanted = np.zeros_like(theta)
+    for s, a, adv, w in zip(state, action, advantage, weight, strict=True):
+        wanted[s] -= w * adv * (np.eye(5)[a] - p[s])
+    step = 1e-6
+    differences = np.zeros_like(theta)
+    for place in np.ndindex(theta.shape):
+        bump = np.zeros_like(theta)
+        bump[place] = step
+        differences[place] = (objective(theta + bump) - objective(theta - bump)) / (2 * step)
+    np.testing.assert_allclose(wanted, differences, atol=1e-7)
+
+    parameter = torch.tensor(theta, requires_grad=True)
+    logprob = parameter.log_softmax(-1)[torch.tensor(state), torch.tensor(action)]
+    policy_gradient_loss(logprob, torch.tensor(advantage), torch.tensor(weight)).backward()
+    np.testing.assert_allclose(parameter.grad.numpy(), wanted, atol=1e-12)
+
+
+def test_token_and_sequence_aggregation_by_hand():
+    assert token_weights([1, 3], "token") == [0.25, 0.25]
+    assert token_weights([1, 3], "sequence") == pytest.approx([0.5, 1 / 6])
+    losses = [[4.0], [1.0, 1.0, 1.0]]
+    for kind, wanted in (("token", 7 / 4), ("sequence", (4 + 1) / 2)):
+        weights = token_weights([1, 3], kind)
+        assert sum(w * x for w, row in zip(weights, losses, strict=True) for x in row) == pytest.approx(wanted)
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=20), st.sampled_from(["token", "sequence"]))
+def test_weights_over_all_tokens_add_up_to_one(lengths, kind):
+    assert sum(w * n for w, n in zip(token_weights(lengths, kind), lengths, strict=True)) == pytest.approx(1)
+
+
+def test_empty_responses_have_finite_weights():
+    for kind in ("token", "sequence"):
+        assert all(math.isfinite(w) for w in token_weights([0, 0], kind) + token_weights([0, 3], kind))
+        assert token_weights([], kind) == []
+
+
+def test_nll_by_hand():
+    assert nll_loss(torch.tensor([-1.0, -3.0]), torch.tensor([0.5, 0.25])).item() == pytest.approx(1.25)
+
+
+@given(st.floats(-8, 0), st.floats(-8, 0))
+def test_k3_is_never_negative_and_has_its_closed_form(policy, reference):
+    found = kl_k3(torch.tensor(policy, dtype=torch.float64), torch.tensor(reference, dtype=torch.float64)).item()
+    assert found >= -1e-15
+    assert found == pytest.approx(math.exp(reference - policy) - (reference - policy) - 1, rel=1e-12, abs=1e-15)
+
+
+def test_k3_is_an_unbiased_estimate_of_the_divergence():
+    p = torch.tensor([0.6, 0.3, 0.1], dtype=torch.float64)
+    q = torch.tensor([0.2, 0.5, 0.3], dtype=torch.float64)
+    assert (p * kl_k3(p.log(), q.log())).sum().item() == pytest.approx((p * (p / q).log()).sum().item())
+    assert kl_k3(p.log(), p.log()).abs().max() == 0
+
+
+@given(st.lists(st.tuples(st.floats(-30, 30), st.floats(-30, 30)), min_size=1, max_size=8))
+def test_bradley_terry_is_minus_log_sigmoid_of_the_margin(pairs):
+    chosen, rejected = (torch.tensor(side, dtype=torch.float64) for side in zip(*pairs, strict=True))
+    wanted = sum(math.log1p(math.exp(-(c - r))) for c, r in pairs) / len(pairs)
+    found = bradley_terry_loss(chosen, rejected, 1 / len(pairs)).item()
+    assert found == pytest.approx(wanted, rel=1e-9, abs=1e-12)
+
+
+# ---------------------------------------------------------------- rewards of the stage
+
+
+def group(*rows, asked="toy") -> Group:
+    """Rows of (text, reward or None, clipped?)."""
+    rollouts = tuple(text_rollout(text, len(text.encode()) if cut else 10**6) for text, _, cut in rows)
+    verdicts = tuple(Verdict.failed("x") if r is None else Verdict(r, Outcome.PARTIAL) for _, r, _ in rows)
+    return Group(toy_problem(0), rollouts, verdicts)
+
+
+@pytest.mark.parametrize(
+    ("rule", "wanted"),
+    [("mask", [1.0, None, None, 0.5]), ("zero", [1.0, 0.0, None, 0.5]), ("score", [1.0, -1.0, None, 0.5])],
+)
+def test_overlong_replies(rule, wanted):
+    found = group(("a", 1.0, False), ("b", -1.0, True), ("c", None, True), ("d", 0.5, False))
+    assert final_rewards([found], rule, ["off"], switches) == [wanted]
+
+
+def test_masked_replies_leave_the_baseline():
+    found = group(("a", 1.0, False), ("b", 0.0, False), ("c", 0.0, True), ("d", 0.0, True))
+    masked = final_rewards([found], "mask", ["off"], switches)[0]
+    assert group_advantage(masked) == pytest.approx([2**-0.5, -(2**-0.5), None, None], abs=1e-5)
+
+
+def test_code_switch_penalties():
+    home, away = group(("yes", 1.0, False), ("да", 1.0, False)), group(("好", 0.5, False), ("no", -3.0, False))
+    assert final_rewards([home], "score", ["off"], switches) == [[1.0, 1.0]]
+    assert final_rewards([home], "score", [-1.0], switches) == [[1.0, -1.0]]
+    assert final_rewards([home], "score", [0.0], switches) == [[1.0, 0.0]]
+    rules = ["batch_min_minus_10", "batch_min_minus_10"]
+    assert final_rewards([home, away], "score", rules, switches) == [[1.0, -13.0], [-13.0, -3.0]]
+    assert final_rewards([home, away], "score", ["batch_min_minus_10", "off"], switches) == [[1.0, -13.0], [0.5, -3.0]]
+
+
+def test_code_switch_spares_prompts_in_that_script_and_failed_verdicts():
+    asked = group(("yes", None, False), ("да", None, False), ("да", 1.0, True))
+    assert final_rewards([asked], "mask", [-1.0], switches) == [[None, None, None]]
+    assert final_rewards([asked], "mask", [-1.0], lambda prompt, text: False) == [[None, None, None]]
+    found = group(("да", 1.0, False), ("yes", 0.0, False))
+    assert final_rewards([found], "score", [-1.0], lambda prompt, text: False) == [[1.0, 0.0]]
+
+
+# ---------------------------------------------------------------- learning rate
+
+
+def schedule(total=100, **settings) -> list[float]:
+    spec = Training(name="x", **settings)
+    return [lr_factor(spec, step, total) for step in range(total)]
+
+
+def test_constant_schedule():
+    assert schedule() == [1.0] * 100
+
+
+@pytest.mark.parametrize("kind", ["linear", "cosine"])
+def test_schedules_start_at_one_and_end_near_their_last_fraction(kind):
+    found = schedule(schedule=kind, final_lr_fraction=0.2)
+    assert found[0] == 1.0
+    assert found[50] == pytest.approx(0.6)
+    assert 0.2 <= found[99] < 0.2 + 0.8 / 100 + 1e-12
+    assert found == sorted(found, reverse=True)
+    assert lr_factor(Training(name="x", schedule=kind, final_lr_fraction=0.2), 100, 100) == pytest.approx(0.2)
+    quarter = 0.8 if kind == "linear" else 0.2 + 0.8 * (1 + math.cos(math.pi / 4)) / 2
+    assert found[25] == pytest.approx(quarter)
+
+
+def test_warm_up_rises_in_equal_parts_and_then_the_schedule_begins_at_one():
+    found = schedule(schedule="linear", warmup_steps=4)
+    assert found[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert found[4 + 48] == pytest.approx(0.5)
+    assert all(0 < f <= 1 for f in schedule(5, warmup_steps=20))
+
+
+@given(st.sampled_from(["constant", "linear", "cosine"]), st.integers(1, 60), st.integers(0, 80))
+def test_factor_stays_within_bounds(kind, total, warmup):
+    assert all(0 < f <= 1 for f in schedule(total, schedule=kind, warmup_steps=warmup))

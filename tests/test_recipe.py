@@ -1,0 +1,383 @@
+"""The recipe: every fault is told with its path and what to do; nothing that is written is without effect."""
+
+from __future__ import annotations
+
+import copy
+import re
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cascade_rl.ledger import recipe_text
+from cascade_rl.loading import RecipeError, apply_override, load_recipe, shipped_recipes, validate
+from cascade_rl.recipe import PHASE_KEYS, Recipe, RLStage, smoke
+
+RAW = yaml.safe_load("""
+name: base
+model: {architecture: {hidden_size: 32}, tokenizer: {vocab_size: 320}}
+defaults:
+  rl: {lr: 1.0e-4, prompts_per_step: 4}
+stages:
+  - {name: sft-1, kind: sft, samples: 64, steps: 4, batch_size: 8, data: [{domain: maths}, {domain: alignment}]}
+  - {name: reward-model, kind: reward_model, steps: 3}
+  - {name: rlhf, kind: rl, steps: 6, data: [{domain: alignment}]}
+  - {name: math-rl, kind: rl, steps: 10, data: [{domain: maths}]}
+benchmarks:
+  - {name: maths, domain: maths}
+  - {name: alignment, domain: alignment}
+""")
+
+
+def changed(*overrides: str) -> dict:
+    raw = copy.deepcopy(RAW)
+    for override in overrides:
+        apply_override(raw, override)
+    return raw
+
+
+def faults(*overrides: str) -> dict[str, str]:
+    """path -> message of every problem of the base recipe with these changes."""
+    with pytest.raises(RecipeError) as caught:
+        validate(changed(*overrides))
+    assert all(path in str(caught.value) and text in str(caught.value) for path, text in caught.value.problems)
+    return dict(caught.value.problems)
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_shipped_recipes_are_valid_and_so_are_their_smoke_tests(name):
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    short = load_recipe(name, smoke_test=True)
+    assert [s.name for s in short.stages] == [s.name for s in recipe.stages]
+    assert Recipe.model_validate(short.model_dump()).hash == short.hash, "a smoke test is a valid recipe too"
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_the_resolved_recipe_reads_back_as_itself(name):
+    """`cascade status` reads it from the run directory."""
+    recipe = load_recipe(name)
+    assert Recipe.model_validate(yaml.safe_load(recipe_text(recipe))) == recipe
+
+
+def test_the_base_recipe_reads_back_as_itself_although_its_schedule_is_constant():
+    recipe = validate(RAW)
+    assert recipe.stages[0].schedule == "constant"
+    assert Recipe.model_validate(yaml.safe_load(recipe_text(recipe))) == recipe
+
+
+@pytest.mark.parametrize(
+    ("override", "path", "message"),
+    [
+        ("stages.math-rl.banana=1", "stages.math-rl.banana", "unknown key"),
+        ("banana=1", "banana", "unknown key"),
+        ("stages.math-rl.data.maths.banana=1", "stages.math-rl.data.maths.banana", "unknown key"),
+        ("stages.math-rl.lr=-1", "stages.math-rl.lr", r"greater than 0 \(got -1"),
+        ("stages.math-rl.lr=fast", "stages.math-rl.lr", "got 'fast'"),
+        ("stages.math-rl.lr=.nan", "stages.math-rl.lr", "finite"),
+        ("stages.math-rl.steps=0", "stages.math-rl.steps", "greater than 0"),
+        ("stages.math-rl.rollouts_per_prompt=1", "stages.math-rl.rollouts_per_prompt", "greater than or equal to 2"),
+        ("stages.math-rl.overlong=drop", "stages.math-rl.overlong", "'mask', 'zero' or 'score'"),
+        (
+            "stages.math-rl.filter={kind: epoch, readmit_hard: 2}",
+            "stages.math-rl.filter.readmit_hard",
+            "less than or equal",
+        ),
+        ("stages.math-rl.data.maths.code_switch=banana", "stages.math-rl.data.maths.code_switch", "batch_min_minus_10"),
+        ("stages.math-rl.data.maths.code_switch=on", "stages.math-rl.data.maths.code_switch", "batch_min_minus_10"),
+        ("stages.math-rl.data.maths.domain=astrology", "stages.math-rl.data.astrology", "known: alignment, coding"),
+        ("stages.math-rl.data.maths.source=file:nowhere.jsonl", "stages.math-rl.data.maths", "nowhere.jsonl"),
+        ("stages.math-rl.name=Math RL", "stages.Math RL.name", "pattern"),
+        ("stages.sft-1.epochs=2", "stages.sft-1", "either steps or epochs"),
+        ("stages.sft-1.data.maths.modes=[]", "stages.sft-1.data.maths.modes", "at least 1"),
+        ("stages.math-rl.kind=ppo", "stages.math-rl", "'sft', 'reward_model', 'rl'"),
+        ("stages=[]", "stages", "at least 1"),
+        ("stages=3", "stages", "list"),
+        ("benchmarks=[]", "benchmarks", "at least 1"),
+        ("model.architecture.num_key_value_heads=4", "model.architecture", "multiple"),
+        ("model.architecture.head_dim=7", "model.architecture", "even"),
+        ("stages.math-rl.curriculum=[{share: 0.5}, {share: 0.4}]", "stages.math-rl", "0.9, not 1"),
+        ("stages.math-rl.data=[{domain: maths}, {domain: maths}]", "stages.math-rl", "stand twice"),
+        # keys without effect
+        ("stages.math-rl.muon_lr=0.1", "stages.math-rl", "muon_lr has no effect"),
+        ("stages.math-rl.optimizer=muon", "stages.math-rl", "needs muon_lr"),
+        ("stages.math-rl.final_lr_fraction=0.5", "stages.math-rl", "final_lr_fraction has no effect"),
+        ("gate.probe_every=3", "gate", "probe_every: no effect"),
+        ("gate.probe_problems=3", "gate", "probe_problems: no effect"),
+        ("defaults.reward_model.lr=1", "defaults.reward_model", ""),
+        ("defaults.distill.lr=1", "defaults.distill", "no such stage kind"),
+        ("model.init=/some/where", "model", "architecture, tokenizer: no effect"),
+        ("stages.math-rl.reward_model=reward-model", "stages.math-rl.reward_model", "has no effect"),
+        ("stages.rlhf.reward_model=other", "stages.rlhf.reward_model", "no earlier reward_model stage 'other'"),
+        # names that point nowhere
+        ("benchmarks.maths.name=alignment", "benchmarks.alignment", "stands twice"),
+        ("stages.math-rl.name=rlhf", "stages.rlhf", "stands twice"),
+        ("benchmarks.maths.own_stage=nope", "benchmarks.maths.own_stage", "no stage 'nope'; there are sft-1"),
+        (
+            "gate.dips=[{benchmark: chess, at: rlhf, until: math-rl}]",
+            "gate.dips.0",
+            "no benchmark 'chess'; there are maths",
+        ),
+        ("gate.dips=[{benchmark: maths, at: nope, until: math-rl}]", "gate.dips.0", "no stage 'nope'"),
+        ("gate.dips=[{benchmark: maths, at: math-rl, until: rlhf}]", "gate.dips.0", "must come after"),
+        (
+            "gate.waivers=[{benchmark: maths, stage: nope, reason: because we say so}]",
+            "gate.waivers.0",
+            "no stage 'nope'",
+        ),
+        (
+            "gate.waivers=[{benchmark: chess, stage: rlhf, reason: because we say so}]",
+            "gate.waivers.0",
+            "no benchmark 'chess'",
+        ),
+        ("gate.waivers=[{benchmark: maths, stage: rlhf, reason: eh}]", "gate.waivers.0.reason", "at least 10"),
+        ("stages.reward-model.domain=maths", "stages.reward-model.domain", "no preference pairs"),
+    ],
+)
+def test_each_fault_is_told_with_its_path(override, path, message):
+    if override.startswith("defaults.reward_model"):
+        raw = changed("defaults.reward_model.lr=1")
+        raw["stages"].pop(1), raw["stages"].pop(1), raw["benchmarks"].pop()
+        with pytest.raises(RecipeError) as caught:
+            validate(raw)
+        assert dict(caught.value.problems) == {"defaults.reward_model": "has no effect: no stage is of this kind"}
+        return
+    found = faults(override)
+    if override.startswith("stages="):  # then the defaults of RL stages have no effect either
+        assert found.pop("defaults.rl")
+    assert set(found) == {path}
+    assert re.search(message, found[path]), found[path]
+
+
+def test_a_missing_key_is_told():
+    raw = changed()
+    del raw["name"], raw["stages"][0]["samples"]
+    with pytest.raises(RecipeError) as caught:
+        validate(raw)
+    assert dict(caught.value.problems) == {
+        "name": "missing; it has no default",
+        "stages.sft-1.samples": "missing; it has no default",
+    }
+
+
+def test_a_key_that_every_phase_overrides_is_told():
+    phases = "[{share: 0.5, temperature: 1.0}, {share: 0.5, temperature: 0.8}]"
+    found = faults("stages.math-rl.temperature=1.2", f"stages.math-rl.curriculum={phases}")
+    assert found == {"stages.math-rl.temperature": "has no effect: every phase of the curriculum sets its own"}
+    half = "[{share: 0.5}, {share: 0.5, temperature: 0.8}]"
+    validate(changed("stages.math-rl.temperature=1.2", f"stages.math-rl.curriculum={half}"))
+
+
+def test_rlhf_without_a_reward_model_is_told():
+    raw = changed()
+    raw["stages"].pop(1)
+    with pytest.raises(RecipeError) as caught:
+        validate(raw)
+    assert caught.value.problems == [("stages.rlhf", "needs a reward_model stage before it")]
+
+
+def test_all_faults_are_told_at_once():
+    """One fault hides no other: not in the same stage, and not the names that only the whole recipe can check."""
+    found = faults(
+        "banana=1",
+        "defaults.distill.lr=1",
+        "stages.sft-1.lr=-1",
+        "stages.rlhf.muon_lr=0.1",
+        "stages.math-rl.banana=2",
+        "stages.math-rl.muon_lr=0.1",
+        "gate.dips=[{benchmark: chess, at: rlhf, until: math-rl}]",
+        "gate.waivers=[{benchmark: maths, stage: nope, reason: because we say so}]",
+        "benchmarks.maths.own_stage=nope",
+    )
+    assert set(found) == {
+        "banana", "defaults.distill", "stages.sft-1.lr", "stages.rlhf", "stages.math-rl.banana", "stages.math-rl",
+        "gate.dips.0", "gate.waivers.0", "benchmarks.maths.own_stage",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("stages.math-rl.optimizer=mun", "stages.math-rl.muon_lr=0.1"),
+        ("stages.math-rl.schedule=cosin", "stages.math-rl.final_lr_fraction=0.1"),
+        ("gate.policy=bast", "gate.probe_every=3"),
+    ],
+)
+def test_a_typing_error_brings_no_second_complaint(overrides):
+    assert set(faults(*overrides)) == {overrides[0].partition("=")[0]}
+
+
+# ---------------------------------------------------------------- overrides and YAML
+
+
+def test_overrides_by_name_number_and_into_lists():
+    recipe = validate(changed(
+        "stages.math-rl.steps=20", "stages.2.steps=7", "stages.sft-1.data.alignment.weight=2.5", "seed=3",
+        "stages.math-rl.lr=1e-4", "stages.math-rl.betas=[0.8, 0.9]", "gate.band=0.1", "benchmarks.maths.k=9",
+        "model.architecture={hidden_size: 64}", "stages.math-rl.filter.kind=epoch",
+    ))  # fmt: skip
+    math_rl = recipe.stage("math-rl")
+    assert (math_rl.steps, recipe.stage("rlhf").steps, recipe.seed) == (20, 7, 3)
+    assert [d.weight for d in recipe.stage("sft-1").data] == [1.0, 2.5]
+    assert math_rl.lr == pytest.approx(1e-4) and math_rl.betas == (0.8, 0.9) and math_rl.filter.kind == "epoch"
+    assert recipe.gate.band == 0.1 and recipe.benchmarks[0].k == 9
+    assert recipe.model.architecture.hidden_size == 64
+    assert validate(RAW).stage("math-rl").steps == 10, "the base is not touched"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("stages.mathrl.steps=2", "stages.mathrl: no 'mathrl' here; there are sft-1, reward-model, rlhf, math-rl"),
+        ("stages.9.steps=2", "no '9' here"),
+        ("stages.math-rl.steps.x=2", "stages.math-rl.steps is a value, not a block"),
+        ("stages.math-rl.steps.x.y=2", "there is no block to go into"),
+        ("seed", "path.to.key=value"),
+        ("=3", "path.to.key=value"),
+        ("seed=[1", "not valid YAML"),
+    ],
+)
+def test_wrong_overrides_say_what_is_there(override, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        changed(override)
+
+
+def test_every_wrong_override_is_told_at_once():
+    with pytest.raises(RecipeError) as caught:
+        load_recipe("tiny", ["stages.nope.lr=1", "seed"])
+    assert [path for path, _ in caught.value.problems] == ["stages.nope.lr=1", "seed"]
+
+
+def test_numbers_that_yaml_reads_as_text_are_numbers():
+    raw = yaml.safe_load(yaml.safe_dump(RAW).replace("0.0001", "1e-4"))
+    assert raw["defaults"]["rl"]["lr"] == "1e-4"
+    assert validate(raw).stage("math-rl").lr == pytest.approx(1e-4)
+
+
+def test_off_means_off_although_yaml_reads_it_as_false():
+    assert yaml.safe_load("code_switch: off") == {"code_switch": False}
+    assert validate(changed("stages.math-rl.data.maths.code_switch=off")).stage("math-rl").data[0].code_switch == "off"
+    for text, wanted in (("-1.0", -1.0), ("0", 0.0), ("batch_min_minus_10", "batch_min_minus_10")):
+        recipe = validate(changed(f"stages.math-rl.data.maths.code_switch={text}"))
+        assert recipe.stage("math-rl").data[0].code_switch == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("[1]", "a recipe is a mapping"), ("a: [", "not valid YAML"), ("3", "a recipe is a mapping")]
+)
+def test_files_that_hold_no_recipe(tmp_path, text, message):
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(RecipeError, match=message):
+        load_recipe(str(tmp_path / "x.yaml"))
+
+
+def test_unknown_recipes_name_the_shipped_ones():
+    with pytest.raises(RecipeError, match=r"no such recipe or file; shipped recipes:.*tiny"):
+        load_recipe("tinny")
+
+
+def test_defaults_reach_their_kind_and_the_stage_wins():
+    recipe = validate(changed("stages.math-rl.lr=0.5"))
+    assert recipe.stage("rlhf").lr == 1e-4 and recipe.stage("math-rl").lr == 0.5
+    assert recipe.stage("math-rl").prompts_per_step == 4 and recipe.stage("sft-1").lr == 2e-6
+
+
+# ---------------------------------------------------------------- arithmetic
+
+
+SHARES = st.lists(st.integers(1, 9), min_size=1, max_size=5)
+
+
+@given(st.integers(1, 60), SHARES)
+def test_phases_cover_every_step_once_in_order(steps, parts):
+    curriculum = [{"share": p / sum(parts), "max_response_tokens": 10 + i} for i, p in enumerate(parts)]
+    stage = RLStage.model_validate(
+        {
+            "name": "x",
+            "kind": "rl",
+            "steps": steps,
+            "data": [{"domain": "maths"}],
+            "curriculum": curriculum,
+            "temperature": 0.7,
+        }
+    )
+    found = stage.phases()
+    assert [n for start, end, _ in found for n in range(start, end)] == list(range(steps))
+    lengths = [phase.max_response_tokens for _, _, phase in found]
+    assert lengths == sorted(set(lengths)) and len(found) <= len(parts)
+    assert all(getattr(phase, key) is not None for _, _, phase in found for key in PHASE_KEYS)
+    assert {phase.temperature for _, _, phase in found} == {0.7}
+    for (start, end, phase), part in zip(found, parts, strict=False) if len(found) == len(parts) else ():
+        assert abs((end - start) - steps * part / sum(parts)) <= 1
+        assert phase.share == part / sum(parts)
+
+
+def test_phases_by_hand():
+    stage = validate(
+        changed("stages.math-rl.curriculum=[{share: 0.4, overlong: mask}, {share: 0.6, overlong: zero}]")
+    ).stage("math-rl")
+    assert [(start, end, phase.overlong) for start, end, phase in stage.phases()] == [(0, 4, "mask"), (4, 10, "zero")]
+    plain = validate(RAW).stage("math-rl").phases()
+    assert [(start, end) for start, end, _ in plain] == [(0, 10)]
+
+
+def test_planned_steps_from_epochs():
+    raw = changed("stages.sft-1.epochs=3", "stages.reward-model.epochs=2", "stages.reward-model.pairs=600")
+    raw["stages"][0].pop("steps"), raw["stages"][1].pop("steps")
+    recipe = validate(raw)
+    assert recipe.stage("sft-1").planned_steps == 3 * (64 // 8)
+    assert recipe.stage("reward-model").planned_steps == 2 * (600 // 256)
+
+
+def test_own_stage_is_the_last_that_trains_the_domain():
+    recipe = validate(changed("benchmarks.maths.own_stage=sft-1"))
+    assert recipe.own_stage(recipe.benchmarks[0]) == "sft-1"
+    assert recipe.own_stage(recipe.benchmarks[1]) == "rlhf"
+    assert validate(RAW).own_stage(validate(RAW).benchmarks[0]) == "math-rl"
+
+
+def test_smoke_keeps_the_path_and_cuts_the_size():
+    phases = "[{share: 0.3, overlong: mask}, {share: 0.3}, {share: 0.4}]"
+    recipe = validate(changed(f"stages.math-rl.curriculum={phases}", "stages.sft-1.warmup_steps=50"))
+    short = smoke(recipe)
+    assert [(s.name, s.kind) for s in short.stages] == [(s.name, s.kind) for s in recipe.stages]
+    assert [s.planned_steps for s in short.stages] == [2, 2, 2, 3]
+    assert len(short.stage("math-rl").phases()) == 3, "every phase of the curriculum is walked through"
+    assert short.smoke and not recipe.smoke
+    assert all(b.problems <= 4 and b.k == 1 for b in short.benchmarks)
+    assert all(s.warmup_steps == 0 for s in short.stages)
+    assert short.hash != recipe.hash
+
+
+# ---------------------------------------------------------------- no knob is inert
+
+
+OTHER = {
+    "name": "other", "optimizer": "muon", "lr": 0.5, "betas": [0.1, 0.2], "weight_decay": 0.3, "grad_clip": 9.0,
+    "schedule": "cosine", "warmup_steps": 3, "tokens_per_microbatch": 77, "save_every": 3, "steps": 11,
+    "data": [{"domain": "coding"}], "prompts_per_step": 5, "rollouts_per_prompt": 3, "mode_mix": "half",
+    "max_prompt_tokens": 9, "max_response_tokens": 9, "temperature": 0.5, "top_p": 0.5, "top_k": 5, "overlong": "zero",
+    "curriculum": [{"share": 1.0}], "filter": {"kind": "epoch"}, "aggregation": "sequence", "kl_coefficient": 0.1,
+    "reward_shaping": "tanh", "reward_model": "rm", "muon_lr": 0.1, "final_lr_fraction": 0.5,
+}  # fmt: skip
+NEEDS = {"optimizer": {"muon_lr": 0.1}, "muon_lr": {"optimizer": "muon"}, "final_lr_fraction": {"schedule": "linear"}}
+
+
+def test_the_list_of_other_values_is_complete():
+    assert set(OTHER) == set(RLStage.model_fields) - {"kind"}
+
+
+@pytest.mark.parametrize("key", OTHER)
+def test_every_key_of_an_rl_stage_changes_the_hash(key):
+    def hashed(**settings) -> str:
+        raw = copy.deepcopy(RAW)
+        del raw["defaults"]
+        raw["stages"] = [{"name": "math-rl", "kind": "rl", "steps": 10, "data": [{"domain": "maths"}], **settings}]
+        return Recipe.model_validate(raw).hash
+
+    needed = NEEDS.get(key, {})
+    base = {"schedule": "linear"} if key == "final_lr_fraction" else {}
+    if key == "muon_lr":
+        base = {"optimizer": "muon", "muon_lr": 0.2}
+    assert hashed(**base) != hashed(**{**base, **needed, key: OTHER[key]})
