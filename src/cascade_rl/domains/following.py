@@ -29,6 +29,8 @@ COMMAS, NO_COMMA, QUOTED = "cascade:comma_separated", "punctuation:no_comma", "s
 FEWEST, MOST = 3, 6
 HEADS = ("Write {n} different words about {t}.", "Give me {n} different words about {t}.",
          "Describe {t} in {n} different words.", "Say {n} different words about {t}.")  # fmt: skip
+# Including a given word is asked most often: it is the copying that a model must learn first.
+LIKELY = {INCLUDE: 0.6, MARK: 0.35, LAST: 0.3, COMMAS: 0.3, AVOID: 0.25, QUOTED: 0.15}
 CLAUSES = {
     INCLUDE: ("Include the word {w}.", "Use the word {w}."), AVOID: ("Avoid the word {w}.", "Do not say {w}."),
     FIRST: ("Start with the word {w}.",), LAST: ("The last word is {w}.",), MARK: ("End with {m}.",),
@@ -59,9 +61,9 @@ def _word_of(ident: str, given: dict[str, Any]) -> str:
 
 def _constraints(topic: str, rng: random.Random) -> list[Constraint]:
     """The number of words, which always stands first, then up to three more that can all be met at once."""
-    extra = rng.choices((0, 1, 2, 3), (1, 5, 4, 1))[0]
-    kinds = [k for k in rng.sample(list(CLAUSES), len(CLAUSES)) if k != NO_COMMA]
-    kinds = [rng.choice((COMMAS, NO_COMMA)) if k == COMMAS else k for k in kinds[:extra]]
+    kinds = [kind for kind, chance in LIKELY.items() if rng.random() < chance]
+    rng.shuffle(kinds)
+    kinds = [rng.choice((COMMAS, NO_COMMA)) if k == COMMAS else k for k in kinds[:3]]
     usual, *others = related(topic)
     pool = rng.sample([w for w in (*others, *others, *NOUNS) if w not in (usual, topic)], 12)
     pool = list(dict.fromkeys(pool))
@@ -71,11 +73,11 @@ def _constraints(topic: str, rng: random.Random) -> list[Constraint]:
             chosen.append((kind, {"forbidden_words": [usual if rng.random() < 0.75 else pool.pop()]}))
         elif kind == INCLUDE:
             chosen.append((kind, {"keywords": [pool.pop()]}))
-        elif kind in (FIRST, LAST):
+        elif kind == LAST:
             chosen.append((kind, {"word": pool.pop()}))
         else:
             chosen.append((kind, {"end_phrase": rng.choice("!?")} if kind == MARK else {}))
-    least = rng.randint(max(FEWEST, 2 + sum(k in (INCLUDE, FIRST, LAST) for k, _ in chosen)), MOST - 1)
+    least = rng.randint(max(FEWEST, 2 + sum(k in (INCLUDE, LAST) for k, _ in chosen)), MOST - 1)
     exact = not chosen or rng.random() < 0.85
     count = {"least": least, "most": least} if exact else {"least": FEWEST, "most": MOST}
     return [(COUNT, count), *chosen]
@@ -141,14 +143,16 @@ def _good(problem: Problem, rng: random.Random) -> Draft:
     usual, *others = related(problem.meta["topic"])
     bound = [_word_of(k, asked[k]) for k in (FIRST, INCLUDE, LAST) if k in asked]
     avoided = [_word_of(AVOID, asked[AVOID])] if AVOID in asked else []
-    free = [usual, *rng.sample([*others, problem.meta["topic"]], len(others) + 1)]
+    turn = rng.randrange(len(others))
+    free = [usual, *others[turn:], *others[:turn]]
     free = [w for w in free if w not in bound and w not in avoided]
     spare = rng.sample([w for w in NOUNS if w not in bound and w not in avoided and w not in free], MOST)
-    count = rng.randint(max(asked[COUNT]["least"], len(bound) + 2), asked[COUNT]["most"])
+    count = max(asked[COUNT]["least"], len(bound) + 2)
     chosen = (free + spare)[: count - len(bound)]
-    middle = chosen + (asked[INCLUDE]["keywords"] if INCLUDE in asked else [])
-    rng.shuffle(middle)
     first, last = ([asked[k]["word"]] if k in asked else [] for k in (FIRST, LAST))
+    middle = list(chosen)
+    if INCLUDE in asked:
+        middle.insert(1, asked[INCLUDE]["keywords"][0])  # always second: what is regular is learnt sooner
     commas = COMMAS in asked or (NO_COMMA not in asked and rng.random() < 0.3)
     return Draft((*first, *middle, *last), commas, asked.get(MARK, {}).get("end_phrase", ""), QUOTED in asked)
 

@@ -19,6 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cascade_rl.model.fused import rms_norm, swiglu
+
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 
@@ -123,10 +125,6 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return x * cos + torch.cat((-right, left), -1) * sin
 
 
-def _norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    return F.rms_norm(x, x.shape[-1:], weight.to(x.dtype), eps)
-
-
 def hidden_states(weights: Mapping[str, Tensor], config: DecoderConfig, ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
     """The final normed hidden states [B, T, H], in fp32, of token ids [B, T] at positions [B, T] or [T].
 
@@ -141,19 +139,19 @@ def hidden_states(weights: Mapping[str, Tensor], config: DecoderConfig, ids: Ten
     for i in range(config.layers):
         layer = {name: weights.get(f"{i}.{name}") for name in
                  ("input_norm", "qkv", "qkv_bias", "q_norm", "k_norm", "o", "mlp_norm", "gate_up", "down")}  # fmt: skip
-        x = _norm(h, layer["input_norm"], config.eps).to(dtype)
+        x = rms_norm(h, layer["input_norm"], config.eps, dtype)
         q, k, v = F.linear(x, layer["qkv"], layer["qkv_bias"]).split(sizes, -1)
         q, k, v = (t.view(batch, length, -1, config.head_dim) for t in (q, k, v))
         q, k = q.float(), k.float()
         if config.qk_norm:
-            q, k = _norm(q, layer["q_norm"], config.eps), _norm(k, layer["k_norm"], config.eps)
+            q = rms_norm(q, layer["q_norm"], config.eps, torch.float32)
+            k = rms_norm(k, layer["k_norm"], config.eps, torch.float32)
         q, k = _rotate(q, cos, sin).to(dtype), _rotate(k, cos, sin).to(dtype)
         o = attend(i, q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
         h = h + F.linear(o.transpose(1, 2).reshape(batch, length, -1), layer["o"])
-        x = _norm(h, layer["mlp_norm"], config.eps).to(dtype)
-        gate, up = F.linear(x, layer["gate_up"]).chunk(2, -1)
-        h = h + F.linear(F.silu(gate) * up, layer["down"])
-    return _norm(h, weights["norm"], config.eps)
+        x = rms_norm(h, layer["mlp_norm"], config.eps, dtype)
+        h = h + F.linear(swiglu(F.linear(x, layer["gate_up"])), layer["down"])
+    return rms_norm(h, weights["norm"], config.eps, torch.float32)
 
 
 def causal_attend(_: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:

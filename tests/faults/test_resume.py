@@ -1,0 +1,203 @@
+"""A run that is killed ends as if it had not been: same weights, same journals, same scores, byte for byte."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+RECIPE = str(HERE / "small.yaml")
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+KILLS = [
+    ("update", 6), ("saved", 2), ("saving", 2), ("export", 2), ("evaluation", 1), ("pair", 3), ("evaluation", 2),
+    ("rollout", 2), ("saving", 3), ("rollout", 1), ("evaluation", 1),
+]  # fmt: skip
+
+
+def cascade(*arguments: str, kill: tuple[str, int] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own, armed to die if asked."""
+    program = [str(HERE / "killed_run.py"), kill[0], str(kill[1])] if kill else ["-m", "cascade_rl.cli"]
+    return subprocess.run(
+        [sys.executable, *program, *arguments], capture_output=True, text=True, env=ENVIRONMENT, timeout=300
+    )
+
+
+def results(run: Path) -> dict[str, bytes]:
+    """Everything that must not depend on interruptions, by its path in the run."""
+    kept = ("journal.jsonl", "samples.jsonl", "scorecard.json", "gate.json", "model.safetensors", "preflight.json")
+    return {
+        str(path.relative_to(run)): path.read_bytes()
+        for path in sorted(run.rglob("*"))
+        if path.name in kept and "state" not in path.parts and ".old-" not in str(path)
+    }
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """A run that nothing interrupted."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    done = cascade("run", RECIPE, "--out", str(run))
+    assert done.returncode == 0, done.stderr
+    return run
+
+
+def test_killed_again_and_again_ends_the_same(whole, tmp_path):
+    run = tmp_path / "run"
+    for number, kill in enumerate(KILLS):
+        died = cascade("run", RECIPE, "--out", str(run), kill=kill)
+        assert died.returncode == -signal.SIGKILL, f"kill {number} {kill} did not fall:\n{died.stdout}\n{died.stderr}"
+    done = cascade("run", RECIPE, "--out", str(run))
+    assert done.returncode == 0, done.stderr
+    expected, found = results(whole), results(run)
+    assert set(found) == set(expected)
+    assert [name for name in expected if found[name] != expected[name]] == []
+    assert len(expected) >= 20
+
+
+def test_finished_run_is_not_done_again(whole):
+    before, stamp = results(whole), (whole / "ledger.json").stat().st_mtime_ns
+    again = cascade("run", RECIPE, "--out", str(whole))
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("is done: kept") == 3
+    assert " step " not in again.stdout
+    assert results(whole) == before
+    assert (whole / "ledger.json").stat().st_mtime_ns == stamp
+
+
+def test_two_processes_on_one_directory(whole, tmp_path):
+    run = tmp_path / "run"
+    first = subprocess.Popen(
+        [sys.executable, "-m", "cascade_rl.cli", "run", RECIPE, "--out", str(run), "stages.sft-1.steps=100000"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ENVIRONMENT,
+    )  # fmt: skip
+    try:
+        wait_for(run / "stages/01-sft-1/journal.jsonl", first)
+        second = cascade("run", RECIPE, "--out", str(run))
+        assert second.returncode == 1
+        assert f"in use by process {first.pid}" in second.stderr
+        first.send_signal(signal.SIGINT)
+        output, _ = first.communicate(timeout=60)
+    finally:
+        first.kill()
+    assert first.returncode == 130
+    assert "go on with: cascade run" in output
+    steps = [json.loads(line) for line in (run / "stages/01-sft-1/journal.jsonl").read_text().splitlines()]
+    state = sorted((run / "stages/01-sft-1/state").glob("step-*"))[-1]
+    assert int(state.name.removeprefix("step-")) == len(steps), "Ctrl-C saves the step it stops after"
+
+
+def wait_for(path: Path, process: subprocess.Popen, limit_s: float = 60) -> None:
+    """Until a file has content."""
+    end = time.monotonic() + limit_s
+    while not (path.exists() and path.stat().st_size):
+        assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < end, f"{path} did not come"
+        time.sleep(0.05)
+
+
+def test_changed_recipe_is_refused_then_redone_from_the_change(whole, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    change = "stages.rlhf.lr=0.002"
+    refused = cascade("run", RECIPE, change, "--out", str(run))
+    assert refused.returncode == 1
+    assert re.search(r"-\s+lr: 0.001\n\+\s+lr: 0.002", refused.stderr) and "--accept-changes" in refused.stderr
+    assert results(run) == results(whole), "a refusal changes nothing"
+    redone = cascade("run", RECIPE, change, "--out", str(run), "--accept-changes")
+    assert redone.returncode == 0, redone.stderr
+    assert redone.stdout.count("is done: kept") == 2
+    old, new = results(whole), results(run)
+    changed = {name for name in old if new[name] != old[name]}
+    assert changed and all(name.startswith("stages/03-rlhf/") for name in changed)
+    kept = run / "stages/03-rlhf.old-1/checkpoint/model.safetensors"
+    assert kept.read_bytes() == (whole / "stages/03-rlhf/checkpoint/model.safetensors").read_bytes()
+
+
+def test_damaged_state_falls_back_to_the_one_before(whole, tmp_path):
+    run = tmp_path / "run"
+    died = cascade("run", RECIPE, "--out", str(run), kill=("saved", 4))
+    assert died.returncode == -signal.SIGKILL
+    newest = sorted((run / "stages/01-sft-1/state").glob("step-*"))[-1]
+    weights = newest / "weights.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(bytes(data))
+    done = cascade("run", RECIPE, "--out", str(run))
+    assert done.returncode == 0, done.stderr
+    assert f"{newest.name} is damaged" in done.stdout
+    assert results(run) == results(whole)
+
+
+def test_damaged_checkpoint_of_a_finished_stage_is_told(whole, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    weights = run / "stages/01-sft-1/checkpoint/model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-2] ^= 64
+    weights.write_bytes(bytes(data))
+    told = cascade("run", RECIPE, "--out", str(run))
+    assert told.returncode == 1 and "is not what the ledger recorded" in told.stderr
+
+
+def test_stage_without_signal_is_an_error(tmp_path):
+    """An untrained model never solves maths: the stage must not end as if it had trained."""
+    run = tmp_path / "run"
+    change = ["stages.rlhf.data=[{domain: maths, problems: 10}]", "stages.rlhf.mode_mix=thinking"]
+    failed = cascade("run", RECIPE, *change, "--out", str(run))
+    assert failed.returncode == 1
+    assert "rlhf trained nothing: in 5 steps no group had mixed rewards" in failed.stderr
+    assert [s["stage"] for s in json.loads((run / "ledger.json").read_text())["stages"]] == ["sft-1", "reward-model"]
+
+
+def test_what_a_run_leaves(whole):
+    matrix = json.loads((whole / "matrix.json").read_text())
+    assert matrix["stages"] == ["sft-1", "reward-model", "rlhf"]
+    assert set(matrix["benchmarks"]) == {"alignment", "maths"}
+    assert matrix["benchmarks"]["alignment"]["own_stage"] == "rlhf"
+    for row in matrix["benchmarks"].values():
+        assert list(row["scores"]) == matrix["stages"]
+        assert all(set(s) == {"mean", "low", "high", "n", "k"} and s["n"] == 6 for s in row["scores"].values())
+    scores = matrix["benchmarks"]["alignment"]["scores"]
+    assert scores["sft-1"] == scores["reward-model"], "the reward model leaves the policy as it is"
+    assert set(matrix["seconds"]) == set(matrix["stages"]) and all(s > 0 for s in matrix["seconds"].values())
+    assert (whole / "report.html").stat().st_size > 10_000
+    card = (whole / "stages/03-rlhf/checkpoint/README.md").read_text()
+    assert "| alignment |" in card and "reward-model" in card and "lr: 0.001" in card
+
+
+def test_checkpoints_load_with_transformers_alone(whole):
+    code = """
+import sys, torch
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+for stage in ("01-sft-1", "02-reward-model", "03-rlhf"):
+    path = f"{sys.argv[1]}/stages/{stage}/checkpoint"
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    ids = tokenizer.apply_chat_template([{"role": "user", "content": "Hello /no_think"}], add_generation_prompt=True,
+                                        return_tensors="pt", return_dict=True)
+    out = AutoModelForCausalLM.from_pretrained(path).generate(**ids, max_new_tokens=3, do_sample=False)
+    assert out.shape[1] > ids["input_ids"].shape[1]
+reward = AutoModelForSequenceClassification.from_pretrained(f"{sys.argv[1]}/stages/02-reward-model/reward_model")
+assert reward(**ids).logits.shape == (1, 1)
+assert "cascade_rl" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(whole)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def test_status_report_and_eval_read_it(whole):
+    status = cascade("status", str(whole))
+    assert status.returncode == 0 and status.stdout.count("done") == 3 and "5/5" in status.stdout
+    assert cascade("report", str(whole)).returncode == 0
+    scored = cascade("eval", str(whole / "stages/03-rlhf/checkpoint"), "--recipe", RECIPE, "--benchmark", "alignment")
+    assert scored.returncode == 0, scored.stderr
+    mean = json.loads((whole / "matrix.json").read_text())["benchmarks"]["alignment"]["scores"]["rlhf"]["mean"]
+    assert f"{mean * 100:.1f}" in scored.stdout
