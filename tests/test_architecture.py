@@ -15,8 +15,8 @@ import cascade_rl
 ROOT = Path(cascade_rl.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 
-# A module may import from lower floors and from its own unit. Two floors more than in the design: what writes the
-# screen and what runs a cascade stand on the run's files, and inference stands on the cascade.
+# A module may import from lower floors and from its own unit. Three floors more than in the design: a
+# beginning, what writes the screen and runs a cascade, and inference stand on the run's files in this order.
 FLOORS = (
     ("types", "recipe"),
     ("protocols", "domain", "failures"),
@@ -24,6 +24,7 @@ FLOORS = (
     ("domains", "rollout"),
     ("train", "evals"),
     ("materials", "loading", "ledger", "exporting", "report", "explain"),
+    ("beginning",),
     ("cascade", "screen", "progress"),
     ("inference",),
     ("cli",),
@@ -37,8 +38,7 @@ ALLOWED = {
 }
 # Files over 400 lines, with the most they may have, and why.
 LONG_FILES = {
-    "recipe.py": (480, "every knob of a run in one place"),
-    "cascade.py": (420, "the order of a run; a step that grows belongs into a module of its own"),
+    "recipe.py": (500, "every knob of a run in one place"),
 }
 # Places that catch everything, and why that hides nothing.
 CATCH_ALL = {

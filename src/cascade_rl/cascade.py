@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import torch
 
 from cascade_rl import chat
+from cascade_rl.beginning import choose_device, make_base
 from cascade_rl.domain import Services
 from cascade_rl.evals import gate as gates
 from cascade_rl.evals.benchmark import Benchmark, from_json, run_benchmark, scorecard_to_json, to_json
@@ -20,18 +21,10 @@ from cascade_rl.evals.preflight import preflight
 from cascade_rl.exporting import export, write_card
 from cascade_rl.journal import Journal, read_json, read_lines, write_json
 from cascade_rl.ledger import Ledger, RunLock, admit, stage_folder, stage_key
-from cascade_rl.materials import Materials, gather_materials
-from cascade_rl.model.checkpoint import (
-    load_directory,
-    load_reward_directory,
-    scratch_config,
-    scratch_weights,
-    weights_hash,
-)  # fmt: skip
-from cascade_rl.model.decoder import DecoderConfig
-from cascade_rl.model.pretrained import find_model
+from cascade_rl.materials import gather_materials
+from cascade_rl.model.checkpoint import load_directory, load_reward_directory, weights_hash
 from cascade_rl.model.replicas import Replicas
-from cascade_rl.model.tokenizer import load_tokenizer, train_tokenizer
+from cascade_rl.model.tokenizer import load_tokenizer
 from cascade_rl.recipe import Recipe, Stage, digest
 from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.sandbox.subprocess import SubprocessSandbox
@@ -114,7 +107,9 @@ class Cascade:
                 if len(long) == len(pool):
                     raise StageError(f"{stage.name}: every prompt is longer than max_prompt_tokens: {limit}; raise it")
                 if long:
-                    self.screen.note(f"{stage.name}: {len(long)} of {len(pool)} prompts over {limit} tokens are left out")
+                    self.screen.note(
+                        f"{stage.name}: {len(long)} of {len(pool)} prompts over {limit} tokens are left out"
+                    )
                     pool[:] = [p for p in pool if p not in long]
 
     def _stage(self, index: int, stage: Stage) -> None:
@@ -232,7 +227,9 @@ class Cascade:
 
     def _parent_folder(self) -> Path:
         """The exported model that the current stage starts from."""
-        entries = self.ledger.entries[: [s.name for s in self.recipe.stages].index(self.parent) + 1] if self.parent else []
+        entries = (
+            self.ledger.entries[: [s.name for s in self.recipe.stages].index(self.parent) + 1] if self.parent else []
+        )
         return self.run / entries[-1]["checkpoint"] if entries else self.run / "base"
 
     def _reward_model(self, run: StageRun, folder: Path, record: dict[str, Any], pairs, heldout) -> int:
@@ -245,7 +242,9 @@ class Cascade:
         if run.stage.pairs_from == "samples":
             self.screen.waiting("sampling pairs")
             domain = self.materials.domains[run.stage.domain]
-            make = partial(sampled_pairs, run.stage, domain, sampler=self.sampler, services=self.services, seed=run.seed)
+            make = partial(
+                sampled_pairs, run.stage, domain, sampler=self.sampler, services=self.services, seed=run.seed
+            )
             pairs, heldout = make(pairs), make(heldout)
             record["data"].append(f"of the policy's own answers {len(pairs)} pairs differ by the rule")
         step = train_reward_model(run, pairs)
@@ -353,38 +352,6 @@ def gate_settings(recipe: Recipe) -> gates.GateSettings:
     dips = tuple(gates.Dip(**d.model_dump()) for d in recipe.gate.dips)
     waivers = tuple(gates.Waiver(**w.model_dump()) for w in recipe.gate.waivers)
     return gates.GateSettings(recipe.gate.policy, recipe.gate.band, dips=dips, waivers=waivers)
-
-
-def choose_device(recipe: Recipe) -> tuple[str, str]:
-    """The device, and the precision of matrix products: bf16 where the processor multiplies it natively."""
-    device = recipe.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() and recipe.workers == 1 else "cpu"
-    precision = recipe.precision
-    if precision == "auto":
-        native = torch.cuda.is_bf16_supported() if device == "cuda" else torch.cpu._is_avx512_bf16_supported()
-        precision = "bf16" if native else "fp32"
-    return device, precision
-
-
-def make_base(recipe: Recipe, materials: Materials, base: Path, tokens: Path) -> None:
-    """Write the tokenizer and the model that the first stage starts from."""
-    spec = recipe.model
-    if spec.init == "scratch":
-        texts = [d.text for stage in recipe.stages if stage.kind == "sft" for d in materials.data[stage.name]]
-        stride = max(1, len(texts) // spec.tokenizer.samples)
-        tokenizer = train_tokenizer(texts[::stride], spec.tokenizer.vocab_size)
-        size = len(tokenizer.inner)
-        raw = scratch_config(spec.architecture, size, tokenizer.end_id, tokenizer.pad_id)
-        config = DecoderConfig.from_hf(raw)
-        flat = scratch_weights(config, recipe.seed)
-    else:
-        source = find_model(spec.init)
-        tokenizer = load_tokenizer(source)
-        raw, config, flat = load_directory(source)
-    tokens.mkdir(parents=True, exist_ok=True)
-    tokenizer.save(tokens)
-    export(base, raw, config, flat, tokenizer)
 
 
 def problem_pools(stage: Stage, data: Any) -> list[list[Problem]]:

@@ -18,11 +18,15 @@ app = typer.Typer(
 )  # fmt: skip
 console = Console()
 
-RecipeArgument = Annotated[str, typer.Argument(help="A shipped recipe (tiny, smollm2-135m) or the path of a YAML file.")]
+RecipeArgument = Annotated[
+    str, typer.Argument(help="A shipped recipe (tiny, smollm2-135m) or the path of a YAML file.")
+]
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="Changes to the recipe, such as stages.math-rl.steps=20 or seed=1.")
 ]
-Smoke = Annotated[bool, typer.Option("--smoke", help="Two steps a stage and a few held-out problems: shows the path, not the result.")]
+Smoke = Annotated[
+    bool, typer.Option("--smoke", help="Two steps a stage and a few held-out problems: shows the path, not the result.")
+]
 RunArgument = Annotated[Path, typer.Argument(help="A run directory, such as runs/tiny.")]
 
 
@@ -33,7 +37,11 @@ def run(
     out: Annotated[Path | None, typer.Option(help="The run directory; runs/NAME if not given.")] = None,
     smoke: Smoke = False,
     accept_changes: Annotated[
-        bool, typer.Option("--accept-changes", help="With a changed recipe: keep the stages before the first changed one, redo the rest.")
+        bool,
+        typer.Option(
+            "--accept-changes",
+            help="With a changed recipe: keep the stages before the first changed one, redo the rest.",
+        ),
     ] = False,
 ) -> None:
     """Run a recipe to its end, or go on where an interrupted run stopped."""
@@ -102,7 +110,9 @@ def report(run_dir: RunArgument) -> None:
 
 @app.command(name="eval")
 def evaluate(
-    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint directory, such as runs/tiny/stages/04-rlhf/checkpoint.")],
+    checkpoint: Annotated[
+        Path, typer.Argument(help="A checkpoint directory, such as runs/tiny/stages/04-rlhf/checkpoint.")
+    ],
     recipe: Annotated[str, typer.Option(help="The recipe whose benchmarks are run.")] = "tiny",
     overrides: Overrides = None,
     benchmark: Annotated[list[str] | None, typer.Option(help="Only this benchmark; may be repeated.")] = None,

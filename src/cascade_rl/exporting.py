@@ -19,7 +19,12 @@ from cascade_rl.model.tokenizer import Tokenizer
 
 
 def export(
-    path: Path, raw: Mapping[str, Any], config: DecoderConfig, flat: Tensor, tokenizer: Tokenizer, shapes: Mapping | None = None
+    path: Path,
+    raw: Mapping[str, Any],
+    config: DecoderConfig,
+    flat: Tensor,
+    tokenizer: Tokenizer,
+    shapes: Mapping | None = None,
 ) -> None:
     """Write a model (a reward model when `shapes` with a score head is given) with its tokenizer, whole or not at all."""
     temporary = path.with_name(f".{path.name}.tmp")
@@ -56,5 +61,8 @@ def write_card(path: Path, stage: Mapping[str, Any], matrix: str, retention: str
 def _gate_text(gate: Mapping[str, Any]) -> str:
     losses: Sequence[Mapping[str, Any]] = [c for c in gate["cells"] if c["verdict"] == "loss"]
     lines = ["passed" if gate["passed"] else "**did not pass**"]
-    lines += [f"- {c['benchmark']} {c['change'] * 100:+.1f} points since {c['before']}: {c['excuse'] or 'not excused'}" for c in losses]
+    lines += [
+        f"- {c['benchmark']} {c['change'] * 100:+.1f} points since {c['before']}: {c['excuse'] or 'not excused'}"
+        for c in losses
+    ]
     return "\n".join([*lines, *(f"- {note}" for note in gate["notes"])])

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from cascade_rl.cascade import choose_device
+from cascade_rl.beginning import choose_device
 from cascade_rl.chat import split_reply
 from cascade_rl.domain import Services
 from cascade_rl.evals.benchmark import run_benchmark
@@ -57,7 +57,9 @@ def turn_mode(line: str, mode: Mode) -> tuple[str, Mode]:
     return line, mode
 
 
-def chat_loop(checkpoint: Path, console: Console, max_new_tokens: int, temperature: float, top_p: float, seed: int) -> None:
+def chat_loop(
+    checkpoint: Path, console: Console, max_new_tokens: int, temperature: float, top_p: float, seed: int
+) -> None:
     """Read turns from the terminal until an empty line or the end of input; both modes, switched per turn."""
     _, config, flat = load_directory(checkpoint)
     replicas = Replicas(1)

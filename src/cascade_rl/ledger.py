@@ -35,7 +35,9 @@ class RunLock:
             self._file.seek(0)
             holder = self._file.read().strip() or "unknown"
             self._file.close()
-            raise RunBusy(f"{run} is in use by process {holder}; wait for it, stop it, or choose another --out") from None
+            raise RunBusy(
+                f"{run} is in use by process {holder}; wait for it, stop it, or choose another --out"
+            ) from None
         self._file.truncate(0)
         self._file.write(str(os.getpid()))
         self._file.flush()
@@ -113,7 +115,9 @@ def admit(run: Path, recipe: Recipe, accept_changes: bool) -> None:
     if old_text == text:
         return
     if not accept_changes:
-        lines = difflib.unified_diff(old_text.splitlines(), text.splitlines(), "this run", "the recipe now", lineterm="", n=2)
+        lines = difflib.unified_diff(
+            old_text.splitlines(), text.splitlines(), "this run", "the recipe now", lineterm="", n=2
+        )
         raise RecipeChanged(
             f"{run} was started with another recipe:\n" + "\n".join(lines) + "\n"
             "--accept-changes keeps the stages before the first changed one and redoes the rest; --out starts elsewhere"
@@ -140,5 +144,3 @@ def _rename_old(parent: Path, names: Sequence[str]) -> None:
         while (parent / f"{name}.old-{number}").exists():
             number += 1
         (parent / name).rename(parent / f"{name}.old-{number}")
-
-

@@ -253,7 +253,10 @@ def _check_source(domain: Domain, source: str, split: Split) -> None:
 
 def _name_problems(recipe: Recipe) -> list[tuple[str, str]]:
     problems = []
-    for what, names in (("stages", [s.name for s in recipe.stages]), ("benchmarks", [b.name for b in recipe.benchmarks])):
+    for what, names in (
+        ("stages", [s.name for s in recipe.stages]),
+        ("benchmarks", [b.name for b in recipe.benchmarks]),
+    ):
         problems += [(f"{what}.{n}", "the name stands twice") for n in sorted({n for n in names if names.count(n) > 1})]
     order = [s.name for s in recipe.stages]
     for benchmark in recipe.benchmarks:
@@ -284,7 +287,9 @@ def _gate_problems(recipe: Recipe) -> list[tuple[str, str]]:
         if waiver.stage not in order:
             problems.append((f"gate.waivers.{index}", _no_stage(waiver.stage, order)))
         if waiver.benchmark not in marks:
-            problems.append((f"gate.waivers.{index}", f"no benchmark {waiver.benchmark!r}; there are {', '.join(marks)}"))
+            problems.append(
+                (f"gate.waivers.{index}", f"no benchmark {waiver.benchmark!r}; there are {', '.join(marks)}")
+            )
     return problems
 
 

@@ -137,12 +137,16 @@ def check_disjoint(recipe: Recipe, data: Mapping[str, object], benchmarks: Itera
         kind = "sft" if stage.kind == "sft" else "reward" if stage.kind == "reward_model" else stage.name
         found = data[stage.name]
         uses.append((f"stage {stage.name}", kind, prompts_of(found[0] if stage.kind == "reward_model" else found)))
-    uses += [(f"benchmark {b.name}", f"benchmark {b.name}", {normal(p.prompt_text) for p in b.problems}) for b in benchmarks]
+    uses += [
+        (f"benchmark {b.name}", f"benchmark {b.name}", {normal(p.prompt_text) for p in b.problems}) for b in benchmarks
+    ]
     for index, (name, kind, prompts) in enumerate(uses):
         for other, other_kind, others in uses[:index]:
             shared = prompts & others
             if shared and kind != other_kind and not _reward_pair(recipe, kind, other_kind):
-                raise StageError(f"{name} and {other} share {len(shared)} prompts, such as {min(shared)!r}: they must be disjoint")
+                raise StageError(
+                    f"{name} and {other} share {len(shared)} prompts, such as {min(shared)!r}: they must be disjoint"
+                )
 
 
 def _reward_pair(recipe: Recipe, kind: str, other: str) -> bool:

@@ -186,7 +186,11 @@ class RewardModelStage(Training):
     @classmethod
     def _fill_samples(cls, raw: Any) -> Any:
         if isinstance(raw, Mapping) and raw.get("pairs_from") == "samples":
-            return {**raw, "sample_rollouts": raw.get("sample_rollouts") or 4, "sample_tokens": raw.get("sample_tokens") or 256}
+            return {
+                **raw,
+                "sample_rollouts": raw.get("sample_rollouts") or 4,
+                "sample_tokens": raw.get("sample_tokens") or 256,
+            }
         return raw
 
     @model_validator(mode="after")
@@ -369,7 +373,11 @@ class GateSpec(Strict):
     @classmethod
     def _fill_probes(cls, raw: Any) -> Any:
         if isinstance(raw, Mapping) and raw.get("policy") == "best":
-            return {**raw, "probe_every": raw.get("probe_every") or 10, "probe_problems": raw.get("probe_problems") or 48}
+            return {
+                **raw,
+                "probe_every": raw.get("probe_every") or 10,
+                "probe_problems": raw.get("probe_problems") or 48,
+            }
         return raw
 
     @model_validator(mode="after")
@@ -416,7 +424,9 @@ class Recipe(Strict):
         if benchmark.own_stage:
             return benchmark.own_stage
         for kind in ("rl", "sft"):
-            fitting = [s.name for s in self.stages if s.kind == kind and any(d.domain == benchmark.domain for d in s.data)]
+            fitting = [
+                s.name for s in self.stages if s.kind == kind and any(d.domain == benchmark.domain for d in s.data)
+            ]
             if fitting:
                 return fitting[-1]
         return self.stages[-1].name

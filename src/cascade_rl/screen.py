@@ -30,7 +30,9 @@ class ConsoleScreen:
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console()
-        self._live = Live(console=self.console, refresh_per_second=4, transient=True) if self.console.is_terminal else None
+        self._live = (
+            Live(console=self.console, refresh_per_second=4, transient=True) if self.console.is_terminal else None
+        )
         self._prefix, self._status = "", ""
         self._begin, self._times, self._last_plain = time.monotonic(), [], 0.0
 

@@ -42,7 +42,9 @@ def preflight(domain: Domain, problems: Sequence[Problem], services: Services) -
     return Preflight(domain.name, len(problems), quarantined, sum(domain.gold(p) is None for p in problems))
 
 
-async def _all_faults(domain: Domain, graders: Sequence[Grade], problems: Sequence[Problem], services: Services) -> list[str]:
+async def _all_faults(
+    domain: Domain, graders: Sequence[Grade], problems: Sequence[Problem], services: Services
+) -> list[str]:
     return await asyncio.gather(*(_fault(domain, graders, problem, services) for problem in problems))
 
 

@@ -77,9 +77,12 @@ def scratch_config(shape: Architecture, vocab: int, eos: int, pad: int) -> dict[
 
 
 def scratch_weights(config: DecoderConfig, seed: int) -> Tensor:
-    """Normal(0, 0.02) matrices, with the two that write to the residual stream scaled down by depth (GPT-2), norms 1."""
+    """Normal(0, 0.02) matrices, with the two that write to the residual stream scaled down by depth (GPT-2), norms 1.
+
+    Embeddings get 0.1: at 0.02 a small model takes several times longer to learn to look at its prompt (docs/LOG.md).
+    """
     generator = torch.Generator().manual_seed(seed)
-    flat = torch.empty(flat_size(config.shapes()))
+    flat, depth = torch.empty(flat_size(config.shapes())), 0.02 / (2 * config.layers) ** 0.5
     for name, view in views(flat, config.shapes()).items():
         short = name.rpartition(".")[2]
         if "norm" in short:
@@ -87,7 +90,7 @@ def scratch_weights(config: DecoderConfig, seed: int) -> Tensor:
         elif short == "qkv_bias":
             view.zero_()
         else:
-            std = 0.02 / (2 * config.layers) ** 0.5 if short in ("o", "down") else 0.02
+            std = {"embed": 0.1, "o": depth, "down": depth}.get(short, 0.02)
             view.normal_(0.0, std, generator=generator)
     return flat
 
@@ -123,7 +126,9 @@ def save_directory(path: Path, raw: Mapping[str, Any], config: DecoderConfig, fl
     save_file(to_hf(flat, config), path / "model.safetensors", metadata={"format": "pt"})
 
 
-def save_reward_directory(path: Path, raw: Mapping[str, Any], config: DecoderConfig, flat: Tensor, shapes: Mapping) -> None:
+def save_reward_directory(
+    path: Path, raw: Mapping[str, Any], config: DecoderConfig, flat: Tensor, shapes: Mapping
+) -> None:
     """Write a reward model that AutoModelForSequenceClassification loads: the body, and a `score` head of one label."""
     path.mkdir(parents=True, exist_ok=True)
     kind = raw["architectures"][0].replace("ForCausalLM", "ForSequenceClassification")

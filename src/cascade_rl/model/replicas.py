@@ -165,7 +165,9 @@ class Replicas:
             raise WorkerError(f"worker {rank} failed:\n{error}")
         return result
 
-    def add_model(self, name: str, config: DecoderConfig, flat: Tensor, *, train: bool, extra: dict | None = None) -> Model:
+    def add_model(
+        self, name: str, config: DecoderConfig, flat: Tensor, *, train: bool, extra: dict | None = None
+    ) -> Model:
         """Give every worker a model over `flat` (fp32); with `train`, a gradient each. Returns the driver's."""
         flat = flat.to(self.device)
         grads = [torch.zeros_like(flat) for _ in range(self.size)] if train else []

@@ -20,7 +20,9 @@ class Tokenizer:
         self.inner = inner
         self.end_id = inner.convert_tokens_to_ids(chat.TURN_END)
         if self.end_id is None or self.end_id == inner.unk_token_id:
-            raise ValueError(f"the tokenizer has no {chat.TURN_END} token; add it (and {chat.TURN_START}) to the vocabulary")
+            raise ValueError(
+                f"the tokenizer has no {chat.TURN_END} token; add it (and {chat.TURN_START}) to the vocabulary"
+            )
         self.eos_ids = tuple(sorted({self.end_id, *([inner.eos_token_id] if inner.eos_token_id is not None else [])}))
         self.pad_id = inner.pad_token_id if inner.pad_token_id is not None else self.end_id
 

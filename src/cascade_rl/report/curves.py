@@ -88,9 +88,7 @@ ACCURACY = Curve(
     "Accuracy", "% of pairs", "Pairs in which the chosen reply scores higher; 50 % is guessing.",
     (("accuracy", "accuracy"),), share=True, ceiling=100,
 )  # fmt: skip
-MARGIN = Curve(
-    "Margin", "score", "Chosen score minus rejected score, mean over the batch.", (("margin", "margin"),)
-)
+MARGIN = Curve("Margin", "score", "Chosen score minus rejected score, mean over the batch.", (("margin", "margin"),))
 
 CURVES = {
     RL: (REWARD, LENGTH, CLIPPED, ENTROPY, SIGNAL, SIGNAL_BY_DOMAIN, GRADIENT, RL_LOSS, KL, FAULTS, RATE),

@@ -97,4 +97,4 @@ def samples_html(samples: Sequence[Sample]) -> str:
     visible = max(OPEN_PAIRS, min(keys, 4))
     rest = [_pair(*pair) for pair in found[visible:]]
     more = details(f"{len(rest)} more", "".join(rest)) if rest else ""
-    return f'<h3>Sample rollouts</h3>{"".join(_pair(*pair) for pair in found[:visible])}{more}'
+    return f"<h3>Sample rollouts</h3>{''.join(_pair(*pair) for pair in found[:visible])}{more}"

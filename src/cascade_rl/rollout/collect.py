@@ -34,7 +34,10 @@ def collect(
 
 
 async def grade_all(
-    problems: Sequence[Problem], rollouts: Sequence[tuple[Rollout, ...]], domains: Mapping[str, Domain], services: Services
+    problems: Sequence[Problem],
+    rollouts: Sequence[tuple[Rollout, ...]],
+    domains: Mapping[str, Domain],
+    services: Services,
 ) -> list[tuple[Verdict, ...]]:
     """RL's verdicts for all rollouts, concurrently."""
     flat = [domains[p.domain].grade(p, r, services) for p, group in zip(problems, rollouts, strict=True) for r in group]

@@ -33,7 +33,9 @@ class TorchSampler:
         prompts = [self.tokenizer.prompt(p) for p in problems]
         for problem, prompt in zip(problems, prompts, strict=True):
             if len(prompt) > sampling.max_prompt_tokens:
-                raise ValueError(f"{problem.id}: the prompt has {len(prompt)} tokens, over {sampling.max_prompt_tokens}")
+                raise ValueError(
+                    f"{problem.id}: the prompt has {len(prompt)} tokens, over {sampling.max_prompt_tokens}"
+                )
         shards = deal(range(len(problems)), [len(p) + 30 for p in prompts], self.replicas.size)
         rule = (sampling.n, sampling.max_new_tokens, sampling.temperature, sampling.top_p, sampling.top_k)
         arguments = [
@@ -75,7 +77,9 @@ def generate(worker: Worker, name: str, prompts, keys, rule, eos_ids, max_rows) 
             wave = order[first : first + per_wave]
             u = np.stack([uniforms(keys[i], j, max_new) for i in wave for j in range(n)]) if temperature > 0 else None
             draw = _Draw(u, temperature, top_p, top_k)
-            rows = _decode(model.weights, model.config, [prompts[i] for i in wave], n, max_new, draw, eos_ids, worker.device)
+            rows = _decode(
+                model.weights, model.config, [prompts[i] for i in wave], n, max_new, draw, eos_ids, worker.device
+            )
             for position, i in enumerate(wave):
                 found[i] = rows[position * n : (position + 1) * n]
     return found
@@ -124,6 +128,7 @@ class _Cache:
 
     def resize(self, rows: Tensor, extra: int) -> None:
         """Keep these rows, in this order, and add hidden columns."""
+
         def grow(t: Tensor) -> Tensor:
             return torch.cat((t[rows], t.new_zeros(len(rows), t.shape[1], extra, t.shape[3])), 2)
 

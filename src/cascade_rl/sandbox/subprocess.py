@@ -128,4 +128,6 @@ async def _attend(process: asyncio.subprocess.Process, program: Program) -> Exec
         kill()  # also whatever it left behind in its group
         await process.wait()
     stdout, stderr = await asyncio.gather(*readers)
-    return Execution(stdout.decode("utf-8", "replace"), stderr.decode("utf-8", "replace"), process.returncode, timed_out)
+    return Execution(
+        stdout.decode("utf-8", "replace"), stderr.decode("utf-8", "replace"), process.returncode, timed_out
+    )

@@ -33,7 +33,9 @@ def group_advantage(rewards: Sequence[float | None], shaping: str = "none") -> l
     return [None if r is None else next(found) for r in rewards]
 
 
-def final_rewards(groups: Sequence[Group], overlong: str, code_switch: Sequence[str | float], foreign) -> list[list[float | None]]:
+def final_rewards(
+    groups: Sequence[Group], overlong: str, code_switch: Sequence[str | float], foreign
+) -> list[list[float | None]]:
     """What each rollout earns in RL: the verdict's reward, then the rules for length and for foreign script.
 
     overlong     `mask`: a reply that hit the limit has no reward (it is not scored); `zero`: 0; `score`: as graded

@@ -88,7 +88,9 @@ def last_scores(model: Model, rows: Sequence[Row], device: torch.device) -> Tens
     return hidden[torch.arange(len(rows), device=device), last] @ model.weights["score"][0].float()
 
 
-def accumulate_pairs(worker: Worker, name: str, pairs: Sequence[tuple[Row, Row]], tokens: int, weight: float) -> dict[str, float]:
+def accumulate_pairs(
+    worker: Worker, name: str, pairs: Sequence[tuple[Row, Row]], tokens: int, weight: float
+) -> dict[str, float]:
     """Runs in a worker: the gradient of the Bradley-Terry loss of its (chosen, rejected) pairs."""
     model = worker.models[name]
     model.zero_grad()
@@ -109,7 +111,9 @@ def score_rows(worker: Worker, name: str, rows: Sequence[Row], tokens: int) -> l
     found = [0.0] * len(rows)
     with torch.inference_mode():
         for group in microbatches([len(r.ids) for r in rows], tokens):
-            for index, value in zip(group, last_scores(worker.models[name], [rows[i] for i in group], worker.device).tolist(), strict=True):
+            for index, value in zip(
+                group, last_scores(worker.models[name], [rows[i] for i in group], worker.device).tolist(), strict=True
+            ):
                 found[index] = value
     return found
 

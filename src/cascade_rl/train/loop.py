@@ -199,7 +199,9 @@ def _finish(run: StageRun, model: Model, incoming: str, tally: dict[str, Any], t
         with torch.no_grad():
             model.flat.copy_(load_file(run.folder / best["file"])["weights"])
         run.replicas.refresh(run.model)
-        run.on_note(f"{run.stage.name}: handing over step {best['step']} ({best['score']:.3f} on validation), not the last")
+        run.on_note(
+            f"{run.stage.name}: handing over step {best['step']} ({best['score']:.3f} on validation), not the last"
+        )
     for old in run.folder.glob("best-*.safetensors"):
         if not best or old.name != best["file"]:
             old.unlink()

@@ -93,7 +93,9 @@ def train_reward_model(run: StageRun, pairs: Sequence[Pair]) -> int:
     rows = _pair_rows(run.tokenizer, pairs)
     kept = [pair for pair in rows if max(len(r.ids) for r in pair) <= stage.max_tokens]
     if len(kept) < len(rows):
-        run.on_note(f"{stage.name}: {len(rows) - len(kept)} of {len(rows)} pairs are longer than {stage.max_tokens} tokens")
+        run.on_note(
+            f"{stage.name}: {len(rows) - len(kept)} of {len(rows)} pairs are longer than {stage.max_tokens} tokens"
+        )
     if not kept:
         raise StageError(f"{stage.name}: no pair fits into max_tokens: {stage.max_tokens}; raise it")
 
@@ -152,7 +154,7 @@ class LearnedReward:
     def score_batch(self, rows: Sequence[Row]) -> list[float]:
         """Scores of rows, spread over the workers; equal rows are scored once."""
         keys = [row.ids.tobytes() for row in rows]
-        distinct = {key: row for key, row in zip(keys, rows, strict=True)}
+        distinct = dict(zip(keys, rows, strict=True))
         unique = list(distinct.values())
         shards = deal(range(len(unique)), [float(len(r.ids)) for r in unique], self.replicas.size)
         arguments = [(self.name, [unique[i] for i in shard], SCORE_TOKENS) for shard in shards]

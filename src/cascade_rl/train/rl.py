@@ -43,7 +43,9 @@ def train_rl(run: StageRun, problems: Sequence[Sequence[Problem]]) -> int:
         rows, tokens = make_rows(groups, advantages, stage)
         objective = Objective("policy", phase.temperature, phase.top_p, phase.top_k, stage.kl_coefficient)
         factor = lr_factor(stage, step, stage.steps)
-        update = learner.policy_step(rows, objective, factor) if rows else {"loss": 0.0, "grad_norm": 0.0, "skipped": 0.0}
+        update = (
+            learner.policy_step(rows, objective, factor) if rows else {"loss": 0.0, "grad_norm": 0.0, "skipped": 0.0}
+        )
         clock["update"] = time.perf_counter() - begin
         pool.record(groups)
         if step in (0, stage.steps - 1):
@@ -135,6 +137,7 @@ def make_rows(
 
 def rewarded(groups: Sequence[Group], rewards: Sequence[Sequence[float | None]]) -> list[Group]:
     """The groups with the rewards that RL used, for people to read."""
+
     def changed(verdict: Verdict, reward: float | None) -> Verdict:
         if reward is None or verdict.reward is None:
             return verdict

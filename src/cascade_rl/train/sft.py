@@ -84,7 +84,9 @@ def train_sft(run: StageRun, made: Sequence[Demonstration]) -> int:
     stage: SFTStage = run.stage
     samples, dropped = encode(made, run.tokenizer, stage.max_tokens)
     if dropped:
-        run.on_note(f"{stage.name}: {dropped} of {len(made)} samples are longer than {stage.max_tokens} tokens: left out")
+        run.on_note(
+            f"{stage.name}: {dropped} of {len(made)} samples are longer than {stage.max_tokens} tokens: left out"
+        )
     if not samples:
         raise StageError(f"{stage.name}: no sample fits into max_tokens: {stage.max_tokens}; raise it")
 

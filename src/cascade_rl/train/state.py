@@ -26,7 +26,9 @@ def _sum(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def save_state(folder: Path, step: int, flat: Tensor, save_optimizer: Callable[[Path], None], loop: Mapping[str, Any]) -> None:
+def save_state(
+    folder: Path, step: int, flat: Tensor, save_optimizer: Callable[[Path], None], loop: Mapping[str, Any]
+) -> None:
     """Write `folder/step-NNNNNN` whole, then forget all but the last two."""
     folder.mkdir(parents=True, exist_ok=True)
     temporary, final = folder / f".step-{step:06d}.tmp", folder / f"step-{step:06d}"
@@ -54,7 +56,9 @@ def _whole(state: Path) -> bool:
     except (FileNotFoundError, json.JSONDecodeError):
         return False
     return all(
-        (state / name).is_file() and (state / name).stat().st_size == entry["bytes"] and _sum(state / name) == entry["sha256"]
+        (state / name).is_file()
+        and (state / name).stat().st_size == entry["bytes"]
+        and _sum(state / name) == entry["sha256"]
         for name, entry in manifest.items()
     )
 
