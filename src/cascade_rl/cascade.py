@@ -214,6 +214,7 @@ class Cascade:
         if stage.kind == "rl":
             if any("reward_model" in self.materials.domains[d.domain].needs for d in stage.data):
                 self._serve_reward(self._reward_folder(stage))
+                run.services = self.services
             reference = stage.kl_coefficient > 0
             if reference:
                 start = load_directory(self._parent_folder())[2]

@@ -18,8 +18,8 @@ HERE = Path(__file__).parent
 RECIPE = str(HERE / "small.yaml")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 KILLS = [
-    ("update", 6), ("saved", 2), ("saving", 2), ("export", 2), ("evaluation", 1), ("pair", 3), ("evaluation", 2),
-    ("rollout", 2), ("saving", 3), ("rollout", 1), ("evaluation", 1),
+    ("update", 6), ("saved", 2), ("evaluation", 1), ("evaluation", 1), ("pair", 3), ("saving", 2), ("export", 2),
+    ("rollout", 2), ("saving", 2), ("update", 2), ("evaluation", 1),
 ]  # fmt: skip
 
 
