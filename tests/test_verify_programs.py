@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cascade_rl.protocols import Execution
-from cascade_rl.sandbox.subprocess import SubprocessSandbox
+from cascade_rl.sandbox.forked import ForkedSandbox
 from cascade_rl.verify.programs import (
     Result,
     call_program,
@@ -20,7 +20,7 @@ from cascade_rl.verify.programs import (
     share_passed,
 )
 
-SANDBOX = SubprocessSandbox()
+SANDBOX = ForkedSandbox()
 
 
 def calls(source, arguments, timeout_s=4.0):

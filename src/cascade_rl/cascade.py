@@ -27,7 +27,7 @@ from cascade_rl.model.replicas import Replicas
 from cascade_rl.model.tokenizer import load_tokenizer
 from cascade_rl.recipe import Recipe, Stage, digest
 from cascade_rl.rollout.torch_sampler import TorchSampler
-from cascade_rl.sandbox.subprocess import SubprocessSandbox
+from cascade_rl.sandbox.forked import ForkedSandbox
 from cascade_rl.train.loop import Interrupted, Probe, StageError, StageRun
 from cascade_rl.train.reward_model import LearnedReward, pair_accuracy, sampled_pairs, train_reward_model
 from cascade_rl.train.rl import train_rl
@@ -90,7 +90,7 @@ class Cascade:
                          "model": self.recipe.model.model_dump(mode="json"), "template": chat.template_hash()}  # fmt: skip
         self.policy = self.replicas.add_model("policy", self.config, flat, train=True)
         self.sampler = TorchSampler(self.replicas, self.tokenizer)
-        self.services = Services(sandbox=SubprocessSandbox(), reward_model=None)
+        self.services = Services(sandbox=ForkedSandbox(), reward_model=None)
         self.incoming, self.parent = weights_hash(flat), None
         self.ledger = Ledger(self.run)
         self._check_prompts()

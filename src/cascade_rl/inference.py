@@ -19,7 +19,7 @@ from cascade_rl.model.tokenizer import load_tokenizer
 from cascade_rl.protocols import Sampling
 from cascade_rl.recipe import Recipe
 from cascade_rl.rollout.torch_sampler import TorchSampler
-from cascade_rl.sandbox.subprocess import SubprocessSandbox
+from cascade_rl.sandbox.forked import ForkedSandbox
 from cascade_rl.types import Message, Mode, Problem, problem_id
 
 
@@ -37,7 +37,7 @@ def evaluate_checkpoint(checkpoint: Path, recipe: Recipe, only: Sequence[str], c
             if only and benchmark.name not in only:
                 continue
             console.print(f"{benchmark.name}: {len(benchmark.problems)} problems, k = {benchmark.k} ...")
-            found = run_benchmark(benchmark, sampler, Services(SubprocessSandbox()), ("evaluation",)).score
+            found = run_benchmark(benchmark, sampler, Services(ForkedSandbox()), ("evaluation",)).score
             for mode, m in found.modes.items():
                 star = "*" if mode is found.headline else ""
                 table.add_row(
