@@ -165,7 +165,7 @@ def test_what_a_run_leaves(whole):
     assert matrix["benchmarks"]["alignment"]["own_stage"] == "rlhf"
     for row in matrix["benchmarks"].values():
         assert list(row["scores"]) == matrix["stages"]
-        assert all(set(s) == {"mean", "low", "high", "n", "k"} and s["n"] == 6 for s in row["scores"].values())
+        assert all(set(s) == {"mean", "low", "high", "n", "k"} and s["n"] == 10 for s in row["scores"].values())
     scores = matrix["benchmarks"]["alignment"]["scores"]
     assert scores["sft-1"] == scores["reward-model"], "the reward model leaves the policy as it is"
     assert set(matrix["seconds"]) == set(matrix["stages"]) and all(s > 0 for s in matrix["seconds"].values())
@@ -201,3 +201,33 @@ def test_status_report_and_eval_read_it(whole):
     assert scored.returncode == 0, scored.stderr
     mean = json.loads((whole / "matrix.json").read_text())["benchmarks"]["alignment"]["scores"]["rlhf"]["mean"]
     assert f"{mean * 100:.1f}" in scored.stdout
+
+
+def test_policy_best_hands_over_the_best_probed_step(whole, tmp_path):
+    run = tmp_path / "run"
+    gate = "gate={policy: best, probe_every: 2, probe_problems: 4}"
+    died = cascade("run", RECIPE, gate, "--out", str(run), kill=("rollout", 4))
+    assert died.returncode == -signal.SIGKILL
+    done = cascade("run", RECIPE, gate, "--out", str(run))
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in (run / "stages/01-sft-1/journal.jsonl").read_text().splitlines()]
+    probes = {line["step"]: line["score"] for line in lines if line["kind"] == "probe"}
+    assert sorted(probes) == [2, 4, 6, 8, 10]
+    entry = json.loads((run / "ledger.json").read_text())["stages"][0]
+    assert entry["step"] == min(step for step, score in probes.items() if score == max(probes.values()))
+
+
+def test_policy_stop_ends_the_run_when_the_gate_closes(whole, tmp_path):
+    """The scores of the stage before are made better than they were: the next stage must then look like a fall."""
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    gate = "gate={policy: stop}"
+    path = run / "stages/01-sft-1/eval/alignment.json"
+    found = json.loads(path.read_text())
+    for mode in found["modes"].values():
+        mode["avg"] |= {"mean": 1.0, "low": 0.9, "high": 1.0}
+        mode["per_problem"] = dict.fromkeys(mode["per_problem"], 1.0)
+    path.write_text(json.dumps(found))
+    stopped = cascade("run", RECIPE, gate, "--out", str(run), "--accept-changes")
+    assert stopped.returncode == 1 and "the gate is closed after" in stopped.stderr
+    assert "declare a dip or a waiver" in stopped.stderr

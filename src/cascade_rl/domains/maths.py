@@ -19,7 +19,7 @@ from cascade_rl.domains._files import PREFIX, file_problems, unknown_source
 from cascade_rl.types import Message, Outcome, Problem, Rollout, Split, Verdict, problem_id
 from cascade_rl.verify import maths as verify
 
-LARGEST = 30
+LARGEST = 18
 RAMBLING = 0.3
 GYM = "reasoning-gym:"
 SOURCES = ("builtin", "reasoning-gym:NAME[,NAME...]", "file:PATH")
@@ -46,13 +46,13 @@ def work(terms: Terms) -> tuple[list[str], list[int]]:
 def _draw_terms(rng: random.Random, *, product_first: bool) -> Terms:
     """Two or three operations, at most one of them a small product, with every result from 0 to `LARGEST`."""
     while True:
-        operations = rng.choice((2, 2, 3))
+        operations = rng.choice((2, 2, 2, 3))
         signs = [rng.choice("+-") for _ in range(operations)]
-        at = rng.choice((None, 0 if product_first else rng.randrange(operations)))
+        at = rng.choice((None, None, 0 if product_first else rng.randrange(operations)))
         numbers = [rng.randint(1, 9) for _ in range(operations + 1)]
         if at is not None:
             signs[at] = "*"
-            numbers[at], numbers[at + 1] = rng.randint(2, 5), rng.randint(2, 5)
+            numbers[at], numbers[at + 1] = rng.randint(2, 4), rng.randint(2, 4)
         terms: list[int | str] = [numbers[0]]
         for sign, number in zip(signs, numbers[1:], strict=True):
             terms += [sign, number]

@@ -18,8 +18,8 @@ from cascade_rl.report.samples_page import samples_html
 PHASES = ("rollout", "grading", "update", "save", "evaluation")
 OTHER = "other"
 SETTINGS = ("settings", "config", "stage_settings")
-HASHES = {"parent": ("parent_weights_hash", "parent_hash"), "checkpoint": ("weights_hash", "weights")}
-CARRIED = ("carried", "carried_in", "carried-in")
+HASHES = {"parent": ("incoming_weights", "parent_weights_hash"), "checkpoint": ("weights", "weights_hash")}
+CARRIED = ("carried", "carried_in")
 
 
 def _first(description: Mapping[str, Any], keys: Iterable[str]) -> Any:
