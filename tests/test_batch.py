@@ -208,7 +208,9 @@ def test_kl_term_is_zero_at_the_reference_and_pulls_back_from_elsewhere():
     policy.replicas.add_model("reference", policy.config, policy.model.flat.clone(), train=False)
     rows = [Row.of(r.ids[: r.start], r.ids[r.start :], r.weight, 0.0) for r in rows_of(4)]
     sums, grad = gradient(policy, rows, HUGE, Objective("policy", kl=0.5))
-    assert abs(sums["kl"]) < 1e-9 and grad.abs().max() < 1e-5, "rounding only: scoring uses another kernel than training"
+    assert abs(sums["kl"]) < 1e-9 and grad.abs().max() < 1e-5, (
+        "rounding only: scoring uses another kernel than training"
+    )
     with torch.no_grad():
         policy.model.flat.add_(torch.randn(policy.model.flat.shape, generator=torch.Generator().manual_seed(0)) * 0.02)
     sums, grad = gradient(policy, rows, HUGE, Objective("policy", kl=0.5))

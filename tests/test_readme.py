@@ -38,7 +38,9 @@ def test_make_targets_exist():
     assert set(re.findall(r"make ([a-z0-9]+)", README)) <= targets
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))])
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))]
+)
 def test_links_lead_somewhere(page):
     text = (ROOT / page).read_text()
     for target in re.findall(r"\]\(([^)#]+)\)", text):
@@ -61,7 +63,16 @@ def test_recipe_guide_names_every_key():
     from cascade_rl import recipe as r
 
     guide = (ROOT / "docs/recipe.md").read_text()
-    blocks = (r.SFTStage, r.RewardModelStage, r.RLStage, r.SFTData, r.RLData, r.BenchmarkSpec, r.GateSpec, r.PreflightSpec)
+    blocks = (
+        r.SFTStage,
+        r.RewardModelStage,
+        r.RLStage,
+        r.SFTData,
+        r.RLData,
+        r.BenchmarkSpec,
+        r.GateSpec,
+        r.PreflightSpec,
+    )
     missing = {key for block in blocks for key in block.model_fields if not re.search(rf"\b{key}\b", guide)}
     assert missing == set()
 

@@ -14,7 +14,9 @@ from cascade_rl.sandbox.forked import OUTPUT_CAP, ForkedSandbox
 
 
 def run(text: str, stdin: str = "", timeout_s: float = 4.0, **files: str):
-    program = Program({"main.py": text, **{f"{name}.py": body for name, body in files.items()}}, "main.py", stdin, timeout_s)
+    program = Program(
+        {"main.py": text, **{f"{name}.py": body for name, body in files.items()}}, "main.py", stdin, timeout_s
+    )
     return asyncio.run(ForkedSandbox(1).run(program))
 
 
@@ -89,7 +91,9 @@ def test_nothing_is_left_behind():
 def test_one_program_does_not_see_another():
     async def two():
         sandbox = ForkedSandbox(1)
-        await sandbox.run(Program({"main.py": "import builtins, json\nbuiltins.print = None\njson.dumps = None"}, "main.py"))
+        await sandbox.run(
+            Program({"main.py": "import builtins, json\nbuiltins.print = None\njson.dumps = None"}, "main.py")
+        )
         return await sandbox.run(Program({"main.py": "import json\nprint(json.dumps(1))"}, "main.py"))
 
     assert asyncio.run(two()).stdout == "1\n"

@@ -24,7 +24,7 @@ Constraint = tuple[str, dict[str, Any]]
 
 COUNT, TOPIC = "cascade:different_words", "cascade:on_topic"
 INCLUDE, AVOID = "keywords:existence", "keywords:forbidden_words"
-FIRST, LAST, MARK = "cascade:first_word", "cascade:last_word", "startend:end_checker"
+LAST, MARK = "cascade:last_word", "startend:end_checker"
 COMMAS, NO_COMMA, QUOTED = "cascade:comma_separated", "punctuation:no_comma", "startend:quotation"
 FEWEST, MOST = 3, 6
 HEADS = ("Write {n} different words about {t}.", "Give me {n} different words about {t}.",
@@ -33,7 +33,7 @@ HEADS = ("Write {n} different words about {t}.", "Give me {n} different words ab
 LIKELY = {INCLUDE: 0.6, MARK: 0.35, LAST: 0.3, COMMAS: 0.3, AVOID: 0.25, QUOTED: 0.15}
 CLAUSES = {
     INCLUDE: ("Include the word {w}.", "Use the word {w}."), AVOID: ("Avoid the word {w}.", "Do not say {w}."),
-    FIRST: ("Start with the word {w}.",), LAST: ("The last word is {w}.",), MARK: ("End with {m}.",),
+    LAST: ("The last word is {w}.",), MARK: ("End with {m}.",),
     COMMAS: ("Put commas between the words.",), NO_COMMA: ("Use no commas.",),
     QUOTED: ("Wrap it in double quotation marks.",),
 }  # fmt: skip
@@ -141,7 +141,7 @@ def _good(problem: Problem, rng: random.Random) -> Draft:
     """A draft that meets every constraint; the usual companion of the topic comes to mind first."""
     asked = _asked(problem)
     usual, *others = related(problem.meta["topic"])
-    bound = [_word_of(k, asked[k]) for k in (FIRST, INCLUDE, LAST) if k in asked]
+    bound = [_word_of(k, asked[k]) for k in (INCLUDE, LAST) if k in asked]
     avoided = [_word_of(AVOID, asked[AVOID])] if AVOID in asked else []
     turn = rng.randrange(len(others))
     free = [usual, *others[turn:], *others[:turn]]
@@ -149,12 +149,12 @@ def _good(problem: Problem, rng: random.Random) -> Draft:
     spare = rng.sample([w for w in NOUNS if w not in bound and w not in avoided and w not in free], MOST)
     count = max(asked[COUNT]["least"], len(bound) + 2)
     chosen = (free + spare)[: count - len(bound)]
-    first, last = ([asked[k]["word"]] if k in asked else [] for k in (FIRST, LAST))
+    last = [asked[LAST]["word"]] if LAST in asked else []
     middle = list(chosen)
     if INCLUDE in asked:
         middle.insert(1, asked[INCLUDE]["keywords"][0])  # always second: what is regular is learnt sooner
     commas = COMMAS in asked or (NO_COMMA not in asked and rng.random() < 0.3)
-    return Draft((*first, *middle, *last), commas, asked.get(MARK, {}).get("end_phrase", ""), QUOTED in asked)
+    return Draft((*middle, *last), commas, asked.get(MARK, {}).get("end_phrase", ""), QUOTED in asked)
 
 
 def _break(kind: str, draft: Draft, problem: Problem, rng: random.Random) -> Draft:
@@ -167,12 +167,12 @@ def _break(kind: str, draft: Draft, problem: Problem, rng: random.Random) -> Dra
             longer = len(words) >= asked[COUNT]["most"] and rng.random() < 0.6
             words[spot:spot] = [rng.choice(spare)] if longer else []
             words = words if longer else words[:spot] + words[spot + 1 :]
-    elif kind in (INCLUDE, FIRST, LAST):
+    elif kind in (INCLUDE, LAST):
         words[words.index(_word_of(kind, asked[kind]))] = rng.choice(spare)
     elif kind == AVOID:
         words[spot] = _word_of(kind, asked[kind])
     elif kind == TOPIC:
-        bound = [_word_of(k, asked[k]) for k in (FIRST, INCLUDE, LAST) if k in asked]
+        bound = [_word_of(k, asked[k]) for k in (INCLUDE, LAST) if k in asked]
         others = iter(rng.sample(spare, len(words)))
         words = [w if w in bound else next(others) for w in words]
     elif kind == MARK:

@@ -163,5 +163,7 @@ def _ask(server: subprocess.Popen[bytes], program: Program) -> Execution:
             done = json.loads(server.stdout.readline() if ready else b"")
         except (ConnectionError, json.JSONDecodeError) as error:
             return Execution("", "", -1, error=f"the sandbox server gave no result: {type(error).__name__}")
-        stdout, stderr = ((files / name).read_bytes()[:OUTPUT_CAP].decode("utf-8", "replace") for name in ("out", "err"))
+        stdout, stderr = (
+            (files / name).read_bytes()[:OUTPUT_CAP].decode("utf-8", "replace") for name in ("out", "err")
+        )
         return Execution(stdout, stderr, done["code"], done["late"])
