@@ -19,7 +19,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 # beginning, what writes the screen and runs a cascade, and inference stand on the run's files in this order.
 FLOORS = (
     ("types", "recipe"),
-    ("protocols", "domain", "failures"),
+    ("protocols", "domain", "failures", "smoke"),
     ("verify", "sandbox", "chat", "model", "journal", "testing"),
     ("domains", "rollout"),
     ("train", "evals"),

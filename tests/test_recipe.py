@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from cascade_rl.ledger import recipe_text
 from cascade_rl.loading import RecipeError, apply_override, load_recipe, shipped_recipes, validate
-from cascade_rl.recipe import PHASE_KEYS, Recipe, RLStage, smoke
+from cascade_rl.recipe import PHASE_KEYS, Recipe, RLStage
+from cascade_rl.smoke import smoke
 
 RAW = yaml.safe_load("""
 name: base

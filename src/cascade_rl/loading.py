@@ -12,7 +12,8 @@ import yaml
 from pydantic import ValidationError
 
 from cascade_rl.domain import Domain, load_domain
-from cascade_rl.recipe import PHASE_KEYS, STAGE_KINDS, Recipe, smoke, stage_defaults
+from cascade_rl.recipe import PHASE_KEYS, STAGE_KINDS, Recipe, stage_defaults
+from cascade_rl.smoke import smoke
 from cascade_rl.types import Split
 
 # What other parts of a recipe refer to, and what a stage can't be without.
