@@ -180,9 +180,8 @@ def _spoilt(problem: Problem, good: str, rng: random.Random) -> str:
 
 def _topicless(topic: str, good: str, rng: random.Random) -> str:
     """A good answer whose topic was left out, or gave way to another topic or to any word: a policy soon finds it."""
-    wrong = rng.choice(
-        ("", rng.choice([t for t in TOPICS if t != topic]), rng.choice((*ADJECTIVES, *NOUNS, "make", "are")))
-    )
+    another = rng.choice([t for t in TOPICS if t != topic])
+    wrong = rng.choice((another, another, "", rng.choice((*ADJECTIVES, *NOUNS, "make", "are"))))
     swapped = good.replace(topic, wrong).replace(topic.capitalize(), wrong.capitalize())
     return " ".join(swapped.split())
 
