@@ -110,7 +110,7 @@ def _serve(pipe: Connection, rank: int, size: int, threads: int, parent: int) ->
             return
         try:
             pipe.send((function(worker, *arguments), None))
-        except Exception:
+        except Exception:  # its traceback goes to the driver, which raises WorkerError
             pipe.send((None, traceback.format_exc()))
 
 

@@ -58,7 +58,7 @@ def become(job):
         exec(compile(text, entry, "exec"), main.__dict__)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
-    except BaseException:
+    except BaseException:  # whatever the program raised is its own fault: traceback, exit code 1
         sys.excepthook(*sys.exc_info())
         code = 1
     return code
@@ -67,7 +67,7 @@ def leave(code, finish=atexit._run_exitfuncs, leave=os._exit, sys=sys):
         finish()
         sys.stdout.flush()
         sys.stderr.flush()
-    except BaseException:
+    except BaseException:  # likewise in its exit handlers
         code = 1
     leave(code & 255)
 signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))
