@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from cascade_rl.types import Message, Problem, Rollout
 
@@ -36,13 +36,20 @@ class Sampler(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """Something to run: files laid out in a scratch directory, the one to start, and its standard input."""
+    """Something to run: files laid out in a scratch directory, the one to start, and its standard input.
+
+    profile   `code`: one process, no fork, no packages. `tests`: a repository's tests, which may fork and which see
+              the packages that are installed
+    collect   files that the program leaves behind and that come back in `Execution.files`
+    """
 
     files: Mapping[str, str]
     entry: str
     stdin: str = ""
     timeout_s: float = 4.0
     memory_mb: int = 512
+    profile: str = "code"
+    collect: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +61,7 @@ class Execution:
     exit_code: int
     timed_out: bool = False
     error: str | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 class Sandbox(Protocol):
@@ -61,6 +69,23 @@ class Sandbox(Protocol):
 
     async def run(self, program: Program) -> Execution:
         """Run to the end or to the limit; equal programs give equal results."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a verifier function returned, or why there is nothing: `timeout`, or `crash` with what is known of it."""
+
+    value: Any = None
+    fault: str | None = None
+    note: str = ""
+
+
+class Judges(Protocol):
+    """Runs verifier functions (pure text to JSON values) in processes that can be killed."""
+
+    async def call(self, function: str, *arguments: Any, deadline_s: float = 3.0) -> Judgement:
+        """Call `function`, such as `cascade_rl.verify.maths:equal`, on JSON arguments; never raises for what it does."""
         ...
 
 
