@@ -57,9 +57,11 @@ def test_shipped_recipes_are_valid_and_so_are_their_smoke_tests(name):
 
 @pytest.mark.parametrize("name", shipped_recipes())
 def test_the_resolved_recipe_reads_back_as_itself(name):
-    """`cascade status` reads it from the run directory."""
+    """`cascade status` reads it from the run directory, and `cascade run RUN/recipe.yaml` repeats the run."""
     recipe = load_recipe(name)
-    assert Recipe.model_validate(yaml.safe_load(recipe_text(recipe))) == recipe
+    raw = yaml.safe_load(recipe_text(recipe))
+    assert Recipe.model_validate(raw) == recipe
+    assert validate(raw) == recipe
 
 
 def test_the_base_recipe_reads_back_as_itself_although_its_schedule_is_constant():

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from cascade_rl.journal import read_json, write_json, write_text
-from cascade_rl.recipe import Recipe, digest
+from cascade_rl.recipe import Recipe, digest, replaced_keys
 
 
 class RunBusy(RuntimeError):
@@ -85,8 +85,12 @@ def stage_key(recipe: Recipe, index: int, settings: Mapping[str, Any], data: str
 
 
 def recipe_text(recipe: Recipe) -> str:
-    """The resolved recipe as YAML."""
-    return yaml.safe_dump(recipe.model_dump(mode="json", exclude_none=True), sort_keys=False, width=110)
+    """The resolved recipe as YAML, which loads as the same recipe: keys that every phase of a curriculum sets are left out."""
+    raw = recipe.model_dump(mode="json", exclude_none=True)
+    for stage in raw["stages"]:
+        for key in replaced_keys(stage):
+            del stage[key]
+    return yaml.safe_dump(raw, sort_keys=False, width=110)
 
 
 def first_change(old: Mapping[str, Any], new: Mapping[str, Any]) -> int:

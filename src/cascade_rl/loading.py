@@ -12,7 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from cascade_rl.domain import Domain, load_domain
-from cascade_rl.recipe import PHASE_KEYS, STAGE_KINDS, Recipe, stage_defaults
+from cascade_rl.recipe import STAGE_KINDS, Recipe, replaced_keys, stage_defaults
 from cascade_rl.smoke import smoke
 from cascade_rl.types import Split
 
@@ -193,11 +193,10 @@ def _inert_problems(raw: Mapping[str, Any]) -> list[tuple[str, str]]:
     problems = []
     stages = raw.get("stages") if isinstance(raw.get("stages"), list) else []
     for index, stage in enumerate(stages):
-        phases = stage.get("curriculum") if isinstance(stage, Mapping) else None
-        if not isinstance(phases, list) or not phases or not all(isinstance(p, Mapping) for p in phases):
+        if not isinstance(stage, Mapping):
             continue
-        for key in PHASE_KEYS:
-            if key in stage and all(key in phase for phase in phases):
+        for key in replaced_keys(stage):
+            if key in stage:
                 name = stage.get("name", index)
                 problems.append((f"stages.{name}.{key}", "has no effect: every phase of the curriculum sets its own"))
     return problems

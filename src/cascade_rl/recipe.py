@@ -438,12 +438,28 @@ def digest(value: Any) -> str:
 
 
 def stage_defaults(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """The raw recipe with `defaults.KIND` merged under each stage, and the `defaults` block gone."""
+    """The raw recipe with `defaults.KIND` merged under each stage, and the `defaults` block gone.
+
+    A default that every phase of a stage's curriculum replaces is not merged, so that the resolved recipe reads back
+    as itself.
+    """
     merged = {key: value for key, value in raw.items() if key != "defaults"}
     defaults = raw.get("defaults") or {}
     stages = raw.get("stages")
     if isinstance(defaults, Mapping) and isinstance(stages, list):
         merged["stages"] = [
-            {**(defaults.get(s.get("kind")) or {}), **s} if isinstance(s, Mapping) else s for s in stages
+            {**_inherited(defaults.get(s.get("kind")) or {}, s), **s} if isinstance(s, Mapping) else s for s in stages
         ]
     return merged
+
+
+def replaced_keys(stage: Mapping[str, Any]) -> list[str]:
+    """The keys of a raw stage that have no effect because every phase of its curriculum sets its own."""
+    phases = stage.get("curriculum")
+    if not isinstance(phases, list) or not phases or not all(isinstance(p, Mapping) for p in phases):
+        return []
+    return [key for key in PHASE_KEYS if all(key in phase for phase in phases)]
+
+
+def _inherited(defaults: Mapping[str, Any], stage: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in defaults.items() if key not in replaced_keys(stage)}
