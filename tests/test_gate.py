@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from cascade_rl.evals.gate import Dip, GateSettings, Waiver, check_names, choose_step, judge, to_json
+from cascade_rl.evals.gate import Dip, GateSettings, Waiver, check_names, judge, to_json
 from cascade_rl.evals.statistics import Direction, ProblemMismatchError, published_score, score
 from cascade_rl.types import BenchmarkScore, Mode, ModeScore, Scorecard
 
@@ -298,27 +298,7 @@ def test_a_waiver_needs_a_reason_and_a_place() -> None:
         check_names(GateSettings(waivers=(Waiver("maths", "nope", "because"),)), STAGES, {"maths"})
 
 
-# --- the choice of a step, records, errors
-
-
-def test_best_takes_the_best_step_that_passes() -> None:
-    earlier = cascade(maths=(200,), following=(200,))
-    steps = {10: (220, 200), 20: (260, 120), 30: (240, 196), 40: (240, 200)}
-    cards = {
-        step: Scorecard("rlhf", {"maths": measured(m), "following": measured(f)}) for step, (m, f) in steps.items()
-    }
-    choice = choose_step(earlier, cards, {"maths"}, STAGES, GateSettings(policy="best"))
-    assert (choice.step, choice.mean, choice.gate.passed) == (30, 0.6, True)
-    assert choose_step(earlier, cards, (), STAGES, GateSettings()).step == 40
-    worst = choose_step(earlier, {20: cards[20]}, {"maths"}, STAGES, GateSettings())
-    assert (worst.step, worst.gate.passed) == (20, False)
-
-
-def test_choosing_needs_steps_and_known_benchmarks() -> None:
-    with pytest.raises(ValueError, match="no steps"):
-        choose_step([], {}, {"maths"}, STAGES, GateSettings())
-    with pytest.raises(ValueError, match="own benchmark 'chess' is unknown; known: maths"):
-        choose_step([], {1: cascade(maths=(2,))[0]}, {"chess"}, STAGES, GateSettings())
+# --- records, errors
 
 
 def test_only_the_policy_stop_stops() -> None:

@@ -21,7 +21,6 @@ A waiver accepts the value after its stage: later stages are measured from there
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -64,7 +63,7 @@ class Waiver:
 class GateSettings:
     """What counts as a loss and what follows from one; bands are shares: 0.04 is four points.
 
-    `policy`: `warn` goes on, `stop` ends the run, `best` lets `choose_step` pick among the steps of a stage.
+    `policy`: `warn` goes on, `stop` ends the run, `best` hands over the stage's best probed step.
     """
 
     policy: Policy = "warn"
@@ -116,15 +115,6 @@ class GateResult:
     def stops(self, settings: GateSettings) -> bool:
         """Whether the run ends here."""
         return settings.policy == "stop" and not self.passed
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """The step of a stage to hand over: its mean over the stage's own benchmarks, and what the gate says of it."""
-
-    step: int
-    mean: float
-    gate: GateResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,30 +190,6 @@ def check_names(settings: GateSettings, stages: Sequence[str], benchmarks: Colle
     for waiver in settings.waivers:
         _known(waiver.benchmark, sorted(benchmarks), f"waiver of {waiver.benchmark}: benchmark")
         _known(waiver.stage, stages[1:], f"waiver of {waiver.benchmark}: stage (with one before it)")
-
-
-def choose_step(
-    earlier: Sequence[Scorecard],
-    candidates: Mapping[int, Scorecard],
-    own: Collection[str],
-    stages: Sequence[str],
-    settings: GateSettings,
-) -> Choice:
-    """The best step of a stage: those that pass the gate first, then the mean of the `own` benchmarks (all if empty).
-
-    `earlier` and `candidates` must be measured on the same validation problems. A maximum over steps flatters: the
-    score to report is measured afterwards, on held-out problems. Of equals the earliest step wins.
-    """
-    if not candidates:
-        raise ValueError("no steps to choose from")
-    for name in own:
-        _known(name, sorted(next(iter(candidates.values())).benchmarks), "own benchmark")
-    choices = []
-    for step, card in sorted(candidates.items()):
-        named = own or card.benchmarks
-        mean = math.fsum(card.benchmarks[name].score.mean for name in named) / len(named)
-        choices.append(Choice(step, mean, judge([*earlier, card], stages, settings)))
-    return max(choices, key=lambda choice: (choice.gate.passed, choice.mean, -choice.step))
 
 
 def to_json(result: GateResult) -> dict[str, Any]:
