@@ -21,7 +21,7 @@ A waiver accepts the value after its stage: later stages are measured from there
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
