@@ -181,20 +181,21 @@ def _spoilt(problem: Problem, good: str, rng: random.Random) -> str:
 def _topicless(topic: str, good: str, rng: random.Random) -> str:
     """A good answer whose topic was left out, or gave way to another topic or to any word: a policy soon finds it."""
     another = rng.choice([t for t in TOPICS if t != topic])
-    wrong = rng.choice((another, another, "", rng.choice((*ADJECTIVES, *NOUNS, "make", "are"))))
+    wrong = rng.choice((another, another, another, another, "", rng.choice((*ADJECTIVES, *NOUNS, "make", "are"))))
     swapped = good.replace(topic, wrong).replace(topic.capitalize(), wrong.capitalize())
     return " ".join(swapped.split())
 
 
 def pairs(problem: Problem, rng: random.Random) -> tuple[str, str]:
-    """A better and a worse answer: plain faults, other bad answers, a lost topic, one fault against two; equally often.
+    """A better and a worse answer: plain faults, other bad answers, one fault against two, and half of all a lost topic.
 
+    Whether an answer is about the right topic is the hardest to learn, and the first thing that a policy exploits.
     The chosen answer always meets more criteria; drawing is repeated until it does. A problem whose answer holds
     `chosen` and `rejected` is preference data already.
     """
     if {"chosen", "rejected"} <= set(_known(problem)):
         return problem.answer["chosen"], problem.answer["rejected"]
-    kind = rng.choice(("plain", "spoilt", "topicless", "degrees"))
+    kind = rng.choice(("plain", "spoilt", "topicless", "topicless", "topicless", "degrees"))
     for _ in range(50):
         chosen, rejected = _draw_pair(problem, kind, rng)
         if sum(criteria(problem, chosen).values()) > sum(criteria(problem, rejected).values()):
