@@ -63,6 +63,21 @@ def test_killed_again_and_again_ends_the_same(whole, tmp_path):
     assert len(expected) >= 20
 
 
+def test_killed_in_bf16_ends_the_same(tmp_path):
+    """The tiny recipe computes in bf16 where the processor can; its masters are fp32, so a resume is as exact."""
+    change = "precision=bf16"
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    for kill in (("update", 5), ("rollout", 2), ("saving", 1)):
+        died = cascade("run", RECIPE, change, "--out", str(run), kill=kill)
+        assert died.returncode == -signal.SIGKILL, died.stderr
+    for folder in (whole, run):
+        done = cascade("run", RECIPE, change, "--out", str(folder))
+        assert done.returncode == 0, done.stderr
+    expected, found = results(whole), results(run)
+    assert [name for name in expected if found.get(name) != expected[name]] == []
+    assert set(found) == set(expected)
+
+
 def test_finished_run_is_not_done_again(whole):
     before, stamp = results(whole), (whole / "ledger.json").stat().st_mtime_ns
     again = cascade("run", RECIPE, "--out", str(whole))
@@ -191,6 +206,17 @@ assert "cascade_rl" not in sys.modules
 """
     done = subprocess.run([sys.executable, "-c", code, str(whole)], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_snippet_of_the_readme_runs(whole):
+    text = (HERE.parents[1] / "README.md").read_text()
+    [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    path, fitting = "runs/tiny/stages/08-swe-rl/checkpoint", str(whole / "stages/03-rlhf/checkpoint")
+    assert path in code
+    done = subprocess.run(
+        [sys.executable, "-c", code.replace(path, fitting)], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0 and "<|im_start|>assistant" in done.stdout, done.stderr
 
 
 def test_status_report_and_eval_read_it(whole):
