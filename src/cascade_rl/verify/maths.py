@@ -13,7 +13,7 @@ import re
 
 from cascade_rl.verify.maths_compare import Arithmetic, Undecided, same_texts
 from cascade_rl.verify.maths_extract import Boxes, bare_answer, boxes, last_boxed
-from cascade_rl.verify.maths_notation import tidy
+from cascade_rl.verify.maths_notation import squeezed, tidy
 from cascade_rl.verify.maths_numbers import rational
 
 __all__ = ["Boxes", "excess", "final_answer", "last_boxed", "quick", "rational", "tidy"]
@@ -73,14 +73,9 @@ def quick(gold: str, given: str) -> bool | None:
     ours, theirs = tidy(gold), tidy(given)
     if not theirs:
         return False
-    if "".join(ours.split()) == "".join(theirs.split()) and ours:
+    if squeezed(ours) == squeezed(theirs):
         return True
     try:
         return same_texts(ours, theirs, _ARITHMETIC)
     except Undecided:
         return None
-
-
-def equal(given: str, gold: str) -> bool:
-    """Whether two answers are equal as strings or by arithmetic; what takes algebra counts as different."""
-    return bool(quick(gold, given))

@@ -14,7 +14,6 @@ import logging
 import math
 import re
 from functools import lru_cache
-from typing import Any
 
 import sympy
 from latex2sympy2_extended.latex2sympy2 import ConversionConfig, latex2sympy
@@ -24,6 +23,7 @@ from sympy.core.function import AppliedUndef
 from cascade_rl.verify.maths import excess, quick
 from cascade_rl.verify.maths_compare import same_texts
 from cascade_rl.verify.maths_notation import ENDTEXT, TEXT, tidy, without_thousands
+from cascade_rl.verify.maths_numbers import rational
 
 logging.getLogger("math_verify").setLevel(logging.ERROR)
 
@@ -35,7 +35,7 @@ POINTS = ((7, 5), (-13, 9), (31, 11), (-2, 7), (113, 40))
 CONFIG = ConversionConfig(interpret_as_mixed_fractions=False, lowercase_symbols=False)
 
 
-class Unreadable(Exception):  # noqa: N818 - a verdict on a text
+class Unreadable(Exception):
     """The text is no single expression, or one that is too large."""
 
 
@@ -49,7 +49,9 @@ _MIXED = re.compile(r"(?<![A-Za-z0-9.}_^)] )(?<![A-Za-z0-9.}_^)])([0-9]+) ?\\fra
 _REPEATING = re.compile(r"([0-9]*)\.([0-9]*)\\overline ?\{([0-9]+)\}")
 _SUBSCRIPT = re.compile(r"_ ?([0-9]) (?=[0-9])")
 _LIMITS = re.compile(r"_ ?\{[^{}]*\}")
-_REFUSED = re.compile(rf"[{TEXT}{ENDTEXT}=<>≤≥≠∪∩∈±∓,;:%?#&@\"]|\\ldots|\\setminus|\\begin|\\end|\\[bp]?mod|[0-9] +[0-9]")
+_REFUSED = re.compile(
+    rf"[{TEXT}{ENDTEXT}=<>≤≥≠∪∩∈±∓,;:%?#&@\"]|\\ldots|\\setminus|\\begin|\\end|\\[bp]?mod|[0-9] +[0-9]"
+)
 
 
 def _exact(match: re.Match[str]) -> str:
@@ -190,7 +192,9 @@ def _equal_constants(a: sympy.Expr, b: sympy.Expr) -> bool:
 def _close(x: sympy.Expr, y: sympy.Expr, digits: int = 40) -> bool:
     """Whether two numbers agree to so many digits; against zero, to so many places."""
     size = max(abs(x), abs(y))
-    return bool(abs(x - y) <= (size if min(abs(x), abs(y)) > sympy.Float(10) ** -digits else 1) * sympy.Float(10) ** -digits)
+    return bool(
+        abs(x - y) <= (size if min(abs(x), abs(y)) > sympy.Float(10) ** -digits else 1) * sympy.Float(10) ** -digits
+    )
 
 
 def _values(a: sympy.Expr, b: sympy.Expr) -> list[tuple[sympy.Expr, sympy.Expr]]:
@@ -222,15 +226,41 @@ def proportion(a: sympy.Expr, b: sympy.Expr) -> int:
     return 1 if ratios[0] > 0 else -1
 
 
-def judge(gold: str, given: str) -> dict[str, Any]:
-    """`{"outcome": right, wrong, unparseable or gold, "note"}`: `gold` says that the gold answer can't be read."""
+def judge(gold: str, given: str) -> dict[str, str]:
+    """`{"outcome": right, wrong, unparseable or gold, "note"}`: `gold` says that the gold answer can't be read.
+
+    Algebra raises all kinds of errors; what it raises is the given answer's fault if the gold can be evaluated alone.
+    """
     algebra = SympyAlgebra()
     try:
         right = same_texts(tidy(gold), tidy(given), algebra)
     except GoldUnreadable as error:
         return {"outcome": "gold", "note": str(error)}
+    except Exception as error:
+        probe(gold)
+        return {"outcome": "unparseable", "note": f"{type(error).__name__}: {error}"[:200]}
     outcome = "right" if right else "unparseable" if algebra.unreadable else "wrong"
     return {"outcome": outcome, "note": "" if right else algebra.unreadable}
+
+
+class _Probe:
+    """Evaluates the gold side of whatever is compared."""
+
+    def equal(self, gold: str, given: str) -> bool:
+        """True, unless the gold can't be read or evaluated."""
+        if quick(gold, given) is None or rational(gold) is None:
+            expression = parse(gold)
+            equal(expression, expression + sympy.sqrt(2))
+        return True
+
+    def proportion(self, gold: str, given: str) -> int:
+        """The same."""
+        return int(self.equal(gold, given))
+
+
+def probe(gold: str) -> bool:
+    """True if a gold answer can be read and evaluated; raises or never ends if not."""
+    return same_texts(tidy(gold), tidy(gold), _Probe())
 
 
 def warm() -> None:

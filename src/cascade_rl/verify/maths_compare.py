@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import Protocol
 
+from cascade_rl.verify.maths_notation import squeezed
 from cascade_rl.verify.maths_numbers import rational
 from cascade_rl.verify.maths_structure import (
     MOST_ITEMS,
@@ -33,7 +34,7 @@ FLIPPED = {"<": ">", ">": "<", "≤": "≥", "≥": "≤", "=": "=", "≠": "≠
 Interval = tuple[str, bool, str, bool]  # lower end, whether open, upper end, whether open
 
 
-class Undecided(Exception):  # noqa: N818 - no fault: it takes algebra to tell
+class Undecided(Exception):
     """Arithmetic alone can't tell."""
 
 
@@ -55,7 +56,7 @@ class Arithmetic:
     def equal(self, gold: str, given: str) -> bool:
         """Whether two numbers or symbols are the same."""
         a, b = _atom(gold), _atom(given)
-        if (a, b) == (None, None) and _squeezed(gold) == _squeezed(given):
+        if (a, b) == (None, None) and squeezed(gold) == squeezed(given):
             return True
         if a is None or b is None:
             raise Undecided
@@ -69,14 +70,10 @@ class Arithmetic:
 def _atom(text: str) -> object | None:
     if (number := rational(text)) is not None:
         return number
-    text = _squeezed(text)
+    text = squeezed(text)
     if text in (r"\infty", r"-\infty") or (len(text) == 1 and text.isalpha() and text not in "ei"):
         return text
     return None
-
-
-def _squeezed(text: str) -> str:
-    return "".join(text.split()).removeprefix("+")
 
 
 def same(gold: Answer, given: Answer, algebra: Algebra) -> bool:
@@ -189,9 +186,9 @@ def _same_chains(gold: Chain, given: Chain, algebra: Algebra) -> bool:
     a, b = _regions(gold), _regions(given)
     if a is not None and b is not None:
         return _same_regions(a, b, algebra)
-    if is_label(gold.sides[0]) and gold.sides[0] == given.sides[0] and set(gold.signs + given.signs) == {"="}:
-        if same(read(gold.sides[-1]), read(given.sides[-1]), algebra):
-            return True
+    named = is_label(gold.sides[0]) and gold.sides[0] == given.sides[0] and set(gold.signs + given.signs) == {"="}
+    if named and same(read(gold.sides[-1]), read(given.sides[-1]), algebra):
+        return True
     if len(gold.sides) != 2 or len(given.sides) != 2:
         return False
     if not all(isinstance(read(side), Scalar) for side in (*gold.sides, *given.sides)):
@@ -267,13 +264,11 @@ def _same_regions(gold: Sequence[Interval], given: Sequence[Interval], algebra: 
         return False
     left = list(given)
     for low, low_open, high, high_open in gold:
-        for other in left:
-            if (other[1], other[3]) == (low_open, high_open) and algebra.equal(low, other[0]):
-                if algebra.equal(high, other[2]):
-                    left.remove(other)
-                    break
-        else:
+        alike = (other for other in left if (other[1], other[3]) == (low_open, high_open))
+        found = next((o for o in alike if algebra.equal(low, o[0]) and algebra.equal(high, o[2])), None)
+        if found is None:
             return False
+        left.remove(found)
     return True
 
 

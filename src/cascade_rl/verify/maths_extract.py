@@ -75,11 +75,9 @@ _WHOLE = re.compile(
 def bare_answer(text: str) -> str | None:
     """What the end of a reply states without a box: after `answer is`, or as its whole last line."""
     tail = text[-LONGEST_TAIL:].rstrip()
-    statement = None
-    for statement in _STATEMENT.finditer(tail):
-        pass
-    if statement is not None:
-        rest = tail[statement.end() :].strip()
+    statements = list(_STATEMENT.finditer(tail))
+    if statements:
+        rest = tail[statements[-1].end() :].strip()
         line = rest.split("\n", 1)[0] if not rest.startswith("\\[") else rest.partition("\\]")[0]
         return _sentence(line) or None
     lines = [line.strip() for line in tail.rsplit("\n", 5) if line.strip()]

@@ -49,6 +49,8 @@ _LONG_EXPONENT = re.compile(r"\^ ?(?=\(|[0-9]{2})")
 _MARKS = re.compile(r"\*\*(?=\s|$)|(?<!\S)\*\*(?=\S)")
 _THOUSANDS = re.compile(r"(?<![0-9.,_])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9,])")
 
+_IDLE_SPACE = re.compile(r"(?<![0-9]) +| +(?![0-9])")
+
 
 def closing(text: str, start: int) -> int | None:
     """Where the bracket that opens at `start` closes; `\\{` counts as a bracket of its own; None if it doesn't."""
@@ -151,6 +153,11 @@ def tidy(text: str) -> str:
     text = re.sub(r"\^ ?-([0-9]+)", r"^{-\1}", text)
     text = " ".join(text.split()).strip(" ,;")
     return text.removesuffix(".").strip()
+
+
+def squeezed(text: str) -> str:
+    """Without spaces, except those between digits, which keep numbers apart."""
+    return _IDLE_SPACE.sub("", text).removeprefix("+")
 
 
 def without_thousands(text: str) -> str:

@@ -14,14 +14,18 @@ LARGEST_POWER = 400  # of ten, in `1e5`
 _DECIMAL = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?"
 _NUMBER = re.compile(rf"([+-]?) ?({_DECIMAL})(?: ?/ ?([+-]?)({_DECIMAL}))?")
 _FRACTION = re.compile(rf"([+-]?) ?\\frac\{{ ?([+-]?) ?({_DECIMAL}) ?\}}\{{ ?([+-]?) ?({_DECIMAL}) ?\}}")
-_MIXED = re.compile(r"([+-]?) ?([0-9]+)(?: |\\ )?(?:\\frac\{ ?([0-9]+) ?\}\{ ?([0-9]+) ?\}|(?<= )([0-9]+) ?/ ?([0-9]+))")
+_MIXED = re.compile(
+    r"([+-]?) ?([0-9]+)(?: |\\ )?(?:\\frac\{ ?([0-9]+) ?\}\{ ?([0-9]+) ?\}|(?<= )([0-9]+) ?/ ?([0-9]+))"
+)
 _REPEATING = re.compile(r"([+-]?) ?([0-9]*)\.([0-9]*)\\(?:overline|bar|dot) ?\{? ?([0-9]+) ?\}?(?:\\ldots|\.\.\.)?")
 _THOUSANDS = re.compile(r"[+-]? ?[0-9]{1,3}(?:(?:,[0-9]{3})+|(?: [0-9]{3})+)(?:\.[0-9]+)?")
 _BASED = re.compile(r"([0-9A-Z]+)_(?:\{ ?\(?([0-9]{1,2})\)? ?\}|([0-9]{1,2}))")
 
 _UNITS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"  # noqa: E501
 _WORDS = {word: i for i, word in enumerate(_UNITS.split())}
-_WORDS |= {w: 10 * i for i, w in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)}
+_WORDS |= {
+    w: 10 * i for i, w in enumerate(["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], 2)
+}
 _SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9}
 
 

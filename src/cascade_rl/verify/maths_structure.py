@@ -251,7 +251,23 @@ _KNOWN_UNITS = {
     "kilogram": "kg", "second": "s", "sec": "s", "minute": "min", "hour": "h", "hr": "h", "liter": "l", "litre": "l",
     "milliliter": "ml", "dollar": "$", "usd": "$", "cent": "cents", "degree": "°", "pound": "lb", "ounce": "oz",
 }  # fmt: skip
-_SHORT_UNITS = {*_KNOWN_UNITS.values(), "mg", "kmh", "mph", "km/h", "m/s", "n", "j", "w", "v", "k", "c", "f", "pa", "hz"}
+_SHORT_UNITS = {
+    *_KNOWN_UNITS.values(),
+    "mg",
+    "kmh",
+    "mph",
+    "km/h",
+    "m/s",
+    "n",
+    "j",
+    "w",
+    "v",
+    "k",
+    "c",
+    "f",
+    "pa",
+    "hz",
+}
 _TEXT_UNIT = re.compile(rf"(.*[0-9A-Za-z)}}\]!]) ?{TEXT}([^{ENDTEXT}]*){ENDTEXT} ?(?:\^ ?\{{?([23])\}}?)?")
 _RAW_UNIT = re.compile(r"(.*[0-9)}\]])( ?)([A-Za-z]+(?:[ /][A-Za-z]+)*)\.? ?(?:\^ ?\{?([23])\}?)?")
 
