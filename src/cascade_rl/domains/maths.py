@@ -22,6 +22,7 @@ from cascade_rl.types import Message, Outcome, Problem, Rollout, Split, Verdict,
 from cascade_rl.verify import maths as verify
 
 JUDGE, PROBE = "cascade_rl.verify.maths_algebra:judge", "cascade_rl.verify.maths_algebra:probe"
+JUDGE_S, PROBE_S = 2.5, 0.5  # together the 3 s that a verdict may take
 LARGEST = 18
 RAMBLING = 0.3
 GYM = "reasoning-gym:"
@@ -161,9 +162,9 @@ async def _by_algebra(gold: str, given: str, services: Services, note: str) -> V
         return Verdict(0.0, Outcome.UNPARSEABLE, note=f"{note}, too large to judge: {reason}")
     if services.judges is None:
         raise ValueError(f"maths needs judges to compare {given[:60]!r} with {gold[:60]!r}: Services(judges=...)")
-    judgement = await services.judges.call(JUDGE, gold, given)
+    judgement = await services.judges.call(JUDGE, gold, given, deadline_s=JUDGE_S)
     if judgement.fault == "timeout":
-        alone = await services.judges.call(PROBE, gold)
+        alone = await services.judges.call(PROBE, gold, deadline_s=PROBE_S)
         if alone.fault:
             return Verdict.failed(f"the gold answer can't be evaluated: {alone.note}")
         return Verdict(0.0, Outcome.TIMEOUT, note=f"{note}: {judgement.note}")

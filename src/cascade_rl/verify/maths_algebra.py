@@ -28,7 +28,7 @@ from cascade_rl.verify.maths_numbers import rational
 logging.getLogger("math_verify").setLevel(logging.ERROR)
 
 MOST_BITS = 200_000  # of a number that is evaluated
-MOST_TERMS = 10_000  # of a sum or product
+MOST_TERMS = 1000  # of a sum or product
 LARGEST_BINOMIAL = 100_000
 DIGITS = (60, 400)
 POINTS = ((7, 5), (-13, 9), (31, 11), (-2, 7), (113, 40))
