@@ -167,7 +167,7 @@ def equal(a: sympy.Expr, b: sympy.Expr) -> bool:
     a, b = a.doit(), b.doit()
     if a == b:
         return True
-    if a.has(sympy.oo, -sympy.oo) or b.has(sympy.oo, -sympy.oo):
+    if any(e.has(sympy.oo, -sympy.oo, sympy.zoo, sympy.nan) for e in (a, b)):
         return False
     if a.is_Rational and b.is_Rational:
         return False
@@ -182,7 +182,7 @@ def equal(a: sympy.Expr, b: sympy.Expr) -> bool:
 def _equal_constants(a: sympy.Expr, b: sympy.Expr) -> bool:
     for digits in DIGITS:
         x, y = (sympy.N(e, digits, maxn=2 * digits) for e in (a, b))
-        if not (x.is_number and y.is_number) or x.has(sympy.nan) or y.has(sympy.nan):
+        if not all(v.is_number and v.is_finite for v in (x, y)):
             return bool(verify([a], [b], timeout_seconds=None))
         if not _close(x, y, digits - 10):
             return False

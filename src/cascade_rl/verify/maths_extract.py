@@ -10,10 +10,14 @@ import re
 from dataclasses import dataclass
 
 LONGEST_TAIL = 4000  # characters at the end of a reply that are searched for an answer without a box
+WIDEST_GAP = 40  # characters between boxes that make one list
+MOST_BOXES = 20  # of such a list
 
-_BRACES = re.compile(r"\\f?box(?:ed)?(?![A-Za-z])\s*(\{?)|\\.|[{}]", re.DOTALL)
+_BRACES = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s*(\{?)|\\.|[{}]", re.DOTALL)
 _BETWEEN = re.compile(r"[\s,;$]*(?:\\?\\[()\[\]]|\\quad|\\text\{ ?(?:and|or) ?\}|and|or|\\,|\\;)?[\s,;$]*(?:and |or )?")
-_UNBRACED = re.compile(r"\s*(\\[dt]?frac\s*\w\s*\w|-?[0-9][0-9.,/]*[0-9]|-?[0-9]|-?\\?[A-Za-z]+)")
+_UNBRACED = re.compile(
+    r"(-?(?:\\[dt]?frac\s*[0-9]\s*[0-9]|[0-9](?:[0-9.,/]*[0-9])?|\\[A-Za-z]+|[A-Za-z](?![A-Za-z])))(?! ?\})"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +29,8 @@ class Boxes:
 
 
 def boxes(text: str) -> Boxes | None:
-    r"""The last complete `\boxed{}` or `\fbox{}`, braces matched, or `\boxed 5`; None when there is none."""
-    found, opened, spans = None, [], []
+    r"""The last complete `\boxed{}` or `\fbox{}`, braces matched; without any, the last `\boxed 5`; else None."""
+    found, loose, opened, spans = None, None, [], []
     for match in _BRACES.finditer(text):
         token = match.group()
         if token == "}":
@@ -34,19 +38,19 @@ def boxes(text: str) -> Boxes | None:
             if start is not None:
                 found = (start[1], match.start())
                 spans = [s for s in spans if s[1] < start[0]] + [(start[0], match.end(), found)]
-                del spans[:-20]
+                del spans[:-MOST_BOXES]
         elif token == "{":
             opened.append(None)
         elif match[1]:
             opened.append((match.start(), match.end()))
-        elif token.startswith(("\\box", "\\fbox")) and (bare := _UNBRACED.match(text, match.end())):
-            found = bare.span(1)
-            spans.append((match.start(), bare.end(), found))
+        elif token.startswith(("\\boxed", "\\fbox")) and token[-1].isspace():
+            bare = _UNBRACED.match(text, match.end())
+            loose = bare[1] if bare else loose
     if found is None:
-        return None
+        return loose and Boxes(loose, loose)
     parts = [spans[-1][2]]
     for before, after in zip(reversed(spans[:-1]), reversed(spans), strict=False):
-        if not _BETWEEN.fullmatch(text, before[1], after[0]) or after[0] - before[1] > 40:
+        if after[0] - before[1] > WIDEST_GAP or not _BETWEEN.fullmatch(text, before[1], after[0]):
             break
         parts.append(before[2])
     last = text[slice(*found)]

@@ -151,7 +151,7 @@ def tidy(text: str) -> str:
     text = _arguments(_brace(text, _ROOT, r"\sqrt"))
     text = _brace(text, _LONG_EXPONENT, "^")
     text = re.sub(r"\^ ?-([0-9]+)", r"^{-\1}", text)
-    text = " ".join(text.split()).strip(" ,;")
+    text = " ".join(text.split()).rstrip(" ,;")
     return text.removesuffix(".").strip()
 
 
