@@ -36,6 +36,10 @@ _GROUPED_SPACE = re.compile(r"(?<=[0-9])(?:\\[,;:> ]|\{ ?\})(?=[0-9]{3}(?![0-9])
 _SPACING = re.compile(r"(?<!\\)\\[,;:> /]")
 _DOLLARS = re.compile(r"\\\$|\$|(?<!\\)\\[()\[\]]")
 _DEGREES = re.compile(r" ?\^ ?(?:\\circ|\{ ?\\circ ?\})")
+_ANGLE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?\^ ?(?:\\circ|\{ ?\\circ ?\})")
+_TRIGONOMETRY = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)")
+_CHOOSE = re.compile(r"\{([^{}]*)\\choose([^{}]*)\}")
+_MODULUS = re.compile(r"\(? ?\\[pb]?mod ?\{?([0-9A-Za-z]+)\}?\)?")
 _FONT = re.compile(r"\\(?:mathrm|mathbf|mathit|mathsf|boldsymbol|bm|boxed|fbox|mathcal) ?\{([^{}]*)\}")
 _TEXT_FONT = re.compile(r"\\(?:text|textbf|textit|textrm|textnormal|textsf|mbox|hbox|emph) ?\{([^{}]*)\}")
 _OPERATOR = re.compile(r"\\operatorname\*? ?\{ ?([A-Za-z]+) ?\}")
@@ -143,7 +147,10 @@ def tidy(text: str) -> str:
     text = _DOLLARS.sub("", text)
     if "\\" in text:
         text = _COMMAND.sub(_command, text)
+        if _TRIGONOMETRY.search(text):
+            text = _ANGLE.sub(r"(\\frac{\1\\pi }{180})", text)
         text = _OPERATOR.sub(r"\\\1 ", _DEGREES.sub("", text))
+        text = _MODULUS.sub(f"{TEXT}mod \\1{ENDTEXT}", _CHOOSE.sub(r"\\binom{\1}{\2}", text))
         for _ in range(3):  # fonts may be nested, but not endlessly
             text = _FONT.sub(lambda m: m[1] if len(m[1].strip()) <= 1 else TEXT + m[1] + ENDTEXT, text)
             text = _TEXT_FONT.sub(lambda m: TEXT + m[1].replace(TEXT, "").replace(ENDTEXT, "") + ENDTEXT, text)

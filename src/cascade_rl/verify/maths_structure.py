@@ -127,8 +127,10 @@ _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3,}(?![A-Za-z(])")
 _GREEK_LABEL = r"\\(?:[a-zA-Z]?(?:alpha|beta|gamma|delta|theta|lambda|mu|nu|rho|sigma|tau|phi|varphi|omega|Omega))"
 _LABEL = re.compile(
     rf"(?:\\(?:angle|triangle|overline|vec|hat|bar) ?\{{?[A-Za-z ]+\}}?|\|?[A-Z]{{1,4}}\|?|[a-z]|{_GREEK_LABEL}"
-    rf"|{TEXT}[^{ENDTEXT}]+{ENDTEXT}|(?=[a-z]*[aeiou])[a-z]{{3,}}) ?(?:_(?:\{{[^{{}}]*\}}|\w))?'*(?: ?\([A-Za-z, ]*\))?"
+    rf"|{TEXT}[^{ENDTEXT}]+{ENDTEXT}|(?=[a-z]*[aeiou])[a-z]{{3,}})"
+    r" ?(?:_(?:\{[^{}]*\}|\w))?(?:\^\{-1\})?'*(?: ?\([A-Za-z, ]*\))?"
 )
+_LEAD = re.compile(rf"{TEXT}[^{ENDTEXT}]*(?::|=|\bis|\bare) ?{ENDTEXT} ?(?=.)")
 _PROSE = 3  # so many words, and it is a sentence
 _SHORT_WORDS = {"no", "up", "or"}
 
@@ -164,7 +166,7 @@ def _items(text: str) -> list[str]:
 
 def read(text: str) -> Answer:
     """The structure of a tidy answer."""
-    text = text.strip()
+    text = _LEAD.sub("", text.strip())
     if rational(text) is not None:
         return Scalar(text)
     if (words := _words(text)) is not None:
