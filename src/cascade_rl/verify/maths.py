@@ -71,7 +71,7 @@ def quick(gold: str, given: str) -> bool | None:
         ours, theirs = rational(gold.strip()), rational(given.strip())
         return False if ours is None or theirs is None else ours == theirs
     ours, theirs = tidy(gold), tidy(given)
-    if not theirs:
+    if not ours or not theirs:
         return False
     if squeezed(ours) == squeezed(theirs):
         return True

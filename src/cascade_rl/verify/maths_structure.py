@@ -171,6 +171,8 @@ def read(text: str) -> Answer:
         return Scalar(text)
     if (words := _words(text)) is not None:
         return words
+    if _TIME.fullmatch(text):
+        return Words(text)
     if match := _MATRIX.fullmatch(text):
         return _matrix(match)
     name, *members = _split(text, _MEMBER)[0]
@@ -229,7 +231,7 @@ def _single(text: str) -> Answer:
     if 1 <= text.count("±") <= 3:
         return _many([_signed(text, "+-"), _signed(text, "-+")] if text.count("±") == 1 else _all_signs(text))
     parts = _split(text, _COLON)[0]
-    if len(parts) in (2, 3, 4) and all(parts) and not _TIME.fullmatch(text):
+    if len(parts) in (2, 3, 4) and all(parts):
         return Ratio(tuple(parts))
     if (numeral := based(text)) is not None:
         return Scalar(str(numeral[0])) if numeral[1] == 10 else Based(*numeral)
