@@ -192,6 +192,18 @@ def test_a_crash_of_the_judge_is_no_verdict():
     assert verdict.reward is None and "SIGSEGV" in verdict.note
 
 
+def test_a_bare_answer_counts_in_benchmarks_and_not_in_rl():
+    def rewards(answer, meta):
+        problem = Problem("p", "maths", (Message("user", "?"),), answer, Mode.INSTRUCT, meta)
+        graders = (maths.grade, maths.score)
+        return [asyncio.run(g(problem, reply_rollout("The answer is 5."), Services())).reward for g in graders]
+
+    assert rewards("5", {}) == [0.0, 1.0]
+    assert rewards("5", {"family": "sum"}) == [0.0, 0.0]
+    assert rewards({"answer": "5", "bare": True}, {}) == [1.0, 1.0]
+    assert rewards({"answer": "5", "bare": False}, {}) == [0.0, 0.0]
+
+
 def test_arithmetic_asks_no_judge_and_algebra_needs_one():
     judges = InlineJudges()
     assert grade("1/2", r"\boxed{0.5}", judges).reward == 1 and judges.asked == []

@@ -124,19 +124,29 @@ def problems(source: str, split: Split, seed: int) -> Iterator[Problem]:
 
 
 async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdict:
-    """Full reward for the right last box of the answer.
+    """Full reward for the right last box of the answer; what stands in no box doesn't count.
 
-    The gold answer is a text, or `{"answer": text, "bare": true}` where a bare statement at the end counts as well.
-    Built-in problems have whole numbers as answers and are judged by arithmetic alone; for others `services.judges`
-    must be there as soon as an answer takes algebra.
+    The gold answer is a text, or `{"answer": text, "bare": whether an answer without a box counts}`. Built-in problems
+    are judged by arithmetic alone; for others `services.judges` must be there as soon as an answer takes algebra.
     """
+    return await _verdict(problem, rollout, services, bare=False)
+
+
+async def score(problem: Problem, rollout: Rollout, services: Services) -> Verdict:
+    """The same, but a bare final answer counts as well, unless the problem is one of here, which ask for a box."""
+    return await _verdict(problem, rollout, services, bare="family" not in problem.meta)
+
+
+async def _verdict(problem: Problem, rollout: Rollout, services: Services, *, bare: bool) -> Verdict:
     answer = split_reply(rollout.text, problem.mode).answer
     if answer is None:
         return Verdict(0.0, Outcome.UNPARSEABLE, note="no answer after the think block")
-    gold, bare = _gold_text(problem.answer)
+    if isinstance(problem.answer, dict):
+        bare = problem.answer.get("bare", bare)
     found = verify.final_answer(answer, bare=bare)
     if found is None:
         return Verdict(0.0, Outcome.UNPARSEABLE, note="no \\boxed{} in the answer")
+    gold = _gold_text(problem)
     known = {given: verify.quick(gold, given) for given in (found.last, found.joined)}
     note = f"answered {found.last[:60]!r}"
     if True in known.values() or None not in known.values() or "terms" in problem.meta:
@@ -149,9 +159,8 @@ async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdi
     return verdict
 
 
-def _gold_text(answer: Any) -> tuple[str, bool]:
-    """The gold answer, and whether a bare final answer counts."""
-    return (str(answer["answer"]), bool(answer.get("bare"))) if isinstance(answer, dict) else (str(answer), False)
+def _gold_text(problem: Problem) -> str:
+    return str(problem.answer["answer"] if isinstance(problem.answer, dict) else problem.answer)
 
 
 async def _by_algebra(gold: str, given: str, services: Services, note: str) -> Verdict:
@@ -186,7 +195,7 @@ def gold(problem: Problem) -> str:
     """Each step on a line, then the box."""
     terms = problem.meta.get("terms")
     steps = work(terms)[0] if terms else [problem.meta.get("thought", "")]
-    return _reply(problem, steps, _gold_text(problem.answer)[0])
+    return _reply(problem, steps, _gold_text(problem))
 
 
 def _stop_early(terms: Terms, rng: random.Random) -> tuple[list[str], int]:
@@ -247,6 +256,7 @@ DOMAIN = Domain(
     examples=examples,
     gold=gold,
     demonstrate=demonstrate,
+    score=score,
     sources=SOURCES,
     needs=frozenset({"judges"}),
 )

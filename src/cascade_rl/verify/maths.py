@@ -37,20 +37,19 @@ def excess(text: str) -> str | None:
     """What is too large about an answer for algebra, or None."""
     if len(text) > LONGEST_ANSWER:
         return f"{len(text)} characters"
-    depth = deepest = tower = highest = 0
+    depth = deepest = highest = 0
     open_powers: list[int] = []
     for i, char in enumerate(text):
         if char in "({[":
             depth += 1
-            if re.search(r"\^ ?$", text[:i][-2:]):
+            if text[max(0, i - 2) : i].rstrip().endswith("^"):
                 open_powers.append(depth)
         elif char in ")}]":
             if open_powers and open_powers[-1] == depth:
                 open_powers.pop()
             depth -= 1
         elif char == "^":
-            tower = len(open_powers) + 1
-            highest = max(highest, tower)
+            highest = max(highest, len(open_powers) + 1)
         deepest = max(deepest, depth)
     if deepest > DEEPEST_NESTING:
         return f"{deepest} nested brackets"

@@ -131,7 +131,7 @@ def _same_collections(gold: Many | Row, given: Many | Row, algebra: Algebra) -> 
         alike = (gold.opening, gold.closing) == (given.opening, given.closing) or len(gold.items) > 2
         return alike and _same_rows(gold.items, given.items, algebra)
     row, many = (gold, given) if isinstance(gold, Row) else (given, gold)
-    plain = isinstance(row, Row) and row.opening == "(" and row.closing == ")" and not many.braced
+    plain = row.opening == "(" and row.closing == ")" and not many.braced
     return plain and _same_rows(gold.items, given.items, algebra)
 
 
