@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cascade_rl.verify.maths import excess, final_answer, last_boxed, quick, rational, tidy
+from cascade_rl.verify.maths_numbers import from_words
 
 
 @pytest.mark.parametrize(
@@ -133,6 +134,34 @@ def test_different_without_algebra(given, gold):
 )
 def test_what_takes_algebra_is_left_open(gold, given):
     assert quick(gold, given) in (None, False)
+
+
+@pytest.mark.parametrize(
+    ("gold", "given"),
+    [
+        ("5", r"5 \text{ or } 6"), ("5", r"5 \text{ or 6}"), ("5", r"5\text{ (or 6)}"), ("5", "5 or 6"), ("5", "5 not six"),
+        ("5", "5, 6"), ("5", r"\{5, 6\}"), ("5", "x=6=5"), ("5", "x=5, x=6"), ("5", r"\pm 5"), ("5", "5 / 6"), ("5", "five six"),
+        ("7", "three four"), ("11", "five six"), ("7", "seven or eight"), ("yes", "yes or no"), ("B", "(B) or (C)"),
+        ("B", "B, C"), ("B", "(B) 12 (C) 13"), ("B", r"\text{(B) and (C)}"), ("12", "(B) 12 or 13"),
+        ("x>3", r"x>3 \text{ or } x<3"),
+        ("100", "one hundred two hundred"), ("20", "twenty zero zero"),
+    ],
+)  # fmt: skip
+def test_hedging_earns_nothing(gold, given):
+    assert not quick(gold, given)
+
+
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [
+        ("zero", 0), ("nineteen", 19), ("ninety-nine", 99), ("one hundred", 100), ("two hundred and one", 201),
+        ("three thousand and twelve", 3012), ("one million two hundred thousand five hundred and forty-two", 1200542),
+        ("hundred", None), ("and one", None), ("one and", None), ("ten one", None), ("twenty twelve", None), ("", None),
+        ("five thousand million", None), ("seven apples", None),
+    ],
+)  # fmt: skip
+def test_numbers_in_words(words, value):
+    assert from_words(words) == value
 
 
 @given(st.fractions())

@@ -39,6 +39,7 @@ def test_the_last_statement_wins(text, letter):
     "text",
     [
         "", r"\boxed{31}", r"\boxed{\text{E}}", "Answer: Z", "Answer: B, Answer: Z", "Answer: A or B", "Answer: A and C",
+        "Answer: A (or C)", "(A) or (C)",
         r"\boxed{A, B}", "The answer is a dog", "I think a dog is nice", "A) x\nB) y\nC) z", "The answer is not A",
         "Answer: Cats", "I don't know.", "The answer is I am not sure", "The answer is A dog", "E",
     ],

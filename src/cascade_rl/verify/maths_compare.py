@@ -174,7 +174,9 @@ def _value(chain: Chain, algebra: Algebra) -> Answer | None:
         return None
     first, last = chain.sides[0], chain.sides[-1]
     if is_label(first):
-        return read(last)
+        value = rational(last)
+        contradicted = value is not None and any(rational(side) not in (None, value) for side in chain.sides[1:])
+        return None if contradicted else read(last)
     if rational(first) is not None or re.search(r"[A-Za-z]", re.sub(r"\\[A-Za-z]+", "", first)):
         return None  # `5=5` says nothing, and `x+y=5` is no value
     return read(last) if all(algebra.equal(side, last) for side in chain.sides[:-1]) else None
@@ -273,7 +275,7 @@ def _same_regions(gold: Sequence[Interval], given: Sequence[Interval], algebra: 
 
 
 _LETTER = re.compile(r"(?:option |choice )?\(?([A-K])\)?[.:]?", re.IGNORECASE)
-_OPTION = re.compile(r"(?:option |choice )?(?:\(([A-K])\)|([A-K])[).:]) ?(\S.*)")
+_OPTION = re.compile(r"(?:option |choice )?(?:\(([A-K])\)|([A-K])[).:]) ?(?!or\b|and\b|[,/&])(?!.*\([A-K]\))(\S.*)")
 
 
 def same_texts(gold: str, given: str, algebra: Algebra) -> bool:

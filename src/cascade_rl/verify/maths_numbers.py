@@ -21,12 +21,12 @@ _REPEATING = re.compile(r"([+-]?) ?([0-9]*)\.([0-9]*)\\(?:overline|bar|dot) ?\{?
 _THOUSANDS = re.compile(r"[+-]? ?[0-9]{1,3}(?:(?:,[0-9]{3})+|(?: [0-9]{3})+)(?:\.[0-9]+)?")
 _BASED = re.compile(r"([0-9A-Z]+)_(?:\{ ?\(?([0-9]{1,2})\)? ?\}|([0-9]{1,2}))")
 
-_UNITS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"  # noqa: E501
-_WORDS = {word: i for i, word in enumerate(_UNITS.split())}
-_WORDS |= {
-    w: 10 * i for i, w in enumerate(["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], 2)
-}
-_SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9}
+_TO_NINETEEN = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
+    seventeen eighteen nineteen"""
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+_WORDS = {word: value for value, word in enumerate(_TO_NINETEEN.split())}
+_WORDS |= {word: 10 * value for value, word in enumerate(_TENS.split(), 2)}
+_SCALES = {"thousand": 1000, "million": 10**6, "billion": 10**9}
 
 
 def _power(text: str) -> Fraction | None:
@@ -96,17 +96,19 @@ def based(text: str) -> tuple[int, int] | None:
 
 def from_words(text: str) -> int | None:
     """The whole number that English words spell, such as `twenty-one` or `three hundred and five`."""
+    total, group, before = 0, 0, ""
     words = text.lower().replace("-", " ").split()
-    total, group, seen = 0, 0, False
-    for word in words[:12]:
+    for word in words:
         if word in _WORDS:
-            group, seen = group + _WORDS[word], True
-        elif word in _SCALES and seen:
-            scale = _SCALES[word]
-            if scale == 100:
-                group *= 100
-            else:
-                total, group = total + group * scale, 0
-        elif word != "and" or not seen:
+            free = 100 if group % 100 == 0 else 10 if group % 10 == 0 and group % 100 >= 20 else 0
+            if not _WORDS[word] < free or before == "zero" or (word == "zero" and before):
+                return None
+            group += _WORDS[word]
+        elif word == "hundred" and 0 < group < 10:
+            group *= 100
+        elif word in _SCALES and group and (not total or total % (_SCALES[word] * 1000) == 0):
+            total, group = total + group * _SCALES[word], 0
+        elif word != "and" or before not in ("hundred", *_SCALES):
             return None
-    return total + group if seen and len(words) <= 12 else None
+        before = word
+    return total + group if before in ("hundred", *_WORDS, *_SCALES) else None

@@ -272,8 +272,14 @@ _SHORT_UNITS = {
     "pa",
     "hz",
 }
+_NO_UNIT = re.compile(r"[^A-Za-z°$µ/·^ .-]|\b(?:or|and|not|but|to|if|maybe|possibly|perhaps|either)\b", re.IGNORECASE)
 _TEXT_UNIT = re.compile(rf"(.*[0-9A-Za-z)}}\]!]) ?{TEXT}([^{ENDTEXT}]*){ENDTEXT} ?(?:\^ ?\{{?([23])\}}?)?")
 _RAW_UNIT = re.compile(r"(.*[0-9)}\]])( ?)([A-Za-z]+(?:[ /][A-Za-z]+)*)\.? ?(?:\^ ?\{?([23])\}?)?")
+
+
+def _is_unit(text: str) -> bool:
+    """Whether text behind a number may be left out; another answer, such as `or 6`, may not."""
+    return text.startswith("mod ") or not _NO_UNIT.search(text)
 
 
 def _unit(text: str, power: str | None) -> str:
@@ -291,10 +297,10 @@ def _measured(text: str) -> Answer:
     text = text.lstrip("€£¥").strip()
     if text.endswith("%"):
         return Scalar(text[:-1].strip(), percent=True)
-    if match := _TEXT_UNIT.fullmatch(text):
+    if (match := _TEXT_UNIT.fullmatch(text)) and _is_unit(match[2]):
         unit = _unit(match[2], match[3])
         return Scalar(match[1].strip(), "" if unit == "percent" else unit, unit == "percent")
-    if match := _RAW_UNIT.fullmatch(text):
+    if (match := _RAW_UNIT.fullmatch(text)) and _is_unit(match[3]):
         head, space, raw, power = match.groups()
         unit, number = _unit(raw, power), rational(head.strip()) is not None
         known = raw.casefold() in _SHORT_UNITS or unit.rstrip("23") in _SHORT_UNITS

@@ -29,7 +29,7 @@ _NAMED = re.compile(
 )
 _ALONE = re.compile(r"[\s*_$(\[{]*(?P<letter>[A-Za-z])[\s*_$)\]}.:]*(?P<rest>)")
 _LISTED = re.compile(r"[\s*_]*(?:\((?P<bracketed>[A-Za-z])\)|(?P<letter>[A-Z])[.):](?=\s))(?P<rest>.*)")
-_SECOND = re.compile(r"[\s)*\]}$.]*(?:,|/|&|and|or)\s*(?:option |choice )?[\s(*\[$]*([A-Za-z])(?![A-Za-z'’])")
+_SECOND = re.compile(r"[\s()*\]}$.]*(?:,|/|&|and|or)\s*(?:option |choice )?[\s(*\[$]*([A-Za-z])(?![A-Za-z'’])")
 _REASON = re.compile(r"\s+(?:because|since|as|for|is|and|but|which|so|due|by|with|in|on|from|given|here|there)\b")
 
 
