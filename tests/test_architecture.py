@@ -45,7 +45,7 @@ CATCH_ALL = {
     ("judges/zygote.py", "_answer"): "a worker hands whatever a verifier raises to the caller, as a fault",
     ("testing.py", "call"): "the same in the fake",
     ("verify/maths_algebra.py", "parse"): "the parser raises bare Exceptions; the text is unreadable, and says why",
-    ("verify/maths_algebra.py", "judge"): "algebra raises anything; raised again if the gold alone does so, too",
+    ("verify/maths_algebra.py", "_judge"): "algebra raises anything; raised again if the gold alone does so, too",
     ("model/replicas.py", "_serve"): "a worker hands its traceback to the driver, which raises it",
     ("train/reward_model.py", "_flush"): "handed to every caller that waits, who raises it",
 }

@@ -157,6 +157,7 @@ def test_outcomes_are_told_apart():
     assert grade("5", r"\boxed{" + "+".join(["x"] * 200) + "}").outcome is Outcome.WRONG
     assert grade("5", r"\boxed{9^{9^{9^9}}}").outcome is Outcome.UNPARSEABLE
     assert grade("113, 204", r"\boxed{113}, \boxed{204}").outcome is Outcome.RIGHT
+    assert grade(r"1,\sqrt{2}", r"\boxed{\frac{2}{\sqrt2}} and \boxed{1}").outcome is Outcome.RIGHT
     assert grade("113", r"\boxed{113}, \boxed{204}").outcome is Outcome.WRONG
 
 
@@ -232,3 +233,10 @@ def test_hostile_expressions_earn_nothing_and_the_judges_live_on():
         assert [v.reward for v in verdicts] == [0.0] * len(HOSTILE)
         assert {v.outcome for v in verdicts[:2]} == {Outcome.TIMEOUT}
         assert grade("x^2+1", r"\boxed{1+x\cdot x}", judges).reward == 1
+
+
+def test_nested_roots_are_not_too_large():
+    nested = "2"
+    for _ in range(12):
+        nested = rf"\sqrt{{2+{nested}}}"
+    assert equal(rf"{nested}+1", rf"1+{nested}")

@@ -151,27 +151,22 @@ async def _verdict(problem: Problem, rollout: Rollout, services: Services, *, ba
     note = f"answered {found.last[:60]!r}"
     if True in known.values() or None not in known.values() or "terms" in problem.meta:
         return Verdict.binary(True in known.values(), note)
-    verdict = Verdict.binary(False, note)
-    for given in (given for given, equal in known.items() if equal is None):
-        verdict = await _by_algebra(gold, given, services, note)
-        if verdict.outcome is not Outcome.WRONG:
-            break
-    return verdict
+    return await _by_algebra(gold, [given for given, equal in known.items() if equal is None], services, note)
 
 
 def _gold_text(problem: Problem) -> str:
     return str(problem.answer["answer"] if isinstance(problem.answer, dict) else problem.answer)
 
 
-async def _by_algebra(gold: str, given: str, services: Services, note: str) -> Verdict:
+async def _by_algebra(gold: str, readings: Sequence[str], services: Services, note: str) -> Verdict:
     """The verdict of a killable judge; what it can't do is the reply's fault unless the gold alone is too much."""
     if reason := verify.excess(gold):
         return Verdict.failed(f"the gold answer is too large to judge: {reason}")
-    if reason := verify.excess(given):
+    if reason := verify.excess(readings[0]):
         return Verdict(0.0, Outcome.UNPARSEABLE, note=f"{note}, too large to judge: {reason}")
     if services.judges is None:
-        raise ValueError(f"maths needs judges to compare {given[:60]!r} with {gold[:60]!r}: Services(judges=...)")
-    judgement = await services.judges.call(JUDGE, gold, given, deadline_s=JUDGE_S)
+        raise ValueError(f"maths needs judges to compare {readings[0][:60]!r} with {gold[:60]!r}: Services(judges=...)")
+    judgement = await services.judges.call(JUDGE, gold, *readings, deadline_s=JUDGE_S)
     if judgement.fault == "timeout":
         alone = await services.judges.call(PROBE, gold, deadline_s=PROBE_S)
         if alone.fault:

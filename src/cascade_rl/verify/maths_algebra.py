@@ -112,9 +112,9 @@ def _weigh(expression: sympy.Basic) -> float:
     if expression.is_Rational:
         bits = math.log2(abs(expression.p) or 1) + math.log2(expression.q) if abs(expression.p) < 1 << 1000 else 1e3
     elif isinstance(expression, sympy.Pow | sympy.exp):
-        base = parts[0] if isinstance(expression, sympy.Pow) else 1.5
-        bits = max(base, 1.0) * 2.0 ** min(parts[-1], 60.0) if expression.args[-1].is_number else 0.0
-        bits = 0.0 if base == 0.0 else bits
+        base, power = parts[0] if isinstance(expression, sympy.Pow) else 1.5, expression.args[-1]
+        times = abs(float(power)) if power.is_Rational and parts[-1] < 60 else 2.0 ** min(parts[-1], 60.0)
+        bits = base * max(times, 1.0) if power.is_number else 0.0
     elif isinstance(expression, sympy.factorial | sympy.binomial | sympy.gamma):
         bits = max(parts[0], 1.0) * 2.0 ** min(parts[0], 60.0)
     elif isinstance(expression, sympy.Sum | sympy.Product):
@@ -226,11 +226,17 @@ def proportion(a: sympy.Expr, b: sympy.Expr) -> int:
     return 1 if ratios[0] > 0 else -1
 
 
-def judge(gold: str, given: str) -> dict[str, str]:
+def judge(gold: str, *given: str) -> dict[str, str]:
     """`{"outcome": right, wrong, unparseable or gold, "note"}`: `gold` says that the gold answer can't be read.
 
+    `given` are readings of one answer, of which one must be right; the first one tells what else it is.
     Algebra raises all kinds of errors; what it raises is the given answer's fault if the gold can be evaluated alone.
     """
+    found = [_judge(gold, reading) for reading in given]
+    return next((f for f in found if f["outcome"] == "right"), found[0])
+
+
+def _judge(gold: str, given: str) -> dict[str, str]:
     algebra = SympyAlgebra()
     try:
         right = same_texts(tidy(gold), tidy(given), algebra)
