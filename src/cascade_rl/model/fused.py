@@ -2,7 +2,8 @@
 
 On a CPU a small model spends half of its time outside matrix products; these take a good part of that. Gradients of
 weights that carry `main_grad` (an fp32 view, as in Megatron-LM) are added there, so that they are summed over
-micro-batches in fp32 whatever the products run in; other weights get them by autograd.
+micro-batches in fp32 whatever the products run in; other weights get them by autograd. Without gradients each block
+takes the shortest way, since a decode step of a small model is mostly the calling of operators.
 
 Shapes: M tokens, H hidden, N heads, K key-value heads, D head size.
 """
@@ -55,6 +56,8 @@ class _RMSNorm(torch.autograd.Function):
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """x / rms(x) * weight over the last dimension, in fp32 (arXiv 1910.07467)."""
+    if not torch.is_grad_enabled():
+        return F.rms_norm(x, x.shape[-1:], weight.float(), eps)
     return _RMSNorm.apply(x, weight, eps)
 
 
@@ -77,6 +80,8 @@ class _NormLinear(torch.autograd.Function):
 
 def norm_linear(x: Tensor, norm: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> Tensor:
     """linear(rms_norm(x)) of fp32 x [M, H], in the dtype of the weight."""
+    if not torch.is_grad_enabled():
+        return F.linear(rms_norm(x, norm, eps).to(weight.dtype), weight, bias)
     return _NormLinear.apply(x, norm, weight, bias, eps)
 
 
@@ -96,6 +101,8 @@ class _AddLinear(torch.autograd.Function):
 
 def add_linear(residual: Tensor, x: Tensor, weight: Tensor) -> Tensor:
     """residual + linear(x), the sum in fp32."""
+    if not torch.is_grad_enabled():
+        return residual + F.linear(x, weight)
     return _AddLinear.apply(residual, x, weight)
 
 
@@ -120,6 +127,9 @@ class _SwiGLU(torch.autograd.Function):
 
 def swiglu(both: Tensor) -> Tensor:
     """silu(gate) * up for gate and up side by side in the last dimension (arXiv 2002.05202)."""
+    if not torch.is_grad_enabled():
+        gate, up = both.chunk(2, -1)
+        return F.silu(gate).mul_(up)
     return _SwiGLU.apply(both)
 
 
@@ -142,6 +152,8 @@ class _Embed(torch.autograd.Function):
 
 def embed(ids: Tensor, table: Tensor) -> Tensor:
     """Rows of the table in fp32 [M, H]; the gradient touches these rows only, not the whole table."""
+    if not torch.is_grad_enabled():
+        return table.index_select(0, ids).float()
     return _Embed.apply(ids, table)
 
 
@@ -152,17 +164,25 @@ def _turn(x: Tensor, cos: Tensor, sin: Tensor, found: Tensor) -> None:
     second.copy_((right * cos).addcmul_(left, sin))
 
 
+def _gain(qkv: Tensor, queries: int, norms: tuple[Tensor, ...]) -> Tensor:
+    """What q and k heads are multiplied by [N + K, D or 1]: their norms' weights, and q by the scale of the scores."""
+    normed, size = (qkv.shape[1] + queries) // 2, qkv.shape[2]
+    gain = torch.ones(normed, 1, device=qkv.device)
+    if norms:
+        gain = torch.cat((norms[0].expand(queries, size), norms[1].expand(normed - queries, size))).float()
+    gain[:queries] *= size**-0.5
+    return gain
+
+
 class _Heads(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, qkv: Tensor, turn: tuple[Tensor, Tensor], queries: int, eps: float, *norms: Tensor) -> Tensor:
-        normed, size = (qkv.shape[1] + queries) // 2, qkv.shape[2]
-        gain = torch.ones(normed, 1, device=qkv.device)
+        gain = _gain(qkv, queries, norms)
+        normed = len(gain)
         x, rest = qkv[:, :normed].to(torch.float32, copy=True), ()
         if norms:
-            gain = torch.cat((norms[0].expand(queries, size), norms[1].expand(normed - queries, size))).float()
             scale = _scale(x, eps)
             rest = (x.mul_(scale), scale)
-        gain[:queries] *= size**-0.5
         found = torch.empty_like(qkv)
         _turn(x * gain, *turn, found[:, :normed])
         found[:, normed:].copy_(qkv[:, normed:])
@@ -200,6 +220,13 @@ def turn_heads(
 
     `turn` are cosines and sines [M, 1, D/2]. q comes multiplied by D**-0.5, the scale of the scores.
     """
+    if not torch.is_grad_enabled():
+        gain = _gain(qkv, queries, norms or ())
+        x = qkv[:, : len(gain)].float()
+        if norms:
+            x = F.rms_norm(x, x.shape[-1:], None, eps)
+        _turn(x * gain, *turn, qkv[:, : len(gain)])
+        return qkv
     return _Heads.apply(qkv, turn, queries, eps, *(norms or ()))
 
 
@@ -219,6 +246,8 @@ class _ReadOut(torch.autograd.Function):
 
 def read_out(hidden: Tensor, weight: Tensor) -> Tensor:
     """Linear in fp32 of hidden states [M, H] by a weight [V, H]: its fp32 `master` if it has one."""
+    if not torch.is_grad_enabled():
+        return F.linear(hidden, getattr(weight, "master", weight))
     return _ReadOut.apply(hidden, weight)
 
 

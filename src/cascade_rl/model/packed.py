@@ -194,6 +194,8 @@ class Attention:
         """[M, N + 2 K, D] to [M, N D]; after the `last` layer branches only."""
         if qkv.is_cuda:
             return by_kernel(self.pack, self.heads, qkv, last)
+        if not torch.is_grad_enabled():
+            return _attend(qkv, self, last)[0]
         return _Attend.apply(qkv, self, last)
 
 
@@ -240,35 +242,40 @@ def _branch_weights(s: _Shape, q: Tensor, prefix_k: Tensor, k: Tensor) -> tuple[
 
 def _parts(s: _Shape, kv_heads: int, table: Tensor) -> tuple[Tensor, ...]:
     """q [T K, g P, D], k, v [T K, P, D] of the prefixes and q [T K G, g R, D], k, v [T K G, R, D] of the branches."""
-    batch = (s.trees * kv_heads,) * 3 + (s.trees * kv_heads * s.branches,) * 3
-    width = (s.long,) * 3 + (s.width,) * 3
+    trees = s.trees * kv_heads
     return tuple(
-        table[part].view(b, (part.stop - part.start) // b, table.shape[1])
-        for part, b, _ in zip(s.rows, batch, width, strict=True)
+        table[part].view(trees * many, -1, table.shape[1])
+        for part, many in zip(s.rows, (1, 1, 1, s.branches, s.branches, s.branches), strict=True)
     )
+
+
+def _attend(qkv: Tensor, attention: Attention, last: bool) -> tuple[Tensor, ...]:
+    """The attended tokens, and what the gradient needs: padded inputs and outputs, and each block's weights."""
+    size = qkv.shape[-1]
+    table = qkv.view(-1, size).index_select(0, attention.gather)
+    out = table.new_empty(len(attention.grads), size)
+    saved = []
+    for s in attention.shapes:
+        prefix_q, prefix_k, prefix_v, q, k, v = _parts(s, attention.kv_heads, table)
+        weights = None
+        if not last:
+            weights = _prefix_weights(s, prefix_q, prefix_k)
+            torch.bmm(weights, prefix_v, out=out[s.outs[0]].view(prefix_q.shape))
+        old, own = _branch_weights(s, q, prefix_k, k)
+        found = torch.bmm(own, v, out=out[s.outs[1]].view(q.shape))
+        found.view(*old.shape[:2], size).baddbmm_(old, prefix_v)
+        saved += [weights, old, own]
+    back = attention.outputs[attention.pack.prefixes * attention.heads :] if last else attention.outputs
+    return out.index_select(0, back).view(-1, attention.heads * size), table, out, *saved
 
 
 class _Attend(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, qkv: Tensor, attention: Attention, last: bool) -> Tensor:
-        size = qkv.shape[-1]
-        table = qkv.view(-1, size).index_select(0, attention.gather)
-        out = table.new_empty(len(attention.grads), size)
-        saved = []
-        for s in attention.shapes:
-            prefix_q, prefix_k, prefix_v, q, k, v = _parts(s, attention.kv_heads, table)
-            weights = None
-            if not last:
-                weights = _prefix_weights(s, prefix_q, prefix_k)
-                torch.bmm(weights, prefix_v, out=out[s.outs[0]].view(prefix_q.shape))
-            old, own = _branch_weights(s, q, prefix_k, k)
-            found = torch.bmm(own, v, out=out[s.outs[1]].view(q.shape))
-            found.view(*old.shape[:2], size).baddbmm_(old, prefix_v)
-            saved += [weights, old, own]
+        found, *saved = _attend(qkv, attention, last)
         ctx.attention, ctx.is_last = attention, last
-        ctx.save_for_backward(table, out, *saved)
-        back = attention.outputs[attention.pack.prefixes * attention.heads :] if last else attention.outputs
-        return out.index_select(0, back).view(-1, attention.heads * size)
+        ctx.save_for_backward(*saved)
+        return found
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor):

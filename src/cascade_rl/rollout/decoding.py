@@ -150,31 +150,29 @@ class Decoding:
         lengths = [len(job.prompts[p]) for p in job.rows]
         # the longest prompt first: its rows have the most to compute, and neighbours are alike
         self.waiting = sorted(range(len(job.rows)), key=lambda r: (-lengths[r], job.rows[r], r))
-        slots = min(slots, len(job.rows))
-        longest = max(job.limits, default=0)
-        self.ids = torch.zeros(len(job.rows), longest, dtype=torch.long, device=device)
-        self.logprobs = torch.zeros(len(job.rows), longest, device=device)
-        self.counts = [0] * len(job.rows)
         self.held: dict[int, tuple[Prefilled, int]] = {}
-        self.limits = torch.tensor(job.limits, device=device)
+        slots, longest, self.nobody = min(slots, len(job.rows)), max(job.limits), len(job.rows)
+        # one row more than there are: slots without a row write to it, unheard
+        self.ids = torch.zeros(self.nobody + 1, longest, dtype=torch.long, device=device)
+        self.logprobs = torch.zeros(self.nobody + 1, longest, device=device)
+        self.counts = [0] * self.nobody
+        self.limits = torch.tensor([*job.limits, longest + 1], device=device)
         self.ends = torch.tensor(job.ends, device=device)
-        columns = _round_up(max(lengths, default=0) + 1)
-        self.cache = Cache(config, slots, columns, weights["0.o"].dtype, device)
-        self.rows = torch.zeros(slots, dtype=torch.long, device=device)  # the row in each slot
+        self.widest = max(lengths)  # no slot uses more columns than this
+        self.cache = Cache(config, slots, _round_up(self.widest + 1), weights["0.o"].dtype, device)
+        self.turn = rotary(config, torch.arange(self.widest + longest + 1, device=device))
+        self.rows = torch.full((slots,), self.nobody, device=device)  # the row in each slot
         self.steps = torch.zeros(slots, dtype=torch.long, device=device)  # tokens it has
         self.next = torch.zeros(slots, dtype=torch.long, device=device)  # its last token
-        self.alive = torch.zeros(slots, dtype=torch.bool, device=device)
+        self.living = 0
 
     def run(self) -> list[tuple[list[int], list[float]]]:
         """Decode until every row has ended."""
-        while True:
-            living = int(self.alive.sum())
-            free = self.cache.slots - living
+        while self.waiting or self.living:
+            free = self.cache.slots - self.living
             if self.waiting and free * REFILL >= min(self.cache.slots, REFILL * len(self.waiting)):
-                self._admit((~self.alive).nonzero()[: len(self.waiting), 0])
+                self._admit((self.rows == self.nobody).nonzero()[: len(self.waiting), 0])
                 continue
-            if not living:
-                break
             if not self.waiting and free * 4 >= self.cache.slots:
                 self._shrink()
             self._step()
@@ -186,7 +184,6 @@ class Decoding:
         rows, self.waiting = self.waiting[: len(slots)], self.waiting[len(slots) :]
         prompts = [self.job.rows[r] for r in rows]
         self._prefill([p for p in dict.fromkeys(prompts) if p not in self.held])
-        still = {self.job.rows[r] for r in self.waiting}
         by_pack: dict[int, list[int]] = {}
         for place, prompt in enumerate(prompts):
             by_pack.setdefault(id(self.held[prompt][0]), []).append(place)
@@ -194,13 +191,12 @@ class Decoding:
             found = self.held[prompts[places[0]]][0]
             numbers = [self.held[prompts[place]][1] for place in places]
             into = slots[torch.tensor(places, device=self.device)]
-            if max(found.lengths[n] for n in numbers) >= self.cache.columns:
-                self.cache.resize(None, _round_up(max(found.lengths) + 1))
             self.cache.insert(into, found, numbers)
             self.rows[into] = torch.tensor([rows[place] for place in places], device=self.device)
             self.steps[into] = 0
-            self.alive[into] = True
+            self.living += len(places)
             self._take(into, found.logits[torch.tensor(numbers, device=self.device)])
+        still = {self.job.rows[r] for r in self.waiting}
         self.held = {p: pair for p, pair in self.held.items() if p in still}
 
     def _prefill(self, prompts: Sequence[int]) -> None:
@@ -219,35 +215,43 @@ class Decoding:
         self.held |= {prompt: (found, number) for number, prompt in enumerate(prompts)}
 
     def _step(self) -> None:
-        """One token for every slot; slots without a living row compute along, unheard."""
+        """One token for every slot; slots without a row compute along."""
         cache = self.cache
-        if int(cache.used.max()) >= cache.columns:
-            cache.resize(None, cache.columns + COLUMNS)
+        if self.widest >= cache.columns:
+            self.widest = int(cache.used.max())
+            if self.widest >= cache.columns:
+                cache.resize(None, cache.columns + COLUMNS)
         cache.begin()
-        turn = rotary(self.config, cache.used)
+        turn = tuple(table.index_select(0, cache.used) for table in self.turn)
         hidden = hidden_states(self.weights, self.config, self.next, turn, cache.attend)
-        cache.used += self.alive
+        cache.used += self.rows < self.nobody
+        self.widest += 1
         self._take(None, head_logits(self.weights, hidden))
 
     def _take(self, slots: Tensor | None, logits: Tensor) -> None:
         """Draw the next tokens of slots (None: of all), write them down, and see which rows end."""
-        at = slots if slots is not None else torch.arange(self.cache.slots, device=self.device)
-        rows, steps, alive = self.rows[at], self.steps[at], self.alive[at]
+        rows, steps = (self.rows, self.steps) if slots is None else (self.rows[slots], self.steps[slots])
         ids, logprobs = self.job.draw(logits, rows, steps)
-        told = alive.nonzero()[:, 0]
-        self.ids[rows[told], steps[told]] = ids[told]
-        self.logprobs[rows[told], steps[told]] = logprobs[told].float()
-        steps = steps + 1
-        ended = alive & (torch.isin(ids, self.ends) | (steps >= self.limits[rows]))
-        self.next[at], self.steps[at], self.alive[at] = ids, steps, alive & ~ended
-        for row, count in zip(rows[ended].tolist(), steps[ended].tolist(), strict=True):
-            self.counts[row] = count
+        self.ids[rows, steps], self.logprobs[rows, steps] = ids, logprobs
+        steps = steps + (rows < self.nobody)
+        ended = (torch.isin(ids, self.ends) & (rows < self.nobody)) | (steps >= self.limits[rows])
+        over = ended.nonzero()[:, 0]
+        if len(over):
+            for row, count in zip(rows[over].tolist(), steps[over].tolist(), strict=True):
+                self.counts[row] = count
+            rows, steps = rows.index_fill(0, over, self.nobody), steps.index_fill(0, over, 0)
+            self.living -= len(over)
+        if slots is None:
+            self.rows, self.steps, self.next = rows, steps, ids
+        else:
+            self.rows[slots], self.steps[slots], self.next[slots] = rows, steps, ids
 
     def _shrink(self) -> None:
         """Drop slots without a row and columns that no row needs."""
-        keep = self.alive.nonzero()[:, 0]
-        self.cache.resize(keep, _round_up(int(self.cache.used[keep].max()) + 1))
-        self.rows, self.steps, self.next, self.alive = (t[keep] for t in (self.rows, self.steps, self.next, self.alive))
+        keep = (self.rows < self.nobody).nonzero()[:, 0]
+        self.widest = int(self.cache.used[keep].max())
+        self.cache.resize(keep, _round_up(self.widest + 1))
+        self.rows, self.steps, self.next = (t[keep] for t in (self.rows, self.steps, self.next))
 
 
 def _round_up(columns: int) -> int:

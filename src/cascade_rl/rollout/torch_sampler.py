@@ -117,16 +117,15 @@ class Draw:
 
     def __init__(self, wanted: Sequence[Wanted], device: torch.device) -> None:
         self.rules = list(dict.fromkeys(w.rule for w in wanted))
-        self.rule = torch.tensor([self.rules.index(w.rule) for w in wanted], device=device)
-        longest = max(w.limit for w in wanted)
-        u = np.zeros((len(wanted), longest))
+        self.rule = torch.tensor([*(self.rules.index(w.rule) for w in wanted), 0], device=device)
+        u = np.zeros((len(wanted) + 1, max(w.limit for w in wanted)))  # the last for slots without a row
         for row, w in enumerate(wanted):
             if w.rule[0] > 0:
                 u[row, : w.limit] = uniforms(w.key, w.index, w.limit)
         self.u = torch.from_numpy(u).to(device)
 
     def __call__(self, logits: Tensor, rows: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
-        u = self.u[rows, steps.clamp(max=self.u.shape[1] - 1)]
+        u = self.u[rows, steps]
         if len(self.rules) == 1:
             return choose(logits, u, self.rules[0])
         ids, logprobs = torch.zeros_like(rows), torch.zeros_like(u, dtype=torch.float32)
