@@ -17,7 +17,7 @@ from cascade_rl.model.checkpoint import save_directory, to_hf
 from cascade_rl.model.replicas import deal
 from cascade_rl.recipe import Training
 from cascade_rl.train import learner as learner_module
-from cascade_rl.train.batch import Row, microbatches, pad
+from cascade_rl.train.batch import Row, fill, microbatches, pack_rows, plant, shares
 from cascade_rl.train.learner import Learner, Objective, accumulate, accumulate_pairs, token_logprobs
 
 CPU = torch.device("cpu")
@@ -25,13 +25,37 @@ HUGE = 10**9
 
 
 @given(st.lists(st.integers(1, 60), max_size=30), st.integers(1, 200))
-def test_microbatches_cover_all_rows_once_within_the_limit(lengths, limit):
-    groups = microbatches(lengths, limit)
-    assert sorted(i for g in groups for i in g) == list(range(len(lengths)))
+def test_bins_hold_every_item_once_within_the_limit(sizes, most):
+    bins = fill(sizes, most)
+    assert sorted(i for found in bins for i in found) == list(range(len(sizes)))
+    assert all(found and (sum(sizes[i] for i in found) <= most or len(found) == 1) for found in bins)
+
+
+SHAPES = st.lists(st.tuples(st.integers(0, 4), st.integers(1, 6), st.integers(0, 6)), min_size=1, max_size=8)
+
+
+def rows_like(shapes) -> list[Row]:
+    """Rows of (prompt number, prompt length, response length); the same prompt where number and length are equal."""
+    return [Row.of([10 * number + i for i in range(p)], range(100, 100 + r), 0.5 + i, -float(i))
+            for i, (number, p, r) in enumerate(shapes)]  # fmt: skip
+
+
+@given(SHAPES, st.integers(1, 40))
+def test_microbatches_hold_every_row_with_a_response_once_within_the_limit(shapes, tokens):
+    rows = rows_like(shapes)
+    groups = microbatches(rows, tokens)
+    assert sorted(i for g in groups for i in g) == [i for i, (_, _, r) in enumerate(shapes) if r]
     for found in groups:
-        assert found
-        padded = max(lengths[i] for i in found) * len(found)
-        assert padded <= limit or len(found) == 1
+        computed = sum(tree.tokens for tree, _ in plant([rows[i] for i in found]))
+        assert computed <= tokens or len(found) == 1
+
+
+@given(SHAPES, st.integers(1, 3))
+def test_shares_hold_every_row_with_a_response_once(shapes, size):
+    rows = rows_like(shapes)
+    found = shares(rows, size)
+    assert len(found) == size
+    assert sorted(i for s in found for i in s) == [i for i, (_, _, r) in enumerate(shapes) if r]
 
 
 @given(st.lists(st.floats(0, 100), max_size=30), st.integers(1, 5))
@@ -55,23 +79,30 @@ def rows_of(count=9, seed=0, vocab=300) -> list[Row]:
     return [Row.of(p, r, weight, rng.gauss(0, 1)) for p, r in made]
 
 
-@given(st.lists(st.tuples(st.integers(1, 6), st.integers(0, 6)), min_size=1, max_size=5))
-def test_exactly_the_response_tokens_are_scored_from_the_column_before(shapes):
-    rows = [Row.of(range(p), range(100, 100 + r), 0.5 + i, -float(i)) for i, (p, r) in enumerate(shapes)]
-    batch = pad(rows, CPU)
-    places = list(zip(batch.rows.tolist(), batch.columns.tolist(), batch.targets.tolist(), strict=True))
-    assert places == [(i, p - 1 + t, 100 + t) for i, (p, r) in enumerate(shapes) for t in range(r)]
-    for place, (row, column, target) in enumerate(places):
-        assert batch.ids[row, column + 1] == target
+@given(SHAPES)
+def test_exactly_the_response_tokens_are_scored(shapes):
+    """And each is predicted from the token before it, at its place in its own row, equal prompts computed once."""
+    rows = rows_like(shapes)
+    if not any(r for _, _, r in shapes):
+        return
+    batch = pack_rows(rows, CPU)
+    found = list(zip(batch.rows.tolist(), batch.targets.tolist(), strict=True))
+    assert sorted(found) == [(i, 100 + t) for i, (_, _, r) in enumerate(shapes) for t in range(r)]
+    ids, positions = batch.packed.ids[batch.packed.prefixes :], batch.packed.positions[batch.packed.prefixes :]
+    for place, (row, target) in enumerate(found):
+        position = positions[place].item()
+        assert rows[row].ids[position] == ids[place] and rows[row].ids[position + 1] == target
         assert (batch.weight[place], batch.advantage[place]) == (rows[row].weight, rows[row].advantage)
+    distinct = {tuple(r.ids[: r.start]) for r in rows if len(r.ids) > r.start}
+    assert batch.packed.prefixes == sum(len(p) - 1 for p in distinct)
 
 
 def test_one_target_touches_one_place():
     """A synthetic mask with one target: the log-probability is that of the last prompt token's prediction, no other."""
     policy = Policy(seed=3)
     prompt = [5, 9, 14, 23, 8]
-    batch = pad([Row.of(prompt, [77], 1.0), Row.of([1] * 20, [2] * 9, 1.0)], CPU)
-    found = token_logprobs(policy.model.weights, policy.config, batch, Objective("nll"))[0]
+    batch = pack_rows([Row.of(prompt, [77], 1.0), Row.of([1] * 20, [2] * 9, 1.0)], CPU)
+    found = token_logprobs(policy.model.weights, policy.config, batch, Objective("nll"))[batch.rows == 0][0]
     from tiny import logits
 
     whole = logits(policy.config, policy.model.flat, torch.tensor([[*prompt, 77]]))[0].log_softmax(-1)
@@ -121,7 +152,7 @@ def test_pair_loss_and_gradient_do_not_depend_on_the_split():
         assert sums == pytest.approx(found[0][0], abs=1e-5)
         torch.testing.assert_close(grad, found[0][1], rtol=0, atol=1e-5)
     with torch.no_grad():
-        scores = learner_module.last_scores(model, rows, CPU)
+        scores = learner_module.last_scores(model, [learner_module.stem(r) for r in rows], CPU)
     wanted = -F.logsigmoid(scores[::2] - scores[1::2]).mean().item()
     assert found[0][0]["loss"] == pytest.approx(wanted, abs=1e-5)
     assert found[0][0]["right"] == int((scores[::2] > scores[1::2]).sum())

@@ -15,7 +15,7 @@ from cascade_rl.model.checkpoint import save_directory
 from cascade_rl.protocols import Sampling
 from cascade_rl.recipe import Training
 from cascade_rl.rollout.torch_sampler import TorchSampler, uniforms
-from cascade_rl.train.batch import Row, pad
+from cascade_rl.train.batch import Row, pack_rows
 from cascade_rl.train.learner import Learner, Objective, token_logprobs
 from cascade_rl.types import Message, Mode, Problem, Stop
 
@@ -49,7 +49,7 @@ def sampler(policy, *, eos_ids=None, max_rows=256) -> TorchSampler:
 
 
 def trainer_logprobs(policy, rollout, objective: Objective) -> np.ndarray:
-    batch = pad([Row.of(rollout.prompt_ids, rollout.ids, 1.0)], torch.device("cpu"))
+    batch = pack_rows([Row.of(rollout.prompt_ids, rollout.ids, 1.0)], torch.device("cpu"))
     with torch.no_grad():
         return token_logprobs(policy.model.weights, policy.config, batch, objective).numpy()
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+import numpy as np
 import torch
 
 from cascade_rl.domain import Domain
 from cascade_rl.model.checkpoint import scratch_config
-from cascade_rl.model.decoder import DecoderConfig, causal_attend, flat_size, head_logits, hidden_states, views
+from cascade_rl.model.decoder import DecoderConfig, flat_size, head_logits, packed_states, views
+from cascade_rl.model.packed import Tree, pack
 from cascade_rl.model.replicas import Replicas
 from cascade_rl.model.tokenizer import Tokenizer, train_tokenizer
 from cascade_rl.recipe import Architecture
@@ -63,8 +65,11 @@ class Policy:
 def logits(config: DecoderConfig, flat: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
     """Our logits [B, T, V] of whole rows."""
     weights = views(flat, config.shapes())
+    empty = np.empty(0, np.int64)
     with torch.no_grad():
-        return head_logits(weights, hidden_states(weights, config, ids, torch.arange(ids.shape[1]), causal_attend))
+        trees = [Tree(empty, (row,)) for row in ids.numpy()]
+        hidden = packed_states(weights, config, pack(trees, torch.device("cpu")))
+        return head_logits(weights, hidden).view(*ids.shape, -1)
 
 
 def toy_problem(number: int, domain: str = "toy", series: str = "") -> Problem:

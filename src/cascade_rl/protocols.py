@@ -33,6 +33,10 @@ class Sampler(Protocol):
         """`n` rollouts for each problem, in the order of the problems."""
         ...
 
+    def sample_many(self, asked: Sequence[tuple[Sequence[Problem], Sampling]]) -> list[list[tuple[Rollout, ...]]]:
+        """What `sample` gives for each request; together they may share steps."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Program:

@@ -45,6 +45,10 @@ class ScriptedSampler:
         self.asked.append((tuple(problem.id for problem in problems), sampling))
         return [self._group(problem, sampling) for problem in problems]
 
+    def sample_many(self, asked: Sequence[tuple[Sequence[Problem], Sampling]]) -> list[list[tuple[Rollout, ...]]]:
+        """One request after the other."""
+        return [self.sample(problems, sampling) for problems, sampling in asked]
+
     def _group(self, problem: Problem, sampling: Sampling) -> tuple[Rollout, ...]:
         reply = self._reply(problem)
         texts = [reply] if isinstance(reply, str) else list(reply)

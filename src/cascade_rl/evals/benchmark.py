@@ -92,7 +92,7 @@ def run_benchmark(
     Raises GraderFailure when more than `MAX_FAILED` of the verdicts could not be given. Must not be called from
     inside a running event loop.
     """
-    replies = {mode: _sample(benchmark, sampler, mode, seed) for mode in benchmark.modes}
+    replies = _sample(benchmark, sampler, seed)
     graded = asyncio.run(_grade(benchmark.domain.benchmark_grade, list(chain(*replies.values())), services))
     failed = _count_failed(benchmark.name, graded)
     rewards = iter([_accuracy(verdict) for _, verdict in graded])
@@ -100,19 +100,29 @@ def run_benchmark(
     return BenchmarkRun(BenchmarkScore(benchmark.headline, modes), failed, len(graded))
 
 
-def _sample(benchmark: Benchmark, sampler: Sampler, mode: Mode, seed: tuple[int | str, ...]) -> list[_Reply]:
-    """The k samples of every problem, then the greedy replies."""
+def _sample(benchmark: Benchmark, sampler: Sampler, seed: tuple[int | str, ...]) -> dict[Mode, list[_Reply]]:
+    """For each mode the k samples of every problem, then the greedy replies; all are asked for at once."""
+    asked = [request for mode in benchmark.modes for request in _requests(benchmark, mode, seed)]
+    found = iter(zip(asked, sampler.sample_many(asked), strict=True))
+    return {mode: [*_replies(*next(found), False), *_replies(*next(found), True)] for mode in benchmark.modes}
+
+
+def _requests(
+    benchmark: Benchmark, mode: Mode, seed: tuple[int | str, ...]
+) -> tuple[tuple[list[Problem], Sampling], tuple[list[Problem], Sampling]]:
     problems = [problem.in_mode(mode) for problem in benchmark.problems]
     seed = (*seed, "benchmark", benchmark.name, str(mode))
     limits = {"max_new_tokens": benchmark.max_new_tokens, "max_prompt_tokens": benchmark.max_prompt_tokens}
     k = benchmark.k if mode is benchmark.headline else benchmark.k_other_mode or benchmark.k
     sampled = Sampling(k, temperature=benchmark.temperature, top_p=benchmark.top_p, seed=seed, **limits)
     greedy = Sampling(1, temperature=0.0, seed=seed, **limits)
-    return [*_draw(sampler, problems, sampled, False), *_draw(sampler, problems, greedy, True)]
+    return (problems, sampled), (problems, greedy)
 
 
-def _draw(sampler: Sampler, problems: Sequence[Problem], sampling: Sampling, greedy: bool) -> list[_Reply]:
-    groups = sampler.sample(problems, sampling)
+def _replies(
+    asked: tuple[Sequence[Problem], Sampling], groups: Sequence[tuple[Rollout, ...]], greedy: bool
+) -> list[_Reply]:
+    problems, sampling = asked
     sizes = {len(group) for group in groups}
     if len(groups) != len(problems) or sizes != {sampling.n}:
         raise ValueError(

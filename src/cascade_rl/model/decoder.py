@@ -5,7 +5,7 @@ share weights: all parameters are views of one flat tensor, q/k/v and gate/up ar
 training, prefill and decoding (they differ only in how they attend). Log-probabilities equal transformers' own
 (tests/test_decoder.py).
 
-Shapes: B rows, T tokens, H hidden, N heads, K key-value heads, D head size, V vocabulary.
+Shapes: M tokens side by side, H hidden, N heads, K key-value heads, D head size, V vocabulary.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from math import prod
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from cascade_rl.model.fused import rms_norm, swiglu
+from cascade_rl.model.fused import add_linear, embed, norm_linear, read_out, rms_norm, swiglu, turn_heads
+from cascade_rl.model.packed import Attention, Pack
 
-Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+Attend = Callable[[int, Tensor, bool], Tensor]
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 
 
@@ -113,77 +113,50 @@ def views(flat: Tensor, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tens
 
 
 def rotary(config: DecoderConfig, positions: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosines and sines [..., D] for positions [...] (RoFormer, arXiv 2104.09864; half-split layout)."""
+    """Cosines and sines [M, 1, D/2] for positions [M] (RoFormer, arXiv 2104.09864; half-split layout)."""
     half = torch.arange(0, config.head_dim, 2, device=positions.device, dtype=torch.float32)
-    angle = positions[..., None].float() * config.rope_theta ** (-half / config.head_dim)
-    angle = torch.cat((angle, angle), -1)
+    angle = (positions[:, None].float() * config.rope_theta ** (-half / config.head_dim)).unsqueeze(1)
     return angle.cos(), angle.sin()
 
 
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    left, right = x.chunk(2, -1)
-    return x * cos + torch.cat((-right, left), -1) * sin
-
-
 def hidden_states(
-    weights: Mapping[str, Tensor], config: DecoderConfig, ids: Tensor, positions: Tensor, attend: Attend
-) -> Tensor:
-    """The final normed hidden states [B, T, H], in fp32, of token ids [B, T] at positions [B, T] or [T].
+    weights: Mapping[str, Tensor], config: DecoderConfig, ids: Tensor, turn: tuple[Tensor, Tensor], attend: Attend,
+    kept: slice = slice(None),
+) -> Tensor:  # fmt: skip
+    """The final normed hidden states [M, H], in fp32, of tokens [M] whose positions have the angles `turn` (`rotary`).
 
-    `attend(layer, q, k, v)` gets q [B, N, T, D] and k, v [B, K, T, D] and returns [B, N, T, D]. Matrix products
-    run in the dtype of the weights, the residual stream and the norms in fp32.
+    `attend(layer, qkv, last)` gets [M, N + 2 K, D], q scaled, and returns [M, N D]; for the last layer only the tokens
+    `kept`, of which alone the hidden states are given back. Matrix products run in the dtype of the weights, the
+    residual stream and the norms in fp32.
     """
-    batch, length = ids.shape
-    dtype = weights["0.o"].dtype
-    sizes = [config.heads * config.head_dim, config.kv_heads * config.head_dim, config.kv_heads * config.head_dim]
-    cos, sin = (t.unsqueeze(-2) for t in rotary(config, positions))  # [.., T, 1, D]
-    h = F.embedding(ids, weights["embed"]).float()
+    h = embed(ids, weights["embed"])
     for i in range(config.layers):
-        layer = {name: weights.get(f"{i}.{name}") for name in
-                 ("input_norm", "qkv", "qkv_bias", "q_norm", "k_norm", "o", "mlp_norm", "gate_up", "down")}  # fmt: skip
-        x = rms_norm(h, layer["input_norm"], config.eps, dtype)
-        q, k, v = F.linear(x, layer["qkv"], layer["qkv_bias"]).split(sizes, -1)
-        q, k, v = (t.view(batch, length, -1, config.head_dim) for t in (q, k, v))
-        q, k = q.float(), k.float()
-        if config.qk_norm:
-            q = rms_norm(q, layer["q_norm"], config.eps, torch.float32)
-            k = rms_norm(k, layer["k_norm"], config.eps, torch.float32)
-        q, k = _rotate(q, cos, sin).to(dtype), _rotate(k, cos, sin).to(dtype)
-        o = attend(i, q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
-        h = h + F.linear(o.transpose(1, 2).reshape(batch, length, -1), layer["o"])
-        x = rms_norm(h, layer["mlp_norm"], config.eps, dtype)
-        h = h + F.linear(swiglu(F.linear(x, layer["gate_up"])), layer["down"])
-    return rms_norm(h, weights["norm"], config.eps, torch.float32)
+        last = i + 1 == config.layers
+        norms = (weights[f"{i}.q_norm"], weights[f"{i}.k_norm"]) if config.qk_norm else None
+        qkv = norm_linear(h, weights[f"{i}.input_norm"], weights[f"{i}.qkv"], weights.get(f"{i}.qkv_bias"), config.eps)
+        qkv = turn_heads(qkv.view(len(h), -1, config.head_dim), turn, config.heads, norms, config.eps)
+        h = add_linear(h[kept] if last else h, attend(i, qkv, last), weights[f"{i}.o"])
+        both = norm_linear(h, weights[f"{i}.mlp_norm"], weights[f"{i}.gate_up"], None, config.eps)
+        h = add_linear(h, swiglu(both), weights[f"{i}.down"])
+    return rms_norm(h, weights["norm"], config.eps)
 
 
-def causal_attend(_: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Plain causal attention; with right-padded rows no mask is needed, since padding comes after every real token."""
-    if q.is_cuda:
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=q.shape[1] != k.shape[1])
-    length = q.shape[2]
-    mask = torch.full((length, length), -torch.inf).triu(1).to(q.dtype)
-    return grouped_attention(q, k, v, mask.expand(q.shape[0], length, length))
+def packed_states(weights: Mapping[str, Tensor], config: DecoderConfig, packed: Pack) -> Tensor:
+    """Hidden states [m, H] of the branches of a pack, in its order."""
+    attend = Attention(packed, config.heads, config.kv_heads)
+    return hidden_states(
+        weights, config, packed.ids, rotary(config, packed.positions), attend, slice(packed.prefixes, None)
+    )
 
 
-def grouped_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-    """Attention as two batched products over key-value heads; mask [B, T, S] is added to the scores.
-
-    On a CPU this is about twice as fast as the fused kernel for rows of tens to hundreds of tokens.
-    """
-    batch, heads, length, size = q.shape
-    kv_heads, columns = k.shape[1], k.shape[2]
-    group = heads // kv_heads
-    q = q.reshape(batch * kv_heads, group * length, size)
-    k, v = k.reshape(batch * kv_heads, columns, size), v.reshape(batch * kv_heads, columns, size)
-    mask = mask[:, None, None].expand(batch, kv_heads, group, length, columns).reshape(-1, group * length, columns)
-    scores = torch.baddbmm(mask, q, k.transpose(1, 2), alpha=size**-0.5)
-    return torch.bmm(scores.float().softmax(-1).to(v.dtype), v).view(batch, heads, length, size)
+def head_weight(weights: Mapping[str, Tensor]) -> Tensor:
+    """The weight [V, H] that reads logits out of hidden states."""
+    return weights.get("head", weights["embed"])
 
 
 def head_logits(weights: Mapping[str, Tensor], hidden: Tensor) -> Tensor:
-    """Logits [..., V] in fp32 (an fp32 head lifts the asymptote of RL: ScaleRL, arXiv 2510.13786)."""
-    head = weights.get("head", weights["embed"])
-    return F.linear(hidden.float(), head.float())
+    """Logits [M, V] in fp32 (an fp32 head lifts the asymptote of RL: ScaleRL, arXiv 2510.13786)."""
+    return read_out(hidden, head_weight(weights))
 
 
 def truncate(logits: Tensor, temperature: float, top_p: float, top_k: int, keep: Tensor | None = None) -> Tensor:

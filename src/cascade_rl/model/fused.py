@@ -1,6 +1,11 @@
-"""Two building blocks with their gradients written out: fewer passes over memory than autograd's own.
+"""Building blocks with their gradients written out: fewer passes over memory than autograd's own.
 
-On a CPU a small model spends half of its time outside matrix products; these two take a good part of that.
+On a CPU a small model spends half of its time outside matrix products; these take a good part of that. Gradients of
+weights that carry `main_grad` (an fp32 view, as in Megatron-LM) are added there, so that they are summed over
+micro-batches in fp32 whatever the products run in; other weights get them by autograd. Without gradients each block
+takes the shortest way, since a decode step of a small model is mostly the calling of operators.
+
+Shapes: M tokens, H hidden, N heads, K key-value heads, D head size.
 """
 
 from __future__ import annotations
@@ -12,51 +17,276 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
+def settle(weight: Tensor, grad: Tensor) -> Tensor | None:
+    """Add a weight's gradient to its `main_grad` if it has one (then autograd gets none)."""
+    main = getattr(weight, "main_grad", None)
+    if main is None:
+        return grad.to(weight.dtype)
+    main.add_(grad)
+    return None
+
+
+def _scale(x: Tensor, eps: float) -> Tensor:
+    """1 / rms over the last dimension [.., 1]."""
+    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return norm.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
+
+
+def _norm_backward(grad: Tensor, x: Tensor, scale: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of x * scale(x) * weight by x [M, H] and by the weight [H], all fp32."""
+    unit = x * scale
+    product = grad * unit
+    dot = (product @ weight.float()).div_(x.shape[-1]).unsqueeze(-1)
+    return (grad * weight).addcmul_(unit, dot, value=-1).mul_(scale), product.sum(0)
+
+
 class _RMSNorm(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float, dtype: torch.dtype) -> Tensor:
-        scale = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1]).add_(eps).rsqrt_()
-        ctx.save_for_backward(x, weight, scale)
-        return (x * scale).mul_(weight).to(dtype)
+    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+        scale = _scale(x, eps)
+        ctx.save_for_backward(x, scale)
+        ctx.weight = weight
+        return (x * scale).mul_(weight)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor):
-        x, weight, scale = ctx.saved_tensors
-        grad, unit = grad.float(), x * scale
-        by_weight = (grad * unit).flatten(0, -2).sum(0)
-        inner = grad * weight
-        dot = (inner * unit).sum(-1, keepdim=True).div_(x.shape[-1])
-        return torch.addcmul(inner, unit, dot, value=-1).mul_(scale), by_weight.to(weight.dtype), None, None
+        by_x, by_weight = _norm_backward(grad, *ctx.saved_tensors, ctx.weight)
+        return by_x, settle(ctx.weight, by_weight), None
 
 
-def rms_norm(x: Tensor, weight: Tensor, eps: float, dtype: torch.dtype) -> Tensor:
-    """x / rms(x) * weight over the last dimension, computed in fp32 from fp32 x, given back as `dtype`."""
-    if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
-        return _RMSNorm.apply(x, weight, eps, dtype)
-    return F.rms_norm(x, x.shape[-1:], weight.to(x.dtype), eps).to(dtype)
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """x / rms(x) * weight over the last dimension, in fp32 (arXiv 1910.07467)."""
+    if not torch.is_grad_enabled():
+        return F.rms_norm(x, x.shape[-1:], weight.float(), eps)
+    return _RMSNorm.apply(x, weight, eps)
+
+
+class _NormLinear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, norm: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> Tensor:
+        scale = _scale(x, eps)
+        normed = (x * scale).mul_(norm).to(weight.dtype)
+        ctx.save_for_backward(x, scale, normed)
+        ctx.weights = (norm, weight, bias)
+        return F.linear(normed, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor):
+        (x, scale, normed), (norm, weight, bias) = ctx.saved_tensors, ctx.weights
+        by_x, by_norm = _norm_backward((grad @ weight).float(), x, scale, norm)
+        by_bias = None if bias is None else settle(bias, grad.sum(0, dtype=torch.float32))
+        return by_x, settle(norm, by_norm), settle(weight, grad.t() @ normed), by_bias, None
+
+
+def norm_linear(x: Tensor, norm: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> Tensor:
+    """linear(rms_norm(x)) of fp32 x [M, H], in the dtype of the weight."""
+    if not torch.is_grad_enabled():
+        return F.linear(rms_norm(x, norm, eps).to(weight.dtype), weight, bias)
+    return _NormLinear.apply(x, norm, weight, bias, eps)
+
+
+class _AddLinear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, residual: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.weight = weight
+        return residual + F.linear(x, weight)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor):
+        (x,), weight = ctx.saved_tensors, ctx.weight
+        low = grad.to(weight.dtype)
+        return grad, low @ weight, settle(weight, low.t() @ x)
+
+
+def add_linear(residual: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    """residual + linear(x), the sum in fp32."""
+    if not torch.is_grad_enabled():
+        return residual + F.linear(x, weight)
+    return _AddLinear.apply(residual, x, weight)
 
 
 class _SwiGLU(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, both: Tensor) -> Tensor:
-        ctx.save_for_backward(both)
         gate, up = both.chunk(2, -1)
-        return F.silu(gate).mul_(up)
+        silu = F.silu(gate)
+        ctx.save_for_backward(both, silu)
+        return silu * up
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        (both,) = ctx.saved_tensors
+        both, silu = ctx.saved_tensors
         gate, up = both.chunk(2, -1)
         found = torch.empty_like(both)
         by_gate, by_up = found.chunk(2, -1)
-        torch.mul(grad, F.silu(gate), out=by_up)
-        by_gate.copy_(torch.ops.aten.silu_backward(grad * up, gate))
+        torch.mul(grad, silu, out=by_up)
+        torch.ops.aten.silu_backward.grad_input(grad * up, gate, grad_input=by_gate)
         return found
 
 
 def swiglu(both: Tensor) -> Tensor:
     """silu(gate) * up for gate and up side by side in the last dimension (arXiv 2002.05202)."""
-    if torch.is_grad_enabled() and both.requires_grad:
-        return _SwiGLU.apply(both)
-    gate, up = both.chunk(2, -1)
-    return F.silu(gate).mul_(up)
+    if not torch.is_grad_enabled():
+        gate, up = both.chunk(2, -1)
+        return F.silu(gate).mul_(up)
+    return _SwiGLU.apply(both)
+
+
+class _Embed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, ids: Tensor, table: Tensor) -> Tensor:
+        ctx.save_for_backward(ids)
+        ctx.table = table
+        return table.index_select(0, ids).float()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor):
+        (ids,), table = ctx.saved_tensors, ctx.table
+        main = getattr(table, "main_grad", None)
+        if main is None:
+            return None, torch.zeros_like(table, dtype=torch.float32).index_add_(0, ids, grad).to(table.dtype)
+        main.index_add_(0, ids, grad)
+        return None, None
+
+
+def embed(ids: Tensor, table: Tensor) -> Tensor:
+    """Rows of the table in fp32 [M, H]; the gradient touches these rows only, not the whole table."""
+    if not torch.is_grad_enabled():
+        return table.index_select(0, ids).float()
+    return _Embed.apply(ids, table)
+
+
+def _turn(x: Tensor, cos: Tensor, sin: Tensor, found: Tensor) -> None:
+    """Rotate the halves of the last dimension by an angle, into `found`; with -sin, back."""
+    (left, right), (first, second) = x.chunk(2, -1), found.chunk(2, -1)
+    first.copy_((left * cos).addcmul_(right, sin, value=-1))
+    second.copy_((right * cos).addcmul_(left, sin))
+
+
+def _gain(qkv: Tensor, queries: int, norms: tuple[Tensor, ...]) -> Tensor:
+    """What q and k heads are multiplied by [N + K, D or 1]: their norms' weights, and q by the scale of the scores."""
+    normed, size = (qkv.shape[1] + queries) // 2, qkv.shape[2]
+    gain = torch.ones(normed, 1, device=qkv.device)
+    if norms:
+        gain = torch.cat((norms[0].expand(queries, size), norms[1].expand(normed - queries, size))).float()
+    gain[:queries] *= size**-0.5
+    return gain
+
+
+class _Heads(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, qkv: Tensor, turn: tuple[Tensor, Tensor], queries: int, eps: float, *norms: Tensor) -> Tensor:
+        gain = _gain(qkv, queries, norms)
+        normed = len(gain)
+        x, rest = qkv[:, :normed].to(torch.float32, copy=True), ()
+        if norms:
+            scale = _scale(x, eps)
+            rest = (x.mul_(scale), scale)
+        found = torch.empty_like(qkv)
+        _turn(x * gain, *turn, found[:, :normed])
+        found[:, normed:].copy_(qkv[:, normed:])
+        ctx.queries, ctx.norms = queries, norms
+        ctx.save_for_backward(gain, *turn, *rest)
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor):
+        gain, cos, sin, *rest = ctx.saved_tensors
+        normed, by_norms = len(gain), ()
+        found = torch.empty_like(grad)
+        low = grad[:, :normed].float()
+        by_x = torch.empty_like(low)
+        _turn(low, cos, -sin, by_x)
+        if rest:
+            (unit, scale), (q_norm, k_norm) = rest, ctx.norms
+            product = by_x * unit
+            by_gain = product.sum(0)
+            by_norms = (settle(q_norm, by_gain[: ctx.queries].sum(0).mul_(grad.shape[2] ** -0.5)),
+                        settle(k_norm, by_gain[ctx.queries :].sum(0)))  # fmt: skip
+            dot = product.mul_(gain).mean(-1, keepdim=True)
+            by_x.mul_(gain).addcmul_(unit, dot, value=-1).mul_(scale)
+        else:
+            by_x.mul_(gain)
+        found[:, :normed].copy_(by_x)
+        found[:, normed:].copy_(grad[:, normed:])
+        return found, None, None, None, *by_norms
+
+
+def turn_heads(
+    qkv: Tensor, turn: tuple[Tensor, Tensor], queries: int, norms: tuple[Tensor, Tensor] | None, eps: float
+) -> Tensor:
+    """q, k and v side by side [M, N + 2 K, D], q and k normed per head if `norms`, then rotated; `queries` is N.
+
+    `turn` are cosines and sines [M, 1, D/2]. q comes multiplied by D**-0.5, the scale of the scores.
+    """
+    if not torch.is_grad_enabled():
+        gain = _gain(qkv, queries, norms or ())
+        x = qkv[:, : len(gain)].float()
+        if norms:
+            x = F.rms_norm(x, x.shape[-1:], None, eps)
+        _turn(x * gain, *turn, qkv[:, : len(gain)])
+        return qkv
+    return _Heads.apply(qkv, turn, queries, eps, *(norms or ()))
+
+
+class _ReadOut(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(hidden)
+        ctx.weight = weight
+        return F.linear(hidden, getattr(weight, "master", weight))
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor):
+        (hidden,), weight = ctx.saved_tensors, ctx.weight
+        low = grad.to(weight.dtype)
+        return (low @ weight).float(), settle(weight, low.t() @ hidden.to(weight.dtype))
+
+
+def read_out(hidden: Tensor, weight: Tensor) -> Tensor:
+    """Linear in fp32 of hidden states [M, H] by a weight [V, H]: its fp32 `master` if it has one."""
+    if not torch.is_grad_enabled():
+        return F.linear(hidden, getattr(weight, "master", weight))
+    return _ReadOut.apply(hidden, weight)
+
+
+class _TargetLogprob(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float, chunk: int) -> Tensor:
+        master = getattr(weight, "master", weight)
+        found, totals, kept = [], [], []
+        for part, ids in zip(hidden.split(chunk), targets.split(chunk), strict=True):
+            logits = F.linear(part, master).div_(temperature)
+            totals.append(logits.logsumexp(-1))
+            found.append(logits.gather(-1, ids[:, None])[:, 0] - totals[-1])
+            kept = [logits] if len(hidden) <= chunk else []
+        ctx.save_for_backward(hidden, targets, torch.cat(totals), *kept)
+        ctx.weight, ctx.rule = weight, (temperature, chunk)
+        return torch.cat(found)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor):
+        hidden, targets, totals, *kept = ctx.saved_tensors
+        weight, (temperature, chunk) = ctx.weight, ctx.rule
+        master = getattr(weight, "master", weight)
+        by_hidden, by_weight = torch.empty_like(hidden), []
+        for start in range(0, len(hidden), chunk):
+            part = slice(start, start + chunk)
+            logits = kept[0] if kept else F.linear(hidden[part], master).div_(temperature)
+            scale = (grad[part] / temperature)[:, None]
+            by_logits = (logits - totals[part, None]).exp_().mul_(-scale)
+            by_logits.scatter_add_(-1, targets[part, None], scale)
+            low = by_logits.to(weight.dtype)
+            by_hidden[part] = low @ weight
+            by_weight.append(settle(weight, low.t() @ hidden[part].to(weight.dtype)))
+        whole = None if by_weight[0] is None else sum(by_weight[1:], by_weight[0])
+        return by_hidden, whole, None, None, None
+
+
+def target_logprobs(hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float, chunk: int) -> Tensor:
+    """log softmax(logits / temperature) at the targets [M], `chunk` tokens of logits at a time, in fp32.
+
+    With more than one chunk the logits are made again for the gradient instead of being kept (arXiv 2411.09009).
+    """
+    return _TargetLogprob.apply(hidden, weight, targets, temperature, chunk)

@@ -27,7 +27,10 @@ class WorkerError(RuntimeError):
 
 
 class Model:
-    """A decoder's weights in one worker: the shared master copy, the copy that computes, and the gradient."""
+    """A decoder's weights in one worker: the shared master copy, the copy that computes, and the gradient.
+
+    Each weight knows its fp32 original (`master`) and the place of its gradient (`main_grad`): see `fused`.
+    """
 
     def __init__(
         self, config: DecoderConfig, flat: Tensor, grads: Sequence[Tensor], rank: int, dtype: torch.dtype, extra: dict
@@ -38,11 +41,11 @@ class Model:
         self._compute = flat if dtype is torch.float32 else flat.to(dtype)
         self.weights = {name: w.requires_grad_(bool(grads)) for name, w in views(self._compute, self.shapes).items()}
         self.optimizer: Any = None
+        for name, master in views(flat, self.shapes).items():
+            self.weights[name].master = master
         if grads:
-            buffer = self.grad if dtype is torch.float32 else torch.zeros_like(self._compute)
-            self._buffer = buffer
-            for name, view in views(buffer, self.shapes).items():
-                self.weights[name].grad = view
+            for name, view in views(self.grad, self.shapes).items():
+                self.weights[name].main_grad = view
 
     def refresh(self) -> None:
         """Take the master weights over into the copy that computes."""
@@ -53,14 +56,6 @@ class Model:
     def zero_grad(self) -> None:
         """Before the first micro-batch of a step."""
         self.grad.zero_()
-
-    def backward(self, loss: Tensor) -> None:
-        """Add the gradient of `loss` to this worker's fp32 gradient."""
-        if self._buffer is not self.grad:
-            self._buffer.zero_()
-        loss.backward()
-        if self._buffer is not self.grad:
-            self.grad += self._buffer
 
 
 class Worker:

@@ -1,62 +1,95 @@
-"""Sample replies with our own decoder: prompts prefilled once a group, one growing key-value cache.
+"""Sample replies with our own decoder: all prompts of a step at once, spread over the workers.
 
 Each row draws from its own counter-based generator (Philox, keyed by seed, problem, mode and index), so a reply
-depends on the weights and its prompt, not on its neighbours. Rows that ended leave the cache whenever it grows.
+depends on the weights and its prompt, not on its neighbours. How rows share a worker's steps: see `decoding`.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from cascade_rl.model.decoder import DecoderConfig, grouped_attention, head_logits, hidden_states, truncate
 from cascade_rl.model.replicas import Replicas, Worker, deal
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.protocols import Sampling
+from cascade_rl.rollout.decoding import Decoding, Job, slots_for
 from cascade_rl.types import Problem, Rollout, Stop
 
-BLOCK = 16  # columns by which the cache grows; then rows that ended are dropped
+CACHE_BYTES = 1 << 31  # keys and values of all workers together
+
+Rule = tuple[float, float, int]  # temperature, top-p, top-k
 
 
 class TorchSampler:
-    """A `Sampler` over the model `name` of the replicas."""
+    """A `Sampler` over the model `name` of the replicas; `max_rows` is the most that a worker decodes at once."""
 
     def __init__(self, replicas: Replicas, tokenizer: Tokenizer, name: str = "policy", max_rows: int = 256) -> None:
         self.replicas, self.tokenizer, self.name, self.max_rows = replicas, tokenizer, name, max_rows
 
     def sample(self, problems: Sequence[Problem], sampling: Sampling) -> list[tuple[Rollout, ...]]:
         """`sampling.n` rollouts a problem; raises ValueError for a prompt over `max_prompt_tokens`."""
-        prompts = [self.tokenizer.prompt(p) for p in problems]
-        for problem, prompt in zip(problems, prompts, strict=True):
-            if len(prompt) > sampling.max_prompt_tokens:
-                raise ValueError(
-                    f"{problem.id}: the prompt has {len(prompt)} tokens, over {sampling.max_prompt_tokens}"
-                )
-        shards = deal(range(len(problems)), [len(p) + 30 for p in prompts], self.replicas.size)
-        rule = (sampling.n, sampling.max_new_tokens, sampling.temperature, sampling.top_p, sampling.top_k)
-        arguments = [
-            (self.name, [prompts[i] for i in shard], [_key(problems[i], sampling) for i in shard], rule,
-             self.tokenizer.eos_ids, self.max_rows)
-            for shard in shards
-        ]  # fmt: skip
-        found: list[tuple[Rollout, ...]] = [()] * len(problems)
-        for shard, results in zip(shards, self.replicas.map(generate, arguments), strict=True):
-            for index, rows in zip(shard, results, strict=True):
-                found[index] = tuple(self._rollout(prompts[index], *row) for row in rows)
+        return self.sample_many([(problems, sampling)])[0]
+
+    def sample_many(self, asked: Sequence[tuple[Sequence[Problem], Sampling]]) -> list[list[tuple[Rollout, ...]]]:
+        """Several requests in one go: `sample` of each, decoded together."""
+        groups = [(number, place, self._prompt(problem, sampling)) for number, (problems, sampling) in enumerate(asked)
+                  for place, problem in enumerate(problems)]  # fmt: skip
+        by_prompt: dict[tuple[int, ...], list[int]] = {}
+        for index, (_, _, prompt) in enumerate(groups):
+            by_prompt.setdefault(prompt, []).append(index)
+        prompts = list(by_prompt)
+        costs = [len(p) + sum(30.0 * asked[groups[i][0]][1].n for i in by_prompt[p]) for p in prompts]
+        shards = deal(range(len(prompts)), costs, self.replicas.size)
+        arguments, members = [], []
+        for shard in shards:
+            mine = [(prompt, i) for prompt, number in enumerate(shard) for i in by_prompt[prompts[number]]]
+            rows = [
+                Wanted(prompt, *_wanted(asked[groups[i][0]], groups[i][1], j))
+                for prompt, i in mine for j in range(asked[groups[i][0]][1].n)
+            ]  # fmt: skip
+            members.append([i for _, i in mine])
+            arguments.append((self.name, [prompts[p] for p in shard], rows, self.tokenizer.eos_ids, self.max_rows))
+        found: list[list[tuple[Rollout, ...]]] = [[()] * len(problems) for problems, _ in asked]
+        for mine, results in zip(members, self.replicas.map(generate, arguments), strict=True):
+            replies = iter(results)
+            for i in mine:
+                number, place, prompt = groups[i]
+                n = asked[number][1].n
+                found[number][place] = tuple(self._rollout(prompt, *next(replies)) for _ in range(n))
         return found
 
-    def _rollout(self, prompt: list[int], ids: list[int], logprobs: list[float]) -> Rollout:
+    def _prompt(self, problem: Problem, sampling: Sampling) -> tuple[int, ...]:
+        prompt = self.tokenizer.prompt(problem)
+        if len(prompt) > sampling.max_prompt_tokens:
+            raise ValueError(f"{problem.id}: the prompt has {len(prompt)} tokens, over {sampling.max_prompt_tokens}")
+        return tuple(prompt)
+
+    def _rollout(self, prompt: tuple[int, ...], ids: list[int], logprobs: list[float]) -> Rollout:
         ended = bool(ids) and ids[-1] in self.tokenizer.eos_ids
         text = self.tokenizer.decode(ids)
-        return Rollout(tuple(prompt), tuple(ids), tuple(logprobs), text, Stop.END if ended else Stop.LENGTH)
+        return Rollout(prompt, tuple(ids), tuple(logprobs), text, Stop.END if ended else Stop.LENGTH)
 
 
-def _key(problem: Problem, sampling: Sampling) -> str:
-    return "/".join(str(part) for part in (*sampling.seed, problem.id, problem.mode))
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A reply that a worker makes: to which of its prompts, by which rule, how long, and the key of its generator."""
+
+    prompt: int
+    rule: Rule
+    limit: int
+    key: str
+    index: int
+
+
+def _wanted(request: tuple[Sequence[Problem], Sampling], place: int, index: int) -> tuple[Rule, int, str, int]:
+    problem, sampling = request[0][place], request[1]
+    rule = (sampling.temperature, sampling.top_p, sampling.top_k)
+    return rule, sampling.max_new_tokens, "/".join(map(str, (*sampling.seed, problem.id, problem.mode))), index
 
 
 def uniforms(key: str, index: int, count: int) -> np.ndarray:
@@ -65,120 +98,84 @@ def uniforms(key: str, index: int, count: int) -> np.ndarray:
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "big"))).random(count)
 
 
-def generate(worker: Worker, name: str, prompts, keys, rule, eos_ids, max_rows) -> list[list[tuple[list, list]]]:
-    """Runs in a worker: for each prompt its `n` rows as (ids, log-probabilities)."""
-    n, max_new, temperature, top_p, top_k = rule
-    model = worker.models[name]
-    order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
-    per_wave = max(1, max_rows // n)
-    found: list = [None] * len(prompts)
+def generate(worker: Worker, name: str, prompts, wanted: Sequence[Wanted], eos_ids, max_rows: int) -> list[tuple]:
+    """Runs in a worker: the ids and log-probabilities of each reply that is wanted."""
+    model, limits = worker.models[name], [w.limit for w in wanted]
+    if not wanted:
+        return []
+    memory = CACHE_BYTES // worker.size
+    if worker.device.type == "cuda":
+        memory = torch.cuda.mem_get_info(worker.device)[0] // 2
+    slots = slots_for(model.config, max(map(len, prompts)) + max(limits), model.dtype, max_rows, memory)
     with torch.inference_mode():
-        for first in range(0, len(order), per_wave):
-            wave = order[first : first + per_wave]
-            u = np.stack([uniforms(keys[i], j, max_new) for i in wave for j in range(n)]) if temperature > 0 else None
-            draw = _Draw(u, temperature, top_p, top_k)
-            rows = _decode(
-                model.weights, model.config, [prompts[i] for i in wave], n, max_new, draw, eos_ids, worker.device
-            )
-            for position, i in enumerate(wave):
-                found[i] = rows[position * n : (position + 1) * n]
-    return found
+        job = Job(prompts, [w.prompt for w in wanted], limits, eos_ids, Draw(wanted, worker.device))
+        return Decoding(model.weights, model.config, job, slots, worker.device).run()
 
 
-class _Draw:
-    """Turns logits into ids and their log-probabilities; inverse of the cumulative distribution at u."""
+class Draw:
+    """Turns logits into ids and their log-probabilities, each row by its own rule and its own random numbers."""
 
-    def __init__(self, u: np.ndarray | None, temperature: float, top_p: float, top_k: int) -> None:
-        self.u, self.rule = u, (temperature, top_p, top_k)
+    def __init__(self, wanted: Sequence[Wanted], device: torch.device) -> None:
+        self.rules = list(dict.fromkeys(w.rule for w in wanted))
+        self.rule = torch.tensor([*(self.rules.index(w.rule) for w in wanted), 0], device=device)
+        u = np.zeros((len(wanted) + 1, max(w.limit for w in wanted)))  # the last for slots without a row
+        for row, w in enumerate(wanted):
+            if w.rule[0] > 0:
+                u[row, : w.limit] = uniforms(w.key, w.index, w.limit)
+        self.u = torch.from_numpy(u).to(device)
 
-    def __call__(self, logits: Tensor, rows: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        if self.u is None:
-            ids = logits.argmax(-1)
-            return ids, logits.log_softmax(-1).gather(-1, ids[:, None])[:, 0]
-        logprobs = truncate(logits, *self.rule)
-        mass = logprobs.double().exp().cumsum(-1)
-        u = torch.from_numpy(self.u[:, step].copy()).to(logits.device)[rows]
-        ids = (mass <= (u * mass[:, -1])[:, None]).sum(-1).clamp(max=logits.shape[-1] - 1)
-        return ids, logprobs.gather(-1, ids[:, None])[:, 0]
-
-
-class _Cache:
-    """Keys and values of all layers, [B, K, S, D] each, with an additive mask [B, 1, S] over the columns."""
-
-    def __init__(self, layers: int, mask: Tensor) -> None:
-        self.keys: list[Tensor | None] = [None] * layers
-        self.values: list[Tensor | None] = [None] * layers
-        self.mask = mask
-        self.column = 0
-
-    def fill(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Prefill: keep keys and values, attend causally among the real tokens of each left-padded prompt."""
-        self.keys[layer], self.values[layer] = k, v
-        length = q.shape[2]
-        causal = torch.full((length, length), -torch.inf, device=q.device).triu(1).to(q.dtype)
-        # a padding query sees only itself: a row without any visible column would be NaN
-        mask = (self.mask + causal).masked_fill(torch.eye(length, dtype=torch.bool, device=q.device), 0.0)
-        return grouped_attention(q, k, v, mask)
-
-    def step(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Decode: write one column, attend over all of them."""
-        self.keys[layer][:, :, self.column] = k[:, :, 0]
-        self.values[layer][:, :, self.column] = v[:, :, 0]
-        return grouped_attention(q, self.keys[layer], self.values[layer], self.mask)
-
-    def resize(self, rows: Tensor, extra: int) -> None:
-        """Keep these rows, in this order, and add hidden columns."""
-
-        def grow(t: Tensor) -> Tensor:
-            return torch.cat((t[rows], t.new_zeros(len(rows), t.shape[1], extra, t.shape[3])), 2)
-
-        self.keys = [grow(t) for t in self.keys]
-        self.values = [grow(t) for t in self.values]
-        hidden = self.mask.new_full((len(rows), 1, extra), -torch.inf)
-        self.mask = torch.cat((self.mask[rows], hidden), -1)
+    def __call__(self, logits: Tensor, rows: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
+        u = self.u[rows, steps]
+        if len(self.rules) == 1:
+            return choose(logits, u, self.rules[0])
+        ids, logprobs = torch.zeros_like(rows), torch.zeros_like(u, dtype=torch.float32)
+        rule = self.rule[rows]
+        for number, each in enumerate(self.rules):
+            mine = (rule == number).nonzero()[:, 0]
+            if len(mine):
+                ids[mine], logprobs[mine] = choose(logits[mine], u[mine], each)
+        return ids, logprobs
 
 
-def _prefill(weights, config: DecoderConfig, prompts, device) -> tuple[_Cache, Tensor, Tensor]:
-    """The cache, the logits after each prompt [P, V] and the prompts' lengths [P]."""
-    lengths = torch.tensor([len(p) for p in prompts], device=device)
-    width = int(lengths.max())
-    ids = torch.tensor([[0] * (width - len(p)) + list(p) for p in prompts], device=device)
-    columns = torch.arange(width, device=device)
-    pad = width - lengths
-    mask = torch.zeros(len(prompts), 1, width, dtype=weights["0.o"].dtype, device=device)
-    mask.masked_fill_((columns < pad[:, None])[:, None], -torch.inf)
-    cache = _Cache(config.layers, mask)
-    positions = (columns - pad[:, None]).clamp(min=0)
-    hidden = hidden_states(weights, config, ids, positions, cache.fill)
-    cache.column = width
-    return cache, head_logits(weights, hidden[:, -1]), lengths
+def choose(logits: Tensor, u: Tensor, rule: Rule) -> tuple[Tensor, Tensor]:
+    """Ids [r] where the cumulative distribution passes u [r], and their log-probabilities; greedy at temperature 0."""
+    temperature, top_p, top_k = rule
+    if temperature == 0:
+        best, ids = logits.max(-1)
+        return ids, best - logits.logsumexp(-1)
+    p = (logits / temperature).softmax(-1)
+    if top_p >= 1 and not 0 < top_k < p.shape[-1]:
+        ids = _invert(p, u)
+        return ids, p.gather(-1, ids[:, None])[:, 0].log()
+    return _choose_among_few(p, u, top_p, top_k if 0 < top_k < p.shape[-1] else p.shape[-1])
 
 
-def _decode(weights, config, prompts, n: int, max_new: int, draw: _Draw, eos_ids, device) -> list[tuple[list, list]]:
-    cache, logits, lengths = _prefill(weights, config, prompts, device)
-    rows = torch.arange(len(prompts) * n, device=device)  # which output row each cache row belongs to
-    cache.resize(rows // n, min(BLOCK, max_new))
-    logits, positions = logits[rows // n], lengths[rows // n]
-    ids_out = torch.zeros(len(rows), max_new, dtype=torch.long, device=device)
-    logprobs_out = torch.zeros(len(rows), max_new, device=device)
-    counts = torch.zeros(len(rows), dtype=torch.long, device=device)
-    eos = torch.tensor(eos_ids, device=device)
-    alive = torch.ones(len(rows), dtype=torch.bool, device=device)
-    for step in range(max_new):
-        ids, logprobs = draw(logits, rows, step)
-        ids_out[rows, step], logprobs_out[rows, step] = ids, logprobs.float()
-        counts[rows[alive]] = step + 1
-        alive &= ~torch.isin(ids, eos)
-        if step + 1 == max_new or not bool(alive.any()):
+def _invert(mass: Tensor, u: Tensor) -> Tensor:
+    """The first place [r] where the running sum of mass [r, V] exceeds u times its total."""
+    total = mass.double().cumsum(-1)
+    return torch.searchsorted(total, (u * total[:, -1])[:, None], right=True)[:, 0].clamp_(max=mass.shape[-1] - 1)
+
+
+def _choose_among_few(p: Tensor, u: Tensor, top_p: float, top_k: int) -> tuple[Tensor, Tensor]:
+    """Among the `top_k` likeliest, the fewest whose share of their mass reaches `top_p`, renormalised.
+
+    These are nearly always a handful, and the largest few are cheap to find: rows that need more are looked at again
+    with more.
+    """
+    ids, logprobs = torch.zeros(len(p), dtype=torch.long, device=p.device), torch.zeros(len(p), device=p.device)
+    left = torch.arange(len(p), device=p.device)
+    for width in (8, 64, p.shape[-1]) if top_k == p.shape[-1] else (top_k,):
+        mass, index = p[left].topk(min(width, top_k), -1)
+        if width == top_k:
+            mass = mass / mass.sum(-1, keepdim=True)
+        running = mass.cumsum(-1)
+        done = (running[:, -1] >= top_p) | (width >= top_k)
+        index, order = index.sort(-1)  # by id, so that a draw means the same however many were looked at
+        kept = (mass * ((running - mass) < top_p)).gather(-1, order)
+        place = _invert(kept, u[left])[:, None]
+        share = kept.gather(-1, place) / kept.sum(-1, keepdim=True)
+        ids[left[done]], logprobs[left[done]] = index.gather(-1, place)[done, 0], share[done, 0].log()
+        left = left[~done]
+        if not len(left):
             break
-        if cache.column == cache.mask.shape[-1]:
-            keep = alive.nonzero()[:, 0]
-            cache.resize(keep, min(BLOCK, max_new - step - 1))
-            rows, ids, positions, alive = rows[keep], ids[keep], positions[keep], alive[keep]
-        cache.mask[:, :, cache.column] = 0
-        hidden = hidden_states(weights, config, ids[:, None], positions[:, None], cache.step)
-        logits = head_logits(weights, hidden[:, 0])
-        cache.column += 1
-        positions = positions + 1
-    ids_list, logprob_list, ends = ids_out.tolist(), logprobs_out.tolist(), counts.tolist()
-    return [(ids_list[i][:end], logprob_list[i][:end]) for i, end in enumerate(ends)]
+    return ids, logprobs

@@ -9,6 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cascade_rl.model.packed import Pack, Tree, pack
+from cascade_rl.model.replicas import deal
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -27,42 +30,78 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Right-padded rows [B, T] and the places that are scored.
+    """Packed rows and the places that are scored, in the order of the pack's branches.
 
-    `rows`, `columns` [N] are where the model stands when it predicts `targets` [N]; `weight`, `advantage` [N].
+    `rows` [N] is the row each of the `targets` [N] belongs to; `weight`, `advantage` [N].
     """
 
-    ids: Tensor
+    packed: Pack
     rows: Tensor
-    columns: Tensor
     targets: Tensor
     weight: Tensor
     advantage: Tensor
 
 
-def microbatches(lengths: Sequence[int], tokens: int) -> list[list[int]]:
-    """Row numbers in groups of like length whose padded size stays within `tokens`; a longer row stands alone."""
-    groups: list[list[int]] = []
-    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        if groups and lengths[groups[-1][0]] * (len(groups[-1]) + 1) <= tokens:
-            groups[-1].append(index)
-        else:
-            groups.append([index])
-    return groups
+def plant(rows: Sequence[Row]) -> list[tuple[Tree, list[int]]]:
+    """Rows with equal prompts as one tree, with the numbers of its rows; rows without response are left out.
 
-
-def pad(rows: Sequence[Row], device: torch.device) -> Batch:
-    """Lay rows out; the token at t is predicted from t - 1, and only response tokens are scored."""
-    width = max(len(row.ids) for row in rows)
-    ids = np.zeros((len(rows), width), np.int64)
-    places, columns, targets, weight, advantage = [], [], [], [], []
+    What predicts the first response token is the prompt's last, so that each branch begins there; what comes after the
+    last response token predicts nothing, so that it is left out.
+    """
+    groups: dict[bytes, list[int]] = {}
     for index, row in enumerate(rows):
-        ids[index, : len(row.ids)] = row.ids
-        count = len(row.ids) - row.start
-        places.append(np.full(count, index))
-        columns.append(np.arange(row.start - 1, len(row.ids) - 1))
-        targets.append(row.ids[row.start :].astype(np.int64))
-        weight.append(np.full(count, row.weight, np.float32))
-        advantage.append(np.full(count, row.advantage, np.float32))
-    stacked = (np.concatenate(part) for part in (places, columns, targets, weight, advantage))
-    return Batch(*(torch.from_numpy(array).to(device) for array in (ids, *stacked)))
+        if len(row.ids) > row.start:
+            groups.setdefault(row.ids[: row.start].tobytes(), []).append(index)
+    return [
+        (Tree(rows[g[0]].ids[: rows[g[0]].start - 1], tuple(rows[i].ids[rows[i].start - 1 : -1] for i in g)), g)
+        for g in groups.values()
+    ]
+
+
+def shares(rows: Sequence[Row], size: int) -> list[list[int]]:
+    """Row numbers for `size` workers, alike in tokens; rows with equal prompts stay together unless there are few."""
+    trees = plant(rows)
+    parts = 1 if len(trees) >= 4 * size else size
+    pieces = [group[k::parts] for _, group in trees for k in range(parts) if group[k::parts]]
+    costs = [float(len(rows[g[0]].ids) + sum(len(rows[i].ids) - rows[i].start for i in g[1:])) for g in pieces]
+    return [[i for piece in shard for i in pieces[piece]] for shard in deal(range(len(pieces)), costs, size)]
+
+
+def microbatches(rows: Sequence[Row], tokens: int) -> list[list[int]]:
+    """Row numbers in groups that compute at most `tokens` tokens; a row that is longer stands alone."""
+    pieces: list[tuple[int, list[int]]] = []
+    for tree, group in plant(rows):
+        begin, size = 0, len(tree.prefix)
+        for place, branch in enumerate(tree.branches):
+            if size + len(branch) > tokens and place > begin:
+                pieces.append((size, group[begin:place]))
+                begin, size = place, len(tree.prefix)
+            size += len(branch)
+        pieces.append((size, group[begin:]))
+    return [[i for piece in found for i in pieces[piece][1]] for found in fill([size for size, _ in pieces], tokens)]
+
+
+def fill(sizes: Sequence[int], most: int) -> list[list[int]]:
+    """Item numbers in bins of at most `most`, the largest first, so that neighbours are alike; a larger one stands alone."""
+    bins: list[list[int]] = []
+    left = 0
+    for index in sorted(range(len(sizes)), key=lambda i: (-sizes[i], i)):
+        if not bins or sizes[index] > left:
+            bins.append([])
+            left = most
+        bins[-1].append(index)
+        left -= sizes[index]
+    return bins
+
+
+def pack_rows(rows: Sequence[Row], device: torch.device) -> Batch:
+    """Lay rows out as trees; the token at t is predicted from t - 1, and only response tokens are scored."""
+    trees = plant(rows)
+    packed = pack([tree for tree, _ in trees], device)
+    order = [trees[tree][1][branch] for tree, branch in packed.order]
+    counts = [len(rows[i].ids) - rows[i].start for i in order]
+    targets = np.concatenate([rows[i].ids[rows[i].start :] for i in order]).astype(np.int64)
+    weight, advantage = (np.repeat([getattr(rows[i], name) for i in order], counts).astype(np.float32)
+                         for name in ("weight", "advantage"))  # fmt: skip
+    arrays = (np.repeat(order, counts), targets, weight, advantage)
+    return Batch(packed, *(torch.from_numpy(array).to(device) for array in arrays))

@@ -17,10 +17,12 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from cascade_rl.model.decoder import causal_attend, head_logits, hidden_states, truncate, views
+from cascade_rl.model.decoder import head_logits, head_weight, packed_states, truncate, views
+from cascade_rl.model.fused import read_out, target_logprobs
+from cascade_rl.model.packed import Tree, pack
 from cascade_rl.model.replicas import Model, Replicas, Worker, deal
 from cascade_rl.recipe import Training
-from cascade_rl.train.batch import Batch, Row, microbatches, pad
+from cascade_rl.train.batch import Batch, Row, fill, microbatches, pack_rows, shares
 from cascade_rl.train.loss import bradley_terry_loss, kl_k3, nll_loss, policy_gradient_loss
 
 HEAD_CHUNK = 1 << 22  # logits held at once, in numbers: the head is the largest tensor of a small model
@@ -39,15 +41,16 @@ class Objective:
 
 def token_logprobs(weights, config, batch: Batch, objective: Objective) -> Tensor:
     """Log-probabilities [N] of the targets, under the distribution they were sampled from; the head runs in chunks."""
-    positions = torch.arange(batch.ids.shape[1], device=batch.ids.device)
-    hidden = hidden_states(weights, config, batch.ids, positions, causal_attend)[batch.rows, batch.columns]
+    hidden = packed_states(weights, config, batch.packed)
+    size = max(1, HEAD_CHUNK // config.vocab)
+    if objective.top_p == 1 and not 0 < objective.top_k < config.vocab:
+        return target_logprobs(hidden, head_weight(weights), batch.targets, objective.temperature, size)
 
     def score(part: Tensor, targets: Tensor) -> Tensor:
         logits = head_logits(weights, part)
         logprobs = truncate(logits, objective.temperature, objective.top_p, objective.top_k, targets)
         return logprobs.gather(-1, targets[:, None])[:, 0]
 
-    size = max(1, HEAD_CHUNK // config.vocab)
     if len(hidden) <= size:
         return score(hidden, batch.targets)
     parts = zip(hidden.split(size), batch.targets.split(size), strict=True)
@@ -59,8 +62,8 @@ def accumulate(worker: Worker, name: str, rows: Sequence[Row], tokens: int, obje
     model = worker.models[name]
     model.zero_grad()
     sums = {"loss": 0.0, "kl": 0.0, "tokens": 0.0}
-    for group in microbatches([len(r.ids) for r in rows], tokens):
-        batch = pad([rows[i] for i in group], worker.device)
+    for group in microbatches(rows, tokens):
+        batch = pack_rows([rows[i] for i in group], worker.device)
         logprob = token_logprobs(model.weights, model.config, batch, objective)
         if objective.kind == "nll":
             loss = nll_loss(logprob, batch.weight)
@@ -73,19 +76,32 @@ def accumulate(worker: Worker, name: str, rows: Sequence[Row], tokens: int, obje
             k3 = kl_k3(logprob, fixed)
             loss = loss + objective.kl * (batch.weight * k3).sum()
             sums["kl"] += float((batch.weight * k3).sum().detach())
-        model.backward(loss)
+        loss.backward()
         sums["loss"] += float(loss.detach())
         sums["tokens"] += len(batch.targets)
     return sums
 
 
-def last_scores(model: Model, rows: Sequence[Row], device: torch.device) -> Tensor:
-    """The scalar head on the last token of each row [B] (reward model)."""
-    batch = pad(rows, device)
-    positions = torch.arange(batch.ids.shape[1], device=device)
-    hidden = hidden_states(model.weights, model.config, batch.ids, positions, causal_attend)
-    last = torch.tensor([len(r.ids) - 1 for r in rows], device=device)
-    return hidden[torch.arange(len(rows), device=device), last] @ model.weights["score"][0].float()
+def last_scores(model: Model, trees: Sequence[Tree], device: torch.device) -> Tensor:
+    """The scalar head on the last token of each branch, tree by tree (reward model)."""
+    packed = pack(trees, device)
+    hidden = packed_states(model.weights, model.config, packed)
+    ends = torch.tensor(packed.lengths, device=device).cumsum(0) - 1
+    order = sorted(range(len(packed.order)), key=packed.order.__getitem__)
+    return read_out(hidden[ends[torch.tensor(order, device=device)]], model.weights["score"])[:, 0]
+
+
+def stem(row: Row) -> Tree:
+    """A row whose last token alone is of interest."""
+    return Tree(row.ids[:-1], (row.ids[-1:],))
+
+
+def fork(first: Row, second: Row) -> Tree:
+    """Two rows as one tree: what they begin with alike, and how each goes on."""
+    short = min(len(first.ids), len(second.ids)) - 1
+    alike = first.ids[:short] == second.ids[:short]
+    common = short if alike.all() else int(alike.argmin())
+    return Tree(first.ids[:common], (first.ids[common:], second.ids[common:]))
 
 
 def accumulate_pairs(
@@ -95,11 +111,11 @@ def accumulate_pairs(
     model = worker.models[name]
     model.zero_grad()
     sums = {"loss": 0.0, "right": 0.0, "margin": 0.0}
-    for group in microbatches([max(len(a.ids), len(b.ids)) for a, b in pairs], max(1, tokens // 2)):
-        scores = last_scores(model, [pairs[i][side] for side in (0, 1) for i in group], worker.device)
-        chosen, rejected = scores.chunk(2)
+    trees = [fork(*pair) for pair in pairs]
+    for group in fill([tree.tokens for tree in trees], tokens):
+        chosen, rejected = last_scores(model, [trees[i] for i in group], worker.device).view(-1, 2).unbind(1)
         loss = bradley_terry_loss(chosen, rejected, weight)
-        model.backward(loss)
+        loss.backward()
         sums["loss"] += float(loss.detach())
         sums["right"] += float((chosen > rejected).sum())
         sums["margin"] += float((chosen - rejected).sum().detach())
@@ -110,10 +126,9 @@ def score_rows(worker: Worker, name: str, rows: Sequence[Row], tokens: int) -> l
     """Runs in a worker: reward-model scores of its rows, in their order."""
     found = [0.0] * len(rows)
     with torch.inference_mode():
-        for group in microbatches([len(r.ids) for r in rows], tokens):
-            for index, value in zip(
-                group, last_scores(worker.models[name], [rows[i] for i in group], worker.device).tolist(), strict=True
-            ):
+        for group in fill([len(r.ids) for r in rows], tokens):
+            scores = last_scores(worker.models[name], [stem(rows[i]) for i in group], worker.device)
+            for index, value in zip(group, scores.tolist(), strict=True):
                 found[index] = value
     return found
 
@@ -193,7 +208,7 @@ class Learner:
 
     def policy_step(self, rows: Sequence[Row], objective: Objective, lr_factor: float) -> dict[str, float]:
         """Gradient of all rows, then one update; loss, gradient norm (before clipping), k3 and tokens."""
-        shards = deal(range(len(rows)), [float(len(r.ids)) for r in rows], self.replicas.size)
+        shards = shares(rows, self.replicas.size)
         tokens = self.spec.tokens_per_microbatch
         sums = self.replicas.map(accumulate, [(self.name, [rows[i] for i in s], tokens, objective) for s in shards])
         return self._update(sums, lr_factor)
