@@ -29,6 +29,8 @@ def smoke(recipe: Recipe) -> Recipe:
                 "steps": max(2, phases),
                 "prompts_per_step": min(stage.prompts_per_step, 4),
                 "rollouts_per_prompt": min(stage.rollouts_per_prompt, 4),
+                "updates_per_batch": min(stage.updates_per_batch, stage.prompts_per_step, 4),
+                "overlong_buffer": stage.overlong_buffer and min(stage.overlong_buffer, SMOKE_TOKENS // 2),
             }
         else:
             batch = min(stage.batch_size, 8)

@@ -19,30 +19,50 @@ def z_scores(rewards: Sequence[float]) -> list[float]:
     return [(r - mean) / (std + EPSILON) for r in rewards]
 
 
-def group_advantage(rewards: Sequence[float | None], shaping: str = "none") -> list[float | None]:
+def centred(rewards: Sequence[float]) -> list[float]:
+    """r - mean: the standard deviation would weigh easy and hard prompts more (Dr. GRPO, arXiv 2503.20783)."""
+    if len(rewards) < 2 or max(rewards) == min(rewards):
+        return [0.0] * len(rewards)
+    mean = math.fsum(rewards) / len(rewards)
+    return [r - mean for r in rewards]
+
+
+def group_advantage(
+    rewards: Sequence[float | None], shaping: str = "none", advantage: str = "grpo"
+) -> list[float | None]:
     """The advantage of each member; None for a member without reward, which enters neither baseline nor loss.
 
     With `tanh` the reward becomes tanh(z) before it is normalised again: bounded, so that no single reply of a weak
-    reward model dominates.
+    reward model dominates. `advantage` is `grpo` (z-scores) or `dr_grpo` (centred only).
     """
     known = [r for r in rewards if r is not None]
-    scores = z_scores(known)
+    scores = z_scores(known) if advantage == "grpo" else centred(known)
     if shaping == "tanh":
         scores = z_scores([math.tanh(z) for z in scores])
     found = iter(scores)
     return [None if r is None else next(found) for r in rewards]
 
 
+def overlong_penalty(length: int, limit: int, buffer: int) -> float:
+    """What a reply of `length` tokens loses: 0 up to limit - buffer, then falling to -1 (DAPO, arXiv 2503.14476, eq. 13)."""
+    return -min(1.0, max(0, length - (limit - buffer)) / buffer)
+
+
 def final_rewards(
-    groups: Sequence[Group], overlong: str, code_switch: Sequence[str | float], foreign
+    groups: Sequence[Group], overlong: str, code_switch: Sequence[str | float], foreign, limit: int = 0, buffer: int = 0
 ) -> list[list[float | None]]:
     """What each rollout earns in RL: the verdict's reward, then the rules for length and for foreign script.
 
-    overlong     `mask`: a reply that hit the limit has no reward (it is not scored); `zero`: 0; `score`: as graded
+    overlong     `mask`: a reply that hit the limit has no reward (it is not scored); `zero`: 0; `score`: as graded;
+                 `penalty`: as graded, less what `overlong_penalty` says for `limit` and `buffer`
     code_switch  for each group `off`, a reward, or `batch_min_minus_10` (the lowest reward of the batch minus 10)
     foreign      (prompt, text) -> whether an English prompt got a reply in foreign script
     """
     rewards = [[_reward(r, v, overlong) for r, v in zip(g.rollouts, g.verdicts, strict=True)] for g in groups]
+    if overlong == "penalty":
+        rewards = [[None if r is None else r + overlong_penalty(len(rollout.ids), limit, buffer)
+                    for r, rollout in zip(row, g.rollouts, strict=True)]
+                   for row, g in zip(rewards, groups, strict=True)]  # fmt: skip
     lowest = min((r for row in rewards for r in row if r is not None), default=0.0)
     for group, row, rule in zip(groups, rewards, code_switch, strict=True):
         if rule == "off":
@@ -57,6 +77,6 @@ def final_rewards(
 def _reward(rollout, verdict, overlong: str) -> float | None:
     if verdict.outcome is Outcome.GRADER_ERROR:
         return None
-    if rollout.stop is Stop.LENGTH and overlong != "score":
+    if rollout.stop is Stop.LENGTH and overlong in ("mask", "zero"):
         return None if overlong == "mask" else 0.0
     return verdict.reward

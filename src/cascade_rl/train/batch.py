@@ -15,24 +15,32 @@ from cascade_rl.model.replicas import deal
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A prompt of `start` tokens and its response: `ids` [T] int32; `weight` and `advantage` hold for each response token."""
+    """A prompt of `start` tokens and its response: `ids` [T] int32; `weight` and `advantage` hold for each response token.
+
+    `old` are the log-probabilities that the response was sampled with, zeros if it was not sampled.
+    """
 
     ids: np.ndarray
     start: int
     weight: float
-    advantage: float = 1.0
+    advantage: float
+    old: np.ndarray
 
     @classmethod
-    def of(cls, prompt: Sequence[int], response: Sequence[int], weight: float, advantage: float = 1.0) -> Row:
-        """From two lists of ids."""
-        return cls(np.asarray([*prompt, *response], np.int32), len(prompt), weight, advantage)
+    def of(
+        cls, prompt: Sequence[int], response: Sequence[int], weight: float, advantage: float = 1.0,
+        old: Sequence[float] | None = None,
+    ) -> Row:  # fmt: skip
+        """From two lists of ids, and the log-probabilities of the second."""
+        known = np.zeros(len(response), np.float32) if old is None else np.asarray(old, np.float32)
+        return cls(np.asarray([*prompt, *response], np.int32), len(prompt), weight, advantage, known)
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Packed rows and the places that are scored, in the order of the pack's branches.
 
-    `rows` [N] is the row each of the `targets` [N] belongs to; `weight`, `advantage` [N].
+    `rows` [N] is the row each of the `targets` [N] belongs to; `weight`, `advantage`, `old` [N].
     """
 
     packed: Pack
@@ -40,6 +48,7 @@ class Batch:
     targets: Tensor
     weight: Tensor
     advantage: Tensor
+    old: Tensor
 
 
 def plant(rows: Sequence[Row]) -> list[tuple[Tree, list[int]]]:
@@ -103,5 +112,6 @@ def pack_rows(rows: Sequence[Row], device: torch.device) -> Batch:
     targets = np.concatenate([rows[i].ids[rows[i].start :] for i in order]).astype(np.int64)
     weight, advantage = (np.repeat([getattr(rows[i], name) for i in order], counts).astype(np.float32)
                          for name in ("weight", "advantage"))  # fmt: skip
-    arrays = (np.repeat(order, counts), targets, weight, advantage)
+    old = np.concatenate([rows[i].old for i in order])
+    arrays = (np.repeat(order, counts), targets, weight, advantage, old)
     return Batch(packed, *(torch.from_numpy(array).to(device) for array in arrays))

@@ -23,20 +23,21 @@ from cascade_rl.model.packed import Tree, pack
 from cascade_rl.model.replicas import Model, Replicas, Worker, deal
 from cascade_rl.recipe import Training
 from cascade_rl.train.batch import Batch, Row, fill, microbatches, pack_rows, shares
-from cascade_rl.train.loss import bradley_terry_loss, kl_k3, nll_loss, policy_gradient_loss
+from cascade_rl.train.loss import ON_POLICY, Surrogate, bradley_terry_loss, kl_k3, nll_loss, policy_loss, ratio_sums
 
 HEAD_CHUNK = 1 << 22  # logits held at once, in numbers: the head is the largest tensor of a small model
 
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """Which loss: `nll` or `policy`, with the sampling rule that the log-probabilities follow, and a KL term."""
+    """Which loss: `nll` or `policy`, with the sampling rule that the log-probabilities follow, a KL term, and its variant."""
 
     kind: str
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
     kl: float = 0.0
+    surrogate: Surrogate = ON_POLICY
 
 
 def token_logprobs(weights, config, batch: Batch, objective: Objective) -> Tensor:
@@ -58,7 +59,7 @@ def token_logprobs(weights, config, batch: Batch, objective: Objective) -> Tenso
 
 
 def accumulate(worker: Worker, name: str, rows: Sequence[Row], tokens: int, objective: Objective) -> dict[str, float]:
-    """Runs in a worker: the gradient of its rows; sums of loss, k3 and tokens."""
+    """Runs in a worker: the gradient of its rows; sums of loss, k3, tokens and (policy) `ratio_sums`."""
     model = worker.models[name]
     model.zero_grad()
     sums = {"loss": 0.0, "kl": 0.0, "tokens": 0.0}
@@ -68,7 +69,10 @@ def accumulate(worker: Worker, name: str, rows: Sequence[Row], tokens: int, obje
         if objective.kind == "nll":
             loss = nll_loss(logprob, batch.weight)
         else:
-            loss = policy_gradient_loss(logprob, batch.advantage, batch.weight)
+            loss, touched = policy_loss(
+                objective.surrogate, logprob, batch.old, batch.advantage, batch.weight, batch.rows
+            )
+            sums = merge([sums, ratio_sums(logprob, batch.old, touched)])
         if objective.kl:
             reference = worker.models["reference"]
             with torch.no_grad():
@@ -80,6 +84,15 @@ def accumulate(worker: Worker, name: str, rows: Sequence[Row], tokens: int, obje
         sums["loss"] += float(loss.detach())
         sums["tokens"] += len(batch.targets)
     return sums
+
+
+def merge(parts: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Sums by name, in the order of the parts; the largest where the name ends in `_max`."""
+    found: dict[str, float] = {}
+    for part in parts:
+        for key, value in part.items():
+            found[key] = max(found.get(key, 0.0), value) if key.endswith("_max") else found.get(key, 0.0) + value
+    return found
 
 
 def last_scores(model: Model, trees: Sequence[Tree], device: torch.device) -> Tensor:
@@ -224,7 +237,7 @@ class Learner:
                 "grad_norm": found["grad_norm"], "skipped": found["skipped"]}  # fmt: skip
 
     def _update(self, sums: Sequence[dict[str, float]], lr_factor: float) -> dict[str, float]:
-        found = {key: sum(part[key] for part in sums) for key in sums[0]}
+        found = merge(sums)
         squares: dict[str, float] = {}
         for part in self.replicas.all(_reduce, self.name):
             squares |= part

@@ -1,28 +1,27 @@
-"""RL of one domain (or a mixture): strictly on-policy GRPO, exactly one update for each batch of rollouts.
+"""RL of one domain (or a mixture): GRPO, by default with exactly one update for each batch of rollouts.
 
-Source: arXiv 2512.13607. No old log-probabilities are computed, since the ratio is 1 by construction. A group whose
-rewards are all equal has no advantage and costs nothing, but its tokens count in the denominator.
+Source: arXiv 2512.13607. No old log-probabilities are computed: with one update the ratio is 1 by construction, with
+more it is taken against those that the rollouts recorded. A group whose rewards are all equal has no advantage and
+costs nothing, but its tokens count in the denominator.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from statistics import fmean, pstdev
 
-from cascade_rl.chat import leaks
 from cascade_rl.protocols import Sampling
 from cascade_rl.recipe import Phase, RLStage
 from cascade_rl.rollout.collect import collect
 from cascade_rl.train.advantage import final_rewards, group_advantage
 from cascade_rl.train.batch import Row
+from cascade_rl.train.diagnostics import describe, has_signal, update_metrics
 from cascade_rl.train.learner import Learner, Objective, lr_factor
 from cascade_rl.train.loop import StageError, StageRun, Steps, run_steps
-from cascade_rl.train.loss import token_weights
+from cascade_rl.train.loss import Surrogate, token_weights
 from cascade_rl.train.pool import PromptPool
-from cascade_rl.types import Group, Problem, StepReport, Stop, Verdict
+from cascade_rl.types import Group, Problem, StepReport, Verdict
 from cascade_rl.verify.language import switches
 
 MAX_FAILED = 0.2
@@ -37,15 +36,13 @@ def train_rl(run: StageRun, problems: Sequence[Sequence[Problem]]) -> int:
     def one_step(step: int, learner: Learner) -> StepReport:
         phase = phase_at(stage, step)
         groups, rounds, clock = gather(run, pool, phase, step)
-        rewards = final_rewards(groups, phase.overlong, [rules[g.problem.id] for g in groups], switches)
-        advantages = [group_advantage(row, stage.reward_shaping) for row in rewards]
+        switching = [rules[g.problem.id] for g in groups]
+        limits = (phase.max_response_tokens, stage.overlong_buffer or 0)
+        rewards = final_rewards(groups, phase.overlong, switching, switches, *limits)
+        advantages = [group_advantage(row, stage.reward_shaping, stage.advantage) for row in rewards]
         begin = time.perf_counter()
-        rows, tokens = make_rows(groups, advantages, stage)
-        objective = Objective("policy", phase.temperature, phase.top_p, phase.top_k, stage.kl_coefficient)
         factor = lr_factor(stage, step, stage.steps)
-        update = (
-            learner.policy_step(rows, objective, factor) if rows else {"loss": 0.0, "grad_norm": 0.0, "skipped": 0.0}
-        )
+        update = update_on(learner, stage, phase, groups, advantages, factor)
         clock["update"] = time.perf_counter() - begin
         pool.record(groups)
         if step in (0, stage.steps - 1):
@@ -53,8 +50,7 @@ def train_rl(run: StageRun, problems: Sequence[Sequence[Problem]]) -> int:
         for note in pool.notes:
             run.note(step, note)
         pool.notes.clear()
-        metrics = describe(groups, rewards, advantages) | {"lr": stage.lr * factor, "rounds": rounds, "tokens": tokens}
-        metrics |= {key: update[key] for key in ("loss", "grad_norm", "skipped", "kl") if key in update}
+        metrics = describe(groups, rewards, advantages) | {"lr": stage.lr * factor, "rounds": rounds} | update
         return StepReport(step, metrics, clock)
 
     return run_steps(run, Steps(one_step, lambda step: label(stage, step), pool.state, pool.restore))
@@ -89,7 +85,9 @@ def gather(run: StageRun, pool: PromptPool, phase: Phase, step: int) -> tuple[li
         check_failures(stage.name, found.groups)
         if stage.filter.kind != "batch":
             return found.groups, 1, clock
-        earned = final_rewards(found.groups, phase.overlong, ["off"] * len(found.groups), switches)
+        # whether the answers differ, not their lengths: the penalty alone is no signal (DAPO filters by correctness)
+        rule = "score" if phase.overlong == "penalty" else phase.overlong
+        earned = final_rewards(found.groups, rule, ["off"] * len(found.groups), switches)
         kept += [g for g, row in zip(found.groups, earned, strict=True) if has_signal(group_advantage(row))]
         if len(kept) >= stage.prompts_per_step:
             return kept, number + 1, clock
@@ -110,13 +108,34 @@ def check_failures(name: str, groups: Sequence[Group]) -> None:
         raise StageError(f"{name}: the grader failed on {len(notes)} of {total} replies; the first: {notes[0]}")
 
 
-def has_signal(advantages: Sequence[float | None]) -> bool:
-    """Whether any member has a gradient."""
-    return any(advantages)
+def update_on(
+    learner: Learner, stage: RLStage, phase: Phase, groups: Sequence[Group], advantages: Sequence, factor: float
+) -> dict[str, float]:
+    """The update of a step, or `updates_per_batch` of them, each on its share of the prompts; what the journal keeps."""
+    objective = objective_of(stage, phase)
+    found, tokens = [], 0
+    for part in range(stage.updates_per_batch):
+        begin, end = (len(groups) * (part + n) // stage.updates_per_batch for n in (0, 1))
+        rows, counted = make_rows(groups[begin:end], advantages[begin:end], stage, phase.max_response_tokens)
+        tokens += counted
+        if rows:
+            found.append(learner.policy_step(rows, objective, factor))
+    return update_metrics(found, stage) | {"tokens": tokens}
+
+
+def objective_of(stage: RLStage, phase: Phase) -> Objective:
+    """The objective that a stage's keys ask for, on the distribution that a phase samples from."""
+    low, high = {"tis": (0.0, stage.tis_cap), "icepop": (stage.icepop_low, stage.icepop_high)}.get(
+        stage.rollout_correction, (0.0, 0.0)
+    )
+    surrogate = Surrogate(
+        stage.loss, stage.clip_low or 0.0, stage.clip_high or 0.0, stage.rollout_correction, low, high
+    )
+    return Objective("policy", phase.temperature, phase.top_p, phase.top_k, stage.kl_coefficient, surrogate)
 
 
 def make_rows(
-    groups: Sequence[Group], advantages: Sequence[Sequence[float | None]], stage: RLStage
+    groups: Sequence[Group], advantages: Sequence[Sequence[float | None]], stage: RLStage, limit: int
 ) -> tuple[list[Row], int]:
     """Rows that have a gradient, and how many response tokens count in the denominator."""
     scored = [
@@ -126,9 +145,9 @@ def make_rows(
         if a is not None
     ]
     lengths = [len(rollout.ids) for rollout, _ in scored]
-    weights = token_weights(lengths, stage.aggregation)
+    weights = token_weights(lengths, stage.aggregation, limit)
     rows = [
-        Row.of(rollout.prompt_ids, rollout.ids, weight, a)
+        Row.of(rollout.prompt_ids, rollout.ids, weight, a, rollout.logprobs)
         for (rollout, a), weight in zip(scored, weights, strict=True)
         if a != 0 or stage.kl_coefficient
     ]
@@ -145,32 +164,3 @@ def rewarded(groups: Sequence[Group], rewards: Sequence[Sequence[float | None]])
 
     return [replace(g, verdicts=tuple(changed(v, r) for v, r in zip(g.verdicts, row, strict=True)))
             for g, row in zip(groups, rewards, strict=True)]  # fmt: skip
-
-
-def describe(
-    groups: Sequence[Group], rewards: Sequence[Sequence[float | None]], advantages: Sequence[Sequence[float | None]]
-) -> dict[str, float]:
-    """The numbers of a step, for all domains and for each; see docs/runs.md."""
-    rollouts = [(g.problem, r) for g in groups for r in g.rollouts]
-    known = [[r for r in row if r is not None] for row in rewards]
-    flat = [r for row in known for r in row] or [0.0]
-    signal = [has_signal(row) for row in advantages]
-    even = [row for row, s in zip(known, signal, strict=True) if row and not s]
-    logprobs = [lp for _, r in rollouts for lp in r.logprobs]
-    metrics = {
-        "reward": fmean(flat),
-        "reward_std": pstdev(flat),
-        "length": fmean(len(r.ids) for _, r in rollouts),
-        "clipped": fmean(r.stop is Stop.LENGTH for _, r in rollouts),
-        "entropy": -math.fsum(logprobs) / max(1, len(logprobs)),
-        "signal": fmean(signal),
-        "solved_all": sum(min(row) >= 1 for row in even) / len(groups),
-        "solved_none": sum(max(row) <= 0 for row in even) / len(groups),
-        "failed": fmean(v.reward is None for g in groups for v in g.verdicts),
-        "leak": fmean(leaks(r.text, p.mode) for p, r in rollouts),
-    }
-    for domain in sorted({g.problem.domain for g in groups}):
-        rows = [i for i, g in enumerate(groups) if g.problem.domain == domain]
-        metrics[f"reward/{domain}"] = fmean([r for i in rows for r in known[i]] or [0.0])
-        metrics[f"signal/{domain}"] = fmean(signal[i] for i in rows)
-    return metrics

@@ -12,19 +12,12 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from cascade_rl.recipe.algorithm import Algorithm
+from cascade_rl.recipe.base import NAME, Fraction, Positive, Strict
+from cascade_rl.recipe.scoring import BenchmarkSpec, GateSpec, PreflightSpec
 from cascade_rl.types import Mode
-
-NAME = r"^[a-z0-9][a-z0-9-]*$"
-Positive = Annotated[int, Field(gt=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-
-
-class Strict(BaseModel):
-    """A block of the recipe: unknown keys are errors, values can't be changed later."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Architecture(Strict):
@@ -87,7 +80,7 @@ class SFTData(Strict):
     source: str = "builtin"
     weight: Annotated[float, Field(gt=0)] = 1.0
     fault_rate: Fraction = 0.0
-    modes: Annotated[list[Mode], Field(min_length=1)] = [Mode.THINKING]
+    modes: Annotated[list[Mode], Field(min_length=1)] = Field(default_factory=lambda: [Mode.THINKING])
 
 
 class RLData(Strict):
@@ -236,6 +229,9 @@ class EpochFilter(Strict):
 Filter = Annotated[NoFilter | BatchFilter | EpochFilter, Field(discriminator="kind")]
 
 
+Overlong = Literal["mask", "zero", "score", "penalty"]
+
+
 class Phase(Strict):
     """A sub-stage of a length curriculum: `share` of the steps, with its own lengths and sampling."""
 
@@ -245,18 +241,18 @@ class Phase(Strict):
     temperature: Annotated[float, Field(gt=0)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     top_k: Annotated[int, Field(ge=0)] | None = None
-    overlong: Literal["mask", "zero", "score"] | None = None
+    overlong: Overlong | None = None
 
 
 PHASE_KEYS = ("max_prompt_tokens", "max_response_tokens", "temperature", "top_p", "top_k", "overlong")
 
 
-class RLStage(Training):
-    """Strictly on-policy GRPO: `prompts_per_step` x `rollouts_per_prompt` replies, one update.
+class RLStage(Algorithm, Training):
+    """GRPO, strictly on-policy by default: `prompts_per_step` x `rollouts_per_prompt` replies, one update.
 
     `overlong` says what a reply that hit the length limit earns: `mask` leaves it out of loss and baseline,
-    `zero` gives no reward, `score` grades it as it stands. `top_k` 0 is off. `kl_coefficient` weighs a k3 term
-    against the stage's first weights. `reward_shaping: tanh` squashes z-scores inside the group.
+    `zero` gives no reward, `score` grades it as it stands; `penalty` too, and takes up to 1 off the reward of a reply
+    that ends in the last `overlong_buffer` tokens before the limit. `top_k` 0 is off.
     """
 
     kind: Literal["rl"]
@@ -270,12 +266,10 @@ class RLStage(Training):
     temperature: Annotated[float, Field(gt=0)] = 1.0
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     top_k: Annotated[int, Field(ge=0)] = 0
-    overlong: Literal["mask", "zero", "score"] = "score"
-    curriculum: list[Phase] = []
+    overlong: Overlong = "score"
+    overlong_buffer: Positive | None = None
+    curriculum: list[Phase] = Field(default_factory=list)
     filter: Filter = NoFilter()
-    aggregation: Literal["token", "sequence"] = "token"
-    kl_coefficient: Annotated[float, Field(ge=0)] = 0.0
-    reward_shaping: Literal["none", "tanh"] = "none"
     reward_model: str | None = None
 
     @model_validator(mode="after")
@@ -284,6 +278,26 @@ class RLStage(Training):
             raise ValueError(f"curriculum: shares add up to {sum(p.share for p in self.curriculum):g}, not 1")
         if len({(d.domain, d.source) for d in self.data}) < len(self.data):
             raise ValueError("data: the same domain and source stand twice; add their weights instead")
+        return self
+
+    @model_validator(mode="after")
+    def _overlong(self) -> RLStage:
+        limits = [p.max_response_tokens for _, _, p in self.phases() if p.overlong == "penalty"]
+        if self.overlong_buffer is None and limits:
+            raise ValueError("overlong penalty needs overlong_buffer: how many tokens before the limit it begins")
+        if self.overlong_buffer is not None and not limits:
+            raise ValueError("overlong_buffer has no effect unless overlong is penalty; remove it")
+        if limits and self.overlong_buffer >= min(limits):
+            raise ValueError(
+                f"overlong_buffer {self.overlong_buffer} must be below max_response_tokens ({min(limits)})"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _parts(self) -> RLStage:
+        if self.updates_per_batch > self.prompts_per_step:
+            raise ValueError(f"updates_per_batch {self.updates_per_batch} splits the batch by prompts: it can't exceed "
+                             f"prompts_per_step ({self.prompts_per_step})")  # fmt: skip
         return self
 
     @property
@@ -307,92 +321,6 @@ class RLStage(Training):
 
 Stage = Annotated[SFTStage | RewardModelStage | RLStage, Field(discriminator="kind")]
 STAGE_KINDS = {"sft": SFTStage, "reward_model": RewardModelStage, "rl": RLStage}
-
-
-class BenchmarkSpec(Strict):
-    """Held-out problems of one domain, scored after every stage in both modes (avg@k, and greedy).
-
-    `k` samples a problem in the headline mode, `k_other_mode` (the same if None) in the other one.
-    `mode` is the headline; None takes the domain's own. `own_stage` is the stage that trains for it; None takes
-    the last RL stage with that domain, else the last SFT stage that has it.
-    """
-
-    name: Annotated[str, Field(pattern=NAME)]
-    domain: str
-    source: str = "builtin"
-    problems: Positive = 200
-    k: Positive = 4
-    k_other_mode: Positive | None = None
-    mode: Mode | None = None
-    both_modes: bool = True
-    temperature: Annotated[float, Field(gt=0)] = 0.6
-    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
-    max_prompt_tokens: Positive = 4096
-    max_response_tokens: Positive = 4096
-    own_stage: str | None = None
-
-    @model_validator(mode="after")
-    def _other_mode(self) -> BenchmarkSpec:
-        if not self.both_modes and self.k_other_mode is not None:
-            raise ValueError("k_other_mode has no effect with both_modes: false; remove it")
-        return self
-
-
-class DipSpec(Strict):
-    """A fall that is expected: `benchmark` at stage `at`, at most `most`, to be recovered by stage `until`."""
-
-    benchmark: str
-    at: str
-    until: str
-    most: Annotated[float, Field(gt=0, le=1)] = 0.5
-
-
-class WaiverSpec(Strict):
-    """A fall that somebody accepts, with the reason that stands in the model card."""
-
-    benchmark: str
-    stage: str
-    reason: Annotated[str, Field(min_length=10)]
-
-
-class GateSpec(Strict):
-    """What happens after each stage: `warn`, `stop`, or `best` (hand over the stage's best probed step).
-
-    `band` is the fall in points/100 that counts as swing between steps. With `best`, every `probe_every` steps all
-    domains are scored on `probe_problems` validation problems, which no benchmark uses.
-    """
-
-    policy: Literal["warn", "stop", "best"] = "warn"
-    band: Fraction = 0.04
-    probe_every: Positive | None = None
-    probe_problems: Positive | None = None
-    dips: list[DipSpec] = []
-    waivers: list[WaiverSpec] = []
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_probes(cls, raw: Any) -> Any:
-        if isinstance(raw, Mapping) and raw.get("policy") == "best":
-            return {
-                **raw,
-                "probe_every": raw.get("probe_every") or 10,
-                "probe_problems": raw.get("probe_problems") or 48,
-            }
-        return raw
-
-    @model_validator(mode="after")
-    def _probes(self) -> GateSpec:
-        extra = [key for key in ("probe_every", "probe_problems") if getattr(self, key) is not None]
-        if self.policy != "best" and extra:
-            raise ValueError(f"{', '.join(extra)}: no effect unless policy is best")
-        return self
-
-
-class PreflightSpec(Strict):
-    """Before each stage `problems` of its problems are graded: gold earns all, empty none, twice the same."""
-
-    problems: Positive = 32
-    max_bad: Fraction = 0.1
 
 
 class Recipe(Strict):

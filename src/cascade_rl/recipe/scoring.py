@@ -1,0 +1,97 @@
+"""How a run is scored: benchmarks, the gate after each stage, and what is tried before one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from cascade_rl.recipe.base import NAME, Fraction, Positive, Strict
+from cascade_rl.types import Mode
+
+
+class BenchmarkSpec(Strict):
+    """Held-out problems of one domain, scored after every stage in both modes (avg@k, and greedy).
+
+    `k` samples a problem in the headline mode, `k_other_mode` (the same if None) in the other one.
+    `mode` is the headline; None takes the domain's own. `own_stage` is the stage that trains for it; None takes
+    the last RL stage with that domain, else the last SFT stage that has it.
+    """
+
+    name: Annotated[str, Field(pattern=NAME)]
+    domain: str
+    source: str = "builtin"
+    problems: Positive = 200
+    k: Positive = 4
+    k_other_mode: Positive | None = None
+    mode: Mode | None = None
+    both_modes: bool = True
+    temperature: Annotated[float, Field(gt=0)] = 0.6
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
+    max_prompt_tokens: Positive = 4096
+    max_response_tokens: Positive = 4096
+    own_stage: str | None = None
+
+    @model_validator(mode="after")
+    def _other_mode(self) -> BenchmarkSpec:
+        if not self.both_modes and self.k_other_mode is not None:
+            raise ValueError("k_other_mode has no effect with both_modes: false; remove it")
+        return self
+
+
+class DipSpec(Strict):
+    """A fall that is expected: `benchmark` at stage `at`, at most `most`, to be recovered by stage `until`."""
+
+    benchmark: str
+    at: str
+    until: str
+    most: Annotated[float, Field(gt=0, le=1)] = 0.5
+
+
+class WaiverSpec(Strict):
+    """A fall that somebody accepts, with the reason that stands in the model card."""
+
+    benchmark: str
+    stage: str
+    reason: Annotated[str, Field(min_length=10)]
+
+
+class GateSpec(Strict):
+    """What happens after each stage: `warn`, `stop`, or `best` (hand over the stage's best probed step).
+
+    `band` is the fall in points/100 that counts as swing between steps. With `best`, every `probe_every` steps all
+    domains are scored on `probe_problems` validation problems, which no benchmark uses.
+    """
+
+    policy: Literal["warn", "stop", "best"] = "warn"
+    band: Fraction = 0.04
+    probe_every: Positive | None = None
+    probe_problems: Positive | None = None
+    dips: list[DipSpec] = Field(default_factory=list)
+    waivers: list[WaiverSpec] = Field(default_factory=list)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_probes(cls, raw: Any) -> Any:
+        if isinstance(raw, Mapping) and raw.get("policy") == "best":
+            return {
+                **raw,
+                "probe_every": raw.get("probe_every") or 10,
+                "probe_problems": raw.get("probe_problems") or 48,
+            }
+        return raw
+
+    @model_validator(mode="after")
+    def _probes(self) -> GateSpec:
+        extra = [key for key in ("probe_every", "probe_problems") if getattr(self, key) is not None]
+        if self.policy != "best" and extra:
+            raise ValueError(f"{', '.join(extra)}: no effect unless policy is best")
+        return self
+
+
+class PreflightSpec(Strict):
+    """Before each stage `problems` of its problems are graded: gold earns all, empty none, twice the same."""
+
+    problems: Positive = 32
+    max_bad: Fraction = 0.1

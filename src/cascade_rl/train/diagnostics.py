@@ -1,0 +1,102 @@
+"""The numbers of an RL step that tell a healthy run from a dying one; deterministic, and cheap beside the step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import fmean, pstdev
+
+import numpy as np
+
+from cascade_rl.chat import leaks
+from cascade_rl.recipe import RLStage
+from cascade_rl.types import Group, Outcome, Stop
+
+NGRAM = 4
+
+
+def has_signal(advantages: Sequence[float | None]) -> bool:
+    """Whether any member has a gradient."""
+    return any(advantages)
+
+
+def repetition(ids: Sequence[int], n: int = NGRAM) -> float:
+    """The share of a reply's n-grams of tokens that occurred in it before; 0 for a reply shorter than that."""
+    count = len(ids) - n + 1
+    if count < 2:
+        return 0.0
+    windows = np.lib.stride_tricks.sliding_window_view(np.asarray(ids, np.int32), n)
+    rows = np.ascontiguousarray(windows).view(np.dtype((np.void, 4 * n)))
+    return 1.0 - len(np.unique(rows)) / count
+
+
+def describe(
+    groups: Sequence[Group], rewards: Sequence[Sequence[float | None]], advantages: Sequence[Sequence[float | None]]
+) -> dict[str, float]:
+    """The numbers of a step, for all domains and for each; see docs/runs.md."""
+    rollouts = [(g.problem, r) for g in groups for r in g.rollouts]
+    known = [[r for r in row if r is not None] for row in rewards]
+    flat = [r for row in known for r in row] or [0.0]
+    signal = [has_signal(row) for row in advantages]
+    even = [row for row, s in zip(known, signal, strict=True) if row and not s]
+    logprobs = [lp for _, r in rollouts for lp in r.logprobs]
+    lengths = [len(r.ids) for _, r in rollouts]
+    middle, late = np.quantile(lengths, (0.5, 0.95))
+    ended = [len(r.ids) for _, r in rollouts if r.stop is Stop.END]
+    outcomes = [v.outcome for g in groups for v in g.verdicts]
+    metrics = {
+        "reward": fmean(flat),
+        "reward_std": pstdev(flat),
+        "reward_min": min(flat),
+        "reward_max": max(flat),
+        "length": fmean(lengths),
+        "length_p50": float(middle),
+        "length_p95": float(late),
+        "length_max": max(lengths),
+        "length_ended": fmean(ended) if ended else 0.0,
+        "clipped": fmean(r.stop is Stop.LENGTH for _, r in rollouts),
+        "entropy": -math.fsum(logprobs) / max(1, len(logprobs)),
+        "signal": fmean(signal),
+        "solved_all": sum(min(row) >= 1 for row in even) / len(groups),
+        "solved_none": sum(max(row) <= 0 for row in even) / len(groups),
+        "failed": fmean(v is Outcome.GRADER_ERROR for v in outcomes),
+        "unparseable": fmean(v is Outcome.UNPARSEABLE for v in outcomes),
+        "timeout": fmean(v is Outcome.TIMEOUT for v in outcomes),
+        "repetition": fmean(repetition(r.ids) for _, r in rollouts),
+        "advantage": fmean([abs(a) for row in advantages for a in row if a is not None] or [0.0]),
+        "leak": fmean(leaks(r.text, p.mode) for p, r in rollouts),
+    }
+    for domain in sorted({g.problem.domain for g in groups}):
+        rows = [i for i, g in enumerate(groups) if g.problem.domain == domain]
+        metrics[f"reward/{domain}"] = fmean([r for i in rows for r in known[i]] or [0.0])
+        metrics[f"signal/{domain}"] = fmean(signal[i] for i in rows)
+        verdicts = [v for i in rows for v in groups[i].verdicts]
+        for part in sorted({name for v in verdicts for name in v.parts}):
+            metrics[f"part/{domain}/{part}"] = fmean(v.parts[part] for v in verdicts if part in v.parts)
+    return metrics
+
+
+def update_metrics(updates: Sequence[dict[str, float]], stage: RLStage) -> dict[str, float]:
+    """What the updates of a step say of themselves: means over updates, or over their tokens.
+
+    ratio, ratio_max      p_trainer / p_rollout of the sampled tokens; 1 when sampler and trainer agree
+    mismatch, .._max, .._kl  |log p_trainer - log p_rollout|, and KL, before the first update: the engines' difference
+    clip_fraction         tokens that the loss or the correction clipped, capped or masked
+    grad_clipped          share of the updates whose gradient was scaled down
+    """
+    if not updates:
+        return {"loss": 0.0, "grad_norm": 0.0, "skipped": 0.0}
+    found = {key: fmean(u[key] for u in updates) for key in ("loss", "grad_norm", "skipped")}
+    found["grad_clipped"] = fmean(u["grad_norm"] > stage.grad_clip for u in updates)
+    if stage.kl_coefficient:
+        found["kl"] = fmean(u["kl"] for u in updates)
+    tokens, first = sum(u["tokens"] for u in updates), updates[0]
+    if not tokens or not first["tokens"]:
+        return found
+    found["ratio"] = sum(u["ratio"] for u in updates) / tokens
+    found["ratio_max"] = max(u["ratio_max"] for u in updates)
+    found |= {key: first[key] / first["tokens"] for key in ("mismatch", "mismatch_kl")}
+    found["mismatch_max"] = first["mismatch_max"]
+    if stage.loss != "policy_gradient" or stage.rollout_correction != "none":
+        found["clip_fraction"] = sum(u["touched"] for u in updates) / tokens
+    return found
