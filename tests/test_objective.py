@@ -13,9 +13,23 @@ from tiny import toy_problem
 
 from cascade_rl.recipe import Training
 from cascade_rl.testing import text_rollout
-from cascade_rl.train.advantage import final_rewards, group_advantage
+from cascade_rl.train.advantage import final_rewards, group_advantage, overlong_penalty
 from cascade_rl.train.learner import lr_factor
-from cascade_rl.train.loss import bradley_terry_loss, kl_k3, nll_loss, policy_gradient_loss, token_weights
+from cascade_rl.train.loss import (
+    Surrogate,
+    bradley_terry_loss,
+    cispo_loss,
+    gspo_loss,
+    icepop_weights,
+    kl_k3,
+    nll_loss,
+    policy_gradient_loss,
+    policy_loss,
+    ppo_clip_loss,
+    ratio_sums,
+    tis_weights,
+    token_weights,
+)
 from cascade_rl.types import Group, Outcome, Verdict
 from cascade_rl.verify.language import switches
 
@@ -68,6 +82,24 @@ def test_tanh_shaping_tames_an_outlier():
     assert group_advantage(rewards, "tanh")[-1] < group_advantage(rewards)[-1]
 
 
+@given(REWARDS)
+def test_dr_grpo_centres_and_leaves_the_deviation_out(rewards):
+    found = group_advantage(rewards, advantage="dr_grpo")
+    np.testing.assert_allclose(found, np.asarray(rewards) - np.mean(rewards), atol=1e-12)
+    if len(set(rewards)) > 1:
+        deviation = np.std(rewards, ddof=1) + 1e-6
+        np.testing.assert_allclose(np.asarray(found) / deviation, group_advantage(rewards), rtol=1e-9, atol=1e-9)
+
+
+def test_dr_grpo_gives_a_hard_prompt_no_extra_weight():
+    """One right answer of eight weighs more than four of eight with the deviation, and less without it."""
+    hard, even = [1.0] + [0.0] * 7, [1.0] * 4 + [0.0] * 4
+    weight = {kind: [sum(map(abs, group_advantage(r, advantage=kind))) for r in (hard, even)]
+              for kind in ("grpo", "dr_grpo")}  # fmt: skip
+    assert weight["dr_grpo"] == [1.75, 4.0]
+    assert weight["grpo"][0] / weight["grpo"][1] > 1.5 * (1.75 / 4.0)
+
+
 # ---------------------------------------------------------------- loss
 
 
@@ -118,6 +150,150 @@ def test_gradient_is_that_of_reinforce_by_brute_force():
     np.testing.assert_allclose(parameter.grad.numpy(), wanted, atol=1e-12)
 
 
+# ---------------------------------------------------------------- more than one update: the ratio to the old policy
+
+
+TOKENS = st.lists(
+    st.tuples(st.floats(-4, 0), st.floats(-4, 0), st.floats(-3, 3).filter(lambda a: abs(a) > 1e-3)), min_size=1, max_size=12
+)  # fmt: skip
+
+
+def tokens_of(rows, seed: int = 0) -> tuple[torch.Tensor, ...]:
+    """logprob (a leaf), old, advantage, weight of rows of (new, old, advantage), in float64."""
+    logprob, old, advantage = (torch.tensor(column, dtype=torch.float64) for column in zip(*rows, strict=True))
+    weight = torch.rand(len(rows), generator=torch.Generator().manual_seed(seed), dtype=torch.float64) + 0.1
+    return logprob.requires_grad_(), old, advantage, weight
+
+
+def near_a_bound(rows, low, high) -> bool:
+    return any(min(abs(math.exp(n - o) - b) for b in (1 - low, 1 + high)) < 1e-6 for n, o, _ in rows)
+
+
+@given(TOKENS, st.sampled_from([(0.2, 0.2), (0.2, 0.28), (0.05, 0.5)]))
+def test_ppo_clip_is_equation_7_and_its_gradient_stops_where_clipping_binds(rows, bounds):
+    assume(not near_a_bound(rows, *bounds))
+    logprob, old, advantage, weight = tokens_of(rows)
+    loss, clipped = ppo_clip_loss(logprob, old, advantage, weight, *bounds)
+    wanted, gradient, bound = 0.0, [], []
+    for (new, before, a), w in zip(rows, weight.tolist(), strict=True):
+        r = math.exp(new - before)
+        held = (a > 0 and r > 1 + bounds[1]) or (a < 0 and r < 1 - bounds[0])
+        wanted -= w * (a * (1 + bounds[1] if a > 0 else 1 - bounds[0]) if held else a * r)
+        gradient.append(0.0 if held else -w * a * r)
+        bound.append(held)
+    loss.backward()
+    assert loss.item() == pytest.approx(wanted, rel=1e-9, abs=1e-12)
+    np.testing.assert_allclose(logprob.grad.numpy(), gradient, rtol=1e-9, atol=1e-12)
+    assert clipped.tolist() == bound
+
+
+def test_clip_higher_lets_an_unlikely_token_rise_further():
+    """DAPO: the upper bound alone decides whether a good token at ratio 1.25 still has a gradient."""
+    gradients = []
+    for high in (0.2, 0.28):
+        logprob = torch.tensor([math.log(1.25)], requires_grad=True)
+        one = torch.ones(1)
+        ppo_clip_loss(logprob, torch.zeros(1), one, one, 0.2, high)[0].backward()
+        gradients.append(logprob.grad.item())
+    assert gradients == [0.0, pytest.approx(-1.25)]
+
+
+@given(TOKENS, st.sampled_from([(1.0, 4.0), (1.0, 0.3), (0.2, 0.3)]))
+def test_cispo_bounds_the_weight_and_every_token_keeps_a_gradient(rows, bounds):
+    logprob, old, advantage, weight = tokens_of(rows)
+    loss, clipped = cispo_loss(logprob, old, advantage, weight, *bounds)
+    r = [math.exp(new - before) for new, before, _ in rows]
+    held = [min(max(x, 1 - bounds[0]), 1 + bounds[1]) for x in r]
+    loss.backward()
+    wanted = [-w * h * a for w, h, (_, _, a) in zip(weight.tolist(), held, rows, strict=True)]
+    np.testing.assert_allclose(logprob.grad.numpy(), wanted, rtol=1e-9, atol=1e-15)
+    assert loss.item() == pytest.approx(sum(g * new for g, (new, _, _) in zip(wanted, rows, strict=True)), abs=1e-9)
+    assert clipped.sum() == sum(abs(a - b) > 1e-12 for a, b in zip(r, held, strict=True))
+    if bounds[0] < 1:
+        assert (logprob.grad != 0).all()
+
+
+@given(st.lists(st.lists(st.tuples(st.floats(-2, 0), st.floats(-2, 0)), min_size=1, max_size=5), min_size=1, max_size=5),
+       st.sampled_from([(3e-4, 4e-4), (0.1, 0.2), (0.5, 0.9)]))  # fmt: skip
+def test_gspo_has_one_ratio_a_reply_and_counts_each_reply_once(replies, bounds):
+    advantages = [(-1.0) ** i * (1 + i) for i in range(len(replies))]
+    ratios = [math.exp(sum(n - o for n, o in reply) / len(reply)) for reply in replies]
+    assume(all(min(abs(s - b) for b in (1 - bounds[0], 1 + bounds[1])) > 1e-9 for s in ratios))
+    flat = [(n, o, advantages[i]) for i, reply in enumerate(replies) for n, o in reply]
+    row = torch.tensor([i for i, reply in enumerate(replies) for _ in reply])
+    logprob, old, advantage, _ = tokens_of(flat)
+    weight = torch.tensor(token_weights([len(r) for r in replies], "sequence"), dtype=torch.float64)[row]
+    loss, clipped = gspo_loss(logprob, old, advantage, weight, row, *bounds)
+    loss.backward()
+    wanted, gradient, held = 0.0, [], []
+    for reply, a, s in zip(replies, advantages, ratios, strict=True):
+        bound = min(max(s, 1 - bounds[0]), 1 + bounds[1])
+        wanted -= min(s * a, bound * a) / len(replies)
+        held += [bound * a < s * a] * len(reply)
+        gradient += [0.0 if bound * a < s * a else -s * a / len(reply) / len(replies)] * len(reply)
+    assert loss.item() == pytest.approx(wanted, rel=1e-9, abs=1e-12)
+    np.testing.assert_allclose(logprob.grad.numpy(), gradient, rtol=1e-9, atol=1e-12)
+    assert clipped.tolist() == held
+
+
+@pytest.mark.parametrize("loss", ["ppo_clip", "cispo", "gspo"])
+def test_at_ratio_one_every_loss_has_the_gradient_of_the_policy_gradient(loss):
+    logprob, _, advantage, _ = tokens_of([(-1.0, 0, 2.0), (-0.5, 0, 2.0), (-2.0, 0, -1.0)])
+    row = torch.tensor([0, 0, 1])
+    weight = torch.tensor([0.25, 0.25, 0.5], dtype=torch.float64)
+    value, clipped = policy_loss(Surrogate(loss, 0.2, 0.2), logprob, logprob.detach(), advantage, weight, row)
+    (found,) = torch.autograd.grad(value, logprob)
+    (wanted,) = torch.autograd.grad(policy_gradient_loss(logprob, advantage, weight), logprob)
+    torch.testing.assert_close(found, wanted)
+    assert not clipped.any()
+
+
+# ---------------------------------------------------------------- sampler against trainer
+
+
+def test_truncated_importance_sampling_by_hand():
+    trainer = torch.tensor([0.5, 0.2, 0.9], dtype=torch.float64).log().requires_grad_()
+    rollout = torch.tensor([0.25, 0.4, 0.1], dtype=torch.float64).log()
+    found = tis_weights(trainer, rollout, 3.0)
+    assert found.tolist() == pytest.approx([2.0, 0.5, 3.0]) and not found.requires_grad
+
+
+def test_icepop_drops_both_tails_and_reweighs_the_rest():
+    trainer = torch.tensor([0.5, 0.2, 0.9, 0.1], dtype=torch.float64).log().requires_grad_()
+    rollout = torch.tensor([0.25, 0.4, 0.1, 0.5], dtype=torch.float64).log()
+    found = icepop_weights(trainer, rollout, 0.4, 5.0)
+    assert found.tolist() == pytest.approx([2.0, 0.5, 0.0, 0.0]) and not found.requires_grad
+
+
+def test_corrections_weigh_the_gradient_token_by_token():
+    logprob, old, advantage, weight = tokens_of([(-1.0, -2.0, 1.0), (-1.0, -1.1, -1.0), (-3.0, -1.0, 1.0)])
+    row = torch.zeros(3, dtype=torch.long)
+    for surrogate, wanted, touched in (
+        (Surrogate("policy_gradient", 0, 0, "tis", 0, 2.0), [2.0, math.exp(0.1), math.exp(-2)], [True, False, False]),
+        (Surrogate("policy_gradient", 0, 0, "icepop", 0.5, 5.0), [math.e, math.exp(0.1), 0.0], [False, False, True]),
+    ):
+        loss, found = policy_loss(surrogate, logprob, old, advantage, weight, row)
+        (gradient,) = torch.autograd.grad(loss, logprob)
+        np.testing.assert_allclose((gradient / (-weight * advantage)).numpy(), wanted, rtol=1e-12)
+        assert found.tolist() == touched
+
+
+@given(TOKENS)
+def test_ratio_sums_by_their_definitions(rows):
+    logprob, old, _, _ = tokens_of(rows)
+    found = ratio_sums(logprob, old, torch.ones(len(rows), dtype=torch.bool))
+    d = np.asarray([n - o for n, o, _ in rows])
+    wanted = {"ratio": np.exp(d).sum(), "ratio_max": np.exp(d).max(), "mismatch": abs(d).sum(), "touched": len(rows),
+              "mismatch_max": abs(d).max(), "mismatch_kl": (np.exp(d) - 1 - d).sum()}  # fmt: skip
+    assert found == pytest.approx(wanted, rel=1e-9, abs=1e-9)
+    assert found["mismatch_kl"] >= -1e-12
+    empty = ratio_sums(logprob[:0], old[:0], torch.ones(0, dtype=torch.bool))
+    assert set(empty) == set(found) and not any(empty.values())
+
+
+# ---------------------------------------------------------------- aggregation
+
+
 def test_token_and_sequence_aggregation_by_hand():
     assert token_weights([1, 3], "token") == [0.25, 0.25]
     assert token_weights([1, 3], "sequence") == pytest.approx([0.5, 1 / 6])
@@ -125,6 +301,12 @@ def test_token_and_sequence_aggregation_by_hand():
     for kind, wanted in (("token", 7 / 4), ("sequence", (4 + 1) / 2)):
         weights = token_weights([1, 3], kind)
         assert sum(w * x for w, row in zip(weights, losses, strict=True) for x in row) == pytest.approx(wanted)
+
+
+def test_the_constant_normaliser_is_the_same_whatever_the_lengths():
+    """Dr. GRPO: a token's weight depends on the number of replies and on the limit alone."""
+    assert token_weights([1, 3], "constant", 8) == token_weights([8, 2], "constant", 8) == [1 / 16, 1 / 16]
+    assert token_weights([], "constant", 8) == []
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=20), st.sampled_from(["token", "sequence"]))
@@ -172,6 +354,22 @@ def group(*rows, asked="toy") -> Group:
     rollouts = tuple(text_rollout(text, len(text.encode()) if cut else 10**6) for text, _, cut in rows)
     verdicts = tuple(Verdict.failed("x") if r is None else Verdict(r, Outcome.PARTIAL) for _, r, _ in rows)
     return Group(toy_problem(0), rollouts, verdicts)
+
+
+def test_overlong_penalty_is_equation_13_of_dapo():
+    def formula(length, limit=100, buffer=20):
+        if length <= limit - buffer:
+            return 0.0
+        return (limit - buffer - length) / buffer if length <= limit else -1.0
+
+    assert [overlong_penalty(n, 100, 20) for n in range(130)] == pytest.approx([formula(n) for n in range(130)])
+
+
+def test_the_overlong_penalty_is_added_to_the_reward_of_replies_near_the_limit():
+    found = group(("abcdefghij", 1.0, True), ("abcde", 1.0, False), ("ab", 0.0, False), ("abcdefgh", None, False))
+    lengths = [len(r.ids) for r in found.rollouts]
+    assert lengths == [10, 6, 3, 9]
+    assert final_rewards([found], "penalty", ["off"], switches, 10, 5) == [[0.0, pytest.approx(0.8), 0.0, None]]
 
 
 @pytest.mark.parametrize(

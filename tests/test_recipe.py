@@ -81,7 +81,7 @@ def test_the_base_recipe_reads_back_as_itself_although_its_schedule_is_constant(
         ("stages.math-rl.lr=.nan", "stages.math-rl.lr", "finite"),
         ("stages.math-rl.steps=0", "stages.math-rl.steps", "greater than 0"),
         ("stages.math-rl.rollouts_per_prompt=1", "stages.math-rl.rollouts_per_prompt", "greater than or equal to 2"),
-        ("stages.math-rl.overlong=drop", "stages.math-rl.overlong", "'mask', 'zero' or 'score'"),
+        ("stages.math-rl.overlong=drop", "stages.math-rl.overlong", "'mask', 'zero', 'score' or 'penalty'"),
         (
             "stages.math-rl.filter={kind: epoch, readmit_hard: 2}",
             "stages.math-rl.filter.readmit_hard",
@@ -106,6 +106,13 @@ def test_the_base_recipe_reads_back_as_itself_although_its_schedule_is_constant(
         ("stages.math-rl.muon_lr=0.1", "stages.math-rl", "muon_lr has no effect"),
         ("stages.math-rl.optimizer=muon", "stages.math-rl", "needs muon_lr"),
         ("stages.math-rl.final_lr_fraction=0.5", "stages.math-rl", "final_lr_fraction has no effect"),
+        ("stages.math-rl.loss=ppo_clip", "stages.math-rl", "no effect with updates_per_batch 1"),
+        ("stages.math-rl.updates_per_batch=2", "stages.math-rl", "needs a loss that bounds the ratio"),
+        ("stages.math-rl.clip_high=0.2", "stages.math-rl", "clip_high: no effect"),
+        ("stages.math-rl.tis_cap=2", "stages.math-rl", "tis_cap: no effect"),
+        ("stages.math-rl.icepop_low=0.2", "stages.math-rl", "icepop_low: no effect"),
+        ("stages.math-rl.overlong=penalty", "stages.math-rl", "needs overlong_buffer"),
+        ("stages.math-rl.overlong_buffer=9", "stages.math-rl", "overlong_buffer has no effect"),
         ("gate.probe_every=3", "gate", "probe_every: no effect"),
         ("gate.probe_problems=3", "gate", "probe_problems: no effect"),
         ("defaults.reward_model.lr=1", "defaults.reward_model", ""),
@@ -151,6 +158,36 @@ def test_each_fault_is_told_with_its_path(override, path, message):
         assert found.pop("defaults.rl")
     assert set(found) == {path}
     assert re.search(message, found[path]), found[path]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("loss=gspo", "updates_per_batch=2"), "aggregation: sequence"),
+        (("advantage=dr_grpo", "reward_shaping=tanh"), "no standard deviation"),
+        (("loss=cispo", "updates_per_batch=2", "rollout_correction=tis"), "count the difference twice"),
+        (("loss=ppo_clip", "updates_per_batch=5"), "can't exceed prompts_per_step"),
+        (("rollout_correction=icepop", "tis_cap=2"), "tis_cap: no effect"),
+        (("overlong=penalty", "overlong_buffer=64", "max_response_tokens=64"), "must be below"),
+        (("overlong=penalty", "overlong_buffer=20", "curriculum=[{share: 0.5, max_response_tokens: 16}, {share: 0.5}]"),
+         r"below max_response_tokens \(16\)"),
+    ],
+)  # fmt: skip
+def test_algorithms_that_do_not_go_together_say_why(overrides, message):
+    (found,) = faults(*(f"stages.math-rl.{override}" for override in overrides)).items()
+    assert found[0] == "stages.math-rl" and re.search(message, found[1]), found
+
+
+def test_bounds_are_filled_in_for_the_loss_that_uses_them():
+    def stage(**keys):
+        return RLStage.model_validate({"name": "x", "kind": "rl", "steps": 1, "data": [{"domain": "maths"}], **keys})
+
+    for loss, bounds in (("ppo_clip", (0.2, 0.28)), ("cispo", (1.0, 4.0)), ("gspo", (3e-4, 4e-4))):
+        made = stage(loss=loss, updates_per_batch=2, aggregation="sequence")
+        assert (made.clip_low, made.clip_high) == bounds
+    assert stage().clip_low is stage().tis_cap is None
+    assert stage(rollout_correction="tis").tis_cap == 2.0
+    assert stage(loss="ppo_clip", updates_per_batch=2, clip_high=0.2).clip_high == 0.2
 
 
 def test_a_missing_key_is_told():
@@ -362,9 +399,17 @@ OTHER = {
     "data": [{"domain": "coding"}], "prompts_per_step": 5, "rollouts_per_prompt": 3, "mode_mix": "half",
     "max_prompt_tokens": 9, "max_response_tokens": 9, "temperature": 0.5, "top_p": 0.5, "top_k": 5, "overlong": "zero",
     "curriculum": [{"share": 1.0}], "filter": {"kind": "epoch"}, "aggregation": "sequence", "kl_coefficient": 0.1,
-    "reward_shaping": "tanh", "reward_model": "rm", "muon_lr": 0.1, "final_lr_fraction": 0.5,
+    "reward_shaping": "tanh", "reward_model": "rm", "muon_lr": 0.1, "final_lr_fraction": 0.5, "advantage": "dr_grpo",
+    "loss": "cispo", "clip_low": 0.1, "clip_high": 0.1, "updates_per_batch": 3, "overlong_buffer": 9,
+    "rollout_correction": "tis", "tis_cap": 3.0, "icepop_low": 0.6, "icepop_high": 3.0,
 }  # fmt: skip
 NEEDS = {"optimizer": {"muon_lr": 0.1}, "muon_lr": {"optimizer": "muon"}, "final_lr_fraction": {"schedule": "linear"}}
+BASES = {
+    "final_lr_fraction": {"schedule": "linear"}, "muon_lr": {"optimizer": "muon", "muon_lr": 0.2},
+    **{key: {"loss": "ppo_clip", "updates_per_batch": 2} for key in ("loss", "updates_per_batch", "clip_low", "clip_high")},
+    "overlong_buffer": {"overlong": "penalty", "overlong_buffer": 8}, "tis_cap": {"rollout_correction": "tis"},
+    "icepop_low": {"rollout_correction": "icepop"}, "icepop_high": {"rollout_correction": "icepop"},
+}  # fmt: skip
 
 
 def test_the_list_of_other_values_is_complete():
@@ -380,7 +425,5 @@ def test_every_key_of_an_rl_stage_changes_the_hash(key):
         return Recipe.model_validate(raw).hash
 
     needed = NEEDS.get(key, {})
-    base = {"schedule": "linear"} if key == "final_lr_fraction" else {}
-    if key == "muon_lr":
-        base = {"optimizer": "muon", "muon_lr": 0.2}
+    base = BASES.get(key, {})
     assert hashed(**base) != hashed(**{**base, **needed, key: OTHER[key]})

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from cascade_rl.alarms import warnings
 from cascade_rl.domain import Domain, Services
-from cascade_rl.journal import Journal
+from cascade_rl.journal import Journal, read_lines
 from cascade_rl.model.checkpoint import weights_hash
 from cascade_rl.model.replicas import Model, Replicas
 from cascade_rl.model.tokenizer import Tokenizer
@@ -115,6 +116,7 @@ def run_steps(run: StageRun, steps: Steps) -> int:
     start = _resume(run, model, learner, steps, tally)
     if start == 0:
         _save(run, 0, model, learner, steps, tally)
+    history = [line["metrics"] for line in read_lines(run.folder / "journal.jsonl") if line["kind"] == "step"]
     for step in range(start, total):
         report = steps.step(step, learner)
         run.journals["journal"].write(
@@ -122,6 +124,9 @@ def run_steps(run: StageRun, steps: Steps) -> int:
         )
         run.journals["timings"].write({"step": step, "seconds": dict(report.seconds)})
         _count(run, step, report, tally)
+        history.append(report.metrics)
+        for text in warnings(history):
+            run.note(step, text)
         run.on_step(report, total, steps.phase(step))
         _probe(run, step, total, model, tally)
         stopping = run.stop_asked()

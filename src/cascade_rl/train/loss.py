@@ -158,5 +158,5 @@ def token_weights(lengths: Sequence[int], aggregation: str, limit: int = 1) -> l
     if aggregation == "token":
         return [1.0 / max(1, tokens)] * rows
     if aggregation == "constant":
-        return [1.0 / (rows * limit)] * rows
+        return [1.0 / max(1, rows * limit)] * rows
     return [1.0 / (rows * max(1, n)) for n in lengths]

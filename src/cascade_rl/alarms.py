@@ -1,0 +1,80 @@
+"""What a curve should not do: a stage that looks alive and learns nothing, or is about to fall apart.
+
+Each rule looks at one metric of the journal: its values up to a step, that one last. The run says a rule once when it
+breaks, the report marks every step that broke it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+START_STEPS = 3
+BACK_STEPS = 20
+QUIET_STEPS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """When `broken(values)` holds for the values up to a step, the step gets a mark on the metric's curve."""
+
+    metric: str
+    title: str
+    meaning: str
+    broken: Callable[[Sequence[float]], bool]
+
+
+def _start(values: Sequence[float]) -> float:
+    first = [v for v in values if math.isfinite(v)][:START_STEPS]
+    return math.fsum(first) / len(first) if first else math.inf
+
+
+def _jumped(values: Sequence[float]) -> bool:
+    if len(values) <= BACK_STEPS:
+        return False
+    now, before = values[-1], values[-1 - BACK_STEPS]
+    return now > 2 * before or now < before / 2
+
+
+RULES = (
+    Rule("signal", "Reward without signal", "all replies to each prompt earned the same, so nothing was learnt",
+         lambda v: v[-1] == 0),
+    Rule("signal", "Under 10 % with signal", "nearly all prompts are solved always or never; the batch teaches little",
+         lambda v: 0 < v[-1] < 0.10),
+    Rule("clipped", "More than 30 % clipped", "replies hit the token limit before they could answer",
+         lambda v: v[-1] > 0.30),
+    Rule("length", "Length halved or doubled in 20 steps", "the policy changes how it answers; read the samples", _jumped),
+    Rule("entropy", "Entropy under 0.05", "the policy has nearly stopped exploring", lambda v: v[-1] < 0.05),
+    Rule("entropy", "Entropy above 3 × its start", "the policy is dissolving into noise",
+         lambda v: v[-1] > 3 * _start(v)),
+    Rule("ratio", "Mean ratio is not 1", "trainer and sampler disagree about the sampled tokens by more than 5 %",
+         lambda v: abs(v[-1] - 1) > 0.05),
+    Rule("mismatch_kl", "Sampler and trainer differ", "their KL is above 0.001 before the update: stale weights, another "
+         "temperature, or too coarse a precision", lambda v: v[-1] > 1e-3),
+    Rule("grad_norm", "Gradient norm is 0", "the update changed nothing", lambda v: v[-1] == 0),
+    Rule("grad_norm", "Gradient norm is not a number", "the update was lost or harmful",
+         lambda v: not math.isfinite(v[-1])),
+    Rule("skipped", "Update skipped", "its gradient was not finite, so the weights stayed as they were",
+         lambda v: v[-1] > 0),
+    Rule("failed", "More than 1 % not graded", "the grader failed; these replies were dropped, not scored 0",
+         lambda v: v[-1] > 0.01),
+)  # fmt: skip
+
+
+def broken_steps(rule: Rule, values: Sequence[float]) -> list[int]:
+    """The places at which a rule is broken."""
+    return [i for i in range(len(values)) if rule.broken(values[: i + 1])]
+
+
+def warnings(history: Sequence[Mapping[str, float]]) -> list[str]:
+    """A line for each rule that the last step broke and that was kept in the 20 steps before it."""
+    found = []
+    for rule in RULES:
+        values = [float(m[rule.metric]) for m in history if rule.metric in m]
+        if not values or rule.metric not in history[-1] or not rule.broken(values):
+            continue
+        ends = range(max(1, len(values) - QUIET_STEPS), len(values))
+        if not any(rule.broken(values[:end]) for end in ends):
+            found.append(f"alarm: {rule.title} ({rule.metric} {values[-1]:.3g}): {rule.meaning}")
+    return found
