@@ -26,7 +26,7 @@ FLOORS = (
     ("materials", "loading", "ledger", "exporting", "report", "explain"),
     ("beginning",),
     ("cascade", "screen", "progress"),
-    ("inference",),
+    ("inference", "conformance"),
     ("cli",),
 )
 # Imports that are not downward, and why.

@@ -1,4 +1,4 @@
-"""The command line: run, status, report, eval, chat, domains, check."""
+"""The command line: run, status, report, eval, chat, domains, check, doctor."""
 
 from __future__ import annotations
 
@@ -160,6 +160,22 @@ def check(recipe: RecipeArgument, overrides: Overrides = None, smoke: Smoke = Fa
     resolved = load_recipe(recipe, overrides or [], smoke_test=smoke)
     console.print(recipe_text(resolved), markup=False, highlight=False, soft_wrap=True)
     console.print(explain(resolved), markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def doctor(
+    model: Annotated[Path, typer.Option(help="A local Hugging Face directory: run the conformance checks on it.")],
+) -> None:
+    """Check that a model's sampler and trainer agree, and that none of the known silent failures is there."""
+    from cascade_rl.conformance import model_report
+
+    rows = model_report(model)
+    table = Table("", "failure", "what was found", box=None)
+    for row in rows:
+        table.add_row("ok" if row.passed else "FAILED", row.failure, row.detail)
+    console.print(table)
+    if not all(row.passed for row in rows):
+        raise typer.Exit(1)
 
 
 def main() -> None:

@@ -39,7 +39,13 @@ SMALL: dict[str, Any] = {
     "name": "x", "kind": "rl", "steps": 3, "lr": 0.005, "prompts_per_step": 4, "rollouts_per_prompt": 4,
     "max_response_tokens": 12, "data": [{"domain": "graded", "problems": 8}],
 }  # fmt: skip
-TWO_UPDATES = {"loss": "ppo_clip", "updates_per_batch": 2, "aggregation": "sequence", "prompts_per_step": 8, "lr": 0.002}
+TWO_UPDATES = {
+    "loss": "ppo_clip",
+    "updates_per_batch": 2,
+    "aggregation": "sequence",
+    "prompts_per_step": 8,
+    "lr": 0.002,
+}
 EPOCHS = {"steps": 7, "prompts_per_step": 4, "filter": {"kind": "epoch"}}
 PENALTY = {"overlong": "penalty", "overlong_buffer": 8}
 
