@@ -58,7 +58,7 @@ def test_the_report_has_a_row_for_each(tmp_path, monkeypatch):
 
     monkeypatch.setattr(conformance, "MODEL_CHECKS", (check_one, *MODEL_CHECKS[-2:]))
     monkeypatch.setattr(conformance, "PURE_CHECKS", PURE_CHECKS[:2])
-    rows = conformance.model_report(make_tiny(tmp_path / "model", seed=1))
+    rows = list(conformance.model_report(make_tiny(tmp_path / "model", seed=1)))
     assert [row.passed for row in rows] == [False, True, True, True, True]
     assert rows[0] == conformance.Row("one", False, "300")
 

@@ -26,7 +26,7 @@ from cascade_rl.train.learner import Objective, accumulate, token_logprobs
 from cascade_rl.types import Message, Problem, Rollout, problem_id
 
 HUGE = 1 << 30
-ASKED = ("Name a colour.", "Write one short sentence about the sea, then stop.", "What is 12 + 7?")
+ASKED = ("Name a colour.", "Write one short sentence about the sea, then stop.")
 
 
 @dataclass(frozen=True, slots=True)

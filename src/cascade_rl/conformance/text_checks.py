@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 
@@ -11,6 +12,7 @@ from cascade_rl import chat
 from cascade_rl.conformance.subject import CheckResult, Subject
 from cascade_rl.protocols import Sampling
 from cascade_rl.recipe import RLStage
+from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.train.batch import Row, pad
 from cascade_rl.train.rl import make_rows
 from cascade_rl.types import Group, Mode, Rollout, Stop, Verdict
@@ -109,11 +111,11 @@ def check_end_mark_hidden_from_the_rollout(s: Subject) -> CheckResult:
 
     https://github.com/huggingface/trl/pull/3091
     """
-    rollouts = s.rollouts(Sampling(8, 24, seed=("ends",)))
-    wrong = [r for r in rollouts if (r.stop is Stop.END) != (r.ids[-1] in s.tokenizer.eos_ids)]
-    early = [r for r in rollouts if any(i in s.tokenizer.eos_ids for i in r.ids[:-1])]
-    shown = [r for r in rollouts if chat.TURN_END in r.text]
-    ended = sum(r.stop is Stop.END for r in rollouts)
-    return CheckResult(
-        not (wrong or early or shown), f"{ended} of {len(rollouts)} ended; {len(wrong) + len(early)} wrongly"
-    )
+    sampling = Sampling(1, 8, temperature=0.0)
+    (whole,) = TorchSampler(s.replicas, s.tokenizer).sample(s.problems[:1], sampling)[0]
+    ends = copy.copy(s.tokenizer)
+    ends.eos_ids = (*s.tokenizer.eos_ids, whole.ids[len(whole.ids) // 2])  # now the same greedy reply ends half-way
+    (cut,) = TorchSampler(s.replicas, ends).sample(s.problems[:1], sampling)[0]
+    wanted = whole.ids[: whole.ids.index(ends.eos_ids[-1]) + 1]
+    passed = cut.ids == wanted and cut.stop is Stop.END and cut.text == s.tokenizer.decode(wanted[:-1])
+    return CheckResult(passed, f"a reply that ends after {len(wanted)} tokens holds {len(cut.ids)}, stop: {cut.stop}")
