@@ -25,10 +25,12 @@ def _stage(stage: Stage) -> list[str]:
 
 
 def _rl(stage: RLStage) -> list[str]:
-    replies = stage.prompts_per_step * stage.rollouts_per_prompt
+    replies, once = stage.prompts_per_step * stage.rollouts_per_prompt, stage.updates_per_batch == 1
     lines = [
         f"{stage.steps} steps: {stage.prompts_per_step} prompts x {stage.rollouts_per_prompt} rollouts = {replies} replies, "
-        "one update each (strictly on-policy)",
+        + (
+            "one update each (strictly on-policy)" if once else f"{stage.updates_per_batch} updates each ({stage.loss})"
+        ),
         f"prompts: {', '.join(f'{d.domain} ({d.problems}, weight {d.weight:g})' for d in stage.data)}; {stage.mode_mix}; "
         f"filter {stage.filter.kind}",
     ]

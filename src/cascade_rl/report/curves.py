@@ -72,6 +72,11 @@ KL = Curve(
     "Distance from the start", "nats per token", "KL divergence from the policy that the stage began with.",
     (("kl", "KL"),),
 )  # fmt: skip
+AGREEMENT = Curve(
+    "Trainer against sampler", "nats per token",
+    "How far apart the two engines' log-probabilities of the sampled tokens are; above 0.001 the KL is a fault.",
+    (("mismatch", "mean difference"), ("mismatch_kl", "KL")),
+)  # fmt: skip
 RATE = Curve("Learning rate", "per step", "The step size that the schedule gave.", (("lr", "learning rate"),))
 FAULTS = Curve(
     "Faults", "% of replies", "Replies that the grader could not judge (dropped), and replies that broke their mode.",
@@ -91,7 +96,7 @@ ACCURACY = Curve(
 MARGIN = Curve("Margin", "score", "Chosen score minus rejected score, mean over the batch.", (("margin", "margin"),))
 
 CURVES = {
-    RL: (REWARD, LENGTH, CLIPPED, ENTROPY, SIGNAL, SIGNAL_BY_DOMAIN, GRADIENT, RL_LOSS, KL, FAULTS, RATE),
+    RL: (REWARD, LENGTH, CLIPPED, ENTROPY, SIGNAL, SIGNAL_BY_DOMAIN, GRADIENT, RL_LOSS, KL, AGREEMENT, FAULTS, RATE),
     REWARD_MODEL: (RM_LOSS, ACCURACY, MARGIN, GRADIENT, RATE),
     SFT: (SFT_LOSS, GRADIENT, RATE),
 }
