@@ -190,6 +190,21 @@ def test_bounds_are_filled_in_for_the_loss_that_uses_them():
     assert stage(loss="ppo_clip", updates_per_batch=2, clip_high=0.2).clip_high == 0.2
 
 
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"loss": "gspo", "updates_per_batch": 4, "aggregation": "sequence"},
+        {"rollout_correction": "icepop", "overlong": "penalty", "overlong_buffer": 64, "max_response_tokens": 128},
+    ],
+)
+def test_filled_in_bounds_read_back_and_survive_a_smoke_test(keys):
+    recipe = validate(changed(*(f"stages.math-rl.{key}={value}" for key, value in keys.items())))
+    assert validate(yaml.safe_load(recipe_text(recipe))) == recipe
+    short = smoke(recipe)
+    assert Recipe.model_validate(short.model_dump()) == short
+    assert short.stage("math-rl").loss == recipe.stage("math-rl").loss
+
+
 def test_a_missing_key_is_told():
     raw = changed()
     del raw["name"], raw["stages"][0]["samples"]

@@ -12,10 +12,11 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from cascade_rl.recipe.algorithm import Algorithm
 from cascade_rl.recipe.base import NAME, Fraction, Positive, Strict
+from cascade_rl.recipe.sampling import PHASE_KEYS, Filter, NoFilter, Overlong, Phase, RLData
 from cascade_rl.recipe.scoring import BenchmarkSpec, GateSpec, PreflightSpec
 from cascade_rl.types import Mode
 
@@ -81,30 +82,6 @@ class SFTData(Strict):
     weight: Annotated[float, Field(gt=0)] = 1.0
     fault_rate: Fraction = 0.0
     modes: Annotated[list[Mode], Field(min_length=1)] = Field(default_factory=lambda: [Mode.THINKING])
-
-
-class RLData(Strict):
-    """A share of the prompts of an RL stage; `problems` bounds the pool that is drawn from.
-
-    `code_switch` is what a reply in foreign script to an English prompt earns: `off`, a reward, or
-    `batch_min_minus_10` (RLHF in the report; math -1, code 0).
-    """
-
-    domain: str
-    source: str = "builtin"
-    weight: Annotated[float, Field(gt=0)] = 1.0
-    problems: Positive = 1024
-    code_switch: Literal["off", "batch_min_minus_10"] | float = "off"
-
-    @field_validator("code_switch", mode="before")
-    @classmethod
-    def _plain_off(cls, value: Any) -> Any:
-        """YAML 1.1 reads a bare `off` as false, which would become a reward of 0."""
-        if value is False:
-            return "off"
-        if value is True or (isinstance(value, str) and value not in ("off", "batch_min_minus_10")):
-            raise ValueError("should be off, batch_min_minus_10 or a reward, such as -1.0")
-        return value
 
 
 class Training(Strict):
@@ -203,48 +180,6 @@ def _one_of_steps_epochs(stage):
     if (stage.steps is None) == (stage.epochs is None):
         raise ValueError("give either steps or epochs, not both and not neither")
     return stage
-
-
-class NoFilter(Strict):
-    """Every group is used; groups without signal simply have no gradient."""
-
-    kind: Literal["none"] = "none"
-
-
-class BatchFilter(Strict):
-    """Dynamic sampling (DAPO, arXiv 2503.14476): refill until every group has mixed rewards, `max_rounds` at most."""
-
-    kind: Literal["batch"]
-    max_rounds: Positive = 4
-
-
-class EpochFilter(Strict):
-    """After an epoch drop problems solved always or never; re-admit hard and easy ones with these probabilities."""
-
-    kind: Literal["epoch"]
-    readmit_hard: Fraction = 0.10
-    readmit_easy: Fraction = 0.01
-
-
-Filter = Annotated[NoFilter | BatchFilter | EpochFilter, Field(discriminator="kind")]
-
-
-Overlong = Literal["mask", "zero", "score", "penalty"]
-
-
-class Phase(Strict):
-    """A sub-stage of a length curriculum: `share` of the steps, with its own lengths and sampling."""
-
-    share: Annotated[float, Field(gt=0, le=1)]
-    max_prompt_tokens: Positive | None = None
-    max_response_tokens: Positive | None = None
-    temperature: Annotated[float, Field(gt=0)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    top_k: Annotated[int, Field(ge=0)] | None = None
-    overlong: Overlong | None = None
-
-
-PHASE_KEYS = ("max_prompt_tokens", "max_response_tokens", "temperature", "top_p", "top_k", "overlong")
 
 
 class RLStage(Algorithm, Training):
