@@ -14,7 +14,8 @@ from transformers import AutoModelForCausalLM
 from cascade_rl.model.checkpoint import save_directory
 from cascade_rl.protocols import Sampling
 from cascade_rl.recipe import Training
-from cascade_rl.rollout.torch_sampler import TorchSampler, uniforms
+from cascade_rl.rollout.decoding import slots_for
+from cascade_rl.rollout.torch_sampler import TorchSampler, choose, uniforms
 from cascade_rl.train.batch import Row, pack_rows
 from cascade_rl.train.learner import Learner, Objective, token_logprobs
 from cascade_rl.types import Message, Mode, Problem, Stop
@@ -97,6 +98,44 @@ def test_a_reply_does_not_depend_on_its_neighbours(policy):
     for other in (alone, waves, backwards):
         assert flat_rows(other) == flat_rows(together)
     assert flat_rows(fewer) == flat_rows([group[:2] for group in together])
+
+
+@pytest.mark.parametrize("slots", [1, 3, 5])
+def test_slots_are_refilled_and_greedy_replies_stay_those_of_one_row_at_a_time(policy, slots):
+    """More rows than slots, limits and ends of all kinds, greedy beside sampled: what is in a batch changes nothing."""
+    problems = [*PROBLEMS, *(toy_problem(i) for i in range(1, 9))]
+    eos = range(20, 30)
+    asked = [(problems, Sampling(1, 40, temperature=0)), (problems[:4], Sampling(3, 17, seed=(2,))),
+             (problems[4:], Sampling(2, 30, 0.6, 0.95, seed=(3,)))]  # fmt: skip
+    found = sampler(policy, eos_ids=eos, max_rows=slots).sample_many(asked)
+    for (some, sampling), groups in zip(asked, found, strict=True):
+        alone = [sampler(policy, eos_ids=eos, max_rows=1).sample([p], sampling)[0] for p in some]
+        assert flat_rows(groups) == flat_rows(alone)
+        assert [len(g) for g in groups] == [sampling.n] * len(some)
+    lengths = {len(r.ids) for g in found[0] for r in g}
+    assert len(lengths) > 2, "rows should leave at different steps"
+
+
+def test_the_cache_is_bounded_by_memory(policy):
+    config = policy.config
+    row = 2 * config.layers * config.kv_heads * config.head_dim * 100 * 4
+    assert slots_for(config, 100, torch.float32, 256, 10 * row) == 10
+    assert slots_for(config, 100, torch.bfloat16, 256, 10 * row) == 20
+    assert slots_for(config, 100, torch.float32, 8, 10 * row) == 8
+    assert slots_for(config, 100, torch.float32, 8, 1) == 1
+
+
+@pytest.mark.parametrize(("temperature", "top_p", "top_k"), RULES)
+@pytest.mark.parametrize("spread", [0.1, 1.0, 4.0], ids=["flat", "mild", "sharp"])
+def test_draws_invert_the_cumulative_distribution_of_the_textbook(temperature, top_p, top_k, spread):
+    """However many of the likeliest ids have to be looked at: a flat distribution needs most of them."""
+    rows = torch.randn(60, 97, generator=torch.Generator().manual_seed(1)) * spread
+    u = torch.rand(60, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    ids, logprobs = choose(rows, u, (temperature, top_p, top_k))
+    for row, draw, token, logprob in zip(rows.numpy(), u.tolist(), ids.tolist(), logprobs.tolist(), strict=True):
+        p = numpy_truncated(row, temperature, top_p, top_k)
+        assert p[:token].sum() - 1e-6 <= draw <= p[: token + 1].sum() + 1e-6
+        assert logprob == pytest.approx(np.log(p[token]), abs=1e-5)
 
 
 def test_rows_differ_by_index_seed_problem_and_mode(policy):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -90,3 +92,20 @@ def test_a_tokenizer_without_the_end_mark_is_refused():
     inner = PreTrainedTokenizerFast(tokenizer_object=Core(models.BPE({"a": 0}, [])))
     with pytest.raises(ValueError, match=r"<\|im_end\|>"):
         Tokenizer(inner)
+
+
+def test_all_end_ids_of_the_generation_config_end_a_reply_and_survive_a_save(tmp_path):
+    """One id left out, and nearly every reply counts as truncated (TRL pull request 7039)."""
+    tok = tokenizer()
+    tok.inner.save_pretrained(str(tmp_path / "a"))
+    (tmp_path / "a" / "config.json").write_text(json.dumps({"model_type": "qwen3", "eos_token_id": 9}))
+    assert load_tokenizer(tmp_path / "a").eos_ids == tuple(sorted({9, tok.end_id}))
+    (tmp_path / "a" / "generation_config.json").write_text(json.dumps({"eos_token_id": [7, 8], "top_k": 5}))
+    found = load_tokenizer(tmp_path / "a")
+    assert found.eos_ids == tuple(sorted({7, 8, tok.end_id}))
+    (tmp_path / "b").mkdir()
+    found.save(tmp_path / "b")
+    assert load_tokenizer(tmp_path / "b").eos_ids == found.eos_ids
+    found.save(tmp_path / "a")
+    kept = json.loads((tmp_path / "a" / "generation_config.json").read_text())
+    assert kept == {"eos_token_id": list(found.eos_ids), "top_k": 5}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,19 @@ from cascade_rl.types import Problem
 class Tokenizer:
     """A transformers tokenizer with our template; encodes without adding any token of its own.
 
-    `eos_ids` are all ids that end a reply.
+    `eos_ids` are all ids that end a reply: the end of a turn, the tokenizer's own end mark, and `ends`, which are those
+    of the model's generation config. A model that ends with an id left out here seems never to end.
     """
 
-    def __init__(self, inner: Any) -> None:
+    def __init__(self, inner: Any, ends: Iterable[int] = ()) -> None:
         self.inner = inner
         self.end_id = inner.convert_tokens_to_ids(chat.TURN_END)
         if self.end_id is None or self.end_id == inner.unk_token_id:
             raise ValueError(
                 f"the tokenizer has no {chat.TURN_END} token; add it (and {chat.TURN_START}) to the vocabulary"
             )
-        self.eos_ids = tuple(sorted({self.end_id, *([inner.eos_token_id] if inner.eos_token_id is not None else [])}))
+        own = [] if inner.eos_token_id is None else [inner.eos_token_id]
+        self.eos_ids = tuple(sorted({self.end_id, *own, *ends}))
         self.pad_id = inner.pad_token_id if inner.pad_token_id is not None else self.end_id
 
     def encode(self, text: str) -> list[int]:
@@ -44,8 +47,12 @@ class Tokenizer:
         return self.inner.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
     def save(self, path: Path) -> None:
-        """Write it with the template, so that transformers alone renders the same prompts."""
+        """Write it with the template and all ids that end a reply, so that transformers alone does the same."""
         self.inner.save_pretrained(str(path))
+        file = path / "generation_config.json"
+        settings = json.loads(file.read_text()) if file.is_file() else {}
+        settings["eos_token_id"] = self.eos_ids[0] if len(self.eos_ids) == 1 else list(self.eos_ids)
+        file.write_text(json.dumps(settings, indent=2) + "\n")
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
@@ -54,7 +61,17 @@ def load_tokenizer(path: Path) -> Tokenizer:
 
     inner = AutoTokenizer.from_pretrained(str(path), local_files_only=True)
     inner.chat_template = chat.TEMPLATE
-    return Tokenizer(inner)
+    return Tokenizer(inner, end_ids(path))
+
+
+def end_ids(path: Path) -> list[int]:
+    """`eos_token_id`, one or many, of a model directory's generation_config.json, else of its config.json."""
+    for name in ("generation_config.json", "config.json"):
+        file = path / name
+        found = json.loads(file.read_text()).get("eos_token_id") if file.is_file() else None
+        if found is not None:
+            return found if isinstance(found, list) else [found]
+    return []
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:

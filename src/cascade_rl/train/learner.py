@@ -146,6 +146,17 @@ def score_rows(worker: Worker, name: str, rows: Sequence[Row], tokens: int) -> l
     return found
 
 
+def is_matrix(name: str, shape: Sequence[int]) -> bool:
+    """Whether Muon takes a parameter: a matrix that neither is looked up in nor reads the final state out."""
+    return len(shape) == 2 and name not in ("embed", "head", "score")
+
+
+def _step_cost(name: str, shape: Sequence[int], optimizer: str) -> float:
+    """About how long a parameter's step takes: Muon's five iterations multiply the matrix with its short side."""
+    numbers = float(math.prod(shape))
+    return numbers * min(shape) if optimizer == "muon" and is_matrix(name, shape) else numbers
+
+
 class _Owned:
     """A worker's share of the optimiser: the parameters that it owns, with their summed gradients."""
 
@@ -154,9 +165,8 @@ class _Owned:
         masters = views(model.flat, model.shapes)
         self.gradients = [views(g, model.shapes) for g in model.grads]
         self.parameters = {name: masters[name].detach() for name in names}
-        # Matrices go to Muon, except those whose rows are looked up or that read the final state out.
-        matrices = [p for n, p in self.parameters.items() if p.ndim == 2 and n not in ("embed", "head", "score")]
-        others = [p for n, p in self.parameters.items() if p.ndim != 2 or n in ("embed", "head", "score")]
+        matrices = [p for n, p in self.parameters.items() if is_matrix(n, p.shape)]
+        others = [p for n, p in self.parameters.items() if not is_matrix(n, p.shape)]
         self.optimizers: list[tuple[torch.optim.Optimizer, float]] = []
         if spec.optimizer != "muon":
             matrices, others = [], matrices + others
@@ -172,7 +182,7 @@ class _Owned:
         norms = {}
         for name, parameter in self.parameters.items():
             parameter.grad = sum((g[name] for g in self.gradients[1:]), self.gradients[0][name].clone())
-            norms[name] = float(parameter.grad.double().square().sum())
+            norms[name] = float(torch.linalg.vector_norm(parameter.grad, dtype=torch.float64)) ** 2
         return norms
 
     def step(self, scale: float, lr_factor: float) -> None:
@@ -215,7 +225,7 @@ class Learner:
         self.replicas, self.name, self.spec = replicas, name, spec
         model = replicas.local.models[name]
         self.names = list(model.shapes)
-        costs = [float(math.prod(model.shapes[n])) for n in self.names]
+        costs = [_step_cost(n, model.shapes[n], spec.optimizer) for n in self.names]
         owners = [[self.names[i] for i in shard] for shard in deal(range(len(costs)), costs, replicas.size)]
         replicas.all(_own, name, owners, spec)
 
