@@ -416,7 +416,7 @@ OTHER = {
     "curriculum": [{"share": 1.0}], "filter": {"kind": "epoch"}, "aggregation": "sequence", "kl_coefficient": 0.1,
     "reward_shaping": "tanh", "reward_model": "rm", "muon_lr": 0.1, "final_lr_fraction": 0.5, "advantage": "dr_grpo",
     "loss": "cispo", "clip_low": 0.1, "clip_high": 0.1, "updates_per_batch": 3, "overlong_buffer": 9,
-    "rollout_correction": "tis", "tis_cap": 3.0, "icepop_low": 0.6, "icepop_high": 3.0,
+    "rollout_correction": "tis", "tis_cap": 3.0, "icepop_low": 0.6, "icepop_high": 3.0, "lora": {"rank": 3},
 }  # fmt: skip
 NEEDS = {"optimizer": {"muon_lr": 0.1}, "muon_lr": {"optimizer": "muon"}, "final_lr_fraction": {"schedule": "linear"}}
 BASES = {

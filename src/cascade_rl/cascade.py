@@ -141,7 +141,7 @@ class Cascade:
         run = StageRun(
             folder, stage, self.recipe.seed, self.replicas, self.tokenizer, self.materials.domains, self.services,
             self.sampler, on_step=self.screen.step, on_note=self.screen.note, stop_asked=self.stop_asked,
-            probe=self._probe(), smoke=self.recipe.smoke,
+            probe=self._probe(), smoke=self.recipe.smoke, base=str(self._parent_folder()),
         )  # fmt: skip
         try:
             step = self._dispatch(stage, run, folder, record)

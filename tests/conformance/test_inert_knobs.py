@@ -59,6 +59,12 @@ PROBES: dict[str, list[tuple[dict, dict]]] = {
     "betas": [({}, {"betas": [0.5, 0.95]}), ({}, {"betas": [0.9, 0.5]})],
     "weight_decay": [({}, {"weight_decay": 0.5})],
     "grad_clip": [({}, {"grad_clip": 1e-3})],
+    "lora": [
+        ({}, {"lora": {}}),
+        ({"lora": {"rank": 2}}, {"lora": {"rank": 3}}),
+        ({"lora": {"rank": 2}}, {"lora": {"rank": 2, "alpha": 8}}),
+        ({"lora": {"rank": 2}}, {"lora": {"rank": 2, "targets": ["q_proj"]}}),
+    ],
     "schedule": [({}, {"schedule": "linear"}), ({}, {"schedule": "cosine"})],
     "final_lr_fraction": [({"schedule": "linear"}, {"final_lr_fraction": 0.5})],
     "warmup_steps": [({}, {"warmup_steps": 2})],

@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 
 from cascade_rl.recipe.algorithm import Algorithm
 from cascade_rl.recipe.base import NAME, Fraction, Positive, Strict
+from cascade_rl.recipe.lora import LoRA
 from cascade_rl.recipe.sampling import PHASE_KEYS, Filter, NoFilter, Overlong, Phase, RLData
 from cascade_rl.recipe.scoring import BenchmarkSpec, GateSpec, PreflightSpec
 from cascade_rl.types import Mode
@@ -85,7 +86,7 @@ class SFTData(Strict):
 
 
 class Training(Strict):
-    """What every kind of stage shares: optimiser, batching, saving."""
+    """What every kind of stage shares: optimiser, batching, saving. Without `lora` all weights are trained."""
 
     name: Annotated[str, Field(pattern=NAME)]
     optimizer: Literal["adamw", "muon"] = "adamw"
@@ -94,6 +95,7 @@ class Training(Strict):
     betas: tuple[Fraction, Fraction] = (0.9, 0.95)
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     grad_clip: Annotated[float, Field(gt=0)] = 1.0
+    lora: LoRA | None = None
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     final_lr_fraction: Fraction = 0.0
     warmup_steps: Annotated[int, Field(ge=0)] = 0
@@ -106,6 +108,8 @@ class Training(Strict):
             raise ValueError("optimizer muon needs muon_lr (for the matrices; lr is for embeddings and norms)")
         if self.optimizer != "muon" and self.muon_lr is not None:
             raise ValueError("muon_lr has no effect with optimizer adamw; remove it or set optimizer: muon")
+        if self.optimizer == "muon" and self.lora is not None:
+            raise ValueError("muon orthogonalises whole matrices, lora trains thin factors: set optimizer: adamw")
         if self.schedule == "constant" and self.final_lr_fraction:
             raise ValueError("final_lr_fraction has no effect with schedule constant")
         return self

@@ -8,7 +8,7 @@ over the workers in rank order and steps its own optimiser. AdamW is torch's; wi
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from cascade_rl.model.packed import Tree, pack
 from cascade_rl.model.replicas import Model, Replicas, Worker, deal
 from cascade_rl.recipe import Training
 from cascade_rl.train.batch import Batch, Row, fill, microbatches, pack_rows, shares
+from cascade_rl.train.lora import Adapted, write_adapter
 from cascade_rl.train.loss import ON_POLICY, Surrogate, bradley_terry_loss, kl_k3, nll_loss, policy_loss, ratio_sums
 
 HEAD_CHUNK = 1 << 22  # logits held at once, in numbers: the head is the largest tensor of a small model
@@ -194,9 +195,17 @@ class _Owned:
                 group["lr"] = lr * lr_factor
             optimizer.step()
 
+    def extra_state(self) -> dict[str, Tensor]:
+        """What the optimisers' own states don't hold: nothing, the weights are saved by the loop."""
+        return {}
 
-def _own(worker: Worker, name: str, owners: Sequence[Sequence[str]], spec: Training) -> None:
-    worker.models[name].optimizer = _Owned(worker.models[name], owners[worker.rank], spec)
+    def load_extra(self, state: Mapping[str, Tensor]) -> None:
+        """Nothing to take over."""
+
+
+def _own(worker: Worker, name: str, owners: Sequence[Sequence[str]], spec: Training, seed: str) -> None:
+    model, names = worker.models[name], owners[worker.rank]
+    model.optimizer = Adapted(model, names, spec, seed) if spec.lora else _Owned(model, names, spec)
 
 
 def _reduce(worker: Worker, name: str) -> dict[str, float]:
@@ -208,26 +217,36 @@ def _step(worker: Worker, name: str, scale: float, lr_factor: float) -> None:
 
 
 def _save_optimizer(worker: Worker, name: str, folder: str) -> None:
-    states = [optimizer.state_dict() for optimizer, _ in worker.models[name].optimizer.optimizers]
-    torch.save(states, Path(folder) / f"optimizer-{worker.rank}.pt")
+    owned = worker.models[name].optimizer
+    states = [optimizer.state_dict() for optimizer, _ in owned.optimizers]
+    torch.save({"optimizers": states, "extra": owned.extra_state()}, Path(folder) / f"optimizer-{worker.rank}.pt")
 
 
 def _load_optimizer(worker: Worker, name: str, folder: str) -> None:
-    states = torch.load(Path(folder) / f"optimizer-{worker.rank}.pt", weights_only=True)
-    for (optimizer, _), state in zip(worker.models[name].optimizer.optimizers, states, strict=True):
+    owned = worker.models[name].optimizer
+    found = torch.load(Path(folder) / f"optimizer-{worker.rank}.pt", weights_only=True)
+    for (optimizer, _), state in zip(owned.optimizers, found["optimizers"], strict=True):
         optimizer.load_state_dict(state)
+    owned.load_extra(found["extra"])
+
+
+def _peft_state(worker: Worker, name: str) -> dict[str, Tensor]:
+    return worker.models[name].optimizer.peft_state()
 
 
 class Learner:
-    """Updates the model `name` of the replicas by one stage's settings, with a fresh optimiser."""
+    """Updates the model `name` of the replicas by one stage's settings, with a fresh optimiser.
 
-    def __init__(self, replicas: Replicas, name: str, spec: Training) -> None:
+    `seed` is the run's: adapters start from a generator derived from it, the stage and the matrix.
+    """
+
+    def __init__(self, replicas: Replicas, name: str, spec: Training, seed: int = 0) -> None:
         self.replicas, self.name, self.spec = replicas, name, spec
         model = replicas.local.models[name]
         self.names = list(model.shapes)
         costs = [_step_cost(n, model.shapes[n], spec.optimizer) for n in self.names]
         owners = [[self.names[i] for i in shard] for shard in deal(range(len(costs)), costs, replicas.size)]
-        replicas.all(_own, name, owners, spec)
+        replicas.all(_own, name, owners, spec, f"{seed}/{spec.name}")
 
     def policy_step(self, rows: Sequence[Row], objective: Objective, lr_factor: float) -> dict[str, float]:
         """Gradient of all rows, then one update; loss, gradient norm (before clipping), k3 and tokens."""
@@ -251,7 +270,7 @@ class Learner:
         squares: dict[str, float] = {}
         for part in self.replicas.all(_reduce, self.name):
             squares |= part
-        norm = math.sqrt(sum(squares[name] for name in self.names))
+        norm = math.sqrt(sum(squares[name] for name in self.names if name in squares))
         finite = math.isfinite(norm) and math.isfinite(found["loss"])
         if finite:
             self.replicas.all(_step, self.name, min(1.0, self.spec.grad_clip / (norm + 1e-6)), lr_factor)
@@ -265,6 +284,13 @@ class Learner:
     def load(self, folder: Path) -> None:
         """Read what `save` wrote; the number of workers must be the same."""
         self.replicas.all(_load_optimizer, self.name, str(folder))
+
+    def save_adapter(self, folder: Path, base: str) -> None:
+        """Write the adapter as it is now, for the model at `base`; only with `lora`."""
+        state: dict[str, Tensor] = {}
+        for part in self.replicas.all(_peft_state, self.name):
+            state |= part
+        write_adapter(folder, state, self.spec.lora, base)
 
 
 def lr_factor(spec: Any, step: int, total: int) -> float:

@@ -63,6 +63,7 @@ class StageRun:
     stop_asked: Callable[[], bool] = lambda: False
     probe: Probe | None = None
     smoke: bool = False
+    base: str = ""  # the model that the stage starts from, for the adapter's config
     journals: dict[str, Journal] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -111,7 +112,7 @@ def run_steps(run: StageRun, steps: Steps) -> int:
     """
     total, model = run.stage.planned_steps, run.replicas.local.models[run.model]
     incoming = weights_hash(model.flat)
-    learner = Learner(run.replicas, run.model, run.stage)
+    learner = Learner(run.replicas, run.model, run.stage, run.seed)
     tally = {"signal": 0, "skipped": 0, "in_a_row": 0, "best": None}
     start = _resume(run, model, learner, steps, tally)
     if start == 0:
@@ -128,13 +129,16 @@ def run_steps(run: StageRun, steps: Steps) -> int:
         for text in warnings(history):
             run.note(step, text)
         run.on_step(report, total, steps.phase(step))
-        _probe(run, step, total, model, tally)
+        _probe(run, step, total, learner, tally)
         stopping = run.stop_asked()
         if stopping or (step + 1) % run.stage.save_every == 0 or step + 1 == total:
             _save(run, step + 1, model, learner, steps, tally)
         if stopping:
             raise Interrupted(f"stopped after step {step + 1} of {total} of {run.stage.name}")
-    return _finish(run, model, incoming, tally, total)
+    handed_over = _finish(run, model, incoming, tally, total)
+    if run.stage.lora and not tally["best"]:
+        learner.save_adapter(run.folder / "adapter", run.base)
+    return handed_over
 
 
 def _resume(run: StageRun, model: Model, learner: Learner, steps: Steps, tally: dict[str, Any]) -> int:
@@ -178,8 +182,8 @@ def _count(run: StageRun, step: int, report: StepReport, tally: dict[str, Any]) 
         raise StageError(f"{run.stage.name}: {MAX_SKIPPED} updates in a row were not finite; lower the learning rate")
 
 
-def _probe(run: StageRun, step: int, total: int, model: Model, tally: dict[str, Any]) -> None:
-    """Policy `best`: score this step on validation problems and keep the weights of the best one."""
+def _probe(run: StageRun, step: int, total: int, learner: Learner, tally: dict[str, Any]) -> None:
+    """Policy `best`: score this step on validation problems and keep weights and adapter of the best one."""
     if run.probe is None or ((step + 1) % run.probe.every and step + 1 < total):
         return
     scores = run.probe.score(step + 1)
@@ -187,7 +191,10 @@ def _probe(run: StageRun, step: int, total: int, model: Model, tally: dict[str, 
     run.journals["journal"].write({"kind": "probe", "step": step + 1, "score": mean, "benchmarks": scores})
     if tally["best"] is None or mean > tally["best"]["score"]:
         name = f"best-{step + 1:06d}.safetensors"
-        save_file({"weights": model.flat.detach().cpu().clone()}, run.folder / name)
+        flat = run.replicas.local.models[run.model].flat
+        save_file({"weights": flat.detach().cpu().clone()}, run.folder / name)
+        if run.stage.lora:
+            learner.save_adapter(run.folder / "adapter", run.base)
         tally["best"] = {"step": step + 1, "score": mean, "file": name}
 
 

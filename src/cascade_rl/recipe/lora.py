@@ -1,0 +1,30 @@
+"""The recipe's block on low-rank adapters."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field, field_validator
+
+from cascade_rl.recipe.base import Positive, Strict
+
+Projection = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+ALL: list[Projection] = list(get_args(Projection))
+
+
+class LoRA(Strict):
+    """Train low-rank factors of the `targets` instead of the weights (arXiv 2106.09685); their product times alpha / rank.
+
+    Sampling, evaluation and the exported checkpoint see the merged weights; the adapter is saved beside them.
+    """
+
+    rank: Positive = 16
+    alpha: Annotated[float, Field(gt=0)] = 32.0
+    targets: Annotated[list[Projection], Field(min_length=1)] = ALL
+
+    @field_validator("targets")
+    @classmethod
+    def _no_twins(cls, value: list[str]) -> list[str]:
+        if len(set(value)) < len(value):
+            raise ValueError("the same target stands twice")
+        return value

@@ -1,0 +1,128 @@
+"""Low-rank adapters (LoRA, arXiv 2106.09685, section 4.1): W = W0 + (alpha / rank) B A, with A and B trained alone.
+
+Departs from module wrappers: the engine keeps one merged matrix, which sampling, scoring and export see as any other,
+and computes its whole gradient G. Those of the factors follow by the chain rule, dL/dB = s G A^T and dL/dA = s B^T G
+with s = alpha / rank, and each step adds the change of s B A to W. What is saved against full fine-tuning is the
+optimiser's state; the adapter itself is written in PEFT's format.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from cascade_rl.model.checkpoint import hf_names
+from cascade_rl.model.decoder import views
+from cascade_rl.model.replicas import Model
+from cascade_rl.recipe import LoRA, Training
+
+HEAD = "score"  # the reward model's head is new and small: it is trained whole
+
+
+class Adapter:
+    """The factors of one projection: rows `rows` of the parameter `name`; A [rank, in], B [out, rank], B starts at 0."""
+
+    def __init__(self, full: str, name: str, rows: slice, weight: Tensor, lora: LoRA, seed: str) -> None:
+        self.full, self.name, self.rows, self.weight = full, name, rows, weight
+        self.scale = lora.alpha / lora.rank
+        digest = hashlib.blake2b(f"{seed}/{full}".encode(), digest_size=7).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(digest, "big"))
+        bound = 1 / math.sqrt(weight.shape[1])  # Kaiming's uniform with a = sqrt(5), as in PEFT
+        a = torch.empty(lora.rank, weight.shape[1]).uniform_(-bound, bound, generator=generator)
+        self.a = a.to(weight.device)
+        self.b = torch.zeros(weight.shape[0], lora.rank, device=weight.device)
+
+    def take(self, gradient: Tensor) -> float:
+        """Set the factors' gradients from the matrix' own [out, in]; their squared norm."""
+        self.b.grad = self.scale * gradient @ self.a.T
+        self.a.grad = self.scale * self.b.T @ gradient
+        return float(self.a.grad.double().square().sum() + self.b.grad.double().square().sum())
+
+
+class Adapted:
+    """A worker's share of the adapters and their optimiser; what `learner` asks of an owner of parameters."""
+
+    def __init__(self, model: Model, names: Sequence[str], spec: Training, seed: str) -> None:
+        masters, parts = views(model.flat, model.shapes), hf_names(model.config)
+        self.gradients = [views(g, model.shapes) for g in model.grads]
+        self.adapters: list[Adapter] = []
+        for name in names:
+            start = 0
+            for full, count in parts.get(name, []):
+                rows, start = slice(start, start + count), start + count
+                if full.endswith(".weight") and full.split(".")[-2] in spec.lora.targets:
+                    weight = masters[name].detach()[rows]
+                    self.adapters.append(Adapter(full, name, rows, weight, spec.lora, seed))
+        self.heads = {name: masters[name].detach() for name in names if name == HEAD}
+        factors = [t for adapter in self.adapters for t in (adapter.a, adapter.b)]
+        self.parameters = [*factors, *self.heads.values()]
+        self.optimizers: list[tuple[torch.optim.Optimizer, float]] = []
+        if self.parameters:
+            adam = torch.optim.AdamW(
+                self.parameters, lr=spec.lr, betas=spec.betas, weight_decay=spec.weight_decay, fused=True
+            )
+            self.optimizers.append((adam, spec.lr))
+
+    def _sum(self, name: str, rows: slice) -> Tensor:
+        return sum((g[name][rows] for g in self.gradients[1:]), self.gradients[0][name][rows].clone())
+
+    def reduce(self) -> dict[str, float]:
+        """Sum the gradients over the workers and pass them on to the factors; their squared norms by parameter."""
+        norms: dict[str, float] = {}
+        for adapter in self.adapters:
+            square = adapter.take(self._sum(adapter.name, adapter.rows))
+            norms[adapter.name] = norms.get(adapter.name, 0.0) + square
+        for name, head in self.heads.items():
+            head.grad = self._sum(name, slice(None))
+            norms[name] = float(head.grad.double().square().sum())
+        return norms
+
+    def step(self, scale: float, lr_factor: float) -> None:
+        """One optimiser step with gradients times `scale`; the matrices take over what changed."""
+        for parameter in self.parameters:
+            parameter.grad.mul_(scale)
+        before = [adapter.b @ adapter.a for adapter in self.adapters]
+        for optimizer, lr in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = lr * lr_factor
+            optimizer.step()
+        for adapter, old in zip(self.adapters, before, strict=True):
+            adapter.weight.add_(adapter.b @ adapter.a - old, alpha=adapter.scale)
+
+    def extra_state(self) -> dict[str, Tensor]:
+        """The factors, by name; the optimiser's state is saved beside them."""
+        return {f"{a.full}/{side}": t for a in self.adapters for side, t in (("a", a.a), ("b", a.b))}
+
+    def load_extra(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `extra_state` gave."""
+        for key, tensor in self.extra_state().items():
+            tensor.copy_(state[key])
+
+    def peft_state(self) -> dict[str, Tensor]:
+        """Factors and head under PEFT's names."""
+        found = {f"base_model.model.{name}.weight": head.cpu().clone() for name, head in self.heads.items()}
+        for a in self.adapters:
+            stem = f"base_model.model.{a.full.removesuffix('.weight')}"
+            found |= {f"{stem}.lora_A.weight": a.a.cpu().clone(), f"{stem}.lora_B.weight": a.b.cpu().clone()}
+        return found
+
+
+def write_adapter(folder: Path, state: Mapping[str, Tensor], lora: LoRA, base: str) -> None:
+    """Write adapter_model.safetensors and adapter_config.json, which `peft` loads onto the model at `base`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    head = any(name.endswith(f".{HEAD}.weight") for name in state)
+    config: dict[str, Any] = {
+        "peft_type": "LORA", "task_type": "SEQ_CLS" if head else "CAUSAL_LM", "base_model_name_or_path": base,
+        "r": lora.rank, "lora_alpha": lora.alpha, "lora_dropout": 0.0, "bias": "none", "inference_mode": True,
+        "target_modules": list(lora.targets), "modules_to_save": [HEAD] if head else None,
+    }  # fmt: skip
+    save_file(dict(sorted(state.items())), folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n")
