@@ -47,6 +47,8 @@ CATCH_ALL = {
     ("verify/maths_algebra.py", "parse"): "the parser raises bare Exceptions; the text is unreadable, and says why",
     ("verify/maths_algebra.py", "_judge"): "algebra raises anything; raised again if the gold alone does so, too",
     ("model/replicas.py", "_serve"): "a worker hands its traceback to the driver, which raises it",
+    ("sandbox/inside/candidate.py", "_interpret"): "whatever a program raises is its own fault: traceback, exit code 1",
+    ("sandbox/inside/candidate.py", "_leave"): "likewise in its exit handlers",
     ("train/reward_model.py", "_flush"): "handed to every caller that waits, who raises it",
 }
 
