@@ -108,10 +108,10 @@ def test_the_processor_time_is_told_and_is_what_counts(run):
     assert run(text.format(1.0), timeout_s=0.6).limit == "cpu"
 
 
-@pytest.mark.parametrize("name", ["../out.py", "/out.py", "a/../../b", "", "a\0b", "./x", "a//b", "x" * 300])
+@pytest.mark.parametrize("name", ["../out.py", "/out.py", "a/../../b", "", "a\0b", "./x", "a//b", "x" * 300, "\ud800"])
 def test_files_stay_in_the_scratch_directory(run, name):
     done = run("print(1)", files={name: ""})
-    assert (done.stdout, done.exit_code, done.error) == ("", 1, None) and "file name" in done.stderr
+    assert (done.stdout, done.exit_code, done.error) == ("", 1, None) and "ValueError" in done.stderr
 
 
 def test_what_can_not_be_laid_out_is_the_programs_fault(run):
@@ -277,14 +277,14 @@ def test_closing_leaves_nothing_and_waiters_get_an_error():
     sandbox = ZygoteSandbox(1)
 
     async def close_while_running():
-        slow = [Program({"main.py": f"import time\ntime.sleep(0.3)\nprint({i})"}, "main.py") for i in range(3)]
+        slow = [Program({"main.py": f"import time\ntime.sleep(30)\nprint({i})"}, "main.py") for i in range(3)]
         waiting = [asyncio.create_task(sandbox.run(p)) for p in slow]
         await asyncio.sleep(0.1)
         await asyncio.to_thread(sandbox.close)
         return await asyncio.gather(*waiting)
 
     done = asyncio.run(close_while_running())
-    assert all(e.error or e.stdout for e in done)
+    assert {e.error for e in done} == {"the sandbox was closed"}
     assert set(descendants()) <= before and descriptors() == files
     assert Path("/proc/self/mountinfo").read_text() == mounts
 
@@ -380,14 +380,16 @@ def test_without_any_isolation_it_refuses_unless_told_otherwise(monkeypatch):
 def test_an_unknown_level_is_named():
     with pytest.raises(ValueError, match="no sandbox level 'strong'"):
         ZygoteSandbox(1, level="strong")
+    with pytest.raises(ValueError, match="isolates nothing"):
+        ZygoteSandbox(1, level="limits")
 
 
 @pytest.mark.parametrize("level", ["full", "lockdown", "limits"])
 def test_the_self_test_passes_here_and_sees_a_missing_wall(level):
-    with ZygoteSandbox(2, level=level) as sandbox:
+    with ZygoteSandbox(2, level=level, unsafe=True) as sandbox:
         found = self_test(sandbox)
         assert found.failed == () and len(found.passed) == sum(level in row[1] for row in PROGRAMS.values())
-    with ZygoteSandbox(2, level="none") as bare:
+    with ZygoteSandbox(2, level="none", unsafe=True) as bare:
         bare._standing = type(bare.start())(level, 0, {})
         assert self_test(bare).failed
 

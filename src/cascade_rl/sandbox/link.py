@@ -60,19 +60,22 @@ class Zygote:
 
     def __init__(self, level: str, profile: str) -> None:
         """Start it behind the walls of `level`; raises ZygoteFault with the step that failed."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._socket, self._jobs = ours, 0
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._log, self._jobs = os.memfd_create("log", os.MFD_CLOEXEC), 0
         config = tree_of(profile) | {"level": level, "profile": profile, "parent": os.getpid()}
-        boot = BOOT.format(source=config["source"])
-        self._log = os.memfd_create("log", os.MFD_CLOEXEC)
+        boot = f"import os; os.dup2({theirs.fileno()}, 3); " + BOOT.format(source=config["source"])
         with theirs:
-            at_three = f"import os; os.dup2({theirs.fileno()}, 3); {boot}" if theirs.fileno() != 3 else boot
             # `-I` would also ignore PYTHONHASHSEED; the environment is ours, so `-s -P` isolate as well
-            self._process = subprocess.Popen(
-                [sys.executable, "-s", "-S", "-P", "-B", "-X", "utf8", "-c", at_three, json.dumps(config)],
-                env=ENVIRONMENT, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                stderr=self._log, start_new_session=True, pass_fds=(theirs.fileno(),),
-            )  # fmt: skip
+            command = [sys.executable, "-s", "-S", "-P", "-B", "-X", "utf8", "-c", boot, json.dumps(config)]
+            try:
+                self._process = subprocess.Popen(
+                    command, env=ENVIRONMENT, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                    stderr=self._log, start_new_session=True, pass_fds=(theirs.fileno(),),
+                )  # fmt: skip
+            except OSError as error:
+                self._socket.close()
+                os.close(self._log)
+                raise ZygoteFault(f"no process for a zygote: {error}") from None
         self.pid = self._process.pid
         try:
             hello = self._receive(START_S) or {"failed": "the zygote is silent"}
@@ -83,10 +86,14 @@ class Zygote:
             raise ZygoteFault(hello["failed"])
         self.landlock: int = hello["landlock"]
 
-    def close(self) -> None:
-        """End it, and whatever it runs."""
-        self._socket.close()
+    def kill(self) -> None:
+        """End it, and whatever it runs; any thread may call this."""
         self._process.kill()
+
+    def close(self) -> None:
+        """End it and free what it held."""
+        self._socket.close()
+        self.kill()
         self._process.wait()
         os.close(self._log)
 
@@ -123,7 +130,7 @@ class Zygote:
             starved = self._waited_for_processor() > STARVED * (time.monotonic() - begin)
             self._socket.send(json.dumps({"kill": self._jobs}).encode())
             reply = self._receive(GRACE_S)
-            if starved and reply and reply["killed"]:
+            if starved and reply and reply.get("killed"):
                 raise Starved("the machine was too busy to run the program before its deadline")
         if reply is None:
             raise ZygoteFault("the zygote is silent")

@@ -37,6 +37,7 @@ PROFILES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 PROBE_S = 10.0
 PATIENCE = 4.0  # how much more wall time a second try gets: the first may have had no processor
+CLOSED = Execution("", "", -1, error="the sandbox was closed")
 INTERPRETER_BYTES = 256 * MEGABYTE  # of address space that the interpreter has mapped or may need for itself
 
 
@@ -51,26 +52,30 @@ class ZygoteSandbox:
     def __init__(self, workers: int | None = None, level: str | None = None, unsafe: bool = False) -> None:
         if level is not None and level not in LEVELS:
             raise ValueError(f"no sandbox level {level!r}; there are {', '.join(LEVELS)}")
-        self._workers = workers or len(os.sched_getaffinity(0))
+        if level is not None and level not in ISOLATING and not unsafe:
+            raise ValueError(f"the sandbox level {level} isolates nothing; it needs unsafe=True")
+        self._count = workers or len(os.sched_getaffinity(0))
         self._asked, self._unsafe = level, unsafe
         self._lock = threading.Lock()
         self._alone = threading.Lock()  # held by a program that runs a second time, with no new one beside it
         self._jobs: queue.SimpleQueue[tuple[Program, Future[Execution]] | None] = queue.SimpleQueue()
-        self._threads: list[threading.Thread] = []
+        self._workers: list[_Worker] = []
         self._results: dict[bytes, Future[Execution]] = {}
         self._kept_bytes = 0
         self._counts: Counter[str] = Counter()
+        self._counting = threading.Lock()
         self._standing: Standing | None = None
+        self._closing = False
 
     def start(self) -> Standing:
         """Find the level by trying and start the first zygote; later calls only tell the level."""
         with self._lock:
             if self._standing is None:
                 found: Future[Standing] = Future()
-                self._start_thread(found)
+                self._workers = [_Worker(self, found)]
                 self._standing = found.result()
-                for _ in range(self._workers - 1):
-                    self._start_thread(None)
+                self._closing = False
+                self._workers += [_Worker(self, None) for _ in range(self._count - 1)]
             return self._standing
 
     @property
@@ -87,23 +92,25 @@ class ZygoteSandbox:
             self.start()
             future = self._submit(key, program)
         else:
-            self._counts["shared"] += 1
+            self._add("shared")
         if future.done():
             return future.result()
         return await asyncio.shield(asyncio.wrap_future(future))
 
     def close(self) -> None:
-        """End all zygotes; what still waits fails."""
+        """End all zygotes at once; what runs or waits fails."""
         with self._lock:
-            for _ in self._threads:
+            self._closing = True
+            for worker in self._workers:
+                worker.interrupt()
                 self._jobs.put(None)
-            for thread in self._threads:
-                thread.join()
-            self._threads, self._standing = [], None
+            for worker in self._workers:
+                worker.thread.join()
+            self._workers, self._standing = [], None
             while not self._jobs.empty():
                 job = self._jobs.get()
                 if job:
-                    job[1].set_result(Execution("", "", -1, error="the sandbox was closed"))
+                    job[1].set_result(CLOSED)
 
     def __enter__(self) -> ZygoteSandbox:
         self.start()
@@ -122,6 +129,10 @@ class ZygoteSandbox:
         self._jobs.put((program, future))
         return future
 
+    def _add(self, name: str) -> None:
+        with self._counting:
+            self._counts[name] += 1
+
     def _settle(self, key: bytes, done: Future[Execution]) -> None:
         """Keep a result for the next time only if it is the program's own."""
         execution = None if done.exception() else done.result()
@@ -129,11 +140,6 @@ class ZygoteSandbox:
             self._results.pop(key, None)
         else:
             self._kept_bytes += len(execution.stdout) + len(execution.stderr)
-
-    def _start_thread(self, found: Future[Standing] | None) -> None:
-        thread = threading.Thread(target=_Worker(self).work, args=(found,), name="sandbox", daemon=True)
-        self._threads.append(thread)
-        thread.start()
 
     def _levels(self) -> Iterable[str]:
         if self._asked:
@@ -144,11 +150,18 @@ class ZygoteSandbox:
 class _Worker:
     """A thread with its own zygotes: one for each profile that it has met."""
 
-    def __init__(self, sandbox: ZygoteSandbox) -> None:
+    def __init__(self, sandbox: ZygoteSandbox, found: Future[Standing] | None) -> None:
         self._sandbox = sandbox
         self._zygotes: dict[str, Zygote] = {}
+        self.thread = threading.Thread(target=self._work, args=(found,), name="sandbox", daemon=True)
+        self.thread.start()
 
-    def work(self, found: Future[Standing] | None) -> None:
+    def interrupt(self) -> None:
+        """End the zygotes under the thread's hands: it sees their sockets close."""
+        for zygote in list(self._zygotes.values()):
+            zygote.kill()
+
+    def _work(self, found: Future[Standing] | None) -> None:
         """Find the level, if that is asked, then serve until told to end."""
         try:
             if found is not None and not _answer(found, self._find_level):
@@ -181,28 +194,32 @@ class _Worker:
             check(program)
         except ValueError as error:
             return Execution("", f"ValueError: {error}\n", 1)
+        if program.profile == "tests" and sandbox.start().level != "full":
+            return Execution("", "", -1, error="a repository's tests need the sandbox level full; see `cascade doctor`")
         with sandbox._alone:  # wait while another program has its second try
             pass
-        sandbox._counts["runs"] += 1
+        sandbox._add("runs")
         execution = self._try(program)
+        if execution.error and sandbox._closing:
+            return CLOSED
         if execution.error:
-            sandbox._counts["retries"] += 1
+            sandbox._add("retries")
             with sandbox._alone:
                 execution = self._try(program, PATIENCE)
         if execution.error:
-            sandbox._counts["infra_faults"] += 1
-        sandbox._counts["timeouts"] += execution.timed_out
+            sandbox._add("infra_faults")
+        if execution.timed_out:
+            sandbox._add("timeouts")
         return execution
 
     def _try(self, program: Program, patience: float = 1.0) -> Execution:
-        standing = self._sandbox._standing
-        level = standing.level if standing else "full"
-        if program.profile == "tests" and level in ISOLATING[1:]:
-            return Execution("", "", -1, error="a repository's tests need the sandbox level full; see `cascade doctor`")
+        sandbox = self._sandbox
+        if sandbox._closing:
+            return CLOSED
         try:
             zygote = self._zygotes.get(program.profile)
             if zygote is None:
-                zygote = self._zygotes[program.profile] = Zygote(level, program.profile)
+                zygote = self._zygotes[program.profile] = Zygote(sandbox.start().level, program.profile)
             factor, extra = PROFILES[program.profile]["wall"]
             wall_s = (factor * program.timeout_s + extra) * patience
             ending = zygote.run(pack(program), encode(program.stdin), limits_of(program), wall_s, OUTPUT_CAP)
@@ -210,7 +227,7 @@ class _Worker:
         except Starved as fault:
             return Execution("", "", -1, error=str(fault))
         except ZygoteFault as fault:
-            self._sandbox._counts["respawns"] += 1
+            sandbox._add("respawns")
             if zygote := self._zygotes.pop(program.profile, None):
                 zygote.close()
             return Execution("", "", -1, error=str(fault))
@@ -246,6 +263,7 @@ def check(program: Program) -> None:
         raise ValueError(f"the entry {program.entry!r} is none of the files")
     folders = set()
     for name in (*program.files, *program.collect):
+        name.encode()  # no lone surrogates
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in name:
             raise ValueError(f"file name {name!r} leaves the scratch directory")

@@ -138,7 +138,7 @@ def _run(jail: Jail, limits: Mapping[str, Any], entry: str, files: Mapping[str, 
     source = files[entry]
     native = source.startswith(b"\x7fELF")
     if native:
-        program = os.memfd_create(entry)
+        program = os.memfd_create("program")
         os.write(program, source)
     jail.limit(limits)
     jail.close_gates("tests" if jail.profile == "tests" else "native" if native else "code")

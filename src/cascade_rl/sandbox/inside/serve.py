@@ -45,7 +45,7 @@ def main() -> None:
         return
     if os.getppid() not in (config["parent"], 0):
         return
-    supervisor.send(json.dumps({"landlock": walls.landlock, "uid": os.getuid()}).encode())
+    supervisor.send(json.dumps({"landlock": walls.landlock}).encode())
     furnish(config)
     gc.collect()
     gc.freeze()
@@ -121,7 +121,7 @@ def _watch(supervisor: Any, job: Mapping[str, Any], pid: int, pidfd: int, bare: 
     if bare:
         _kill_group(pid)
     _, status, usage = os.wait4(pid, 0)
-    return {"status": status, "cpu_s": usage.ru_utime + usage.ru_stime, "rss_kb": usage.ru_maxrss, "killed": killed}
+    return {"status": status, "cpu_s": usage.ru_utime + usage.ru_stime, "killed": killed}
 
 
 def _kill_group(pid: int) -> None:
