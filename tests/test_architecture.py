@@ -26,7 +26,7 @@ FLOORS = (
     ("materials", "loading", "ledger", "exporting", "report", "explain"),
     ("beginning",),
     ("cascade", "screen", "progress"),
-    ("inference", "conformance"),
+    ("inference", "conformance", "doctor"),
     ("cli",),
 )
 # Imports that are not downward, and why.
@@ -45,6 +45,9 @@ CATCH_ALL = {
     ("verify/maths_algebra.py", "parse"): "the parser raises bare Exceptions; the text is unreadable, and says why",
     ("verify/maths_algebra.py", "_judge"): "algebra raises anything; raised again if the gold alone does so, too",
     ("model/replicas.py", "_serve"): "a worker hands its traceback to the driver, which raises it",
+    ("sandbox/inside/candidate.py", "_interpret"): "whatever a program raises is its own fault: traceback, exit code 1",
+    ("sandbox/inside/candidate.py", "_leave"): "likewise in its exit handlers",
+    ("sandbox/zygote.py", "_answer"): "handed to the caller that waits, who raises it",
     ("train/reward_model.py", "_flush"): "handed to every caller that waits, who raises it",
 }
 

@@ -27,6 +27,12 @@ Overrides = Annotated[
 Smoke = Annotated[
     bool, typer.Option("--smoke", help="Two steps a stage and a few held-out problems: shows the path, not the result.")
 ]
+Unsafe = Annotated[
+    bool,
+    typer.Option(
+        "--unsafe-exec", help="Run a model's programs even where no sandbox isolates them. Not on your machine."
+    ),
+]
 RunArgument = Annotated[Path, typer.Argument(help="A run directory, such as runs/tiny.")]
 
 
@@ -43,6 +49,7 @@ def run(
             help="With a changed recipe: keep the stages before the first changed one, redo the rest.",
         ),
     ] = False,
+    unsafe_exec: Unsafe = False,
 ) -> None:
     """Run a recipe to its end, or go on where an interrupted run stopped."""
     from cascade_rl.cascade import Cascade
@@ -55,7 +62,7 @@ def run(
     command = f"cascade run {' '.join([recipe, *(overrides or [])])}{' --smoke' if smoke else ''}{f' --out {out}' if out else ''}"
     stop = _StopRequest()
     with ConsoleScreen(console) as screen:
-        cascade = Cascade(resolved, folder, screen, stop.asked, accept_changes)
+        cascade = Cascade(resolved, folder, screen, stop.asked, accept_changes, unsafe_exec)
         try:
             found = cascade.execute()
         except KeyboardInterrupt as interrupt:
@@ -116,12 +123,14 @@ def evaluate(
     recipe: Annotated[str, typer.Option(help="The recipe whose benchmarks are run.")] = "tiny",
     overrides: Overrides = None,
     benchmark: Annotated[list[str] | None, typer.Option(help="Only this benchmark; may be repeated.")] = None,
+    unsafe_exec: Unsafe = False,
 ) -> None:
     """Score a checkpoint on the held-out problems of a recipe's benchmarks, in both modes."""
     from cascade_rl.inference import evaluate_checkpoint
     from cascade_rl.loading import load_recipe
 
-    console.print(evaluate_checkpoint(checkpoint, load_recipe(recipe, overrides or []), benchmark or [], console))
+    resolved = load_recipe(recipe, overrides or [])
+    console.print(evaluate_checkpoint(checkpoint, resolved, benchmark or [], console, unsafe_exec))
 
 
 @app.command()
@@ -164,19 +173,31 @@ def check(recipe: RecipeArgument, overrides: Overrides = None, smoke: Smoke = Fa
 
 @app.command()
 def doctor(
-    model: Annotated[Path, typer.Option(help="A local Hugging Face directory: run the conformance checks on it.")],
+    model: Annotated[
+        Path | None, typer.Option(help="A local Hugging Face directory: run the conformance checks on it as well.")
+    ] = None,
 ) -> None:
-    """Check that a model's sampler and trainer agree, and that none of the known silent failures is there."""
+    """Show how strongly programs are kept in here, and check a model's sampler and trainer against known failures."""
+    from cascade_rl.doctor import sandbox_section
+
+    lines, well = sandbox_section()
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    for row in _model_rows(model):
+        well = well and row.passed
+        mark = "ok    " if row.passed else "FAILED"
+        console.print(f"{mark}  {row.failure}: {row.detail}", markup=False, highlight=False, soft_wrap=True)
+    if not well:
+        raise typer.Exit(1)
+
+
+def _model_rows(model: Path | None):
+    """The conformance checks of a model, each as soon as it is done; none without one."""
+    if model is None:
+        return ()
     from cascade_rl.conformance import model_report
 
-    failed = 0
-    for row in model_report(model):
-        failed += not row.passed
-        console.print(
-            f"{'ok    ' if row.passed else 'FAILED'}  {row.failure}: {row.detail}", soft_wrap=True, highlight=False
-        )
-    if failed:
-        raise typer.Exit(1)
+    return model_report(model)
 
 
 def main() -> None:
