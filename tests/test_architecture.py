@@ -20,8 +20,8 @@ FILES = sorted(ROOT.rglob("*.py"))
 FLOORS = (
     ("types", "recipe"),
     ("protocols", "domain", "failures", "smoke"),
-    ("verify", "sandbox", "chat", "model", "journal", "testing"),
-    ("domains", "rollout"),
+    ("verify", "sandbox", "chat", "model", "journal", "testing", "grading"),
+    ("domains", "rollout", "services"),
     ("train", "evals"),
     ("materials", "loading", "ledger", "exporting", "report", "explain"),
     ("beginning",),
@@ -43,6 +43,7 @@ LONG_FILES = {
 # Places that catch everything, and why that hides nothing.
 CATCH_ALL = {
     ("model/replicas.py", "_serve"): "a worker hands its traceback to the driver, which raises it",
+    ("grading.py", "_once"): "a grader's fault becomes a null verdict with its type and message: counted, never a zero",
     ("train/reward_model.py", "_flush"): "handed to every caller that waits, who raises it",
 }
 

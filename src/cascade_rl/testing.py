@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from cascade_rl.protocols import Execution, Program, Sampling
+from cascade_rl.protocols import Execution, Finished, Program, Sampling
 from cascade_rl.types import Message, Problem, Rollout, Stop
 
 END_ID = 256  # ids are the bytes of the text; this one ends a reply
@@ -36,10 +36,17 @@ class ScriptedSampler:
         self._replies = replies
         self.asked: list[tuple[tuple[str, ...], Sampling]] = []
 
-    def sample(self, problems: Sequence[Problem], sampling: Sampling) -> list[tuple[Rollout, ...]]:
+    def sample(
+        self, problems: Sequence[Problem], sampling: Sampling, finished: Finished | None = None
+    ) -> list[tuple[Rollout, ...]]:
         """`n` rollouts for each problem; replies longer than the limit are cut."""
         self.asked.append((tuple(problem.id for problem in problems), sampling))
-        return [self._group(problem, sampling) for problem in problems]
+        groups = []
+        for index, problem in enumerate(problems):
+            groups.append(self._group(problem, sampling))
+            if finished:
+                finished(index, groups[-1])
+        return groups
 
     def _group(self, problem: Problem, sampling: Sampling) -> tuple[Rollout, ...]:
         reply = self._reply(problem)

@@ -16,7 +16,7 @@ from torch import Tensor
 from cascade_rl.model.decoder import DecoderConfig, grouped_attention, head_logits, hidden_states, truncate
 from cascade_rl.model.replicas import Replicas, Worker, deal
 from cascade_rl.model.tokenizer import Tokenizer
-from cascade_rl.protocols import Sampling
+from cascade_rl.protocols import Finished, Sampling
 from cascade_rl.types import Problem, Rollout, Stop
 
 BLOCK = 16  # columns by which the cache grows; then rows that ended are dropped
@@ -28,7 +28,9 @@ class TorchSampler:
     def __init__(self, replicas: Replicas, tokenizer: Tokenizer, name: str = "policy", max_rows: int = 256) -> None:
         self.replicas, self.tokenizer, self.name, self.max_rows = replicas, tokenizer, name, max_rows
 
-    def sample(self, problems: Sequence[Problem], sampling: Sampling) -> list[tuple[Rollout, ...]]:
+    def sample(
+        self, problems: Sequence[Problem], sampling: Sampling, finished: Finished | None = None
+    ) -> list[tuple[Rollout, ...]]:
         """`sampling.n` rollouts a problem; raises ValueError for a prompt over `max_prompt_tokens`."""
         prompts = [self.tokenizer.prompt(p) for p in problems]
         for problem, prompt in zip(problems, prompts, strict=True):
@@ -44,9 +46,14 @@ class TorchSampler:
             for shard in shards
         ]  # fmt: skip
         found: list[tuple[Rollout, ...]] = [()] * len(problems)
-        for shard, results in zip(shards, self.replicas.map(generate, arguments), strict=True):
-            for index, rows in zip(shard, results, strict=True):
-                found[index] = tuple(self._rollout(prompts[index], *row) for row in rows)
+
+        def heard(rank: int, part: tuple[int, list]) -> None:
+            index, rows = shards[rank][part[0]], part[1]
+            found[index] = tuple(self._rollout(prompts[index], *row) for row in rows)
+            if finished:
+                finished(index, found[index])
+
+        self.replicas.map(generate, arguments, heard)
         return found
 
     def _rollout(self, prompt: list[int], ids: list[int], logprobs: list[float]) -> Rollout:
@@ -65,13 +72,12 @@ def uniforms(key: str, index: int, count: int) -> np.ndarray:
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "big"))).random(count)
 
 
-def generate(worker: Worker, name: str, prompts, keys, rule, eos_ids, max_rows) -> list[list[tuple[list, list]]]:
-    """Runs in a worker: for each prompt its `n` rows as (ids, log-probabilities)."""
+def generate(worker: Worker, name: str, prompts, keys, rule, eos_ids, max_rows) -> None:
+    """Runs in a worker: reports for each prompt, as soon as it is done, (its number, `n` rows of ids and log-probabilities)."""
     n, max_new, temperature, top_p, top_k = rule
     model = worker.models[name]
     order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
     per_wave = max(1, max_rows // n)
-    found: list = [None] * len(prompts)
     with torch.inference_mode():
         for first in range(0, len(order), per_wave):
             wave = order[first : first + per_wave]
@@ -81,8 +87,7 @@ def generate(worker: Worker, name: str, prompts, keys, rule, eos_ids, max_rows) 
                 model.weights, model.config, [prompts[i] for i in wave], n, max_new, draw, eos_ids, worker.device
             )
             for position, i in enumerate(wave):
-                found[i] = rows[position * n : (position + 1) * n]
-    return found
+                worker.report((i, rows[position * n : (position + 1) * n]))
 
 
 class _Draw:

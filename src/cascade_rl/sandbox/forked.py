@@ -113,6 +113,10 @@ class ForkedSandbox:
             self._results.pop(key, None)
         return execution
 
+    def close(self) -> None:
+        """End the threads and with them their servers; waits for programs that run."""
+        self._pool.shutdown(cancel_futures=True)
+
     def _execute(self, program: Program) -> Execution:
         """Runs in a thread, which keeps its server for the next program."""
         server = getattr(self._own, "server", None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from statistics import fmean, pstdev
@@ -22,10 +23,11 @@ from cascade_rl.train.learner import Learner, Objective, lr_factor
 from cascade_rl.train.loop import StageError, StageRun, Steps, run_steps
 from cascade_rl.train.loss import token_weights
 from cascade_rl.train.pool import PromptPool
-from cascade_rl.types import Group, Problem, StepReport, Stop, Verdict
+from cascade_rl.types import Group, Outcome, Problem, StepReport, Stop, Verdict
 from cascade_rl.verify.language import switches
 
 MAX_FAILED = 0.2
+OUTCOMES = {"failed": Outcome.GRADER_ERROR, "timeout": Outcome.TIMEOUT, "unparseable": Outcome.UNPARSEABLE}
 
 
 def train_rl(run: StageRun, problems: Sequence[Sequence[Problem]]) -> int:
@@ -35,7 +37,7 @@ def train_rl(run: StageRun, problems: Sequence[Sequence[Problem]]) -> int:
     rules = {p.id: data.code_switch for data, found in zip(stage.data, problems, strict=True) for p in found}
 
     def one_step(step: int, learner: Learner) -> StepReport:
-        phase = phase_at(stage, step)
+        phase, before = phase_at(stage, step), Counter(run.services.counts)
         groups, rounds, clock = gather(run, pool, phase, step)
         rewards = final_rewards(groups, phase.overlong, [rules[g.problem.id] for g in groups], switches)
         advantages = [group_advantage(row, stage.reward_shaping) for row in rewards]
@@ -55,7 +57,7 @@ def train_rl(run: StageRun, problems: Sequence[Sequence[Problem]]) -> int:
         pool.notes.clear()
         metrics = describe(groups, rewards, advantages) | {"lr": stage.lr * factor, "rounds": rounds, "tokens": tokens}
         metrics |= {key: update[key] for key in ("loss", "grad_norm", "skipped", "kl") if key in update}
-        return StepReport(step, metrics, clock)
+        return StepReport(step, metrics, clock, run.services.counts - before)
 
     return run_steps(run, Steps(one_step, lambda step: label(stage, step), pool.state, pool.restore))
 
@@ -86,6 +88,7 @@ def gather(run: StageRun, pool: PromptPool, phase: Phase, step: int) -> tuple[li
         found = collect(problems, run.domains, run.sampler, run.services, sampling)
         clock["rollout"] += found.rollout_s
         clock["grading"] += found.grading_s
+        run.write_rollouts(step, found.groups)
         check_failures(stage.name, found.groups)
         if stage.filter.kind != "batch":
             return found.groups, 1, clock
@@ -166,11 +169,18 @@ def describe(
         "signal": fmean(signal),
         "solved_all": sum(min(row) >= 1 for row in even) / len(groups),
         "solved_none": sum(max(row) <= 0 for row in even) / len(groups),
-        "failed": fmean(v.reward is None for g in groups for v in g.verdicts),
+        **{name: share(groups, outcome) for name, outcome in OUTCOMES.items()},
         "leak": fmean(leaks(r.text, p.mode) for p, r in rollouts),
     }
     for domain in sorted({g.problem.domain for g in groups}):
         rows = [i for i, g in enumerate(groups) if g.problem.domain == domain]
         metrics[f"reward/{domain}"] = fmean([r for i in rows for r in known[i]] or [0.0])
         metrics[f"signal/{domain}"] = fmean(signal[i] for i in rows)
+        for name, outcome in OUTCOMES.items():
+            metrics[f"{name}/{domain}"] = share([groups[i] for i in rows], outcome)
     return metrics
+
+
+def share(groups: Sequence[Group], outcome: Outcome) -> float:
+    """How many of all verdicts have this outcome."""
+    return fmean(v.outcome is outcome for g in groups for v in g.verdicts)
