@@ -20,7 +20,9 @@ from cascade_rl.domain import Grade, Services
 from cascade_rl.types import Outcome, Problem, Rollout, Verdict
 
 DEADLINE_S = 300.0  # a backstop for graders without limits of their own; sandbox and judges have shorter ones
-SLOTS = 64  # verdicts under way at once: enough to keep workers and a remote judge busy, few enough to wait little in line
+SLOTS = (
+    64  # verdicts under way at once: enough to keep workers and a remote judge busy, few enough to wait little in line
+)
 
 T = TypeVar("T")
 

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from cascade_rl.chat import compose_reply, split_reply, thinking_reply
-from cascade_rl.domain import Domain, Example, Services, split_of, stream
+from cascade_rl.domain import AnswerError, Domain, Example, Services, split_of, stream
 from cascade_rl.domains._files import PREFIX, file_problems, unknown_source
 from cascade_rl.domains._functions import Spec, draw_spec, fault_kinds, hidden_tests
 from cascade_rl.types import Message, Outcome, Problem, Rollout, Split, Verdict, problem_id
@@ -134,6 +134,15 @@ def examples() -> Iterator[Example]:
     yield Example(problem, thinking_reply("", "def f(xs): return max(xs) + 3"), 0.0)
 
 
+def check_answer(answer: Any) -> None:
+    """Tests (or, as humaneval has it, a check)."""
+    tests = answer.get("tests") if isinstance(answer, dict) else None
+    if isinstance(answer, dict) and isinstance(answer.get("check"), str):
+        return
+    if not isinstance(tests, list) or not tests or not all(isinstance(test, dict) for test in tests):
+        raise AnswerError('want {"function": name, "tests": [{"args": [...], "result": ...}, ...]}')
+
+
 DOMAIN = Domain(
     name="coding",
     summary="short Python functions, judged by hidden tests",
@@ -144,4 +153,5 @@ DOMAIN = Domain(
     demonstrate=demonstrate,
     sources=SOURCES,
     needs=frozenset({"sandbox"}),
+    check_answer=check_answer,
 )

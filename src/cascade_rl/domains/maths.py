@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from cascade_rl.chat import compose_reply, split_reply, thinking_reply
-from cascade_rl.domain import Domain, Example, Services, split_of, stream
+from cascade_rl.domain import AnswerError, Domain, Example, Services, split_of, stream
 from cascade_rl.domains._files import PREFIX, file_problems, unknown_source
 from cascade_rl.types import Message, Outcome, Problem, Rollout, Split, Verdict, problem_id
 from cascade_rl.verify import maths as verify
@@ -190,6 +190,12 @@ def examples() -> Iterator[Example]:
     yield Example(problem, r"<think>\boxed{18}", 0.0)
 
 
+def check_answer(answer: Any) -> None:
+    """The gold answer is a text; a number is taken as one."""
+    if isinstance(answer, bool) or not isinstance(answer, str | int | float):
+        raise AnswerError(f"want the gold answer as a text, such as '\\frac{{1}}{{2}}', not {answer!r:.60}")
+
+
 DOMAIN = Domain(
     name="maths",
     summary=r"sums and word problems with a final answer in \boxed{}",
@@ -199,4 +205,5 @@ DOMAIN = Domain(
     gold=gold,
     demonstrate=demonstrate,
     sources=SOURCES,
+    check_answer=check_answer,
 )
