@@ -44,7 +44,7 @@ LONG_FILES = {
 CATCH_ALL = {
     ("model/replicas.py", "_serve"): "a worker hands its traceback to the driver, which raises it",
     ("grading.py", "_once"): "a grader's fault becomes a null verdict with its type and message: counted, never a zero",
-    ("grade_file.py", "read"): "the thread that reads hands it to the one that writes, who raises it",
+    ("grade_file.py", "_read"): "the thread that reads hands it to the one that writes, who raises it",
     ("train/reward_model.py", "_flush"): "handed to every caller that waits, who raises it",
 }
 

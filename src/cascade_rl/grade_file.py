@@ -117,6 +117,22 @@ def verdict_row(found: Any, verdict: Verdict) -> dict[str, Any]:
             "note": verdict.note}  # fmt: skip
 
 
+_Waiting = queue.Queue[tuple[Case, Future | None] | Exception | None]
+
+
+def _read(lines: Iterable[bytes], domain: Domain, grade: Grade, services: Services, waiting: _Waiting) -> None:
+    """Begin to grade line after line; ends the queue with None, or with what went wrong."""
+    try:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                case = parse(number, line, domain)
+                pairs = [(case.problem, reply_rollout(case.response))]
+                waiting.put((case, None if case.fault else grading_thread().submit(grade, pairs, services)))
+        waiting.put(None)
+    except Exception as error:  # raised by the caller
+        waiting.put(error)
+
+
 def grade_lines(
     lines: Iterable[bytes], domain: Domain, grade: Grade, services: Services, told: Callable[[str], None]
 ) -> Iterator[tuple[dict[str, Any], bool]]:
@@ -124,20 +140,9 @@ def grade_lines(
 
     `told` hears of bad lines. Raises what reading raises.
     """
-    waiting: queue.Queue[tuple[Case, Future | None] | Exception | None] = queue.Queue(WAITING)
-
-    def read() -> None:
-        try:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    case = parse(number, line, domain)
-                    pairs = [(case.problem, reply_rollout(case.response))]
-                    waiting.put((case, None if case.fault else grading_thread().submit(grade, pairs, services)))
-            waiting.put(None)
-        except Exception as error:  # raised by the caller
-            waiting.put(error)
-
-    threading.Thread(target=read, name="reader", daemon=True).start()
+    waiting: _Waiting = queue.Queue(WAITING)
+    arguments = (lines, domain, grade, services, waiting)
+    threading.Thread(target=_read, args=arguments, name="reader", daemon=True).start()
     while (item := waiting.get()) is not None:
         if isinstance(item, Exception):
             raise item

@@ -173,7 +173,8 @@ def _sentences(row: Mapping[str, Any]) -> Iterator[str]:
         return
     gain, fault = row["old"]["gain"], row["fault"]
     if gain > 0 and fault > 0:
-        yield f"{place}: of the gain of {gain:+.3f}, {min(fault, gain):.3f} ({min(1.0, fault / gain):.0%}) was the verifier's fault"
+        part = f"{min(fault, gain):.3f} ({min(1.0, fault / gain):.0%})"
+        yield f"{place}: of the gain of {gain:+.3f}, {part} was the verifier's fault"
     elif fault < 0:
         yield f"{place}: the gain was {-fault:.3f} larger than the verifier of that time saw"
     yield from (f"  {move['count']:,} x {move['old']} -> {move['new']}" for move in row["moves"][:8])
