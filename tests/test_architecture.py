@@ -21,7 +21,7 @@ FLOORS = (
     ("types", "recipe"),
     ("protocols", "domain", "failures", "smoke"),
     ("verify", "sandbox", "chat", "model", "journal", "testing", "grading"),
-    ("domains", "rollout", "services"),
+    ("domains", "rollout", "services", "contract"),
     ("train", "evals"),
     ("materials", "loading", "ledger", "exporting", "report", "explain", "grade_file", "regrade"),
     ("beginning",),

@@ -46,6 +46,8 @@ async def _once(grade: Grade, problem: Problem, rollout: Rollout, services: Serv
         if asyncio.current_task().cancelling():
             raise
         return Verdict.failed("the grader was cancelled by something that it waited for")
+    except SystemExit as error:  # it would end the thread that grades, and the run would wait for ever
+        return Verdict.failed(f"the grader raised SystemExit: {error}")
     except Exception as error:  # a fault of the grader, told as one; see the module's docstring
         return Verdict.failed(f"the grader raised {type(error).__name__}: {error}")
     if not isinstance(verdict, Verdict):
