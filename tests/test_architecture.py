@@ -20,7 +20,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 FLOORS = (
     ("types", "recipe"),
     ("protocols", "domain", "failures", "smoke"),
-    ("verify", "sandbox", "chat", "model", "journal", "testing", "grading"),
+    ("verify", "sandbox", "judges", "chat", "model", "journal", "testing", "grading"),
     ("domains", "rollout", "services", "contract"),
     ("train", "evals"),
     ("materials", "loading", "ledger", "exporting", "report", "explain", "grade_file", "regrade"),
@@ -42,6 +42,10 @@ LONG_FILES = {
 }
 # Places that catch everything, and why that hides nothing.
 CATCH_ALL = {
+    ("judges/zygote.py", "_answer"): "a worker hands whatever a verifier raises to the caller, as a fault",
+    ("testing.py", "call"): "the same in the fake",
+    ("verify/maths_algebra.py", "parse"): "the parser raises bare Exceptions; the text is unreadable, and says why",
+    ("verify/maths_algebra.py", "_judge"): "algebra raises anything; raised again if the gold alone does so, too",
     ("model/replicas.py", "_serve"): "a worker hands its traceback to the driver, which raises it",
     ("grading.py", "_once"): "a grader's fault becomes a null verdict with its type and message: counted, never a zero",
     ("grade_file.py", "_read"): "the thread that reads hands it to the one that writes, who raises it",
@@ -115,7 +119,7 @@ def test_no_allowance_outlives_its_use():
 
 
 def test_domains_verifiers_and_report_load_without_torch():
-    light = ("domains", "verify", "report", "testing", "loading", "cli", "sandbox", "protocols")
+    light = ("domains", "verify", "report", "testing", "loading", "cli", "sandbox", "protocols", "judges")
     dotted = (".".join(p.relative_to(ROOT.parent).with_suffix("").parts) for p in FILES if unit(p) in light)
     names = [name.removesuffix(".__init__") for name in dotted]
     code = (

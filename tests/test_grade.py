@@ -11,6 +11,7 @@ import threading
 import tracemalloc
 from collections import Counter
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 from tiny import toy_domain
@@ -128,7 +129,9 @@ def test_bad_lines_are_named_and_the_rest_goes_on(grade):
 
 
 @pytest.mark.parametrize(("domain", "answer"), [
-    ("coding", {}), ("coding", {"tests": []}), ("coding", "print"), ("following", {"instruction_id_list": ["a"], "kwargs": []}),
+    ("coding", {}), ("coding", {"tests": []}), ("multiple_choice", "Z9"),
+    ("multiple_choice", {"choices": 4}),
+    ("coding", "print"), ("following", {"instruction_id_list": ["a"], "kwargs": []}),
     ("following", []), ("swe", {"files": {"a.py": 1}, "patch": ""}), ("swe", {"patch": ""}), ("maths", True),
 ])  # fmt: skip
 def test_an_answer_of_a_wrong_shape_is_named(grade, domain, answer):
@@ -290,6 +293,8 @@ def test_a_limit_holds_for_programs_that_may_take_longer(monkeypatch):
 
 def test_judges_are_counted_by_what_befell_them():
     class Judges:
+        counts = MappingProxyType({"replaced": 3})
+
         async def call(self, function, *arguments, deadline_s):
             self.deadline_s = deadline_s
             return Judgement(fault=arguments[0])
@@ -298,7 +303,8 @@ def test_judges_are_counted_by_what_befell_them():
     judges = _CountedJudges(inner, counts, 2.0)
     for fault in (None, "timeout", "crash", "crash"):
         asyncio.run(judges.call("a:b", fault))
-    assert counts == {"judge_calls": 4, "judge_timeouts": 1, "judge_crashes": 2} and inner.deadline_s == 2.0
+    assert counts == {"judge_calls": 4, "judge_timeouts": 1, "judge_crashes": 2, "judge_workers_replaced": 3}
+    assert inner.deadline_s == 2.0
 
 
 def test_time_is_not_held_against_the_next(monkeypatch):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import math
 import pkgutil
 import random
 from collections import Counter
@@ -24,12 +25,14 @@ from cascade_rl.types import Mode, Problem, Rollout, Split, Stop, Verdict
 class Services:
     """What a grader may use beside the reply: each may be absent when the domain does not need it.
 
-    `counts` is what happened in them, such as timeouts and crashes (see services.py); not deterministic.
+    limit_s  the most that one program or one judge's call may take, whatever the problem allows; kept by `services.py`
+    counts   what happened in them, such as timeouts and crashes; depends on the clock
     """
 
     sandbox: Sandbox | None = None
     reward_model: RewardModel | None = None
     judges: Judges | None = None
+    limit_s: float = math.inf
     counts: Counter[str] = field(default_factory=Counter, compare=False)
 
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cascade_rl.domain import Services
-from cascade_rl.protocols import Execution, Judgement, Judges, Program, Sandbox
+from cascade_rl.judges.processes import ProcessJudges
+from cascade_rl.protocols import Execution, Judgement, Program, Sandbox
 from cascade_rl.sandbox.forked import ForkedSandbox
 
 KNOWN = ("sandbox", "judges", "reward_model")
@@ -30,11 +31,12 @@ def open_services(needs: frozenset[str], workers: int | None = None, limit_s: fl
         raise ValueError(f"no service {', '.join(sorted(unknown))}; a domain may need {', '.join(KNOWN)}")
     counts: Counter[str] = Counter()
     sandbox = ForkedSandbox(workers) if "sandbox" in needs else None
-    judges: Judges | None = None
+    judges = ProcessJudges(workers) if "judges" in needs else None
     try:
         yield Services(
             sandbox=_CountedSandbox(sandbox, counts, limit_s) if sandbox else None,
             judges=_CountedJudges(judges, counts, limit_s) if judges else None,
+            limit_s=limit_s,
             counts=counts,
         )
     finally:
@@ -61,7 +63,7 @@ class _CountedSandbox:
 
 @dataclass(frozen=True, slots=True)
 class _CountedJudges:
-    inner: Judges
+    inner: ProcessJudges
     counts: Counter[str]
     limit_s: float
 
@@ -70,4 +72,5 @@ class _CountedJudges:
         found = await self.inner.call(function, *arguments, deadline_s=min(deadline_s, self.limit_s))
         if found.fault:
             self.counts["judge_timeouts" if found.fault == "timeout" else "judge_crashes"] += 1
+        self.counts["judge_workers_replaced"] = self.inner.counts.get("replaced", 0)
         return found

@@ -6,9 +6,13 @@ what it was asked.
 
 from __future__ import annotations
 
+import importlib
+import json
+import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from cascade_rl.protocols import Execution, Finished, Program, Sampling
+from cascade_rl.protocols import Execution, Finished, Judgement, Program, Sampling
 from cascade_rl.types import Message, Problem, Rollout, Stop
 
 END_ID = 256  # ids are the bytes of the text; this one ends a reply
@@ -77,6 +81,30 @@ class FakeSandbox:
         self.programs.append(program)
         result = self._result(program) if callable(self._result) else self._result
         return Execution(result, "", 0) if isinstance(result, str) else result
+
+
+class InlineJudges:
+    """`Judges` that call the function here and now: for tests of a grader, without processes.
+
+    Nothing can be killed, so a call that takes longer than its deadline is a timeout only once it has ended. `asked`
+    holds (function, arguments) of every call.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, tuple[Any, ...]]] = []
+
+    async def call(self, function: str, *arguments: Any, deadline_s: float = 3.0) -> Judgement:
+        """What `module:name` returns; arguments and result are passed through JSON, as between processes."""
+        sent = json.loads(json.dumps(arguments))
+        self.asked.append((function, arguments))
+        module, _, name = function.partition(":")
+        began = time.monotonic()
+        try:
+            value = json.loads(json.dumps(getattr(importlib.import_module(module), name)(*sent)))
+        except Exception as error:
+            return Judgement(fault="crash", note=f"{type(error).__name__}: {error}"[:500])
+        late = time.monotonic() - began > deadline_s
+        return Judgement(fault="timeout", note=f"no answer within {deadline_s:g} s") if late else Judgement(value)
 
 
 class FakeRewardModel:

@@ -79,7 +79,7 @@ async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdi
     source = verify.last_code_block(answer) if answer is not None else None
     if source is None:
         return Verdict(0.0, Outcome.UNPARSEABLE, note="no fenced code in an answer")
-    gold, timeout_s = problem.answer, problem.answer.get("timeout_s", TIMEOUT_S)
+    gold, timeout_s = problem.answer, min(problem.answer.get("timeout_s", TIMEOUT_S), services.limit_s)
     if "check" in gold:
         files = {"check.py": f"{gold['before']}\n{source}\n\n{gold['check']}"}
         program = verify.check_program(files, ["check.py"], timeout_s)

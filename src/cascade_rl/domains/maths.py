@@ -4,7 +4,9 @@ The built-in problems are made to be learnt from scratch by a model of a few mil
 steps on integers from 0 to 30, one line of thought a step. Bare sums follow precedence: products first, then from
 left to right. The teacher is made imperfect on purpose, see `demonstrate`.
 
-Reward: 1 for the right last box after the think block, else 0 (arXiv 2512.13607, Math RL).
+Reward: 1 for the right last box after the think block, else 0 (arXiv 2512.13607, Math RL). An answer that algebra
+can't finish in time earns 0 with the outcome `timeout`: it is the reply's expression that is pathological. A gold
+answer that can't be read, and a judge that crashes, give no reward at all.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from cascade_rl.domains._files import PREFIX, file_problems, unknown_source
 from cascade_rl.types import Message, Outcome, Problem, Rollout, Split, Verdict, problem_id
 from cascade_rl.verify import maths as verify
 
+JUDGE, PROBE = "cascade_rl.verify.maths_algebra:judge", "cascade_rl.verify.maths_algebra:probe"
+JUDGE_S, PROBE_S = 2.5, 0.5  # together the 3 s that a verdict may take
 LARGEST = 18
 RAMBLING = 0.3
 GYM = "reasoning-gym:"
@@ -120,13 +124,62 @@ def problems(source: str, split: Split, seed: int) -> Iterator[Problem]:
 
 
 async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdict:
-    """Full reward for the right last box of the answer."""
+    """Full reward for the right last box of the answer; what stands in no box doesn't count.
+
+    The gold answer is a text, or `{"answer": text, "bare": whether an answer without a box counts}`. Built-in problems
+    are judged by arithmetic alone; for others `services.judges` must be there as soon as an answer takes algebra.
+    """
+    return await _verdict(problem, rollout, services, bare=False)
+
+
+async def score(problem: Problem, rollout: Rollout, services: Services) -> Verdict:
+    """The same, but a bare final answer counts as well, unless the problem is one of here, which ask for a box."""
+    return await _verdict(problem, rollout, services, bare="family" not in problem.meta)
+
+
+async def _verdict(problem: Problem, rollout: Rollout, services: Services, *, bare: bool) -> Verdict:
     answer = split_reply(rollout.text, problem.mode).answer
-    given = verify.last_boxed(answer) if answer is not None else None
-    if given is None:
-        note = "no answer after the think block" if answer is None else "no \\boxed{} in the answer"
-        return Verdict(0.0, Outcome.UNPARSEABLE, note=note)
-    return Verdict.binary(verify.equal(given, str(problem.answer)), note=f"answered {given[:60]!r}")
+    if answer is None:
+        return Verdict(0.0, Outcome.UNPARSEABLE, note="no answer after the think block")
+    if isinstance(problem.answer, dict):
+        bare = problem.answer.get("bare", bare)
+    found = verify.final_answer(answer, bare=bare)
+    if found is None:
+        return Verdict(0.0, Outcome.UNPARSEABLE, note="no \\boxed{} in the answer")
+    gold = _gold_text(problem)
+    known = {given: verify.quick(gold, given) for given in (found.last, found.joined)}
+    note = f"answered {found.last[:60]!r}"
+    if True in known.values() or None not in known.values() or "terms" in problem.meta:
+        return Verdict.binary(True in known.values(), note)
+    return await _by_algebra(gold, [given for given, equal in known.items() if equal is None], services, note)
+
+
+def _gold_text(problem: Problem) -> str:
+    return str(problem.answer["answer"] if isinstance(problem.answer, dict) else problem.answer)
+
+
+async def _by_algebra(gold: str, readings: Sequence[str], services: Services, note: str) -> Verdict:
+    """The verdict of a killable judge; what it can't do is the reply's fault unless the gold alone is too much."""
+    if reason := verify.excess(gold):
+        return Verdict.failed(f"the gold answer is too large to judge: {reason}")
+    if reason := verify.excess(readings[0]):
+        return Verdict(0.0, Outcome.UNPARSEABLE, note=f"{note}, too large to judge: {reason}")
+    if services.judges is None:
+        raise ValueError(f"maths needs judges to compare {readings[0][:60]!r} with {gold[:60]!r}: Services(judges=...)")
+    judgement = await services.judges.call(JUDGE, gold, *readings, deadline_s=JUDGE_S)
+    if judgement.fault == "timeout":
+        alone = await services.judges.call(PROBE, gold, deadline_s=PROBE_S)
+        if alone.fault:
+            return Verdict.failed(f"the gold answer can't be evaluated: {alone.note}")
+        return Verdict(0.0, Outcome.TIMEOUT, note=f"{note}: {judgement.note}")
+    if judgement.fault:
+        return Verdict.failed(f"{note}: the judge crashed: {judgement.note}")
+    outcome, why = judgement.value["outcome"], judgement.value["note"]
+    if outcome == "gold":
+        return Verdict.failed(f"the gold answer can't be read: {why}")
+    if outcome == "unparseable":
+        return Verdict(0.0, Outcome.UNPARSEABLE, note=f"{note}: {why}")
+    return Verdict.binary(outcome == "right", note)
 
 
 def _reply(problem: Problem, steps: Sequence[str], answer: str) -> str:
@@ -137,7 +190,7 @@ def gold(problem: Problem) -> str:
     """Each step on a line, then the box."""
     terms = problem.meta.get("terms")
     steps = work(terms)[0] if terms else [problem.meta.get("thought", "")]
-    return _reply(problem, steps, str(problem.answer))
+    return _reply(problem, steps, _gold_text(problem))
 
 
 def _stop_early(terms: Terms, rng: random.Random) -> tuple[list[str], int]:
@@ -191,8 +244,9 @@ def examples() -> Iterator[Example]:
 
 
 def check_answer(answer: Any) -> None:
-    """The gold answer is a text; a number is taken as one."""
-    if isinstance(answer, bool) or not isinstance(answer, str | int | float):
+    """The gold answer is a text, alone or as `answer` of an object; a number is taken as one."""
+    gold = answer.get("answer") if isinstance(answer, dict) else answer
+    if isinstance(gold, bool) or not isinstance(gold, str | int | float):
         raise AnswerError(f"want the gold answer as a text, such as '\\frac{{1}}{{2}}', not {answer!r:.60}")
 
 
@@ -204,6 +258,8 @@ DOMAIN = Domain(
     examples=examples,
     gold=gold,
     demonstrate=demonstrate,
+    score=score,
     sources=SOURCES,
+    needs=frozenset({"judges"}),
     check_answer=check_answer,
 )

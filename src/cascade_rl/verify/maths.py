@@ -1,73 +1,80 @@
-r"""Judge the final answer of a maths reply: the last `\boxed{}`, compared exactly.
+r"""Judge the final answer of a maths reply: the last `\boxed{}`, compared exactly with the gold answer.
 
-Numbers (integers, decimals, fractions, LaTeX fractions) are compared as rationals, so `0.5`, `1/2` and
-`\frac{1}{2}` are one answer and `0.333` is not `1/3`; anything else is compared as normalised text. This is
-deliberately thin: no algebra, no sets, no units. The reward of math RL in the report is such a rule-based
-verifier over the last box after `</think>` (arXiv 2512.13607, Math RL).
+Three steps. `final_answer` finds what counts. `quick` settles equal strings, numbers, words and what is made of them
+in process, within microseconds. What takes algebra goes to `maths_algebra.judge`, in a process that can be killed.
+`excess` keeps what is absurdly large from either. Equality is exact: `0.333` is not `1/3`, `3.14159` is not `\pi`,
+and `2^{-98}` is not `2^{-99}`; that departs from math-verify, which rounds. The report's reward of Math RL is such a
+rule-based verifier over the last box after `</think>` (arXiv 2512.13607).
 """
 
 from __future__ import annotations
 
 import re
-from fractions import Fraction
 
-LONGEST_NUMBER = 200  # characters; beyond that a number is compared as text, which costs nothing
+from cascade_rl.verify.maths_compare import Arithmetic, Undecided, same_texts
+from cascade_rl.verify.maths_extract import Boxes, bare_answer, boxes, last_boxed
+from cascade_rl.verify.maths_notation import squeezed, tidy
+from cascade_rl.verify.maths_numbers import rational
 
-_BRACES = re.compile(r"\\boxed\s*\{|\\.|[{}]", re.DOTALL)
-_NOISE = re.compile(r"\\left(?![a-z])|\\right(?![a-z])|\\[,;:!> ]|\\[()\[\]]|\^\\circ|\^\{\\circ\}|\\?\$|\\?%|°")
-_WRAPPED = re.compile(r"\\(?:text|mathrm|mathbf|mbox|boxed)\s*\{([^{}]*)\}")
-_THOUSANDS = re.compile(r"(?<![0-9.,])[0-9]{1,3}(?:\{?,\}?[0-9]{3})+(?![0-9])")
-_DECIMAL = r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+"
-_NUMBER = re.compile(rf"([+-]?)({_DECIMAL})(?:/([+-]?)({_DECIMAL}))?")
-_FRACTION = re.compile(r"\\[dt]?frac\s*(?:\{([^{}]*)\}\s*\{([^{}]*)\}|([0-9])\s*([0-9]))")
+__all__ = ["Boxes", "excess", "final_answer", "last_boxed", "quick", "rational", "tidy"]
+
+LONGEST_ANSWER = 300  # characters
+DEEPEST_NESTING = 30
+LONGEST_LITERAL = 50  # digits of a number inside an expression
+DEEPEST_TOWER = 2  # exponents of exponents
+_ARITHMETIC = Arithmetic()
 
 
-def last_boxed(text: str) -> str | None:
-    r"""The content of the `\boxed{}` that closes last, braces matched; None when no box is complete."""
-    found, opened = None, []
-    for match in _BRACES.finditer(text):
-        token = match.group()
-        if token == "}":
-            start = opened.pop() if opened else None
-            if start is not None:
-                found = text[start : match.start()]
-        elif token == "{":
-            opened.append(None)
-        elif token.endswith("{") and token.startswith("\\boxed"):
-            opened.append(match.end())
+def final_answer(text: str, *, bare: bool = False) -> Boxes | None:
+    """What a reply (without its thought) answers: its last box, or with `bare` also a statement at its end."""
+    found = boxes(text)
+    if found is None and bare and (stated := bare_answer(text)):
+        return Boxes(stated, stated)
     return found
 
 
-def normalise(text: str) -> str:
-    """The answer without dollar signs, spacing commands, text wrappers, thousands separators or a final stop."""
-    text = _NOISE.sub("", text.replace("−", "-"))
-    for _ in range(3):  # wrappers may be nested, but not endlessly
-        text = _WRAPPED.sub(r"\1", text)
-    text = _FRACTION.sub(lambda m: f"{m[1] or m[3]}/{m[2] or m[4]}", text)
-    text = " ".join(text.split())
-    text = _THOUSANDS.sub(lambda m: re.sub(r"[{},]", "", m.group()), text)
-    text = re.sub(r"^[A-Za-z] ?= ?", "", text).removesuffix(".")
-    return re.sub(r"^[+-] (?=[0-9.])", lambda m: m.group()[0], text.strip())
+def excess(text: str) -> str | None:
+    """What is too large about an answer for algebra, or None."""
+    if len(text) > LONGEST_ANSWER:
+        return f"{len(text)} characters"
+    depth = deepest = highest = 0
+    open_powers: list[int] = []
+    for i, char in enumerate(text):
+        if char in "({[":
+            depth += 1
+            if text[max(0, i - 2) : i].rstrip().endswith("^"):
+                open_powers.append(depth)
+        elif char in ")}]":
+            if open_powers and open_powers[-1] == depth:
+                open_powers.pop()
+            depth -= 1
+        elif char == "^":
+            highest = max(highest, len(open_powers) + 1)
+        deepest = max(deepest, depth)
+    if deepest > DEEPEST_NESTING:
+        return f"{deepest} nested brackets"
+    if highest > DEEPEST_TOWER:
+        return f"a tower of {highest} exponents"
+    if any(len(digits) > LONGEST_LITERAL for digits in re.findall(r"[0-9]+", text)):
+        return f"a number of more than {LONGEST_LITERAL} digits"
+    return None
 
 
-def rational(text: str) -> Fraction | None:
-    """The number that a normalised answer spells, or None."""
-    if len(text) > LONGEST_NUMBER:
+def quick(gold: str, given: str) -> bool | None:
+    """Whether two answers are equal, where strings and arithmetic can tell; None where it takes algebra."""
+    if not given.strip():
+        return False
+    if given == gold or given.strip() == gold.strip():
+        return True
+    if len(given) > LONGEST_ANSWER or len(gold) > LONGEST_ANSWER:
+        ours, theirs = rational(gold.strip()), rational(given.strip())
+        return False if ours is None or theirs is None else ours == theirs
+    ours, theirs = tidy(gold), tidy(given)
+    if not ours or not theirs:
+        return False
+    if squeezed(ours) == squeezed(theirs):
+        return True
+    try:
+        return same_texts(ours, theirs, _ARITHMETIC)
+    except Undecided:
         return None
-    match = _NUMBER.fullmatch(text.replace(" / ", "/"))
-    if not match:
-        return None
-    sign, above, sign_below, below = match.groups()
-    value = Fraction(above) / Fraction(below) if below and Fraction(below) else None if below else Fraction(above)
-    return -value if value is not None and (sign == "-") != (sign_below == "-") else value
-
-
-def equal(given: str, gold: str) -> bool:
-    """Whether two answers are the same number or, failing that, the same text; words may differ in case."""
-    given, gold = normalise(given), normalise(gold)
-    a, b = rational(given), rational(gold)
-    if a is not None and b is not None:
-        return a == b
-    if len(gold) > 1 and gold.replace(" ", "").isalpha():
-        return given.casefold() == gold.casefold()
-    return bool(gold) and given == gold
