@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cascade_rl.protocols import Execution
-from cascade_rl.sandbox.forked import ForkedSandbox
+from cascade_rl.sandbox.zygote import ZygoteSandbox
 from cascade_rl.verify.programs import (
     Result,
     call_program,
@@ -20,7 +20,7 @@ from cascade_rl.verify.programs import (
     share_passed,
 )
 
-SANDBOX = ForkedSandbox()
+SANDBOX = ZygoteSandbox()
 
 
 def calls(source, arguments, timeout_s=4.0):
@@ -77,7 +77,7 @@ def test_errors_are_of_one_call_only():
         ("\x00", "null bytes"),
         ("def f(x):\n    y = []\n    for _ in range(10 ** 6): y = [y]\n    return y", ""),
         ("def f(x): return 10 ** 5000", ""),
-        ("def f(x): return 'a' * 10 ** 6", "no result"),
+        ("def f(x): return 'a' * 10 ** 7", "no result"),
     ],
 )
 def test_a_program_that_gives_no_value_has_an_error(source, reason):

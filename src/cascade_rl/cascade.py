@@ -27,7 +27,8 @@ from cascade_rl.model.replicas import Replicas
 from cascade_rl.model.tokenizer import load_tokenizer
 from cascade_rl.recipe import Recipe, Stage, digest
 from cascade_rl.rollout.torch_sampler import TorchSampler
-from cascade_rl.sandbox.forked import ForkedSandbox
+from cascade_rl.sandbox.levels import LEVELS
+from cascade_rl.sandbox.zygote import ZygoteSandbox
 from cascade_rl.train.loop import Interrupted, Probe, StageError, StageRun
 from cascade_rl.train.reward_model import LearnedReward, pair_accuracy, sampled_pairs, train_reward_model
 from cascade_rl.train.rl import train_rl
@@ -54,6 +55,8 @@ class Cascade:
     screen: Screen
     stop_asked: Callable[[], bool] = lambda: False
     accept_changes: bool = False
+    unsafe_exec: bool = False
+    sandbox: ZygoteSandbox | None = field(init=False, default=None)
     replicas: Replicas = field(init=False)
     cards: list[Scorecard] = field(init=False, default_factory=list)
     seconds: dict[str, float] = field(init=False, default_factory=dict)
@@ -77,6 +80,8 @@ class Cascade:
                     self._stage(index, stage)
             return self._matrix()
         finally:
+            if self.sandbox:
+                self.sandbox.close()
             lock.release()
 
     def _prepare(self, device: str, precision: str) -> None:
@@ -90,7 +95,10 @@ class Cascade:
                          "model": self.recipe.model.model_dump(mode="json"), "template": chat.template_hash()}  # fmt: skip
         self.policy = self.replicas.add_model("policy", self.config, flat, train=True)
         self.sampler = TorchSampler(self.replicas, self.tokenizer)
-        self.services = Services(sandbox=ForkedSandbox(), reward_model=None)
+        if any("sandbox" in domain.needs for domain in self.materials.domains.values()):
+            self.sandbox = ZygoteSandbox(unsafe=self.unsafe_exec)
+            self.screen.note(self.sandbox.start().line)
+        self.services = Services(sandbox=self.sandbox, reward_model=None)
         self.incoming, self.parent = weights_hash(flat), None
         self.ledger = Ledger(self.run)
         self._check_prompts()
@@ -165,12 +173,19 @@ class Cascade:
                 f"{folder} was started with other settings, data or weights; --accept-changes does not cover a changed "
                 "program or machine: move the directory away, or choose another --out"
             )
+        level, then = self._sandbox_level(), before.get("sandbox") if before else None
+        if level and then and LEVELS.index(level) > LEVELS.index(then):
+            raise StageError(f"{folder} was started with the sandbox level {then}, and here it is {level}: rewards would not "
+                             "be comparable; see `cascade doctor`")  # fmt: skip
+
+    def _sandbox_level(self) -> str | None:
+        return self.sandbox.start().level if self.sandbox else None
 
     def _record(self, stage: Stage, folder: Path, key: str) -> dict[str, Any]:
         carried = "weights only; fresh optimiser, counters and generators"
         record = {
             "stage": stage.name, "kind": stage.kind, "key": key, "settings": stage.model_dump(mode="json", exclude_none=True),
-            "carried": carried, "data": describe_data(self.materials.data[stage.name]),
+            "carried": carried, "sandbox": self._sandbox_level(), "data": describe_data(self.materials.data[stage.name]),
             "lineage": {"run": self.recipe.name, "seed": self.recipe.seed, "parent": self.parent or "base",
                         "incoming_weights": self.incoming, "data": self.materials.hashes[stage.name],
                         "recipe": self.recipe.hash, **{k: v for k, v in self.settings.items() if k != "model"}},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from rich.console import Console
@@ -19,7 +20,7 @@ from cascade_rl.model.tokenizer import load_tokenizer
 from cascade_rl.protocols import Sampling
 from cascade_rl.recipe import Recipe
 from cascade_rl.rollout.torch_sampler import TorchSampler
-from cascade_rl.sandbox.forked import ForkedSandbox
+from cascade_rl.sandbox.zygote import ZygoteSandbox
 from cascade_rl.types import Message, Mode, Problem, problem_id
 
 
@@ -30,14 +31,14 @@ def evaluate_checkpoint(checkpoint: Path, recipe: Recipe, only: Sequence[str], c
         raise ValueError(f"no benchmark {', '.join(unknown)} in {recipe.name}; there are {', '.join(known)}")
     _, config, flat = load_directory(checkpoint)
     table = Table("benchmark", "mode", "avg@k", "95 %", "greedy", "leak", "clipped", "tokens", box=None)
-    with Replicas(recipe.workers, *choose_device(recipe)) as replicas:
+    with Replicas(recipe.workers, *choose_device(recipe)) as replicas, closing(ZygoteSandbox()) as sandbox:
         replicas.add_model("policy", config, flat, train=False)
         sampler = TorchSampler(replicas, load_tokenizer(checkpoint))
         for benchmark in gather_benchmarks(recipe):
             if only and benchmark.name not in only:
                 continue
             console.print(f"{benchmark.name}: {len(benchmark.problems)} problems, k = {benchmark.k} ...")
-            found = run_benchmark(benchmark, sampler, Services(ForkedSandbox()), ("evaluation",)).score
+            found = run_benchmark(benchmark, sampler, Services(sandbox), ("evaluation",)).score
             for mode, m in found.modes.items():
                 star = "*" if mode is found.headline else ""
                 table.add_row(
