@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from cascade_rl.protocols import Program
+from cascade_rl.sandbox.inside.jail import SITE
 
 SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1",
@@ -181,7 +182,10 @@ def tree_of(profile: str) -> dict[str, Any]:
               f"/usr/local/lib/{version}/dist-packages", f"/usr/local/lib/{version}/site-packages"]  # fmt: skip
     shown = [*WHOLE_TREE, sys.base_prefix] if profile == "tests" else [*TREE, stdlib]
     inner = [p for p in shown if any(p != o and p.startswith(o.rstrip("/") + "/") for o in shown)]
-    return {"shown": [p for p in dict.fromkeys(shown) if p not in inner], "hidden": hidden, "stdlib": stdlib,
+    interpreter = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
+    environment = {"PYTHONPATH": SITE, "PATH": f"{interpreter.parent}:/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"}
+    return {"interpreter": str(interpreter), "environment": environment,
+            "shown": [p for p in dict.fromkeys(shown) if p not in inner], "hidden": hidden, "stdlib": stdlib,
             "packages": packages, "source": str(Path(__file__).parents[2])}  # fmt: skip
 
 

@@ -13,12 +13,11 @@ import json
 import os
 import queue
 import signal
-import sys
 import threading
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import Future
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from cascade_rl.protocols import Execution, Program
@@ -219,10 +218,7 @@ def limits_of(program: Program) -> dict[str, Any]:
     limits |= {"cpu_s": int(program.timeout_s) + 1, "budget_s": program.timeout_s, "packages": [],
                "memory": program.memory_mb * MEGABYTE + INTERPRETER_BYTES}  # fmt: skip
     if program.profile == "tests":
-        interpreter = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
-        path = f"{interpreter.parent}:/usr/bin:/bin"
-        limits |= {"packages": package_entries(program.packages), "interpreter": str(interpreter),
-                   "environment": {"PYTHONPATH": "/packages", "PATH": path, "PYTHONDONTWRITEBYTECODE": "1"}}  # fmt: skip
+        limits["packages"] = package_entries(program.packages)
     return limits
 
 

@@ -147,29 +147,27 @@ def _run(jail: Jail, limits: Mapping[str, Any], entry: str, files: Mapping[str, 
     os.close(READY)
     if native:
         os.execve(program, [entry], {"LC_ALL": "C.UTF-8"})
-    _prepare(entry, jail, limits)
+    sys.argv[:] = [entry]
+    random.seed(0)  # equal programs give equal results
     _leave(_interpret(source, entry, {} if jail.full else files))
 
 
-def _prepare(entry: str, jail: Jail, limits: Mapping[str, Any]) -> None:
-    """What a program finds in an interpreter that was just started."""
+def furnish(config: Mapping[str, Any]) -> None:
+    """In the zygote, once: what a program finds in an interpreter that was just started."""
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         buffering = 1 if number == 2 else -1
         stream = open(number, mode, buffering, encoding="utf-8", errors="surrogateescape", closefd=False)
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
-    random.seed(0)
-    sys.argv[:] = [entry]
-    for name in [n for n in sys.modules if n.startswith("cascade_rl")]:
-        del sys.modules[name]
-    if limits["packages"]:
-        sys.path.append(SITE)
-    if jail.full:
+    if config["level"] == "full":
         sys.path.insert(0, WORK)
         os.environ.update(HOME=WORK, TMPDIR=TEMPORARY)
-    if jail.profile == "tests":
-        os.environ.update(limits["environment"])
-        sys.executable = limits["interpreter"]
+    if config["profile"] == "tests":
+        sys.path.append(SITE)
+        os.environ.update(config["environment"])
+        sys.executable = config["interpreter"]
+    for name in [n for n in sys.modules if n.startswith("cascade_rl")]:
+        del sys.modules[name]
 
 
 def _interpret(source: bytes, entry: str, files: Mapping[str, bytes]) -> int:

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cascade_rl.sandbox.inside import calls, jail
-from cascade_rl.sandbox.inside.candidate import STARTED, live
+from cascade_rl.sandbox.inside.candidate import STARTED, furnish, live
 
 SOCKET = 3
 LEAST_WAIT_S = 0.005
@@ -46,6 +46,7 @@ def main() -> None:
     if os.getppid() not in (config["parent"], 0):
         return
     supervisor.send(json.dumps({"landlock": walls.landlock, "uid": os.getuid()}).encode())
+    furnish(config)
     gc.collect()
     gc.freeze()
     while _serve(supervisor, walls):
