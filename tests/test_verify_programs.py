@@ -94,7 +94,9 @@ def test_prints_go_elsewhere():
 
 def test_the_expected_results_never_enter_the_child():
     program = call_program("def f(x): return 0", "f", [[11], [22]])
-    assert json.loads(program.stdin).keys() == {"nonce", "candidate", "function", "calls"}
+    assert json.loads(program.stdin).keys() == {
+        "nonce", "candidate", "source", "function", "before", "each_s", "calls"
+    }  # fmt: skip
 
 
 def test_forged_lines_need_the_nonce():
