@@ -26,7 +26,7 @@ FLOORS = (
     ("materials", "loading", "ledger", "exporting", "report", "explain"),
     ("beginning",),
     ("cascade", "screen", "progress"),
-    ("inference",),
+    ("inference", "doctor"),
     ("cli",),
 )
 # Imports that are not downward, and why.

@@ -38,7 +38,7 @@ def cascade(monkeypatch, capsys, tmp_path):
 
 
 def test_the_commands_are_those_of_the_readme():
-    assert set(COMMANDS) == {"run", "status", "report", "eval", "chat", "domains", "check"}
+    assert set(COMMANDS) == {"run", "status", "report", "eval", "chat", "domains", "check", "doctor"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)

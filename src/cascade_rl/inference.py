@@ -24,14 +24,19 @@ from cascade_rl.sandbox.zygote import ZygoteSandbox
 from cascade_rl.types import Message, Mode, Problem, problem_id
 
 
-def evaluate_checkpoint(checkpoint: Path, recipe: Recipe, only: Sequence[str], console: Console) -> Table:
+def evaluate_checkpoint(
+    checkpoint: Path, recipe: Recipe, only: Sequence[str], console: Console, unsafe_exec: bool = False
+) -> Table:
     """Run a recipe's benchmarks on a checkpoint; a table with a row for each benchmark and mode."""
     known = [b.name for b in recipe.benchmarks]
     if unknown := [name for name in only if name not in known]:
         raise ValueError(f"no benchmark {', '.join(unknown)} in {recipe.name}; there are {', '.join(known)}")
     _, config, flat = load_directory(checkpoint)
     table = Table("benchmark", "mode", "avg@k", "95 %", "greedy", "leak", "clipped", "tokens", box=None)
-    with Replicas(recipe.workers, *choose_device(recipe)) as replicas, closing(ZygoteSandbox()) as sandbox:
+    with (
+        Replicas(recipe.workers, *choose_device(recipe)) as replicas,
+        closing(ZygoteSandbox(unsafe=unsafe_exec)) as sandbox,
+    ):
         replicas.add_model("policy", config, flat, train=False)
         sampler = TorchSampler(replicas, load_tokenizer(checkpoint))
         for benchmark in gather_benchmarks(recipe):
