@@ -8,7 +8,6 @@ socket, a file of the trainer's and a variable of its environment.
 
 from __future__ import annotations
 
-
 SYSCALL = """
 import ctypes
 libc = ctypes.CDLL(None, use_errno=True)
@@ -72,7 +71,8 @@ for p in ('/proc/self/mem', '/proc/1/environ', '/proc/self/maps'):
 """),
     "read_tests": ("WA TLE", """
 import os
-hits = [os.path.join(d, f) for top in ('/', '.') for d, _, fs in os.walk(top) for f in fs if 'expected' in f or f.startswith('test_sum')]
+names = [os.path.join(d, f) for top in ('/', '.') for d, _, fs in os.walk(top) for f in fs]
+hits = [n for n in names if 'expected' in n or 'test_sum' in n]
 print(hits)
 """),
     "env_secrets": ("WA", """
@@ -202,7 +202,8 @@ print(sys_(272, 0x10000000), sys_(272, 0x20000), sys_(308, 0, 0))
 """),
     "mount_": ("WA", """
 @SYSCALL@
-print(sys_(165, b'x', b'/tmp', b'tmpfs', 0, 0), sys_(166, b'/scratch/disk', 2), sys_(155, b'.', b'.'), sys_(161, b'.'), sys_(428, -100, b'/', 1), sys_(430, b'proc', 0))
+print(sys_(165, b'x', b'/tmp', b'tmpfs', 0, 0), sys_(166, b'/scratch/disk', 2), sys_(155, b'.', b'.'), sys_(161, b'.'))
+print(sys_(428, -100, b'/', 1), sys_(430, b'proc', 0))
 """),
     "ptrace": ("WA", """
 @SYSCALL@
@@ -240,7 +241,8 @@ print(sys_(434, os.getppid(), 0), sys_(438, 3, 0, 0), sys_(424, 3, 9, 0, 0))
     "sigqueue": ("WA", """
 @SYSCALL@
 import os
-print(sys_(129, os.getppid(), 9, ctypes.create_string_buffer(128)), sys_(297, os.getppid(), os.getppid(), 9, ctypes.create_string_buffer(128)))
+info = ctypes.create_string_buffer(128)
+print(sys_(129, os.getppid(), 9, info), sys_(297, os.getppid(), os.getppid(), 9, info))
 """),
     "prlimit_parent": ("RE WA", "import os, resource; resource.prlimit(os.getppid(), resource.RLIMIT_CPU, (0, 0))"),
     "affinity_parent": ("RE WA", "import os; os.sched_setaffinity(os.getppid(), {0})"),
@@ -577,7 +579,8 @@ os.makedirs('a/b'); open('a/b/c', 'w').write(input()); shutil.copytree('a', 'd')
 print(sum(map(int, open('d/b/c').read().split())))
 """,
     "modules": """
-import bisect, collections, copy, csv, datetime, decimal, fractions, functools, heapq, itertools, json, math, operator, random, re, statistics, string, typing, uuid, hashlib, zlib, sqlite3, ctypes, queue, concurrent.futures
+import bisect, collections, copy, csv, datetime, decimal, fractions, functools, heapq, itertools, json, math, operator
+import random, re, statistics, string, typing, uuid, hashlib, zlib, sqlite3, ctypes, queue, concurrent.futures
 print(sum(map(int, input().split())))
 """,
     "asyncio_": """

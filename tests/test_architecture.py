@@ -45,6 +45,7 @@ CATCH_ALL = {
     ("model/replicas.py", "_serve"): "a worker hands its traceback to the driver, which raises it",
     ("sandbox/inside/candidate.py", "_interpret"): "whatever a program raises is its own fault: traceback, exit code 1",
     ("sandbox/inside/candidate.py", "_leave"): "likewise in its exit handlers",
+    ("sandbox/zygote.py", "_answer"): "handed to the caller that waits, who raises it",
     ("train/reward_model.py", "_flush"): "handed to every caller that waits, who raises it",
 }
 

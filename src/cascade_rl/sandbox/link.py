@@ -38,6 +38,10 @@ class ZygoteFault(Exception):
     """A zygote that did not start, died, stayed silent, or could not set a candidate up: never a program's fault."""
 
 
+class Starved(ZygoteFault):
+    """The machine was too busy to give a program its time; the zygote is well."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ending:
     """How a candidate ended: its wait status, and what was written; `killed` is `cpu`, `wall` or empty."""
@@ -94,9 +98,10 @@ class Zygote:
     def run(self, job: bytes, stdin: bytes, limits: Mapping[str, Any], wall_s: float, cap: int) -> Ending:
         """Run one candidate to its end or its limits; raises ZygoteFault when the sandbox failed."""
         self._jobs += 1
-        files = [sealed("job", job), sealed("stdin", stdin)]
-        files += [os.memfd_create(name, os.MFD_CLOEXEC) for name in ("stdout", "stderr", "collected")]
+        files: list[int] = []
         try:
+            files += [sealed("job", job), sealed("stdin", stdin)]
+            files += [os.memfd_create(name, os.MFD_CLOEXEC) for name in ("stdout", "stderr", "collected")]
             socket.send_fds(self._socket, [json.dumps({"job": self._jobs, "limits": limits}).encode()], files)
             reply = self._await_end(wall_s)
             if "setup" in reply:
@@ -119,7 +124,7 @@ class Zygote:
             self._socket.send(json.dumps({"kill": self._jobs}).encode())
             reply = self._receive(GRACE_S)
             if starved and reply and reply["killed"]:
-                raise ZygoteFault("the machine was too busy to run the program before its deadline")
+                raise Starved("the machine was too busy to run the program before its deadline")
         if reply is None:
             raise ZygoteFault("the zygote is silent")
         return reply

@@ -15,14 +15,15 @@ import queue
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
 from cascade_rl.protocols import Execution, Program
 from cascade_rl.sandbox.levels import ISOLATING, LEVELS, SandboxUnavailable, Standing, refusal
-from cascade_rl.sandbox.link import Ending, Zygote, ZygoteFault, encode, pack, package_entries
+from cascade_rl.sandbox.link import Ending, Starved, Zygote, ZygoteFault, encode, pack, package_entries
 
 OUTPUT_CAP = 4 << 20
 KEPT_RESULTS, KEPT_BYTES = 20_000, 256 << 20
@@ -34,6 +35,8 @@ PROFILES: dict[str, dict[str, Any]] = {
     "tests": {"disk_mb": 256, "inodes": 16384, "descriptors": 256, "processes": 64, "wall": (2.0, 2.0),
               "file": 64 * MEGABYTE},
 }  # fmt: skip
+PROBE_S = 10.0
+PATIENCE = 4.0  # how much more wall time a second try gets: the first may have had no processor
 INTERPRETER_BYTES = 256 * MEGABYTE  # of address space that the interpreter has mapped or may need for itself
 
 
@@ -146,31 +149,31 @@ class _Worker:
         self._zygotes: dict[str, Zygote] = {}
 
     def work(self, found: Future[Standing] | None) -> None:
+        """Find the level, if that is asked, then serve until told to end."""
         try:
-            if found is not None and not self._find_level(found):
+            if found is not None and not _answer(found, self._find_level):
                 return
             while job := self._sandbox._jobs.get():
                 program, future = job
-                future.set_result(self._execute(program))
+                _answer(future, partial(self._execute, program))
         finally:
             for zygote in self._zygotes.values():
                 zygote.close()
 
-    def _find_level(self, found: Future[Standing]) -> bool:
+    def _find_level(self) -> Standing:
         failures: dict[str, str] = {}
+        probe = Program({"probe.py": ""}, "probe.py")
         for level in self._sandbox._levels():
             try:
                 zygote = self._zygotes["code"] = Zygote(level, "code")
-                zygote.run(pack(Program({"a": ""}, "a")), b"", limits_of(Program({}, "")), 10.0, OUTPUT_CAP)
+                zygote.run(pack(probe), b"", limits_of(probe), PROBE_S, OUTPUT_CAP)
             except ZygoteFault as fault:
                 failures[level] = str(fault)
                 if zygote := self._zygotes.pop("code", None):
                     zygote.close()
             else:
-                found.set_result(Standing(level, zygote.landlock, failures))
-                return True
-        found.set_exception(refusal(failures))
-        return False
+                return Standing(level, zygote.landlock, failures)
+        raise refusal(failures)
 
     def _execute(self, program: Program) -> Execution:
         sandbox = self._sandbox
@@ -185,13 +188,13 @@ class _Worker:
         if execution.error:
             sandbox._counts["retries"] += 1
             with sandbox._alone:
-                execution = self._try(program)
+                execution = self._try(program, PATIENCE)
         if execution.error:
             sandbox._counts["infra_faults"] += 1
         sandbox._counts["timeouts"] += execution.timed_out
         return execution
 
-    def _try(self, program: Program) -> Execution:
+    def _try(self, program: Program, patience: float = 1.0) -> Execution:
         standing = self._sandbox._standing
         level = standing.level if standing else "full"
         if program.profile == "tests" and level in ISOLATING[1:]:
@@ -201,14 +204,26 @@ class _Worker:
             if zygote is None:
                 zygote = self._zygotes[program.profile] = Zygote(level, program.profile)
             factor, extra = PROFILES[program.profile]["wall"]
-            limits, cap = limits_of(program), OUTPUT_CAP
-            return read(program, zygote.run(pack(program), encode(program.stdin), limits,
-                                            factor * program.timeout_s + extra, cap))  # fmt: skip
+            wall_s = (factor * program.timeout_s + extra) * patience
+            ending = zygote.run(pack(program), encode(program.stdin), limits_of(program), wall_s, OUTPUT_CAP)
+            return read(program, ending)
+        except Starved as fault:
+            return Execution("", "", -1, error=str(fault))
         except ZygoteFault as fault:
             self._sandbox._counts["respawns"] += 1
             if zygote := self._zygotes.pop(program.profile, None):
                 zygote.close()
             return Execution("", "", -1, error=str(fault))
+
+
+def _answer(future: Future[Any], work: Callable[[], Any]) -> bool:
+    """Give a future what the work returns or raises; whether it returned."""
+    try:
+        future.set_result(work())
+    except BaseException as error:
+        future.set_exception(error)
+        return False
+    return True
 
 
 def limits_of(program: Program) -> dict[str, Any]:
