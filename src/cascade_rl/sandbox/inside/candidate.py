@@ -42,9 +42,8 @@ def live(jail: Jail, limits: Mapping[str, Any], descriptors: list[int], ready: i
         if jail.full:
             jail.mount_scratch(limits["disk_mb"], limits["inodes"])
             _lay_out(files)
-        if limits["packages"]:
-            jail.show_packages(limits["packages"])
         if jail.profile == "tests":
+            jail.show_packages(limits["packages"])
             _lead(header["collect"])
         _run(jail, limits, header["entry"], files)
     except OSError as error:
