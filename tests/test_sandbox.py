@@ -469,3 +469,9 @@ def test_the_filter_allows_what_the_policy_names_and_nothing_else(machine, profi
         assert decide(code, machine, clone, (thread | flag,)) == filters.ERRNO | errno.EPERM
     assert decide(code, machine, numbers(machine)["ioctl"], (0, 0x5412)) == filters.ERRNO | errno.ENOTTY
     assert (decide(code, machine, numbers(machine)["socket"], (1,)) == filters.ALLOW) == (profile == "tests")
+
+
+def test_the_example_of_the_guide_works(capsys):
+    guide = (Path(__file__).parent.parent / "docs" / "sandbox.md").read_text()
+    exec(guide.partition("```python\n")[2].partition("```")[0], {})
+    assert capsys.readouterr().out.startswith("3\n")
