@@ -26,7 +26,7 @@ FLOORS = (
     ("materials", "loading", "ledger", "exporting", "report", "explain", "grade_file", "regrade"),
     ("beginning",),
     ("cascade", "screen", "progress"),
-    ("inference",),
+    ("inference", "doctor"),
     ("cli",),
 )
 # Imports that are not downward, and why.
@@ -49,6 +49,9 @@ CATCH_ALL = {
     ("model/replicas.py", "_serve"): "a worker hands its traceback to the driver, which raises it",
     ("grading.py", "_once"): "a grader's fault becomes a null verdict with its type and message: counted, never a zero",
     ("grade_file.py", "_read"): "the thread that reads hands it to the one that writes, who raises it",
+    ("sandbox/inside/candidate.py", "_interpret"): "whatever a program raises is its own fault: traceback, exit code 1",
+    ("sandbox/inside/candidate.py", "_leave"): "likewise in its exit handlers",
+    ("sandbox/zygote.py", "_answer"): "handed to the caller that waits, who raises it",
     ("train/reward_model.py", "_flush"): "handed to every caller that waits, who raises it",
 }
 

@@ -38,7 +38,18 @@ def cascade(monkeypatch, capsys, tmp_path):
 
 
 def test_the_commands_are_those_of_the_readme():
-    assert set(COMMANDS) == {"run", "status", "report", "eval", "chat", "domains", "check", "grade", "regrade"}
+    assert set(COMMANDS) == {
+        "run",
+        "status",
+        "report",
+        "eval",
+        "chat",
+        "domains",
+        "check",
+        "grade",
+        "regrade",
+        "doctor",
+    }
 
 
 @pytest.mark.parametrize("name", COMMANDS)

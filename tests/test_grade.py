@@ -129,8 +129,8 @@ def test_bad_lines_are_named_and_the_rest_goes_on(grade):
 
 
 @pytest.mark.parametrize(("domain", "answer"), [
-    ("coding", {}), ("coding", {"tests": []}), ("multiple_choice", "Z9"),
-    ("multiple_choice", {"choices": 4}),
+    ("coding", {}), ("coding", {"tests": []}), ("coding", {"tests": [{"stdin": ""}]}), ("multiple_choice", "Z9"),
+    ("coding", {"tests": [{"stdin": "", "stdout": ""}], "timeout_s": "4"}), ("multiple_choice", {"choices": 4}),
     ("coding", "print"), ("following", {"instruction_id_list": ["a"], "kwargs": []}),
     ("following", []), ("swe", {"files": {"a.py": 1}, "patch": ""}), ("swe", {"patch": ""}), ("maths", True),
 ])  # fmt: skip
@@ -279,11 +279,15 @@ def test_services_are_those_that_are_needed_and_count():
 
 def test_a_limit_holds_for_programs_that_may_take_longer(monkeypatch):
     class Closing(FakeSandbox):
+        counters = MappingProxyType({"respawns": 0})
+
+        def start(self) -> None: ...
+
         def close(self) -> None:
             self.programs.append("closed")
 
     fake = Closing()
-    monkeypatch.setattr(services, "ForkedSandbox", lambda workers: fake)
+    monkeypatch.setattr(services, "ZygoteSandbox", lambda workers, unsafe: fake)
     with open_services(frozenset({"sandbox"}), limit_s=1.0) as found:
         for timeout_s in (0.5, 4.0):
             asyncio.run(found.sandbox.run(Program({}, "main.py", timeout_s=timeout_s)))

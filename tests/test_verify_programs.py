@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cascade_rl.protocols import Execution
-from cascade_rl.sandbox.forked import ForkedSandbox
+from cascade_rl.sandbox.zygote import ZygoteSandbox
 from cascade_rl.verify.programs import (
     Result,
     call_program,
@@ -20,7 +20,7 @@ from cascade_rl.verify.programs import (
     share_passed,
 )
 
-SANDBOX = ForkedSandbox()
+SANDBOX = ZygoteSandbox()
 
 
 def calls(source, arguments, timeout_s=4.0):
@@ -77,7 +77,7 @@ def test_errors_are_of_one_call_only():
         ("\x00", "null bytes"),
         ("def f(x):\n    y = []\n    for _ in range(10 ** 6): y = [y]\n    return y", ""),
         ("def f(x): return 10 ** 5000", ""),
-        ("def f(x): return 'a' * 10 ** 6", "no result"),
+        ("def f(x): return 'a' * 10 ** 7", "no result"),
     ],
 )
 def test_a_program_that_gives_no_value_has_an_error(source, reason):
@@ -94,7 +94,9 @@ def test_prints_go_elsewhere():
 
 def test_the_expected_results_never_enter_the_child():
     program = call_program("def f(x): return 0", "f", [[11], [22]])
-    assert json.loads(program.stdin).keys() == {"nonce", "candidate", "function", "calls"}
+    assert json.loads(program.stdin).keys() == {
+        "nonce", "candidate", "source", "function", "before", "each_s", "calls"
+    }  # fmt: skip
 
 
 def test_forged_lines_need_the_nonce():

@@ -27,7 +27,8 @@ from cascade_rl.model.replicas import Replicas
 from cascade_rl.model.tokenizer import load_tokenizer
 from cascade_rl.recipe import Recipe, Stage, digest
 from cascade_rl.rollout.torch_sampler import TorchSampler
-from cascade_rl.services import open_services
+from cascade_rl.sandbox.levels import LEVELS
+from cascade_rl.services import open_services, standing
 from cascade_rl.train.loop import Interrupted, Probe, StageError, StageRun
 from cascade_rl.train.reward_model import LearnedReward, pair_accuracy, sampled_pairs, train_reward_model
 from cascade_rl.train.rl import train_rl
@@ -54,6 +55,7 @@ class Cascade:
     screen: Screen
     stop_asked: Callable[[], bool] = lambda: False
     accept_changes: bool = False
+    unsafe_exec: bool = False
     replicas: Replicas = field(init=False)
     services: Services = field(init=False)
     cards: list[Scorecard] = field(init=False, default_factory=list)
@@ -74,7 +76,7 @@ class Cascade:
             self.screen.waiting("model")
             needs = frozenset().union(*(domain.needs for domain in self.materials.domains.values()))
             with (
-                open_services(needs) as self.services,
+                open_services(needs, unsafe=self.unsafe_exec) as self.services,
                 Replicas(self.recipe.workers, device, precision) as self.replicas,
             ):
                 self._prepare(device, precision)
@@ -95,6 +97,8 @@ class Cascade:
                          "model": self.recipe.model.model_dump(mode="json"), "template": chat.template_hash()}  # fmt: skip
         self.policy = self.replicas.add_model("policy", self.config, flat, train=True)
         self.sampler = TorchSampler(self.replicas, self.tokenizer)
+        if found := standing(self.services):
+            self.screen.note(found.line)
         self.incoming, self.parent = weights_hash(flat), None
         self.ledger = Ledger(self.run)
         self._check_prompts()
@@ -169,12 +173,20 @@ class Cascade:
                 f"{folder} was started with other settings, data or weights; --accept-changes does not cover a changed "
                 "program or machine: move the directory away, or choose another --out"
             )
+        level, then = self._sandbox_level(), before.get("sandbox") if before else None
+        if level and then and LEVELS.index(level) > LEVELS.index(then):
+            raise StageError(f"{folder} was started with the sandbox level {then}, and here it is {level}: rewards would not "
+                             "be comparable; see `cascade doctor`")  # fmt: skip
+
+    def _sandbox_level(self) -> str | None:
+        found = standing(self.services)
+        return found.level if found else None
 
     def _record(self, stage: Stage, folder: Path, key: str) -> dict[str, Any]:
         carried = "weights only; fresh optimiser, counters and generators"
         record = {
             "stage": stage.name, "kind": stage.kind, "key": key, "settings": stage.model_dump(mode="json", exclude_none=True),
-            "carried": carried, "data": describe_data(self.materials.data[stage.name]),
+            "carried": carried, "sandbox": self._sandbox_level(), "data": describe_data(self.materials.data[stage.name]),
             "lineage": {"run": self.recipe.name, "seed": self.recipe.seed, "parent": self.parent or "base",
                         "incoming_weights": self.incoming, "data": self.materials.hashes[stage.name],
                         "recipe": self.recipe.hash, **{k: v for k, v in self.settings.items() if k != "model"}},

@@ -1,4 +1,4 @@
-"""The command line: run, status, report, eval, chat, domains, check, grade, regrade."""
+"""The command line: run, status, report, eval, chat, domains, check, grade, regrade, doctor."""
 
 from __future__ import annotations
 
@@ -28,6 +28,12 @@ Overrides = Annotated[
 Smoke = Annotated[
     bool, typer.Option("--smoke", help="Two steps a stage and a few held-out problems: shows the path, not the result.")
 ]
+Unsafe = Annotated[
+    bool,
+    typer.Option(
+        "--unsafe-exec", help="Run a model's programs even where no sandbox isolates them. Not on your machine."
+    ),
+]
 RunArgument = Annotated[Path, typer.Argument(help="A run directory, such as runs/tiny.")]
 
 
@@ -44,6 +50,7 @@ def run(
             help="With a changed recipe: keep the stages before the first changed one, redo the rest.",
         ),
     ] = False,
+    unsafe_exec: Unsafe = False,
 ) -> None:
     """Run a recipe to its end, or go on where an interrupted run stopped."""
     from cascade_rl.cascade import Cascade
@@ -56,7 +63,7 @@ def run(
     command = f"cascade run {' '.join([recipe, *(overrides or [])])}{' --smoke' if smoke else ''}{f' --out {out}' if out else ''}"
     stop = _StopRequest()
     with ConsoleScreen(console) as screen:
-        cascade = Cascade(resolved, folder, screen, stop.asked, accept_changes)
+        cascade = Cascade(resolved, folder, screen, stop.asked, accept_changes, unsafe_exec)
         try:
             found = cascade.execute()
         except KeyboardInterrupt as interrupt:
@@ -117,12 +124,14 @@ def evaluate(
     recipe: Annotated[str, typer.Option(help="The recipe whose benchmarks are run.")] = "tiny",
     overrides: Overrides = None,
     benchmark: Annotated[list[str] | None, typer.Option(help="Only this benchmark; may be repeated.")] = None,
+    unsafe_exec: Unsafe = False,
 ) -> None:
     """Score a checkpoint on the held-out problems of a recipe's benchmarks, in both modes."""
     from cascade_rl.inference import evaluate_checkpoint
     from cascade_rl.loading import load_recipe
 
-    console.print(evaluate_checkpoint(checkpoint, load_recipe(recipe, overrides or []), benchmark or [], console))
+    resolved = load_recipe(recipe, overrides or [])
+    console.print(evaluate_checkpoint(checkpoint, resolved, benchmark or [], console, unsafe_exec))
 
 
 @app.command()
@@ -173,6 +182,7 @@ def grade(
         ),
     ] = None,
     reward: Annotated[Reward, typer.Option(help="The benchmark's verdict or RL's reward.")] = Reward.benchmark,
+    unsafe_exec: Unsafe = False,
 ) -> None:
     """Grade replies from a file, without a model: a verdict for each line, null where the grader failed.
 
@@ -180,18 +190,19 @@ def grade(
     """
     from cascade_rl.grade_file import grade_file
 
-    grade_file(domain, input, output, reward, workers, timeout)
+    grade_file(domain, input, output, reward, workers, timeout, unsafe_exec)
 
 
 @app.command()
 def regrade(
     run_dir: RunArgument,
     stage: Annotated[list[str] | None, typer.Option(help="Only this stage; may be repeated.")] = None,
+    unsafe_exec: Unsafe = False,
 ) -> None:
     """Score the stored rollouts of a run again with today's graders: which gains were faults of the verifier?"""
     from cascade_rl.regrade import regrade_run
 
-    regrade_run(run_dir, stage or [], console)
+    regrade_run(run_dir, stage or [], console, unsafe_exec)
 
 
 @app.command()
@@ -204,6 +215,18 @@ def check(recipe: RecipeArgument, overrides: Overrides = None, smoke: Smoke = Fa
     resolved = load_recipe(recipe, overrides or [], smoke_test=smoke)
     console.print(recipe_text(resolved), markup=False, highlight=False, soft_wrap=True)
     console.print(explain(resolved), markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def doctor() -> None:
+    """Show what this machine can do: how strongly programs of a model are kept in, and how to get a better level."""
+    from cascade_rl.doctor import sandbox_section
+
+    lines, well = sandbox_section()
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if not well:
+        raise typer.Exit(1)
 
 
 def main() -> None:

@@ -154,7 +154,7 @@ def grade_lines(
 
 
 def grade_file(
-    domain_name: str, source: str, target: str, reward: str, workers: int | None, limit_s: float | None
+    domain_name: str, source: str, target: str, reward: str, workers: int | None, limit_s: float | None, unsafe: bool
 ) -> Counter[str]:
     """Grade the lines of a file to another; `-` is standard input or output. Counts verdicts by outcome.
 
@@ -167,7 +167,7 @@ def grade_file(
     with ExitStack() as stack:
         lines = stack.enter_context(_open_input(source))
         out = stack.enter_context(_open_output(target, source))
-        services = stack.enter_context(open_services(domain.needs - {"reward_model"}, workers, limit_s))
+        services = stack.enter_context(open_services(domain.needs - {"reward_model"}, workers, limit_s, unsafe))
         progress = _Progress(sys.stderr.isatty())
         for row, last in grade_lines(lines, domain, grade, services, progress.say):
             out.write(dumps(row) + "\n")

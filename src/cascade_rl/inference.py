@@ -22,7 +22,9 @@ from cascade_rl.services import open_services
 from cascade_rl.types import Message, Mode, Problem, problem_id
 
 
-def evaluate_checkpoint(checkpoint: Path, recipe: Recipe, only: Sequence[str], console: Console) -> Table:
+def evaluate_checkpoint(
+    checkpoint: Path, recipe: Recipe, only: Sequence[str], console: Console, unsafe_exec: bool = False
+) -> Table:
     """Run a recipe's benchmarks on a checkpoint; a table with a row for each benchmark and mode."""
     known = [b.name for b in recipe.benchmarks]
     if unknown := [name for name in only if name not in known]:
@@ -31,7 +33,10 @@ def evaluate_checkpoint(checkpoint: Path, recipe: Recipe, only: Sequence[str], c
     table = Table("benchmark", "mode", "avg@k", "95 %", "greedy", "leak", "clipped", "tokens", box=None)
     chosen = [b for b in gather_benchmarks(recipe) if not only or b.name in only]
     needs = frozenset().union(*(b.domain.needs for b in chosen))
-    with open_services(needs) as services, Replicas(recipe.workers, *choose_device(recipe)) as replicas:
+    with (
+        open_services(needs, unsafe=unsafe_exec) as services,
+        Replicas(recipe.workers, *choose_device(recipe)) as replicas,
+    ):
         replicas.add_model("policy", config, flat, train=False)
         sampler = TorchSampler(replicas, load_tokenizer(checkpoint))
         for benchmark in chosen:

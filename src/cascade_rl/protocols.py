@@ -47,23 +47,32 @@ class Sampler(Protocol):
 class Program:
     """Something to run: files laid out in a scratch directory, the one to start, and its standard input.
 
-    profile   `code`: one process, no fork, no packages. `tests`: a repository's tests, which may fork and which see
-              the packages that are installed
-    collect   files that the program leaves behind and that come back in `Execution.files`
+    An entry that is a compiled program (ELF) is executed, any other is Python. Text stands for its UTF-8 bytes, and
+    escaped bytes ("surrogateescape") for themselves.
+
+    timeout_s  of processor time; a program that sleeps is ended by a clock that allows more
+    profile    `code`: one process, no fork, no packages. `tests`: a repository's tests, which may fork and which see
+               the installed distributions named in `packages`, with what those require, read-only
+    collect    files that a program of profile `tests` leaves behind and that come back in `Execution.files`
     """
 
     files: Mapping[str, str]
     entry: str
     stdin: str = ""
     timeout_s: float = 4.0
-    memory_mb: int = 512
+    memory_mb: int = 1024
     profile: str = "code"
     collect: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ("pytest",)
 
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """What a program did. `exit_code` is negative for a signal; `error` is set when the sandbox itself failed."""
+    """What a program did. `exit_code` is negative for a signal; `error` is set when the sandbox itself failed.
+
+    limit   the limit that it met: `cpu` or `wall` (then `timed_out`), `output`, `memory`; None when it met none
+    cpu_s   the processor time that it took
+    """
 
     stdout: str
     stderr: str
@@ -71,6 +80,8 @@ class Execution:
     timed_out: bool = False
     error: str | None = None
     files: Mapping[str, str] = field(default_factory=dict)
+    limit: str | None = None
+    cpu_s: float = field(default=0.0, compare=False)
 
 
 class Sandbox(Protocol):

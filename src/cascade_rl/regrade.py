@@ -90,7 +90,7 @@ def _ends(steps: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
     return steps[:tenth], steps[-tenth:]
 
 
-def regrade_run(run: Path, only: Sequence[str], console: Console) -> dict[str, Any]:
+def regrade_run(run: Path, only: Sequence[str], console: Console, unsafe: bool = False) -> dict[str, Any]:
     """Regrade the RL stages of a run, or those in `only`; writes RUN/regrade.json, prints it, and returns it.
 
     Raises ValueError when there are no stored rollouts, or no stage of a name in `only`.
@@ -104,7 +104,7 @@ def regrade_run(run: Path, only: Sequence[str], console: Console) -> dict[str, A
     found: dict[str, Any] = {"stages": [], "skipped": []}
     for name, folder in stored.items():
         if not only or name in only:
-            compared, skipped = _regrade_stage(name, folder)
+            compared, skipped = _regrade_stage(name, folder, unsafe)
             found["stages"] += [c.to_json() for c in compared]
             found["skipped"] += skipped
     write_json(run / "regrade.json", found)
@@ -116,7 +116,7 @@ def _stored(folder: Path) -> bool:
     return next(iter(read_lines(folder / "rollouts.jsonl")), None) is not None
 
 
-def _regrade_stage(name: str, folder: Path) -> tuple[list[Comparison], list[dict[str, str]]]:
+def _regrade_stage(name: str, folder: Path, unsafe: bool) -> tuple[list[Comparison], list[dict[str, str]]]:
     """Its comparisons by domain, and what was left out with the reason."""
     settings = read_json(folder / "stage.json")["settings"]
     loaded = (load_domain(data["domain"]) for data in settings["data"])
@@ -125,7 +125,7 @@ def _regrade_stage(name: str, folder: Path) -> tuple[list[Comparison], list[dict
     compared = {d: Comparison(name, d) for d in domains if d not in learned}
     needs = frozenset().union(*(domains[d].needs for d in compared))
     groups = (g for g in read_groups(read_lines(folder / "rollouts.jsonl")) if g[1].problem.domain in compared)
-    with open_services(needs) as services:
+    with open_services(needs, unsafe=unsafe) as services:
         for step, group, verdicts in _again(groups, domains, services):
             compared[group.problem.domain].add(step, group, verdicts)
     why = "its reward comes from a reward model"

@@ -14,25 +14,33 @@ from typing import Any
 
 from cascade_rl.domain import Services
 from cascade_rl.judges.processes import ProcessJudges
-from cascade_rl.protocols import Execution, Judgement, Program, Sandbox
-from cascade_rl.sandbox.forked import ForkedSandbox
+from cascade_rl.protocols import Execution, Judgement, Program
+from cascade_rl.sandbox.levels import Standing
+from cascade_rl.sandbox.zygote import ZygoteSandbox
 
 KNOWN = ("sandbox", "judges", "reward_model")
 
 
 @contextmanager
-def open_services(needs: frozenset[str], workers: int | None = None, limit_s: float = math.inf) -> Iterator[Services]:
+def open_services(
+    needs: frozenset[str], workers: int | None = None, limit_s: float = math.inf, unsafe: bool = False
+) -> Iterator[Services]:
     """The services that `needs` names, but for a reward model, which its run adds; they end with the context.
 
     workers  processes for each, the machine's cores if None
     limit_s  the most that one program or one judge's call may take, where the problem allows more
+    unsafe   run programs even where nothing isolates them
+
+    Raises SandboxUnavailable when a sandbox is needed and nothing isolates.
     """
     if unknown := needs - set(KNOWN):
         raise ValueError(f"no service {', '.join(sorted(unknown))}; a domain may need {', '.join(KNOWN)}")
     counts: Counter[str] = Counter()
-    sandbox = ForkedSandbox(workers) if "sandbox" in needs else None
+    sandbox = ZygoteSandbox(workers, unsafe=unsafe) if "sandbox" in needs else None
     judges = ProcessJudges(workers) if "judges" in needs else None
     try:
+        if sandbox:
+            sandbox.start()
         yield Services(
             sandbox=_CountedSandbox(sandbox, counts, limit_s) if sandbox else None,
             judges=_CountedJudges(judges, counts, limit_s) if judges else None,
@@ -45,9 +53,14 @@ def open_services(needs: frozenset[str], workers: int | None = None, limit_s: fl
                 service.close()
 
 
+def standing(services: Services) -> Standing | None:
+    """At which level programs are kept in; None without a sandbox that `open_services` opened."""
+    return services.sandbox.inner.start() if isinstance(services.sandbox, _CountedSandbox) else None
+
+
 @dataclass(frozen=True, slots=True)
 class _CountedSandbox:
-    inner: Sandbox
+    inner: ZygoteSandbox
     counts: Counter[str]
     limit_s: float
 
@@ -58,6 +71,7 @@ class _CountedSandbox:
         execution = await self.inner.run(program)
         self.counts["program_timeouts"] += execution.timed_out
         self.counts["sandbox_failures"] += execution.error is not None
+        self.counts["sandbox_workers_replaced"] = self.inner.counters["respawns"]
         return execution
 
 

@@ -19,12 +19,12 @@ from cascade_rl.chat import split_reply
 from cascade_rl.contract import faults
 from cascade_rl.domain import Services, domain_names, load_domain, reply_rollout
 from cascade_rl.judges.processes import ProcessJudges
-from cascade_rl.sandbox.forked import ForkedSandbox
+from cascade_rl.sandbox.zygote import ZygoteSandbox
 from cascade_rl.types import Mode, Problem, Split
 
 NAMES = domain_names()
 WANTED = {Split.SFT: 2000, Split.RL: 1000, Split.VALIDATION: 100, Split.HELDOUT: 400}
-SERVICES = Services(sandbox=ForkedSandbox(), judges=ProcessJudges())
+SERVICES = Services(sandbox=ZygoteSandbox(), judges=ProcessJudges())
 
 
 @pytest.fixture(params=NAMES)

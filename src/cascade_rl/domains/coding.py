@@ -3,15 +3,16 @@
 The built-in problems are composed of small pieces, see `_functions`. Their tests hold edge cases, chosen so that
 every faulty program of the teacher fails at least one.
 
-Reward: 1 when all tests pass, else 0 (arXiv 2512.13607, Code RL). All tests of a program are one sandbox run, and
-the expected results stay out of it. The source `humaneval` is the exception: its tests are assertions, so the
-expected values necessarily enter the child.
+Reward: 1 when all tests pass, else 0 (arXiv 2512.13607, Code RL). All calls of a function are one sandbox run, a
+program that reads standard input has one for each test, and the expected results stay out of them. The tests of the
+source `humaneval` are assertions: 157 of the 164 split into calls and checks (`verify.assertions`), so that only the calls
+enter the sandbox; the others run whole, expected values included, and pass when a nonce comes back.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -20,11 +21,16 @@ from cascade_rl.chat import compose_reply, split_reply, thinking_reply
 from cascade_rl.domain import AnswerError, Domain, Example, Services, split_of, stream
 from cascade_rl.domains._files import PREFIX, file_problems, unknown_source
 from cascade_rl.domains._functions import Spec, draw_spec, fault_kinds, hidden_tests
+from cascade_rl.protocols import Execution, Sandbox
 from cascade_rl.types import Message, Outcome, Problem, Rollout, Split, Verdict, problem_id
 from cascade_rl.verify import programs as verify
+from cascade_rl.verify.assertions import split_check
+from cascade_rl.verify.languages import Language, compiled, compiler, language_of, runner
+from cascade_rl.verify.outputs import difference, same_output, shorten
 
 SOURCES = ("builtin", "humaneval", "file:PATH")
 TIMEOUT_S = 4.0
+TOTAL_FACTOR = 15  # of the time for one test, for all tests of a program that reads standard input
 
 
 def make(rng: random.Random, split: Split) -> Problem:
@@ -72,30 +78,115 @@ def problems(source: str, split: Split, seed: int) -> Iterator[Problem]:
 
 
 async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdict:
-    """Full reward when every hidden test passes; the share that passed is a part of the verdict."""
+    """Full reward when every hidden test passes; the share that passed is a part of the verdict.
+
+    The answer holds `tests` of standard input and output, or of arguments and result with the `function` (a name, or
+    `Class.name`) that they call; `timeout_s` is the processor time of one test.
+    """
     if services.sandbox is None:
         raise ValueError("coding needs a sandbox")
     answer = split_reply(rollout.text, problem.mode).answer
-    source = verify.last_code_block(answer) if answer is not None else None
-    if source is None:
+    blocks = verify.code_blocks(answer) if answer is not None else []
+    if not blocks:
         return Verdict(0.0, Outcome.UNPARSEABLE, note="no fenced code in an answer")
-    gold, timeout_s = problem.answer, min(problem.answer.get("timeout_s", TIMEOUT_S), services.limit_s)
+    gold, (mark, source) = problem.answer, blocks[-1]
+    language = language_of(mark, gold.get("language", None if "tests" in gold and "function" not in gold else "python"))
+    timeout_s = min(gold.get("timeout_s", TIMEOUT_S), services.limit_s)
     if "check" in gold:
+        return await _grade_check(source, gold, timeout_s, services.sandbox)
+    if "function" in gold:
+        if language.name != "python":
+            raise ValueError(f"{problem.id}: calls of a function are for Python, not for {language.name}")
+        program = verify.call_program(source, gold["function"], [t["args"] for t in gold["tests"]], timeout_s)
+        execution = await services.sandbox.run(program)
+        if execution.error:
+            return Verdict.failed(execution.error)
+        checks = [partial(verify.same, expected=t["result"]) for t in gold["tests"]]
+        wanted = [f"{shorten(t['result'])} for {shorten(t['args'])}" for t in gold["tests"]]
+        return _verdict(verify.read_results(program, execution), checks, wanted, execution, timeout_s)
+    return await _grade_streams(source, language, gold["tests"], timeout_s, services.sandbox)
+
+
+def _verdict(
+    results: Sequence[verify.Result], checks: Sequence[Callable[[Any], bool]], wanted: Sequence[str],
+    execution: Execution, timeout_s: float,
+) -> Verdict:  # fmt: skip
+    """From the results of calls; the note tells the first that is not right."""
+    right = [r.error is None and not r.late and check(r.value) for r, check in zip(results, checks, strict=True)]
+    passed = {"passed": sum(right) / len(right) if right else 0.0}
+    if all(right) and right:
+        return Verdict(1.0, Outcome.RIGHT, passed)
+    first = right.index(False) if right else 0
+    result = results[first] if right else verify.Result(error="there are no tests")
+    if result.late or (execution.timed_out and result.error == "no result"):
+        return Verdict(0.0, Outcome.TIMEOUT, passed, f"test {first + 1} of {len(right)}: over {timeout_s:g} s")
+    limit = f" (over the {execution.limit} limit)" if execution.limit else ""
+    got = result.error + limit if result.error else f"got {shorten(result.value)}"
+    why = f"test {first + 1} of {len(right)}: expected {wanted[first] if wanted else 'something'}, {got}"
+    return Verdict(0.0, Outcome.WRONG, passed, why)
+
+
+async def _grade_check(source: str, gold: Mapping[str, Any], timeout_s: float, sandbox: Sandbox) -> Verdict:
+    """A test of assertions: split into calls and checks where that is possible, else run as it is."""
+    test, _, name = gold["check"].rstrip().removesuffix(")").rpartition("check(")
+    checks = split_check(test)
+    if checks is None:
         files = {"check.py": f"{gold['before']}\n{source}\n\n{gold['check']}"}
         program = verify.check_program(files, ["check.py"], timeout_s)
-    else:
-        program = verify.call_program(source, gold["function"], [t["args"] for t in gold["tests"]], timeout_s)
-    execution = await services.sandbox.run(program)
-    if execution.error:
-        return Verdict.failed(execution.error)
-    if execution.timed_out:
-        return Verdict(0.0, Outcome.TIMEOUT, {"passed": 0.0}, f"over {timeout_s} s")
-    if "check" in gold:
+        execution = await sandbox.run(program)
+        if execution.error:
+            return Verdict.failed(execution.error)
+        if execution.timed_out:
+            return Verdict(0.0, Outcome.TIMEOUT, {"passed": 0.0}, f"over {timeout_s:g} s")
         right = verify.checks_passed(program, execution)
         return Verdict.binary(right, execution.stderr[-200:], passed=float(right))
-    results = verify.read_results(program, execution)
-    share = verify.share_passed(results, [t["result"] for t in gold["tests"]])
-    return Verdict.binary(share == 1.0, next((r.error for r in results if r.error), ""), passed=share)
+    program = verify.call_program(source, name, [c for check in checks for c in check.calls], timeout_s, gold["before"])
+    execution = await sandbox.run(program)
+    if execution.error:
+        return Verdict.failed(execution.error)
+    results = iter(verify.read_results(program, execution))
+    joined = [verify.joined([next(results) for _ in check.calls]) for check in checks]
+    return _verdict(joined, [check.holds for check in checks], [check.text for check in checks], execution, timeout_s)
+
+
+async def _grade_streams(
+    source: str, language: Language, tests: Sequence[Mapping[str, str]], timeout_s: float, sandbox: Sandbox
+) -> Verdict:
+    """Programs that read and print: a fork for each input, the short ones first, until one is wrong."""
+    if language.compile:
+        execution = await sandbox.run(compiler(language, source))
+        if execution.error:
+            return Verdict.failed(execution.error)
+        try:
+            source, words = compiled(language, execution)
+        except FileNotFoundError as error:
+            return Verdict.failed(str(error))
+        if source is None:
+            return Verdict(0.0, Outcome.WRONG, {"passed": 0.0}, f"does not compile: {words}")
+    spent_s = 0.0
+    order = sorted(range(len(tests)), key=lambda i: len(tests[i]["stdin"]))
+    for passed, index in enumerate(order):
+        test, place = tests[index], f"test {index + 1} of {len(tests)}"
+        execution = await sandbox.run(runner(language, source, test["stdin"], timeout_s))
+        share = {"passed": passed / len(tests)}
+        if execution.error:
+            return Verdict.failed(execution.error)
+        spent_s += execution.cpu_s
+        if execution.timed_out or spent_s > TOTAL_FACTOR * timeout_s:
+            over = f"{timeout_s:g} s" if execution.timed_out else f"{TOTAL_FACTOR * timeout_s:g} s in all"
+            return Verdict(0.0, Outcome.TIMEOUT, share, f"{place}: over {over}")
+        if execution.limit or execution.exit_code or not same_output(execution.stdout, test["stdout"]):
+            return Verdict(0.0, Outcome.WRONG, share, f"{place}: {_fault(execution, test['stdout'])}")
+    return Verdict.binary(bool(tests), "" if tests else "there are no tests", passed=float(bool(tests)))
+
+
+def _fault(execution: Execution, expected: str) -> str:
+    if execution.limit:
+        return f"over the {execution.limit} limit"
+    if execution.exit_code:
+        last = execution.stderr.strip().rpartition("\n")[2][:120]
+        return f"exit code {execution.exit_code}{': ' + last if last else ''}"
+    return difference(execution.stdout, expected)
 
 
 def _reply(problem: Problem, thought: str, code: str) -> str:
@@ -135,12 +226,16 @@ def examples() -> Iterator[Example]:
 
 
 def check_answer(answer: Any) -> None:
-    """Tests (or, as humaneval has it, a check)."""
-    tests = answer.get("tests") if isinstance(answer, dict) else None
-    if isinstance(answer, dict) and isinstance(answer.get("check"), str):
+    """Tests of standard input or of a function's calls; or, as humaneval has it, a check."""
+    answer = answer if isinstance(answer, dict) else {}
+    if isinstance(answer.get("check"), str) and isinstance(answer.get("before"), str):
         return
-    if not isinstance(tests, list) or not tests or not all(isinstance(test, dict) for test in tests):
-        raise AnswerError('want {"function": name, "tests": [{"args": [...], "result": ...}, ...]}')
+    tests, keys = answer.get("tests"), {"args", "result"} if "function" in answer else {"stdin", "stdout"}
+    if not isinstance(tests, list) or not tests or not all(isinstance(t, dict) and keys <= set(t) for t in tests):
+        raise AnswerError('want {"tests": [{"stdin": text, "stdout": text}, ...]} or {"function": name, "tests": '
+                          '[{"args": [...], "result": ...}, ...]}')  # fmt: skip
+    if not isinstance(answer.get("timeout_s", 1.0), int | float):
+        raise AnswerError(f"want timeout_s as a number of seconds, not {answer['timeout_s']!r}")
 
 
 DOMAIN = Domain(

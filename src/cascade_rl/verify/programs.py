@@ -1,11 +1,12 @@
 """Judge programs: take the code out of a reply, run it on calls in a sandbox, compare the results here.
 
 The child process reads the calls as JSON, and answers on a private duplicate of its standard output that is
-taken before the candidate runs; each line carries a nonce, and whatever the candidate prints goes nowhere. The
-expected results stay in this process, so a candidate that forges lines still has to know the right values.
+taken before the candidate runs; each line carries a nonce, and whatever the candidate prints goes nowhere. All calls of
+a program share one fork. The expected results stay in this process, so a candidate that forges lines still has to know
+the right values, and overriding `__eq__`, `json` or the harness gains nothing.
 
-`check_program` is for tests that are programs themselves (assertions). There the expected values necessarily
-enter the child; a pass is the nonce, printed only after every test has run.
+`check_program` is for tests that are programs themselves and can't be split (see `assertions`). There the expected
+values necessarily enter the child; a pass is the nonce, printed only after every test has run.
 """
 
 from __future__ import annotations
@@ -23,9 +24,21 @@ from typing import Any
 from cascade_rl.protocols import Execution, Program
 
 HARNESS_FILE, CANDIDATE_FILE = "_harness.py", "candidate.py"
+TOTAL_FACTOR = 3  # of the time for one call, for all calls of a program
+LONGEST_LINE = 2_000_000
 
 CALLS_HARNESS = """\
-import json, os, sys
+import json, os, signal, sys
+
+def plain(value):
+    for kind, make in ((list, list.__iter__), (tuple, tuple.__iter__), (set, set.__iter__), (frozenset, frozenset.__iter__)):
+        if isinstance(value, kind):
+            return [kind.__name__, [plain(item) for item in make(value)]]
+    if isinstance(value, dict):
+        return ["dict", [[plain(key), plain(item)] for key, item in dict.items(value)]]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise TypeError(f"a value of type {type(value).__name__}")
 
 def main():
     job = json.loads(sys.stdin.read())
@@ -33,7 +46,7 @@ def main():
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nowhere, descriptor)
-    dumps, nonce = json.dumps, job["nonce"]
+    dumps, nonce, leave, now = json.dumps, job["nonce"], os._exit, [-1]
 
     def say(index, **what):
         out.write(nonce + " " + dumps({"index": index, **what}) + "\\n")
@@ -42,18 +55,38 @@ def main():
     def reason(error):
         return f"{type(error).__name__}: {error}"[:200]
 
+    def late(*_):
+        try:
+            say(now[0], late=True)
+        finally:
+            leave(0)
+
+    def limit(on):
+        signal.setitimer(signal.ITIMER_PROF, job["each_s"] * on)
+        signal.setitimer(signal.ITIMER_REAL, (job["each_s"] * 2 + 1) * on)
+
+    signal.signal(signal.SIGPROF, late)
+    signal.signal(signal.SIGALRM, late)
     scope = {"__name__": "candidate"}
+    limit(1)
     try:
-        with open(job["candidate"], encoding="utf-8", errors="surrogatepass") as file:
-            exec(compile(file.read(), job["candidate"], "exec"), scope)
-        function = scope[job["function"]]
+        exec(job["before"], scope)
+        exec(compile(job["source"], job["candidate"], "exec"), scope)
+        owner, _, name = job["function"].rpartition(".")
+        function = scope[owner or name]
     except BaseException as error:
         return say(-1, error=reason(error))
-    for index, arguments in enumerate(job["calls"]):
+    for now[0], call in enumerate(job["calls"]):
+        limit(1)
         try:
-            say(index, value=function(*arguments))
+            if isinstance(call, str):
+                value = plain(eval(call, {**scope, "candidate": function}))
+            else:
+                value = (getattr(function(), name) if owner else function)(*call)
+            limit(0)
+            say(now[0], value=value)
         except BaseException as error:
-            say(index, error=reason(error))
+            say(now[0], error=reason(error))
 
 main()
 """
@@ -67,10 +100,9 @@ def main():
     nowhere = os.open(os.devnull, os.O_RDWR)
     os.dup2(nowhere, 0)
     os.dup2(nowhere, 1)
-    for name in job["checks"]:
+    for name, text in job["checks"].items():
         scope = {"__name__": "check"}
-        with open(name, encoding="utf-8", errors="surrogatepass") as file:
-            exec(compile(file.read(), name, "exec"), scope)
+        exec(compile(text, name, "exec"), scope)
         for key, test in list(scope.items()):
             if key.startswith("test_") and callable(test):
                 test()
@@ -80,26 +112,34 @@ main()
 """
 
 
-def last_code_block(text: str) -> str | None:
-    """The content of the last fenced block that is closed; None when there is none."""
-    found, fence, body = None, "", []
+def code_blocks(text: str) -> list[tuple[str, str]]:
+    """The fenced blocks that are closed: (mark after the fence, content)."""
+    found, fence, mark, body = [], "", "", []
     for line in text.split("\n"):
-        mark = re.match(r"\s{0,3}(`{3,})\s*([\w+.-]*)\s*$", line)
-        if not fence and mark:
-            fence, body = mark[1], []
-        elif fence and mark and len(mark[1]) >= len(fence) and not mark[2]:
-            found, fence = "\n".join(body), ""
+        edge = re.match(r"\s{0,3}(`{3,})\s*([\w+.-]*)\s*$", line)
+        if not fence and edge:
+            fence, mark, body = edge[1], edge[2], []
+        elif fence and edge and len(edge[1]) >= len(fence) and not edge[2]:
+            found.append((mark, "\n".join(body)))
+            fence = ""
         elif fence:
             body.append(line)
     return found
 
 
+def last_code_block(text: str) -> str | None:
+    """The content of the last fenced block that is closed; None when there is none."""
+    blocks = code_blocks(text)
+    return blocks[-1][1] if blocks else None
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one call gave: a JSON value, or the error that stood in its way."""
+    """What one call gave: a JSON value, or the error that stood in its way, or that its time was over."""
 
     value: Any = None
     error: str | None = None
+    late: bool = False
 
 
 @lru_cache(maxsize=1)
@@ -113,12 +153,34 @@ def nonce_of(*content: Any) -> str:
     return hashlib.blake2b(text.encode(), digest_size=12, key=_secret()).hexdigest()
 
 
-def call_program(source: str, function: str, calls: Sequence[Sequence[Any]], timeout_s: float = 4.0) -> Program:
-    """A program that calls `function` of `source` with each list of arguments; read it with `read_results`."""
-    job = {"nonce": nonce_of(source, function, calls), "candidate": CANDIDATE_FILE}
-    stdin = json.dumps(job | {"function": function, "calls": [list(c) for c in calls]})
-    files = {HARNESS_FILE: CALLS_HARNESS, CANDIDATE_FILE: source}
-    return Program(files, HARNESS_FILE, stdin, timeout_s)
+LEETCODE = """\
+import bisect, collections, functools, heapq, itertools, math, operator, random, re, string
+from bisect import *
+from collections import *
+from functools import *
+from heapq import *
+from itertools import *
+from math import *
+from typing import *
+"""
+
+
+def call_program(
+    source: str, function: str, calls: Sequence[Sequence[Any] | str], timeout_s: float = 4.0, before: str = ""
+) -> Program:
+    """A program that makes each call of `function` in `source`; read it with `read_results`.
+
+    function  a name, or `Class.name`, of which each call gets a new instance
+    calls     lists of arguments, or expressions over `candidate`, whose values come back with their types
+    timeout_s of processor time for a call; all together may take three times as much
+    before    code to run first; for `Class.name` the imports that such problems take for granted
+    """
+    before = before or (LEETCODE if "." in function else "")
+    job = {"candidate": CANDIDATE_FILE, "source": source, "function": function, "before": before, "each_s": timeout_s,
+           "calls": [c if isinstance(c, str) else list(c) for c in calls]}  # fmt: skip
+    stdin = json.dumps({"nonce": nonce_of(job)} | job)
+    total_s = timeout_s * (1 if len(calls) == 1 else TOTAL_FACTOR)
+    return Program({HARNESS_FILE: CALLS_HARNESS}, HARNESS_FILE, stdin, total_s)
 
 
 def read_results(program: Program, execution: Execution) -> list[Result]:
@@ -127,15 +189,51 @@ def read_results(program: Program, execution: Execution) -> list[Result]:
     rows: dict[int, Result] = {}
     for line in execution.stdout.split("\n"):
         nonce, _, text = line.partition(" ")
-        if nonce != job["nonce"]:
+        if nonce != job["nonce"] or len(text) > LONGEST_LINE:
             continue
-        try:
-            row = json.loads(text)
-        except (ValueError, RecursionError):
-            continue  # a value too deep or too long to read back is no result
-        rows.setdefault(row["index"], Result(row.get("value"), row.get("error")))
-    silent = rows.get(-1) or Result(error="no result")
-    return [rows.get(i, silent) for i in range(len(job["calls"]))]
+        row = _decode(text)
+        if row is not None:
+            rows.setdefault(row["index"], Result(row.get("value"), row.get("error"), row.get("late") is True))
+    first = min(set(range(len(job["calls"]))) - set(rows), default=0)
+    silent = rows.get(-1) or Result(error="no result", late=execution.timed_out)
+    return [rows.get(i) or (silent if i == first or -1 in rows else Result(error="no result"))
+            for i in range(len(job["calls"]))]  # fmt: skip
+
+
+def _decode(text: str) -> dict[str, Any] | None:
+    """A line of results, which a candidate may have forged; None when it is none (too deep, too long, another form)."""
+    try:
+        row = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(row, dict) or type(row.get("index")) is not int:
+        return None
+    error = row.get("error")
+    return row if error is None or isinstance(error, str) else None
+
+
+def typed(value: Any) -> Any:
+    """A value of an expression with its types back: lists, tuples, sets and dictionaries of plain values.
+
+    Raises ValueError or TypeError for what the harness can't have written.
+    """
+    if not isinstance(value, list):
+        return value
+    kind, items = value
+    if kind == "dict":
+        return {typed(key): typed(item) for key, item in items}
+    return {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}[kind](map(typed, items))
+
+
+def joined(results: Sequence[Result]) -> Result:
+    """The results of one check's expressions as one, whose value is the list of theirs with types; or what failed."""
+    bad = next((r for r in results if r.error is not None or r.late), None)
+    if bad:
+        return bad
+    try:
+        return Result([typed(r.value) for r in results])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return Result(error="not a value")
 
 
 def same(given: Any, expected: Any, tolerance: float = 1e-6) -> bool:
@@ -169,7 +267,8 @@ def share_passed(results: Sequence[Result], expected: Sequence[Any]) -> float:
 def check_program(files: Mapping[str, str], checks: Sequence[str], timeout_s: float = 4.0) -> Program:
     """A program that runs the files named in `checks`, and the `test_` functions in them; see `checks_passed`."""
     files = dict(files)
-    stdin = json.dumps({"nonce": nonce_of(files, list(checks)), "checks": list(checks)})
+    texts = {name: files[name] for name in checks}
+    stdin = json.dumps({"nonce": nonce_of(files, list(checks)), "checks": texts})
     return Program(files | {HARNESS_FILE: CHECKS_HARNESS}, HARNESS_FILE, stdin, timeout_s)
 
 

@@ -1,0 +1,68 @@
+"""How strongly programs are kept in, from all walls to none, what each level is good for, and how to get a better one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+LEVELS = ("full", "lockdown", "limits", "none")
+WALLS = {
+    "full": "user, mount, network, ipc, uts and pid namespaces; own file tree; seccomp; rlimits",
+    "lockdown": "seccomp; rlimits; no namespaces, no scratch directory",
+    "limits": "seccomp; rlimits; files stay readable",
+    "none": "rlimits only",
+}
+ISOLATING = ("full", "lockdown")
+
+# What the first words of a failed step tell, and what mends it.
+MENDS = (
+    ("unshare", "user namespaces are refused: `sysctl user.max_user_namespaces` must not be 0, and on Debian "
+                "`sysctl kernel.unprivileged_userns_clone=1`; in Docker start with --security-opt seccomp=unconfined"),
+    ("write", "user namespaces are crippled, on Ubuntu by AppArmor: `sudo sysctl "
+              "kernel.apparmor_restrict_unprivileged_userns=0`, or an AppArmor profile for this python"),
+    ("mount", "mounts inside a user namespace are refused; in Docker start with --security-opt apparmor=unconfined"),
+    ("bind", "mounts inside a user namespace are refused; in Docker start with --security-opt apparmor=unconfined"),
+    ("clone", "new pid namespaces are refused: `sysctl user.max_pid_namespaces` must not be 0"),
+    ("landlock", "the kernel has no Landlock: Linux 5.13 or later, with `landlock` in its lsm= list"),
+    ("seccomp", "the kernel has no seccomp filters (CONFIG_SECCOMP_FILTER)"),
+)  # fmt: skip
+
+
+class SandboxUnavailable(RuntimeError):
+    """No level that isolates works here; the message names what is missing and how to get it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The level in force, the version of Landlock (0: none), and the step that kept each better level from working."""
+
+    level: str
+    landlock: int
+    failures: Mapping[str, str]
+
+    @property
+    def line(self) -> str:
+        """One line for the screen and the run's records."""
+        landlock = f"; landlock {self.landlock}" if self.landlock else ""
+        return f"sandbox: {self.level} ({WALLS[self.level]}{landlock})"
+
+    @property
+    def advice(self) -> list[str]:
+        """What each better level lacks and how to enable it; empty in level `full`."""
+        return [f"{level}: {step} - {mend_of(step)}" for level, step in self.failures.items()]
+
+
+def mend_of(step: str) -> str:
+    """What makes a failed step work."""
+    known = (mend for start, mend in MENDS if step.startswith(start))
+    return next(known, "see docs/sandbox.md")
+
+
+def refusal(failures: Mapping[str, str]) -> SandboxUnavailable:
+    """The error when nothing isolates."""
+    lines = [f"  {level}: {step} - {mend_of(step)}" for level, step in failures.items()]
+    return SandboxUnavailable(
+        "programs of a model can't be run here: nothing would keep them from this user's files\n"
+        + "\n".join(lines)
+        + "\nmend one of these, or run in a machine or container that you can lose and pass --unsafe-exec"
+    )

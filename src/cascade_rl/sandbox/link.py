@@ -1,0 +1,224 @@
+"""One zygote as the supervisor sees it: started, given a job at a time, replaced when it fails.
+
+The job travels in sealed memory files, so neither a pipe can fill nor a file be left. PR_SET_PDEATHSIG fires when the
+thread that started a process ends: a zygote is therefore started and driven by one thread that lives as long as it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from cascade_rl.protocols import Program
+from cascade_rl.sandbox.inside.jail import SITE
+
+SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1",
+               "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # fmt: skip
+BOOT = "import sys; sys.path.insert(0, {source!r}); from cascade_rl.sandbox.inside.serve import main; main()"
+START_S, GRACE_S = 20.0, 5.0
+STARVED = 0.5  # of the wall time waiting for a processor: then the deadline was the machine's fault
+TREE = ("/usr/lib", "/usr/lib64", "/lib", "/lib64")
+WHOLE_TREE = ("/usr", "/lib", "/lib64", "/bin", "/sbin")
+
+
+class ZygoteFault(Exception):
+    """A zygote that did not start, died, stayed silent, or could not set a candidate up: never a program's fault."""
+
+
+class Starved(ZygoteFault):
+    """The machine was too busy to give a program its time; the zygote is well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a candidate ended: its wait status, and what was written; `killed` is `cpu`, `wall` or empty."""
+
+    status: int
+    cpu_s: float
+    killed: str
+    stdout: bytes
+    stderr: bytes
+    collected: bytes
+    full: bool
+
+
+class Zygote:
+    """A zygote process for one profile. Only the thread that made it may use it."""
+
+    def __init__(self, level: str, profile: str) -> None:
+        """Start it behind the walls of `level`; raises ZygoteFault with the step that failed."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket, self._jobs = ours, 0
+        config = tree_of(profile) | {"level": level, "profile": profile, "parent": os.getpid()}
+        boot = BOOT.format(source=config["source"])
+        self._log = os.memfd_create("log", os.MFD_CLOEXEC)
+        with theirs:
+            at_three = f"import os; os.dup2({theirs.fileno()}, 3); {boot}" if theirs.fileno() != 3 else boot
+            # `-I` would also ignore PYTHONHASHSEED; the environment is ours, so `-s -P` isolate as well
+            self._process = subprocess.Popen(
+                [sys.executable, "-s", "-S", "-P", "-B", "-X", "utf8", "-c", at_three, json.dumps(config)],
+                env=ENVIRONMENT, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                stderr=self._log, start_new_session=True, pass_fds=(theirs.fileno(),),
+            )  # fmt: skip
+        self.pid = self._process.pid
+        try:
+            hello = self._receive(START_S) or {"failed": "the zygote is silent"}
+        except ConnectionError:
+            hello = {"failed": f"the zygote did not start: {self._last_words()}"}
+        if "failed" in hello:
+            self.close()
+            raise ZygoteFault(hello["failed"])
+        self.landlock: int = hello["landlock"]
+
+    def close(self) -> None:
+        """End it, and whatever it runs."""
+        self._socket.close()
+        self._process.kill()
+        self._process.wait()
+        os.close(self._log)
+
+    def _last_words(self) -> str:
+        self._process.wait(GRACE_S)
+        lines = os.pread(self._log, 1 << 16, 0).decode("utf-8", "replace").strip().split("\n")
+        return lines[-1][-200:]
+
+    def run(self, job: bytes, stdin: bytes, limits: Mapping[str, Any], wall_s: float, cap: int) -> Ending:
+        """Run one candidate to its end or its limits; raises ZygoteFault when the sandbox failed."""
+        self._jobs += 1
+        files: list[int] = []
+        try:
+            files += [sealed("job", job), sealed("stdin", stdin)]
+            files += [os.memfd_create(name, os.MFD_CLOEXEC) for name in ("stdout", "stderr", "collected")]
+            socket.send_fds(self._socket, [json.dumps({"job": self._jobs, "limits": limits}).encode()], files)
+            reply = self._await_end(wall_s)
+            if "setup" in reply:
+                raise ZygoteFault(reply["setup"])
+            outputs = [os.pread(number, cap, 0) for number in files[2:4]]
+            full = any(os.fstat(number).st_size >= cap for number in files[2:4])
+            collected = os.pread(files[4], os.fstat(files[4]).st_size, 0)
+        except OSError as error:
+            raise ZygoteFault(f"the zygote is gone: {error}") from None
+        finally:
+            for number in files:
+                os.close(number)
+        return Ending(reply["status"], reply["cpu_s"], reply["killed"], *outputs, collected, full)
+
+    def _await_end(self, wall_s: float) -> dict[str, Any]:
+        begin = time.monotonic()
+        reply = self._receive(wall_s)
+        if reply is None:
+            starved = self._waited_for_processor() > STARVED * (time.monotonic() - begin)
+            self._socket.send(json.dumps({"kill": self._jobs}).encode())
+            reply = self._receive(GRACE_S)
+            if starved and reply and reply["killed"]:
+                raise Starved("the machine was too busy to run the program before its deadline")
+        if reply is None:
+            raise ZygoteFault("the zygote is silent")
+        return reply
+
+    def _receive(self, timeout_s: float) -> dict[str, Any] | None:
+        """The next message; None at the deadline or the end. A reply to an earlier job is dropped."""
+        self._socket.settimeout(timeout_s)
+        try:
+            while text := self._socket.recv(1 << 16):
+                message = json.loads(text)
+                if message.get("job", self._jobs) == self._jobs:
+                    return message
+        except TimeoutError:
+            return None
+        raise ConnectionResetError("it closed its socket")
+
+    def _waited_for_processor(self) -> float:
+        """Seconds that the candidate was ready to run and did not; 0 where the kernel does not tell."""
+        try:
+            children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+            return sum(int(Path(f"/proc/{c}/schedstat").read_text().split()[1]) for c in children) / 1e9
+        except (OSError, ValueError, IndexError):
+            return 0.0
+
+
+def sealed(name: str, text: bytes) -> int:
+    """A memory file that nobody can change any more, at its beginning."""
+    number = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    rest = memoryview(text)
+    while rest:
+        rest = rest[os.write(number, rest) :]
+    fcntl.fcntl(number, fcntl.F_ADD_SEALS, SEALS)
+    os.lseek(number, 0, os.SEEK_SET)
+    return number
+
+
+def pack(program: Program) -> bytes:
+    """A program as its candidate reads it (see `inside.candidate`)."""
+    files = [(name, encode(text)) for name, text in program.files.items()]
+    header = {"entry": program.entry, "collect": list(program.collect), "files": [[n, len(t)] for n, t in files]}
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(4, "little") + text + b"".join(text for _, text in files)
+
+
+def encode(text: str) -> bytes:
+    """Text as bytes: escaped bytes as themselves (so binary files survive), other lone surrogates as they are."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
+
+
+@lru_cache
+def tree_of(profile: str) -> dict[str, Any]:
+    """What a zygote shows its candidates of this machine's files."""
+    stdlib = sysconfig.get_path("stdlib")
+    packages = sysconfig.get_path("purelib") if profile == "tests" else ""
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    hidden = [f"{stdlib}/site-packages", f"{stdlib}/dist-packages", "/usr/lib/python3/dist-packages",
+              f"/usr/local/lib/{version}/dist-packages", f"/usr/local/lib/{version}/site-packages"]  # fmt: skip
+    shown = [*WHOLE_TREE, sys.base_prefix] if profile == "tests" else [*TREE, stdlib]
+    inner = [p for p in shown if any(p != o and p.startswith(o.rstrip("/") + "/") for o in shown)]
+    interpreter = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
+    environment = {"PYTHONPATH": SITE, "PATH": f"{interpreter.parent}:/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"}
+    return {"interpreter": str(interpreter), "environment": environment,
+            "shown": [p for p in dict.fromkeys(shown) if p not in inner], "hidden": hidden, "stdlib": stdlib,
+            "packages": packages, "source": str(Path(__file__).parents[2])}  # fmt: skip
+
+
+@lru_cache
+def package_entries(names: Sequence[str]) -> list[str]:
+    """The files and folders in site-packages of the named distributions and all that they require.
+
+    Nothing else that is installed is shown: a repository under test may well be an installed package with its bug
+    mended, and a benchmark's package holds its answers.
+    """
+    wanted, seen, found = list(names), set(), set()
+    root = Path(sysconfig.get_path("purelib"))
+    while wanted:
+        name = wanted.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        try:
+            distribution = metadata.distribution(name)
+        except metadata.PackageNotFoundError:
+            continue  # a requirement of another platform
+        found |= {path.parts[0] for path in distribution.files or () if ".." not in path.parts}
+        for text in distribution.requires or ():
+            if "extra ==" not in text:
+                wanted.append(_requirement_name(text))
+    return sorted(entry for entry in found - {"__pycache__"} if (root / entry).exists())
+
+
+def _requirement_name(text: str) -> str:
+    end = next((i for i, c in enumerate(text) if not (c.isalnum() or c in "-_.")), len(text))
+    return text[:end]

@@ -1,0 +1,76 @@
+"""The languages that programs may be written in; a further one is one entry more.
+
+A compiled language is compiled once in the sandbox's profile `tests`, and the program that comes out runs in profile
+`code`, once for each test.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cascade_rl.protocols import Execution, Program
+
+COMPILER_ABSENT = 127
+COMPILE_S, COMPILE_MB = 30.0, 2048
+COMPILE = """\
+import subprocess, sys
+try:
+    done = subprocess.run({command!r})
+except FileNotFoundError:
+    sys.exit({absent})
+sys.exit(1 if done.returncode else 0)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """A language: marks of its fenced blocks, the source's file name, and how it becomes the file `program`."""
+
+    name: str
+    marks: frozenset[str]
+    file: str
+    compile: tuple[str, ...] = ()
+
+
+LANGUAGES = {
+    language.name: language
+    for language in (
+        Language("python", frozenset({"", "python", "py", "python3"}), "candidate.py"),
+        Language("cpp", frozenset({"cpp", "c++", "cc", "cxx"}), "main.cpp",
+                 ("g++", "-O2", "-std=c++17", "-pipe", "-o", "program", "main.cpp")),
+    )
+}  # fmt: skip
+
+
+def language_of(mark: str, wanted: str | None) -> Language:
+    """The language of a fenced block: the one that the problem asks for, else the one its mark names, else Python."""
+    if wanted is not None:
+        if wanted not in LANGUAGES:
+            raise ValueError(f"no language {wanted!r}; there are {', '.join(LANGUAGES)}")
+        return LANGUAGES[wanted]
+    return next((language for language in LANGUAGES.values() if mark.lower() in language.marks), LANGUAGES["python"])
+
+
+def compiler(language: Language, source: str) -> Program:
+    """The program that compiles; read it with `compiled`."""
+    script = COMPILE.format(command=list(language.compile), absent=COMPILER_ABSENT)
+    return Program({language.file: source, "compile.py": script}, "compile.py", "", COMPILE_S, COMPILE_MB,
+                   profile="tests", collect=("program",), packages=())  # fmt: skip
+
+
+def compiled(language: Language, execution: Execution) -> tuple[str | None, str]:
+    """The compiled program, or None and the compiler's words.
+
+    Raises FileNotFoundError when the compiler is not installed: that is no fault of the source.
+    """
+    if execution.exit_code == COMPILER_ABSENT:
+        raise FileNotFoundError(f"{language.compile[0]} is not installed, which programs in {language.name} need")
+    if execution.exit_code or execution.timed_out or "program" not in execution.files:
+        return None, execution.stderr.strip()[:300] or "the compiler gave no program"
+    return execution.files["program"], ""
+
+
+def runner(language: Language, text: str, stdin: str, timeout_s: float) -> Program:
+    """A program's run on one input; `text` is the source, or what `compiled` returned."""
+    name = "program" if language.compile else language.file
+    return Program({name: text}, name, stdin, timeout_s)

