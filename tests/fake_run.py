@@ -137,7 +137,8 @@ def rl_metrics(stage: str, step: int, steps: int) -> dict[str, float]:
         "entropy": 0.62 - 0.3 * done + 0.03 * draw.random(),
         "grad_norm": 0.0 if step == 5 else 0.4 + 0.3 * draw.random(),
         "lr": 2e-4, "loss": 0.002 * draw.gauss(0, 1), "signal": mixed, "solved_all": (1 - mixed) * done,
-        "solved_none": (1 - mixed) * (1 - done), "failed": 0.0, "tokens": 4100.0, "leak": 0.02 * (1 - done),
+        "solved_none": (1 - mixed) * (1 - done), "failed": 0.0, "timeout": 0.01,
+        "unparseable": 0.1 * (1 - done), "tokens": 4100.0, "leak": 0.02 * (1 - done),
     }  # fmt: skip
     for domain in DOMAINS[stage]:
         metrics[f"reward/{domain}"] = metrics["reward"] + (0.1 if domain == "alignment" else -0.1)
@@ -201,7 +202,8 @@ def write_stage(root: Path, stage: str, *, steps: int = 40, finished: bool = Tru
     parent = f"stages/{at:02d}-{STAGES[at - 1]}/checkpoint" if at else None
     write_json(here / "stage.json", _description(stage, parent, 40))
     write_lines(here / "journal.jsonl", journal(stage, steps))
-    clock = [{"step": i, "seconds": {"rollout": 0.31, "grading": 0.02, "update": 0.18}} for i in range(steps)]
+    clock = [{"step": i, "seconds": {"rollout": 0.31, "grading": 0.02, "update": 0.18},
+              "counts": {"programs": 8, "program_timeouts": i % 2, "judge_crashes": 0}} for i in range(steps)]  # fmt: skip
     clock = clock if stage in DOMAINS else [{"step": i, "seconds": {"update": 0.4}} for i in range(steps)]
     scoring = [{"step": steps, "seconds": {"evaluation": 9.1}}] if finished and stage in SCORED else []
     write_lines(here / "timings.jsonl", [*clock, {"step": steps, "seconds": {"save": 0.05}}, *scoring])

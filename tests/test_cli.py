@@ -38,7 +38,8 @@ def cascade(monkeypatch, capsys, tmp_path):
 
 
 def test_the_commands_are_those_of_the_readme():
-    assert set(COMMANDS) == {"run", "status", "report", "eval", "chat", "domains", "check", "doctor"}
+    names = {"run", "status", "report", "eval", "chat", "domains", "check", "grade", "regrade", "doctor"}
+    assert set(COMMANDS) == names
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -110,8 +111,8 @@ def test_check_of_a_smoke_test(cascade):
     assert status == 0 and "smoke: true" in out and "2 updates of 8 demonstrations" in out
 
 
-def test_domains_lists_all_five(cascade):
+def test_domains_lists_them_all(cascade):
     status, out, _ = cascade("domains")
     assert status == 0
-    assert {"alignment", "coding", "following", "maths", "swe"} == set(domain_names())
+    assert {"alignment", "coding", "following", "maths", "multiple_choice", "swe"} == set(domain_names())
     assert all(name in out for name in domain_names())

@@ -380,3 +380,14 @@ def test_scorecards_of_the_builder_agree_with_its_matrix() -> None:
     for stage in SCORED:
         for name, entry in scorecard(stage)["benchmarks"].items():
             assert entry["modes"][entry["headline"]]["avg"] == matrix()["benchmarks"][name]["scores"][stage]
+
+
+def test_what_happened_in_the_processes_that_judge_is_told(tmp_path):
+    run = build_run(tmp_path / "run", steps=10)
+    assert read_run(run).stages[STAGES.index("math-rl")].counts == {
+        "programs": 80,
+        "program_timeouts": 5,
+        "judge_crashes": 0,
+    }
+    told = Page(write_report(run).read_text()).find("judging")
+    assert [text for _, text in told] == ["Judging: programs 80 · program timeouts 5"] * 5, "one line for each RL stage"

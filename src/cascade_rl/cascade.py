@@ -28,7 +28,7 @@ from cascade_rl.model.tokenizer import load_tokenizer
 from cascade_rl.recipe import Recipe, Stage, digest
 from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.sandbox.levels import LEVELS
-from cascade_rl.sandbox.zygote import ZygoteSandbox
+from cascade_rl.services import open_services, standing
 from cascade_rl.train.loop import Interrupted, Probe, StageError, StageRun
 from cascade_rl.train.reward_model import LearnedReward, pair_accuracy, sampled_pairs, train_reward_model
 from cascade_rl.train.rl import train_rl
@@ -56,8 +56,8 @@ class Cascade:
     stop_asked: Callable[[], bool] = lambda: False
     accept_changes: bool = False
     unsafe_exec: bool = False
-    sandbox: ZygoteSandbox | None = field(init=False, default=None)
     replicas: Replicas = field(init=False)
+    services: Services = field(init=False)
     cards: list[Scorecard] = field(init=False, default_factory=list)
     seconds: dict[str, float] = field(init=False, default_factory=dict)
     verdicts: dict[tuple[str, str], str] = field(init=False, default_factory=dict)
@@ -74,7 +74,11 @@ class Cascade:
             self.materials = gather_materials(self.recipe)
             device, precision = choose_device(self.recipe)
             self.screen.waiting("model")
-            with Replicas(self.recipe.workers, device, precision) as self.replicas:
+            needs = frozenset().union(*(domain.needs for domain in self.materials.domains.values()))
+            with (
+                open_services(needs, unsafe=self.unsafe_exec) as self.services,
+                Replicas(self.recipe.workers, device, precision) as self.replicas,
+            ):
                 self._prepare(device, precision)
                 for index, stage in enumerate(self.recipe.stages):
                     self._stage(index, stage)
@@ -85,7 +89,7 @@ class Cascade:
             lock.release()
 
     def _prepare(self, device: str, precision: str) -> None:
-        """Tokenizer, base model, sampler, services."""
+        """Tokenizer, base model, sampler."""
         base, tokens = self.run / "base", self.run / "tokenizer"
         if not (base / "config.json").exists():
             make_base(self.recipe, self.materials, base, tokens)
@@ -95,10 +99,8 @@ class Cascade:
                          "model": self.recipe.model.model_dump(mode="json"), "template": chat.template_hash()}  # fmt: skip
         self.policy = self.replicas.add_model("policy", self.config, flat, train=True)
         self.sampler = TorchSampler(self.replicas, self.tokenizer)
-        if any("sandbox" in domain.needs for domain in self.materials.domains.values()):
-            self.sandbox = ZygoteSandbox(unsafe=self.unsafe_exec)
-            self.screen.note(self.sandbox.start().line)
-        self.services = Services(sandbox=self.sandbox, reward_model=None)
+        if found := standing(self.services):
+            self.screen.note(found.line)
         self.incoming, self.parent = weights_hash(flat), None
         self.ledger = Ledger(self.run)
         self._check_prompts()
@@ -179,7 +181,8 @@ class Cascade:
                              "be comparable; see `cascade doctor`")  # fmt: skip
 
     def _sandbox_level(self) -> str | None:
-        return self.sandbox.start().level if self.sandbox else None
+        found = standing(self.services)
+        return found.level if found else None
 
     def _record(self, stage: Stage, folder: Path, key: str) -> dict[str, Any]:
         carried = "weights only; fresh optimiser, counters and generators"

@@ -1,9 +1,10 @@
-"""The command line: run, status, report, eval, chat, domains, check, doctor."""
+"""The command line: run, status, report, eval, chat, domains, check, grade, regrade, doctor."""
 
 from __future__ import annotations
 
 import signal
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -159,6 +160,51 @@ def domains() -> None:
     console.print(table)
 
 
+class Reward(StrEnum):
+    """Which of a domain's two graders is asked."""
+
+    benchmark = "benchmark"
+    rl = "rl"
+
+
+@app.command()
+def grade(
+    domain: Annotated[str, typer.Argument(help="A shipped domain, such as maths, or a dotted path: my_lab.chemistry.")],
+    input: Annotated[str, typer.Option(help="JSONL with id, answer and response in each line; - is standard input.")],
+    output: Annotated[str, typer.Option(help="Where the verdicts go, a line each, in the same order.")] = "-",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that run programs and judges; the machine's cores.")
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01, help="Seconds that one program or judge's call may take, where the problem allows more."
+        ),
+    ] = None,
+    reward: Annotated[Reward, typer.Option(help="The benchmark's verdict or RL's reward.")] = Reward.benchmark,
+    unsafe_exec: Unsafe = False,
+) -> None:
+    """Grade replies from a file, without a model: a verdict for each line, null where the grader failed.
+
+    The exit status is 0 unless the input can't be read; a bad line is named and the rest goes on.
+    """
+    from cascade_rl.grade_file import grade_file
+
+    grade_file(domain, input, output, reward, workers, timeout, unsafe_exec)
+
+
+@app.command()
+def regrade(
+    run_dir: RunArgument,
+    stage: Annotated[list[str] | None, typer.Option(help="Only this stage; may be repeated.")] = None,
+    unsafe_exec: Unsafe = False,
+) -> None:
+    """Score the stored rollouts of a run again with today's graders: which gains were faults of the verifier?"""
+    from cascade_rl.regrade import regrade_run
+
+    regrade_run(run_dir, stage or [], console, unsafe_exec)
+
+
 @app.command()
 def check(recipe: RecipeArgument, overrides: Overrides = None, smoke: Smoke = False) -> None:
     """Validate a recipe, print it with every key filled in, and explain what each stage will do."""
@@ -204,6 +250,7 @@ def main() -> None:
     """Run the command line; expected errors become one message and exit status 1."""
     from cascade_rl.failures import expected_failures
 
+    sys.path.append(str(Path.cwd()))  # a domain by dotted path may lie where the command is given
     try:
         app()
     except expected_failures() as error:

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import math
 import pkgutil
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from cascade_rl.protocols import Judges, RewardModel, Sandbox
 from cascade_rl.types import Mode, Problem, Rollout, Split, Stop, Verdict
@@ -20,11 +23,25 @@ from cascade_rl.types import Mode, Problem, Rollout, Split, Stop, Verdict
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What a grader may use beside the reply: each may be absent when the domain does not need it."""
+    """What a grader may use beside the reply: each may be absent when the domain does not need it.
+
+    limit_s  the most that one program or one judge's call may take, whatever the problem allows; kept by `services.py`
+    counts   what happened in them, such as timeouts and crashes; depends on the clock
+    """
 
     sandbox: Sandbox | None = None
     reward_model: RewardModel | None = None
     judges: Judges | None = None
+    limit_s: float = math.inf
+    counts: Counter[str] = field(default_factory=Counter, compare=False)
+
+
+class AnswerError(ValueError):
+    """The answer of a problem is not what the domain's grader wants; the message says what it wants."""
+
+
+def any_answer(answer: Any) -> None:
+    """The check of a domain that takes every answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +71,8 @@ class Domain:
     score        the benchmark's verdict, where it differs from RL's reward (SWE runs the tests; alignment
                  knows the hidden preference)
     headline     the mode in which the report scores it
+    needs        of `sandbox`, `judges`, `reward_model` those that its graders use
+    check_answer raises AnswerError for an answer from outside that its graders can't use
     """
 
     name: str
@@ -69,6 +88,12 @@ class Domain:
     headline: Mode = Mode.THINKING
     sources: tuple[str, ...] = field(default=("builtin",))
     needs: frozenset[str] = frozenset()
+    check_answer: Callable[[Any], None] = any_answer
+
+    @property
+    def learned(self) -> bool:
+        """Whether RL's reward comes from a reward model."""
+        return "reward_model" in self.needs
 
     @property
     def benchmark_grade(self) -> Grade:

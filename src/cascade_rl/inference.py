@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 
 from rich.console import Console
@@ -11,7 +10,6 @@ from rich.table import Table
 
 from cascade_rl.beginning import choose_device
 from cascade_rl.chat import split_reply
-from cascade_rl.domain import Services
 from cascade_rl.evals.benchmark import run_benchmark
 from cascade_rl.materials import gather_benchmarks
 from cascade_rl.model.checkpoint import load_directory
@@ -20,7 +18,7 @@ from cascade_rl.model.tokenizer import load_tokenizer
 from cascade_rl.protocols import Sampling
 from cascade_rl.recipe import Recipe
 from cascade_rl.rollout.torch_sampler import TorchSampler
-from cascade_rl.sandbox.zygote import ZygoteSandbox
+from cascade_rl.services import open_services
 from cascade_rl.types import Message, Mode, Problem, problem_id
 
 
@@ -33,17 +31,17 @@ def evaluate_checkpoint(
         raise ValueError(f"no benchmark {', '.join(unknown)} in {recipe.name}; there are {', '.join(known)}")
     _, config, flat = load_directory(checkpoint)
     table = Table("benchmark", "mode", "avg@k", "95 %", "greedy", "leak", "clipped", "tokens", box=None)
+    chosen = [b for b in gather_benchmarks(recipe) if not only or b.name in only]
+    needs = frozenset().union(*(b.domain.needs for b in chosen))
     with (
+        open_services(needs, unsafe=unsafe_exec) as services,
         Replicas(recipe.workers, *choose_device(recipe)) as replicas,
-        closing(ZygoteSandbox(unsafe=unsafe_exec)) as sandbox,
     ):
         replicas.add_model("policy", config, flat, train=False)
         sampler = TorchSampler(replicas, load_tokenizer(checkpoint))
-        for benchmark in gather_benchmarks(recipe):
-            if only and benchmark.name not in only:
-                continue
+        for benchmark in chosen:
             console.print(f"{benchmark.name}: {len(benchmark.problems)} problems, k = {benchmark.k} ...")
-            found = run_benchmark(benchmark, sampler, Services(sandbox), ("evaluation",)).score
+            found = run_benchmark(benchmark, sampler, services, ("evaluation",)).score
             for mode, m in found.modes.items():
                 star = "*" if mode is found.headline else ""
                 table.add_row(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -26,11 +26,20 @@ class Sampling:
     seed: tuple[int | str, ...] = (0,)
 
 
+Finished = Callable[[int, tuple[Rollout, ...]], None]
+
+
 class Sampler(Protocol):
     """Draws replies from the current policy."""
 
-    def sample(self, problems: Sequence[Problem], sampling: Sampling) -> list[tuple[Rollout, ...]]:
-        """`n` rollouts for each problem, in the order of the problems."""
+    def sample(
+        self, problems: Sequence[Problem], sampling: Sampling, finished: Finished | None = None
+    ) -> list[tuple[Rollout, ...]]:
+        """`n` rollouts for each problem, in the order of the problems.
+
+        `finished(index, rollouts)` hears of each group once, as early as the sampler can, while others still decode;
+        it returns at once and may be called from any thread, one call at a time for each index.
+        """
         ...
 
     def sample_many(self, asked: Sequence[tuple[Sequence[Problem], Sampling]]) -> list[list[tuple[Rollout, ...]]]:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from cascade_rl.protocols import Execution, Judgement, Program, Sampling
+from cascade_rl.protocols import Execution, Finished, Judgement, Program, Sampling
 from cascade_rl.types import Message, Problem, Rollout, Stop
 
 END_ID = 256  # ids are the bytes of the text; this one ends a reply
@@ -40,10 +40,17 @@ class ScriptedSampler:
         self._replies = replies
         self.asked: list[tuple[tuple[str, ...], Sampling]] = []
 
-    def sample(self, problems: Sequence[Problem], sampling: Sampling) -> list[tuple[Rollout, ...]]:
+    def sample(
+        self, problems: Sequence[Problem], sampling: Sampling, finished: Finished | None = None
+    ) -> list[tuple[Rollout, ...]]:
         """`n` rollouts for each problem; replies longer than the limit are cut."""
         self.asked.append((tuple(problem.id for problem in problems), sampling))
-        return [self._group(problem, sampling) for problem in problems]
+        groups = []
+        for index, problem in enumerate(problems):
+            groups.append(self._group(problem, sampling))
+            if finished:
+                finished(index, groups[-1])
+        return groups
 
     def sample_many(self, asked: Sequence[tuple[Sequence[Problem], Sampling]]) -> list[list[tuple[Rollout, ...]]]:
         """One request after the other."""

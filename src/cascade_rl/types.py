@@ -149,11 +149,15 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """The numbers of one training step; `metrics` holds only deterministic values, `seconds` the clock."""
+    """The numbers of one training step; `metrics` holds only deterministic values, `seconds` the clock.
+
+    `counts` is what happened in the processes that judge (see services.py), which depends on the clock too.
+    """
 
     step: int
     metrics: Mapping[str, float]
     seconds: Mapping[str, float]
+    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cascade_rl.chat import split_reply
+from cascade_rl.contract import faults
 from cascade_rl.domain import Services, domain_names, load_domain, reply_rollout
+from cascade_rl.judges.processes import ProcessJudges
 from cascade_rl.sandbox.zygote import ZygoteSandbox
 from cascade_rl.types import Mode, Problem, Split
 
 NAMES = domain_names()
 WANTED = {Split.SFT: 2000, Split.RL: 1000, Split.VALIDATION: 100, Split.HELDOUT: 400}
-SERVICES = Services(sandbox=ZygoteSandbox())
+SERVICES = Services(sandbox=ZygoteSandbox(), judges=ProcessJudges())
 
 
 @pytest.fixture(params=NAMES)
@@ -188,6 +190,14 @@ def test_own_problems_come_from_a_file(domain, tmp_path):
     path.write_text(path.read_text() + '{"prompt": 3}\n')
     with pytest.raises(ValueError, match=r"own\.jsonl:4"):
         list(domain.problems(f"file:{path}", Split.RL, 0))
+
+
+def test_needs_name_every_service_and_the_shipped_check_finds_no_fault(domain):
+    services = Services(
+        sandbox=SERVICES.sandbox if "sandbox" in domain.needs else None,
+        judges=SERVICES.judges if "judges" in domain.needs else None,
+    )
+    assert faults(domain, services, count=12) == []
 
 
 def test_a_broken_repository_fails_its_tests():

@@ -33,7 +33,15 @@ def cascade(*arguments: str, kill: tuple[str, int] | None = None) -> subprocess.
 
 def results(run: Path) -> dict[str, bytes]:
     """Everything that must not depend on interruptions, by its path in the run."""
-    kept = ("journal.jsonl", "samples.jsonl", "scorecard.json", "gate.json", "model.safetensors", "preflight.json")
+    kept = (
+        "journal.jsonl",
+        "samples.jsonl",
+        "rollouts.jsonl",
+        "scorecard.json",
+        "gate.json",
+        "model.safetensors",
+        "preflight.json",
+    )
     return {
         str(path.relative_to(run)): path.read_bytes()
         for path in sorted(run.rglob("*"))

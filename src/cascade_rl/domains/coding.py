@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any
 
 from cascade_rl.chat import compose_reply, split_reply, thinking_reply
-from cascade_rl.domain import Domain, Example, Services, split_of, stream
+from cascade_rl.domain import AnswerError, Domain, Example, Services, split_of, stream
 from cascade_rl.domains._files import PREFIX, file_problems, unknown_source
 from cascade_rl.domains._functions import Spec, draw_spec, fault_kinds, hidden_tests
 from cascade_rl.protocols import Execution, Sandbox
@@ -91,7 +91,7 @@ async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdi
         return Verdict(0.0, Outcome.UNPARSEABLE, note="no fenced code in an answer")
     gold, (mark, source) = problem.answer, blocks[-1]
     language = language_of(mark, gold.get("language", None if "tests" in gold and "function" not in gold else "python"))
-    timeout_s = gold.get("timeout_s", TIMEOUT_S)
+    timeout_s = min(gold.get("timeout_s", TIMEOUT_S), services.limit_s)
     if "check" in gold:
         return await _grade_check(source, gold, timeout_s, services.sandbox)
     if "function" in gold:
@@ -225,6 +225,19 @@ def examples() -> Iterator[Example]:
     yield Example(problem, thinking_reply("", "def f(xs): return max(xs) + 3"), 0.0)
 
 
+def check_answer(answer: Any) -> None:
+    """Tests of standard input or of a function's calls; or, as humaneval has it, a check."""
+    answer = answer if isinstance(answer, dict) else {}
+    if isinstance(answer.get("check"), str) and isinstance(answer.get("before"), str):
+        return
+    tests, keys = answer.get("tests"), {"args", "result"} if "function" in answer else {"stdin", "stdout"}
+    if not isinstance(tests, list) or not tests or not all(isinstance(t, dict) and keys <= set(t) for t in tests):
+        raise AnswerError('want {"tests": [{"stdin": text, "stdout": text}, ...]} or {"function": name, "tests": '
+                          '[{"args": [...], "result": ...}, ...]}')  # fmt: skip
+    if not isinstance(answer.get("timeout_s", 1.0), int | float):
+        raise AnswerError(f"want timeout_s as a number of seconds, not {answer['timeout_s']!r}")
+
+
 DOMAIN = Domain(
     name="coding",
     summary="short Python functions, judged by hidden tests",
@@ -235,4 +248,5 @@ DOMAIN = Domain(
     demonstrate=demonstrate,
     sources=SOURCES,
     needs=frozenset({"sandbox"}),
+    check_answer=check_answer,
 )

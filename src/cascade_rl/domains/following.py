@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cascade_rl.chat import compose_reply, split_reply
-from cascade_rl.domain import Domain, Example, Services, stream
+from cascade_rl.domain import AnswerError, Domain, Example, Services, stream
 from cascade_rl.domains._everyday import constrained_request
 from cascade_rl.domains._files import PREFIX, file_problems, unknown_source
 from cascade_rl.domains._topics import NOUNS, TOPICS, related
@@ -229,6 +229,13 @@ def examples() -> Iterable[Example]:
     yield Example(natural.in_mode(Mode.INSTRUCT), "<<Rain>>\nIt falls, softly.", 0.0)
 
 
+def check_answer(answer: Any) -> None:
+    """Instruction ids with their arguments, as IFEval writes them."""
+    found = [answer.get(key) if isinstance(answer, dict) else None for key in ("instruction_id_list", "kwargs")]
+    if not all(isinstance(part, list) for part in found) or len(found[0]) != len(found[1]) or not found[0]:
+        raise AnswerError('want {"instruction_id_list": [...], "kwargs": [...]}, lists of one length and not empty')
+
+
 DOMAIN = Domain(
     name="following",
     summary="one to four verifiable constraints per prompt, all of which must be met",
@@ -239,4 +246,5 @@ DOMAIN = Domain(
     demonstrate=demonstrate,
     headline=Mode.INSTRUCT,
     sources=SOURCES,
+    check_answer=check_answer,
 )

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from cascade_rl.chat import compose_reply, split_reply, thinking_reply
-from cascade_rl.domain import Domain, Example, Services, split_of, stream
+from cascade_rl.domain import AnswerError, Domain, Example, Services, split_of, stream
 from cascade_rl.domains._files import PREFIX, file_problems, unknown_source
 from cascade_rl.types import Message, Outcome, Problem, Rollout, Split, Verdict, problem_id
 from cascade_rl.verify import maths as verify
@@ -243,6 +243,13 @@ def examples() -> Iterator[Example]:
     yield Example(problem, r"<think>\boxed{18}", 0.0)
 
 
+def check_answer(answer: Any) -> None:
+    """The gold answer is a text, alone or as `answer` of an object; a number is taken as one."""
+    gold = answer.get("answer") if isinstance(answer, dict) else answer
+    if isinstance(gold, bool) or not isinstance(gold, str | int | float):
+        raise AnswerError(f"want the gold answer as a text, such as '\\frac{{1}}{{2}}', not {answer!r:.60}")
+
+
 DOMAIN = Domain(
     name="maths",
     summary=r"sums and word problems with a final answer in \boxed{}",
@@ -254,4 +261,5 @@ DOMAIN = Domain(
     score=score,
     sources=SOURCES,
     needs=frozenset({"judges"}),
+    check_answer=check_answer,
 )

@@ -13,7 +13,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from cascade_rl.chat import compose_reply, split_reply, thinking_reply
-from cascade_rl.domain import Domain, Example, Services, stream
+from cascade_rl.domain import AnswerError, Domain, Example, Services, stream
 from cascade_rl.domains._files import PREFIX, file_problems, unknown_source
 from cascade_rl.types import Message, Outcome, Problem, Rollout, Split, Verdict, problem_id
 from cascade_rl.verify import multiple_choice as verify
@@ -124,6 +124,14 @@ def examples() -> Iterator[Example]:
     yield Example(problem, thinking_reply("", "31"), 0.0)
 
 
+def check_answer(answer: Any) -> None:
+    """A letter, or an object with the letter and the choices."""
+    try:
+        _parts(answer)
+    except (ValueError, KeyError, TypeError) as error:
+        raise AnswerError(f'want a letter, or {{"answer": letter, "choices": number}}: {error}') from None
+
+
 DOMAIN = Domain(
     name="multiple_choice",
     summary="questions with lettered options, one of them right",
@@ -133,4 +141,5 @@ DOMAIN = Domain(
     gold=gold,
     demonstrate=demonstrate,
     sources=SOURCES,
+    check_answer=check_answer,
 )

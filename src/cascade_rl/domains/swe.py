@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cascade_rl.chat import compose_reply, split_reply, thinking_reply
-from cascade_rl.domain import Domain, Example, Services, stream
+from cascade_rl.domain import AnswerError, Domain, Example, Services, stream
 from cascade_rl.domains._files import PREFIX, file_problems, unknown_source
 from cascade_rl.domains._repositories import draw_modules
 from cascade_rl.types import Message, Outcome, Problem, Rollout, Split, Verdict, problem_id
@@ -163,6 +163,14 @@ def examples() -> Iterator[Example]:
     yield Example(problem, thinking_reply("", "return w * h"), 0.0)
 
 
+def check_answer(answer: Any) -> None:
+    """The files as they are and the patch that mends them."""
+    files = answer.get("files") if isinstance(answer, dict) else None
+    texts = isinstance(files, dict) and all(isinstance(text, str) for text in files.values())
+    if not texts or not isinstance(answer.get("patch"), str):
+        raise AnswerError('want {"files": {path: text}, "patch": text}')
+
+
 DOMAIN = Domain(
     name="swe",
     summary="repairs of small repositories: rewarded by likeness to the golden patch, scored by running tests",
@@ -175,4 +183,5 @@ DOMAIN = Domain(
     score=score,
     sources=SOURCES,
     needs=frozenset({"sandbox"}),
+    check_answer=check_answer,
 )

@@ -8,7 +8,6 @@ verdicts still fail there is no score at all, and below that a failed verdict co
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,14 +15,14 @@ from itertools import chain
 from typing import Any
 
 from cascade_rl.chat import leaks
-from cascade_rl.domain import Domain, Grade, Services
+from cascade_rl.domain import Domain, Services
 from cascade_rl.evals.statistics import score
+from cascade_rl.grading import grade_all
 from cascade_rl.protocols import Sampler, Sampling
 from cascade_rl.types import (
     BenchmarkScore,
     Mode,
     ModeScore,
-    Outcome,
     Problem,
     Rollout,
     Score,
@@ -93,11 +92,13 @@ def run_benchmark(
     inside a running event loop.
     """
     replies = _sample(benchmark, sampler, seed)
-    graded = asyncio.run(_grade(benchmark.domain.benchmark_grade, list(chain(*replies.values())), services))
-    failed = _count_failed(benchmark.name, graded)
-    rewards = iter([_accuracy(verdict) for _, verdict in graded])
+    every, domain = list(chain(*replies.values())), benchmark.domain
+    pairs = [(reply.problem, reply.rollout) for reply in every]
+    verdicts = grade_all(domain.benchmark_grade, pairs, services, learned=domain.learned and domain.score is None)
+    failed = _count_failed(benchmark.name, list(zip(every, verdicts, strict=True)))
+    rewards = iter([_accuracy(verdict) for verdict in verdicts])
     modes = {mode: _mode_score(found, [next(rewards) for _ in found], mode) for mode, found in replies.items()}
-    return BenchmarkRun(BenchmarkScore(benchmark.headline, modes), failed, len(graded))
+    return BenchmarkRun(BenchmarkScore(benchmark.headline, modes), failed, len(verdicts))
 
 
 def _sample(benchmark: Benchmark, sampler: Sampler, seed: tuple[int | str, ...]) -> dict[Mode, list[_Reply]]:
@@ -129,22 +130,6 @@ def _replies(
             f"the sampler gave {len(groups)} groups of {sorted(sizes)} for {len(problems)} problems of {sampling.n}"
         )
     return [_Reply(p, rollout, greedy) for p, group in zip(problems, groups, strict=True) for rollout in group]
-
-
-async def _grade(grade: Grade, replies: Sequence[_Reply], services: Services) -> list[tuple[_Reply, Verdict]]:
-    async def once_or_twice(reply: _Reply) -> Verdict:
-        verdict = _finite(await grade(reply.problem, reply.rollout, services))
-        return verdict if verdict.reward is not None else _finite(await grade(reply.problem, reply.rollout, services))
-
-    verdicts = await asyncio.gather(*(once_or_twice(reply) for reply in replies))
-    return list(zip(replies, verdicts, strict=True))
-
-
-def _finite(verdict: Verdict) -> Verdict:
-    """A reward that is no number is a grader's failure; left alone it would pass every comparison by accident."""
-    if verdict.reward is None or math.isfinite(verdict.reward):
-        return verdict
-    return Verdict(None, Outcome.GRADER_ERROR, note=f"the reward is {verdict.reward}")
 
 
 def _count_failed(name: str, graded: Sequence[tuple[_Reply, Verdict]]) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cascade_rl.domain import Domain, Grade, Services, reply_rollout
+from cascade_rl.grading import grading_thread, verdict_of
 from cascade_rl.types import Problem, Verdict
 
 
@@ -35,9 +36,9 @@ def preflight(domain: Domain, problems: Sequence[Problem], services: Services) -
     RL's grader is left out where it is a learned reward model, whose scale has no full mark.
     """
     graders = [domain.benchmark_grade]
-    if domain.grade is not domain.benchmark_grade and "reward_model" not in domain.needs:
+    if domain.grade is not domain.benchmark_grade and not domain.learned:
         graders.append(domain.grade)
-    faults = asyncio.run(_all_faults(domain, graders, problems, services))
+    faults = grading_thread().run(_all_faults(domain, graders, problems, services))
     quarantined = {p.id: fault for p, fault in zip(problems, faults, strict=True) if fault}
     return Preflight(domain.name, len(problems), quarantined, sum(domain.gold(p) is None for p in problems))
 
@@ -55,7 +56,7 @@ async def _fault(domain: Domain, graders: Sequence[Grade], problem: Problem, ser
         for reply, what in ((gold, "gold"), (domain.null(problem), "empty")):
             if reply is None:
                 continue
-            first, second = [await grade(problem, reply_rollout(reply), services) for _ in range(2)]
+            first, second = [await verdict_of(grade, problem, reply_rollout(reply), services) for _ in range(2)]
             if first.reward != second.reward:
                 return f"{what} answer graded twice: {first.reward} and {second.reward}"
             if fault := _wrong(what, first):

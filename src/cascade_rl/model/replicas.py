@@ -12,6 +12,8 @@ import os
 import signal
 import traceback
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -59,10 +61,15 @@ class Model:
 
 
 class Worker:
-    """What a function that runs in a worker sees: its rank, the device and the models by name."""
+    """What a function that runs in a worker sees: its rank, the device and the models by name.
 
-    def __init__(self, rank: int, size: int, device: torch.device) -> None:
-        self.rank, self.size, self.device = rank, size, device
+    `report(part)` hands a part of the result to the driver before the whole is done.
+    """
+
+    def __init__(
+        self, rank: int, size: int, device: torch.device, report: Callable[[Any], None] = lambda part: None
+    ) -> None:
+        self.rank, self.size, self.device, self.report = rank, size, device, report
         self.models: dict[str, Model] = {}
 
 
@@ -98,16 +105,16 @@ def _serve(pipe: Connection, rank: int, size: int, threads: int, parent: int) ->
     _keep_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver decides
     torch.set_num_threads(threads)
-    worker = Worker(rank, size, torch.device("cpu"))
+    worker = Worker(rank, size, torch.device("cpu"), lambda part: pipe.send(("part", part)))
     while True:
         try:
             function, arguments = pipe.recv()
         except EOFError:
             return
         try:
-            pipe.send((function(worker, *arguments), None))
+            pipe.send(("result", function(worker, *arguments)))
         except Exception:  # its traceback goes to the driver, which raises WorkerError
-            pipe.send((None, traceback.format_exc()))
+            pipe.send(("error", traceback.format_exc()))
 
 
 class Replicas:
@@ -128,6 +135,7 @@ class Replicas:
         context = mp.get_context("spawn")
         self._pipes: list[Connection] = []
         self._processes = []
+        self._readers = ThreadPoolExecutor(max(1, size - 1), "replicas")
         for rank in range(1, size):
             ours, theirs = context.Pipe()
             process = context.Process(target=_serve, args=(theirs, rank, size, threads, os.getpid()), daemon=True)
@@ -136,20 +144,29 @@ class Replicas:
             self._pipes.append(ours)
             self._processes.append(process)
 
-    def map(self, function: Callable, shards: Sequence[tuple]) -> list:
-        """`function(worker, *shards[rank])` in every worker; the results in the order of ranks."""
+    def map(self, function: Callable, shards: Sequence[tuple], heard: Callable[[int, Any], None] | None = None) -> list:
+        """`function(worker, *shards[rank])` in every worker; the results in the order of ranks.
+
+        `heard(rank, part)` gets what the workers report on their way, each in the thread that reads its pipe.
+        """
         for pipe, shard in zip(self._pipes, shards[1:], strict=True):
             pipe.send((function, shard))
-        results = [function(self.local, *shards[0])]
-        return results + [self._receive(rank) for rank in range(1, self.size)]
+        others = range(1, self.size)
+        if heard is None:
+            return [function(self.local, *shards[0])] + [self._receive(rank) for rank in others]
+        early = [self._readers.submit(self._receive, rank, heard) for rank in others]
+        self.local.report = partial(heard, 0)
+        return [function(self.local, *shards[0])] + [result.result() for result in early]
 
     def all(self, function: Callable, *arguments: Any) -> list:
         """The same call in every worker."""
         return self.map(function, [arguments] * self.size)
 
-    def _receive(self, rank: int) -> Any:
+    def _receive(self, rank: int, heard: Callable[[int, Any], None] | None = None) -> Any:
         try:
-            result, error = self._pipes[rank - 1].recv()
+            while (message := self._pipes[rank - 1].recv())[0] == "part":
+                if heard:
+                    heard(rank, message[1])
         except (EOFError, ConnectionResetError):
             process = self._processes[rank - 1]
             process.join(5)
@@ -157,9 +174,10 @@ class Replicas:
                 f"worker {rank} died (exit code {process.exitcode}; -9 is often the kernel, out of memory: "
                 "lower tokens_per_microbatch or workers)"
             ) from None
-        if error:
-            raise WorkerError(f"worker {rank} failed:\n{error}")
-        return result
+        kind, value = message
+        if kind == "error":
+            raise WorkerError(f"worker {rank} failed:\n{value}")
+        return value
 
     def add_model(
         self, name: str, config: DecoderConfig, flat: Tensor, *, train: bool, extra: dict | None = None

@@ -82,6 +82,10 @@ FAULTS = Curve(
     "Faults", "% of replies", "Replies that the grader could not judge (dropped), and replies that broke their mode.",
     (("failed", "not graded"), ("leak", "broke their mode")), share=True, ceiling=5,
 )  # fmt: skip
+UNUSABLE = Curve(
+    "Unusable replies", "% of replies", "Replies in which no answer could be read, and those whose program ran too long.",
+    (("unparseable", "no answer read"), ("timeout", "ran too long")), share=True, ceiling=10,
+)  # fmt: skip
 RL_LOSS = Curve("Policy-gradient loss", "loss", PG_LOSS, (("loss", "loss"),), floor=None)
 SFT_LOSS = Curve(
     "Loss", "nats per token", "Cross-entropy on the reply tokens; should fall, quickly at first.", (("loss", "loss"),)
@@ -96,7 +100,21 @@ ACCURACY = Curve(
 MARGIN = Curve("Margin", "score", "Chosen score minus rejected score, mean over the batch.", (("margin", "margin"),))
 
 CURVES = {
-    RL: (REWARD, LENGTH, CLIPPED, ENTROPY, SIGNAL, SIGNAL_BY_DOMAIN, GRADIENT, RL_LOSS, KL, AGREEMENT, FAULTS, RATE),
+    RL: (
+        REWARD,
+        LENGTH,
+        CLIPPED,
+        ENTROPY,
+        SIGNAL,
+        SIGNAL_BY_DOMAIN,
+        GRADIENT,
+        RL_LOSS,
+        KL,
+        AGREEMENT,
+        UNUSABLE,
+        FAULTS,
+        RATE,
+    ),
     REWARD_MODEL: (RM_LOSS, ACCURACY, MARGIN, GRADIENT, RATE),
     SFT: (SFT_LOSS, GRADIENT, RATE),
 }

@@ -190,11 +190,12 @@ def _notes(rows: Iterable[Mapping[str, Any]]) -> tuple[Note, ...]:
     return tuple(Note(int(number(row.get("step")) or 0), _text(row.get("text"))) for row in notes)
 
 
-def _seconds(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+def _sums(rows: Iterable[Mapping[str, Any]], key: str) -> dict[str, float]:
+    """The sum of each number under `key`, over all rows."""
     total: dict[str, float] = {}
     for row in rows:
-        for phase, raw in as_mapping(row.get("seconds")).items():
-            total[phase] = total.get(phase, 0.0) + (number(raw) or 0.0)
+        for name, raw in as_mapping(row.get(key)).items():
+            total[name] = total.get(name, 0.0) + (number(raw) or 0.0)
     return total
 
 
@@ -247,6 +248,7 @@ def _status(gate: Gate | None, ledger: Mapping[str, Any], card: Mapping[str, Any
 def _stage(reader: Reader, folder: str, name: str, ledger: Mapping[str, Any], card: Mapping[str, Any]) -> Stage:
     here = f"stages/{folder}"
     journal = reader.lines(f"{here}/journal.jsonl")
+    timings = reader.lines(f"{here}/timings.jsonl")
     gate = _gate(reader.mapping(f"{here}/gate.json"))
     return Stage(
         name=name,
@@ -257,7 +259,8 @@ def _stage(reader: Reader, folder: str, name: str, ledger: Mapping[str, Any], ca
         preflight=reader.parsed(f"{here}/preflight.json", json.loads),
         steps=_steps(journal),
         notes=_notes(journal),
-        seconds=_seconds(reader.lines(f"{here}/timings.jsonl")),
+        seconds=_sums(timings, "seconds"),
+        counts={name: int(count) for name, count in _sums(timings, "counts").items()},
         samples=tuple(map(_sample, reader.lines(f"{here}/samples.jsonl"))),
         gate=gate,
         per_problem=_per_problem(card),

@@ -104,7 +104,11 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """All that is known of one stage; `per_problem` is benchmark -> problem id -> score in the headline mode."""
+    """All that is known of one stage.
+
+    `counts` is what happened in the processes that judge, `per_problem` is benchmark -> problem id -> score in the
+    headline mode.
+    """
 
     name: str
     folder: str
@@ -115,6 +119,7 @@ class Stage:
     steps: tuple[Step, ...] = ()
     notes: tuple[Note, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
     samples: tuple[Sample, ...] = ()
     gate: Gate | None = None
     per_problem: Mapping[str, Mapping[str, float]] = field(default_factory=dict)

@@ -79,6 +79,12 @@ def _preflight(stage: Stage) -> str:
     return details(summary, json_html(stage.preflight), "preflight")
 
 
+def _judging(stage: Stage) -> str:
+    """What happened in the sandbox and the judges, as a line; the same words as in services.py."""
+    facts = [f"{words(name)} {count:,}" for name, count in stage.counts.items() if count]
+    return f'<p class="facts judging">Judging: {" · ".join(map(esc, facts))}</p>' if facts else ""
+
+
 def _count(raw: Any) -> str:
     if isinstance(raw, bool):
         return "yes" if raw else "no"
@@ -151,6 +157,7 @@ def stage_section(stage: Stage, matrix: Matrix) -> str:
         f'<p class="facts">{" · ".join(esc(fact) for fact in facts if fact)}</p>{_alarms(found)}'
         + (f'<h3>Curves</h3><p class="reading">{how}</p><div class="curves">{drawn}</div>' if drawn else "")
         + (f'<h3>Notes of the journal</h3><ul class="notes">{notes}</ul>' if notes else "")
+        + _judging(stage)
         + _gate(stage.gate)
         + samples_html(stage.samples)
         + f"{_lineage(stage)}{_preflight(stage)}{_settings(stage)}</section>"

@@ -1,20 +1,25 @@
-"""From problems to graded groups: sample, then grade everything at once."""
+"""From problems to graded groups: each group is graded as soon as it is sampled, while others still decode.
+
+Rewards of a reward model are the exception: it runs on the workers that sample, whose pipes belong to one thread, and
+it scores best in one batch. They are graded when sampling has ended. Either way the verdicts are the same.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 from cascade_rl.domain import Domain, Services
+from cascade_rl.grading import grade_all, grading_thread
 from cascade_rl.protocols import Sampler, Sampling
 from cascade_rl.types import Group, Problem, Rollout, Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """Graded groups, in the order of their problems, and how long each part took."""
+    """Graded groups, in the order of their problems; `grading_s` is what grading took after the last group was sampled."""
 
     groups: list[Group]
     rollout_s: float
@@ -26,20 +31,35 @@ def collect(
 ) -> Collected:
     """Sample and grade; a verdict whose reward is None stays so."""
     start = time.perf_counter()
-    rollouts = sampler.sample(problems, sampling)
+    early: dict[int, Future[tuple[Verdict, ...]]] = {}
+
+    def finished(index: int, rollouts: tuple[Rollout, ...]) -> None:
+        domain = domains[problems[index].domain]
+        if not domain.learned:
+            pairs = [(problems[index], rollout) for rollout in rollouts]
+            early[index] = grading_thread().submit(domain.grade, pairs, services)
+
+    rollouts = sampler.sample(problems, sampling, finished)
     sampled = time.perf_counter()
-    verdicts = asyncio.run(grade_all(problems, rollouts, domains, services))
-    groups = [Group(p, r, v) for p, r, v in zip(problems, rollouts, verdicts, strict=True)]
+    late = [index for index in range(len(problems)) if index not in early]
+    verdicts = _grade_late(late, problems, rollouts, domains, services)
+    verdicts |= {index: graded.result() for index, graded in early.items()}
+    groups = [Group(p, r, verdicts[i]) for i, (p, r) in enumerate(zip(problems, rollouts, strict=True))]
     return Collected(groups, sampled - start, time.perf_counter() - sampled)
 
 
-async def grade_all(
+def _grade_late(
+    indices: Sequence[int],
     problems: Sequence[Problem],
     rollouts: Sequence[tuple[Rollout, ...]],
     domains: Mapping[str, Domain],
     services: Services,
-) -> list[tuple[Verdict, ...]]:
-    """RL's verdicts for all rollouts, concurrently."""
-    flat = [domains[p.domain].grade(p, r, services) for p, group in zip(problems, rollouts, strict=True) for r in group]
-    verdicts = iter(await asyncio.gather(*flat))
-    return [tuple(next(verdicts) for _ in group) for group in rollouts]
+) -> dict[int, tuple[Verdict, ...]]:
+    """The verdicts of whole groups by their index, a batch for each domain."""
+    found = {}
+    for name in dict.fromkeys(problems[i].domain for i in indices):
+        chosen = [i for i in indices if problems[i].domain == name]
+        pairs = [(problems[i], rollout) for i in chosen for rollout in rollouts[i]]
+        verdicts = iter(grade_all(domains[name].grade, pairs, services, learned=domains[name].learned))
+        found |= {i: tuple(next(verdicts) for _ in rollouts[i]) for i in chosen}
+    return found

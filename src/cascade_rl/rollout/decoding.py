@@ -32,6 +32,7 @@ class Job:
     """What a worker decodes: prompts, the prompt of each row and its longest reply, which ids end a reply.
 
     `draw(logits, rows, steps)` turns logits [r, V] of rows at their steps into ids and log-probabilities [r].
+    `ended(row, ids, logprobs)` hears of each row once, when it ends.
     """
 
     prompts: Sequence[Sequence[int]]
@@ -39,6 +40,7 @@ class Job:
     limits: Sequence[int]
     ends: Sequence[int]
     draw: Draw
+    ended: Callable[[int, list[int], list[float]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,7 @@ class Cache:
 
 
 class Decoding:
-    """The loop over one job. `run` gives, for each row, its ids and log-probabilities."""
+    """The loop over one job; `job.ended` hears of each row."""
 
     def __init__(self, weights, config: DecoderConfig, job: Job, slots: int, device: torch.device) -> None:
         self.weights, self.config, self.job, self.device = weights, config, job, device
@@ -155,7 +157,6 @@ class Decoding:
         # one row more than there are: slots without a row write to it, unheard
         self.ids = torch.zeros(self.nobody + 1, longest, dtype=torch.long, device=device)
         self.logprobs = torch.zeros(self.nobody + 1, longest, device=device)
-        self.counts = [0] * self.nobody
         self.limits = torch.tensor([*job.limits, longest + 1], device=device)
         self.ends = torch.tensor(job.ends, device=device)
         self.widest = max(lengths)  # no slot uses more columns than this
@@ -166,7 +167,7 @@ class Decoding:
         self.next = torch.zeros(slots, dtype=torch.long, device=device)  # its last token
         self.living = 0
 
-    def run(self) -> list[tuple[list[int], list[float]]]:
+    def run(self) -> None:
         """Decode until every row has ended."""
         while self.waiting or self.living:
             free = self.cache.slots - self.living
@@ -176,8 +177,6 @@ class Decoding:
             if not self.waiting and free * 4 >= self.cache.slots:
                 self._shrink()
             self._step()
-        ids, logprobs = self.ids.tolist(), self.logprobs.tolist()
-        return [(ids[r][:end], logprobs[r][:end]) for r, end in enumerate(self.counts)]
 
     def _admit(self, slots: Tensor) -> None:
         """Give free slots to the rows that come next, and draw their first tokens."""
@@ -238,7 +237,7 @@ class Decoding:
         over = ended.nonzero()[:, 0]
         if len(over):
             for row, count in zip(rows[over].tolist(), steps[over].tolist(), strict=True):
-                self.counts[row] = count
+                self.job.ended(row, self.ids[row, :count].tolist(), self.logprobs[row, :count].tolist())
             rows, steps = rows.index_fill(0, over, self.nobody), steps.index_fill(0, over, 0)
             self.living -= len(over)
         if slots is None:

@@ -7,6 +7,7 @@ depends on the weights and its prompt, not on its neighbours. How rows share a w
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from cascade_rl.model.replicas import Replicas, Worker, deal
 from cascade_rl.model.tokenizer import Tokenizer
-from cascade_rl.protocols import Sampling
+from cascade_rl.protocols import Finished, Sampling
 from cascade_rl.rollout.decoding import Decoding, Job, slots_for
 from cascade_rl.types import Problem, Rollout, Stop
 
@@ -31,12 +32,20 @@ class TorchSampler:
     def __init__(self, replicas: Replicas, tokenizer: Tokenizer, name: str = "policy", max_rows: int = 256) -> None:
         self.replicas, self.tokenizer, self.name, self.max_rows = replicas, tokenizer, name, max_rows
 
-    def sample(self, problems: Sequence[Problem], sampling: Sampling) -> list[tuple[Rollout, ...]]:
+    def sample(
+        self, problems: Sequence[Problem], sampling: Sampling, finished: Finished | None = None
+    ) -> list[tuple[Rollout, ...]]:
         """`sampling.n` rollouts a problem; raises ValueError for a prompt over `max_prompt_tokens`."""
-        return self.sample_many([(problems, sampling)])[0]
+        return self._sample([(problems, sampling)], finished)[0]
 
     def sample_many(self, asked: Sequence[tuple[Sequence[Problem], Sampling]]) -> list[list[tuple[Rollout, ...]]]:
         """Several requests in one go: `sample` of each, decoded together."""
+        return self._sample(asked, None)
+
+    def _sample(
+        self, asked: Sequence[tuple[Sequence[Problem], Sampling]], finished: Finished | None
+    ) -> list[list[tuple[Rollout, ...]]]:
+        """`finished` hears of the groups of a single request."""
         groups = [(number, place, self._prompt(problem, sampling)) for number, (problems, sampling) in enumerate(asked)
                   for place, problem in enumerate(problems)]  # fmt: skip
         by_prompt: dict[tuple[int, ...], list[int]] = {}
@@ -49,18 +58,20 @@ class TorchSampler:
         for shard in shards:
             mine = [(prompt, i) for prompt, number in enumerate(shard) for i in by_prompt[prompts[number]]]
             rows = [
-                Wanted(prompt, *_wanted(asked[groups[i][0]], groups[i][1], j))
-                for prompt, i in mine for j in range(asked[groups[i][0]][1].n)
+                Wanted(member, prompt, *_wanted(asked[groups[i][0]], groups[i][1], j))
+                for member, (prompt, i) in enumerate(mine) for j in range(asked[groups[i][0]][1].n)
             ]  # fmt: skip
             members.append([i for _, i in mine])
             arguments.append((self.name, [prompts[p] for p in shard], rows, self.tokenizer.eos_ids, self.max_rows))
         found: list[list[tuple[Rollout, ...]]] = [[()] * len(problems) for problems, _ in asked]
-        for mine, results in zip(members, self.replicas.map(generate, arguments), strict=True):
-            replies = iter(results)
-            for i in mine:
-                number, place, prompt = groups[i]
-                n = asked[number][1].n
-                found[number][place] = tuple(self._rollout(prompt, *next(replies)) for _ in range(n))
+
+        def heard(rank: int, part: tuple[int, list]) -> None:
+            number, place, prompt = groups[members[rank][part[0]]]
+            found[number][place] = tuple(self._rollout(prompt, *row) for row in part[1])
+            if finished:
+                finished(place, found[number][place])
+
+        self.replicas.map(generate, arguments, heard)
         return found
 
     def _prompt(self, problem: Problem, sampling: Sampling) -> tuple[int, ...]:
@@ -77,8 +88,9 @@ class TorchSampler:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A reply that a worker makes: to which of its prompts, by which rule, how long, and the key of its generator."""
+    """A reply that a worker makes: of which group, to which of its prompts, by which rule, how long, and its generator."""
 
+    group: int
     prompt: int
     rule: Rule
     limit: int
@@ -98,18 +110,28 @@ def uniforms(key: str, index: int, count: int) -> np.ndarray:
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "big"))).random(count)
 
 
-def generate(worker: Worker, name: str, prompts, wanted: Sequence[Wanted], eos_ids, max_rows: int) -> list[tuple]:
-    """Runs in a worker: the ids and log-probabilities of each reply that is wanted."""
+def generate(worker: Worker, name: str, prompts, wanted: Sequence[Wanted], eos_ids, max_rows: int) -> None:
+    """Runs in a worker: reports each group as soon as it is done, as (its number, rows of ids and log-probabilities)."""
     model, limits = worker.models[name], [w.limit for w in wanted]
     if not wanted:
-        return []
+        return
+    missing = Counter(w.group for w in wanted)
+    rows: dict[int, dict[int, tuple[list[int], list[float]]]] = {group: {} for group in missing}
+
+    def ended(row: int, ids: list[int], logprobs: list[float]) -> None:
+        group, done = wanted[row].group, rows[wanted[row].group]
+        done[wanted[row].index] = (ids, logprobs)
+        if len(done) == missing[group]:
+            worker.report((group, [done[index] for index in range(len(done))]))
+            del rows[group]
+
     memory = CACHE_BYTES // worker.size
     if worker.device.type == "cuda":
         memory = torch.cuda.mem_get_info(worker.device)[0] // 2
     slots = slots_for(model.config, max(map(len, prompts)) + max(limits), model.dtype, max_rows, memory)
     with torch.inference_mode():
-        job = Job(prompts, [w.prompt for w in wanted], limits, eos_ids, Draw(wanted, worker.device))
-        return Decoding(model.weights, model.config, job, slots, worker.device).run()
+        job = Job(prompts, [w.prompt for w in wanted], limits, eos_ids, Draw(wanted, worker.device), ended)
+        Decoding(model.weights, model.config, job, slots, worker.device).run()
 
 
 class Draw:

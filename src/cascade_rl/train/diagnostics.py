@@ -13,11 +13,17 @@ from cascade_rl.recipe import RLStage
 from cascade_rl.types import Group, Outcome, Stop
 
 NGRAM = 4
+OUTCOMES = {"failed": Outcome.GRADER_ERROR, "unparseable": Outcome.UNPARSEABLE, "timeout": Outcome.TIMEOUT}
 
 
 def has_signal(advantages: Sequence[float | None]) -> bool:
     """Whether any member has a gradient."""
     return any(advantages)
+
+
+def share(groups: Sequence[Group], outcome: Outcome) -> float:
+    """How many of all verdicts have this outcome."""
+    return fmean(v.outcome is outcome for g in groups for v in g.verdicts)
 
 
 def repetition(ids: Sequence[int], n: int = NGRAM) -> float:
@@ -43,7 +49,6 @@ def describe(
     lengths = [len(r.ids) for _, r in rollouts]
     middle, late = np.quantile(lengths, (0.5, 0.95))
     ended = [len(r.ids) for _, r in rollouts if r.stop is Stop.END]
-    outcomes = [v.outcome for g in groups for v in g.verdicts]
     metrics = {
         "reward": fmean(flat),
         "reward_std": pstdev(flat),
@@ -59,9 +64,7 @@ def describe(
         "signal": fmean(signal),
         "solved_all": sum(min(row) >= 1 for row in even) / len(groups),
         "solved_none": sum(max(row) <= 0 for row in even) / len(groups),
-        "failed": fmean(v is Outcome.GRADER_ERROR for v in outcomes),
-        "unparseable": fmean(v is Outcome.UNPARSEABLE for v in outcomes),
-        "timeout": fmean(v is Outcome.TIMEOUT for v in outcomes),
+        **{name: share(groups, outcome) for name, outcome in OUTCOMES.items()},
         "repetition": fmean(repetition(r.ids) for _, r in rollouts),
         "advantage": fmean([abs(a) for row in advantages for a in row if a is not None] or [0.0]),
         "leak": fmean(leaks(r.text, p.mode) for p, r in rollouts),
@@ -70,6 +73,7 @@ def describe(
         rows = [i for i, g in enumerate(groups) if g.problem.domain == domain]
         metrics[f"reward/{domain}"] = fmean([r for i in rows for r in known[i]] or [0.0])
         metrics[f"signal/{domain}"] = fmean(signal[i] for i in rows)
+        metrics |= {f"{name}/{domain}": share([groups[i] for i in rows], o) for name, o in OUTCOMES.items()}
         verdicts = [v for i in rows for v in groups[i].verdicts]
         for part in sorted({name for v in verdicts for name in v.parts}):
             metrics[f"part/{domain}/{part}"] = fmean(v.parts[part] for v in verdicts if part in v.parts)

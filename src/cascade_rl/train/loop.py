@@ -19,11 +19,13 @@ from cascade_rl.model.replicas import Model, Replicas
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.protocols import Sampler
 from cascade_rl.recipe import Stage
+from cascade_rl.rollout.stored import problem_key, stored_group, stored_problem
 from cascade_rl.train.learner import Learner
 from cascade_rl.train.state import latest_state, read_state, save_state
 from cascade_rl.types import Group, StepReport
 
 MAX_SKIPPED = 5
+JOURNALS = ("journal", "timings", "samples", "rollouts")
 
 
 class StageError(RuntimeError):
@@ -65,9 +67,10 @@ class StageRun:
     smoke: bool = False
     base: str = ""  # the model that the stage starts from, for the adapter's config
     journals: dict[str, Journal] = field(init=False)
+    _stored: set[tuple[str, str]] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        self.journals = {name: Journal(self.folder / f"{name}.jsonl") for name in ("journal", "timings", "samples")}
+        self.journals = {name: Journal(self.folder / f"{name}.jsonl") for name in JOURNALS}
 
     def note(self, step: int, text: str) -> None:
         """Say something in the journal and on the screen."""
@@ -84,6 +87,18 @@ class StageRun:
                      "reply": rollout.text, "reward": verdict.reward, "outcome": str(verdict.outcome),
                      "note": verdict.note, "tokens": len(rollout.ids), "stop": str(rollout.stop)}
                 )  # fmt: skip
+
+    def write_rollouts(self, step: int, groups: list[Group]) -> None:
+        """Keep every reply with its verdict, so that a mended grader can judge it again; each problem is written once."""
+        journal = self.journals["rollouts"]
+        if self._stored is None:  # after a resume, what the journal still holds
+            self._stored = {problem_key(line) for line in read_lines(journal.path) if line["kind"] == "problem"}
+        for group in groups:
+            record = stored_problem(group.problem)
+            if problem_key(record) not in self._stored:
+                self._stored.add(problem_key(record))
+                journal.write(record)
+            journal.write(stored_group(step, group))
 
     def close(self) -> None:
         """Close the journals."""
@@ -123,7 +138,8 @@ def run_steps(run: StageRun, steps: Steps) -> int:
         run.journals["journal"].write(
             {"kind": "step", "step": step, "phase": steps.phase(step), "metrics": dict(report.metrics)}
         )
-        run.journals["timings"].write({"step": step, "seconds": dict(report.seconds)})
+        counts = {"counts": dict(report.counts)} if report.counts else {}
+        run.journals["timings"].write({"step": step, "seconds": dict(report.seconds), **counts})
         _count(run, step, report, tally)
         history.append(report.metrics)
         for text in warnings(history):
@@ -157,7 +173,7 @@ def _resume(run: StageRun, model: Model, learner: Learner, steps: Steps, tally: 
     steps.restore(loop["loop"])
     tally.update(loop["tally"])
     for name, journal in run.journals.items():
-        journal.cut(loop["offsets"][name])
+        journal.cut(loop["offsets"].get(name, 0))  # a state of an older version knows fewer journals
     if loop["step"]:
         run.on_note(f"resuming {run.stage.name} at step {loop['step']} of {run.stage.planned_steps}")
     return loop["step"]

@@ -11,6 +11,7 @@ from itertools import islice
 
 from cascade_rl import chat
 from cascade_rl.domain import Domain, Services
+from cascade_rl.grading import grade_all
 from cascade_rl.model.replicas import Replicas, deal
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.protocols import Sampler, Sampling
@@ -19,7 +20,7 @@ from cascade_rl.train.batch import Row
 from cascade_rl.train.learner import Learner, lr_factor, score_rows
 from cascade_rl.train.loop import StageError, StageRun, Steps, run_steps
 from cascade_rl.train.sft import batch_at
-from cascade_rl.types import Message, Mode, Problem, Split, StepReport, Verdict
+from cascade_rl.types import Message, Mode, Problem, Split, StepReport
 
 SCORE_TOKENS = 4096
 
@@ -60,9 +61,11 @@ def sampled_pairs(
     problems = [pair.problem.in_mode(Mode.INSTRUCT) for pair in pairs]
     sampling = Sampling(stage.sample_rollouts, stage.sample_tokens, seed=(seed, stage.name, "pairs"))
     groups = sampler.sample(problems, sampling)
-    verdicts = asyncio.run(_judge_all(domain, problems, groups, services))
+    pairs = [(problem, rollout) for problem, group in zip(problems, groups, strict=True) for rollout in group]
+    verdicts = iter(grade_all(domain.benchmark_grade, pairs, services))
     found = []
-    for problem, group, judged in zip(problems, groups, verdicts, strict=True):
+    for problem, group in zip(problems, groups, strict=True):
+        judged = [next(verdicts) for _ in group]
         marks = [(v.reward, sum(v.parts.values())) for v in judged if v.reward is not None]
         if len(marks) == len(judged) and max(marks) > min(marks):
             best, worst = group[marks.index(max(marks))], group[marks.index(min(marks))]
@@ -71,14 +74,6 @@ def sampled_pairs(
         raise StageError(f"{stage.name}: on no prompt did the policy's {stage.sample_rollouts} answers differ by the rule of "
                          f"{domain.name}; set pairs_from: domain, or raise sample_rollouts")  # fmt: skip
     return found
-
-
-async def _judge_all(domain: Domain, problems, groups, services: Services) -> list[list[Verdict]]:
-    grade = domain.benchmark_grade
-    return [
-        await asyncio.gather(*(grade(problem, rollout, services) for rollout in group))
-        for problem, group in zip(problems, groups, strict=True)
-    ]
 
 
 def reward_row(tokenizer: Tokenizer, messages: Sequence[Message], answer: str) -> Row:

@@ -8,6 +8,7 @@ costs nothing, but its tokens count in the denominator.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -34,7 +35,7 @@ def train_rl(run: StageRun, problems: Sequence[Sequence[Problem]]) -> int:
     rules = {p.id: data.code_switch for data, found in zip(stage.data, problems, strict=True) for p in found}
 
     def one_step(step: int, learner: Learner) -> StepReport:
-        phase = phase_at(stage, step)
+        phase, before = phase_at(stage, step), Counter(run.services.counts)
         groups, rounds, clock = gather(run, pool, phase, step)
         switching = [rules[g.problem.id] for g in groups]
         limits = (phase.max_response_tokens, stage.overlong_buffer or 0)
@@ -51,7 +52,7 @@ def train_rl(run: StageRun, problems: Sequence[Sequence[Problem]]) -> int:
             run.note(step, note)
         pool.notes.clear()
         metrics = describe(groups, rewards, advantages) | {"lr": stage.lr * factor, "rounds": rounds} | update
-        return StepReport(step, metrics, clock)
+        return StepReport(step, metrics, clock, run.services.counts - before)
 
     return run_steps(run, Steps(one_step, lambda step: label(stage, step), pool.state, pool.restore))
 
@@ -82,6 +83,7 @@ def gather(run: StageRun, pool: PromptPool, phase: Phase, step: int) -> tuple[li
         found = collect(problems, run.domains, run.sampler, run.services, sampling)
         clock["rollout"] += found.rollout_s
         clock["grading"] += found.grading_s
+        run.write_rollouts(step, found.groups)
         check_failures(stage.name, found.groups)
         if stage.filter.kind != "batch":
             return found.groups, 1, clock

@@ -1,0 +1,90 @@
+"""Open what graders use: the sandbox and the judges, counted and closed in one place, for runs, evaluations and files.
+
+Both stand behind small wrappers, whatever implements them: these count what happens, and keep a caller's limit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from cascade_rl.domain import Services
+from cascade_rl.judges.processes import ProcessJudges
+from cascade_rl.protocols import Execution, Judgement, Program
+from cascade_rl.sandbox.levels import Standing
+from cascade_rl.sandbox.zygote import ZygoteSandbox
+
+KNOWN = ("sandbox", "judges", "reward_model")
+
+
+@contextmanager
+def open_services(
+    needs: frozenset[str], workers: int | None = None, limit_s: float = math.inf, unsafe: bool = False
+) -> Iterator[Services]:
+    """The services that `needs` names, but for a reward model, which its run adds; they end with the context.
+
+    workers  processes for each, the machine's cores if None
+    limit_s  the most that one program or one judge's call may take, where the problem allows more
+    unsafe   run programs even where nothing isolates them
+
+    Raises SandboxUnavailable when a sandbox is needed and nothing isolates.
+    """
+    if unknown := needs - set(KNOWN):
+        raise ValueError(f"no service {', '.join(sorted(unknown))}; a domain may need {', '.join(KNOWN)}")
+    counts: Counter[str] = Counter()
+    sandbox = ZygoteSandbox(workers, unsafe=unsafe) if "sandbox" in needs else None
+    judges = ProcessJudges(workers) if "judges" in needs else None
+    try:
+        if sandbox:
+            sandbox.start()
+        yield Services(
+            sandbox=_CountedSandbox(sandbox, counts, limit_s) if sandbox else None,
+            judges=_CountedJudges(judges, counts, limit_s) if judges else None,
+            limit_s=limit_s,
+            counts=counts,
+        )
+    finally:
+        for service in (sandbox, judges):
+            if service:
+                service.close()
+
+
+def standing(services: Services) -> Standing | None:
+    """At which level programs are kept in; None without a sandbox that `open_services` opened."""
+    return services.sandbox.inner.start() if isinstance(services.sandbox, _CountedSandbox) else None
+
+
+@dataclass(frozen=True, slots=True)
+class _CountedSandbox:
+    inner: ZygoteSandbox
+    counts: Counter[str]
+    limit_s: float
+
+    async def run(self, program: Program) -> Execution:
+        if program.timeout_s > self.limit_s:
+            program = replace(program, timeout_s=self.limit_s)
+        self.counts["programs"] += 1
+        execution = await self.inner.run(program)
+        self.counts["program_timeouts"] += execution.timed_out
+        self.counts["sandbox_failures"] += execution.error is not None
+        self.counts["sandbox_workers_replaced"] = self.inner.counters["respawns"]
+        return execution
+
+
+@dataclass(frozen=True, slots=True)
+class _CountedJudges:
+    inner: ProcessJudges
+    counts: Counter[str]
+    limit_s: float
+
+    async def call(self, function: str, *arguments: Any, deadline_s: float = 3.0) -> Judgement:
+        self.counts["judge_calls"] += 1
+        found = await self.inner.call(function, *arguments, deadline_s=min(deadline_s, self.limit_s))
+        if found.fault:
+            self.counts["judge_timeouts" if found.fault == "timeout" else "judge_crashes"] += 1
+        self.counts["judge_workers_replaced"] = self.inner.counts.get("replaced", 0)
+        return found

@@ -1,0 +1,184 @@
+"""Stored rollouts come back as they were, and a mended grader shows which gains of the past were the old one's fault."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+from tiny import toy_domain, toy_problem
+
+from cascade_rl import cli
+from cascade_rl.domain import Services, reply_rollout
+from cascade_rl.journal import Journal, dumps, read_lines
+from cascade_rl.recipe import RLStage
+from cascade_rl.regrade import regrade_run
+from cascade_rl.rollout.stored import read_groups, stored_group, stored_problem
+from cascade_rl.testing import ScriptedSampler
+from cascade_rl.train.loop import StageRun
+from cascade_rl.types import Group, Message, Mode, Outcome, Problem, Stop, Verdict
+
+TEXT = st.text(max_size=40) | st.sampled_from(["\ud800", "a\nb", "</think>"])
+VERDICTS = st.one_of(
+    st.builds(Verdict.failed, TEXT),
+    st.builds(Verdict, st.floats(-2, 2), st.sampled_from([Outcome.RIGHT, Outcome.TIMEOUT, Outcome.PARTIAL]),
+              st.dictionaries(st.text("abc", max_size=3), st.floats(0, 1), max_size=2), TEXT),
+)  # fmt: skip
+REPLIES = st.lists(st.tuples(TEXT, st.sampled_from(list(Stop)), VERDICTS), max_size=4)
+ANSWERS = st.recursive(
+    st.none() | st.integers() | TEXT, lambda x: st.lists(x, max_size=2) | st.dictionaries(TEXT, x, max_size=2)
+)
+
+
+@given(replies=REPLIES, answer=ANSWERS, mode=st.sampled_from(list(Mode)), step=st.integers(0, 10**6))
+def test_a_group_comes_back_as_it_was(replies, answer, mode, step):
+    messages = (Message("system", "Be brief."), Message("user", "Ünïcode?"))
+    problem = Problem("p1", "toy", messages, answer, mode, {"family": "x"})
+    rollouts = tuple(reply_rollout(text, stop) for text, stop, _ in replies)
+    group = Group(problem, rollouts, tuple(v for _, _, v in replies))
+    lines = [json.loads(dumps(line)) for line in (stored_problem(problem), stored_group(step, group))]
+    assert list(read_groups(lines)) == [(step, group)]
+
+
+def stage_run(folder) -> StageRun:
+    spec = RLStage(name="s", kind="rl", steps=2, lr=1e-3, prompts_per_step=2, rollouts_per_prompt=2, max_response_tokens=8,
+                   max_prompt_tokens=99, data=[{"domain": "maths", "problems": 4}])  # fmt: skip
+    domains = {"toy": toy_domain()}
+    return StageRun(folder, spec, 0, None, None, domains, Services(), ScriptedSampler(lambda p: "x"))
+
+
+def toy_group(number: int, mode: Mode = Mode.THINKING) -> Group:
+    rollouts = tuple(reply_rollout(text) for text in ("a", "b"))
+    return Group(toy_problem(number).in_mode(mode), rollouts, (Verdict.binary(True), Verdict.binary(False, "no")))
+
+
+def test_each_problem_is_written_once_also_after_a_cut(tmp_path):
+    run = stage_run(tmp_path)
+    run.write_rollouts(0, [toy_group(1), toy_group(2)])
+    kept = run.journals["rollouts"].sync()
+    run.write_rollouts(1, [toy_group(2, Mode.INSTRUCT), toy_group(3)])
+    run.close()
+    whole = (tmp_path / "rollouts.jsonl").read_bytes()
+    assert [line["kind"] for line in read_lines(tmp_path / "rollouts.jsonl")] == [
+        "problem", "group", "problem", "group", "group", "problem", "group",
+    ]  # fmt: skip
+    again = stage_run(tmp_path)
+    again.journals["rollouts"].cut(kept)
+    again.write_rollouts(1, [toy_group(2, Mode.INSTRUCT), toy_group(3)])
+    again.close()
+    assert (tmp_path / "rollouts.jsonl").read_bytes() == whole
+    found = list(read_groups(read_lines(tmp_path / "rollouts.jsonl")))
+    assert [(step, g.problem.mode) for step, g in found] == [
+        (0, Mode.THINKING), (0, Mode.THINKING), (1, Mode.INSTRUCT), (1, Mode.THINKING),
+    ]  # fmt: skip
+
+
+# ---------------------------------------------------------------- a mended verifier
+
+# The old grader took any reply that holds the answer; the new one wants the reply to be the answer. A reply of
+# several candidates was the hole that RL found.
+DOMAIN = """
+from cascade_rl.domain import Domain
+from cascade_rl.types import Verdict
+
+async def grade(problem, rollout, services):
+    if rollout.text == "crash":
+        raise RuntimeError("no idea")
+    return Verdict.binary(rollout.text == problem.answer, f"said {rollout.text}")
+
+DOMAIN = Domain("words", "a word", lambda *a: iter(()), grade, list, lambda p: p.answer)
+"""
+LEARNED = """
+from cascade_rl.domain import Domain
+DOMAIN = Domain("taste", "", lambda *a: iter(()), None, list, lambda p: None, needs=frozenset({"reward_model"}))
+"""
+
+
+def loose(answer: str, text: str) -> Verdict:
+    return Verdict.binary(answer in text, "holds it" if answer in text else "")
+
+
+def write_stage(run, folder: str, replies_by_step, domains=("lab.words",)) -> None:
+    """Stored rollouts of a stage, with the verdicts that the loose grader gave."""
+    here = run / "stages" / folder
+    here.mkdir(parents=True)
+    settings = {"data": [{"domain": domain} for domain in domains]}
+    (here / "stage.json").write_text(json.dumps({"settings": settings}))
+    journal = Journal(here / "rollouts.jsonl")
+    for domain in domains:
+        name = domain.partition(".")[2]
+        problem = Problem(f"{name}-1", name, (Message("user", "Say cat."),), "cat")
+        journal.write(stored_problem(problem))
+        for step, replies in enumerate(replies_by_step):
+            rollouts = tuple(reply_rollout(text) for text in replies)
+            journal.write(stored_group(step, Group(problem, rollouts, tuple(loose("cat", t) for t in replies))))
+    journal.close()
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    (tmp_path / "lab").mkdir()
+    (tmp_path / "lab/words.py").write_text(DOMAIN)
+    (tmp_path / "lab/taste.py").write_text(LEARNED)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.invalidate_caches()
+    for name in [m for m in sys.modules if m.partition(".")[0] == "lab"]:
+        monkeypatch.delitem(sys.modules, name)
+    run = tmp_path / "run"
+    honest = [["dog", "dog", "cat", "cow"]] * 2 + [["cat", "cat", "cat", "cow"]] * 18
+    hacked = [["dog", "dog", "cat", "cow"]] * 2 + [["cat dog cow", "cat dog", "cat", "cow"]] * 18
+    write_stage(run, "01-honest", honest)
+    write_stage(run, "02-hacked", hacked)
+    write_stage(run, "02-hacked.old-1", hacked)
+    write_stage(run, "03-mixed", [["cat", "crash"]], domains=("lab.words", "lab.taste"))
+    (run / "stages/04-sft").mkdir()
+    (run / "stages/04-sft/rollouts.jsonl").touch()
+    return run
+
+
+def test_a_gain_that_was_a_fault_of_the_verifier_is_told_from_one_that_was_not(run):
+    console = Console(record=True, width=150)
+    found = regrade_run(run, [], console)
+    assert json.loads((run / "regrade.json").read_text()) == found
+    honest, hacked, _ = found["stages"]
+    assert [row["stage"] for row in found["stages"]] == ["honest", "hacked", "mixed"]
+    assert (honest["changed"], honest["fault"], honest["moves"]) == (0, 0.0, [])
+    assert honest["old"] == honest["new"] == {"start": 0.25, "end": 0.75, "gain": 0.5}
+    assert hacked["old"] == {"start": 0.25, "end": 0.75, "gain": 0.5}
+    assert hacked["new"] == {"start": 0.25, "end": 0.25, "gain": 0.0}
+    assert hacked["moves"] == [{"old": "right 1", "new": "wrong 0", "count": 36}]
+    assert (hacked["replies"], hacked["changed"], hacked["fault"]) == (80, 36, 0.5)
+    assert hacked["steps"] == [[0, 1], [18, 19]]
+    assert hacked["examples"][0]["reply"] == "cat dog cow" and len(hacked["examples"]) == 5
+    text = console.export_text()
+    assert "honest, words: every verdict is as it was" in text
+    assert "hacked, words: of the gain of +0.500, 0.500 (100%) was the verifier's fault" in text
+    assert "36 x right 1 -> wrong 0" in text and "cat dog cow" in text
+
+
+def test_what_can_not_be_judged_today_is_null_and_learned_rewards_are_left_out(run):
+    found = regrade_run(run, ["mixed"], Console(record=True))
+    [mixed] = found["stages"]
+    assert mixed["moves"] == [{"old": "wrong 0", "new": "grader_error null", "count": 1}]
+    assert mixed["new"]["start"] == 1.0, "a null is not a zero: the mean is over what both could judge"
+    assert "RuntimeError: no idea" in mixed["examples"][0]["new"]["note"]
+    assert found["skipped"] == [{"stage": "mixed", "domain": "taste", "why": "its reward comes from a reward model"}]
+
+
+def test_mistakes_are_named(run, tmp_path, monkeypatch, capsys):
+    for arguments, told in [
+        ([str(run), "--stage", "nothing"], "nothing: no such stage with rollouts"),
+        ([str(tmp_path)], "has no stages with rollouts"),
+    ]:
+        monkeypatch.setattr(sys, "argv", ["cascade", "regrade", *arguments])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        assert end.value.code == 1 and told in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", ["cascade", "regrade", str(run), "--stage", "hacked"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 0
