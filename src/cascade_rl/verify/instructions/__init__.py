@@ -13,14 +13,21 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from cascade_rl.verify.instructions import ifbench_forms, ifbench_tasks, ifbench_words, ifeval, small_world
+from cascade_rl.verify.instructions import (
+    ifbench_forms,
+    ifbench_tasks,
+    ifbench_words,
+    ifeval,
+    ifeval_forms,
+    small_world,
+)
 from cascade_rl.verify.instructions.small_world import MARK_NAMES, PREFIX
 from cascade_rl.verify.instructions.table import Instruction, InstructionError
 
 __all__ = ["IFBENCH", "IFEVAL", "INSTRUCTIONS", "MARK_NAMES", "PREFIX", "Instruction", "InstructionError",
            "check", "check_all", "describe"]  # fmt: skip
 
-IFEVAL: Mapping[str, Instruction] = ifeval.INSTRUCTIONS
+IFEVAL: Mapping[str, Instruction] = {**ifeval.INSTRUCTIONS, **ifeval_forms.INSTRUCTIONS}
 IFBENCH: Mapping[str, Instruction] = {
     **ifbench_words.INSTRUCTIONS,
     **ifbench_forms.INSTRUCTIONS,
