@@ -46,9 +46,12 @@ def _bound(instruction_id: str, kwargs: Mapping[str, Any] | None) -> tuple[Instr
 def check(instruction_id: str, kwargs: Mapping[str, Any] | None, reply: str, *, strict: bool = False) -> bool:
     """Whether the reply follows one instruction; an empty reply follows none.
 
-    Raises InstructionError for an unknown id, arguments that don't fit, and a checker that fails on the reply.
+    Raises InstructionError for an unknown id, arguments that don't fit, a reply that is no text (a message without
+    content), and a checker that fails on the reply.
     """
     instruction, given = _bound(instruction_id, kwargs)
+    if not isinstance(reply, str):
+        raise InstructionError(f"{instruction_id}: the reply is no text but {type(reply).__name__}")
     try:
         return instruction.holds(reply, given, strict)
     except (ArithmeticError, LookupError, RecursionError, TypeError, re.error) as fault:

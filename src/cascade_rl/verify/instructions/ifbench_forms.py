@@ -11,7 +11,7 @@ import string
 from collections.abc import Mapping
 from itertools import pairwise
 
-from cascade_rl.verify.instructions.table import Instruction
+from cascade_rl.verify.instructions.table import TEXT, Instruction
 from cascade_rl.verify.instructions.text import bare, is_emoji, says, sentences, trimmed, word_tokens
 
 OPEN, CLOSE = "([{", {")": "(", "]": "[", "}": "{"}
@@ -123,8 +123,8 @@ def emoji_after_sentences(text: str) -> bool:
 
 
 def sentences_say_something(text: str) -> bool:
-    """There are words, and an emoji ends the text."""
-    return says(text) and any(map(is_emoji, bare(text).strip()[-2:]))
+    """There are words, and an emoji, with or without a variation selector, ends the text."""
+    return says(text) and is_emoji(bare(text).strip().rstrip("\ufe0f")[-1:])
 
 
 def equal_sentences(text: str) -> bool:
@@ -273,7 +273,7 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
         nested_quotes, "Put a quotation within a quotation within a quotation, with \" and ' by turns.", {},
         also=nested_quotes_around_words, strictly="all closed, words in the third level, apostrophes apart"),
     "format:options": Instruction(
-        one_option, "Reply with one of these and nothing else: {options}", {"options": str},
+        one_option, "Reply with one of these and nothing else: {options}", {"options": TEXT},
         instead=one_whole_option, strictly="`or` separates as a word; blanks around don't matter"),
     "format:newline": Instruction(
         word_a_line, "Put every word on a line of its own.", {},
@@ -291,7 +291,7 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
         quotes_explained, "After each quotation, explain it in words of your own without quotation marks.", {},
         also=a_quote_explained, strictly="a quotation at least, words after each"),
     "format:list": Instruction(
-        separated_list, "Give a list in which {sep} stands before each item in place of a bullet.", {"sep": str},
+        separated_list, "Give a list in which {sep} stands before each item in place of a bullet.", {"sep": TEXT},
         also=list_of_lines, strictly="two lines start with it"),
     "format:thesis": Instruction(
         italic_thesis, "Open each section with its thesis in italics, set by the HTML tag <i>.", {},

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from datetime import date
 from itertools import pairwise
 
-from cascade_rl.verify.instructions.table import Instruction
+from cascade_rl.verify.instructions.table import COUNT, TEXT, Instruction
 from cascade_rl.verify.instructions.text import bare, says, sentences, trimmed, words
 
 _CAPITALS = """
@@ -241,10 +241,10 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
         also=real_dates, strictly="dates of the calendar"),
     "repeat:repeat_change": Instruction(
         first_word_changed, "Give back this text with another first word and nothing else: {prompt_to_repeat}",
-        {"prompt_to_repeat": str}, also=first_word_replaced, strictly="another word, not other marks or case"),
+        {"prompt_to_repeat": TEXT}, also=first_word_replaced, strictly="another word, not other marks or case"),
     "repeat:repeat_simple": Instruction(sentence_alone, f"Whatever else is asked: {ALONE}", {}),
     "repeat:repeat_span": Instruction(
         span_copied,
         "Leave out the first {n_start} words of this text and copy it up to its word number {n_end}: {prompt_to_repeat}",
-        {"prompt_to_repeat": str, "n_start": int, "n_end": int}),
+        {"prompt_to_repeat": TEXT, "n_start": COUNT, "n_end": COUNT}),
 }  # fmt: skip

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 from cascade_rl.verify.instructions.lexicon import CONJUNCTIONS, NAMES, PRONOUNS, STOP_WORDS, VERBS
-from cascade_rl.verify.instructions.table import Instruction, InstructionError
+from cascade_rl.verify.instructions.table import COUNT, PLACE, TEXT, Instruction
 from cascade_rl.verify.instructions.text import (
     PUNCTUATION,
     bare,
@@ -198,8 +198,6 @@ def prime_lengths(text: str) -> bool:
 
 def japanese_words(text: str, N: int) -> bool:
     """Every N-th word that isn't a number holds a Japanese character."""
-    if N < 1:
-        raise InstructionError("count:words_japanese: N must be 1 or more")
     chosen = [word for w in text.split()[N - 1 :: N] if (word := trimmed(w)) and not word.isdigit()]
     return all(re.search("[\u3040-\u30ff\u4e00-\u9fff]", word) for word in chosen)
 
@@ -221,8 +219,6 @@ def few_repeats(text: str, small_n: int) -> bool:
 
 def keyword_in_sentence(text: str, word: str, N: int) -> bool:
     """A sentence, by its number, holds a keyword, inside other words too."""
-    if N < 1:
-        raise InstructionError("sentence:keyword: N must be 1 or more")
     found = sentences(text)
     return len(found) >= N and word.lower() in found[N - 1].lower()
 
@@ -311,14 +307,14 @@ def keyword_second_word(text: str, keyword: str) -> bool:
 
 INSTRUCTIONS: Mapping[str, Instruction] = {
     "count:word_count_range": Instruction(
-        word_count_range, "Use between {min_words} and {max_words} words.", {"min_words": int, "max_words": int},
+        word_count_range, "Use between {min_words} and {max_words} words.", {"min_words": COUNT, "max_words": COUNT},
         also=real_word_count_range, strictly="underscores aren't words"),
     "count:unique_word_count": Instruction(
-        unique_words, "Use {N} different words or more.", {"N": int},
+        unique_words, "Use {N} different words or more.", {"N": COUNT},
         also=unique_real_words, strictly="punctuation is no word"),
     "ratio:stop_words": Instruction(
         stop_words, "At most {percentage} percent of the words may be function words such as 'the' or 'of'.",
-        {"percentage": int}, also=a_few_words, strictly="five words at least"),
+        {"percentage": COUNT}, also=a_few_words, strictly="five words at least"),
     "ratio:sentence_type": Instruction(
         sentence_types, "Write twice as many statements as questions.", {},
         also=some_questions, strictly="a question at least; every sentence holds a word"),
@@ -326,17 +322,17 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
         sentence_balance, "Write as many statements as questions, and as many exclamations.", {},
         also=some_questions, strictly="one of each at least; every sentence holds a word"),
     "count:conjunctions": Instruction(
-        conjunctions, "Use {small_n} or more of the conjunctions and, but, for, nor, or, so, yet.", {"small_n": int},
+        conjunctions, "Use {small_n} or more of the conjunctions and, but, for, nor, or, so, yet.", {"small_n": COUNT},
         also=different_conjunctions, strictly="`and` and `And,` are one"),
     "count:person_names": Instruction(
-        person_names, f"Name at least {{N}} of these people: {', '.join(NAMES)}.", {"N": int},
+        person_names, f"Name at least {{N}} of these people: {', '.join(NAMES)}.", {"N": COUNT},
         also=person_names_as_words, strictly="whole words only"),
     "ratio:overlap": Instruction(
         overlap, "Share {percentage} percent of your word triples with this text: {reference_text}",
-        {"reference_text": str, "percentage": int},
+        {"reference_text": TEXT, "percentage": COUNT},
         instead=overlap_of_words, strictly="triples of words, not of characters"),
     "count:numbers": Instruction(
-        numbers, "Use exactly {N} numbers, written in digits.", {"N": int},
+        numbers, "Use exactly {N} numbers, written in digits.", {"N": COUNT},
         also=separate_numbers, strictly="`3-4` are two numbers"),
     "words:alphabet": Instruction(
         alphabet_loop, "Start each word with the letter that follows the one before in the alphabet; after z comes a.",
@@ -360,16 +356,16 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
         prime_lengths, "The number of letters of every word must be prime.", {},
         also=a_few_words, strictly="five words at least"),
     "count:words_japanese": Instruction(
-        japanese_words, "Write one word in {N} in Japanese: number {N}, and so on in steps of {N}.", {"N": int},
+        japanese_words, "Write one word in {N} in Japanese: number {N}, and so on in steps of {N}.", {"N": PLACE},
         also=some_japanese_words, strictly="N words at least"),
     "words:start_verb": Instruction(starts_with_verb, "Begin with a verb.", {}),
     "words:repeats": Instruction(
-        few_repeats, "Use no word more than {small_n} times.", {"small_n": int},
+        few_repeats, "Use no word more than {small_n} times.", {"small_n": COUNT},
         also=a_few_words, strictly="five words at least"),
     "sentence:keyword": Instruction(
-        keyword_in_sentence, "Sentence number {N} must hold the word {word}.", {"word": str, "N": int},
+        keyword_in_sentence, "Sentence number {N} must hold the word {word}.", {"word": TEXT, "N": PLACE},
         also=keyword_as_word_in_sentence, strictly="whole words only"),
-    "count:pronouns": Instruction(pronouns, "Use {N} personal pronouns or more.", {"N": int}),
+    "count:pronouns": Instruction(pronouns, "Use {N} personal pronouns or more.", {"N": COUNT}),
     "words:odd_even_syllables": Instruction(
         alternating_syllables, "Let words with an odd and an even number of syllables take turns.", {},
         also=words_with_syllables, strictly="five words at least, no numbers"),
@@ -380,7 +376,7 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
         paragraphs_come_back, "Give each line of text the same word at its start and its end.", {},
         also=long_paragraphs_come_back, strictly="three words a line at least"),
     "sentence:increment": Instruction(
-        growing_sentences, "Make each sentence exactly {small_n} words longer than the one before.", {"small_n": int},
+        growing_sentences, "Make each sentence exactly {small_n} words longer than the one before.", {"small_n": COUNT},
         also=two_sentences, strictly="two sentences at least"),
     "words:no_consecutive": Instruction(
         no_same_initials, "Neighbouring words must begin with different letters.", {},
@@ -388,11 +384,11 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
     "count:keywords_multiple": Instruction(
         keywords_multiple,
         "Use the word {keyword1} once, {keyword2} twice, {keyword3} 3 times, {keyword4} 5 times and {keyword5} 7 times.",
-        {f"keyword{i}": str for i in range(1, 6)},
+        {f"keyword{i}": TEXT for i in range(1, 6)},
         also=keywords_multiple_as_words, strictly="whole words only"),
     "words:keywords_specific_position": Instruction(
-        keyword_at, "Word number {m} of sentence number {n} must be {keyword}.", {"keyword": str, "n": int, "m": int}),
+        keyword_at, "Word number {m} of sentence number {n} must be {keyword}.", {"keyword": TEXT, "n": PLACE, "m": PLACE}),
     "words:words_position": Instruction(
-        keyword_second_from_both_ends, "Make {keyword} the second word and the last word but one.", {"keyword": str},
+        keyword_second_from_both_ends, "Make {keyword} the second word and the last word but one.", {"keyword": TEXT},
         also=keyword_second_word, strictly="marks aren't words"),
 }  # fmt: skip

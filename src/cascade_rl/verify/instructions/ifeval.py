@@ -9,7 +9,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from cascade_rl.verify.instructions.table import Instruction, InstructionError, enough, related
+from cascade_rl.verify.instructions.table import (
+    COUNT,
+    LETTER,
+    PLACE,
+    RELATION,
+    TEXT,
+    WORDS,
+    Instruction,
+    Kind,
+    enough,
+    related,
+)
 from cascade_rl.verify.instructions.text import (
     known_languages,
     language_of,
@@ -64,20 +75,12 @@ def words_avoided_literally(text: str, forbidden_words: Sequence[str]) -> bool:
 
 def letter_frequency(text: str, letter: str, let_frequency: int, let_relation: str) -> bool:
     """A letter, or any other character, occurs so often in any case."""
-    if len(letter) != 1:
-        raise InstructionError(f"keywords:letter_frequency: letter={letter!r} is not one character")
-    return related(text.lower().count(letter.lower()), let_relation, let_frequency)
-
-
-def _known(language: str) -> str:
-    if language not in known_languages():
-        raise InstructionError(f"language {language!r} can't be detected; known: {', '.join(known_languages())}")
-    return language
+    return related(text.lower().count(letter.strip().lower()), let_relation, let_frequency)
 
 
 def in_language(text: str, language: str) -> bool:
     """The text is in a language; one without any letters passes."""
-    return language_of(text) in (_known(language), None)
+    return language_of(text) in (language, None)
 
 
 def surely_in_language(text: str, language: str) -> bool:
@@ -172,38 +175,40 @@ def words_without_any_comma(text: str) -> bool:
     return says(text) and not re.search("[，、،﹐]", text)
 
 
+LANGUAGE = Kind("a code that langdetect knows", str, lambda code: code in known_languages())
+
 INSTRUCTIONS: Mapping[str, Instruction] = {
     "keywords:existence": Instruction(
-        keywords_exist, "Include these words in the response: {keywords}.", {"keywords": list},
+        keywords_exist, "Include these words in the response: {keywords}.", {"keywords": WORDS},
         instead=keywords_exist_as_words, strictly="whole words only"),
     "keywords:frequency": Instruction(
         keyword_frequency, "The word {keyword} should appear {relation} {frequency} times.",
-        {"keyword": str, "frequency": int, "relation": str},
+        {"keyword": TEXT, "frequency": COUNT, "relation": RELATION},
         instead=keyword_frequency_as_word, strictly="whole words only"),
     "keywords:forbidden_words": Instruction(
-        words_avoided, "Do not use these words: {forbidden_words}.", {"forbidden_words": list},
+        words_avoided, "Do not use these words: {forbidden_words}.", {"forbidden_words": WORDS},
         instead=words_avoided_literally, strictly="words with signs in them (`C++`) are found too"),
     "keywords:letter_frequency": Instruction(
         letter_frequency, "The letter {letter} should appear {let_relation} {let_frequency} times.",
-        {"letter": str, "let_frequency": int, "let_relation": str}),
+        {"letter": LETTER, "let_frequency": COUNT, "let_relation": RELATION}),
     "language:response_language": Instruction(
-        in_language, "Write everything in the language with the code {language}.", {"language": str},
+        in_language, "Write everything in the language with the code {language}.", {"language": LANGUAGE},
         also=surely_in_language, strictly="a text without letters is in no language"),
     "length_constraints:number_words": Instruction(
-        number_of_words, "Answer with {relation} {num_words} words.", {"num_words": int, "relation": str},
+        number_of_words, "Answer with {relation} {num_words} words.", {"num_words": COUNT, "relation": RELATION},
         also=number_of_real_words, strictly="underscores aren't words"),
     "length_constraints:number_sentences": Instruction(
         number_of_sentences, "Answer with {relation} {num_sentences} sentences.",
-        {"num_sentences": int, "relation": str},
+        {"num_sentences": COUNT, "relation": RELATION},
         also=number_of_real_sentences, strictly="a sentence holds a word"),
     "length_constraints:number_paragraphs": Instruction(
         number_of_paragraphs, "Write {num_paragraphs} paragraphs, separated by the markdown divider ***.",
-        {"num_paragraphs": int},
+        {"num_paragraphs": PLACE},
         also=paragraphs_say_something, strictly="a paragraph holds a word, a divider is a line"),
     "length_constraints:nth_paragraph_first_word": Instruction(
         nth_paragraph_first_word,
         "Write {num_paragraphs} paragraphs, a blank line between; number {nth_paragraph} starts with {first_word}.",
-        {"num_paragraphs": int, "nth_paragraph": int, "first_word": str},
+        {"num_paragraphs": PLACE, "nth_paragraph": PLACE, "first_word": TEXT},
         also=paragraphs_with_words, strictly="a paragraph holds a word"),
     "change_case:english_capital": Instruction(
         english_capitals, "Use capital letters only.", {},
@@ -213,7 +218,7 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
         also=lowercase_in_english, strictly="a text that can't be told isn't English"),
     "change_case:capital_word_frequency": Instruction(
         capital_words, "Words in all capital letters should appear {capital_relation} {capital_frequency} times.",
-        {"capital_frequency": int, "capital_relation": str},
+        {"capital_frequency": COUNT, "capital_relation": RELATION},
         also=long_capital_words, strictly="two letters or more"),
     "punctuation:no_comma": Instruction(
         no_comma, "Use no commas.", {}, also=words_without_any_comma, strictly="holds a word; commas of other scripts"),

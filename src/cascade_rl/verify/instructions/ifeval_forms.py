@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 
-from cascade_rl.verify.instructions.table import Instruction
+from cascade_rl.verify.instructions.table import COUNT, TEXT, Instruction
 from cascade_rl.verify.instructions.text import bracketed, says, words
 
 CONSTRAINED = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
@@ -171,21 +171,21 @@ def quoted(text: str) -> bool:
 INSTRUCTIONS: Mapping[str, Instruction] = {
     "detectable_content:number_placeholders": Instruction(
         placeholders, "Use at least {num_placeholders} placeholders in square brackets, such as [name].",
-        {"num_placeholders": int},
+        {"num_placeholders": COUNT},
         also=real_placeholders, strictly="links, check boxes and footnotes aren't placeholders"),
     "detectable_content:postscript": Instruction(
-        postscript, "At the end, add a postscript that starts with {postscript_marker}", {"postscript_marker": str},
+        postscript, "At the end, add a postscript that starts with {postscript_marker}", {"postscript_marker": TEXT},
         also=postscript_after_text, strictly="begins a line, between words"),
     "detectable_format:number_bullet_lists": Instruction(
-        bullets, "Use exactly {num_bullets} markdown bullet points, each starting with *.", {"num_bullets": int},
+        bullets, "Use exactly {num_bullets} markdown bullet points, each starting with *.", {"num_bullets": COUNT},
         also=bullets_with_words, strictly="a bullet is followed by words; rules of dashes aren't bullets"),
     "detectable_format:number_highlighted_sections": Instruction(
         highlights, "Highlight at least {num_highlights} parts with markdown, such as *this*.",
-        {"num_highlights": int},
+        {"num_highlights": COUNT},
         also=highlighted_words, strictly="words between asterisks of one kind"),
     "detectable_format:multiple_sections": Instruction(
         sections, "Write {num_sections} sections, each headed {section_spliter} 1, {section_spliter} 2 and so on.",
-        {"section_spliter": str, "num_sections": int},
+        {"section_spliter": TEXT, "num_sections": COUNT},
         also=sections_in_order, strictly="exactly 1 to n, at the start of lines, with words"),
     "detectable_format:constrained_response": Instruction(
         constrained, "Answer with one of: " + " ".join(CONSTRAINED), {},
@@ -200,10 +200,10 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
         two_responses, "Give two different answers, separated by six asterisks: ******.", {},
         also=two_different_responses, strictly="differ in their words"),
     "combination:repeat_prompt": Instruction(
-        repeats_prompt, "First repeat the request word for word, then answer it.", {"prompt_to_repeat": str},
+        repeats_prompt, "First repeat the request word for word, then answer it.", {"prompt_to_repeat": TEXT},
         also=answers_after_prompt, strictly="an answer follows"),
     "startend:end_checker": Instruction(
-        ends_with, "Finish with exactly this: {end_phrase}", {"end_phrase": str},
+        ends_with, "Finish with exactly this: {end_phrase}", {"end_phrase": TEXT},
         also=says_more_than_end, strictly="words stand before it"),
     "startend:quotation": Instruction(
         quoted, "Wrap it in double quotation marks.", {}, also=says, strictly="holds a word"),

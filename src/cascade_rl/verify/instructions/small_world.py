@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from cascade_rl.verify.instructions.table import Instruction
+from cascade_rl.verify.instructions.table import COUNT, TEXT, WORDS, Instruction
 from cascade_rl.verify.instructions.text import QUOTES, words
 
 PREFIX = "cascade:"
@@ -40,10 +40,10 @@ def on_topic(text: str, topic_words: Sequence[str], least: int) -> bool:
 
 INSTRUCTIONS: Mapping[str, Instruction] = {
     "cascade:different_words": Instruction(
-        different_words, "Use {least} to {most} words, all different.", {"least": int, "most": int}),
-    "cascade:first_word": Instruction(first_word, "Start with the word {word}.", {"word": str}),
-    "cascade:last_word": Instruction(last_word, "End with the word {word}.", {"word": str}),
+        different_words, "Use {least} to {most} words, all different.", {"least": COUNT, "most": COUNT}),
+    "cascade:first_word": Instruction(first_word, "Start with the word {word}.", {"word": TEXT}),
+    "cascade:last_word": Instruction(last_word, "End with the word {word}.", {"word": TEXT}),
     "cascade:comma_separated": Instruction(comma_separated, "Put commas between the words.", {}),
     "cascade:on_topic": Instruction(
-        on_topic, "Use at least {least} of these words: {topic_words}.", {"topic_words": list, "least": int}),
+        on_topic, "Use at least {least} of these words: {topic_words}.", {"topic_words": WORDS, "least": COUNT}),
 }  # fmt: skip

@@ -17,13 +17,33 @@ class InstructionError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class Kind:
+    """What an argument must be: a JSON type, and what more is asked of it."""
+
+    name: str
+    base: type
+    fits: Callable[[Any], bool]
+
+
+RELATIONS = ("less than", "at least", "exactly")
+COUNT = Kind("a whole number", int, lambda value: value >= 0)
+PLACE = Kind("a whole number from 1", int, lambda value: value >= 1)
+TEXT = Kind("a text", str, lambda value: bool(value.strip()))
+LETTER = Kind("one character", str, lambda value: len(value.strip()) == 1)
+RELATION = Kind(" | ".join(RELATIONS), str, lambda value: value in RELATIONS)
+WORDS = Kind(
+    "a list of words", list, lambda value: bool(value) and all(isinstance(v, str) and v.strip() for v in value)
+)
+
+
+@dataclass(frozen=True, slots=True)
 class Instruction:
     """One verifiable instruction.
 
     check     `check(reply, **arguments)`: what the public reference implementation gives, quirks included; the first
               line of its docstring describes the instruction
     prompt    the sentence that asks for it: a format string over the arguments
-    types     every argument with its type; all are required
+    types     every argument with its kind; all are required
     also      strict only: must hold besides `check`, so that a strict pass is a pass of the reference
     instead   strict only: replaces `check`, where that refuses replies which follow the instruction
     strictly  what strict changes, in a few words; empty when nothing
@@ -31,7 +51,7 @@ class Instruction:
 
     check: Callable[..., bool]
     prompt: str
-    types: Mapping[str, type]
+    types: Mapping[str, Kind]
     also: Callable[..., bool] | None = None
     instead: Callable[..., bool] | None = None
     strictly: str = ""
@@ -54,29 +74,16 @@ class Instruction:
         return {k: _fitted(ident, k, v, self.types[k]) for k, v in given.items()}
 
 
-def _fitted(ident: str, name: str, value: Any, kind: type) -> Any:
-    if kind is int and isinstance(value, float) and value.is_integer():
+def _fitted(ident: str, name: str, value: Any, kind: Kind) -> Any:
+    if kind.base is int and isinstance(value, float) and value.is_integer():
         value = int(value)
-    fits = isinstance(value, kind) and not isinstance(value, bool)
-    if kind is list:
-        fits = isinstance(value, list) and bool(value) and all(isinstance(v, str) and v.strip() for v in value)
-    elif kind is str:
-        fits = fits and bool(value.strip())
-    elif kind is int:
-        fits = fits and value >= LEAST.get(name, 0)
-    if not fits:
-        raise InstructionError(f"{ident}: {name}={value!r} is not a usable {kind.__name__}")
+    if not isinstance(value, kind.base) or isinstance(value, bool) or not kind.fits(value):
+        raise InstructionError(f"{ident}: {name}={value!r} is not {kind.name}")
     return value
-
-
-LEAST = {"nth_paragraph": 1, "n": 1, "m": 1}
-RELATIONS = ("less than", "at least", "exactly")
 
 
 def related(count: int, relation: str, bound: int) -> bool:
     """IFEval's two relations, and `exactly` beside them."""
-    if relation not in RELATIONS:
-        raise InstructionError(f"relation {relation!r} is not one of {', '.join(map(repr, RELATIONS))}")
     return count < bound if relation == "less than" else count >= bound if relation == "at least" else count == bound
 
 
