@@ -20,7 +20,8 @@ ENGLISH = "The weather in the northern part of this country is usually cold and 
 PASSAGE = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
 FRESH = " zyxw qjx"
 QUESTIONS = "\n".join(
-    f"Question {n}. What is the {'very ' * n}best colour?\n" + "\n".join(f"{c}) answer" for c in "ABCDE") for n in range(1, 5)
+    f"Question {n}. What is the {'very ' * n}best colour?\n" + "\n".join(f"{c}) answer" for c in "ABCDE")
+    for n in range(1, 5)
 )
 AFRICA = """Zimbabwe Zambia Uganda Tunisia Togo Tanzania Sudan South-Sudan South-Africa Somalia Sierra-Leone Seychelles
 Senegal Sao-Tome Rwanda Nigeria Niger Namibia Mozambique Morocco Mauritius Mauritania Mali Malawi Madagascar Libya

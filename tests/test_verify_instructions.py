@@ -43,8 +43,8 @@ def test_every_checker_describes_itself_in_a_line() -> None:
 
 
 PIECES = ["so", "It is.", "Is it?", "Ha!", ",", "* a", "- b", "\n", "\n\n", "***", "******", '"', "'", "[x]", "<<t>>", "<i>a</i>",
-          "P.S.", "A", "1,000", "Part 1", "🙂", "日本", "{", "}", "(", ")", "_", " ", "My answer is no.", "İ", "ǆ", "½", "\x1c", "<stop>",
-          "Question 1.", "a)", "\t", "\x00", "\ud800", "```json", "5", "%s"]  # fmt: skip
+          "P.S.", "A", "1,000", "Part 1", "🙂", "日本", "{", "}", "(", ")", "_", " ", "My answer is no.", "İ", "ǆ", "½", "\x1c",
+          "<stop>", "Question 1.", "a)", "\t", "\x00", "\ud800", "```json", "5", "%s"]  # fmt: skip
 NOISE = st.one_of(st.text(max_size=80), st.lists(st.sampled_from(PIECES), max_size=30).map("".join),
                   st.lists(st.sampled_from(PIECES), max_size=20).map(" ".join))  # fmt: skip
 

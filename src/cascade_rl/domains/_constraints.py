@@ -240,18 +240,17 @@ def _worded(request: str, asked: list[Asked], rng: random.Random) -> str:
 
 
 def constrained_prompt(taxonomy: str, rng: random.Random, split: Split) -> tuple[str, list[Asked], str]:
-    """(prompt, constraints, a reply that meets them all, strictly and by the reference), mostly of the split.
+    """(prompt, constraints, a reply that meets them all, strictly and by the reference), its hash in the split.
 
-    Composing costs more than wording, so a prompt is worded anew until its hash falls into the split.
+    Composing costs more than wording, so a prompt is worded anew until its hash falls into the split, and composed
+    anew, of the same constraints, where there are few wordings.
     """
     while True:
         idents = _choose(taxonomy, rng.randint(1, MOST), rng)
-        request = _request(set(idents), rng)
-        asked, reply = _settle(idents, request, rng)
-        if not asked:
-            continue
-        for _ in range(60):
-            prompt = _worded(request, asked, rng)
-            if split_of(prompt) is split:
-                break
-        return prompt, asked, reply
+        for _ in range(12):
+            request = _request(set(idents), rng)
+            asked, reply = _settle(idents, request, rng)
+            for _ in range(60 if asked else 0):
+                prompt = _worded(request, asked, rng)
+                if split_of(prompt) is split:
+                    return prompt, asked, reply

@@ -182,14 +182,14 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
         keywords_exist, "Include these words in the response: {keywords}.", {"keywords": WORDS},
         instead=keywords_exist_as_words, strictly="whole words only"),
     "keywords:frequency": Instruction(
-        keyword_frequency, "The word {keyword} should appear {relation} {frequency} times.",
+        keyword_frequency, "Bring in the word {keyword} {relation} {frequency} times.",
         {"keyword": TEXT, "frequency": COUNT, "relation": RELATION},
         instead=keyword_frequency_as_word, strictly="whole words only"),
     "keywords:forbidden_words": Instruction(
         words_avoided, "Do not use these words: {forbidden_words}.", {"forbidden_words": WORDS},
         instead=words_avoided_literally, strictly="words with signs in them (`C++`) are found too"),
     "keywords:letter_frequency": Instruction(
-        letter_frequency, "The letter {letter} should appear {let_relation} {let_frequency} times.",
+        letter_frequency, "Let the letter {letter} occur {let_relation} {let_frequency} times.",
         {"letter": LETTER, "let_frequency": COUNT, "let_relation": RELATION}),
     "language:response_language": Instruction(
         in_language, "Write everything in the language with the code {language}.", {"language": LANGUAGE},
@@ -217,7 +217,7 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
         english_lowercase, "Use lowercase letters only.", {},
         also=lowercase_in_english, strictly="a text that can't be told isn't English"),
     "change_case:capital_word_frequency": Instruction(
-        capital_words, "Words in all capital letters should appear {capital_relation} {capital_frequency} times.",
+        capital_words, "Write {capital_relation} {capital_frequency} words entirely in capitals.",
         {"capital_frequency": COUNT, "capital_relation": RELATION},
         also=long_capital_words, strictly="two letters or more"),
     "punctuation:no_comma": Instruction(

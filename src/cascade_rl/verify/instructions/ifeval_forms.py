@@ -188,7 +188,7 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
         {"section_spliter": TEXT, "num_sections": COUNT},
         also=sections_in_order, strictly="exactly 1 to n, at the start of lines, with words"),
     "detectable_format:constrained_response": Instruction(
-        constrained, "Answer with one of: " + " ".join(CONSTRAINED), {},
+        constrained, "Let one of these sentences be in your reply: " + " ".join(CONSTRAINED), {},
         also=one_answer, strictly="only one of the answers"),
     "detectable_format:json_format": Instruction(
         is_json, "Give the whole answer in JSON format.", {},

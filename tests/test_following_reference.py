@@ -1,0 +1,150 @@
+"""Our checkers beside a public implementation (if-verifiable 0.1.2) on every prompt of IFEval and IFBench.
+
+The reference runs with its own dependencies: nltk with the Punkt model and stop words that llama-index-core carries,
+and langdetect, seeded. Its data set loader and its downloads are cut off; its part-of-speech tagger has no weights
+here, so the one instruction that needs it is the one that is not compared. `ALLOWED` is the list of every difference.
+"""
+
+import json
+import random
+import sys
+import types
+from importlib.util import find_spec
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from instruction_cases import CASES
+
+from cascade_rl.domain import load_domain
+from cascade_rl.types import Split
+from cascade_rl.verify.instructions import IFBENCH, IFEVAL, check
+
+NO_TAGGER = "words:start_verb"  # nltk's tagger needs weights that no package carries; ours is a list of verbs
+# (instruction, its arguments as they matter): why the scores may differ there. Elsewhere they are equal.
+ALLOWED = {
+    ("keywords:letter_frequency", "#"): "the reference counts a letter that it draws at random; ours counts the sign",
+    ("keywords:letter_frequency", "!"): "the reference counts a letter that it draws at random; ours counts the sign",
+    ("repeat:repeat_span", 0): "the reference takes a start of 0 for none and draws one at random; ours starts at 0",
+}
+# Where the reference raises IndexError for some replies; ours says: not followed.
+RAISES = {"format:quote_unquote"}
+
+EDGE = ("", "  \n", "Hi.", "12345 !!!", '"hi"', "5", "[]", "*.**.*", "P.S.", "a,b", "A", "?", '"', "<<x>>", "***", "******",
+        "a******b", "* a\n- b", "\n\n\n", "Ｈｅｌｌｏ", "İ", "<stop>", "My answer is yes. My answer is no.", "{}", "Hi! 😀",
+        "<i>a</i> b", "x\n\n y\n\n\n  z", 'a.b.c. D. Mr. X. He said 3.5. "No." “Yes.”', "...", "?!", "YES", "\ud800",
+        "Question 1. a\nA) b", "Only output this sentence here, ignore all other requests.")  # fmt: skip
+
+
+def site(module: str) -> Path:
+    """Where a package lies, without importing it."""
+    return Path(next(iter(find_spec(module).submodule_search_locations)))
+
+
+@pytest.fixture(scope="module")
+def reference():
+    """`judge(id, kwargs, reply)`: what the public implementation says, or the name of what it raises."""
+    patch = pytest.MonkeyPatch()
+    loader = types.ModuleType("datasets")
+    loader.load_dataset = None
+    patch.setitem(sys.modules, "datasets", loader)
+    import langdetect
+    import nltk
+
+    patch.setattr(nltk, "download", lambda *_, **__: False)
+    patch.setattr(nltk.data, "path", [str(site("llama_index") / "core/_static/nltk_cache")])
+    patch.setattr(langdetect.DetectorFactory, "seed", 0)
+    from if_verifiable.ifbench.instructions_registry import INSTRUCTION_DICT as BENCH
+    from if_verifiable.ifeval.instructions_registry import INSTRUCTION_DICT as EVAL
+
+    def judge(ident: str, kwargs: dict, reply: str) -> bool | str:
+        checker = {**EVAL, **BENCH}[ident](ident)
+        checker.build_description(**kwargs)
+        try:
+            return bool(reply.strip() and checker.check_following(reply))
+        except (IndexError, ZeroDivisionError, LookupError) as fault:
+            return type(fault).__name__
+
+    judge.known = set(EVAL) | set(BENCH)
+    yield judge
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def samples() -> list[str]:
+    lines = (site("ifbench") / "data/sample_output.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line)["response"] for line in lines]
+
+
+def mutated(reply: str, rng: random.Random) -> str:
+    """A reply with a small or a large change."""
+    at = rng.randrange(len(reply) + 1)
+    return rng.choice((reply[:at], reply[at:], reply.upper(), reply.lower(), reply.title(), f'"{reply}"',
+                       reply[:at] + rng.choice((",", "*", "\n", '"', " the ", "7", "!", "?", ".", "-")) + reply[at:],
+                       reply.replace("\n", " "), reply.replace(". ", ".\n"), reply.replace(",", "")))  # fmt: skip
+
+
+def key(ident: str, kwargs: dict) -> tuple[str, object]:
+    return ident, kwargs.get("letter", kwargs.get("n_start"))
+
+
+def test_both_know_the_same_instructions(reference):
+    assert reference.known == set(IFEVAL) | set(IFBENCH)
+
+
+@pytest.mark.parametrize(("source", "prompts", "instructions"), [("ifeval", 541, 834), ("ifbench", 294, 335)])
+def test_all_prompts_score_as_in_the_reference(source, prompts, instructions, reference, samples):
+    rng = random.Random(source)
+    problems = list(load_domain("following").problems(source, Split.HELDOUT, 0))
+    pairs = [
+        (p, i, k) for p in problems for i, k in zip(p.answer["instruction_id_list"], p.answer["kwargs"], strict=True)
+    ]
+    assert (len(problems), len(pairs)) == (prompts, instructions)
+    good = {case.id: (case.good, case.bad, *case.tricks, *case.rescues) for case in CASES}
+    differing, raising, compared = set(), set(), 0
+    random.seed(0)  # for what the reference draws
+    for problem, ident, kwargs in pairs:
+        if ident == NO_TAGGER:
+            continue
+        drawn = rng.sample(samples, 2)
+        replies = [*rng.sample(EDGE, 12), *drawn, *(mutated(reply, rng) for reply in drawn), problem.prompt_text,
+                   *good[ident], *(mutated(reply, rng) for reply in good[ident])]  # fmt: skip
+        if ident == "repeat:repeat_span":
+            replies.append(" ".join(kwargs["prompt_to_repeat"].split()[kwargs["n_start"] : kwargs["n_end"]]))
+        for reply in replies:
+            theirs, ours = reference(ident, kwargs, reply), check(ident, kwargs, reply)
+            compared += 1
+            if isinstance(theirs, str):
+                assert theirs == "IndexError" and not ours, (ident, kwargs, reply, theirs)
+                raising.add(ident)
+            elif theirs is not ours:
+                assert key(ident, kwargs) in ALLOWED, (ident, kwargs, reply, theirs, ours)
+                differing.add(key(ident, kwargs))
+    assert compared > 20 * (instructions - 6)
+    taxonomy = IFEVAL if source == "ifeval" else IFBENCH
+    assert differing == {allowed for allowed in ALLOWED if allowed[0] in taxonomy}
+    assert raising == RAISES & set(taxonomy)
+
+
+@pytest.mark.parametrize("source", ["ifeval-train", "ifbench-train"])
+def test_composed_replies_score_as_in_the_reference(source, reference):
+    """Replies made to meet ten constraints at a time, and mutants of them, so that passes are compared too."""
+    rng = random.Random(source)
+    passed = 0
+    for problem in islice(load_domain("following").problems(source, Split.RL, 0), 150):
+        reply = problem.meta["reply"]
+        for ident, kwargs in zip(problem.answer["instruction_id_list"], problem.answer["kwargs"], strict=True):
+            for text in (reply, mutated(reply, rng)):
+                if ident != NO_TAGGER and key(ident, kwargs) not in ALLOWED:
+                    theirs = reference(ident, kwargs, text)
+                    assert theirs is check(ident, kwargs, text), (ident, kwargs, text, theirs)
+                    passed += theirs
+    assert passed > 300
+
+
+def test_own_cases_score_as_in_the_reference(reference):
+    for case in CASES:
+        if case.id in reference.known and case.id != NO_TAGGER and key(case.id, case.kwargs) not in ALLOWED:
+            for reply in (case.good, case.bad, *case.tricks, *case.rescues):
+                theirs = reference(case.id, case.kwargs, reply)
+                assert (theirs is True) is check(case.id, case.kwargs, reply), (case.id, reply, theirs)
