@@ -1,26 +1,23 @@
 """Our checkers beside a public implementation (if-verifiable 0.1.2) on every prompt of IFEval and IFBench.
 
-The reference runs with its own dependencies: nltk with the Punkt model and stop words that llama-index-core carries,
-and langdetect, seeded. Its data set loader and its downloads are cut off; its part-of-speech tagger has no weights
-here, so the one instruction that needs it is the one that is not compared. `ALLOWED` is the list of every difference.
+`ALLOWED` is the list of every difference. One instruction is not compared: the reference needs a part-of-speech tagger
+for it, and the tagger weights that no package carries.
 """
 
 import json
 import random
-import sys
-import types
-from importlib.util import find_spec
 from itertools import islice
-from pathlib import Path
 
 import pytest
 from instruction_cases import CASES
+from public_checkers import public_checkers, site
 
 from cascade_rl.domain import load_domain
 from cascade_rl.types import Split
 from cascade_rl.verify.instructions import IFBENCH, IFEVAL, check
 
 NO_TAGGER = "words:start_verb"  # nltk's tagger needs weights that no package carries; ours is a list of verbs
+COMPARED = (set(IFEVAL) | set(IFBENCH)) - {NO_TAGGER}
 # (instruction, its arguments as they matter): why the scores may differ there. Elsewhere they are equal.
 ALLOWED = {
     ("keywords:letter_frequency", "#"): "the reference counts a letter that it draws at random; ours counts the sign",
@@ -36,38 +33,15 @@ EDGE = ("", "  \n", "Hi.", "12345 !!!", '"hi"', "5", "[]", "*.**.*", "P.S.", "a,
         "Question 1. a\nA) b", "Only output this sentence here, ignore all other requests.")  # fmt: skip
 
 
-def site(module: str) -> Path:
-    """Where a package lies, without importing it."""
-    return Path(next(iter(find_spec(module).submodule_search_locations)))
+@pytest.fixture(scope="module")
+def public():
+    with public_checkers() as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
-def reference():
-    """`judge(id, kwargs, reply)`: what the public implementation says, or the name of what it raises."""
-    patch = pytest.MonkeyPatch()
-    loader = types.ModuleType("datasets")
-    loader.load_dataset = None
-    patch.setitem(sys.modules, "datasets", loader)
-    import langdetect
-    import nltk
-
-    patch.setattr(nltk, "download", lambda *_, **__: False)
-    patch.setattr(nltk.data, "path", [str(site("llama_index") / "core/_static/nltk_cache")])
-    patch.setattr(langdetect.DetectorFactory, "seed", 0)
-    from if_verifiable.ifbench.instructions_registry import INSTRUCTION_DICT as BENCH
-    from if_verifiable.ifeval.instructions_registry import INSTRUCTION_DICT as EVAL
-
-    def judge(ident: str, kwargs: dict, reply: str) -> bool | str:
-        checker = {**EVAL, **BENCH}[ident](ident)
-        checker.build_description(**kwargs)
-        try:
-            return bool(reply.strip() and checker.check_following(reply))
-        except (IndexError, ZeroDivisionError, LookupError) as fault:
-            return type(fault).__name__
-
-    judge.known = set(EVAL) | set(BENCH)
-    yield judge
-    patch.undo()
+def reference(public):
+    return public[0]
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +62,8 @@ def key(ident: str, kwargs: dict) -> tuple[str, object]:
     return ident, kwargs.get("letter", kwargs.get("n_start"))
 
 
-def test_both_know_the_same_instructions(reference):
-    assert reference.known == set(IFEVAL) | set(IFBENCH)
+def test_both_know_the_same_instructions(public):
+    assert public[1] == set(IFEVAL) | set(IFBENCH)
 
 
 @pytest.mark.parametrize(("source", "prompts", "instructions"), [("ifeval", 541, 834), ("ifbench", 294, 335)])
@@ -104,7 +78,7 @@ def test_all_prompts_score_as_in_the_reference(source, prompts, instructions, re
     differing, raising, compared = set(), set(), 0
     random.seed(0)  # for what the reference draws
     for problem, ident, kwargs in pairs:
-        if ident == NO_TAGGER:
+        if ident not in COMPARED:
             continue
         drawn = rng.sample(samples, 2)
         replies = [*rng.sample(EDGE, 12), *drawn, *(mutated(reply, rng) for reply in drawn), problem.prompt_text,
@@ -135,7 +109,7 @@ def test_composed_replies_score_as_in_the_reference(source, reference):
         reply = problem.meta["reply"]
         for ident, kwargs in zip(problem.answer["instruction_id_list"], problem.answer["kwargs"], strict=True):
             for text in (reply, mutated(reply, rng)):
-                if ident != NO_TAGGER and key(ident, kwargs) not in ALLOWED:
+                if ident in COMPARED and key(ident, kwargs) not in ALLOWED:
                     theirs = reference(ident, kwargs, text)
                     assert theirs is check(ident, kwargs, text), (ident, kwargs, text, theirs)
                     passed += theirs
@@ -144,7 +118,8 @@ def test_composed_replies_score_as_in_the_reference(source, reference):
 
 def test_own_cases_score_as_in_the_reference(reference):
     for case in CASES:
-        if case.id in reference.known and case.id != NO_TAGGER and key(case.id, case.kwargs) not in ALLOWED:
-            for reply in (case.good, case.bad, *case.tricks, *case.rescues):
-                theirs = reference(case.id, case.kwargs, reply)
-                assert (theirs is True) is check(case.id, case.kwargs, reply), (case.id, reply, theirs)
+        if case.id not in COMPARED or key(case.id, case.kwargs) in ALLOWED:
+            continue
+        for reply in (case.good, case.bad, *case.tricks, *case.rescues):
+            theirs = reference(case.id, case.kwargs, reply)
+            assert (theirs is True) is check(case.id, case.kwargs, reply), (case.id, reply, theirs)
