@@ -5,9 +5,11 @@ import hashlib
 import itertools
 import json
 import random
+import re
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -271,3 +273,37 @@ def test_every_source_is_listed_and_opens():
     for source in SOURCES[:-1]:
         split = Split.HELDOUT if source in _if_benchmarks.BENCHMARKS else Split.VALIDATION
         assert len(drawn(source, split, 5)) == 5
+
+
+# The page
+
+
+PAGE = Path(__file__).parent.parent / "docs" / "following.md"
+
+
+def test_the_page_lists_every_instruction_as_the_table_has_it():
+    rows = [
+        line
+        for line in PAGE.read_text(encoding="utf-8").splitlines()
+        if re.match(r"\| `[a-z_]+:[\w-]+` \| [A-Z]", line)
+    ]
+    expected = []
+    for table in (IFEVAL, IFBENCH):
+        for ident, one in sorted(table.items()):
+            arguments = ", ".join(f"`{name}`" for name in one.types)
+            change = ("*instead:* " if one.instead else "") + one.strictly
+            expected.append(f"| `{ident}` | {one.check.__doc__} | {arguments} | {change} |")
+    assert rows == expected
+
+
+def test_the_example_of_the_page_runs():
+    [code] = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    exec(compile(code, "docs/following.md", "exec"), {})
+
+
+def test_the_page_names_every_difference_to_the_reference():
+    from test_following_reference import ALLOWED, NO_TAGGER, RAISES
+
+    section = PAGE.read_text(encoding="utf-8").partition("## Differences")[2].partition("\n## ")[0]
+    named = set(re.findall(r"^\| `([^`]+)`", section, re.MULTILINE))
+    assert named == {ident for ident, _ in ALLOWED} | RAISES | {NO_TAGGER}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
 from cascade_rl.verify.instructions.lexicon import CONJUNCTIONS, NAMES, PRONOUNS, STOP_WORDS, VERBS
@@ -209,7 +209,7 @@ def some_japanese_words(text: str, N: int) -> bool:
 
 def starts_with_verb(text: str) -> bool:
     """The first word is in our list of verbs."""
-    return bool(tokens := word_tokens(text)) and tokens[0].lower() in VERBS
+    return bool(tokens := word_tokens(text.lstrip()[:400])) and tokens[0].lower() in VERBS
 
 
 def few_repeats(text: str, small_n: int) -> bool:
@@ -289,8 +289,8 @@ def keywords_multiple_as_words(text: str, **keywords: str) -> bool:
 
 def keyword_at(text: str, keyword: str, n: int, m: int) -> bool:
     """A keyword is the m-th token of the n-th sentence."""
-    found: Sequence[str] = sentences(text)
-    tokens = word_tokens(found[n - 1]) if len(found) >= n else []
+    found = sentences(text)
+    tokens = word_tokens(found[n - 1]) if len(found) >= n else ()
     return len(tokens) >= m and tokens[m - 1] == keyword.strip()
 
 

@@ -187,7 +187,7 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
         instead=keyword_frequency_as_word, strictly="whole words only"),
     "keywords:forbidden_words": Instruction(
         words_avoided, "Do not use these words: {forbidden_words}.", {"forbidden_words": WORDS},
-        instead=words_avoided_literally, strictly="words with signs in them (`C++`) are found too"),
+        instead=words_avoided_literally, strictly="words that end in a sign (`C#`) are found too"),
     "keywords:letter_frequency": Instruction(
         letter_frequency, "Let the letter {letter} occur {let_relation} {let_frequency} times.",
         {"letter": LETTER, "let_frequency": COUNT, "let_relation": RELATION}),

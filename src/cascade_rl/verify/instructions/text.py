@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import string
 import threading
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -119,14 +119,17 @@ def _treebank() -> Any:
     return NLTKWordTokenizer()
 
 
-def punkt_sentences(text: str) -> list[str]:
+# Several instructions of a prompt, and both scorings, ask for the same text.
+@lru_cache(maxsize=32)
+def punkt_sentences(text: str) -> tuple[str, ...]:
     """Sentences in IFEval's sense."""
-    return list(_punkt().tokenize(text))
+    return tuple(_punkt().tokenize(text))
 
 
-def word_tokens(text: str) -> list[str]:
+@lru_cache(maxsize=32)
+def word_tokens(text: str) -> tuple[str, ...]:
     """Words and punctuation marks as nltk's word_tokenize gives them."""
-    return [token for sentence in punkt_sentences(text) for token in _treebank().tokenize(sentence)]
+    return tuple(token for sentence in punkt_sentences(text) for token in _treebank().tokenize(sentence))
 
 
 _lock = threading.Lock()
@@ -162,7 +165,7 @@ def language_of(text: str) -> str | None:
         return None
 
 
-@cache
+@lru_cache(maxsize=50_000)
 def syllables(word: str) -> int:
     """The number of syllables of an English word, as syllapy counts them; 0 for a number."""
     import syllapy
