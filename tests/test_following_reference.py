@@ -15,6 +15,7 @@ from public_checkers import public_checkers, site
 from cascade_rl.domain import load_domain
 from cascade_rl.types import Split
 from cascade_rl.verify.instructions import IFBENCH, IFEVAL, check
+from cascade_rl.verify.instructions.text import punkt_sentences, sentences, word_tokens
 
 NO_TAGGER = "words:start_verb"  # nltk's tagger needs weights that no package carries; ours is a list of verbs
 COMPARED = (set(IFEVAL) | set(IFBENCH)) - {NO_TAGGER}
@@ -50,6 +51,35 @@ def samples() -> list[str]:
     return [json.loads(line)["response"] for line in lines]
 
 
+# Replies at the edges of single instructions.
+NARROW = {
+    "custom:date_format_list": tuple(f"{year}-{month}-{day}" for year in (1768, 1769, 1821, 1822)
+                                     for month in ("00", "02", "04", "06", "09", "11", "12", "13")
+                                     for day in ("00", "29", "30", "31", "32")),
+    "format:thesis": ("<i>a</i>b", "<i>a</i>", "<em>a</em>", "<em>a</em>b", "<em></em> b", "<i> </i> b", "a</i> <i>b"),
+    "format:line_indent": ("a\n\n b", "a\n\n\n b", "\n\na\n b\n\n", "a\n \n  \n   b", "\ta\n\t\tb", "\n" * 9 + "a"),
+    "format:no_bullets_bullets": ("A. B.\n\n* x\n* y", "A.\n\nB.\n* x\n* y", "A. B.\n* x\ny\n* z", "* x\n* y"),
+    "words:alphabet": ("zebra apple", "İa b", "a b\nc", "1 2", "y-z z a"),
+    "format:options": ("YES", "a)", "b)\n", "I know", "i don't know", "perhaps", "a) ", "maybe."),
+}  # fmt: skip
+PIECES = ("Mr. ", "Dr. X ", "Ph.D. ", "St. ", "U.S. ", "U.S.A. He ", "A.B. It ", "Inc. ", "Co. They ", " x. ", "3.14", "a.com ", "...",
+          "..", ". ", "? ", "! ", '." ', '!" ', '?" ', ".” ", "\n", " He ", "word ", "and so on", "J. K. ", "e.g. ", "can't ", "cannot ",
+          "'tis ", "gonna ", "$5 ", "-- ", "(a) ", "“b” ", "a:b ", "1,000 ", "it's. ", "@x ", "<prd>", "<stop>")  # fmt: skip
+
+
+def test_texts_are_cut_as_in_the_reference(public):
+    import nltk
+    from if_verifiable.ifbench import instructions_util as bench
+    from if_verifiable.ifeval import instructions_util as evaluation
+
+    rng = random.Random(0)
+    for _ in range(3000):
+        piece = "".join(rng.choice(PIECES) for _ in range(rng.randrange(1, 16)))
+        assert sentences(piece) == bench.split_into_sentences(piece), piece
+        assert len(punkt_sentences(piece)) == evaluation.count_sentences(piece), piece
+        assert list(word_tokens(piece)) == nltk.word_tokenize(piece), piece
+
+
 def mutated(reply: str, rng: random.Random) -> str:
     """A reply with a small or a large change."""
     at = rng.randrange(len(reply) + 1)
@@ -81,7 +111,7 @@ def test_all_prompts_score_as_in_the_reference(source, prompts, instructions, re
         if ident not in COMPARED:
             continue
         drawn = rng.sample(samples, 2)
-        replies = [*rng.sample(EDGE, 12), *drawn, *(mutated(reply, rng) for reply in drawn), problem.prompt_text,
+        replies = [*rng.sample(EDGE, 12), *NARROW.get(ident, ()), *drawn, *(mutated(reply, rng) for reply in drawn), problem.prompt_text,
                    *good[ident], *(mutated(reply, rng) for reply in good[ident])]  # fmt: skip
         if ident == "repeat:repeat_span":
             replies.append(" ".join(kwargs["prompt_to_repeat"].split()[kwargs["n_start"] : kwargs["n_end"]]))

@@ -184,10 +184,10 @@ def separated_list(text: str, sep: str) -> bool:
     return text.count(sep) >= 2
 
 
-def list_of_lines(text: str, sep: str) -> bool:
-    """Two lines start with the separator and go on with words."""
-    lines = [line.strip() for line in text.split("\n")]
-    return sum(line.startswith(sep) and says(line.removeprefix(sep)) for line in lines) >= 2
+def separated_items(text: str, sep: str) -> bool:
+    """The separator stands apart, or starts a line, before two items of words."""
+    items = re.split(rf"^[ \t]*{re.escape(sep)}|(?<=\s){re.escape(sep)}(?=\s)", text, flags=re.MULTILINE)
+    return sum(map(says, items[1:])) >= 2
 
 
 def italic_thesis(text: str) -> bool:
@@ -212,7 +212,7 @@ def sub_bullets(text: str) -> bool:
 
 def sub_bullets_in_lines(text: str) -> bool:
     """There is a bullet, and a sub-bullet with words stands below each."""
-    parts = re.split(r"(?:^|\n)[ \t]*\*[ \t]+", text)
+    parts = re.split(r"(?:^|\n)[ \t]*\*(?!\*)", text)
     return len(parts) > 1 and all(re.search(r"\n[ \t]*-[ \t]*.*[^\W_]", part) for part in parts[1:])
 
 
@@ -296,7 +296,7 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
         also=a_quote_explained, strictly="a quotation at least, words after each"),
     "format:list": Instruction(
         separated_list, "Give a list in which {sep} stands before each item in place of a bullet.", {"sep": TEXT},
-        also=list_of_lines, strictly="two lines start with it"),
+        also=separated_items, strictly="stands apart, or at the start of a line, before words"),
     "format:thesis": Instruction(
         italic_thesis, "Open each section with its thesis in italics, set by the HTML tag <i>.", {},
         also=thesis_of_words, strictly="words at the start of a line, closed by the same tag"),

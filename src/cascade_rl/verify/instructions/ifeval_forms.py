@@ -48,7 +48,7 @@ def bullets(text: str, num_bullets: int) -> bool:
 
 def bullets_with_words(text: str, num_bullets: int) -> bool:
     """Exactly so many bullets followed by words."""
-    return len(re.findall(r"^[ \t]*[*-][ \t]+.*[^\W_].*$", text, re.MULTILINE)) == num_bullets
+    return len(re.findall(r"^[ \t]*(?:\*(?!\*)|-(?!-)).*[^\W_].*$", text, re.MULTILINE)) == num_bullets
 
 
 def highlights(text: str, num_highlights: int) -> bool:
