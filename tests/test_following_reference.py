@@ -62,9 +62,12 @@ NARROW = {
     "words:alphabet": ("zebra apple", "İa b", "a b\nc", "1 2", "y-z z a"),
     "format:options": ("YES", "a)", "b)\n", "I know", "i don't know", "perhaps", "a) ", "maybe."),
 }  # fmt: skip
-PIECES = ("Mr. ", "Dr. X ", "Ph.D. ", "St. ", "U.S. ", "U.S.A. He ", "A.B. It ", "Inc. ", "Co. They ", " x. ", "3.14", "a.com ", "...",
-          "..", ". ", "? ", "! ", '." ', '!" ', '?" ', ".” ", "\n", " He ", "word ", "and so on", "J. K. ", "e.g. ", "can't ", "cannot ",
-          "'tis ", "gonna ", "$5 ", "-- ", "(a) ", "“b” ", "a:b ", "1,000 ", "it's. ", "@x ", "<prd>", "<stop>")  # fmt: skip
+PIECES = (
+    "Mr. ", "Dr. X ", "Ph.D. ", "St. ", "U.S. ", "U.S.A. He ", "A.B. It ", "Inc. ", "Co. They ", " x. ",
+    "3.14", "a.com ", "...", "..", ". ", "? ", "! ", '." ', '!" ', '?" ', ".” ", "\n", " He ", "word ",
+    "and so on", "J. K. ", "e.g. ", "can't ", "cannot ", "'tis ", "gonna ", "$5 ", "-- ", "(a) ", "“b” ",
+    "a:b ", "1,000 ", "it's. ", "@x ", "<prd>", "<stop>",
+)  # fmt: skip
 
 
 def test_texts_are_cut_as_in_the_reference(public):
@@ -73,7 +76,7 @@ def test_texts_are_cut_as_in_the_reference(public):
     from if_verifiable.ifeval import instructions_util as evaluation
 
     rng = random.Random(0)
-    for _ in range(3000):
+    for _ in range(600):
         piece = "".join(rng.choice(PIECES) for _ in range(rng.randrange(1, 16)))
         assert sentences(piece) == bench.split_into_sentences(piece), piece
         assert len(punkt_sentences(piece)) == evaluation.count_sentences(piece), piece
@@ -111,8 +114,8 @@ def test_all_prompts_score_as_in_the_reference(source, prompts, instructions, re
         if ident not in COMPARED:
             continue
         drawn = rng.sample(samples, 2)
-        replies = [*rng.sample(EDGE, 12), *NARROW.get(ident, ()), *drawn, *(mutated(reply, rng) for reply in drawn), problem.prompt_text,
-                   *good[ident], *(mutated(reply, rng) for reply in good[ident])]  # fmt: skip
+        mutants = [mutated(reply, rng) for reply in (*drawn, *good[ident])]
+        replies = [*rng.sample(EDGE, 8), *NARROW.get(ident, ()), problem.prompt_text, *drawn, *good[ident], *mutants]
         if ident == "repeat:repeat_span":
             replies.append(" ".join(kwargs["prompt_to_repeat"].split()[kwargs["n_start"] : kwargs["n_end"]]))
         for reply in replies:
@@ -124,7 +127,7 @@ def test_all_prompts_score_as_in_the_reference(source, prompts, instructions, re
             elif theirs is not ours:
                 assert key(ident, kwargs) in ALLOWED, (ident, kwargs, reply, theirs, ours)
                 differing.add(key(ident, kwargs))
-    assert compared > 20 * (instructions - 6)
+    assert compared > 16 * (instructions - 6)
     taxonomy = IFEVAL if source == "ifeval" else IFBENCH
     assert differing == {allowed for allowed in ALLOWED if allowed[0] in taxonomy}
     assert raising == RAISES & set(taxonomy)
