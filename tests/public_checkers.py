@@ -4,6 +4,7 @@ It runs with its own dependencies: nltk with the Punkt model and stop words that
 langdetect, seeded. Its data set loader and its downloads are cut off. Its part-of-speech tagger has no weights here.
 """
 
+import logging
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -49,4 +50,5 @@ def public_checkers() -> Iterator[tuple[Judge, frozenset[str]]]:
             except (IndexError, ZeroDivisionError, LookupError) as fault:
                 return type(fault).__name__
 
-        yield judge, frozenset(known)
+        with mock.patch.object(logging.getLogger(), "disabled", True):  # it logs each text that langdetect can't tell
+            yield judge, frozenset(known)

@@ -6,9 +6,11 @@ for it, and the tagger weights that no package carries.
 
 import json
 import random
+import re
 from itertools import islice
 
 import pytest
+import regex
 from instruction_cases import CASES
 from public_checkers import public_checkers, site
 
@@ -24,6 +26,11 @@ ALLOWED = {
     ("keywords:letter_frequency", "#"): "the reference counts a letter that it draws at random; ours counts the sign",
     ("keywords:letter_frequency", "!"): "the reference counts a letter that it draws at random; ours counts the sign",
     ("repeat:repeat_span", 0): "the reference takes a start of 0 for none and draws one at random; ours starts at 0",
+    **{
+        (ident, "marks"): "nltk 3.10 cuts words with the engine `regex`, whose words hold combining marks and joiners; "
+        "before, as ours and as published scores, with `re`"
+        for ident in ("length_constraints:number_words", "count:word_count_range", "ratio:stop_words")
+    },
 }
 # Where the reference raises IndexError for some replies; ours says: not followed.
 RAISES = {"format:quote_unquote"}
@@ -91,7 +98,9 @@ def mutated(reply: str, rng: random.Random) -> str:
                        reply.replace("\n", " "), reply.replace(". ", ".\n"), reply.replace(",", "")))  # fmt: skip
 
 
-def key(ident: str, kwargs: dict) -> tuple[str, object]:
+def key(ident: str, kwargs: dict, reply: str = "") -> tuple[str, object]:
+    if (ident, "marks") in ALLOWED and len(regex.findall(r"\w+", reply)) != len(re.findall(r"\w+", reply)):
+        return ident, "marks"
     return ident, kwargs.get("letter", kwargs.get("n_start"))
 
 
@@ -116,6 +125,9 @@ def test_all_prompts_score_as_in_the_reference(source, prompts, instructions, re
         drawn = rng.sample(samples, 2)
         mutants = [mutated(reply, rng) for reply in (*drawn, *good[ident])]
         replies = [*rng.sample(EDGE, 8), *NARROW.get(ident, ()), problem.prompt_text, *drawn, *good[ident], *mutants]
+        if (ident, "marks") in ALLOWED:
+            words = int(kwargs.get("min_words", kwargs.get("num_words", 2))) - 1
+            replies += ["the हिंदी", " ".join(["हिंदी"] * words), " ".join(["हिंदी"] * (words + 1))]
         if ident == "repeat:repeat_span":
             replies.append(" ".join(kwargs["prompt_to_repeat"].split()[kwargs["n_start"] : kwargs["n_end"]]))
         for reply in replies:
@@ -125,8 +137,8 @@ def test_all_prompts_score_as_in_the_reference(source, prompts, instructions, re
                 assert theirs == "IndexError" and not ours, (ident, kwargs, reply, theirs)
                 raising.add(ident)
             elif theirs is not ours:
-                assert key(ident, kwargs) in ALLOWED, (ident, kwargs, reply, theirs, ours)
-                differing.add(key(ident, kwargs))
+                assert key(ident, kwargs, reply) in ALLOWED, (ident, kwargs, reply, theirs, ours)
+                differing.add(key(ident, kwargs, reply))
     assert compared > 16 * (instructions - 6)
     taxonomy = IFEVAL if source == "ifeval" else IFBENCH
     assert differing == {allowed for allowed in ALLOWED if allowed[0] in taxonomy}
@@ -142,7 +154,7 @@ def test_composed_replies_score_as_in_the_reference(source, reference):
         reply = problem.meta["reply"]
         for ident, kwargs in zip(problem.answer["instruction_id_list"], problem.answer["kwargs"], strict=True):
             for text in (reply, mutated(reply, rng)):
-                if ident in COMPARED and key(ident, kwargs) not in ALLOWED:
+                if ident in COMPARED and key(ident, kwargs, text) not in ALLOWED:
                     theirs = reference(ident, kwargs, text)
                     assert theirs is check(ident, kwargs, text), (ident, kwargs, text, theirs)
                     passed += theirs
@@ -151,8 +163,8 @@ def test_composed_replies_score_as_in_the_reference(source, reference):
 
 def test_own_cases_score_as_in_the_reference(reference):
     for case in CASES:
-        if case.id not in COMPARED or key(case.id, case.kwargs) in ALLOWED:
-            continue
         for reply in (case.good, case.bad, *case.tricks, *case.rescues):
+            if case.id not in COMPARED or key(case.id, case.kwargs, reply) in ALLOWED:
+                continue
             theirs = reference(case.id, case.kwargs, reply)
             assert (theirs is True) is check(case.id, case.kwargs, reply), (case.id, reply, theirs)

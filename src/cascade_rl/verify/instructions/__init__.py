@@ -54,7 +54,14 @@ def check(instruction_id: str, kwargs: Mapping[str, Any] | None, reply: str, *, 
         raise InstructionError(f"{instruction_id}: the reply is no text but {type(reply).__name__}")
     try:
         return instruction.holds(reply, given, strict)
-    except (ArithmeticError, LookupError, RecursionError, TypeError, re.error) as fault:
+    except (
+        ArithmeticError,
+        LookupError,
+        RecursionError,
+        TimeoutError,
+        TypeError,
+        re.error,
+    ) as fault:  # nltk has deadlines
         raise InstructionError(f"{instruction_id}: its checker failed: {fault!r}") from fault
 
 
