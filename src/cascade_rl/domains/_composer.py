@@ -17,6 +17,7 @@ from typing import Any
 
 from cascade_rl.domains._composer_words import WHOLES
 from cascade_rl.verify.instructions.lexicon import NAMES
+from cascade_rl.verify.instructions.text import sentences
 
 Asked = tuple[str, dict[str, Any]]
 
@@ -228,8 +229,6 @@ PIECES: Mapping[str, Callable[..., None]] = {
 
 def _balanced(text: str, rng: random.Random, exclamations: bool) -> str:
     """The text with questions (and exclamations) added until they match its statements."""
-    from cascade_rl.verify.instructions.text import sentences
-
     ends = [sentence[-1:] for sentence in sentences(text)]
     statements, asked, cried = (ends.count(mark) for mark in ".?!")
     if exclamations:
