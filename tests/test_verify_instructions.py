@@ -1,59 +1,69 @@
-"""Every instruction with a reply that follows it and one that doesn't; malformed rows never pass."""
+"""Every instruction with replies that follow it and ones that don't, in both scorings; malformed rows never pass."""
 
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from instruction_cases import CASES, Case
 
-from cascade_rl.verify.instructions import INSTRUCTIONS, InstructionError, check, check_all, describe
-
-CASES: list[tuple[str, dict[str, Any], str, str]] = [
-    ("keywords:existence", {"keywords": ["stone", "sea"]}, "Stone by the SEA", "Stone alone"),
-    ("keywords:frequency", {"keyword": "a", "frequency": 2, "relation": "at least"}, "a, a", "a b"),
-    ("keywords:forbidden_words", {"forbidden_words": ["cat"]}, "concatenate", "a Cat."),
-    ("keywords:letter_frequency", {"letter": "z", "let_frequency": 2, "let_relation": "less than"}, "Zoo", "Pizza"),
-    ("length_constraints:number_words", {"num_words": 3, "relation": "less than"}, "two words", "now three words"),
-    ("length_constraints:number_sentences", {"num_sentences": 2, "relation": "at least"}, "One. Two!", "One 1.5 two."),
-    ("length_constraints:number_paragraphs", {"num_paragraphs": 2}, "a\n***\nb", "a\n***\n***\nb"),
-    ("length_constraints:nth_paragraph_first_word", {"num_paragraphs": 2, "nth_paragraph": 2, "first_word": "So"},
-     "a\n\n“so it is", "So\n\nit is"),
-    ("detectable_content:number_placeholders", {"num_placeholders": 2}, "[name] at [place]", "[name]"),
-    ("detectable_content:postscript", {"postscript_marker": "P.S."}, "Bye.\nP.S. Write!", "Bye."),
-    ("detectable_format:number_bullet_lists", {"num_bullets": 2}, "* a\n- b", "* a"),
-    ("detectable_format:number_highlighted_sections", {"num_highlights": 2}, "*a* and **b**", "*a*"),
-    ("detectable_format:multiple_sections", {"section_spliter": "Part", "num_sections": 2},
-     "Part 1 a\nPart 2 b", "Part 1"),
-    ("detectable_format:constrained_response", {}, "My answer is no.", "no"),
-    ("detectable_format:json_format", {}, '```json\n{"a": 1}\n```', "{a: 1}"),
-    ("detectable_format:title", {}, "<<Rain>>\nfalls", "<<>> falls"),
-    ("combination:two_responses", {}, "one\n******\ntwo", "one\n******\none"),
-    ("combination:repeat_prompt", {"prompt_to_repeat": "Say it."}, "Say it. It.", "It."),
-    ("startend:end_checker", {"end_phrase": "The end!"}, 'So. the end!"', "The end! So."),
-    ("startend:quotation", {}, ' "so" ', '"so'),
-    ("change_case:english_capital", {}, "ALL UP", "All up"),
-    ("change_case:english_lowercase", {}, "all low", "All low"),
-    ("change_case:capital_word_frequency", {"capital_frequency": 1, "capital_relation": "at least"},
-     "a BIG one", "a Big one"),
-    ("punctuation:no_comma", {}, "so it is", "so, it is"),
-    ("cascade:different_words", {"least": 3, "most": 3}, "rock, sand sea!", "rock rock rock"),
-    ("cascade:first_word", {"word": "so"}, '"So it is', "is it so"),
-    ("cascade:last_word", {"word": "so"}, 'is it so?"', "so it is"),
-    ("cascade:comma_separated", {}, '"a, b, c!"', "a, b c"),
-    ("cascade:on_topic", {"topic_words": ["sea", "sand"], "least": 2}, "Sand, sea", "seas and sand sand"),
-]  # fmt: skip
+from cascade_rl.verify.instructions import IFBENCH, IFEVAL, INSTRUCTIONS, InstructionError, check, check_all, describe
 
 
-@pytest.mark.parametrize(("ident", "kwargs", "good", "bad"), CASES, ids=[case[0] for case in CASES])
-def test_followed_and_not(ident: str, kwargs: dict[str, Any], good: str, bad: str) -> None:
-    assert check(ident, kwargs, good)
-    assert not check(ident, kwargs, bad)
-    assert not check(ident, kwargs, " \n")
-    assert describe(ident, kwargs)
+def scores(case: Case, reply: str) -> tuple[bool, bool]:
+    """(as the reference, strictly)."""
+    return check(case.id, case.kwargs, reply), check(case.id, case.kwargs, reply, strict=True)
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.id for case in CASES])
+def test_followed_and_not(case: Case) -> None:
+    assert scores(case, case.good) == (True, True)
+    assert scores(case, case.bad) == (False, False)
+    assert scores(case, " \n") == (False, False)
+    assert {trick: scores(case, trick) for trick in case.tricks} == dict.fromkeys(case.tricks, (True, False))
+    assert {rescue: scores(case, rescue) for rescue in case.rescues} == dict.fromkeys(case.rescues, (False, True))
+    assert describe(case.id, case.kwargs)
 
 
 def test_every_instruction_has_a_case() -> None:
-    assert {case[0] for case in CASES} == set(INSTRUCTIONS)
+    assert {case.id for case in CASES} == set(INSTRUCTIONS)
+    assert (len(IFEVAL), len(IFBENCH)) == (25, 58)
+
+
+def test_whatever_strict_claims_to_change_is_shown() -> None:
+    shown = {case.id for case in CASES if case.tricks or case.rescues}
+    assert shown == {ident for ident, instruction in INSTRUCTIONS.items() if instruction.strictly}
+    assert shown == {ident for ident, one in INSTRUCTIONS.items() if one.also or one.instead}
+
+
+def test_every_checker_describes_itself_in_a_line() -> None:
+    for instruction in INSTRUCTIONS.values():
+        for checker in (instruction.check, instruction.also, instruction.instead):
+            assert checker is None or len(checker.__doc__.splitlines()) == 1
+
+
+PIECES = ["so", "It is.", "Is it?", "Ha!", ",", "* a", "- b", "\n", "\n\n", "***", "******", '"', "'", "[x]", "<<t>>", "<i>a</i>",
+          "P.S.", "A", "1,000", "Part 1", "🙂", "日本", "{", "}", "(", ")", "_", " ", "My answer is no.", "İ", "ǆ", "½", "\x1c",
+          "<stop>", "Question 1.", "a)", "\t", "\x00", "\ud800", "```json", "5", "%s"]  # fmt: skip
+NOISE = st.one_of(st.text(max_size=80), st.lists(st.sampled_from(PIECES), max_size=30).map("".join),
+                  st.lists(st.sampled_from(PIECES), max_size=20).map(" ".join))  # fmt: skip
+
+
+@settings(max_examples=400, deadline=None)
+@given(NOISE, st.sampled_from(CASES))
+def test_any_reply_can_be_judged_and_strict_is_never_easier(reply: str, case: Case) -> None:
+    loose, strict = scores(case, reply)
+    if INSTRUCTIONS[case.id].instead is None:
+        assert loose or not strict
+    assert scores(case, reply) == (loose, strict)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(CASES), st.sampled_from(CASES), st.booleans())
+def test_a_row_is_judged_part_by_part(one: Case, other: Case, strict: bool) -> None:
+    row = {"instruction_id_list": [one.id, other.id], "kwargs": [one.kwargs, other.kwargs]}
+    parts = check_all(row, one.good, strict=strict)
+    assert list(parts.values()) == [True, check(other.id, other.kwargs, one.good, strict=strict)]
 
 
 def test_rows_padded_with_nulls_are_judged() -> None:
@@ -62,17 +72,12 @@ def test_rows_padded_with_nulls_are_judged() -> None:
     assert check_all(row, "the sea") == {"punctuation:no_comma": True, "keywords:existence": True}
 
 
-def test_a_repeated_id_keeps_both_results() -> None:
-    row = {"instruction_id_list": ["cascade:first_word"] * 2, "kwargs": [{"word": "a"}, {"word": "b"}]}
-    assert check_all(row, "a c") == {"cascade:first_word": True, "cascade:first_word#2": False}
-
-
 @pytest.mark.parametrize(
     "row",
     [
         None, {}, "text", {"instruction_id_list": [], "kwargs": []}, {"instruction_id_list": [1], "kwargs": [{}]},
         {"instruction_id_list": ["punctuation:no_comma"], "kwargs": []},
-        {"instruction_id_list": ["language:response_language"], "kwargs": [{"language": "de"}]},
+        {"instruction_id_list": ["language:response_language"], "kwargs": [{"language": "tlh"}]},
         {"instruction_id_list": ["punctuation:no_comma"], "kwargs": [{"extra": 1}]},
         {"instruction_id_list": ["keywords:existence"], "kwargs": [{}]},
         {"instruction_id_list": ["keywords:existence"], "kwargs": [{"keywords": []}]},
@@ -82,21 +87,26 @@ def test_a_repeated_id_keeps_both_results() -> None:
         {"instruction_id_list": ["length_constraints:number_words"], "kwargs": [{"num_words": 3, "relation": "about"}]},
         {"instruction_id_list": ["length_constraints:number_words"],
          "kwargs": [{"num_words": "3", "relation": "at least"}]},
+        {"instruction_id_list": ["length_constraints:number_words"],
+         "kwargs": [{"num_words": -1, "relation": "at least"}]},
+        {"instruction_id_list": ["sentence:keyword"], "kwargs": [{"word": "sea", "N": 0}]},
+        {"instruction_id_list": ["count:words_japanese"], "kwargs": [{"N": 2.5}]},
+        {"instruction_id_list": ["count:numbers"], "kwargs": [{"N": True}]},
+        {"instruction_id_list": ["keywords:letter_frequency"],
+         "kwargs": [{"letter": "ab", "let_frequency": 1, "let_relation": "at least"}]},
     ],
 )  # fmt: skip
-def test_what_cannot_be_judged_never_passes(row: Any) -> None:
+@pytest.mark.parametrize("reply", ["the sea", ""])
+def test_what_cannot_be_judged_never_passes(row: Any, reply: str) -> None:
     with pytest.raises(InstructionError):
-        check_all(row, "the sea")
-
-
-@given(st.text(max_size=60), st.sampled_from(CASES))
-def test_any_reply_can_be_judged(reply: str, case: tuple[str, dict[str, Any], str, str]) -> None:
-    assert check(case[0], case[1], reply) in (True, False)
+        check_all(row, reply)
 
 
 @pytest.mark.parametrize(
-    "junk", ["[" * 20_000, "<<" * 10_000, "\n" * 20_000, "*" * 20_000, " *a" * 7_000, "[" * 20_000 + "]"]
-)
-def test_long_junk_is_judged_in_time(junk: str) -> None:
-    for ident, kwargs, _, _ in CASES:
-        check(ident, kwargs, junk)
+    "junk", ["[" * 20_000, "<<" * 10_000, "\n" * 20_000, "*" * 20_000, " *a" * 7_000, "[" * 20_000 + "]", "- " * 9_000,
+             "a." * 9_000, "!?" * 9_000, '"' * 9_001, "{" * 9_000, "Question 1" * 2_000, " " * 20_000 + "a", "\t-" * 9_000]
+)  # fmt: skip
+def test_long_junk_is_judged(junk: str) -> None:
+    """Within the time of the whole suite: a checker with a quadratic pattern would need minutes."""
+    for case in CASES:
+        scores(case, junk)

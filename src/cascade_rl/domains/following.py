@@ -1,8 +1,11 @@
-"""Instruction following: prompts with one to four verifiable constraints besides the topic, in the manner of IFEval.
+"""Instruction following: prompts with verifiable constraints, those of IFEval and IFBench and a few of our own.
 
-Full reward only when every constraint is met (arXiv 2512.13607, section 4.3); the parts name each. Source `builtin`
-asks for a few different words of a small world, so that a tiny model can learn it; `ifeval-style` asks a pretrained
-model for natural texts. A row of IFEval itself fits as a problem's answer.
+Full reward only when every constraint is met (arXiv 2512.13607, section 4.3); the parts name each. RL scores strictly,
+the benchmark as the public reference implementations do; the small world's problems, known by their `cascade:*`
+instructions, have one scoring for both, the one that the tiny recipe was measured with. Source `builtin` asks for a
+few different words of that world, so that a tiny model can learn it; `ifeval-style` asks a pretrained model for
+natural texts; `ifeval-train` and `ifbench-train` combine one to ten constraints, for IF-RL's two stages of data;
+`ifeval` and `ifbench` are the benchmarks themselves, held out.
 """
 
 from __future__ import annotations
@@ -10,15 +13,19 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from cascade_rl.chat import compose_reply, split_reply
 from cascade_rl.domain import AnswerError, Domain, Example, Services, stream
+from cascade_rl.domains._constraints import TAXONOMIES, constrained_prompt
 from cascade_rl.domains._everyday import constrained_request
 from cascade_rl.domains._files import PREFIX, file_problems, unknown_source
+from cascade_rl.domains._if_benchmarks import BENCHMARKS, benchmark_rows
 from cascade_rl.domains._topics import NOUNS, TOPICS, related
 from cascade_rl.types import Message, Mode, Outcome, Problem, Rollout, Split, Verdict, problem_id
 from cascade_rl.verify.instructions import MARK_NAMES, InstructionError, check_all
+from cascade_rl.verify.instructions import PREFIX as SMALL_WORLD
 
 Constraint = tuple[str, dict[str, Any]]
 
@@ -100,6 +107,20 @@ def _natural(rng: random.Random) -> Problem:
     return _problem(prompt, asked, {}, rng)
 
 
+def _train(taxonomy: str, split: Split, rng: random.Random) -> Problem:
+    prompt, asked, reply = constrained_prompt(taxonomy, rng, split)
+    return _problem(prompt, asked, {"reply": reply}, rng)
+
+
+def _benchmark(source: str, split: Split, seed: int) -> Iterator[Problem]:
+    """The prompts of a benchmark, in the order of the seed."""
+    if split is not Split.HELDOUT:
+        raise ValueError(f"{source} is held out: it has no {split} split")
+    rows = list(benchmark_rows(source))
+    for prompt, answer in random.Random(f"{split}/{seed}").sample(rows, len(rows)):
+        yield Problem(problem_id("following", prompt), "following", (Message("user", prompt),), answer, Mode.INSTRUCT)
+
+
 def _problem(prompt: str, asked: list[Constraint], meta: dict[str, Any], rng: random.Random) -> Problem:
     answer = {"instruction_id_list": [kind for kind, _ in asked], "kwargs": [given for _, given in asked]}
     mode = rng.choice((Mode.THINKING, Mode.INSTRUCT))
@@ -108,23 +129,41 @@ def _problem(prompt: str, asked: list[Constraint], meta: dict[str, Any], rng: ra
 
 
 MAKERS: dict[str, Callable[[random.Random], Problem]] = {"builtin": _builtin, "ifeval-style": _natural}
-SOURCES = (*MAKERS, "file:PATH")
+SOURCES = (*MAKERS, *TAXONOMIES, *BENCHMARKS, "file:PATH")
 
 
 def problems(source: str, split: Split, seed: int) -> Iterator[Problem]:
     """Prompts with constraints, half of them in each mode."""
     if source.startswith(PREFIX):
         return file_problems("following", source, split, seed)
+    if source in TAXONOMIES:
+        return stream(partial(_train, source, split), split, seed)
+    if source in BENCHMARKS:
+        return _benchmark(source, split, seed)
     if source not in MAKERS:
         raise unknown_source("following", source, SOURCES)
     return stream(MAKERS[source], split, seed)
 
 
+def _small_world(answer: Any) -> bool:
+    ids = answer.get("instruction_id_list") if isinstance(answer, dict) else None
+    return any(str(ident).startswith(SMALL_WORLD) for ident in ids or ())
+
+
 async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdict:
-    """Full reward when all constraints are met; an instruction that can't be judged is a failure of the grader."""
+    """RL's reward: all constraints, strictly; an instruction that can't be judged is a failure of the grader."""
+    return _judged(problem, rollout, strict=not _small_world(problem.answer))
+
+
+async def score(problem: Problem, rollout: Rollout, services: Services) -> Verdict:
+    """The benchmark's: all constraints as the public reference implementation judges them (strict accuracy)."""
+    return _judged(problem, rollout, strict=False)
+
+
+def _judged(problem: Problem, rollout: Rollout, strict: bool) -> Verdict:
     answer = split_reply(rollout.text, problem.mode).answer
     try:
-        parts = check_all(problem.answer, answer or "")
+        parts = check_all(problem.answer, answer or "", strict=strict)
     except InstructionError as error:
         return Verdict.failed(str(error))
     if answer is None:
@@ -206,7 +245,9 @@ def demonstrate(problem: Problem, rng: random.Random, fault_rate: float) -> str:
 
 
 def gold(problem: Problem) -> str | None:
-    """A right reply to a builtin problem, always the same; unknown for the others."""
+    """A right reply, always the same, to a builtin problem or to one that came with the reply; unknown for others."""
+    if isinstance(reply := problem.meta.get("reply"), str):
+        return compose_reply(problem.mode, "Every constraint in turn.", reply)
     return demonstrate(problem, random.Random(problem.id), 0.0) if problem.meta.get("topic") in TOPICS else None
 
 
@@ -238,12 +279,13 @@ def check_answer(answer: Any) -> None:
 
 DOMAIN = Domain(
     name="following",
-    summary="one to four verifiable constraints per prompt, all of which must be met",
+    summary="one to ten verifiable constraints per prompt, all of which must be met",
     problems=problems,
     grade=grade,
     examples=examples,
     gold=gold,
     demonstrate=demonstrate,
+    score=score,
     headline=Mode.INSTRUCT,
     sources=SOURCES,
     check_answer=check_answer,
