@@ -13,13 +13,15 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from tiny import Policy, tokenizer, toy_problem
+from tiny import Policy, raw_config, tokenizer, toy_problem
+from transformers import Qwen3Config, Qwen3ForCausalLM
 
+from cascade_rl.model.checkpoint import from_hf, to_hf
 from cascade_rl.protocols import Sampling
 from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.train.advantage import group_advantage
-from cascade_rl.train.batch import Row, pad
-from cascade_rl.train.learner import Objective, accumulate, token_logprobs
+from cascade_rl.train.batch import Row
+from cascade_rl.train.learner import Objective, accumulate
 from cascade_rl.train.loss import policy_gradient_loss, token_weights
 
 VOCABULARY, LIMIT, STOP = 3, 2, 0
@@ -100,11 +102,11 @@ def test_sampler_and_trainer_together_converge_to_the_exact_gradient():
     prompt = tokenizer().prompt(problem)
     vocabulary = policy.config.vocab
     earned = [float(a % 3 == 0) for a in range(vocabulary)]
-    place = pad([Row.of(prompt, [0], 1.0)], torch.device("cpu"))
-    everywhere = torch.zeros(vocabulary, dtype=torch.long)
-    batch = replace(place, rows=everywhere, columns=everywhere + len(prompt) - 1, targets=torch.arange(vocabulary))
-    parameters = list(policy.model.weights.values())
-    logprob = token_logprobs(policy.model.weights, policy.config, batch, Objective("policy"))
+    model = Qwen3ForCausalLM(Qwen3Config(**raw_config())).float()  # transformers' own, with torch's own gradient
+    model.load_state_dict(to_hf(policy.model.flat, policy.config), strict=False)
+    torch.set_num_threads(1)
+    names, parameters = zip(*model.named_parameters(), strict=True)
+    logprob = model(torch.tensor([prompt])).logits[0, -1].log_softmax(-1)
     value = (logprob.exp() * torch.tensor(earned)).sum()
     direction = torch.autograd.grad(value, parameters, retain_graph=True)
     length = math.sqrt(sum(float(g.double().square().sum()) for g in direction))
@@ -134,6 +136,5 @@ def test_sampler_and_trainer_together_converge_to_the_exact_gradient():
         [(r, a) for g, row in zip(taken[:some], advantage, strict=False) for r, a in zip(g, row, strict=True)],
         weights, strict=True)]  # fmt: skip
     accumulate(policy.replicas.local, "policy", rows, 2000, Objective("policy"))
-    along = sum(float((policy.model.weights[name].grad * d).sum())
-                for name, d in zip(policy.model.weights, direction, strict=True)) / length  # fmt: skip
+    along = float(policy.model.grad @ from_hf(dict(zip(names, direction, strict=True)), policy.config)) / length
     assert along == pytest.approx(-np.mean(share[:some]), abs=1e-5)

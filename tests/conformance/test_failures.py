@@ -14,13 +14,14 @@ import torch
 
 from cascade_rl import conformance
 from cascade_rl.conformance import MODEL_CHECKS, PURE_CHECKS, CheckResult, Subject, make_tiny, model_checks, pure_checks
-from cascade_rl.model.decoder import grouped_attention, hidden_states, truncate
+from cascade_rl.model.decoder import hidden_states, packed_states, truncate
+from cascade_rl.model.fused import target_logprobs
 from cascade_rl.model.tokenizer import Tokenizer
-from cascade_rl.rollout import torch_sampler
+from cascade_rl.rollout import decoding
 from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.train import learner, rl
 from cascade_rl.train.advantage import final_rewards
-from cascade_rl.train.batch import Row, pad
+from cascade_rl.train.batch import Row, pack_rows
 from cascade_rl.train.pool import PromptPool
 from cascade_rl.types import Stop, Verdict
 
@@ -68,18 +69,18 @@ def test_the_report_has_a_row_for_each(tmp_path, monkeypatch):
 
 def weights_of_the_micro_batch(patch, subject):
     def wrong(rows, device):
-        batch = pad(rows, device)
+        batch = pack_rows(rows, device)
         return replace(batch, weight=batch.weight / batch.weight.sum())
 
-    patch.setattr(learner, "pad", wrong)
+    patch.setattr(learner, "pack_rows", wrong)
 
 
 def one_token_off(patch, subject):
-    patch.setattr(learner, "hidden_states", lambda *a: hidden_states(*a).roll(1, 1))
+    patch.setattr(learner, "packed_states", lambda *a: packed_states(*a).roll(1, 0))
 
 
 def no_temperature(patch, subject):
-    patch.setattr(learner, "truncate", lambda logits, t, *rest: truncate(logits, 1.0, *rest))
+    patch.setattr(learner, "target_logprobs", lambda h, w, ids, t, chunk: target_logprobs(h, w, ids, 1.0, chunk))
 
 
 def no_truncation(patch, subject):
@@ -87,46 +88,46 @@ def no_truncation(patch, subject):
 
 
 def coarse_trainer(patch, subject):
-    patch.setattr(learner, "hidden_states", lambda *a: hidden_states(*a) * 1.05)
+    patch.setattr(learner, "packed_states", lambda *a: packed_states(*a) * 1.05)
 
 
-def sees_padding(patch, subject):
-    def attend(_, q, k, v):
-        length = q.shape[2]
-        return grouped_attention(q, k, v, torch.zeros(q.shape[0], length, length))
+def sees_its_neighbours(patch, subject):
+    def wrong(*a):
+        hidden = packed_states(*a)
+        return hidden + 0.1 * hidden.mean(0)
 
-    patch.setattr(learner, "causal_attend", attend)
+    patch.setattr(learner, "packed_states", wrong)
 
 
 def scores_the_prompts_end(patch, subject):
     def wrong(rows, device):
-        return pad(
-            [r if len(r.ids) > r.start else Row.of(r.ids[:-1], r.ids[-1:], r.weight, r.advantage) for r in rows], device
-        )
+        return pack_rows([r if len(r.ids) > r.start else Row.of(r.ids[:-1], r.ids[-1:], r.weight, r.advantage)
+                          for r in rows], device)  # fmt: skip
 
-    patch.setattr(learner, "pad", wrong)
-    patch.setattr(model_checks, "pad", wrong)
+    patch.setattr(learner, "pack_rows", wrong)
+    patch.setattr(model_checks, "pack_rows", wrong)
 
 
 def keeps_prefixes(patch, subject):
-    known, plain = {}, TorchSampler.sample
+    known, samplers, sample = {}, [], TorchSampler.sample
 
-    def sample(self, problems, sampling):
-        def prefill(weights, config, prompts, device):
-            key = (id(self), str(prompts))
-            known.setdefault(key, original(weights, config, prompts, device))
-            return copy.deepcopy(known[key])
+    def remembers(self, problems, sampling):
+        samplers.append(id(self))
+        return sample(self, problems, sampling)
 
-        patch.setattr(torch_sampler, "_prefill", prefill)
-        return plain(self, problems, sampling)
+    def prefill(weights, config, prompts, device):
+        key = (samplers[-1], str(prompts))
+        known.setdefault(key, decoding_prefill(weights, config, prompts, device))
+        return copy.deepcopy(known[key])
 
-    original = torch_sampler._prefill
-    patch.setattr(TorchSampler, "sample", sample)
+    decoding_prefill = decoding.prefill
+    patch.setattr(TorchSampler, "sample", remembers)
+    patch.setattr(decoding, "prefill", prefill)
 
 
 def never_synchronised(patch, subject):
     old = {key: value.detach().clone() for key, value in subject.model.weights.items()}
-    patch.setattr(torch_sampler, "hidden_states", lambda weights, *rest: hidden_states(old, *rest))
+    patch.setattr(decoding, "hidden_states", lambda weights, *rest: hidden_states(old, *rest))
 
 
 def exports_something_else(patch, subject):
@@ -230,7 +231,7 @@ FAILURES = {
     "temperature_missing_in_the_trainer": no_temperature,
     "truncated_sampling_not_renormalised": no_truncation,
     "on_policy_ratio_is_not_one": coarse_trainer,
-    "padding_changes_log_probabilities": sees_padding,
+    "padding_changes_log_probabilities": sees_its_neighbours,
     "empty_reply_writes_before_its_start": scores_the_prompts_end,
     "cache_survives_an_update": keeps_prefixes,
     "sampler_keeps_old_weights": never_synchronised,

@@ -296,8 +296,8 @@ def test_micro_batches(monkeypatch, tmp_path):
     counts = []
     for tokens in (4096, 40):
         calls = []
-        pad = learner.pad
-        monkeypatch.setattr(learner, "pad", lambda *a, pad=pad, calls=calls: calls.append(1) or pad(*a))
+        pack = learner.pack_rows
+        monkeypatch.setattr(learner, "pack_rows", lambda *a, pack=pack, calls=calls: calls.append(1) or pack(*a))
         run_stage(SMALL | {"tokens_per_microbatch": tokens, "steps": 1}, tmp_path / str(tokens))
         monkeypatch.undo()
         counts.append(len(calls))

@@ -19,7 +19,7 @@ from cascade_rl.model.checkpoint import load_directory
 from cascade_rl.protocols import Sampling
 from cascade_rl.recipe import Training
 from cascade_rl.rollout.torch_sampler import TorchSampler
-from cascade_rl.train.batch import Row, pad
+from cascade_rl.train.batch import Row, pack_rows
 from cascade_rl.train.learner import Learner, Objective
 
 NATS, RELATIVE = 5e-3, 1e-3
@@ -129,7 +129,7 @@ def check_empty_reply_writes_before_its_start(s: Subject) -> CheckResult:
     """
     rows = policy_rows(s.rollouts(_sampling(n=1)))
     empty = Row.of(rows[0].ids[: rows[0].start], [], 1.0, 5.0)
-    scored = len(pad([empty], torch.device("cpu")).targets)
+    scored = int((pack_rows([empty, *rows], torch.device("cpu")).rows == 0).sum())
     _, wanted = s.gradient(rows, HUGE, PLAIN)
     _, found = s.gradient([empty, *rows], HUGE, PLAIN)
     gap = difference(wanted, found)

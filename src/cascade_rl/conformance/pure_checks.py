@@ -20,6 +20,7 @@ import torch
 
 from cascade_rl.conformance.subject import CheckResult, Subject, make_tiny
 from cascade_rl.domain import Domain, Services, load_domain, reply_rollout
+from cascade_rl.judges.processes import ProcessJudges
 from cascade_rl.model.checkpoint import weights_hash
 from cascade_rl.protocols import Sampler
 from cascade_rl.recipe import RLStage
@@ -104,14 +105,15 @@ def check_verifier_fails_off_the_main_thread() -> CheckResult:
              for example in domain.examples()]  # fmt: skip
     found: list[float | None] = []
 
-    def grade() -> None:
+    def grade(services: Services) -> None:
         for domain, example in asked:
             rollout = reply_rollout(example.reply)
-            found.append(asyncio.run(domain.benchmark_grade(example.problem, rollout, Services())).reward)
+            found.append(asyncio.run(domain.benchmark_grade(example.problem, rollout, services)).reward)
 
-    thread = threading.Thread(target=grade)
-    thread.start()
-    thread.join()
+    with ProcessJudges(1) as judges:
+        thread = threading.Thread(target=grade, args=(Services(judges=judges),))
+        thread.start()
+        thread.join()
     wrong = len(asked) - sum(a == e.reward for a, (_, e) in zip(found, asked, strict=False))
     return CheckResult(wrong == 0, f"{wrong} of {len(asked)} examples are graded differently in a thread")
 

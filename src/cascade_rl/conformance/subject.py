@@ -21,7 +21,7 @@ from cascade_rl.model.tokenizer import Tokenizer, load_tokenizer, train_tokenize
 from cascade_rl.protocols import Sampling
 from cascade_rl.recipe import Architecture
 from cascade_rl.rollout.torch_sampler import TorchSampler
-from cascade_rl.train.batch import Row, pad
+from cascade_rl.train.batch import Row, pack_rows
 from cascade_rl.train.learner import Objective, accumulate, token_logprobs
 from cascade_rl.types import Message, Problem, Rollout, problem_id
 
@@ -71,11 +71,11 @@ class Subject:
         return [rollout for group in found for rollout in group]
 
     def logprobs(self, rollouts: Sequence[Rollout], objective: Objective) -> list[Tensor]:
-        """What the trainer finds for each rollout's tokens, all in one padded batch."""
-        batch = pad([Row.of(r.prompt_ids, r.ids, 1.0) for r in rollouts], torch.device("cpu"))
+        """What the trainer finds for each rollout's tokens, all in one pack."""
+        batch = pack_rows([Row.of(r.prompt_ids, r.ids, 1.0) for r in rollouts], torch.device("cpu"))
         with torch.no_grad():
             found = token_logprobs(self.model.weights, self.config, batch, objective)
-        return list(found.split([len(r.ids) for r in rollouts]))
+        return [found[batch.rows == i] for i in range(len(rollouts))]
 
     def gap(self, rollouts: Sequence[Rollout], objective: Objective) -> float:
         """The largest |log p of the trainer - recorded log p| over all sampled tokens."""

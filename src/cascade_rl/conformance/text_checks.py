@@ -13,7 +13,7 @@ from cascade_rl.conformance.subject import CheckResult, Subject
 from cascade_rl.protocols import Sampling
 from cascade_rl.recipe import RLStage
 from cascade_rl.rollout.torch_sampler import TorchSampler
-from cascade_rl.train.batch import Row, pad
+from cascade_rl.train.batch import Row, pack_rows
 from cascade_rl.train.rl import make_rows
 from cascade_rl.types import Group, Mode, Rollout, Stop, Verdict
 
@@ -47,9 +47,9 @@ def check_end_of_turn_is_not_trained(s: Subject) -> CheckResult:
     """
     reply = s.tokenizer.reply("yes")
     prompt = s.tokenizer.prompt(s.problems[0])
-    last = int(pad([Row.of(prompt, reply, 1.0)], torch.device("cpu")).targets[-1])
+    last = int(pack_rows([Row.of(prompt, reply, 1.0)], torch.device("cpu")).targets[-1])
     padded = [*reply[:-1], s.tokenizer.pad_id, *reply]
-    batch = pad([Row.of(prompt, padded, 1.0), Row.of(prompt * 2, reply * 3, 1.0)], torch.device("cpu"))
+    batch = pack_rows([Row.of(prompt, padded, 1.0), Row.of(prompt * 2, reply * 3, 1.0)], torch.device("cpu"))
     counted = int((batch.rows == 0).sum())
     passed = reply[-1] == last == s.tokenizer.end_id in s.tokenizer.eos_ids and counted == len(padded)
     return CheckResult(
