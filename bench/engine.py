@@ -1,0 +1,171 @@
+"""The engine beside TRL and beside the limit of the machine: `make bench` prints a table and writes bench/out/summary.json.
+
+Each number comes from a process of its own, one after the other, so that none sees another's memory or threads.
+`--quick` leaves out the 135M model and takes one step each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import resource
+import statistics
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+OUT = Path(__file__).parent / "out"
+TINY, SMALL = "tiny", "smollm2-135m"
+
+
+def _entry(pipe, function: Callable, arguments: tuple) -> None:
+    value = function(*arguments)
+    pipe.send((value, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))
+
+
+def alone(function: Callable, *arguments: Any) -> tuple[Any, int]:
+    """What a function gives in a process of its own, and the most memory that this process held, in bytes."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_entry, args=(theirs, function, arguments))
+    process.start()
+    theirs.close()
+    try:
+        return ours.recv()
+    except EOFError:
+        raise RuntimeError(f"{function.__name__}{arguments} died; see above") from None
+    finally:
+        process.join()
+
+
+def compare(name: str, ours: float, peer: float, unit: str) -> dict[str, Any]:
+    """One comparison; the ratio is above 1 where we are better."""
+    ratio = peer / ours if unit == "s" else ours / peer
+    return {"name": name, "ours": ours, "peer": peer, "unit": unit, "ratio": ratio}
+
+
+def our_step(case, steps: int) -> dict[str, float]:
+    from work import median_step
+
+    return median_step(case, steps)
+
+
+def our_sft(case, steps: int, batch: int, longest: int) -> float:
+    from work import Ours
+
+    ours = Ours(case)
+    try:
+        return ours.sft_tokens_per_s(steps, batch, longest)
+    finally:
+        ours.close()
+
+
+def peer_step(case, steps: int) -> float:
+    from peer import rl_step_s
+
+    return rl_step_s(case, steps)
+
+
+def peer_sft(case, steps: int, batch: int, longest: int) -> float:
+    from peer import sft_tokens_per_s
+
+    return sft_tokens_per_s(case, steps, batch, longest)
+
+
+def bounds(case) -> dict[str, float]:
+    """Seconds that the phases of a step take at least, from rates measured in a process like a worker's."""
+    import torch
+    from limits import decode_bound, measure_peaks, memory_bound, update_bound
+    from work import Ours, problems
+
+    ours = Ours(replace(case, workers=1))
+    if case.workers > 1:
+        torch.set_num_threads(1)
+    prompts = [len(ours.tokenizer.prompt(p)) for p in problems(case.prompts)]
+    share = prompts[: max(1, len(prompts) // case.workers)]
+    peaks = measure_peaks(ours.config, ours.replicas.dtype, torch.device("cpu"))
+    element, rows = 2 if case.precision == "bf16" else 4, len(share) * case.rollouts
+    each = [p for p in share for _ in range(case.rollouts)]
+    return {
+        "update_s": update_bound(ours.config, peaks, share, [[case.tokens] * case.rollouts for _ in share]),
+        "rollout_s": decode_bound(ours.config, peaks, each, [case.tokens] * rows, min(rows, 256), element),
+        "memory": memory_bound(ours.config, element, rows, max(share) + case.tokens, case.microbatch),
+        "gflops": peaks.flops / 1e9, "head_gflops": peaks.head_flops / 1e9, "gbytes_per_s": peaks.bytes / 1e9,
+    }  # fmt: skip
+
+
+def against_peer(cases, steps: int) -> list[dict[str, Any]]:
+    """RL steps and SFT of each model, beside TRL."""
+    found = []
+    for case in cases:
+        ours, _ = alone(our_step, case, steps)
+        peer, _ = alone(peer_step, case, steps)
+        found.append(compare(f"RL step, {case.model}, {case.precision}", ours["step_s"], peer, "s"))
+        batch, longest = (32, 256) if case.model == TINY else (16, 512)
+        rates = [alone(each, case, steps, batch, longest)[0] for each in (our_sft, peer_sft)]
+        found.append(compare(f"SFT, {case.model}, {case.precision}", *rates, "tokens/s"))
+    return found
+
+
+def against_limit(cases, steps: int) -> list[dict[str, Any]]:
+    """Each phase beside its lower bound: `peer` is the limit, the ratio the fraction of it that we reach."""
+    found = []
+    for case in cases:
+        (measured, memory), (least, _) = alone(our_step, case, steps), alone(bounds, case)
+        label = f"{case.model}, {case.rollouts} rollouts, {case.tokens} tokens"
+        for phase in ("update", "rollout"):
+            found.append(
+                compare(f"{phase} beside its bound, {label}", measured[f"{phase}_s"], least[f"{phase}_s"], "s")
+            )
+        found.append(compare(f"driver's memory beside its bound, {label}", memory / 1e9, least["memory"] / 1e9, "GB"))
+        print(f"# {label}: {least['gflops']:.0f} GFLOP/s, fp32 head {least['head_gflops']:.0f}, "
+              f"{least['gbytes_per_s']:.1f} GB/s a worker", flush=True)  # fmt: skip
+    return found
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """As people read it."""
+    lines = [f"{'':64s} {'ours':>10s} {'peer':>10s} {'unit':>9s} {'ratio':>6s}"]
+    lines += [f"{r['name']:64s} {r['ours']:10.3g} {r['peer']:10.3g} {r['unit']:>9s} {r['ratio']:6.2f}" for r in rows]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run what was asked for."""
+    sys.path.insert(0, str(Path(__file__).parent))
+    from work import Case
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", choices=("peer", "limit", "growth"))
+    parser.add_argument("--model", choices=(TINY, SMALL))
+    parser.add_argument("--steps", type=int, default=3)
+    options = parser.parse_args()
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    models = [options.model] if options.model else [TINY] if options.quick else [TINY, SMALL]
+    steps = 1 if options.quick else options.steps
+    cases = [Case(model) for model in models]
+    found: list[dict[str, Any]] = []
+    if options.only in (None, "peer"):
+        found += against_peer(cases, steps)
+    if options.only in (None, "limit"):
+        found += against_limit(cases, steps)
+    if options.only in (None, "growth") and not options.quick:
+        grown = [replace(case, rollouts=n) for case in cases for n in (16, 32)]
+        grown += [
+            replace(case, tokens=n, prompts=2) for case in cases for n in (256, 1024) if case.model == TINY or n < 1024
+        ]
+        found += against_limit(grown, 1)
+    OUT.mkdir(exist_ok=True)
+    (OUT / "summary.json").write_text(json.dumps(found, indent=1) + "\n")
+    print(table(found))
+    ratios = [r["ratio"] for r in found]
+    print(f"median ratio {statistics.median(ratios):.2f} over {len(ratios)} comparisons; wrote {OUT / 'summary.json'}")
+
+
+if __name__ == "__main__":
+    main()

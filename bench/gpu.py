@@ -1,0 +1,55 @@
+"""The engine on one GPU: phases of an RL step beside their bounds, written to bench/out/gpu.json. Needs CUDA.
+
+The same functions as bench/engine.py; one worker, bf16. Add TRL's step with `--peer` where it is installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+from engine import OUT, compare, table
+from limits import decode_bound, measure_peaks, update_bound
+from work import Case, Ours, median_step, problems
+
+
+def main() -> None:
+    """Measure each case and write what was found."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--peer", action="store_true")
+    parser.add_argument("--models", nargs="*", default=["tiny", "smollm2-135m"])
+    options = parser.parse_args()
+    if not torch.cuda.is_available():
+        sys.exit("bench/gpu.py needs a CUDA device; on a CPU run bench/engine.py")
+    device, found = torch.device("cuda"), []
+    for model in options.models:
+        case = Case(model, prompts=32, tokens=256, workers=1, microbatch=16384)
+        torch.cuda.reset_peak_memory_stats()
+        measured = median_step(case, 3, "cuda")
+        ours = Ours(case, "cuda")
+        prompts = [len(ours.tokenizer.prompt(p)) for p in problems(case.prompts)]
+        peaks = measure_peaks(ours.config, ours.replicas.dtype, device, 8192)
+        each, rows = [p for p in prompts for _ in range(case.rollouts)], case.prompts * case.rollouts
+        least = {
+            "update_s": update_bound(ours.config, peaks, prompts, [[case.tokens] * case.rollouts for _ in prompts]),
+            "rollout_s": decode_bound(ours.config, peaks, each, [case.tokens] * rows, min(rows, 256), 2),
+        }
+        found += [compare(f"{phase} beside its bound, {model}", measured[f"{phase}_s"], least[f"{phase}_s"], "s")
+                  for phase in ("update", "rollout")]  # fmt: skip
+        found.append({"name": f"peak memory, {model}", "ours": torch.cuda.max_memory_allocated() / 1e9, "unit": "GB"})
+        if options.peer:
+            from peer import rl_step_s
+
+            found.append(compare(f"RL step, {model}", measured["step_s"], rl_step_s(case, 3, "cuda"), "s"))
+    OUT.mkdir(exist_ok=True)
+    (OUT / "gpu.json").write_text(json.dumps(found, indent=1) + "\n")
+    print(table([row for row in found if "ratio" in row]))
+
+
+if __name__ == "__main__":
+    main()
