@@ -14,7 +14,7 @@ import random
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from cascade_rl.protocols import Judges, RewardModel, Sandbox
+from cascade_rl.protocols import Judges, RewardModel, Sandbox, YesNoJudge
 from cascade_rl.types import Mode, Problem, Rollout, Split, Stop, Verdict
 
 
@@ -25,6 +25,7 @@ class Services:
     sandbox: Sandbox | None = None
     reward_model: RewardModel | None = None
     judges: Judges | None = None
+    patch_judge: YesNoJudge | None = None
 
 
 @dataclass(frozen=True, slots=True)
