@@ -95,7 +95,7 @@ class _Module:
             if names is None:
                 return None
             at_once = not isinstance(node, ast.FunctionDef | ast.ClassDef)
-            if at_once and any(self.definitions[other].lineno >= node.lineno for other in names):
+            if at_once and any(self.definitions[other].lineno > node.lineno for other in names):
                 return None  # defined again further down
             waiting += names
         return dict(sorted(needed.items()))
