@@ -1,15 +1,27 @@
 """Edits are parsed strictly, applied at exactly one place, and rewarded by likeness to the golden change."""
 
 import contextlib
+import difflib
 import random
-import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cascade_rl.verify import patch_errors as e
 from cascade_rl.verify import patches as p
-from cascade_rl.verify.patches import Edit, apply_edits, apply_patch, execution_free_reward, parse_edits, solution_text
+from cascade_rl.verify.patch_edits import DIVIDER, apply_edits, edits_between
+from cascade_rl.verify.patch_errors import GoldenError
+from cascade_rl.verify.patch_matching import MOST_STEPS
+from cascade_rl.verify.patch_similarity import NEARLY, changed_lines, lexical_similarity
+from cascade_rl.verify.patches import (
+    Edit,
+    apply_patch,
+    as_solution,
+    execution_free_reward,
+    parse_edits,
+    solution_text,
+)
 
 FILES = {
     "shapes.py": "def area(w, h):\n    return w + h\n\n\ndef edge(w):\n    return 4 * w\n",
@@ -18,7 +30,7 @@ FILES = {
 FIX = Edit("shapes.py", ("    return w + h",), ("    return w * h",))
 GOLDEN = solution_text([FIX])
 
-LINE = st.text(alphabet="abc =+", max_size=8).filter(lambda line: line.rstrip() != p.DIVIDER)
+LINE = st.text(alphabet="abc =+", max_size=8).filter(lambda line: line.rstrip() != DIVIDER)
 LINES = st.lists(LINE, min_size=1, max_size=4).map(tuple)
 EDIT = st.builds(Edit, st.sampled_from(["a.py", "b/c.py"]), LINES, st.lists(LINE, max_size=4).map(tuple))
 
@@ -31,7 +43,7 @@ def test_what_is_written_is_read_again(edits):
 
 @given(st.text(max_size=300) | st.text(alphabet="<>=`# SEARCHREPLACE\n", max_size=300))
 def test_any_text_gives_edits_or_unparseable(text):
-    with contextlib.suppress(p.Unparseable):
+    with contextlib.suppress(e.Unparseable):
         assert parse_edits(text)
 
 
@@ -58,7 +70,7 @@ def block(*lines):
     ],
 )
 def test_unparseable(text):
-    with pytest.raises(p.Unparseable):
+    with pytest.raises(e.Unparseable):
         parse_edits(text)
     assert execution_free_reward(text, GOLDEN, FILES) == -1.0
 
@@ -83,22 +95,22 @@ def test_edits_apply_against_the_file_as_it_was():
 @pytest.mark.parametrize(
     ("edits", "error"),
     [
-        ([Edit("absent.py", ("a",), ("b",))], p.UnknownFile),
-        ([Edit("../shapes.py", ("a",), ("b",))], p.UnknownFile),
-        ([Edit("shapes.py", ("    return w - h",), ("b",))], p.NoMatch),
-        ([Edit("shapes.py", ("return w + h",), ("b",))], p.NoMatch),  # lines are matched whole
-        ([Edit("shapes.py", ("",) * 50, ())], p.NoMatch),
-        ([Edit("shapes.py", ("",), ("b",))], p.SeveralMatches),
-        ([FIX, FIX], p.Overlap),
-        ([FIX, Edit("shapes.py", ("def area(w, h):", "    return w + h"), ("x",))], p.Overlap),
-        ([Edit("shapes.py", FIX.search, FIX.search)], p.NoChange),
+        ([Edit("absent.py", ("a",), ("b",))], e.UnknownFile),
+        ([Edit("../shapes.py", ("a",), ("b",))], e.UnknownFile),
+        ([Edit("shapes.py", ("    return w - h",), ("b",))], e.NoMatch),
+        ([Edit("shapes.py", ("return w + h",), ("b",))], e.NoMatch),  # lines are matched whole
+        ([Edit("shapes.py", ("",) * 50, ())], e.NoMatch),
+        ([Edit("shapes.py", ("",), ("b",))], e.SeveralMatches),
+        ([FIX, FIX], e.Overlap),
+        ([FIX, Edit("shapes.py", ("def area(w, h):", "    return w + h"), ("x",))], e.Overlap),
+        ([Edit("shapes.py", FIX.search, FIX.search)], e.NoChange),
     ],
 )
 def test_each_way_to_fail_has_its_error(edits, error):
-    with pytest.raises(p.PatchError) as caught:
+    with pytest.raises(e.PatchError) as caught:
         apply_edits(edits, FILES)
     assert type(caught.value) is error
-    expected = 0.0 if error is p.NoChange else -1.0
+    expected = 0.0 if error is e.NoChange else -1.0
     assert execution_free_reward(solution_text(edits), GOLDEN, FILES) == expected
 
 
@@ -116,19 +128,76 @@ def test_applying_then_undoing_restores_the_file(lines, data):
 
 
 def test_unified_diff_and_its_changed_lines():
-    diff = p.unified_diff(FILES, apply_patch(GOLDEN, FILES))
-    assert diff.startswith("--- a/shapes.py\n+++ b/shapes.py\n@@ -1,5 +1,5 @@\n def area")
-    assert p.changed_lines(diff) == "shapes.py\n-    return w + h\n+    return w * h"
+    after = apply_patch(GOLDEN, FILES)
+    assert p.unified_diff(FILES, after).startswith(
+        "diff --git a/shapes.py b/shapes.py\n--- a/shapes.py\n+++ b/shapes.py\n@@ -1,5 +1,5 @@\n def area"
+    )
+    assert changed_lines(FILES, after) == {"shapes.py": ["-    return w + h", "+    return w * h"]}
 
 
 @given(st.text(alphabet="ab\n", max_size=40), st.text(alphabet="ab\n", max_size=40))
 def test_similarity_is_a_share_and_one_only_for_equal_changes(a, b):
-    first, second = ({"f": "a\nb"}, {"f": text}) if (text := a) else ({}, {})
-    x, y = p.unified_diff(first, second), p.unified_diff(first, {"f": b})
-    similarity = p.lexical_similarity(x, y)
-    assert 0 <= similarity <= 1
-    assert (similarity == 1) == (p.changed_lines(x) == p.changed_lines(y))
-    assert p.lexical_similarity(x, x) == 1
+    before = {"f": "a\nb", "g": "b"}
+    x, y = changed_lines(before, before | {"f": a}), changed_lines(before, before | {"f": b})
+    elsewhere = changed_lines(before | {"g": before["f"]}, before | {"g": b})
+    for by_file in (True, False):
+        similarity = lexical_similarity(x, y, by_file)
+        assert 0 <= similarity <= 1
+        assert (similarity == 1) == (x == y != {})
+        assert lexical_similarity(x, x, by_file) == (1 if x else 0)
+    assert lexical_similarity(x, elsewhere) == 0
+
+
+def test_right_lines_in_the_wrong_file_earn_nothing():
+    files = {"a.py": "x = 1\n", "b.py": "x = 1\n"}
+    golden = solution_text([Edit("a.py", ("x = 1",), ("x = 2",))])
+    wrong = solution_text([Edit("b.py", ("x = 1",), ("x = 2",))])
+    assert execution_free_reward(golden, golden, files, 0.0) == 1
+    assert execution_free_reward(wrong, golden, files, 0.0) == 0
+    found = p.appraise(wrong, golden, files)
+    assert p.similarity(files, found.after, found.right, by_file=False) > 0.8  # how the built-in problems count
+
+
+def test_copying_context_does_not_inflate_the_similarity():
+    files = {"f.py": "".join(f"line {i}\n" for i in range(100)) + "x = 1\n"}
+    golden = solution_text([Edit("f.py", ("x = 1",), ("x = 2",))])
+    lines = tuple(files["f.py"].split("\n")[:-2])
+    short = solution_text([Edit("f.py", ("x = 1",), ("while True:", "    pass"))])
+    long = solution_text([Edit("f.py", (*lines, "x = 1"), (*lines, "while True:", "    pass"))])
+    assert execution_free_reward(short, golden, files, 0.0) == execution_free_reward(long, golden, files, 0.0) < 0.7
+
+
+@given(st.lists(st.sampled_from(["a", "b", "    c", "", "d e"]), max_size=8), st.data())
+def test_a_change_of_white_space_alone_is_a_change(lines, data):
+    files = {"f": "\n".join([*lines, "end"])}
+    golden = solution_text([Edit("f", ("end",), ("fin",))])
+    i = data.draw(st.integers(0, len(lines)))
+    spaced = "\n".join(line + " " * (n == i) for n, line in enumerate([*lines, "fin"]))
+    patch = p.unified_diff(files, {"f": spaced})
+    assert 0 < execution_free_reward(patch, golden, files, 0.0) < 1  # near, never equal
+
+
+@given(st.lists(st.sampled_from(["a", "b", "c", ""]), max_size=10), st.data())
+def test_the_reward_is_one_for_the_same_files_only(lines, data):
+    files = {"f": "\n".join(["start", *lines])}
+    given, right = (
+        {"f": "\n".join(data.draw(st.lists(st.sampled_from(["a", "b", "c", ""]), max_size=10)))} for _ in "12"
+    )
+    if right == files:
+        return
+    reward = execution_free_reward(p.unified_diff(files, given) or "none", p.unified_diff(files, right), files, 0.0)
+    assert (reward == 1) == (given == right)
+
+
+def test_a_golden_patch_that_cannot_be_applied_is_no_measure():
+    for golden in (
+        "",
+        "no patch",
+        solution_text([Edit("absent.py", ("a",), ("b",))]),
+        GOLDEN.replace("w * h", "w + h"),
+    ):
+        with pytest.raises(GoldenError):
+            execution_free_reward(GOLDEN, golden, FILES)
 
 
 def reward(*edits, floor=0.5):
@@ -137,7 +206,7 @@ def reward(*edits, floor=0.5):
 
 def test_the_reward_ranks_patches():
     near = reward(Edit("shapes.py", FIX.search, ("    return w - h",)))
-    far = Edit("shop.py", ("def price(n):", "    return n * 3"), ("import os", "x = 1", "y = 2", "print(os)"))
+    far = Edit("shapes.py", ("def edge(w):", "    return 4 * w"), ("import os", "x = 1", "y = 2", "print(os)"))
     assert reward(FIX) == 1.0
     assert 0.9 < near < 1.0
     assert reward(far) == 0.0 < reward(far, floor=0.0) < 0.5
@@ -151,7 +220,7 @@ def test_the_same_change_elsewhere_is_not_golden():
     files = {"f.py": "a = 1\nx\nb\na = 1\nx\nc\n"}
     golden = solution_text([Edit("f.py", ("x", "b"), ("y", "b"))])
     elsewhere = solution_text([Edit("f.py", ("x", "c"), ("y", "c"))])
-    assert execution_free_reward(elsewhere, golden, files) == p.NEARLY
+    assert execution_free_reward(elsewhere, golden, files) == NEARLY
 
 
 @given(st.sampled_from(["    return w - h", "    return w", "", "pass", "    return w * h"]), st.floats(0, 1))
@@ -163,13 +232,74 @@ def test_the_floor_only_takes_away(line, floor):
     assert floored == (free if free >= floor else 0.0)
 
 
-@pytest.mark.parametrize("alphabet", ["a", "ab", "ab\n", "\n"])
-def test_texts_made_to_keep_difflib_busy_are_judged_in_time(alphabet):
+def hurtful(size, mark):
+    """Texts that share single characters only: difflib's matcher then takes one pass for each of them."""
+    return "".join("abcdefghijklmnop"[i % 16] + mark for i in range(size // 2))
+
+
+@pytest.mark.parametrize("size", [1_000, 3_900, 20_000])
+@pytest.mark.parametrize("kind", ["a", "ab", "ab\n", "\n", "hurtful", "hurtful lines", "prose"])
+def test_texts_made_to_keep_difflib_busy_are_judged_in_bounded_steps(kind, size, monkeypatch):
     rng = random.Random(0)
-    junk = "".join(rng.choices(alphabet, k=60_000))
-    for size in (1_000, 3_900, 60_000):
-        edits = [Edit("shapes.py", FIX.search, tuple(junk[:size].split("\n")))]
-        golden = solution_text([Edit("shapes.py", FIX.search, tuple(junk[-size:].split("\n")))])
-        began = time.perf_counter()
-        assert 0 <= execution_free_reward(solution_text(edits), golden, FILES, 0.0) <= 1
-        assert time.perf_counter() - began < 3
+    if kind.startswith("hurtful"):
+        texts = [hurtful(size, mark) for mark in "YZ"]
+        texts = ["\n".join(text) for text in texts] if kind.endswith("lines") else texts
+    else:
+        alphabet = kind if kind != "prose" else "etaoin shrdlu\n"
+        texts = ["".join(rng.choices(alphabet, k=size)) for _ in "12"]
+    steps = count_steps(monkeypatch)
+    patch, golden = (solution_text([Edit("shapes.py", FIX.search, tuple(text.split("\n")))]) for text in texts)
+    assert 0 <= execution_free_reward(patch, golden, FILES, 0.0) <= 1
+    assert sum(steps) <= 8 * MOST_STEPS
+
+
+def count_steps(monkeypatch):
+    """The inner steps that difflib really takes, counted by its own loops' bounds."""
+    steps, original = [], difflib.SequenceMatcher.find_longest_match
+
+    def counted(self, alo=0, ahi=None, blo=0, bhi=None):
+        steps.append(sum(len(self.b2j.get(x, ())) for x in self.a[alo : len(self.a) if ahi is None else ahi]))
+        return original(self, alo, ahi, blo, bhi)
+
+    monkeypatch.setattr(difflib.SequenceMatcher, "find_longest_match", counted)
+    return steps
+
+
+def test_whole_files_of_20_kilobytes_are_compared_by_line(monkeypatch):
+    rng = random.Random(1)
+    old = "".join(f"value_{rng.randrange(500)} = {rng.randrange(10)}\n" for _ in range(1400))
+    assert len(old) > 19_000
+    steps = count_steps(monkeypatch)
+    new = old.replace("= 3", "= 4")
+    golden = p.unified_diff({"f": old}, {"f": new})
+    near = p.unified_diff({"f": old}, {"f": old.replace("= 3", "= 5")})
+    assert 0.4 < execution_free_reward(near, golden, {"f": old}, 0.0) < 0.99
+    assert sum(steps) <= 8 * MOST_STEPS
+
+
+@pytest.mark.parametrize("lines", [("a",) * 20_000, ("",) * 20_000, ("a", "b") * 10_000])
+def test_a_search_in_a_file_made_of_repeats_takes_linear_time(lines):
+    files = {"f": "\n".join((*lines, "end"))}
+    with pytest.raises(e.PatchError):
+        apply_edits([Edit("f", lines[: len(lines) // 2], ("x",))], files)
+    with pytest.raises(e.PatchError):
+        apply_edits([Edit("f", (*lines[: len(lines) // 2], "x"), ("x",))], files)
+
+
+@given(st.text(alphabet="ab\n", max_size=30), st.text(alphabet="ab\n", max_size=30))
+def test_edits_between_two_versions_make_one_of_the_other(a, b):
+    edits = edits_between("f", a, b)
+    if a == b:
+        assert not edits
+    else:
+        assert apply_edits(edits, {"f": a})["f"] == b
+        assert parse_edits(solution_text(edits)) == edits
+
+
+@given(st.text(alphabet="ab \n", max_size=30), st.text(alphabet="ab \n", max_size=30))
+def test_a_diff_as_a_solution_says_the_same(a, b):
+    files, after = {"f": a, "g": "x"}, {"f": b, "g": "x"}
+    if a != b:
+        assert apply_patch(as_solution(p.unified_diff(files, after), files), files) == after
+    made = p.unified_diff(files, after | {"h": b})
+    assert apply_patch(as_solution(made, files), files) == after | {"h": b}

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from cascade_rl.protocols import Judges, RewardModel, Sandbox
+from cascade_rl.protocols import Judges, RewardModel, Sandbox, YesNoJudge
 from cascade_rl.types import Mode, Problem, Rollout, Split, Stop, Verdict
 
 
@@ -32,6 +32,7 @@ class Services:
     sandbox: Sandbox | None = None
     reward_model: RewardModel | None = None
     judges: Judges | None = None
+    patch_judge: YesNoJudge | None = None
     limit_s: float = math.inf
     counts: Counter[str] = field(default_factory=Counter, compare=False)
 

@@ -1,4 +1,4 @@
-"""The seams where an implementation may be exchanged: sampler, sandbox, reward model. The only Protocols."""
+"""The seams where an implementation may be exchanged: sampler, sandbox, judges, reward model. The only Protocols."""
 
 from __future__ import annotations
 
@@ -118,4 +118,12 @@ class RewardModel(Protocol):
 
     async def score(self, messages: Sequence[Message], answer: str) -> float:
         """The score of `answer` (without reasoning) as the reply to `messages`."""
+        ...
+
+
+class YesNoJudge(Protocol):
+    """A model that answers yes-or-no questions."""
+
+    async def probability(self, messages: Sequence[Message]) -> Judgement:
+        """The probability that the answer to the last message is yes, in [0, 1]; never raises for what the model does."""
         ...

@@ -1,9 +1,9 @@
-"""Repair a bug in a small repository with SEARCH/REPLACE edits.
+"""Repair a bug in a small repository with SEARCH/REPLACE edits or a unified diff.
 
-RL is rewarded without running anything, by likeness to the golden patch (arXiv 2512.13607, SWE RL; see
-`verify.patches`), with values under one half counted as none. The benchmark runs the repository's tests on the
-patched files: they must fail before and pass after. The tests are put back after the patch, and a pass is a
-nonce that is printed when all of them have run; the assertions necessarily enter the child.
+RL is rewarded without running anything, by likeness to the golden patch or by a judge model (arXiv 2512.13607, SWE RL;
+see `verify.patches`), with similarities under one half counted as none. The benchmark runs the repository's tests on
+the patched files, with pytest when tests are named (`verify.repository_tests`); the built-in problems' test functions
+are run by a small harness, where a pass is a nonce that is printed when all of them have run. docs/swe.md has the format.
 
 Built-in replies leave the optional solution tags out, to be short.
 """
@@ -11,28 +11,40 @@ Built-in replies leave the optional solution tags out, to be short.
 from __future__ import annotations
 
 import random
+import secrets
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cascade_rl.chat import compose_reply, split_reply, thinking_reply
 from cascade_rl.domain import AnswerError, Domain, Example, Services, stream
 from cascade_rl.domains._files import PREFIX, file_problems, unknown_source
+from cascade_rl.domains._packages import package_problems
 from cascade_rl.domains._repositories import draw_modules
 from cascade_rl.types import Message, Outcome, Problem, Rollout, Split, Verdict, problem_id
+from cascade_rl.verify.patch_diffs import check_path
+from cascade_rl.verify.patch_errors import GoldenError, NoChange, PatchError
+from cascade_rl.verify.patch_questions import LONGEST, question
 from cascade_rl.verify.patches import (
+    SEARCH,
+    Appraisal,
     Edit,
-    NoChange,
-    PatchError,
     apply_patch,
+    appraise,
+    as_solution,
     edit_text,
-    execution_free_reward,
     parse_edits,
+    similarity,
     solution_text,
+    unified_diff,
 )
 from cascade_rl.verify.programs import check_program, checks_passed
+from cascade_rl.verify.repository_tests import read_run, restored, run_of
 
-SOURCES = ("builtin", "file:PATH")
-TIMEOUT_S = 4.0
+SOURCES = ("builtin", "packages", "packages:NAME,...", "file:PATH")
+TIMEOUT_S = 4.0  # of the built-in problems' tests
+SUITE_TIMEOUT_S = 60.0
+FLOOR = 0.5
+LONG = 1_500  # characters of both patches, above which the similarity may take more than some milliseconds
 
 
 def make(rng: random.Random) -> Problem:
@@ -51,6 +63,7 @@ def make(rng: random.Random) -> Problem:
         "files": files,
         "patch": edit_text(module.edit(wrong, right)),
         "tests": {f"test_{m.path}": m.test() for m in (module, other)},
+        "by_file": False,  # as its rewards were first measured
     }
     meta = {"family": module.path, "thought": plan.format(wrong, right), "faults": faults}
     return _problem(module.issue, answer, meta)
@@ -70,50 +83,134 @@ def problems(source: str, split: Split, seed: int) -> Iterator[Problem]:
     """Problems of a source, see `SOURCES`."""
     if source == "builtin":
         return stream(make, split, seed)
+    if source.partition(":")[0] == "packages":
+        return package_problems(source, split, seed)
     if source.startswith(PREFIX):
         return file_problems("swe", source, split, seed)
     raise unknown_source("swe", source, SOURCES)
 
 
-def _unparseable(reward: float) -> Verdict:
-    return Verdict(reward, Outcome.UNPARSEABLE, note="no answer after the think block")
+def _refused(reward: float, error: PatchError | None = None) -> Verdict:
+    note = "no answer after the think block" if error is None else f"{type(error).__name__}: {error}"
+    return Verdict(reward, Outcome.UNPARSEABLE, note=note)
 
 
 async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdict:
-    """The execution-free reward: -1 unusable, 0 unchanged or unlike, 1 the golden change, else the similarity."""
+    """The execution-free reward: -1 unusable, 0 unchanged, 1 the golden change, else the similarity or the judge's.
+
+    The similarity is lexical, and 0 under one half; with `services.patch_judge` it is the probability of YES.
+    """
+    if fault := _fault(problem.answer):
+        return Verdict.failed(fault)
     answer = split_reply(rollout.text, problem.mode).answer
     if answer is None:
-        return _unparseable(-1.0)
-    reward = execution_free_reward(answer, problem.answer["patch"], problem.answer["files"])
-    if reward < 0:
-        return Verdict(reward, Outcome.UNPARSEABLE, note=_reason(answer, problem.answer["files"]))
-    outcome = Outcome.RIGHT if reward == 1 else Outcome.PARTIAL if reward > 0 else Outcome.WRONG
-    return Verdict(reward, outcome, {"similarity": reward})
-
-
-def _reason(answer: str, files: Mapping[str, str]) -> str:
+        return _refused(-1.0)
     try:
-        apply_patch(answer, files)
+        found = appraise(answer, problem.answer["patch"], problem.answer["files"])
+    except GoldenError as error:
+        return Verdict.failed(str(error))
+    if isinstance(found.error, NoChange):
+        return Verdict(0.0, Outcome.WRONG, {"similarity": 0.0}, str(found.error))
+    if found.error is not None:
+        return _refused(-1.0, found.error)
+    if found.after == found.right:
+        return Verdict(1.0, Outcome.RIGHT, {"similarity": 1.0})
+    if services.patch_judge is not None:
+        return await _judged(problem, found, services)
+    return await _likened(problem.answer, found, len(answer), services)
+
+
+async def _likened(answer: Mapping[str, Any], found: Appraisal, length: int, services: Services) -> Verdict:
+    """The lexical similarity; of long patches in a judge's process, since it may take a second."""
+    arguments = answer["files"], found.after, found.right, answer.get("by_file", True)
+    if services.judges is None or length + len(answer["patch"]) <= LONG:
+        value = similarity(*arguments)
+    else:
+        judgement = await services.judges.call("cascade_rl.verify.patches:similarity", *arguments, deadline_s=30.0)
+        if judgement.fault is not None:
+            return Verdict.failed(f"similarity: {judgement.fault}: {judgement.note}")
+        value = judgement.value
+    reward = value if value >= FLOOR else 0.0
+    return Verdict(reward, Outcome.PARTIAL if reward else Outcome.WRONG, {"similarity": value})
+
+
+async def _judged(problem: Problem, found: Appraisal, services: Services) -> Verdict:
+    """The judge's probability of YES; its failure is no verdict. What is too long to be shown earns nothing."""
+    files = problem.answer["files"]
+    golden, candidate = unified_diff(files, found.right), unified_diff(files, found.after)
+    if len(candidate) > max(LONGEST, 2 * len(golden)):
+        return Verdict(0.0, Outcome.WRONG, note="the change is too long for the judge")
+    issue = problem.meta.get("issue") or problem.prompt_text
+    judgement = await services.patch_judge.probability(question(issue, golden, candidate))
+    if judgement.fault is not None:
+        return Verdict.failed(f"the judge failed: {judgement.fault}: {judgement.note}")
+    outcome = Outcome.PARTIAL if judgement.value > 0 else Outcome.WRONG
+    return Verdict(judgement.value, outcome, {"yes": judgement.value})
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(k, str) and isinstance(v, str) for k, v in value.items())
+
+
+def _names(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(name, str) for name in value)
+
+
+def _fault(answer: Any) -> str | None:
+    """What is wrong with an answer's format; None when it can be graded."""
+    if not isinstance(answer, Mapping) or not _texts(answer.get("files")) or not isinstance(answer.get("patch"), str):
+        return 'want {"files": {path: text}, "patch": diff or edits, "tests"?, "test_files"?}'
+    if not _texts(answer.get("test_files", {})):
+        return 'want "test_files": {path: text}'
+    try:
+        for path in (*answer["files"], *answer.get("test_files", {})):
+            check_path(path)
     except PatchError as error:
-        return f"{type(error).__name__}: {error}"
-    return ""
+        return str(error)
+    tests = answer.get("tests") or {}
+    if not isinstance(tests, Mapping) or not (
+        all(_names(tests.get(kind, ())) for kind in KINDS) if _named(tests) else _texts(tests)
+    ):
+        return 'want "tests": {"fail_to_pass": [node ids], "pass_to_pass": [node ids]}'
+    timeout_s = answer.get("timeout_s", SUITE_TIMEOUT_S)
+    if isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float) or not 0 < timeout_s < 86_400:
+        return 'want "timeout_s": seconds'
+    return None if _names(answer.get("packages", ())) else 'want "packages": [names of installed distributions]'
+
+
+KINDS = ("fail_to_pass", "pass_to_pass")
+
+
+def _named(tests: Mapping[str, Any]) -> bool:
+    """Whether tests are named for pytest; the built-in problems hold files instead."""
+    return not tests.keys().isdisjoint(KINDS)
 
 
 async def score(problem: Problem, rollout: Rollout, services: Services) -> Verdict:
-    """The benchmark: full reward when the repository's tests pass after the patch."""
+    """The benchmark: full reward when the repository's tests pass after the patch; RL's reward when there are none."""
+    if fault := _fault(problem.answer):
+        return Verdict.failed(fault)
+    tests = problem.answer.get("tests")
+    if not tests:
+        return await grade(problem, rollout, services)
     if services.sandbox is None:
         raise ValueError("the swe benchmark needs a sandbox")
-    gold = problem.answer
     answer = split_reply(rollout.text, problem.mode).answer
     if answer is None:
-        return _unparseable(0.0)
+        return _refused(0.0)
     try:
-        files = apply_patch(answer, gold["files"])
+        files = apply_patch(answer, problem.answer["files"])
     except NoChange as error:
         return Verdict.binary(False, str(error))
     except PatchError as error:
-        return Verdict(0.0, Outcome.UNPARSEABLE, note=f"{type(error).__name__}: {error}")
-    program = check_program(files | gold["tests"], list(gold["tests"]), TIMEOUT_S)
+        return _refused(0.0, error)
+    run = _run_suite if _named(tests) else _run_checks
+    return await run(problem.answer, files, services)
+
+
+async def _run_checks(answer: Mapping[str, Any], files: dict[str, str], services: Services) -> Verdict:
+    """The test functions of the built-in problems; the test files are put back after the patch."""
+    program = check_program(files | answer["tests"], list(answer["tests"]), TIMEOUT_S)
     execution = await services.sandbox.run(program)
     if execution.error:
         return Verdict.failed(execution.error)
@@ -122,14 +219,57 @@ async def score(problem: Problem, rollout: Rollout, services: Services) -> Verdi
     return Verdict.binary(checks_passed(program, execution), execution.stderr[-200:])
 
 
+def _touched(answer: Mapping[str, Any]) -> set[str]:
+    """Paths that the golden patch changes; none when it can't be applied, since tests don't need it."""
+    try:
+        right = apply_patch(answer["patch"], answer["files"])
+    except PatchError:
+        return set()
+    return {path for path in right.keys() | answer["files"].keys() if right.get(path) != answer["files"].get(path)}
+
+
+async def _run_suite(answer: Mapping[str, Any], patched: dict[str, str], services: Services) -> Verdict:
+    """The named tests under pytest, with canaries, after what a patch may not touch has been taken back."""
+    files, taken_back = restored(answer["files"], patched, answer.get("test_files", {}), _touched(answer))
+    note = "; ".join(f"{path} was put back ({why})" for path, why in sorted(taken_back.items()))
+    parts = {"taken_back": float(len(taken_back))}
+    tests = {kind: list(answer["tests"].get(kind, ())) for kind in KINDS}
+    timeout_s = answer.get("timeout_s", SUITE_TIMEOUT_S)
+    rng = random.Random(secrets.randbits(128))  # canaries that can't be foreseen
+    try:
+        run = run_of(files, [*tests[KINDS[0]], *tests[KINDS[1]]], rng, timeout_s, answer.get("packages", ()))
+    except ValueError as error:
+        return Verdict.failed(str(error))
+    execution = await services.sandbox.run(run.program)
+    if execution.error:
+        return Verdict.failed(execution.error)
+    if execution.timed_out:
+        return Verdict(0.0, Outcome.TIMEOUT, parts, f"tests took over {timeout_s} s")
+    result = read_run(run, execution)
+    for kind, ids in tests.items():
+        if ids:
+            parts[kind] = sum(result.passed[node_id] for node_id in ids) / len(ids)
+    failed = [node_id for node_id, passed in result.passed.items() if not passed]
+    reasons = [result.doubt, failed and f"{len(failed)} of {len(result.passed)} tests fail: {failed[0]}", note]
+    return Verdict.binary(result.right, "; ".join(filter(None, reasons)), **parts)
+
+
 def gold(problem: Problem) -> str:
-    """The golden patch."""
-    return compose_reply(problem.mode, problem.meta.get("thought", ""), problem.answer["patch"])
+    """The golden patch: as it stands, or as SEARCH/REPLACE edits where it is a diff."""
+    patch = problem.meta.get("edits", problem.answer["patch"])
+    if SEARCH not in patch:
+        patch = as_solution(patch, problem.answer["files"])
+    return compose_reply(problem.mode, problem.meta.get("thought", ""), patch)
 
 
 def null(problem: Problem) -> str:
-    """The golden edits with every REPLACE as its SEARCH: a patch that changes nothing."""
-    edits = [Edit(e.path, e.search, e.search) for e in parse_edits(problem.answer["patch"])]
+    """A patch that changes nothing: the golden edits with every REPLACE as its SEARCH, or a file in its own place."""
+    patch = problem.answer["patch"]
+    if SEARCH in patch:
+        edits = [Edit(e.path, e.search, e.search) for e in parse_edits(patch)]
+    else:
+        path, text = min(problem.answer["files"].items())
+        edits = [Edit(path, tuple(text.split("\n")), tuple(text.split("\n")))]
     return compose_reply(problem.mode, "", solution_text(edits))
 
 
@@ -182,6 +322,6 @@ DOMAIN = Domain(
     demonstrate=demonstrate,
     score=score,
     sources=SOURCES,
-    needs=frozenset({"sandbox"}),
+    needs=frozenset({"sandbox", "judges"}),
     check_answer=check_answer,
 )

@@ -1,0 +1,103 @@
+"""Run functions on many arguments and say what came out: a script for a process of its own, standard library only.
+
+Input: a JSON list of jobs {"text": file, "function": name, "yields": bool, "calls": [literal of the arguments, ...]}.
+Output: for each job a list with [kind, text, lines] for each call: ("value", literal), ("raises", name of a builtin
+exception), ("hangs", "") after `MOST_LINES` executed lines, ("other", ""); `lines` are those that were executed.
+"""
+
+import ast
+import builtins
+import json
+import resource
+import sys
+import types
+
+MOST_LINES = 4_000
+LONGEST = 240  # characters of a literal
+
+
+class Hangs(BaseException):
+    """Too many lines were executed."""
+
+
+def watched(function, arguments, yields):
+    """What a call gave, and the lines of the file that it went through; counting lines makes the limit repeatable."""
+    lines, left = set(), MOST_LINES
+
+    def local(frame, event, _):
+        nonlocal left
+        if event == "line":
+            lines.add(frame.f_lineno)
+            left -= 1
+            if left < 0:
+                raise Hangs
+        return local
+
+    def trace(frame, event, _):
+        return local if frame.f_code.co_filename == "piece" else None
+
+    sys.settrace(trace)
+    try:
+        value = function(*arguments)
+        if yields:
+            value = list(value)
+    finally:
+        sys.settrace(None)
+    return value, lines
+
+
+def literal(value):
+    """A literal that is equal to the value and of its kind, or None."""
+    try:
+        text = repr(value)
+        if len(text) <= LONGEST:
+            again = ast.literal_eval(text)
+            if again == value and kinds(again) == kinds(value):
+                return text
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        pass
+    return None
+
+
+def kinds(value):
+    """The types of a value and of what it holds."""
+    inner = value.items() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    return type(value), [kinds(item) for item in inner]
+
+
+def outcome(function, call, yields):
+    """One call's outcome as the output has it."""
+    lines = set()
+    try:
+        value, lines = watched(function, ast.literal_eval(call), yields)
+    except Hangs:
+        return ["hangs", "", []]
+    except (SystemExit, KeyboardInterrupt, MemoryError):
+        return ["other", "", []]
+    except Exception as error:  # whatever a function raises is its answer
+        name = type(error).__name__
+        known = isinstance(getattr(builtins, name, None), type)
+        return ["raises", name, []] if known else ["other", "", []]
+    text = literal(value)
+    return ["other", "", []] if text is None else ["value", text, sorted(lines)]
+
+
+def results(job):
+    """The outcomes of a job's calls; of a file that can't be loaded, none."""
+    module = types.ModuleType("piece")
+    sys.modules["piece"] = module
+    try:
+        exec(compile(job["text"], "piece", "exec", dont_inherit=True), module.__dict__)
+        function = module.__dict__[job["function"]]
+    except Exception:  # a file that can't be loaded has no outcomes
+        return []
+    return [outcome(function, call, job["yields"]) for call in job["calls"]]
+
+
+if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+    resource.setrlimit(resource.RLIMIT_CPU, (3, 3))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    sys.setrecursionlimit(300)
+    answer, sys.stdout = sys.stdout, sys.stderr
+    json.dump([results(job) for job in json.load(sys.stdin)], answer)

@@ -1,0 +1,77 @@
+"""difflib with a budget: what texts have in common, exactly where that is affordable, in bounded time always.
+
+difflib's matcher takes quadratic time on texts made of few different elements, and cubic time on texts made to hurt
+it: 5 s at 5,000 characters, 6 s on two ordinary files of 20,000. Here each pass is charged before it is run, and a
+matcher that has used up its budget gives way to a coarser comparison. The budget counts steps, not seconds, so the
+result is the same on every machine.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Sequence
+from itertools import accumulate
+
+MOST_STEPS = 4_000_000  # inner steps of difflib in one comparison: about a third of a second
+
+
+class OverBudget(Exception):
+    """The comparison would take too long."""
+
+
+class BoundedMatcher(difflib.SequenceMatcher):
+    """A SequenceMatcher without autojunk that raises OverBudget instead of going over `MOST_STEPS`."""
+
+    def __init__(self, a: Sequence[str], b: Sequence[str], steps: int = MOST_STEPS) -> None:
+        super().__init__(None, a, b, autojunk=False)
+        self._left = steps
+        self._cost = [0, *accumulate(1 + len(self.b2j.get(element, ())) for element in a)]
+
+    def find_longest_match(self, alo=0, ahi=None, blo=0, bhi=None):
+        self._left -= self._cost[len(self.a) if ahi is None else ahi] - self._cost[alo]
+        if self._left < 0:
+            raise OverBudget
+        return super().find_longest_match(alo, ahi, blo, bhi)
+
+
+def common_ends(a: Sequence[str], b: Sequence[str]) -> tuple[int, int]:
+    """How many elements two sequences share at the beginning, and of the rest at the end."""
+    most = min(len(a), len(b))
+    head = next((i for i in range(most) if a[i] != b[i]), most)
+    tail = next((i for i in range(most - head) if a[-1 - i] != b[-1 - i]), most - head)
+    return head, tail
+
+
+def opcodes(old: Sequence[str], new: Sequence[str]) -> list[tuple[str, int, int, int, int]]:
+    """difflib's opcodes; over budget, all between the common beginning and end is one replacement."""
+    try:
+        return BoundedMatcher(old, new).get_opcodes()
+    except OverBudget:
+        head, tail = common_ends(old, new)
+        i, j = len(old) - tail, len(new) - tail
+        codes = [("equal", 0, head, 0, head), ("replace", head, i, head, j), ("equal", i, len(old), j, len(new))]
+        return [code for code in codes if code[1] < code[2] or code[3] < code[4]]
+
+
+def matches(a: Sequence[str], b: Sequence[str]) -> int:
+    """How many elements two sequences share in order, as difflib aligns them; raises OverBudget.
+
+    When the whole is too dear, the common beginning and end are taken off, if they are long.
+    """
+    try:
+        return _matches(a, b)
+    except OverBudget:
+        head, tail = common_ends(a, b)
+        if 4 * (head + tail) < len(a) + len(b):
+            raise  # what is left would be as dear
+        return head + tail + _matches(a[head : len(a) - tail], b[head : len(b) - tail])
+
+
+def _matches(a: Sequence[str], b: Sequence[str]) -> int:
+    return sum(block.size for block in BoundedMatcher(a, b).get_matching_blocks())
+
+
+def common(a: Sequence[str], b: Sequence[str]) -> int:
+    """How many elements two bags share: an upper bound of `matches`, in linear time."""
+    return sum((Counter(a) & Counter(b)).values())

@@ -1,0 +1,42 @@
+"""Change Python source at the places of its syntax nodes, leaving every other character as it was."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+from itertools import accumulate
+
+
+class Source:
+    """A text with its syntax tree; a span is a pair of byte offsets. Raises SyntaxError or ValueError for no Python."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.tree = ast.parse(text)
+        self._bytes = text.encode()
+        self._starts = [0, *accumulate(len(line) for line in self._bytes.splitlines(keepends=True))]
+
+    def at(self, line: int, column: int) -> int:
+        """The offset of a 1-based line and a column in bytes, as nodes have them."""
+        return self._starts[line - 1] + column
+
+    def span(self, node: ast.AST) -> tuple[int, int]:
+        """Where a node begins and ends."""
+        return self.at(node.lineno, node.col_offset), self.at(node.end_lineno, node.end_col_offset)
+
+    def lines(self, node: ast.AST) -> tuple[int, int]:
+        """The whole lines of a statement, with its decorators and the last newline."""
+        first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", ()))])
+        return self._starts[first - 1], self._starts[min(node.end_lineno, len(self._starts) - 1)]
+
+    def part(self, start: int, stop: int) -> str:
+        """The text of a span."""
+        return self._bytes[start:stop].decode()
+
+    def changed(self, changes: Iterable[tuple[int, int, str]]) -> str:
+        """The text with spans replaced; they must not overlap."""
+        out, at = [], 0
+        for start, stop, new in sorted(changes):
+            out += [self._bytes[at:start], new.encode()]
+            at = stop
+        return b"".join([*out, self._bytes[at:]]).decode()
