@@ -119,6 +119,7 @@ def test_the_base_recipe_reads_back_as_itself_although_its_schedule_is_constant(
         ("defaults.distill.lr=1", "defaults.distill", "no such stage kind"),
         ("model.init=/some/where", "model", "architecture, tokenizer: no effect"),
         ("stages.math-rl.reward_model=reward-model", "stages.math-rl.reward_model", "has no effect"),
+        ("stages.math-rl.judge={url: 'http://h/v1', model: m}", "stages.math-rl.judge", "has no effect"),
         ("stages.rlhf.reward_model=other", "stages.rlhf.reward_model", "no earlier reward_model stage 'other'"),
         # names that point nowhere
         ("benchmarks.maths.name=alignment", "benchmarks.alignment", "stands twice"),
@@ -417,6 +418,7 @@ OTHER = {
     "reward_shaping": "tanh", "reward_model": "rm", "muon_lr": 0.1, "final_lr_fraction": 0.5, "advantage": "dr_grpo",
     "loss": "cispo", "clip_low": 0.1, "clip_high": 0.1, "updates_per_batch": 3, "overlong_buffer": 9,
     "rollout_correction": "tis", "tis_cap": 3.0, "icepop_low": 0.6, "icepop_high": 3.0, "lora": {"rank": 3},
+    "judge": {"url": "http://h/v1", "model": "m"},
 }  # fmt: skip
 NEEDS = {"optimizer": {"muon_lr": 0.1}, "muon_lr": {"optimizer": "muon"}, "final_lr_fraction": {"schedule": "linear"}}
 BASES = {

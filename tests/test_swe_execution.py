@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from cascade_rl.domain import Services, load_domain, reply_rollout
+from cascade_rl.domain import AnswerError, Services, load_domain, reply_rollout
 from cascade_rl.protocols import Execution
 from cascade_rl.sandbox.zygote import ZygoteSandbox
 from cascade_rl.testing import FakeSandbox
@@ -292,6 +292,9 @@ def test_an_answer_that_cannot_be_used_is_the_graders_fault(change):
         given.pop("tests")  # by execution the golden patch is not needed
     [verdict] = verdicts(changed({CORE: FIXED}), given=given, sandbox=FakeSandbox())
     assert verdict.reward is None and verdict.note
+    if change.keys() & {"files", "packages", "timeout_s"}:
+        with pytest.raises(AnswerError):
+            SWE.check_answer(given)
 
 
 def run_of(execution):

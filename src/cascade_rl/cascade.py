@@ -28,7 +28,7 @@ from cascade_rl.model.tokenizer import load_tokenizer
 from cascade_rl.recipe import Recipe, Stage, digest
 from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.sandbox.levels import LEVELS
-from cascade_rl.services import open_services, standing
+from cascade_rl.services import open_services, standing, with_patch_judge
 from cascade_rl.train.loop import Interrupted, Probe, StageError, StageRun
 from cascade_rl.train.reward_model import LearnedReward, pair_accuracy, sampled_pairs, train_reward_model
 from cascade_rl.train.rl import train_rl
@@ -233,6 +233,7 @@ class Cascade:
             if any("reward_model" in self.materials.domains[d.domain].needs for d in stage.data):
                 self._serve_reward(self._reward_folder(stage))
                 run.services = self.services
+            run.services = with_patch_judge(run.services, stage.judge) if stage.judge else run.services
             reference = stage.kl_coefficient > 0
             if reference:
                 start = load_directory(self._parent_folder())[2]

@@ -183,14 +183,20 @@ def grade(
     ] = None,
     reward: Annotated[Reward, typer.Option(help="The benchmark's verdict or RL's reward.")] = Reward.benchmark,
     unsafe_exec: Unsafe = False,
+    judge: Annotated[
+        str | None, typer.Option(help="swe with --reward rl: an OpenAI-compatible address, http://host:port/v1.")
+    ] = None,
+    judge_model: Annotated[str, typer.Option(help="The name by which that server knows the judge.")] = "judge",
 ) -> None:
     """Grade replies from a file, without a model: a verdict for each line, null where the grader failed.
 
     The exit status is 0 unless the input can't be read; a bad line is named and the rest goes on.
     """
     from cascade_rl.grade_file import grade_file
+    from cascade_rl.recipe import JudgeSpec
 
-    grade_file(domain, input, output, reward, workers, timeout, unsafe_exec)
+    spec = JudgeSpec(url=judge, model=judge_model) if judge else None
+    grade_file(domain, input, output, reward, workers, timeout, unsafe_exec, spec)
 
 
 @app.command()

@@ -73,6 +73,7 @@ class Domain:
                  knows the hidden preference)
     headline     the mode in which the report scores it
     needs        of `sandbox`, `judges`, `reward_model` those that its graders use
+    judged       whether RL's reward is that of a judge model when there is one (`Services.patch_judge`)
     check_answer raises AnswerError for an answer from outside that its graders can't use
     """
 
@@ -89,6 +90,7 @@ class Domain:
     headline: Mode = Mode.THINKING
     sources: tuple[str, ...] = field(default=("builtin",))
     needs: frozenset[str] = frozenset()
+    judged: bool = False
     check_answer: Callable[[Any], None] = any_answer
 
     @property

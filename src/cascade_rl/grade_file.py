@@ -23,7 +23,8 @@ from typing import Any, BinaryIO, TextIO
 from cascade_rl.domain import AnswerError, Domain, Grade, Services, load_domain, reply_rollout
 from cascade_rl.grading import grading_thread
 from cascade_rl.journal import dumps
-from cascade_rl.services import open_services
+from cascade_rl.recipe import JudgeSpec
+from cascade_rl.services import open_services, with_patch_judge
 from cascade_rl.types import Message, Mode, Outcome, Problem, Verdict
 
 CLEAR = "\r\x1b[K"  # back to the start of the terminal's line, which is emptied
@@ -154,8 +155,9 @@ def grade_lines(
 
 
 def grade_file(
-    domain_name: str, source: str, target: str, reward: str, workers: int | None, limit_s: float | None, unsafe: bool
-) -> Counter[str]:
+    domain_name: str, source: str, target: str, reward: str, workers: int | None, limit_s: float | None, unsafe: bool,
+    judge: JudgeSpec | None = None,
+) -> Counter[str]:  # fmt: skip
     """Grade the lines of a file to another; `-` is standard input or output. Counts verdicts by outcome.
 
     Bad lines are named on standard error, as is progress when that is a terminal. Raises ValueError for an unknown
@@ -163,11 +165,14 @@ def grade_file(
     """
     domain = load_domain(domain_name)
     grade = grader(domain, reward)
+    if judge and not domain.judged:
+        raise ValueError(f"{domain.name}: its grader asks no judge model")
     limit_s = math.inf if limit_s is None else limit_s
     with ExitStack() as stack:
         lines = stack.enter_context(_open_input(source))
         out = stack.enter_context(_open_output(target, source))
         services = stack.enter_context(open_services(domain.needs - {"reward_model"}, workers, limit_s, unsafe))
+        services = with_patch_judge(services, judge) if judge else services
         progress = _Progress(sys.stderr.isatty())
         for row, last in grade_lines(lines, domain, grade, services, progress.say):
             out.write(dumps(row) + "\n")

@@ -311,6 +311,8 @@ def _ability_problems(recipe: Recipe) -> list[tuple[str, str]]:
         judged = any("reward_model" in d.needs for d in domains)
         if judged and not reward_models:
             problems.append((f"stages.{stage.name}", "needs a reward_model stage before it"))
+        if stage.judge and not any(d.judged for d in domains):
+            problems.append((f"stages.{stage.name}.judge", "has no effect: no domain of this stage asks it"))
         if stage.reward_model and not judged:
             problems.append((f"stages.{stage.name}.reward_model", "has no effect: no domain of this stage asks for it"))
     return problems

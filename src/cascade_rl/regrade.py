@@ -22,8 +22,9 @@ from rich.table import Table
 from cascade_rl.domain import Domain, Services, load_domain
 from cascade_rl.grading import grading_thread
 from cascade_rl.journal import read_json, read_lines, write_json
+from cascade_rl.recipe import JudgeSpec
 from cascade_rl.rollout.stored import read_groups
-from cascade_rl.services import open_services
+from cascade_rl.services import open_services, with_patch_judge
 from cascade_rl.types import Group, Rollout, Verdict
 
 BATCH = 64  # groups that are graded at once
@@ -126,6 +127,8 @@ def _regrade_stage(name: str, folder: Path, unsafe: bool) -> tuple[list[Comparis
     needs = frozenset().union(*(domains[d].needs for d in compared))
     groups = (g for g in read_groups(read_lines(folder / "rollouts.jsonl")) if g[1].problem.domain in compared)
     with open_services(needs, unsafe=unsafe) as services:
+        if settings.get("judge"):
+            services = with_patch_judge(services, JudgeSpec.model_validate(settings["judge"]))
         for step, group, verdicts in _again(groups, domains, services):
             compared[group.problem.domain].add(step, group, verdicts)
     why = "its reward comes from a reward model"

@@ -6,17 +6,21 @@ Both stand behind small wrappers, whatever implements them: these count what hap
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from cascade_rl.domain import Services
+from cascade_rl.judge_model import HttpJudge
 from cascade_rl.judges.processes import ProcessJudges
 from cascade_rl.protocols import Execution, Judgement, Program
+from cascade_rl.recipe import JudgeSpec
 from cascade_rl.sandbox.levels import Standing
 from cascade_rl.sandbox.zygote import ZygoteSandbox
+from cascade_rl.types import Message
 
 KNOWN = ("sandbox", "judges", "reward_model")
 
@@ -53,6 +57,15 @@ def open_services(
                 service.close()
 
 
+def with_patch_judge(services: Services, spec: JudgeSpec) -> Services:
+    """The services with a judge model, counted; ValueError when its address or its key is missing."""
+    key = os.environ.get(spec.api_key_variable) if spec.api_key_variable else None
+    if spec.api_key_variable and not key:
+        raise ValueError(f"the judge's key is not set: environment variable {spec.api_key_variable}")
+    judge = HttpJudge(spec.url, spec.model, api_key=key, timeout_s=spec.timeout_s, max_tokens=spec.judge_tokens)
+    return replace(services, patch_judge=_CountedPatchJudge(judge, services.counts))
+
+
 def standing(services: Services) -> Standing | None:
     """At which level programs are kept in; None without a sandbox that `open_services` opened."""
     return services.sandbox.inner.start() if isinstance(services.sandbox, _CountedSandbox) else None
@@ -73,6 +86,19 @@ class _CountedSandbox:
         self.counts["sandbox_failures"] += execution.error is not None
         self.counts["sandbox_workers_replaced"] = self.inner.counters["respawns"]
         return execution
+
+
+@dataclass(frozen=True, slots=True)
+class _CountedPatchJudge:
+    inner: HttpJudge
+    counts: Counter[str]
+
+    async def probability(self, messages: Sequence[Message]) -> Judgement:
+        self.counts["patch_judge_calls"] += 1
+        found = await self.inner.probability(messages)
+        if found.fault:
+            self.counts["patch_judge_timeouts" if found.fault == "timeout" else "patch_judge_failures"] += 1
+        return found
 
 
 @dataclass(frozen=True, slots=True)

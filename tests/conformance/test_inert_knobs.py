@@ -21,6 +21,7 @@ import pytest
 import torch
 from tiny import Policy, random_flat
 
+from cascade_rl import cascade
 from cascade_rl.cascade import Cascade
 from cascade_rl.domain import Domain, Services
 from cascade_rl.journal import read_lines
@@ -100,6 +101,7 @@ ELSEWHERE = {
     "save_every": "test_saves",
     "max_prompt_tokens": "test_long_prompts",
     "reward_model": "test_reward_model",
+    "judge": "test_judge",
 }
 PHASES = {
     "share": [({"curriculum": [{"share": 0.7}, {"share": 0.3, "temperature": 0.5}]},
@@ -330,3 +332,13 @@ def test_reward_model(tmp_path):
         )
         found.append(Cascade._reward_folder(SimpleNamespace(recipe=recipe, run=tmp_path), recipe.stage("rlhf")).name)
     assert found == ["02-second", "01-first"]
+
+
+def test_judge(monkeypatch, tmp_path):
+    domains = SimpleNamespace(domains={"graded": SimpleNamespace(needs=frozenset())}, data={"x": []})
+    services = []
+    monkeypatch.setattr(cascade, "train_rl", lambda run, data: services.append(run.services))
+    for change in ({}, {"judge": {"url": "http://127.0.0.1:1/v1", "model": "m"}}):
+        stage, run = RLStage.model_validate(SMALL | change), SimpleNamespace(services=Services())
+        Cascade._dispatch(SimpleNamespace(materials=domains), stage, run, tmp_path, {})
+    assert services[0].patch_judge is None and services[1].patch_judge is not None

@@ -304,11 +304,9 @@ def examples() -> Iterator[Example]:
 
 
 def check_answer(answer: Any) -> None:
-    """The files as they are and the patch that mends them."""
-    files = answer.get("files") if isinstance(answer, dict) else None
-    texts = isinstance(files, dict) and all(isinstance(text, str) for text in files.values())
-    if not texts or not isinstance(answer.get("patch"), str):
-        raise AnswerError('want {"files": {path: text}, "patch": text}')
+    """The files as they are, the patch that mends them, and perhaps tests."""
+    if fault := _fault(answer):
+        raise AnswerError(fault)
 
 
 DOMAIN = Domain(
@@ -322,6 +320,7 @@ DOMAIN = Domain(
     demonstrate=demonstrate,
     score=score,
     sources=SOURCES,
+    judged=True,
     needs=frozenset({"sandbox", "judges"}),
     check_answer=check_answer,
 )

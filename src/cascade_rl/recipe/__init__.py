@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 from cascade_rl.recipe.algorithm import Algorithm
 from cascade_rl.recipe.base import NAME, Fraction, Positive, Strict
 from cascade_rl.recipe.lora import LoRA
-from cascade_rl.recipe.sampling import PHASE_KEYS, Filter, NoFilter, Overlong, Phase, RLData
+from cascade_rl.recipe.sampling import PHASE_KEYS, Filter, JudgeSpec, NoFilter, Overlong, Phase, RLData
 from cascade_rl.recipe.scoring import BenchmarkSpec, GateSpec, PreflightSpec
 from cascade_rl.types import Mode
 
@@ -210,6 +210,7 @@ class RLStage(Algorithm, Training):
     curriculum: list[Phase] = Field(default_factory=list)
     filter: Filter = NoFilter()
     reward_model: str | None = None
+    judge: JudgeSpec | None = None
 
     @model_validator(mode="after")
     def _curriculum(self) -> RLStage:

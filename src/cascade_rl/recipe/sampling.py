@@ -73,3 +73,16 @@ class Phase(Strict):
 
 
 PHASE_KEYS = ("max_prompt_tokens", "max_response_tokens", "temperature", "top_p", "top_k", "overlong")
+
+
+class JudgeSpec(Strict):
+    """A judge model behind an OpenAI-compatible address: the probability of its YES is the reward.
+
+    `api_key_variable` names the environment variable that holds the key. A judge that reasons first needs more tokens.
+    """
+
+    url: str
+    model: str
+    api_key_variable: str | None = None
+    timeout_s: Annotated[float, Field(gt=0)] = 60.0
+    judge_tokens: Positive = 8
