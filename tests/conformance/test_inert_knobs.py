@@ -152,7 +152,7 @@ class Engine:
     def __init__(self, inner: TorchSampler) -> None:
         self.inner = inner
 
-    def sample(self, problems, sampling):
+    def sample(self, problems, sampling, finished=None):
         def off(r: Rollout) -> Rollout:
             noise = torch.randn(len(r.ids), generator=torch.Generator().manual_seed(len(r.ids)))
             return Rollout(r.prompt_ids, r.ids, tuple(torch.tensor(r.logprobs).add(noise).tolist()), r.text, r.stop)
