@@ -84,8 +84,6 @@ class Cascade:
                     self._stage(index, stage)
             return self._matrix()
         finally:
-            if self.sandbox:
-                self.sandbox.close()
             lock.release()
 
     def _prepare(self, device: str, precision: str) -> None:
