@@ -140,11 +140,10 @@ def test_similarity_is_a_share_and_one_only_for_equal_changes(a, b):
     before = {"f": "a\nb", "g": "b"}
     x, y = changed_lines(before, before | {"f": a}), changed_lines(before, before | {"f": b})
     elsewhere = changed_lines(before | {"g": before["f"]}, before | {"g": b})
-    for by_file in (True, False):
-        similarity = lexical_similarity(x, y, by_file)
-        assert 0 <= similarity <= 1
-        assert (similarity == 1) == (x == y != {})
-        assert lexical_similarity(x, x, by_file) == (1 if x else 0)
+    similarity = lexical_similarity(x, y)
+    assert 0 <= similarity <= 1
+    assert (similarity == 1) == (x == y != {})
+    assert lexical_similarity(x, x) == (1 if x else 0)
     assert lexical_similarity(x, elsewhere) == 0
 
 
@@ -155,7 +154,7 @@ def test_right_lines_in_the_wrong_file_earn_nothing():
     assert execution_free_reward(golden, golden, files, 0.0) == 1
     assert execution_free_reward(wrong, golden, files, 0.0) == 0
     found = p.appraise(wrong, golden, files)
-    assert p.similarity(files, found.after, found.right, by_file=False) > 0.8  # how the built-in problems count
+    assert p.similarity(files, found.after, found.right) == 0
 
 
 def test_copying_context_does_not_inflate_the_similarity():

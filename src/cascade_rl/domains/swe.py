@@ -63,7 +63,6 @@ def make(rng: random.Random) -> Problem:
         "files": files,
         "patch": edit_text(module.edit(wrong, right)),
         "tests": {f"test_{m.path}": m.test() for m in (module, other)},
-        "by_file": False,  # as its rewards were first measured
     }
     meta = {"family": module.path, "thought": plan.format(wrong, right), "faults": faults}
     return _problem(module.issue, answer, meta)
@@ -122,7 +121,7 @@ async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdi
 
 async def _likened(answer: Mapping[str, Any], found: Appraisal, length: int, services: Services) -> Verdict:
     """The lexical similarity; of long patches in a judge's process, since it may take a second."""
-    arguments = answer["files"], found.after, found.right, answer.get("by_file", True)
+    arguments = answer["files"], found.after, found.right
     if services.judges is None or length + len(answer["patch"]) <= LONG:
         value = similarity(*arguments)
     else:

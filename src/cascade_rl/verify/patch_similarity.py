@@ -30,22 +30,16 @@ def changed_lines(before: Mapping[str, str], after: Mapping[str, str]) -> Change
     return found
 
 
-def _joined(changes: Changes) -> Changes:
-    return {"": [line for path in sorted(changes) for line in changes[path]]}
-
-
-def lexical_similarity(given: Changes, golden: Changes, by_file: bool = True) -> float:
+def lexical_similarity(given: Changes, golden: Changes) -> float:
     """difflib's ratio of two changes, in [0, 1]; 1 only for equal ones.
 
     By character up to `LONGEST_BY_CHARACTER`, by line above or when the budget is used up; texts that are too dear
-    even so are compared as bags of lines, which is an upper bound. With `by_file` off, right lines in the wrong file
-    count as in the right one.
+    even so are compared as bags of lines, which is an upper bound. Right lines in the
+    wrong file are like nothing.
     """
     if given == golden:
         return 1.0 if golden else 0.0
     given, golden = ({path: [path, *lines] for path, lines in side.items()} for side in (given, golden))
-    if not by_file:
-        given, golden = _joined(given), _joined(golden)
     pairs = [(given[path], golden[path]) for path in sorted(given.keys() & golden.keys())]
     texts = ["\n".join(lines) for side in (given, golden) for lines in side.values()]
     size = sum(map(len, texts))

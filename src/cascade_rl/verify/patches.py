@@ -70,13 +70,11 @@ def appraise(patch: str, golden: str, files: Mapping[str, str]) -> Appraisal:
     return Appraisal(right, after)
 
 
-def similarity(
-    files: Mapping[str, str], after: Mapping[str, str], right: Mapping[str, str], by_file: bool = True
-) -> float:
+def similarity(files: Mapping[str, str], after: Mapping[str, str], right: Mapping[str, str]) -> float:
     """How alike two versions of some files are in what they change: 1 only for the same, else `NEARLY` at most."""
     if after == right:
         return 1.0
-    return min(lexical_similarity(changed_lines(files, after), changed_lines(files, right), by_file), NEARLY)
+    return min(lexical_similarity(changed_lines(files, after), changed_lines(files, right)), NEARLY)
 
 
 def execution_free_reward(patch: str, golden: str, files: Mapping[str, str], floor: float = 0.5) -> float:
