@@ -26,7 +26,7 @@ from cascade_rl.train.batch import Batch, Row, fill, microbatches, pack_rows, sh
 from cascade_rl.train.lora import Adapted, write_adapter
 from cascade_rl.train.loss import ON_POLICY, Surrogate, bradley_terry_loss, kl_k3, nll_loss, policy_loss, ratio_sums
 
-HEAD_CHUNK = 1 << 22  # logits held at once, in numbers: the head is the largest tensor of a small model
+HEAD_CHUNK = 1 << 25  # logits held at once, in numbers: the head is the largest tensor of a small model
 
 
 @dataclass(frozen=True, slots=True)
