@@ -148,7 +148,7 @@ def test_the_thought_counts_the_words_of_the_answer() -> None:
 
 def test_an_unknown_instruction_is_a_failed_verdict() -> None:
     problem = draw(following, count=1)[0].in_mode(Mode.INSTRUCT)
-    row = {"instruction_id_list": ["language:response_language"], "kwargs": [{"language": "de"}]}
+    row = {"instruction_id_list": ["language:no_such_instruction"], "kwargs": [{"language": "de"}]}
     assert benchmark(following, replace(problem, answer=row), "Ja.").reward is None
     assert benchmark(following, replace(problem, answer="5"), "Ja.").reward is None
 
