@@ -18,6 +18,7 @@ from cascade_rl.domains import _if_benchmarks
 from cascade_rl.domains._constraints import GROUPS, MOST, TAXONOMIES, fit_together
 from cascade_rl.domains.following import SOURCES
 from cascade_rl.evals.preflight import preflight
+from cascade_rl.testing import InlineJudges
 from cascade_rl.types import Message, Mode, Outcome, Problem, Split, Verdict
 from cascade_rl.verify.instructions import IFBENCH, IFEVAL, INSTRUCTIONS, InstructionError, check, check_all
 
@@ -307,3 +308,17 @@ def test_the_page_names_every_difference_to_the_reference():
     section = PAGE.read_text(encoding="utf-8").partition("## Differences")[2].partition("\n## ")[0]
     named = set(re.findall(r"^\| `([^`]+)`", section, re.MULTILINE))
     assert named == {ident for ident, _ in ALLOWED} | RAISES | {NO_TAGGER}
+
+
+def test_a_long_reply_is_checked_in_a_judges_process_with_the_same_verdict():
+    asked, judges = problem(("punctuation:no_comma", {}), ("keywords:existence", {"keywords": ["cat"]})), InlineJudges()
+    for reply in ("category " * 5_000, "cat, dog " * 5_000, "cat"):
+        for grade in (DOMAIN.grade, DOMAIN.score):
+            direct, called = (
+                asyncio.run(grade(asked, reply_rollout(reply), s)) for s in (Services(), Services(judges=judges))
+            )
+            assert direct == called
+    assert len(judges.asked) == 4
+    unknown = problem(("no:such", {}))
+    found = asyncio.run(DOMAIN.grade(unknown, reply_rollout("a " * 20_000), Services(judges=judges)))
+    assert found.reward is None and "no:such" in found.note

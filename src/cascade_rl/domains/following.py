@@ -34,6 +34,8 @@ INCLUDE, AVOID = "keywords:existence", "keywords:forbidden_words"
 LAST, MARK = "cascade:last_word", "startend:end_checker"
 COMMAS, NO_COMMA, QUOTED = "cascade:comma_separated", "punctuation:no_comma", "startend:quotation"
 FEWEST, MOST = 3, 6
+CHECK, JUDGE_S = "cascade_rl.verify.instructions:check_all", 10.0
+LONG = 20_000  # characters of a reply, above which the checks of sentences and language may take seconds
 HEADS = ("Write {n} different words about {t}.", "Give me {n} different words about {t}.",
          "Describe {t} in {n} different words.", "Say {n} different words about {t}.")  # fmt: skip
 # Including a given word is asked most often: it is the copying that a model must learn first.
@@ -152,24 +154,34 @@ def _small_world(answer: Any) -> bool:
 
 async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdict:
     """RL's reward: all constraints, strictly; an instruction that can't be judged is a failure of the grader."""
-    return _judged(problem, rollout, strict=not _small_world(problem.answer))
+    return await _judged(problem, rollout, services, strict=not _small_world(problem.answer))
 
 
 async def score(problem: Problem, rollout: Rollout, services: Services) -> Verdict:
     """The benchmark's: all constraints as the public reference implementation judges them (strict accuracy)."""
-    return _judged(problem, rollout, strict=False)
+    return await _judged(problem, rollout, services, strict=False)
 
 
-def _judged(problem: Problem, rollout: Rollout, strict: bool) -> Verdict:
+async def _judged(problem: Problem, rollout: Rollout, services: Services, strict: bool) -> Verdict:
     answer = split_reply(rollout.text, problem.mode).answer
     try:
-        parts = check_all(problem.answer, answer or "", strict=strict)
+        parts = await _checked(problem.answer, answer or "", strict, services)
     except InstructionError as error:
         return Verdict.failed(str(error))
     if answer is None:
         return Verdict(0.0, Outcome.UNPARSEABLE, {}, "no answer after the reasoning")
     failed = [name for name, met in parts.items() if not met]
     return Verdict.binary(not failed, ", ".join(failed), **{name: float(met) for name, met in parts.items()})
+
+
+async def _checked(asked: Any, reply: str, strict: bool, services: Services) -> dict[str, bool]:
+    """The constraints met; a long reply, which may take seconds, is checked in a judge's process."""
+    if len(reply) <= LONG or services.judges is None:
+        return check_all(asked, reply, strict)
+    judgement = await services.judges.call(CHECK, asked, reply, strict, deadline_s=min(JUDGE_S, services.limit_s))
+    if judgement.fault is not None:
+        raise InstructionError(f"{judgement.fault} on a reply of {len(reply)} characters: {judgement.note}")
+    return judgement.value
 
 
 def _asked(problem: Problem) -> dict[str, dict[str, Any]]:
@@ -288,5 +300,6 @@ DOMAIN = Domain(
     score=score,
     headline=Mode.INSTRUCT,
     sources=SOURCES,
+    needs=frozenset({"judges"}),
     check_answer=check_answer,
 )

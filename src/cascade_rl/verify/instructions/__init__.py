@@ -71,7 +71,7 @@ def describe(instruction_id: str, kwargs: Mapping[str, Any] | None) -> str:
     return instruction.prompt.format(**{k: ", ".join(v) if isinstance(v, list) else v for k, v in given.items()})
 
 
-def check_all(answer: Any, reply: str, *, strict: bool = False) -> dict[str, bool]:
+def check_all(answer: Any, reply: str, strict: bool = False) -> dict[str, bool]:
     """Each instruction of a row {"instruction_id_list", "kwargs"}; a repeated id gets a suffix `#2`.
 
     Raises InstructionError when the row is malformed, holds nothing to check, or names an unknown instruction.
