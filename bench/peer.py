@@ -57,7 +57,7 @@ def rl_step_s(case: Case, steps: int, device: str = "cpu") -> float:
     )  # fmt: skip
 
     def reward(completions, **kwargs):
-        return [float(hash(str(c)) % 7) for c in completions]
+        return [float(len(str(c)) % 7) for c in completions]
 
     asked = [{"prompt": [{"role": "user", "content": p.messages[0].content}]} for p in problems(case.prompts)]
     clock = Clock()

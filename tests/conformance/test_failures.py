@@ -80,7 +80,7 @@ def one_token_off(patch, subject):
 
 
 def no_temperature(patch, subject):
-    patch.setattr(learner, "target_logprobs", lambda h, w, ids, t, chunk: target_logprobs(h, w, ids, 1.0, chunk))
+    patch.setattr(learner, "target_logprobs", lambda h, w, ids, t: target_logprobs(h, w, ids, 1.0))
 
 
 def no_truncation(patch, subject):

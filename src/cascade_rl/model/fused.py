@@ -16,6 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cascade_rl.model.products import linear, read_out_linear
+
+HEAD_ROWS = 1 << 23  # logits made at once, in numbers: what the caches hold between two passes
+HEAD_KEPT = 1 << 28  # bytes of probabilities that a micro-batch may keep for its gradient
+
 
 def settle(weight: Tensor, grad: Tensor) -> Tensor | None:
     """Add a weight's gradient to its `main_grad` if it has one (then autograd gets none)."""
@@ -81,7 +86,7 @@ class _NormLinear(torch.autograd.Function):
 def norm_linear(x: Tensor, norm: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> Tensor:
     """linear(rms_norm(x)) of fp32 x [M, H], in the dtype of the weight."""
     if not torch.is_grad_enabled():
-        return F.linear(rms_norm(x, norm, eps).to(weight.dtype), weight, bias)
+        return linear(rms_norm(x, norm, eps).to(weight.dtype), weight, bias)
     return _NormLinear.apply(x, norm, weight, bias, eps)
 
 
@@ -102,7 +107,7 @@ class _AddLinear(torch.autograd.Function):
 def add_linear(residual: Tensor, x: Tensor, weight: Tensor) -> Tensor:
     """residual + linear(x), the sum in fp32."""
     if not torch.is_grad_enabled():
-        return residual + F.linear(x, weight)
+        return residual + linear(x, weight)
     return _AddLinear.apply(residual, x, weight)
 
 
@@ -235,7 +240,7 @@ class _ReadOut(torch.autograd.Function):
     def forward(ctx: Any, hidden: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(hidden)
         ctx.weight = weight
-        return F.linear(hidden, getattr(weight, "master", weight))
+        return read_out_linear(hidden, weight)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor):
@@ -247,46 +252,84 @@ class _ReadOut(torch.autograd.Function):
 def read_out(hidden: Tensor, weight: Tensor) -> Tensor:
     """Linear in fp32 of hidden states [M, H] by a weight [V, H]: its fp32 `master` if it has one."""
     if not torch.is_grad_enabled():
-        return F.linear(hidden, getattr(weight, "master", weight))
+        return read_out_linear(hidden, weight)
     return _ReadOut.apply(hidden, weight)
 
 
 class _TargetLogprob(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float, chunk: int) -> Tensor:
-        master = getattr(weight, "master", weight)
-        found, totals, kept = [], [], []
-        for part, ids in zip(hidden.split(chunk), targets.split(chunk), strict=True):
-            logits = F.linear(part, master).div_(temperature)
-            totals.append(logits.logsumexp(-1))
-            found.append(logits.gather(-1, ids[:, None])[:, 0] - totals[-1])
-            kept = [logits] if len(hidden) <= chunk else []
-        ctx.save_for_backward(hidden, targets, torch.cat(totals), *kept)
-        ctx.weight, ctx.rule = weight, (temperature, chunk)
-        return torch.cat(found)
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float) -> Tensor:
+        found, kept = hidden.new_empty(len(hidden)), None
+        if (
+            ctx.needs_input_grad[1]
+            and hidden.shape[0] * weight.numel() // hidden.shape[1] * weight.itemsize <= HEAD_KEPT
+        ):
+            kept = weight.new_empty(len(hidden), len(weight))
+        for part in _head_parts(hidden, weight):
+            errors = _head_errors(hidden[part], weight, targets[part], temperature, found[part])
+            if kept is not None:
+                kept[part] = errors
+        ctx.save_for_backward(hidden, targets, *(() if kept is None else (kept,)))
+        ctx.weight, ctx.temperature = weight, temperature
+        return found
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor):
-        hidden, targets, totals, *kept = ctx.saved_tensors
-        weight, (temperature, chunk) = ctx.weight, ctx.rule
-        master = getattr(weight, "master", weight)
-        by_hidden, by_weight = torch.empty_like(hidden), []
-        for start in range(0, len(hidden), chunk):
-            part = slice(start, start + chunk)
-            logits = kept[0] if kept else F.linear(hidden[part], master).div_(temperature)
-            scale = (grad[part] / temperature)[:, None]
-            by_logits = (logits - totals[part, None]).exp_().mul_(-scale)
-            by_logits.scatter_add_(-1, targets[part, None], scale)
-            low = by_logits.to(weight.dtype)
-            by_hidden[part] = low @ weight
-            by_weight.append(settle(weight, low.t() @ hidden[part].to(weight.dtype)))
-        whole = None if by_weight[0] is None else sum(by_weight[1:], by_weight[0])
-        return by_hidden, whole, None, None, None
+        hidden, targets, *kept = ctx.saved_tensors
+        weight, scale = ctx.weight, (grad / -ctx.temperature)[:, None]
+        by_hidden, by_weight = torch.empty_like(hidden), None
+        scaled = (hidden * scale).to(weight.dtype)
+        parts = [slice(None)] if kept else _head_parts(hidden, weight, HEAD_KEPT // weight.itemsize // len(weight))
+        for part in parts:
+            errors = kept[0] if kept else _head_again(hidden[part], weight, targets[part], ctx.temperature)
+            torch.mul(errors @ weight, scale[part], out=by_hidden[part])
+            found = settle(weight, errors.t() @ scaled[part])
+            by_weight = found if by_weight is None else by_weight + found
+        return by_hidden, by_weight, None, None
 
 
-def target_logprobs(hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float, chunk: int) -> Tensor:
-    """log softmax(logits / temperature) at the targets [M], `chunk` tokens of logits at a time, in fp32.
+def _head_parts(hidden: Tensor, weight: Tensor, rows: int | None = None) -> list[slice]:
+    """Slices of the rows, by default so many that their logits stay in the caches."""
+    rows = max(1, HEAD_ROWS // len(weight) if rows is None else rows)
+    return [slice(start, start + rows) for start in range(0, len(hidden), rows)]
 
-    With more than one chunk the logits are made again for the gradient instead of being kept (arXiv 2411.09009).
+
+def _head_errors(hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float, found: Tensor) -> Tensor:
+    """softmax(logits / temperature) less 1 at the targets [m, V]; the targets' log-probabilities go to `found` [m]."""
+    logits = read_out_linear(hidden, weight)
+    if temperature != 1:
+        logits.div_(temperature)
+    most, at = logits.max(-1, keepdim=True)
+    places = targets[:, None]
+    chosen = logits.gather(-1, places)
+    errors = logits.softmax(-1)
+    # log-sum-exp is the largest logit less its log-probability: no pass of its own
+    found.copy_((chosen - most + errors.gather(-1, at).log())[:, 0])
+    return errors.scatter_add_(-1, places, errors.new_full((1, 1), -1.0).expand(len(targets), 1))
+
+
+def _head_again(hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float) -> Tensor:
+    """`_head_errors` in the weight's dtype, made anew."""
+    errors = weight.new_empty(len(hidden), len(weight))
+    for part in _head_parts(hidden, weight):
+        errors[part] = _head_errors(
+            hidden[part], weight, targets[part], temperature, hidden.new_empty(len(hidden[part]))
+        )
+    return errors
+
+
+def target_logprobs(hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float) -> Tensor:
+    """log softmax(logits / temperature) at the targets [M], in fp32, a few tokens' logits at a time.
+
+    For the gradient the probabilities are kept in the weight's dtype, up to `HEAD_KEPT` bytes; beyond that they are made
+    again (arXiv 2411.09009).
     """
-    return _TargetLogprob.apply(hidden, weight, targets, temperature, chunk)
+    if not torch.is_grad_enabled():
+        found = hidden.new_empty(len(hidden))
+        for part in _head_parts(hidden, weight):
+            logits = read_out_linear(hidden[part], weight)
+            if temperature != 1:
+                logits.div_(temperature)
+            found[part] = logits.gather(-1, targets[part, None])[:, 0] - logits.logsumexp(-1)
+        return found
+    return _TargetLogprob.apply(hidden, weight, targets, temperature)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cascade_rl.model.products import laid_out
 from cascade_rl.model.replicas import Replicas, Worker, deal
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.protocols import Finished, Sampling
@@ -129,7 +130,7 @@ def generate(worker: Worker, name: str, prompts, wanted: Sequence[Wanted], eos_i
     if worker.device.type == "cuda":
         memory = torch.cuda.mem_get_info(worker.device)[0] // 2
     slots = slots_for(model.config, max(map(len, prompts)) + max(limits), model.dtype, max_rows, memory)
-    with torch.inference_mode():
+    with torch.inference_mode(), laid_out(model.weights, layers=True):
         job = Job(prompts, [w.prompt for w in wanted], limits, eos_ids, Draw(wanted, worker.device), ended)
         Decoding(model.weights, model.config, job, slots, worker.device).run()
 

@@ -20,13 +20,14 @@ from torch.utils.checkpoint import checkpoint
 from cascade_rl.model.decoder import head_logits, head_weight, packed_states, truncate, views
 from cascade_rl.model.fused import read_out, target_logprobs
 from cascade_rl.model.packed import Tree, pack
+from cascade_rl.model.products import laid_out
 from cascade_rl.model.replicas import Model, Replicas, Worker, deal
 from cascade_rl.recipe import Training
 from cascade_rl.train.batch import Batch, Row, fill, microbatches, pack_rows, shares
 from cascade_rl.train.lora import Adapted, write_adapter
 from cascade_rl.train.loss import ON_POLICY, Surrogate, bradley_terry_loss, kl_k3, nll_loss, policy_loss, ratio_sums
 
-HEAD_CHUNK = 1 << 25  # logits held at once, in numbers: the head is the largest tensor of a small model
+HEAD_CHUNK = 1 << 25  # logits held at once when the distribution is truncated, in numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +45,9 @@ class Objective:
 def token_logprobs(weights, config, batch: Batch, objective: Objective) -> Tensor:
     """Log-probabilities [N] of the targets, under the distribution they were sampled from; the head runs in chunks."""
     hidden = packed_states(weights, config, batch.packed)
-    size = max(1, HEAD_CHUNK // config.vocab)
     if objective.top_p == 1 and not 0 < objective.top_k < config.vocab:
-        return target_logprobs(hidden, head_weight(weights), batch.targets, objective.temperature, size)
+        return target_logprobs(hidden, head_weight(weights), batch.targets, objective.temperature)
+    size = max(1, HEAD_CHUNK // config.vocab)
 
     def score(part: Tensor, targets: Tensor) -> Tensor:
         logits = head_logits(weights, part)
@@ -63,28 +64,30 @@ def accumulate(worker: Worker, name: str, rows: Sequence[Row], tokens: int, obje
     """Runs in a worker: the gradient of its rows; sums of loss, k3, tokens and (policy) `ratio_sums`."""
     model = worker.models[name]
     model.zero_grad()
-    sums = {"loss": 0.0, "kl": 0.0, "tokens": 0.0}
-    for group in microbatches(rows, tokens):
-        batch = pack_rows([rows[i] for i in group], worker.device)
-        logprob = token_logprobs(model.weights, model.config, batch, objective)
-        if objective.kind == "nll":
-            loss = nll_loss(logprob, batch.weight)
-        else:
-            loss, touched = policy_loss(
-                objective.surrogate, logprob, batch.old, batch.advantage, batch.weight, batch.rows
-            )
-            sums = merge([sums, ratio_sums(logprob, batch.old, touched)])
-        if objective.kl:
-            reference = worker.models["reference"]
-            with torch.no_grad():
-                fixed = token_logprobs(reference.weights, reference.config, batch, objective)
-            k3 = kl_k3(logprob, fixed)
-            loss = loss + objective.kl * (batch.weight * k3).sum()
-            sums["kl"] += float((batch.weight * k3).sum().detach())
-        loss.backward()
-        sums["loss"] += float(loss.detach())
-        sums["tokens"] += len(batch.targets)
-    return sums
+    sums = [{"loss": 0.0, "kl": 0.0, "tokens": 0.0}]
+    with laid_out(model.weights, layers=False):
+        for group in microbatches(rows, tokens):
+            sums.append(_add_gradient(worker, model, pack_rows([rows[i] for i in group], worker.device), objective))
+    return merge(sums)
+
+
+def _add_gradient(worker: Worker, model: Model, batch: Batch, objective: Objective) -> dict[str, float]:
+    """The gradient of one micro-batch, and its sums."""
+    logprob, sums = token_logprobs(model.weights, model.config, batch, objective), {}
+    if objective.kind == "nll":
+        loss = nll_loss(logprob, batch.weight)
+    else:
+        loss, touched = policy_loss(objective.surrogate, logprob, batch.old, batch.advantage, batch.weight, batch.rows)
+        sums = ratio_sums(logprob, batch.old, touched)
+    if objective.kl:
+        reference = worker.models["reference"]
+        with torch.no_grad():
+            fixed = token_logprobs(reference.weights, reference.config, batch, objective)
+        k3 = kl_k3(logprob, fixed)
+        loss = loss + objective.kl * (batch.weight * k3).sum()
+        sums["kl"] = float((batch.weight * k3).sum().detach())
+    loss.backward()
+    return sums | {"loss": float(loss.detach()), "tokens": float(len(batch.targets))}
 
 
 def merge(parts: Sequence[dict[str, float]]) -> dict[str, float]:
