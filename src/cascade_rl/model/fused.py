@@ -37,6 +37,13 @@ def _scale(x: Tensor, eps: float) -> Tensor:
     return norm.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
 
 
+def _unit(x: Tensor, eps: float) -> Tensor:
+    """x / rms(x) without gradient, in few operations: the root of n^2 + size * eps is a hypotenuse."""
+    size = x.shape[-1]
+    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return x / torch.hypot(norm, norm.new_tensor((size * eps) ** 0.5)).mul_(size**-0.5)
+
+
 def _norm_backward(grad: Tensor, x: Tensor, scale: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Gradients of x * scale(x) * weight by x [M, H] and by the weight [H], all fp32."""
     unit = x * scale
@@ -62,7 +69,7 @@ class _RMSNorm(torch.autograd.Function):
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """x / rms(x) * weight over the last dimension, in fp32 (arXiv 1910.07467)."""
     if not torch.is_grad_enabled():
-        return F.rms_norm(x, x.shape[-1:], weight.float(), eps)
+        return _unit(x, eps).mul_(weight)
     return _RMSNorm.apply(x, weight, eps)
 
 
@@ -107,7 +114,7 @@ class _AddLinear(torch.autograd.Function):
 def add_linear(residual: Tensor, x: Tensor, weight: Tensor) -> Tensor:
     """residual + linear(x), the sum in fp32."""
     if not torch.is_grad_enabled():
-        return residual + linear(x, weight)
+        return residual.add_(linear(x, weight))
     return _AddLinear.apply(residual, x, weight)
 
 
@@ -226,11 +233,15 @@ def turn_heads(
     `turn` are cosines and sines [M, 1, D/2]. q comes multiplied by D**-0.5, the scale of the scores.
     """
     if not torch.is_grad_enabled():
-        gain = _gain(qkv, queries, norms or ())
-        x = qkv[:, : len(gain)].float()
+        both, half = qkv[:, : (qkv.shape[1] + queries) // 2], qkv.shape[2] // 2
+        x = both.float()
         if norms:
-            x = F.rms_norm(x, x.shape[-1:], None, eps)
-        _turn(x * gain, *turn, qkv[:, : len(gain)])
+            x = _unit(x, eps)
+            x[:, queries:].mul_(norms[1])
+            x[:, :queries].mul_(norms[0])
+        x[:, :queries].mul_(qkv.shape[2] ** -0.5)
+        cos, sin = turn
+        both.copy_(x.roll(half, -1).mul_(torch.cat((-sin, sin), -1)).addcmul_(x, torch.cat((cos, cos), -1)))
         return qkv
     return _Heads.apply(qkv, turn, queries, eps, *(norms or ()))
 

@@ -92,7 +92,7 @@ class Cache:
         self.config, self.slots, self.columns = config, slots, columns
         self.keys = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(config.layers)]
         self.values = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(config.layers)]
-        self.mask = torch.full((slots, 1, columns), -torch.inf, device=device)
+        self.mask = torch.full((slots, 1, columns), -torch.inf, dtype=dtype, device=device)
         self.used = torch.zeros(slots, dtype=torch.long, device=device)
 
     def resize(self, keep: Tensor | None, columns: int) -> None:
@@ -123,7 +123,7 @@ class Cache:
         self.used[slots] = torch.tensor(lengths, device=slots.device)
         columns = torch.arange(self.columns, device=slots.device)
         hidden = columns >= self.used[slots][:, None]
-        self.mask[slots, 0] = torch.zeros(hidden.shape, device=slots.device).masked_fill_(hidden, -torch.inf)
+        self.mask[slots, 0] = self.mask.new_zeros(hidden.shape).masked_fill_(hidden, -torch.inf)
 
     def begin(self) -> None:
         """Before a step: each slot sees one more column, the one that is written in this step."""
@@ -140,7 +140,7 @@ class Cache:
         values.view(-1, size).index_copy_(0, self.write, qkv[:, heads + kv_heads :].reshape(-1, size))
         q = qkv[:, :heads].reshape(self.slots * kv_heads, -1, size)
         scores = torch.bmm(q, keys.view(len(q), -1, size).transpose(1, 2))
-        weights = (scores.view(self.slots, heads, -1) + self.mask).softmax(-1).to(q.dtype)
+        weights = scores.view(self.slots, heads, -1).add_(self.mask).softmax(-1)
         return torch.bmm(weights.view(*scores.shape), values.view(len(q), -1, size)).view(self.slots, -1)
 
 
