@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor
 
@@ -168,6 +169,8 @@ class Replicas:
         self.precision = precision
         self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         self.sharded = sharded or (size > 1 and self.device.type == "cuda")
+        if self.sharded and dist.is_initialized():
+            raise ValueError("a process can drive one set of sharded workers at a time; close those first")
         places = [f"cuda:{rank}" if self.sharded and self.device.type == "cuda" else device for rank in range(size)]
         threads = max(1, len(os.sched_getaffinity(0)) // size) if size == 1 else 1
         torch.set_num_threads(threads)
