@@ -114,7 +114,10 @@ def trained(case: Case, replicas: Replicas, steps: int = 3) -> Trained:
 
 
 def difference(case: Case, one: Trained, two: Trained) -> tuple[float, float]:
-    """The largest difference of a metric, relative to it where it is over 0.1, and that of the weights beside how far they went from the start."""
+    """The largest difference of a metric, and that of the weights.
+
+    The first relative to the metric where that is over 0.1, the second to how far the weights went from the start.
+    """
     metrics = max(
         abs(a[key] - b[key]) / max(abs(a[key]), 0.1) for a, b in zip(one[0], two[0], strict=True) for key in a
     )

@@ -31,7 +31,7 @@ from cascade_rl.model.decoder import DecoderConfig, flat_size, views
 if TYPE_CHECKING:
     from cascade_rl.model.sharding import Sharded
 
-WAIT_FOR_CAUSE_S = 10
+WAIT_FOR_CAUSE_S = 3  # what the others have to say once one has failed
 
 
 class WorkerError(RuntimeError):
@@ -228,15 +228,19 @@ class Replicas:
         self._torn = True
         for result in early:
             result.add_done_callback(lambda result: self._sharding.give_up() if result.exception() else None)
+        own, fault = None, None
         try:
             own = function(self.local, *shard)
-        except RuntimeError:  # perhaps only since another worker failed, which says why
-            for result in wait(early, WAIT_FOR_CAUSE_S, FIRST_EXCEPTION).done:
-                result.result()
-            raise
-        found = [own] + [result.result() for result in early]
+        except RuntimeError as error:  # perhaps only since another worker failed, which says why
+            fault = error
+        wait(early, WAIT_FOR_CAUSE_S if fault else None, FIRST_EXCEPTION)
+        if any(result.done() and result.exception() for result in early):
+            failed = [str(result.exception()) for result in wait(early, WAIT_FOR_CAUSE_S).done if result.exception()]
+            raise WorkerError("\n".join(sorted(failed, key=lambda text: " died (" not in text))) from fault
+        if fault:
+            raise fault
         self._torn = False
-        return found
+        return [own] + [result.result() for result in early]
 
     def all(self, function: Callable, *arguments: Any) -> list:
         """The same call in every worker."""

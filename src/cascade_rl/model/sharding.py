@@ -220,7 +220,7 @@ class Sharded:
         found = {}
         for rank, names in enumerate(self._owners):
             for name in names:
-                whole = part(self.shards[name]).full_tensor()
+                whole = part(self.shards[name]).full_tensor().contiguous()  # broadcast and optimisers want it
                 if rank == self.rank:
                     found[name] = whole
         return found
