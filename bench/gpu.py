@@ -1,6 +1,7 @@
-"""The engine on one GPU: phases of an RL step beside their bounds, written to bench/out/gpu.json. Needs CUDA.
+"""The engine on GPUs: phases of an RL step beside their bounds, written to bench/out/gpu.json. Needs CUDA.
 
-The same functions as bench/engine.py; one worker, bf16. Add TRL's step with `--peer` where it is installed.
+The same functions as bench/engine.py, in bf16; `--workers N` takes N GPUs, and divides the bounds by N. Add TRL's step
+(on one GPU) with `--peer` where it is installed. Whether the workers compute what one does: tests/sharded_cases.py.
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ def main() -> None:
     """Measure each case and write what was found."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peer", action="store_true")
+    parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--models", nargs="*", default=["tiny", "smollm2-135m"])
     options = parser.parse_args()
     if not torch.cuda.is_available():
         sys.exit("bench/gpu.py needs a CUDA device; on a CPU run bench/engine.py")
     device, found = torch.device("cuda"), []
     for model in options.models:
-        case = Case(model, prompts=32, tokens=256, workers=1, microbatch=16384)
+        case = Case(model, prompts=32, tokens=256, workers=options.workers, microbatch=16384)
         torch.cuda.reset_peak_memory_stats()
         measured = median_step(case, 3, "cuda")
         ours = Ours(case, "cuda")
@@ -39,9 +41,15 @@ def main() -> None:
             "update_s": update_bound(ours.config, peaks, prompts, [[case.tokens] * case.rollouts for _ in prompts]),
             "rollout_s": decode_bound(ours.config, peaks, each, [case.tokens] * rows, min(rows, 256), 2),
         }
-        found += [compare(f"{phase} beside its bound, {model}", measured[f"{phase}_s"], least[f"{phase}_s"], "s")
-                  for phase in ("update", "rollout")]  # fmt: skip
-        found.append({"name": f"peak memory, {model}", "ours": torch.cuda.max_memory_allocated() / 1e9, "unit": "GB"})
+        found += [
+            compare(
+                f"{phase} beside its bound, {model}", measured[f"{phase}_s"], least[f"{phase}_s"] / case.workers, "s"
+            )
+            for phase in ("update", "rollout")
+        ]
+        ours.close()
+        peak = torch.cuda.max_memory_allocated() / 1e9
+        found.append({"name": f"peak memory of the first GPU, {model}", "ours": peak, "unit": "GB"})
         if options.peer:
             from peer import rl_step_s
 

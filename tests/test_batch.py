@@ -152,7 +152,7 @@ def test_pair_loss_and_gradient_do_not_depend_on_the_split():
         assert sums == pytest.approx(found[0][0], abs=1e-5)
         torch.testing.assert_close(grad, found[0][1], rtol=0, atol=1e-5)
     with torch.no_grad():
-        scores = learner_module.last_scores(model, [learner_module.stem(r) for r in rows], CPU)
+        scores = learner_module.last_scores(model.weights, model.config, [learner_module.stem(r) for r in rows], CPU)
     wanted = -F.logsigmoid(scores[::2] - scores[1::2]).mean().item()
     assert found[0][0]["loss"] == pytest.approx(wanted, abs=1e-5)
     assert found[0][0]["right"] == int((scores[::2] > scores[1::2]).sum())

@@ -135,8 +135,8 @@ def test_reward_model_scores_the_same_in_transformers(tied, pad_is_end, tmp_path
         reward_row(tokenizer(), [Message("user", "What is 3 + 4?")], text) for text in ("7", "It is the answer: 8", "")
     ]
     with torch.no_grad():
-        ours = last_scores(model, [stem(r) for r in rows], torch.device("cpu"))
-        alone = torch.cat([last_scores(model, [stem(row)], torch.device("cpu")) for row in rows])
+        ours = last_scores(model.weights, model.config, [stem(r) for r in rows], torch.device("cpu"))
+        alone = torch.cat([last_scores(model.weights, model.config, [stem(row)], torch.device("cpu")) for row in rows])
     torch.testing.assert_close(ours, alone, rtol=0, atol=1e-5)
     assert ours.std() > 0.01, "scores that hardly differ prove nothing at a tolerance of 1e-4"
 
@@ -151,7 +151,7 @@ def test_reward_model_scores_the_same_in_transformers(tied, pad_is_end, tmp_path
     again = policy.replicas.add_model("again", config, flat, train=False, extra=extra)
     with torch.no_grad():
         torch.testing.assert_close(
-            last_scores(again, [stem(r) for r in rows], torch.device("cpu")), ours, rtol=0, atol=0
+            last_scores(again.weights, again.config, [stem(r) for r in rows], torch.device("cpu")), ours, rtol=0, atol=0
         )
 
 
@@ -171,7 +171,10 @@ def test_a_padded_batch_of_rewards_is_scored_the_same_in_transformers(tmp_path):
     with torch.no_grad():
         found = theirs(input_ids=ids, attention_mask=(ids != raw["pad_token_id"]).long()).logits[:, 0]
         torch.testing.assert_close(
-            found, last_scores(model, [stem(r) for r in rows], torch.device("cpu")), rtol=0, atol=1e-4
+            found,
+            last_scores(model.weights, model.config, [stem(r) for r in rows], torch.device("cpu")),
+            rtol=0,
+            atol=1e-4,
         )
 
 

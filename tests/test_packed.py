@@ -136,8 +136,8 @@ def test_pairs_share_what_they_begin_with_and_score_the_same():
     trees = [fork(*pair) for pair in pairs]
     assert [len(t.prefix) for t in trees] == [2, 1, 0, 1]
     with torch.no_grad():
-        together = last_scores(model, trees, CPU)
-        alone = torch.cat([last_scores(model, [stem(row)], CPU) for row in rows])
+        together = last_scores(model.weights, model.config, trees, CPU)
+        alone = torch.cat([last_scores(model.weights, model.config, [stem(row)], CPU) for row in rows])
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
     sums = accumulate_pairs(policy.replicas.local, "reward", pairs, HUGE, 0.25)
     assert sums["right"] == int((alone[::2] > alone[1::2]).sum())

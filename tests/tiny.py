@@ -53,11 +53,13 @@ def random_flat(config: DecoderConfig, seed: int = 0, scale: float = 0.25, extra
 class Policy:
     """A trainable tiny model inside its own replicas, with config and tokenizer."""
 
-    def __init__(self, size: int = 1, seed: int = 0, scale: float = 0.25, train: bool = True) -> None:
+    def __init__(
+        self, size: int = 1, seed: int = 0, scale: float = 0.25, train: bool = True, sharded: bool = False
+    ) -> None:
         self.raw = raw_config()
         self.config = DecoderConfig.from_hf(self.raw)
         self.tokenizer = tokenizer()
-        self.replicas = Replicas(size)
+        self.replicas = Replicas(size, sharded=sharded)
         torch.set_num_threads(1)  # the products are tiny: a second thread would only wait
         self.model = self.replicas.add_model("policy", self.config, random_flat(self.config, seed, scale), train=train)
 

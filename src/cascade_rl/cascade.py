@@ -95,7 +95,7 @@ class Cascade:
         self.raw, self.config, flat = load_directory(base)
         self.settings = {"workers": self.recipe.workers, "device": device, "precision": precision,
                          "model": self.recipe.model.model_dump(mode="json"), "template": chat.template_hash()}  # fmt: skip
-        self.policy = self.replicas.add_model("policy", self.config, flat, train=True)
+        self.replicas.add_model("policy", self.config, flat, train=True)
         self.sampler = TorchSampler(self.replicas, self.tokenizer)
         if found := standing(self.services):
             self.screen.note(found.line)
@@ -155,13 +155,14 @@ class Cascade:
             step = self._dispatch(stage, run, folder, record)
         finally:
             run.close()
-        weights = weights_hash(self.policy.flat)
+        flat = self.replicas.flat("policy")
+        weights = weights_hash(flat)
         checkpoint = Checkpoint(str(folder.relative_to(self.run) / "checkpoint"), stage.name, step, self.parent,
                                 self.recipe.hash, weights)  # fmt: skip
         record["lineage"] |= {"checkpoint": checkpoint.path, "step": step, "weights": weights}
         write_json(folder / "stage.json", record)
         self.screen.waiting("export")
-        export(folder / "checkpoint", self.raw, self.config, self.policy.flat, self.tokenizer)
+        export(folder / "checkpoint", self.raw, self.config, flat, self.tokenizer)
         return {"stage": stage.name, "key": key, "weights": weights, "step": step, "checkpoint": checkpoint.path,
                 "data": self.materials.hashes[stage.name], "parent": self.parent}  # fmt: skip
 
@@ -253,7 +254,7 @@ class Cascade:
     def _reward_model(self, run: StageRun, folder: Path, record: dict[str, Any], pairs, heldout) -> int:
         generator = torch.Generator().manual_seed(self.recipe.seed)
         head = torch.randn(self.config.hidden, generator=generator) * 0.02
-        start = torch.cat([self.policy.flat.detach().cpu(), head])
+        start = torch.cat([self.replicas.flat("policy").detach().cpu(), head])
         extra = {"score": (1, self.config.hidden)}
         model = self.replicas.add_model("reward", self.config, start, train=True, extra=extra)
         run.model, run.probe = "reward", None
@@ -271,7 +272,9 @@ class Cascade:
         record["heldout_pair_accuracy"] = accuracy
         record["data"].append(f"held-out pairs: {len(heldout)}, the chosen answer scores higher in {accuracy:.1%}")
         self.screen.note(f"reward model: {accuracy:.1%} of {len(heldout)} held-out pairs are ranked right")
-        export(folder / "reward_model", self.raw, self.config, model.flat, self.tokenizer, model.shapes)
+        export(
+            folder / "reward_model", self.raw, self.config, self.replicas.flat("reward"), self.tokenizer, model.shapes
+        )
         self.replicas.drop_model("reward")
         return step
 
@@ -294,9 +297,7 @@ class Cascade:
         if weights_hash(flat) != entry["weights"]:
             raise StageError(f"{folder / 'checkpoint'} is not what the ledger recorded (its weights' checksum differs); "
                              "restore it, or move the run directory away")  # fmt: skip
-        with torch.no_grad():
-            self.policy.flat.copy_(flat)
-        self.replicas.refresh("policy")
+        self.replicas.load("policy", flat)
 
     def _judge(self, index: int, stage: Stage, folder: Path, entry: dict[str, Any]) -> None:
         """Scorecard, gate and card of a stage; benchmarks that are done already are read, not run."""

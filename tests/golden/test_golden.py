@@ -54,9 +54,9 @@ RL = RLStage(
 )  # fmt: skip
 
 
-def run_all(folder: Path) -> dict[str, list[dict[str, float]]]:
+def run_all(folder: Path, policy: Policy | None = None) -> dict[str, list[dict[str, float]]]:
     """The numbers of every step of the three stages, as their journals hold them."""
-    policy = Policy(seed=0, scale=0.1)
+    policy = policy or Policy(seed=0, scale=0.1)
     domain = toy_domain()
     extra = {"score": (1, policy.config.hidden)}
     flat = random_flat(policy.config, 1, 0.1, extra)
@@ -101,6 +101,15 @@ def test_training_gives_the_numbers_it_gave_before(found, stage):
         assert mine == pytest.approx(theirs, rel=1e-4, abs=1e-6), (
             f"{stage}, step {step}; see the docstring of this file"
         )
+
+
+def test_two_sharded_workers_give_these_numbers_too(tmp_path):
+    policy = Policy(2, seed=0, scale=0.1, sharded=True)
+    with policy.replicas:
+        found, wanted = run_all(tmp_path, policy), json.loads(FILE.read_text())
+    for stage, steps in wanted.items():
+        for step, (mine, theirs) in enumerate(zip(found[stage], steps, strict=True)):
+            assert mine == pytest.approx(theirs, rel=1e-3, abs=1e-5), f"{stage}, step {step}"
 
 
 def test_the_golden_run_learns():

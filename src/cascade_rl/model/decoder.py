@@ -129,15 +129,20 @@ def hidden_states(
     `kept`, of which alone the hidden states are given back. Matrix products run in the dtype of the weights, the
     residual stream and the norms in fp32.
     """
-    h = embed(ids, weights["embed"])
-    for i in range(config.layers):
+
+    def layer(i: int, h: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
         last = i + 1 == config.layers
         norms = (weights[f"{i}.q_norm"], weights[f"{i}.k_norm"]) if config.qk_norm else None
         qkv = norm_linear(h, weights[f"{i}.input_norm"], weights[f"{i}.qkv"], weights.get(f"{i}.qkv_bias"), config.eps)
         qkv = turn_heads(qkv.view(len(h), -1, config.head_dim), turn, config.heads, norms, config.eps)
         h = add_linear(h[kept] if last else h, attend(i, qkv, last), weights[f"{i}.o"])
         both = norm_linear(h, weights[f"{i}.mlp_norm"], weights[f"{i}.gate_up"], None, config.eps)
-        h = add_linear(h, swiglu(both), weights[f"{i}.down"])
+        return add_linear(h, swiglu(both), weights[f"{i}.down"])
+
+    enter = getattr(weights, "enter", None)  # sharded weights are whole only inside their layer
+    h = embed(ids, weights["embed"])
+    for i in range(config.layers):
+        h = layer(i, h, weights) if enter is None else enter(i, h, layer)
     return rms_norm(h, weights["norm"], config.eps)
 
 

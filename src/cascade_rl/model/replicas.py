@@ -1,27 +1,37 @@
-"""Worker processes that hold the same models over shared memory: one process a core beats two threads.
+"""Worker processes that hold the same models: over shared memory, one process a core, or sharded over GPUs.
 
-The driver is worker 0; with one worker there is no other process. A model is a flat fp32 weight vector that all
-workers see, and a flat gradient a worker. `map` runs a function in every worker, each on its own shard; sums over
-workers are taken in the order of their ranks, so the same number of workers gives the same bits.
+The driver is worker 0; with one worker there is no other process. `map` runs a function in every worker, each on its
+own shard. On a CPU (one process a core beats two threads) a model is a flat fp32 weight vector that all workers see,
+and a flat gradient a worker; sums over workers are taken in the order of their ranks, so the same number of workers
+gives the same bits. Over GPUs see `sharding`.
 """
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import signal
+import tempfile
 import traceback
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from functools import partial
 from multiprocessing.connection import Connection
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor
 
 from cascade_rl.model.decoder import DecoderConfig, flat_size, views
+
+if TYPE_CHECKING:
+    from cascade_rl.model.sharding import Sharded
+
+WAIT_FOR_CAUSE_S = 3  # what the others have to say once one has failed
 
 
 class WorkerError(RuntimeError):
@@ -37,7 +47,7 @@ class Model:
     def __init__(
         self, config: DecoderConfig, flat: Tensor, grads: Sequence[Tensor], rank: int, dtype: torch.dtype, extra: dict
     ) -> None:
-        self.config, self.flat, self.grads, self.dtype = config, flat, grads, dtype
+        self.config, self.flat, self.grads, self.dtype, self.rank = config, flat, grads, dtype, rank
         self.shapes = config.shapes() | extra
         self.grad = grads[rank] if grads else None
         self._compute = flat if dtype is torch.float32 else flat.to(dtype)
@@ -45,8 +55,9 @@ class Model:
         self.optimizer: Any = None
         for name, master in views(flat, self.shapes).items():
             self.weights[name].master = master
+        self._gradients = [views(each, self.shapes) for each in grads]
         if grads:
-            for name, view in views(self.grad, self.shapes).items():
+            for name, view in self._gradients[rank].items():
                 self.weights[name].main_grad = view
 
     def refresh(self) -> None:
@@ -55,9 +66,32 @@ class Model:
             with torch.no_grad():
                 self._compute.copy_(self.flat)
 
-    def zero_grad(self) -> None:
-        """Before the first micro-batch of a step."""
+    def run(self, function: Callable, *arguments: Any) -> Tensor:
+        """`function(weights, config, *arguments)`, with gradient."""
+        return function(self.weights, self.config, *arguments)
+
+    def begin(self, count: int) -> None:
+        """Before the first of `count` micro-batches of a step."""
         self.grad.zero_()
+
+    def end(self) -> None:
+        """After the last one."""
+
+    def owned(self, owners: Sequence[Sequence[str]], whole: bool) -> dict[str, Tensor]:
+        """The fp32 parameters that this worker's optimiser steps; they are always `whole` here."""
+        masters = views(self.flat, self.shapes)
+        return {name: masters[name].detach() for name in owners[self.rank]}
+
+    def gather(self) -> None:
+        """Before the optimisers look at gradients: nothing to do, all workers see all of them."""
+
+    def gradient(self, name: str, rows: slice = slice(None)) -> Tensor:
+        """The gradient of a parameter, summed over the workers in rank order."""
+        first, *others = (each[name][rows] for each in self._gradients)
+        return sum(others, first.clone())
+
+    def scatter(self) -> None:
+        """After the optimisers' step: nothing to do, the masters are shared."""
 
 
 class Worker:
@@ -70,7 +104,7 @@ class Worker:
         self, rank: int, size: int, device: torch.device, report: Callable[[Any], None] = lambda part: None
     ) -> None:
         self.rank, self.size, self.device, self.report = rank, size, device, report
-        self.models: dict[str, Model] = {}
+        self.models: dict[str, Model | Sharded] = {}
 
 
 def _add_model(worker: Worker, name, config, flat, grads, dtype, extra) -> None:
@@ -83,6 +117,8 @@ def _refresh(worker: Worker, name: str) -> None:
 
 def _drop_model(worker: Worker, name: str) -> None:
     worker.models.pop(name, None)
+    if worker.device.type == "cuda":
+        gc.collect()  # FSDP's modules refer to themselves, and would keep their memory
 
 
 def _keep_memory() -> None:
@@ -100,12 +136,13 @@ def _die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
-def _serve(pipe: Connection, rank: int, size: int, threads: int, parent: int) -> None:
+def _serve(pipe: Connection, rank: int, size: int, threads: int, parent: int, device: str, sharded: bool) -> None:
     _die_with_parent(parent)
-    _keep_memory()
+    if device == "cpu":
+        _keep_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver decides
     torch.set_num_threads(threads)
-    worker = Worker(rank, size, torch.device("cpu"), lambda part: pipe.send(("part", part)))
+    worker = Worker(rank, size, torch.device(device), lambda part: pipe.send(("part", part)))
     while True:
         try:
             function, arguments = pipe.recv()
@@ -115,52 +152,116 @@ def _serve(pipe: Connection, rank: int, size: int, threads: int, parent: int) ->
             pipe.send(("result", function(worker, *arguments)))
         except Exception:  # its traceback goes to the driver, which raises WorkerError
             pipe.send(("error", traceback.format_exc()))
+            if sharded:
+                os._exit(1)  # others may wait in a collective that it left: its end tells them
 
 
 class Replicas:
-    """`size` workers on a CPU, or one on a GPU."""
+    """`size` workers on a CPU over shared memory, or a GPU each; `sharded` makes the latter's path run on a CPU."""
 
-    def __init__(self, size: int = 1, device: str = "cpu", precision: str = "fp32") -> None:
+    def __init__(self, size: int = 1, device: str = "cpu", precision: str = "fp32", sharded: bool = False) -> None:
         self.device = torch.device(device)
-        if self.device.type != "cpu" and size != 1:
-            raise ValueError(f"workers: {size} works on the CPU only; set workers: 1 for {device}")
+        gpus = torch.cuda.device_count() if self.device.type == "cuda" and size > 1 else size
+        if size > gpus:
+            raise ValueError(f"workers: {size} with device: {device}, but there are {gpus} GPUs here, and each worker needs "
+                             f"its own; set workers: {max(1, gpus)}, or device: cpu")  # fmt: skip
         self.size = size
         self.precision = precision
         self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        self.sharded = sharded or (size > 1 and self.device.type == "cuda")
+        if self.sharded and dist.is_initialized():
+            raise ValueError("a process can drive one set of sharded workers at a time; close those first")
+        places = [f"cuda:{rank}" if self.sharded and self.device.type == "cuda" else device for rank in range(size)]
         threads = max(1, len(os.sched_getaffinity(0)) // size) if size == 1 else 1
         torch.set_num_threads(threads)
         if self.device.type == "cpu":
             _keep_memory()
-        self.local = Worker(0, size, self.device)
+        self.local = Worker(0, size, torch.device(places[0]))
         context = mp.get_context("spawn")
         self._pipes: list[Connection] = []
         self._processes = []
         self._readers = ThreadPoolExecutor(max(1, size - 1), "replicas")
+        self._torn = False  # a sharded call that did not end well: the workers' collectives can't go on
         for rank in range(1, size):
             ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(theirs, rank, size, threads, os.getpid()), daemon=True)
+            process = context.Process(
+                target=_serve, args=(theirs, rank, size, threads, os.getpid(), places[rank], self.sharded), daemon=True
+            )
             process.start()
             theirs.close()
             self._pipes.append(ours)
             self._processes.append(process)
+        if self.sharded:
+            from cascade_rl.model import sharding  # half a second that others need not wait
+
+            self._sharding = sharding
+            self._meet()
+
+    def _meet(self) -> None:
+        """Make one process group of the workers."""
+        try:
+            self.all(self._sharding.touch)
+            with tempfile.TemporaryDirectory(prefix="cascade-") as folder:
+                self.all(self._sharding.join, str(Path(folder) / "store"))
+        except RuntimeError:
+            self.close()
+            raise
 
     def map(self, function: Callable, shards: Sequence[tuple], heard: Callable[[int, Any], None] | None = None) -> list:
         """`function(worker, *shards[rank])` in every worker; the results in the order of ranks.
 
         `heard(rank, part)` gets what the workers report on their way, each in the thread that reads its pipe.
         """
-        for pipe, shard in zip(self._pipes, shards[1:], strict=True):
-            pipe.send((function, shard))
+        for rank, shard in enumerate(shards[1:], 1):
+            self._send(rank, (function, shard))
         others = range(1, self.size)
-        if heard is None:
+        if heard is None and not self.sharded:
             return [function(self.local, *shards[0])] + [self._receive(rank) for rank in others]
         early = [self._readers.submit(self._receive, rank, heard) for rank in others]
-        self.local.report = partial(heard, 0)
+        self.local.report = partial(heard, 0) if heard else lambda part: None
+        if self.sharded:
+            return self._together(function, shards[0], early)
         return [function(self.local, *shards[0])] + [result.result() for result in early]
+
+    def _together(self, function: Callable, shard: tuple, early: Sequence[Future]) -> list:
+        """The driver's part and the others' of a call that may be collective: who fails ends it for all."""
+        self._torn = True
+        for result in early:
+            result.add_done_callback(lambda result: self._sharding.give_up() if result.exception() else None)
+        own, fault = None, None
+        try:
+            own = function(self.local, *shard)
+        except RuntimeError as error:  # perhaps only since another worker failed, which says why
+            fault = error
+        wait(early, WAIT_FOR_CAUSE_S if fault else None, FIRST_EXCEPTION)
+        if any(result.done() and result.exception() for result in early):
+            failed = [str(result.exception()) for result in wait(early, WAIT_FOR_CAUSE_S).done if result.exception()]
+            raise WorkerError("\n".join(sorted(failed, key=lambda text: " died (" not in text))) from fault
+        if fault:
+            raise fault
+        self._torn = False
+        return [own] + [result.result() for result in early]
 
     def all(self, function: Callable, *arguments: Any) -> list:
         """The same call in every worker."""
         return self.map(function, [arguments] * self.size)
+
+    def _send(self, rank: int, message: tuple) -> None:
+        if self._torn:
+            raise WorkerError("a call failed before in these workers; start them again")
+        try:
+            self._pipes[rank - 1].send(message)
+        except (BrokenPipeError, ConnectionResetError):
+            self._torn = self.sharded
+            raise self._died(rank) from None
+
+    def _died(self, rank: int) -> WorkerError:
+        process = self._processes[rank - 1]
+        process.join(5)
+        return WorkerError(
+            f"worker {rank} died (exit code {process.exitcode}; -9 is often the kernel, out of memory: "
+            "lower tokens_per_microbatch or workers)"
+        )
 
     def _receive(self, rank: int, heard: Callable[[int, Any], None] | None = None) -> Any:
         try:
@@ -168,12 +269,7 @@ class Replicas:
                 if heard:
                     heard(rank, message[1])
         except (EOFError, ConnectionResetError):
-            process = self._processes[rank - 1]
-            process.join(5)
-            raise WorkerError(
-                f"worker {rank} died (exit code {process.exitcode}; -9 is often the kernel, out of memory: "
-                "lower tokens_per_microbatch or workers)"
-            ) from None
+            raise self._died(rank) from None
         kind, value = message
         if kind == "error":
             raise WorkerError(f"worker {rank} failed:\n{value}")
@@ -181,8 +277,11 @@ class Replicas:
 
     def add_model(
         self, name: str, config: DecoderConfig, flat: Tensor, *, train: bool, extra: dict | None = None
-    ) -> Model:
+    ) -> Model | Sharded:
         """Give every worker a model over `flat` (fp32); with `train`, a gradient each. Returns the driver's."""
+        if self.sharded:
+            self.all(self._sharding.add, name, config, flat.detach().cpu(), train, self.dtype, extra or {})
+            return self.local.models[name]
         flat = flat.to(self.device)
         grads = [torch.zeros_like(flat) for _ in range(self.size)] if train else []
         if self.device.type == "cpu":
@@ -193,8 +292,21 @@ class Replicas:
 
     def refresh(self, name: str) -> None:
         """After the master weights changed."""
-        if self.dtype is not torch.float32:
+        if self.sharded or self.dtype is not torch.float32:
             self.all(_refresh, name)
+
+    def flat(self, name: str) -> Tensor:
+        """The fp32 weights of a model that is trained, as one vector; not to be written to."""
+        return self.all(self._sharding.flat, name)[0] if self.sharded else self.local.models[name].flat
+
+    def load(self, name: str, flat: Tensor) -> None:
+        """Give a model that is trained other weights."""
+        if self.sharded:
+            self.all(self._sharding.load, name, flat)
+            return
+        with torch.no_grad():
+            self.local.models[name].flat.copy_(flat)
+        self.refresh(name)
 
     def drop_model(self, name: str) -> None:
         """Free a model everywhere."""
@@ -202,6 +314,12 @@ class Replicas:
 
     def close(self) -> None:
         """End the worker processes."""
+        if self.sharded and self._torn:
+            for process in self._processes:
+                process.kill()
+            self._sharding.leave(self.local)
+        elif self.sharded:
+            self.all(self._sharding.leave)
         for pipe in self._pipes:
             pipe.close()
         for process in self._processes:

@@ -1,8 +1,9 @@
-"""Gradients and updates of one shared model: what runs in the workers, and who asks for it.
+"""Gradients and updates of one model: what runs in the workers, and who asks for it.
 
-Each worker adds up the gradient of its own micro-batches; then each owns a part of the parameters, sums that part
-over the workers in rank order and steps its own optimiser. AdamW is torch's; with `muon` torch's Muon
-(arXiv 2502.16982) takes the matrices.
+Each worker adds up the gradient of its own micro-batches; then each owns a part of the parameters, takes the sum of
+their gradients over the workers and steps its own optimiser. AdamW is torch's; with `muon` torch's Muon
+(arXiv 2502.16982) takes the matrices. Over GPUs a part is a shard of each parameter, or, for what needs whole matrices
+(Muon, LoRA), whole parameters as on a CPU.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from cascade_rl.model.decoder import head_logits, head_weight, packed_states, truncate, views
+from cascade_rl.model.decoder import head_logits, head_weight, packed_states, truncate
 from cascade_rl.model.fused import read_out, target_logprobs
 from cascade_rl.model.packed import Tree, pack
 from cascade_rl.model.products import laid_out
@@ -26,6 +27,9 @@ from cascade_rl.recipe import Training
 from cascade_rl.train.batch import Batch, Row, fill, microbatches, pack_rows, shares
 from cascade_rl.train.lora import Adapted, write_adapter
 from cascade_rl.train.loss import ON_POLICY, Surrogate, bradley_terry_loss, kl_k3, nll_loss, policy_loss, ratio_sums
+
+if TYPE_CHECKING:
+    from cascade_rl.model.sharding import Sharded
 
 HEAD_CHUNK = 1 << 25  # logits held at once when the distribution is truncated, in numbers
 
@@ -63,17 +67,19 @@ def token_logprobs(weights, config, batch: Batch, objective: Objective) -> Tenso
 def accumulate(worker: Worker, name: str, rows: Sequence[Row], tokens: int, objective: Objective) -> dict[str, float]:
     """Runs in a worker: the gradient of its rows; sums of loss, k3, tokens and (policy) `ratio_sums`."""
     model = worker.models[name]
-    model.zero_grad()
     sums = [{"loss": 0.0, "kl": 0.0, "tokens": 0.0}]
+    groups = microbatches(rows, tokens)
+    model.begin(len(groups))
     with laid_out(model.weights, layers=False):
-        for group in microbatches(rows, tokens):
+        for group in groups:
             sums.append(_add_gradient(worker, model, pack_rows([rows[i] for i in group], worker.device), objective))
+    model.end()
     return merge(sums)
 
 
-def _add_gradient(worker: Worker, model: Model, batch: Batch, objective: Objective) -> dict[str, float]:
+def _add_gradient(worker: Worker, model: Model | Sharded, batch: Batch, objective: Objective) -> dict[str, float]:
     """The gradient of one micro-batch, and its sums."""
-    logprob, sums = token_logprobs(model.weights, model.config, batch, objective), {}
+    logprob, sums = model.run(token_logprobs, batch, objective), {}
     if objective.kind == "nll":
         loss = nll_loss(logprob, batch.weight)
     else:
@@ -99,13 +105,13 @@ def merge(parts: Sequence[dict[str, float]]) -> dict[str, float]:
     return found
 
 
-def last_scores(model: Model, trees: Sequence[Tree], device: torch.device) -> Tensor:
+def last_scores(weights, config, trees: Sequence[Tree], device: torch.device) -> Tensor:
     """The scalar head on the last token of each branch, tree by tree (reward model)."""
     packed = pack(trees, device)
-    hidden = packed_states(model.weights, model.config, packed)
+    hidden = packed_states(weights, config, packed)
     ends = torch.tensor(packed.lengths, device=device).cumsum(0) - 1
     order = sorted(range(len(packed.order)), key=packed.order.__getitem__)
-    return read_out(hidden[ends[torch.tensor(order, device=device)]], model.weights["score"])[:, 0]
+    return read_out(hidden[ends[torch.tensor(order, device=device)]], weights["score"])[:, 0]
 
 
 def stem(row: Row) -> Tree:
@@ -126,25 +132,28 @@ def accumulate_pairs(
 ) -> dict[str, float]:
     """Runs in a worker: the gradient of the Bradley-Terry loss of its (chosen, rejected) pairs."""
     model = worker.models[name]
-    model.zero_grad()
     sums = {"loss": 0.0, "right": 0.0, "margin": 0.0}
     trees = [fork(*pair) for pair in pairs]
-    for group in fill([tree.tokens for tree in trees], tokens):
-        chosen, rejected = last_scores(model, [trees[i] for i in group], worker.device).view(-1, 2).unbind(1)
+    groups = fill([tree.tokens for tree in trees], tokens)
+    model.begin(len(groups))
+    for group in groups:
+        scores = model.run(last_scores, [trees[i] for i in group], worker.device)
+        chosen, rejected = scores.view(-1, 2).unbind(1)
         loss = bradley_terry_loss(chosen, rejected, weight)
         loss.backward()
         sums["loss"] += float(loss.detach())
         sums["right"] += float((chosen > rejected).sum())
         sums["margin"] += float((chosen - rejected).sum().detach())
+    model.end()
     return sums
 
 
 def score_rows(worker: Worker, name: str, rows: Sequence[Row], tokens: int) -> list[float]:
     """Runs in a worker: reward-model scores of its rows, in their order."""
-    found = [0.0] * len(rows)
+    model, found = worker.models[name], [0.0] * len(rows)
     with torch.inference_mode():
         for group in fill([len(r.ids) for r in rows], tokens):
-            scores = last_scores(worker.models[name], [stem(rows[i]) for i in group], worker.device)
+            scores = last_scores(model.weights, model.config, [stem(rows[i]) for i in group], worker.device)
             for index, value in zip(group, scores.tolist(), strict=True):
                 found[index] = value
     return found
@@ -164,11 +173,8 @@ def _step_cost(name: str, shape: Sequence[int], optimizer: str) -> float:
 class _Owned:
     """A worker's share of the optimiser: the parameters that it owns, with their summed gradients."""
 
-    def __init__(self, model: Model, names: Sequence[str], spec: Training) -> None:
-        self.model = model
-        masters = views(model.flat, model.shapes)
-        self.gradients = [views(g, model.shapes) for g in model.grads]
-        self.parameters = {name: masters[name].detach() for name in names}
+    def __init__(self, model: Model | Sharded, parameters: Mapping[str, Tensor], spec: Training) -> None:
+        self.model, self.parameters = model, parameters
         matrices = [p for n, p in self.parameters.items() if is_matrix(n, p.shape)]
         others = [p for n, p in self.parameters.items() if not is_matrix(n, p.shape)]
         self.optimizers: list[tuple[torch.optim.Optimizer, float]] = []
@@ -182,10 +188,10 @@ class _Owned:
             self.optimizers.append((adam, spec.lr))
 
     def reduce(self) -> dict[str, float]:
-        """Sum the owned gradients over the workers; their squared norms by name."""
+        """Take the owned gradients; their squared norms by name."""
         norms = {}
         for name, parameter in self.parameters.items():
-            parameter.grad = sum((g[name] for g in self.gradients[1:]), self.gradients[0][name].clone())
+            parameter.grad = self.model.gradient(name)
             norms[name] = float(torch.linalg.vector_norm(parameter.grad, dtype=torch.float64)) ** 2
         return norms
 
@@ -207,16 +213,21 @@ class _Owned:
 
 
 def _own(worker: Worker, name: str, owners: Sequence[Sequence[str]], spec: Training, seed: str) -> None:
-    model, names = worker.models[name], owners[worker.rank]
-    model.optimizer = Adapted(model, names, spec, seed) if spec.lora else _Owned(model, names, spec)
+    model = worker.models[name]
+    parameters = model.owned(owners, whole=spec.optimizer == "muon" or spec.lora is not None)
+    model.optimizer = Adapted(model, parameters, spec, seed) if spec.lora else _Owned(model, parameters, spec)
 
 
 def _reduce(worker: Worker, name: str) -> dict[str, float]:
-    return worker.models[name].optimizer.reduce()
+    model = worker.models[name]
+    model.gather()
+    return model.optimizer.reduce()
 
 
 def _step(worker: Worker, name: str, scale: float, lr_factor: float) -> None:
-    worker.models[name].optimizer.step(scale, lr_factor)
+    model = worker.models[name]
+    model.optimizer.step(scale, lr_factor)
+    model.scatter()
 
 
 def _save_optimizer(worker: Worker, name: str, folder: str) -> None:
@@ -270,9 +281,7 @@ class Learner:
 
     def _update(self, sums: Sequence[dict[str, float]], lr_factor: float) -> dict[str, float]:
         found = merge(sums)
-        squares: dict[str, float] = {}
-        for part in self.replicas.all(_reduce, self.name):
-            squares |= part
+        squares = merge(self.replicas.all(_reduce, self.name))
         norm = math.sqrt(sum(squares[name] for name in self.names if name in squares))
         finite = math.isfinite(norm) and math.isfinite(found["loss"])
         if finite:
@@ -285,7 +294,10 @@ class Learner:
         self.replicas.all(_save_optimizer, self.name, str(folder))
 
     def load(self, folder: Path) -> None:
-        """Read what `save` wrote; the number of workers must be the same."""
+        """Read what `save` wrote; raises ValueError if that was another number of workers."""
+        if (saved := len(list(folder.glob("optimizer-*.pt")))) != self.replicas.size:
+            raise ValueError(f"{folder} was saved by {saved} workers, and an optimiser is resumed by as many: set workers: "
+                             f"{saved}")  # fmt: skip
         self.replicas.all(_load_optimizer, self.name, str(folder))
 
     def save_adapter(self, folder: Path, base: str) -> None:

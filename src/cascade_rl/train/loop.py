@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file, save_file
 
 from cascade_rl.alarms import warnings
 from cascade_rl.domain import Domain, Services
 from cascade_rl.journal import Journal, read_lines
 from cascade_rl.model.checkpoint import weights_hash
-from cascade_rl.model.replicas import Model, Replicas
+from cascade_rl.model.replicas import Replicas
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.protocols import Sampler
 from cascade_rl.recipe import Stage
@@ -125,13 +124,12 @@ def run_steps(run: StageRun, steps: Steps) -> int:
 
     Raises StageError when the stage trained nothing or keeps failing, Interrupted after a request to stop.
     """
-    total, model = run.stage.planned_steps, run.replicas.local.models[run.model]
-    incoming = weights_hash(model.flat)
+    total, incoming = run.stage.planned_steps, weights_hash(run.replicas.flat(run.model))
     learner = Learner(run.replicas, run.model, run.stage, run.seed)
     tally = {"signal": 0, "skipped": 0, "in_a_row": 0, "best": None}
-    start = _resume(run, model, learner, steps, tally)
+    start = _resume(run, learner, steps, tally)
     if start == 0:
-        _save(run, 0, model, learner, steps, tally)
+        _save(run, 0, learner, steps, tally)
     history = [line["metrics"] for line in read_lines(run.folder / "journal.jsonl") if line["kind"] == "step"]
     for step in range(start, total):
         report = steps.step(step, learner)
@@ -148,16 +146,16 @@ def run_steps(run: StageRun, steps: Steps) -> int:
         _probe(run, step, total, learner, tally)
         stopping = run.stop_asked()
         if stopping or (step + 1) % run.stage.save_every == 0 or step + 1 == total:
-            _save(run, step + 1, model, learner, steps, tally)
+            _save(run, step + 1, learner, steps, tally)
         if stopping:
             raise Interrupted(f"stopped after step {step + 1} of {total} of {run.stage.name}")
-    handed_over = _finish(run, model, incoming, tally, total)
+    handed_over = _finish(run, incoming, tally, total)
     if run.stage.lora and not tally["best"]:
         learner.save_adapter(run.folder / "adapter", run.base)
     return handed_over
 
 
-def _resume(run: StageRun, model: Model, learner: Learner, steps: Steps, tally: dict[str, Any]) -> int:
+def _resume(run: StageRun, learner: Learner, steps: Steps, tally: dict[str, Any]) -> int:
     state, damaged = latest_state(run.folder / "state")
     for path in damaged:
         run.on_note(f"{path.name} is damaged (checksum): falling back to the state before it")
@@ -166,9 +164,7 @@ def _resume(run: StageRun, model: Model, learner: Learner, steps: Steps, tally: 
             journal.cut(0)
         return 0
     flat, loop = read_state(state)
-    with torch.no_grad():
-        model.flat.copy_(flat)
-    run.replicas.refresh(run.model)
+    run.replicas.load(run.model, flat)
     learner.load(state)
     steps.restore(loop["loop"])
     tally.update(loop["tally"])
@@ -179,11 +175,11 @@ def _resume(run: StageRun, model: Model, learner: Learner, steps: Steps, tally: 
     return loop["step"]
 
 
-def _save(run: StageRun, step: int, model: Model, learner: Learner, steps: Steps, tally: dict[str, Any]) -> None:
+def _save(run: StageRun, step: int, learner: Learner, steps: Steps, tally: dict[str, Any]) -> None:
     begin = time.perf_counter()
     offsets = {name: journal.sync() for name, journal in run.journals.items()}
     loop = {"step": step, "offsets": offsets, "loop": steps.state(), "tally": tally}
-    save_state(run.folder / "state", step, model.flat, learner.save, loop)
+    save_state(run.folder / "state", step, run.replicas.flat(run.model), learner.save, loop)
     run.journals["timings"].write({"step": step, "seconds": {"save": time.perf_counter() - begin}})
 
 
@@ -207,14 +203,14 @@ def _probe(run: StageRun, step: int, total: int, learner: Learner, tally: dict[s
     run.journals["journal"].write({"kind": "probe", "step": step + 1, "score": mean, "benchmarks": scores})
     if tally["best"] is None or mean > tally["best"]["score"]:
         name = f"best-{step + 1:06d}.safetensors"
-        flat = run.replicas.local.models[run.model].flat
+        flat = run.replicas.flat(run.model)
         save_file({"weights": flat.detach().cpu().clone()}, run.folder / name)
         if run.stage.lora:
             learner.save_adapter(run.folder / "adapter", run.base)
         tally["best"] = {"step": step + 1, "score": mean, "file": name}
 
 
-def _finish(run: StageRun, model: Model, incoming: str, tally: dict[str, Any], total: int) -> int:
+def _finish(run: StageRun, incoming: str, tally: dict[str, Any], total: int) -> int:
     if tally["signal"] == 0:
         _nothing(
             run,
@@ -224,16 +220,14 @@ def _finish(run: StageRun, model: Model, incoming: str, tally: dict[str, Any], t
         )
     best = tally["best"]
     if best and best["step"] != total:
-        with torch.no_grad():
-            model.flat.copy_(load_file(run.folder / best["file"])["weights"])
-        run.replicas.refresh(run.model)
+        run.replicas.load(run.model, load_file(run.folder / best["file"])["weights"])
         run.on_note(
             f"{run.stage.name}: handing over step {best['step']} ({best['score']:.3f} on validation), not the last"
         )
     for old in run.folder.glob("best-*.safetensors"):
         if not best or old.name != best["file"]:
             old.unlink()
-    if tally["signal"] and weights_hash(model.flat) == incoming:
+    if tally["signal"] and weights_hash(run.replicas.flat(run.model)) == incoming:
         _nothing(run, f"after {total} steps the weights are those it started from")
     return best["step"] if best else total
 

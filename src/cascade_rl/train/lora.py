@@ -11,18 +11,20 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
 from cascade_rl.model.checkpoint import hf_names
-from cascade_rl.model.decoder import views
 from cascade_rl.model.replicas import Model
 from cascade_rl.recipe import LoRA, Training
+
+if TYPE_CHECKING:
+    from cascade_rl.model.sharding import Sharded
 
 HEAD = "score"  # the reward model's head is new and small: it is trained whole
 
@@ -50,18 +52,16 @@ class Adapter:
 class Adapted:
     """A worker's share of the adapters and their optimiser; what `learner` asks of an owner of parameters."""
 
-    def __init__(self, model: Model, names: Sequence[str], spec: Training, seed: str) -> None:
-        masters, parts = views(model.flat, model.shapes), hf_names(model.config)
-        self.gradients = [views(g, model.shapes) for g in model.grads]
+    def __init__(self, model: Model | Sharded, masters: Mapping[str, Tensor], spec: Training, seed: str) -> None:
+        self.model, parts = model, hf_names(model.config)
         self.adapters: list[Adapter] = []
-        for name in names:
+        for name, master in masters.items():
             start = 0
             for full, count in parts.get(name, []):
                 rows, start = slice(start, start + count), start + count
                 if full.endswith(".weight") and full.split(".")[-2] in spec.lora.targets:
-                    weight = masters[name].detach()[rows]
-                    self.adapters.append(Adapter(full, name, rows, weight, spec.lora, seed))
-        self.heads = {name: masters[name].detach() for name in names if name == HEAD}
+                    self.adapters.append(Adapter(full, name, rows, master[rows], spec.lora, seed))
+        self.heads = {name: master for name, master in masters.items() if name == HEAD}
         factors = [t for adapter in self.adapters for t in (adapter.a, adapter.b)]
         self.parameters = [*factors, *self.heads.values()]
         self.optimizers: list[tuple[torch.optim.Optimizer, float]] = []
@@ -71,17 +71,14 @@ class Adapted:
             )
             self.optimizers.append((adam, spec.lr))
 
-    def _sum(self, name: str, rows: slice) -> Tensor:
-        return sum((g[name][rows] for g in self.gradients[1:]), self.gradients[0][name][rows].clone())
-
     def reduce(self) -> dict[str, float]:
-        """Sum the gradients over the workers and pass them on to the factors; their squared norms by parameter."""
+        """Take the gradients and pass them on to the factors; their squared norms by parameter."""
         norms: dict[str, float] = {}
         for adapter in self.adapters:
-            square = adapter.take(self._sum(adapter.name, adapter.rows))
+            square = adapter.take(self.model.gradient(adapter.name, adapter.rows))
             norms[adapter.name] = norms.get(adapter.name, 0.0) + square
         for name, head in self.heads.items():
-            head.grad = self._sum(name, slice(None))
+            head.grad = self.model.gradient(name)
             norms[name] = float(head.grad.double().square().sum())
         return norms
 
