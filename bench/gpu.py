@@ -14,8 +14,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 from engine import OUT, compare, table
-from limits import decode_bound, measure_peaks, update_bound
-from work import Case, Ours, median_step, problems
+from work import Case, Ours, least, median_step
 
 
 def main() -> None:
@@ -26,20 +25,13 @@ def main() -> None:
     options = parser.parse_args()
     if not torch.cuda.is_available():
         sys.exit("bench/gpu.py needs a CUDA device; on a CPU run bench/engine.py")
-    device, found = torch.device("cuda"), []
+    found = []
     for model in options.models:
         case = Case(model, prompts=32, tokens=256, workers=1, microbatch=16384)
         torch.cuda.reset_peak_memory_stats()
         measured = median_step(case, 3, "cuda")
-        ours = Ours(case, "cuda")
-        prompts = [len(ours.tokenizer.prompt(p)) for p in problems(case.prompts)]
-        peaks = measure_peaks(ours.config, ours.replicas.dtype, device, 8192)
-        each, rows = [p for p in prompts for _ in range(case.rollouts)], case.prompts * case.rollouts
-        least = {
-            "update_s": update_bound(ours.config, peaks, prompts, [[case.tokens] * case.rollouts for _ in prompts]),
-            "rollout_s": decode_bound(ours.config, peaks, each, [case.tokens] * rows, min(rows, 256), 2),
-        }
-        found += [compare(f"{phase} beside its bound, {model}", measured[f"{phase}_s"], least[f"{phase}_s"], "s")
+        bound, _ = least(Ours(case, "cuda"))
+        found += [compare(f"{phase} beside its bound, {model}", measured[f"{phase}_s"], bound[f"{phase}_s"], "s")
                   for phase in ("update", "rollout")]  # fmt: skip
         found.append({"name": f"peak memory, {model}", "ours": torch.cuda.max_memory_allocated() / 1e9, "unit": "GB"})
         if options.peer:

@@ -22,6 +22,7 @@ import torch.multiprocessing as mp
 from torch import Tensor
 
 from cascade_rl.model.decoder import DecoderConfig, flat_size, views
+from cascade_rl.model.limits import Work
 
 
 class WorkerError(RuntimeError):
@@ -118,7 +119,7 @@ def _serve(pipe: Connection, rank: int, size: int, threads: int, parent: int) ->
 
 
 class Replicas:
-    """`size` workers on a CPU, or one on a GPU."""
+    """`size` workers on a CPU, or one on a GPU; `worked` counts what they did, by phase, until somebody clears it."""
 
     def __init__(self, size: int = 1, device: str = "cpu", precision: str = "fp32") -> None:
         self.device = torch.device(device)
@@ -132,6 +133,7 @@ class Replicas:
         if self.device.type == "cpu":
             _keep_memory()
         self.local = Worker(0, size, self.device)
+        self.worked: dict[str, Work] = {}
         context = mp.get_context("spawn")
         self._pipes: list[Connection] = []
         self._processes = []
@@ -161,6 +163,10 @@ class Replicas:
     def all(self, function: Callable, *arguments: Any) -> list:
         """The same call in every worker."""
         return self.map(function, [arguments] * self.size)
+
+    def count(self, phase: str, work: Work) -> None:
+        """Add to what was done in a phase."""
+        self.worked[phase] = self.worked.get(phase, Work()) + work
 
     def _receive(self, rank: int, heard: Callable[[int, Any], None] | None = None) -> Any:
         try:
