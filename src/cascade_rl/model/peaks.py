@@ -29,7 +29,10 @@ def measure_peaks(replicas: Replicas, config: DecoderConfig) -> Peaks:
 
 
 def _probe(worker: Worker, config: DecoderConfig, dtype: torch.dtype) -> tuple[float, float, float]:
-    """Runs in a worker: operations a second of two products, bytes a second of a copy."""
+    """Runs in a worker: operations a second of two products, bytes a second of a copy.
+
+    Narrow layers may be slower than the fp32 head; what is bound by a peak must not beat it.
+    """
     generator = torch.Generator(worker.device).manual_seed(0)
 
     def rate(rows: int, inner: int, outer: int, kind: torch.dtype) -> float:
@@ -42,7 +45,7 @@ def _probe(worker: Worker, config: DecoderConfig, dtype: torch.dtype) -> tuple[f
         blocks = rate(rows, config.hidden, 2 * config.intermediate, dtype)
         head = rate(HEAD_ROWS, config.hidden, min(config.vocab, HEAD_COLUMNS), torch.float32)
         moved = 2.0 * source.nbytes / _seconds(lambda: target.copy_(source), worker.device)
-    return blocks, head, moved
+    return max(blocks, head), head, moved
 
 
 def _block(device: torch.device) -> Tensor:
