@@ -1,6 +1,6 @@
 """The engine on GPUs: phases of an RL step beside their bounds, written to bench/out/gpu.json. Needs CUDA.
 
-The same functions as bench/engine.py, in bf16; `--workers N` takes N GPUs, and divides the bounds by N. Add TRL's step
+The same functions as bench/engine.py, in bf16; `--workers N` takes N GPUs. Add TRL's step
 (on one GPU) with `--peer` where it is installed. Whether the workers compute what one does: tests/sharded_cases.py.
 """
 
@@ -15,8 +15,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 from engine import OUT, compare, table
-from limits import decode_bound, measure_peaks, update_bound
-from work import Case, Ours, median_step, problems
+from work import Case, Ours, least, median_step
 
 
 def main() -> None:
@@ -28,26 +27,16 @@ def main() -> None:
     options = parser.parse_args()
     if not torch.cuda.is_available():
         sys.exit("bench/gpu.py needs a CUDA device; on a CPU run bench/engine.py")
-    device, found = torch.device("cuda"), []
+    found = []
     for model in options.models:
         case = Case(model, prompts=32, tokens=256, workers=options.workers, microbatch=16384)
         torch.cuda.reset_peak_memory_stats()
         measured = median_step(case, 3, "cuda")
         ours = Ours(case, "cuda")
-        prompts = [len(ours.tokenizer.prompt(p)) for p in problems(case.prompts)]
-        peaks = measure_peaks(ours.config, ours.replicas.dtype, device, 8192)
-        each, rows = [p for p in prompts for _ in range(case.rollouts)], case.prompts * case.rollouts
-        least = {
-            "update_s": update_bound(ours.config, peaks, prompts, [[case.tokens] * case.rollouts for _ in prompts]),
-            "rollout_s": decode_bound(ours.config, peaks, each, [case.tokens] * rows, min(rows, 256), 2),
-        }
-        found += [
-            compare(
-                f"{phase} beside its bound, {model}", measured[f"{phase}_s"], least[f"{phase}_s"] / case.workers, "s"
-            )
-            for phase in ("update", "rollout")
-        ]
+        bound, _ = least(ours)
         ours.close()
+        found += [compare(f"{phase} beside its bound, {model}", measured[f"{phase}_s"], bound[f"{phase}_s"], "s")
+                  for phase in ("update", "rollout")]  # fmt: skip
         peak = torch.cuda.max_memory_allocated() / 1e9
         found.append({"name": f"peak memory of the first GPU, {model}", "ours": peak, "unit": "GB"})
         if options.peer:

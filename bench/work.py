@@ -11,6 +11,8 @@ from pathlib import Path
 
 from cascade_rl.model.checkpoint import load_directory, save_directory, scratch_config, scratch_weights
 from cascade_rl.model.decoder import DecoderConfig
+from cascade_rl.model.limits import Peaks, Work, decode_work, prefill_work, update_work
+from cascade_rl.model.peaks import measure_peaks
 from cascade_rl.model.pretrained import find_model
 from cascade_rl.model.replicas import Replicas
 from cascade_rl.model.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
@@ -98,6 +100,10 @@ class Ours:
         spec = Training(name="bench", lr=1e-6, tokens_per_microbatch=case.microbatch)
         self.learner = Learner(self.replicas, "policy", spec)
 
+    def prompt_lengths(self) -> list[int]:
+        """Tokens of the case's prompts."""
+        return [len(self.tokenizer.prompt(p)) for p in problems(self.case.prompts)]
+
     def rl_step(self, seed: int) -> dict[str, float]:
         """One on-policy step; seconds of its phases, and what was computed."""
         case, asked = self.case, problems(self.case.prompts)
@@ -126,6 +132,22 @@ class Ours:
     def close(self) -> None:
         """End the workers."""
         self.replicas.close()
+
+
+def least(ours: Ours) -> tuple[dict[str, float], Peaks]:
+    """Seconds that rollout and update of a step take at least, and the rates that this follows from."""
+    case, prompts, element = ours.case, ours.prompt_lengths(), ours.replicas.dtype.itemsize
+    update = update_work(ours.config, [(p - 1, [case.tokens] * case.rollouts) for p in prompts])
+    prefill = decode = Work()
+    for share in (prompts[rank :: case.workers] for rank in range(case.workers)):
+        rows = [p for p in share for _ in range(case.rollouts)]
+        prefill += prefill_work(ours.config, share, element)
+        decode += decode_work(
+            ours.config, rows, [case.tokens] * len(rows), min(len(rows), ours.sampler.max_rows), element
+        )
+    peaks = measure_peaks(ours.replicas, ours.config)
+    found = {"update_s": update.seconds(peaks), "rollout_s": prefill.seconds(peaks) + decode.seconds(peaks)}
+    return found, peaks
 
 
 def median_step(case: Case, steps: int, device: str = "cpu") -> dict[str, float]:

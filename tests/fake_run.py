@@ -37,6 +37,12 @@ HEADLINE = {"following": "instruct"}
 N, K = 240, 4
 MODEL = {"init": "scratch", "architecture": {"hidden_size": 192, "num_hidden_layers": 4}}
 VOID = {"meta", "br", "img", "input", "link", "hr", "wbr"}
+PEAKS = {"flops": 400e9, "head_flops": 100e9, "bytes": 20e9, "workers": 2}
+WORK = {
+    "prefill": {"tokens": 900, "flops": 3e9, "head_flops": 1e8, "bytes": 4e6, "bound_s": 0.0085},
+    "decode": {"tokens": 6200, "flops": 20e9, "head_flops": 3e9, "bytes": 1.55e9, "bound_s": 0.08},
+    "update": {"tokens": 9000, "flops": 30e9, "head_flops": 2.4e9, "bytes": 0, "bound_s": 0.099},
+}
 HOSTILE = '<script>alert("x")</script><img src="https://evil.example/x.png" onerror=alert(1)> & </pre>'
 
 
@@ -139,6 +145,7 @@ def rl_metrics(stage: str, step: int, steps: int) -> dict[str, float]:
         "lr": 2e-4, "loss": 0.002 * draw.gauss(0, 1), "signal": mixed, "solved_all": (1 - mixed) * done,
         "solved_none": (1 - mixed) * (1 - done), "failed": 0.0, "timeout": 0.01,
         "unparseable": 0.1 * (1 - done), "tokens": 4100.0, "leak": 0.02 * (1 - done),
+        "update_ratio": 0.002 * (1.1 - done), "ess": 0.97 - 0.02 * draw.random(),
     }  # fmt: skip
     for domain in DOMAINS[stage]:
         metrics[f"reward/{domain}"] = metrics["reward"] + (0.1 if domain == "alignment" else -0.1)
@@ -153,6 +160,7 @@ def metrics_of(stage: str, step: int, steps: int) -> dict[str, float]:
     draw = random.Random(f"{stage}{step}")
     loss = 0.3 + 3.2 * math.exp(-6 * step / steps) + 0.05 * draw.random()
     found = {"loss": loss, "tokens": 8192.0, "grad_norm": 0.8 + draw.random(), "lr": 1e-3 * (1 - step / steps)}
+    found["update_ratio"] = 0.01 * (1.1 - step / steps)
     return found | ({"accuracy": 1 - 0.5 * loss / 3.6, "margin": 2 - loss / 2} if stage == "reward-model" else {})
 
 
@@ -202,9 +210,14 @@ def write_stage(root: Path, stage: str, *, steps: int = 40, finished: bool = Tru
     parent = f"stages/{at:02d}-{STAGES[at - 1]}/checkpoint" if at else None
     write_json(here / "stage.json", _description(stage, parent, 40))
     write_lines(here / "journal.jsonl", journal(stage, steps))
-    clock = [{"step": i, "seconds": {"rollout": 0.31, "grading": 0.02, "update": 0.18},
+    clock = [{"step": i, "seconds": {"rollout": 0.31, "grading": 0.02, "update": 0.18}, "work": WORK,
               "counts": {"programs": 8, "program_timeouts": i % 2, "judge_crashes": 0}} for i in range(steps)]  # fmt: skip
-    clock = clock if stage in DOMAINS else [{"step": i, "seconds": {"update": 0.4}} for i in range(steps)]
+    clock = (
+        clock
+        if stage in DOMAINS
+        else [{"step": i, "seconds": {"update": 0.4}, "work": {"update": WORK["update"]}} for i in range(steps)]
+    )
+    clock.insert(0, {"step": 0, "seconds": {}, "peaks": PEAKS})
     scoring = [{"step": steps, "seconds": {"evaluation": 9.1}}] if finished and stage in SCORED else []
     write_lines(here / "timings.jsonl", [*clock, {"step": steps, "seconds": {"save": 0.05}}, *scoring])
     if stage in DOMAINS:

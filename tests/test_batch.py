@@ -294,6 +294,41 @@ def test_adamw_step_is_that_of_torch():
     torch.testing.assert_close(policy.model.flat, twin.detach(), rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("change", [{}, {"optimizer": "muon", "muon_lr": 0.02}])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_update_ratio_is_the_norm_of_what_moved_over_that_of_what_was(change, workers):
+    policy, rows = Policy(workers, seed=4), rows_of()
+    learner = Learner(policy.replicas, "policy", Training(name="x", lr=2e-3, weight_decay=0.1, **change))
+    try:
+        for _ in range(2):
+            before = policy.model.flat.double().clone()
+            found = learner.policy_step(rows, Objective("policy"), 0.5)
+            moved = policy.model.flat.double() - before
+            assert found["update_ratio"] == pytest.approx(float(moved.norm() / before.norm()), rel=1e-5)
+    finally:
+        policy.replicas.close()
+    skipped = [Row.of([1, 2], [3, 4], 1.0, float("nan"))]
+    one = Policy(seed=4)
+    found = Learner(one.replicas, "policy", Training(name="x", lr=1e-3)).policy_step(skipped, Objective("policy"), 1.0)
+    assert found["update_ratio"] == 0.0
+
+
+@pytest.mark.parametrize("change", [{}, {"optimizer": "muon", "muon_lr": 0.02}])
+def test_parameters_that_step_one_by_one_step_as_all_at_once(change):
+    """The copies that the update's norm needs cost no bit: the optimisers know nothing of other parameters."""
+    found = []
+    for together in (False, True):
+        policy = Policy(seed=4)
+        learner = Learner(policy.replicas, "policy", Training(name="x", lr=2e-3, grad_clip=1e9, **change))
+        owned = policy.model.optimizer
+        if together:
+            owned.step = lambda scale, factor, owned=owned: [o.step() for o, _ in owned.optimizers] and {}
+        for _ in range(3):
+            learner.policy_step(rows_of(), Objective("policy"), 1.0)
+        found.append(policy.model.flat.detach().clone())
+    assert torch.equal(*found)
+
+
 def test_muon_takes_the_matrices_and_leaves_embeddings_and_norms_to_adamw():
     policy = Policy(seed=4)
     spec = Training(name="x", optimizer="muon", muon_lr=0.02, lr=1e-3)

@@ -54,18 +54,21 @@ def test_describe_by_hand():
 
 def test_update_metrics_are_means_over_tokens_and_the_mismatch_is_that_of_the_first_update():
     made = [{"loss": 1.0, "grad_norm": 2.0, "skipped": 0.0, "tokens": 10.0, "ratio": 11.0, "ratio_max": 1.5,
+             "ratio_square": 14.0, "update_ratio": 0.004,
              "mismatch": 0.1, "mismatch_max": 0.2, "mismatch_kl": 0.01, "touched": 2.0, "kl": 0.3},
             {"loss": 3.0, "grad_norm": 0.5, "skipped": 1.0, "tokens": 30.0, "ratio": 33.0, "ratio_max": 1.2,
+             "ratio_square": 41.0, "update_ratio": 0.0,
              "mismatch": 9.0, "mismatch_max": 3.0, "mismatch_kl": 1.0, "touched": 6.0, "kl": 0.1}]  # fmt: skip
     found = update_metrics(made, stage_of(loss="ppo_clip", updates_per_batch=2, kl_coefficient=0.1))
     assert found == pytest.approx({
         "loss": 2.0, "grad_norm": 1.25, "skipped": 0.5, "grad_clipped": 0.5, "kl": 0.2, "ratio": 1.1, "ratio_max": 1.5,
         "mismatch": 0.01, "mismatch_max": 0.2, "mismatch_kl": 0.001, "clip_fraction": 0.2,
+        "ess": 44.0**2 / (40 * 55), "update_ratio": 0.002,
     })  # fmt: skip
     assert "clip_fraction" not in update_metrics(made[:1], stage_of()) and "kl" not in update_metrics(
         made[:1], stage_of()
     )
-    assert update_metrics([], stage_of()) == {"loss": 0.0, "grad_norm": 0.0, "skipped": 0.0}
+    assert update_metrics([], stage_of()) == dict.fromkeys(("loss", "grad_norm", "update_ratio", "skipped"), 0.0)
 
 
 # ---------------------------------------------------------------- several updates
@@ -80,7 +83,7 @@ class Recorder:
     def policy_step(self, rows, objective, factor):
         self.rows.append(rows)
         self.objectives.append(objective)
-        return {"loss": 0.0, "grad_norm": 0.0, "skipped": 0.0, "tokens": 0.0}
+        return dict.fromkeys(("loss", "grad_norm", "update_ratio", "skipped", "tokens"), 0.0)
 
 
 def groups_of(count: int, size: int = 2) -> list[Group]:
@@ -166,9 +169,17 @@ def test_the_journal_holds_the_diagnostics_and_the_alarms_also_after_a_resumptio
     lines = list(read_lines(tmp_path / "0" / "journal.jsonl"))
     steps = [line["metrics"] for line in lines if line["kind"] == "step"]
     assert len(steps) == 5 and json.dumps(steps)
-    assert {"ratio", "mismatch", "mismatch_max", "mismatch_kl", "length_p95", "repetition", "unparseable"} <= set(
-        steps[0]
-    )
+    assert {
+        "ratio",
+        "ess",
+        "update_ratio",
+        "mismatch",
+        "mismatch_max",
+        "mismatch_kl",
+        "length_p95",
+        "repetition",
+        "unparseable",
+    } <= set(steps[0])
     notes = [(line["step"], line["text"]) for line in lines if line["kind"] == "note"]
     assert [step for step, text in notes if "More than 30 % clipped" in text] == [0]
     assert [step for step, text in notes if "Sampler and trainer differ" in text] == [0], (

@@ -75,6 +75,15 @@ def test_factors_follow_autograd_and_nothing_else_moves():
         assert moved == any(f".{target}." in name for target in TARGETS), name
 
 
+def test_the_update_ratio_is_over_the_matrices_that_have_an_adapter():
+    policy, learner, _ = trained(steps=1)
+    adapted = [a.weight for a in policy.model.optimizer.adapters]
+    before = [w.double().clone() for w in adapted]
+    found = learner.policy_step(ROWS, POLICY, 1.0)["update_ratio"]
+    moved = sum(float((w - b).square().sum()) for w, b in zip(adapted, before, strict=True))
+    assert found == pytest.approx((moved / sum(float(b.square().sum()) for b in before)) ** 0.5, rel=1e-4)
+
+
 def test_two_workers_train_the_same_adapter():
     one, two = trained(1)[0], trained(2)[0]
     torch.testing.assert_close(one.model.flat, two.model.flat, rtol=0, atol=1e-5)

@@ -19,6 +19,7 @@ from cascade_rl.train.loss import (
     Surrogate,
     bradley_terry_loss,
     cispo_loss,
+    effective_share,
     gspo_loss,
     icepop_weights,
     kl_k3,
@@ -284,11 +285,24 @@ def test_ratio_sums_by_their_definitions(rows):
     found = ratio_sums(logprob, old, torch.ones(len(rows), dtype=torch.bool))
     d = np.asarray([n - o for n, o, _ in rows])
     wanted = {"ratio": np.exp(d).sum(), "ratio_max": np.exp(d).max(), "mismatch": abs(d).sum(), "touched": len(rows),
-              "mismatch_max": abs(d).max(), "mismatch_kl": (np.exp(d) - 1 - d).sum()}  # fmt: skip
+              "mismatch_max": abs(d).max(), "mismatch_kl": (np.exp(d) - 1 - d).sum(),
+              "ratio_square": np.exp(2 * d).sum()}  # fmt: skip
     assert found == pytest.approx(wanted, rel=1e-9, abs=1e-9)
     assert found["mismatch_kl"] >= -1e-12
     empty = ratio_sums(logprob[:0], old[:0], torch.ones(0, dtype=torch.bool))
     assert set(empty) == set(found) and not any(empty.values())
+
+
+@given(st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=20), st.floats(0.01, 100.0))
+def test_the_effective_share_is_that_of_kish(weights, factor):
+    """(sum w)^2 / sum w^2 over n: 1 for equal weights, 1/n when one has all, and without a scale."""
+    w = np.asarray(weights)
+    found = effective_share(w.sum(), (w**2).sum(), len(w))
+    assert found == pytest.approx(1 / (1 + np.var(w) / np.mean(w) ** 2))
+    assert 1 / len(w) - 1e-12 <= found <= 1 + 1e-12
+    assert effective_share((factor * w).sum(), ((factor * w) ** 2).sum(), len(w)) == pytest.approx(found)
+    assert effective_share(3.0, 9.0, 4) == 0.25 and effective_share(8.0, 16.0, 4) == 1.0
+    assert effective_share(0.0, 0.0, 4) == 0.0, "no weight, no samples"
 
 
 # ---------------------------------------------------------------- aggregation

@@ -37,8 +37,8 @@ from cascade_rl.report.read import parse_matrix, read_run
 from cascade_rl.report.records import DONE, HELD, RUNNING, WAITING, Step
 from cascade_rl.report.retention import retention, retentions, verdict
 from cascade_rl.report.samples_page import pairs
-from cascade_rl.report.stage_page import spent_seconds
-from cascade_rl.report.terminal import matrix_screen, matrix_table, short_header
+from cascade_rl.report.speed import efforts, speed_rows, spent_seconds
+from cascade_rl.report.terminal import matrix_screen, matrix_table, short_header, speed_table
 
 
 def page_of(run: Path) -> Page:
@@ -354,8 +354,12 @@ def _screen(width: int) -> str:
     for row in data["benchmarks"].values():
         row["scores"]["distill-everything"] = {"mean": 1.0, "low": 0.984, "high": 1.0, "n": N, "k": 4}
     told = {(stage, name): cell["verdict"] for stage in SCORED for name, cell in step_verdicts(stage).items()}
+    return _printed(matrix_screen(data, told, "the line"), width)
+
+
+def _printed(what: object, width: int) -> str:
     console = Console(width=width, no_color=True, force_terminal=False, record=True, file=open(os.devnull, "w"))  # noqa
-    console.print(matrix_screen(data, told, "the line"))
+    console.print(what)
     return console.export_text()
 
 
@@ -391,3 +395,57 @@ def test_what_happened_in_the_processes_that_judge_is_told(tmp_path):
     }
     told = Page(write_report(run).read_text()).find("judging")
     assert [text for _, text in told] == ["Judging: programs 80 · program timeouts 5"] * 5, "one line for each RL stage"
+
+
+# ---------------------------------------------------------------- speed
+
+
+def test_speed_is_what_the_steps_did_over_what_they_took(finished: Path, page: Page) -> None:
+    """By hand, 40 steps alike: 6200 tokens in 0.31 s, 32.4 of 0.18 x 400 GFLOP, 1.55 of 0.31 x 20 GB, bounds over times."""
+    rows = {row[0]: row[1:] for row in speed_rows(read_run(finished))}
+    assert rows["math-rl"][5:] == ("20,000", "50,000", "45.0", "25.0", "28.5", "55.0")
+    assert rows["sft-1"][5:] == ("–", "22,500", "20.2", "–", "–", "24.8")
+    whole = read_run(finished).stages[STAGES.index("math-rl")]
+    spent = sum(spent_seconds(whole, read_run(finished).matrix).values())
+    assert rows["math-rl"][:4] == tuple(f"{100 * s / spent:.0f}" for s in (40 * 0.31, 40 * 0.02, 40 * 0.18, 9.1))
+    rl, sft = 5 * 40, 3 * 40
+    assert rows["all stages"][6] == f"{9000 * (rl + sft) / (rl * 0.18 + sft * 0.4):,.0f}"
+    assert rows["all stages"][10] == f"{100 * 0.099 * (rl + sft) / (rl * 0.18 + sft * 0.4):.1f}"
+    ((_, text),) = page.find(id="speed")
+    for words in ("20,000", "MFU", "MBU", "the least time that the cost model allows", "400 GFLOP/s", "20.0 GB/s"):
+        assert words in text
+
+
+def test_each_step_is_held_against_the_machine_that_ran_it() -> None:
+    """A run that went on elsewhere: half of the seconds at 100 operations a second, half at 300."""
+    work = {"update": {"tokens": 5, "flops": 60, "head_flops": 20, "bytes": 0, "bound_s": 0.5}}
+    rows = [{"step": 0, "seconds": {"update": 2.0}, "work": work}]
+    for rate in (100.0, 300.0):
+        rows.append({"step": 1, "seconds": {}, "peaks": {"flops": rate, "head_flops": 1.0, "bytes": 1.0, "workers": 1}})
+        rows.append({"step": 1, "seconds": {"update": 2.0}, "work": work})
+    found = efforts(rows)
+    assert set(found) == {"update"}
+    assert found["update"].tokens_per_s == 15 / 6
+    assert found["update"].utilisation == 160 / (2 * 100 + 2 * 300) and found["update"].limit == 1.0 / 4
+    assert efforts(rows[:1])["update"].limit is None, "without rates there is no limit"
+
+
+def test_a_run_without_work_shows_no_figures(tmp_path: Path) -> None:
+    run = build_run(tmp_path / "r", stages=STAGES[:4])
+    for path in run.glob("stages/*/timings.jsonl"):
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        write_lines(path, ({k: v for k, v in row.items() if k in ("step", "seconds")} for row in rows))
+    found = page_of(run)
+    assert not found.find(id="speed") and found.find(id="time")
+    assert not [a for tag, a in found.elements if a.get("href") == "#speed"]
+    assert all(set(row[6:]) == {"–"} for row in speed_rows(read_run(run)))
+    text = _printed(speed_table(read_run(run)), 80)
+    assert "MFU" not in text and "rlhf" in text and "0.0" not in text
+
+
+def test_the_terminal_shows_the_speed_in_80_columns(finished: Path) -> None:
+    text = _printed(speed_table(read_run(finished)), 80)
+    assert max(map(len, text.splitlines())) <= 80 and "…" not in text
+    row = next(line for line in text.splitlines() if line.startswith("math-rl"))
+    assert row.split()[-6:] == ["20,000", "50,000", "45.0", "25.0", "28.5", "55.0"]
+    assert "400 GFLOP/s" in text and "2 workers" in text

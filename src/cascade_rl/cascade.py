@@ -23,6 +23,7 @@ from cascade_rl.journal import Journal, read_json, read_lines, write_json
 from cascade_rl.ledger import Ledger, RunLock, admit, stage_folder, stage_key
 from cascade_rl.materials import gather_materials
 from cascade_rl.model.checkpoint import load_directory, load_reward_directory, weights_hash
+from cascade_rl.model.peaks import Peaks, measure_peaks
 from cascade_rl.model.replicas import Replicas
 from cascade_rl.model.tokenizer import load_tokenizer
 from cascade_rl.recipe import Recipe, Stage, digest
@@ -61,6 +62,7 @@ class Cascade:
     cards: list[Scorecard] = field(init=False, default_factory=list)
     seconds: dict[str, float] = field(init=False, default_factory=dict)
     verdicts: dict[tuple[str, str], str] = field(init=False, default_factory=dict)
+    peaks: Peaks | None = field(init=False, default=None)
 
     def execute(self) -> dict[str, Any]:
         """Run everything that is not done yet; returns the content of matrix.json.
@@ -146,10 +148,11 @@ class Cascade:
         self._check_started(folder, key)
         record = self._record(stage, folder, key)
         self._preflight(stage, folder)
+        self.peaks = self.peaks or measure_peaks(self.replicas, self.config)
         run = StageRun(
             folder, stage, self.recipe.seed, self.replicas, self.tokenizer, self.materials.domains, self.services,
             self.sampler, on_step=self.screen.step, on_note=self.screen.note, stop_asked=self.stop_asked,
-            probe=self._probe(), smoke=self.recipe.smoke, base=str(self._parent_folder()),
+            probe=self._probe(), smoke=self.recipe.smoke, peaks=self.peaks, base=str(self._parent_folder()),
         )  # fmt: skip
         try:
             step = self._dispatch(stage, run, folder, record)

@@ -108,11 +108,15 @@ def status(run_dir: RunArgument) -> None:
 
 @app.command()
 def report(run_dir: RunArgument) -> None:
-    """Write RUN/report.html, one self-contained page; works while the run goes on."""
+    """Write RUN/report.html, one self-contained page, and show where the time went; works while the run goes on."""
     from cascade_rl.report import write_report
+    from cascade_rl.report.read import read_run
+    from cascade_rl.report.terminal import speed_table
 
     if not run_dir.is_dir():
         raise ValueError(f"there is no run directory {run_dir}")
+    if (table := speed_table(read_run(run_dir))).row_count:
+        console.print(table)
     console.print(f"Report: {write_report(run_dir)}", soft_wrap=True)
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from cascade_rl.report.read import read_run
+
 HERE = Path(__file__).parent
 RECIPE = str(HERE / "small.yaml")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
@@ -237,6 +239,33 @@ def test_status_report_and_eval_read_it(whole):
     assert scored.returncode == 0, scored.stderr
     mean = json.loads((whole / "matrix.json").read_text())["benchmarks"]["alignment"]["scores"]["rlhf"]["mean"]
     assert f"{mean * 100:.1f}" in scored.stdout
+
+
+def test_the_speed_of_a_run_agrees_with_its_journal(whole):
+    """What was sampled and trained on is what the metrics say, and no figure passes what the machine could do."""
+    for folder in sorted((whole / "stages").iterdir()):
+        lines, times = ([json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
+                        for name in ("journal", "timings"))  # fmt: skip
+        metrics = {line["step"]: line["metrics"] for line in lines if line["kind"] == "step"}
+        work = {line["step"]: line["work"] for line in times if "work" in line}
+        assert set(work) == set(metrics)
+        for step, done in work.items():
+            if "rlhf" in folder.name:
+                assert done["decode"]["tokens"] == metrics[step]["tokens"]
+            if "sft" in folder.name:
+                assert metrics[step]["tokens"] / 2 < done["update"]["tokens"] <= metrics[step]["tokens"] - 1
+            assert all(part["bound_s"] > 0 for part in done.values())
+            assert 0 < metrics[step]["update_ratio"] < 0.5
+        assert [line["peaks"]["workers"] for line in times if "peaks" in line] == [2]
+    stages = {stage.name: stage.efforts for stage in read_run(whole).stages}
+    assert {name: set(found) for name, found in stages.items()} == {
+        "sft-1": {"update"}, "reward-model": {"update"}, "rlhf": {"rollout", "update"},
+    }  # fmt: skip
+    found = [effort for efforts in stages.values() for effort in efforts.values()]
+    assert all(0 < share < 1.2 for effort in found for share in (effort.limit, effort.utilisation))
+    shown = cascade("report", str(whole)).stdout
+    row = next(line for line in shown.splitlines() if line.startswith("rlhf")).split()
+    assert row[6:8] == [f"{stages['rlhf'][phase].tokens_per_s:,.0f}" for phase in ("rollout", "update")]
 
 
 def test_policy_best_hands_over_the_best_probed_step(whole, tmp_path):

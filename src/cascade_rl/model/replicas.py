@@ -27,6 +27,7 @@ import torch.multiprocessing as mp
 from torch import Tensor
 
 from cascade_rl.model.decoder import DecoderConfig, flat_size, views
+from cascade_rl.model.limits import Work
 
 if TYPE_CHECKING:
     from cascade_rl.model.sharding import Sharded
@@ -157,7 +158,10 @@ def _serve(pipe: Connection, rank: int, size: int, threads: int, parent: int, de
 
 
 class Replicas:
-    """`size` workers on a CPU over shared memory, or a GPU each; `sharded` makes the latter's path run on a CPU."""
+    """`size` workers on a CPU over shared memory, or a GPU each; `sharded` makes the latter's path run on a CPU.
+
+    `worked` counts what they did, by phase, until somebody clears it.
+    """
 
     def __init__(self, size: int = 1, device: str = "cpu", precision: str = "fp32", sharded: bool = False) -> None:
         self.device = torch.device(device)
@@ -177,6 +181,7 @@ class Replicas:
         if self.device.type == "cpu":
             _keep_memory()
         self.local = Worker(0, size, torch.device(places[0]))
+        self.worked: dict[str, Work] = {}
         context = mp.get_context("spawn")
         self._pipes: list[Connection] = []
         self._processes = []
@@ -245,6 +250,10 @@ class Replicas:
     def all(self, function: Callable, *arguments: Any) -> list:
         """The same call in every worker."""
         return self.map(function, [arguments] * self.size)
+
+    def count(self, phase: str, work: Work) -> None:
+        """Add to what was done in a phase."""
+        self.worked[phase] = self.worked.get(phase, Work()) + work
 
     def _send(self, rank: int, message: tuple) -> None:
         if self._torn:

@@ -68,6 +68,16 @@ GRADIENT = Curve(
     "Gradient norm", "L2 norm", "Size of the update before clipping; 0 means nothing was learnt, spikes are unstable.",
     (("grad_norm", "gradient norm"),),
 )  # fmt: skip
+CHANGE = Curve(
+    "Update size", "share of the weights' norm",
+    "Norm of the weights' change over their own, at each update; a steep rise comes before a collapse.",
+    (("update_ratio", "update"),),
+)  # fmt: skip
+SAMPLE_SIZE = Curve(
+    "Effective sample size", "% of tokens",
+    "How many of the trained tokens count, with the trainer's over the sampler's probability as weights; 100 is on-policy.",
+    (("ess", "effective"),), share=True, ceiling=100,
+)  # fmt: skip
 KL = Curve(
     "Distance from the start", "nats per token", "KL divergence from the policy that the stage began with.",
     (("kl", "KL"),),
@@ -108,15 +118,17 @@ CURVES = {
         SIGNAL,
         SIGNAL_BY_DOMAIN,
         GRADIENT,
+        CHANGE,
         RL_LOSS,
         KL,
         AGREEMENT,
+        SAMPLE_SIZE,
         UNUSABLE,
         FAULTS,
         RATE,
     ),
-    REWARD_MODEL: (RM_LOSS, ACCURACY, MARGIN, GRADIENT, RATE),
-    SFT: (SFT_LOSS, GRADIENT, RATE),
+    REWARD_MODEL: (RM_LOSS, ACCURACY, MARGIN, GRADIENT, CHANGE, RATE),
+    SFT: (SFT_LOSS, GRADIENT, CHANGE, RATE),
 }
 
 

@@ -7,11 +7,12 @@ from typing import Any
 
 from cascade_rl.report.markup import DASH, details, duration, esc, moment, slug
 from cascade_rl.report.matrix_page import judged, matrix_section
-from cascade_rl.report.read import as_mapping
 from cascade_rl.report.records import DONE, WAITING, Run
 from cascade_rl.report.retention import retentions, verdict
+from cascade_rl.report.speed_page import speed_section
 from cascade_rl.report.stage_page import badge, spent_seconds, stage_section, time_section
 from cascade_rl.report.style import CSS
+from cascade_rl.report.values import as_mapping
 
 MODEL_KEYS = ("init", "name", "path")
 SHAPE = {"num_hidden_layers": "layers", "hidden_size": "wide"}
@@ -72,6 +73,7 @@ def _verdict(run: Run) -> str:
 def _contents(run: Run) -> str:
     items = ['<li><a href="#matrix">Matrix</a></li>']
     items += ['<li><a href="#time">Time</a></li>'] if time_section(run.stages, run.matrix) else []
+    items += ['<li><a href="#speed">Speed</a></li>'] if speed_section(run) else []
     for stage in (stage for stage in run.stages if stage.status != WAITING):
         state = "" if stage.status == DONE else f" {badge(stage)}"
         items.append(f'<li><a href="#stage-{slug(stage.name)}">{esc(stage.name)}</a>{state}</li>')
@@ -97,7 +99,7 @@ def _body(run: Run) -> str:
     if not begun and not run.matrix.rows:
         return EMPTY + _waiting(run)
     stages = "".join(stage_section(stage, run.matrix) for stage in run.stages if stage.status != WAITING)
-    time = time_section(run.stages, run.matrix)
+    time = time_section(run.stages, run.matrix) + speed_section(run)
     return f"{_verdict(run)}{_contents(run)}{matrix_section(run)}{time}{stages}{_waiting(run)}"
 
 

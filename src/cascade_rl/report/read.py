@@ -32,6 +32,8 @@ from cascade_rl.report.records import (
     Stage,
     Step,
 )
+from cascade_rl.report.speed import efforts, machine
+from cascade_rl.report.values import as_list, as_mapping, number
 from cascade_rl.types import Score
 
 SAMPLE_WORDS = ("problem", "domain", "mode", "prompt", "reply", "outcome", "note", "stop")
@@ -75,31 +77,15 @@ class Reader:
         """The objects of a JSONL file; a torn last line is expected of a run in progress."""
         rows, text = [], self.text(name) or ""
         lines = text.split("\n")
-        for number, line in enumerate(lines, start=1):
+        for place, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
             try:
                 rows.append(as_mapping(json.loads(line)))
             except (ValueError, RecursionError):
-                if number < len(lines):
-                    self.unread.append(f"{name}: line {number} is not JSON")
+                if place < len(lines):
+                    self.unread.append(f"{name}: line {place} is not JSON")
         return rows
-
-
-def as_mapping(raw: Any) -> Mapping[str, Any]:
-    """`raw` if it is a mapping (with text for keys), else an empty one."""
-    return {str(k): v for k, v in raw.items()} if isinstance(raw, Mapping) else {}
-
-
-def as_list(raw: Any) -> list[Any]:
-    """`raw` if it is a list, else an empty one."""
-    return raw if isinstance(raw, list) else []
-
-
-def number(raw: Any) -> float | None:
-    """A finite number, or None."""
-    usable = isinstance(raw, (int, float)) and not isinstance(raw, bool) and math.isfinite(raw)
-    return float(raw) if usable else None
 
 
 def _text(raw: Any) -> str:
@@ -260,6 +246,8 @@ def _stage(reader: Reader, folder: str, name: str, ledger: Mapping[str, Any], ca
         steps=_steps(journal),
         notes=_notes(journal),
         seconds=_sums(timings, "seconds"),
+        efforts=efforts(timings),
+        machine=machine(timings),
         counts={name: int(count) for name, count in _sums(timings, "counts").items()},
         samples=tuple(map(_sample, reader.lines(f"{here}/samples.jsonl"))),
         gate=gate,

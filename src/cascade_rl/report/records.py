@@ -103,10 +103,46 @@ class Gate:
 
 
 @dataclass(frozen=True, slots=True)
+class Effort:
+    """What the steps of a stage did in a phase, in sum; only steps that say so count.
+
+    `tokens` were sampled, or went through updates, in `seconds`. Where the machine's rates are known, `bound_s` is the
+    least that the cost model allows for `known_s` of these seconds, in which `used` of `possible` operations (update)
+    or bytes (rollout) were needed.
+    """
+
+    seconds: float = 0.0
+    tokens: float = 0.0
+    known_s: float = 0.0
+    bound_s: float = 0.0
+    used: float = 0.0
+    possible: float = 0.0
+
+    def __add__(self, other: Effort) -> Effort:
+        return Effort(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
+
+    @property
+    def tokens_per_s(self) -> float | None:
+        """None where nothing is known."""
+        return self.tokens / self.seconds if self.seconds else None
+
+    @property
+    def limit(self) -> float | None:
+        """The least time over the time it took."""
+        return self.bound_s / self.known_s if self.known_s else None
+
+    @property
+    def utilisation(self) -> float | None:
+        """What was needed over what the machine could have done: MFU of an update, MBU of a rollout."""
+        return self.used / self.possible if self.possible else None
+
+
+@dataclass(frozen=True, slots=True)
 class Stage:
     """All that is known of one stage.
 
-    `counts` is what happened in the processes that judge, `per_problem` is benchmark -> problem id -> score in the
+    `efforts` is phase -> what it did, `machine` what the workers reach together (`flops`, `head_flops`, `bytes`, `workers`),
+    `counts` what happened in the processes that judge, `per_problem` is benchmark -> problem id -> score in the
     headline mode.
     """
 
@@ -119,6 +155,8 @@ class Stage:
     steps: tuple[Step, ...] = ()
     notes: tuple[Note, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
+    efforts: Mapping[str, Effort] = field(default_factory=dict)
+    machine: Mapping[str, float] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
     samples: tuple[Sample, ...] = ()
     gate: Gate | None = None

@@ -11,12 +11,12 @@ from cascade_rl.report.charts import short, stacked_bars
 from cascade_rl.report.curves import constant_rate, figures, kind, reading
 from cascade_rl.report.markup import DASH, bounds, details, duration, esc, json_html, points, slug, table, words
 from cascade_rl.report.matrix_page import arrow
-from cascade_rl.report.read import as_mapping
 from cascade_rl.report.records import DONE, RUNNING, WAITING, Gate, Matrix, Stage
 from cascade_rl.report.samples_page import samples_html
+from cascade_rl.report.speed import OTHER, spent_seconds
+from cascade_rl.report.values import as_mapping
 
 PHASES = ("rollout", "grading", "update", "save", "evaluation")
-OTHER = "other"
 SETTINGS = ("settings", "config", "stage_settings")
 HASHES = {"parent": ("incoming_weights", "parent_weights_hash"), "checkpoint": ("weights", "weights_hash")}
 CARRIED = ("carried", "carried_in")
@@ -162,13 +162,6 @@ def stage_section(stage: Stage, matrix: Matrix) -> str:
         + samples_html(stage.samples)
         + f"{_lineage(stage)}{_preflight(stage)}{_settings(stage)}</section>"
     )
-
-
-def spent_seconds(stage: Stage, matrix: Matrix) -> dict[str, float]:
-    """Seconds per phase; what the stage took beyond its timings is `other`."""
-    seconds = {name: value for name, value in stage.seconds.items() if value > 0}
-    rest = matrix.seconds.get(stage.name, 0.0) - math.fsum(seconds.values())
-    return seconds | ({OTHER: seconds.get(OTHER, 0.0) + rest} if rest > 0.05 else {})
 
 
 def time_section(stages: Sequence[Stage], matrix: Matrix) -> str:

@@ -1,4 +1,4 @@
-"""The benchmark matrix for the screen: readable at 80 columns, in plain text, and without colours.
+"""The benchmark matrix and where the time went, for the screen: readable at 80 columns, in plain text, and without colours.
 
 `*` stands before the score after a benchmark's own stage (bold as well), an arrow after it tells what the
 gate says against the stage before. Numbers are percent.
@@ -16,13 +16,16 @@ from rich.text import Text
 
 from cascade_rl.report.markup import DASH, bounds, percent, points
 from cascade_rl.report.read import parse_matrix
-from cascade_rl.report.records import Matrix, ModeCell, Row
+from cascade_rl.report.records import Matrix, ModeCell, Row, Run
 from cascade_rl.report.retention import retentions
+from cascade_rl.report.speed import has_figures, machine_line, speed_rows
 
 Verdicts = Mapping[tuple[str, str], str]
 ARROWS = {"gain": "▲", "loss": "▼"}
 STYLES = {"gain": "blue", "loss": "yellow"}
 CELL, NAME = 6, 12
+TIMES = ("roll-\nout", "grad-\ning", "up-\ndate", "eval", "other")
+SPEED = ("samp\ntok/s", "train\ntok/s", "MFU", "MBU", "roll.\nlimit", "upd.\nlimit")
 
 
 def short_header(name: str, width: int = CELL) -> str:
@@ -95,6 +98,24 @@ def modes_table(matrix: dict[str, Any]) -> Table:
             change = points(kept[row.name].change) if i == 0 and row.name in kept else ""
             name = "" if i else row.name
             table.add_row(name, mode, average, greedy, percent(cell.leak), percent(cell.clipped), tokens, change)
+    return table
+
+
+def speed_table(run: Run) -> Table:
+    """Where the time of a run went, and how near rollout and update came to the limit, where the run says it."""
+    rows, told = speed_rows(run), has_figures(run)
+    caption = "percent of the time"
+    if told:
+        caption += (
+            "; tokens/s sampled and trained; percent of the peak: MFU of updates, MBU of decoding; limit: the least time by "
+            f"the cost model over the time taken, in percent.\n{machine_line(run)}"
+        )
+    table = _plain_table("where the time went", caption)
+    table.add_column("stage", overflow="fold", max_width=NAME)
+    for name in (*TIMES, *(SPEED if told else ())):
+        table.add_column(name, justify="right", no_wrap=True, vertical="bottom")
+    for row in rows:
+        table.add_row(*(row if told else row[: 1 + len(TIMES)]))
     return table
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cascade_rl.model.limits import Work, decode_work, prefill_work
 from cascade_rl.model.products import laid_out
 from cascade_rl.model.replicas import Replicas, Worker, deal
 from cascade_rl.model.tokenizer import Tokenizer
@@ -72,7 +73,9 @@ class TorchSampler:
             if finished:
                 finished(place, found[number][place])
 
-        self.replicas.map(generate, arguments, heard)
+        for prefill, decode in self.replicas.map(generate, arguments, heard):
+            self.replicas.count("prefill", prefill)
+            self.replicas.count("decode", decode)
         return found
 
     def _prompt(self, problem: Problem, sampling: Sampling) -> tuple[int, ...]:
@@ -111,17 +114,22 @@ def uniforms(key: str, index: int, count: int) -> np.ndarray:
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "big"))).random(count)
 
 
-def generate(worker: Worker, name: str, prompts, wanted: Sequence[Wanted], eos_ids, max_rows: int) -> None:
-    """Runs in a worker: reports each group as soon as it is done, as (its number, rows of ids and log-probabilities)."""
+def generate(worker: Worker, name: str, prompts, wanted: Sequence[Wanted], eos_ids, max_rows: int) -> tuple[Work, Work]:
+    """Runs in a worker: reports each group as soon as it is done, as (its number, rows of ids and log-probabilities).
+
+    Returns what the prefill and the decoding had to do.
+    """
     model, limits = worker.models[name], [w.limit for w in wanted]
     if not wanted:
-        return
+        return Work(), Work()
+    lengths = [0] * len(wanted)
     missing = Counter(w.group for w in wanted)
     rows: dict[int, dict[int, tuple[list[int], list[float]]]] = {group: {} for group in missing}
 
     def ended(row: int, ids: list[int], logprobs: list[float]) -> None:
         group, done = wanted[row].group, rows[wanted[row].group]
         done[wanted[row].index] = (ids, logprobs)
+        lengths[row] = len(ids)
         if len(done) == missing[group]:
             worker.report((group, [done[index] for index in range(len(done))]))
             del rows[group]
@@ -133,6 +141,9 @@ def generate(worker: Worker, name: str, prompts, wanted: Sequence[Wanted], eos_i
     with torch.inference_mode(), laid_out(model.weights, layers=True):
         job = Job(prompts, [w.prompt for w in wanted], limits, eos_ids, Draw(wanted, worker.device), ended)
         Decoding(model.weights, model.config, job, slots, worker.device).run()
+    sizes, element = [len(p) for p in prompts], model.dtype.itemsize
+    decode = decode_work(model.config, [sizes[w.prompt] for w in wanted], lengths, slots, element)
+    return prefill_work(model.config, sizes, element), decode
 
 
 class Draw:

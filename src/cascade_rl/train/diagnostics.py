@@ -10,9 +10,11 @@ import numpy as np
 
 from cascade_rl.chat import leaks
 from cascade_rl.recipe import RLStage
+from cascade_rl.train.loss import effective_share
 from cascade_rl.types import Group, Outcome, Stop
 
 NGRAM = 4
+MEANS = ("loss", "grad_norm", "update_ratio", "skipped")  # of what the updates of a step say
 OUTCOMES = {"failed": Outcome.GRADER_ERROR, "unparseable": Outcome.UNPARSEABLE, "timeout": Outcome.TIMEOUT}
 
 
@@ -83,14 +85,16 @@ def describe(
 def update_metrics(updates: Sequence[dict[str, float]], stage: RLStage) -> dict[str, float]:
     """What the updates of a step say of themselves: means over updates, or over their tokens.
 
+    update_ratio          norm of the weights' change over their own
     ratio, ratio_max      p_trainer / p_rollout of the sampled tokens; 1 when sampler and trainer agree
+    ess                   how many tokens these ratios, as importance weights, are worth, as a share of all
     mismatch, .._max, .._kl  |log p_trainer - log p_rollout|, and KL, before the first update: the engines' difference
     clip_fraction         tokens that the loss or the correction clipped, capped or masked
     grad_clipped          share of the updates whose gradient was scaled down
     """
     if not updates:
-        return {"loss": 0.0, "grad_norm": 0.0, "skipped": 0.0}
-    found = {key: fmean(u[key] for u in updates) for key in ("loss", "grad_norm", "skipped")}
+        return dict.fromkeys(MEANS, 0.0)
+    found = {key: fmean(u[key] for u in updates) for key in MEANS}
     found["grad_clipped"] = fmean(u["grad_norm"] > stage.grad_clip for u in updates)
     if stage.kl_coefficient:
         found["kl"] = fmean(u["kl"] for u in updates)
@@ -98,6 +102,7 @@ def update_metrics(updates: Sequence[dict[str, float]], stage: RLStage) -> dict[
     if not tokens or not first["tokens"]:
         return found
     found["ratio"] = sum(u["ratio"] for u in updates) / tokens
+    found["ess"] = effective_share(sum(u["ratio"] for u in updates), sum(u["ratio_square"] for u in updates), tokens)
     found["ratio_max"] = max(u["ratio_max"] for u in updates)
     found |= {key: first[key] / first["tokens"] for key in ("mismatch", "mismatch_kl")}
     found["mismatch_max"] = first["mismatch_max"]

@@ -20,11 +20,13 @@ from torch.utils.checkpoint import checkpoint
 
 from cascade_rl.model.decoder import head_logits, head_weight, packed_states, truncate
 from cascade_rl.model.fused import read_out, target_logprobs
+from cascade_rl.model.limits import Lengths, update_work
 from cascade_rl.model.packed import Tree, pack
 from cascade_rl.model.products import laid_out
 from cascade_rl.model.replicas import Model, Replicas, Worker, deal
 from cascade_rl.recipe import Training
-from cascade_rl.train.batch import Batch, Row, fill, microbatches, pack_rows, shares
+from cascade_rl.train.batch import Batch, Row, fill, microbatches, pack_rows, plant, shares
+from cascade_rl.train.change import Squares, squares, update_ratio
 from cascade_rl.train.lora import Adapted, write_adapter
 from cascade_rl.train.loss import ON_POLICY, Surrogate, bradley_terry_loss, kl_k3, nll_loss, policy_loss, ratio_sums
 
@@ -175,17 +177,22 @@ class _Owned:
 
     def __init__(self, model: Model | Sharded, parameters: Mapping[str, Tensor], spec: Training) -> None:
         self.model, self.parameters = model, parameters
-        matrices = [p for n, p in self.parameters.items() if is_matrix(n, p.shape)]
-        others = [p for n, p in self.parameters.items() if not is_matrix(n, p.shape)]
+        matrices = [n for n, p in self.parameters.items() if is_matrix(n, p.shape)]
+        others = [n for n, p in self.parameters.items() if not is_matrix(n, p.shape)]
         self.optimizers: list[tuple[torch.optim.Optimizer, float]] = []
+        self.stepped_by: dict[str, torch.optim.Optimizer] = {}
         if spec.optimizer != "muon":
             matrices, others = [], matrices + others
         if matrices:
-            muon = torch.optim.Muon(matrices, lr=spec.muon_lr, weight_decay=spec.weight_decay)
+            chosen = [self.parameters[n] for n in matrices]
+            muon = torch.optim.Muon(chosen, lr=spec.muon_lr, weight_decay=spec.weight_decay)
             self.optimizers.append((muon, spec.muon_lr))
+            self.stepped_by |= dict.fromkeys(matrices, muon)
         if others:
-            adam = torch.optim.AdamW(others, lr=spec.lr, betas=spec.betas, weight_decay=spec.weight_decay, fused=True)
+            chosen = [self.parameters[n] for n in others]
+            adam = torch.optim.AdamW(chosen, lr=spec.lr, betas=spec.betas, weight_decay=spec.weight_decay, fused=True)
             self.optimizers.append((adam, spec.lr))
+            self.stepped_by |= dict.fromkeys(others, adam)
 
     def reduce(self) -> dict[str, float]:
         """Take the owned gradients; their squared norms by name."""
@@ -195,14 +202,28 @@ class _Owned:
             norms[name] = float(torch.linalg.vector_norm(parameter.grad, dtype=torch.float64)) ** 2
         return norms
 
-    def step(self, scale: float, lr_factor: float) -> None:
-        """One optimiser step with gradients times `scale` and learning rates times `lr_factor`."""
+    def step(self, scale: float, lr_factor: float) -> Squares:
+        """One optimiser step with gradients times `scale` and learning rates times `lr_factor`; see `Squares`.
+
+        The parameters go one by one, so that what they were is held of one at a time.
+        """
+        gradients = {name: parameter.grad.mul_(scale) for name, parameter in self.parameters.items()}
         for parameter in self.parameters.values():
-            parameter.grad.mul_(scale)
+            parameter.grad = None
         for optimizer, lr in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = lr * lr_factor
-            optimizer.step()
+        found = []
+        for name, parameter in self.parameters.items():
+            before = parameter.clone()
+            parameter.grad = gradients[name]
+            self.stepped_by[name].step()
+            parameter.grad = None
+            weights = torch.linalg.vector_norm(before)
+            found += [torch.linalg.vector_norm(before.sub_(parameter)), weights]
+        for name, parameter in self.parameters.items():
+            parameter.grad = gradients[name]
+        return squares(self.parameters, found)
 
     def extra_state(self) -> dict[str, Tensor]:
         """What the optimisers' own states don't hold: nothing, the weights are saved by the loop."""
@@ -224,10 +245,11 @@ def _reduce(worker: Worker, name: str) -> dict[str, float]:
     return model.optimizer.reduce()
 
 
-def _step(worker: Worker, name: str, scale: float, lr_factor: float) -> None:
+def _step(worker: Worker, name: str, scale: float, lr_factor: float) -> Squares:
     model = worker.models[name]
-    model.optimizer.step(scale, lr_factor)
+    found = model.optimizer.step(scale, lr_factor)
     model.scatter()
+    return found
 
 
 def _save_optimizer(worker: Worker, name: str, folder: str) -> None:
@@ -263,31 +285,38 @@ class Learner:
         replicas.all(_own, name, owners, spec, f"{seed}/{spec.name}")
 
     def policy_step(self, rows: Sequence[Row], objective: Objective, lr_factor: float) -> dict[str, float]:
-        """Gradient of all rows, then one update; loss, gradient norm (before clipping), k3 and tokens."""
+        """Gradient of all rows, then one update; loss, gradient norm (before clipping), `update_ratio`, k3 and tokens."""
+        self._count([tree for tree, _ in plant(rows)], reference=objective.kl > 0)
         shards = shares(rows, self.replicas.size)
         tokens = self.spec.tokens_per_microbatch
         sums = self.replicas.map(accumulate, [(self.name, [rows[i] for i in s], tokens, objective) for s in shards])
         return self._update(sums, lr_factor)
 
     def pair_step(self, pairs: Sequence[tuple[Row, Row]], lr_factor: float) -> dict[str, float]:
-        """Gradient of all pairs, then one update; loss, accuracy, margin and gradient norm."""
+        """Gradient of all pairs, then one update; loss, accuracy, margin, gradient norm and `update_ratio`."""
+        self._count([fork(*pair) for pair in pairs], scored=False)
         costs = [float(len(a.ids) + len(b.ids)) for a, b in pairs]
         shards = deal(range(len(pairs)), costs, self.replicas.size)
         tokens = self.spec.tokens_per_microbatch
         arguments = [(self.name, [pairs[i] for i in s], tokens, 1.0 / len(pairs)) for s in shards]
         found = self._update(self.replicas.map(accumulate_pairs, arguments), lr_factor)
         return {"loss": found["loss"], "accuracy": found["right"] / len(pairs), "margin": found["margin"] / len(pairs),
-                "grad_norm": found["grad_norm"], "skipped": found["skipped"]}  # fmt: skip
+                **{key: found[key] for key in ("grad_norm", "update_ratio", "skipped")}}  # fmt: skip
+
+    def _count(self, trees: Sequence[Tree], **how: bool) -> None:
+        lengths: list[Lengths] = [(len(t.prefix), [len(b) for b in t.branches]) for t in trees]
+        self.replicas.count("update", update_work(self.replicas.local.models[self.name].config, lengths, **how))
 
     def _update(self, sums: Sequence[dict[str, float]], lr_factor: float) -> dict[str, float]:
         found = merge(sums)
         squares = merge(self.replicas.all(_reduce, self.name))
         norm = math.sqrt(sum(squares[name] for name in self.names if name in squares))
-        finite = math.isfinite(norm) and math.isfinite(found["loss"])
+        finite, ratio = math.isfinite(norm) and math.isfinite(found["loss"]), 0.0
         if finite:
-            self.replicas.all(_step, self.name, min(1.0, self.spec.grad_clip / (norm + 1e-6)), lr_factor)
+            scale = min(1.0, self.spec.grad_clip / (norm + 1e-6))
+            ratio = update_ratio(self.names, self.replicas.all(_step, self.name, scale, lr_factor))
             self.replicas.refresh(self.name)
-        return {**found, "grad_norm": norm, "skipped": 0.0 if finite else 1.0}
+        return {**found, "grad_norm": norm, "update_ratio": ratio, "skipped": 0.0 if finite else 1.0}
 
     def save(self, folder: Path) -> None:
         """Write the optimiser's state, one file a worker."""

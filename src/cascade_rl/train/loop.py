@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from cascade_rl.alarms import warnings
 from cascade_rl.domain import Domain, Services
 from cascade_rl.journal import Journal, read_lines
 from cascade_rl.model.checkpoint import weights_hash
+from cascade_rl.model.limits import Peaks
 from cascade_rl.model.replicas import Replicas
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.protocols import Sampler
@@ -47,7 +48,8 @@ class Probe:
 class StageRun:
     """The surroundings of one stage: where it writes, with what it works, whom it tells.
 
-    `on_step(report, total, phase)` shows progress; `stop_asked()` turns true after Ctrl-C or SIGTERM.
+    `on_step(report, total, phase)` shows progress; `stop_asked()` turns true after Ctrl-C or SIGTERM; `peaks` are what the
+    machine can do, for the bounds beside the times.
     """
 
     folder: Path
@@ -64,6 +66,7 @@ class StageRun:
     stop_asked: Callable[[], bool] = lambda: False
     probe: Probe | None = None
     smoke: bool = False
+    peaks: Peaks | None = None
     base: str = ""  # the model that the stage starts from, for the adapter's config
     journals: dict[str, Journal] = field(init=False)
     _stored: set[tuple[str, str]] | None = field(init=False, default=None)
@@ -75,6 +78,16 @@ class StageRun:
         """Say something in the journal and on the screen."""
         self.journals["journal"].write({"kind": "note", "step": step, "text": text})
         self.on_note(text)
+
+    def write_times(self, report: StepReport) -> None:
+        """What a step took, what it had to do, and how long that takes at least: everything that depends on the clock."""
+        work = {
+            phase: asdict(done) | ({"bound_s": done.seconds(self.peaks)} if self.peaks else {})
+            for phase, done in self.replicas.worked.items()
+        }
+        extra = {"counts": dict(report.counts), "work": work}
+        line = {"step": report.step, "seconds": dict(report.seconds)} | {k: v for k, v in extra.items() if v}
+        self.journals["timings"].write(line)
 
     def write_samples(self, step: int, groups: list[Group], problems: int = 3, rollouts: int = 2) -> None:
         """Keep a few rollouts for people to read."""
@@ -128,16 +141,18 @@ def run_steps(run: StageRun, steps: Steps) -> int:
     learner = Learner(run.replicas, run.model, run.stage, run.seed)
     tally = {"signal": 0, "skipped": 0, "in_a_row": 0, "best": None}
     start = _resume(run, learner, steps, tally)
+    if run.peaks:
+        run.journals["timings"].write({"step": start, "seconds": {}, "peaks": asdict(run.peaks)})
     if start == 0:
         _save(run, 0, learner, steps, tally)
     history = [line["metrics"] for line in read_lines(run.folder / "journal.jsonl") if line["kind"] == "step"]
     for step in range(start, total):
+        run.replicas.worked.clear()
         report = steps.step(step, learner)
         run.journals["journal"].write(
             {"kind": "step", "step": step, "phase": steps.phase(step), "metrics": dict(report.metrics)}
         )
-        counts = {"counts": dict(report.counts)} if report.counts else {}
-        run.journals["timings"].write({"step": step, "seconds": dict(report.seconds), **counts})
+        run.write_times(report)
         _count(run, step, report, tally)
         history.append(report.metrics)
         for text in warnings(history):

@@ -22,6 +22,7 @@ from torch import Tensor
 from cascade_rl.model.checkpoint import hf_names
 from cascade_rl.model.replicas import Model
 from cascade_rl.recipe import LoRA, Training
+from cascade_rl.train.change import Squares, squares
 
 if TYPE_CHECKING:
     from cascade_rl.model.sharding import Sharded
@@ -82,17 +83,27 @@ class Adapted:
             norms[name] = float(head.grad.double().square().sum())
         return norms
 
-    def step(self, scale: float, lr_factor: float) -> None:
-        """One optimiser step with gradients times `scale`; the matrices take over what changed."""
+    def step(self, scale: float, lr_factor: float) -> Squares:
+        """One optimiser step with gradients times `scale`; the matrices take over what changed.
+
+        Returns the squared norms of these changes and of the adapted matrices, and the head's.
+        """
         for parameter in self.parameters:
             parameter.grad.mul_(scale)
         before = [adapter.b @ adapter.a for adapter in self.adapters]
+        heads = [head.clone() for head in self.heads.values()]
         for optimizer, lr in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = lr * lr_factor
             optimizer.step()
+        norm, found = torch.linalg.vector_norm, []
         for adapter, old in zip(self.adapters, before, strict=True):
-            adapter.weight.add_(adapter.b @ adapter.a - old, alpha=adapter.scale)
+            change = adapter.b @ adapter.a - old
+            found += [adapter.scale * norm(change), norm(adapter.weight)]
+            adapter.weight.add_(change, alpha=adapter.scale)
+        for head, was in zip(self.heads.values(), heads, strict=True):
+            found += [norm(head - was), norm(was)]
+        return squares([*(adapter.name for adapter in self.adapters), *self.heads], found)
 
     def extra_state(self) -> dict[str, Tensor]:
         """The factors, by name; the optimiser's state is saved beside them."""

@@ -120,15 +120,22 @@ def policy_loss(
 def ratio_sums(logprob: Tensor, old: Tensor, touched: Tensor) -> dict[str, float]:
     """Sums over tokens (and, in `..._max`, the largest) of how far the policy is from the one that sampled.
 
-    `mismatch` is |log p - log p_old|; `mismatch_kl` the k3 estimate of KL(p_old || p), never negative.
+    `ratio_square` is that of the ratio's square; `mismatch` is |log p - log p_old|; `mismatch_kl` the k3 estimate of
+    KL(p_old || p), never negative.
     """
-    names = ("ratio", "ratio_max", "mismatch", "mismatch_max", "mismatch_kl", "touched")
+    names = ("ratio", "ratio_square", "ratio_max", "mismatch", "mismatch_max", "mismatch_kl", "touched")
     if not len(logprob):
         return dict.fromkeys(names, 0.0)
     d = (logprob.detach() - old).double()
     ratio, size = d.exp(), d.abs()
-    values = (ratio.sum(), ratio.max(), size.sum(), size.max(), (ratio - 1 - d).sum(), touched.sum().double())
+    far = (size.sum(), size.max(), (ratio - 1 - d).sum())
+    values = (ratio.sum(), ratio.square().sum(), ratio.max(), *far, touched.sum().double())
     return dict(zip(names, torch.stack(values).tolist(), strict=True))
+
+
+def effective_share(total: float, squares: float, count: float) -> float:
+    """Kish's effective sample size (sum w)^2 / sum w^2 of importance weights, as a share of their `count`; 1 when equal."""
+    return total * total / (count * squares) if squares else 0.0
 
 
 def nll_loss(logprob: Tensor, weight: Tensor) -> Tensor:

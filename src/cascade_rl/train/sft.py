@@ -96,8 +96,8 @@ def train_sft(run: StageRun, made: Sequence[Demonstration]) -> int:
         weight = 1.0 / sum(len(reply) for _, reply in chosen)
         factor = lr_factor(stage, step, stage.planned_steps)
         update = learner.policy_step([Row.of(p, r, weight) for p, r in chosen], Objective("nll"), factor)
-        metrics = {"loss": update["loss"], "grad_norm": update["grad_norm"], "lr": stage.lr * factor,
-                   "tokens": sum(len(p) + len(r) for p, r in chosen), "skipped": update["skipped"]}  # fmt: skip
+        kept = {key: update[key] for key in ("loss", "grad_norm", "update_ratio", "skipped")}
+        metrics = kept | {"lr": stage.lr * factor, "tokens": sum(len(p) + len(r) for p, r in chosen)}
         return StepReport(step, metrics, {"update": time.perf_counter() - begin})
 
     return run_steps(run, Steps(one_step))

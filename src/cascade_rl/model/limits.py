@@ -1,0 +1,103 @@
+"""The cost model: what a step must compute and move, from shapes and lengths alone, and how long that takes at least.
+
+It counts products and bytes only (no norms, no sampling, no optimiser, no Python), so that what is measured can come
+near it but not below. A token costs 2 operations a number in the matrices that it passes, and 4 a layer, head, place of
+a head and column that it sees; a gradient costs twice as much again. Decoding reads all weights once a step, and each
+row's keys and values. What a trainer's fraction of the peak (MFU) and a decoder's of the bandwidth (MBU) rest on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+from cascade_rl.model.decoder import DecoderConfig
+
+Lengths = tuple[int, Sequence[int]]  # of a tree: tokens of its prefix, and of each branch
+
+
+@dataclass(frozen=True, slots=True)
+class Peaks:
+    """Operations a second of the blocks' products and of the fp32 head, and bytes a second, of all workers together."""
+
+    flops: float
+    head_flops: float
+    bytes: float
+    workers: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What has to be done: operations at the blocks' rate and at the fp32 head's, bytes; `tokens` that it is done for."""
+
+    tokens: int = 0
+    flops: int = 0
+    head_flops: int = 0
+    bytes: int = 0
+
+    def __add__(self, other: Work) -> Work:
+        return Work(
+            self.tokens + other.tokens,
+            self.flops + other.flops,
+            self.head_flops + other.head_flops,
+            self.bytes + other.bytes,
+        )
+
+    def seconds(self, peaks: Peaks) -> float:
+        """The least time: products and transfers at their peaks, side by side."""
+        return max(self.flops / peaks.flops + self.head_flops / peaks.head_flops, self.bytes / peaks.bytes)
+
+
+def matrix_parameters(config: DecoderConfig) -> tuple[int, int]:
+    """Numbers in the matrices of the layers, and in the head."""
+    layers = sum(prod(s) for n, s in config.shapes().items() if len(s) == 2 and n not in ("embed", "head"))
+    return layers, config.vocab * config.hidden
+
+
+def _forward(config: DecoderConfig, trees: Sequence[Lengths]) -> int:
+    """Operations of the blocks; in the last layer a prefix needs queries, keys and values alone."""
+    width = config.heads * config.head_dim
+    shared, own = sum(p for p, _ in trees), sum(sum(branches) for _, branches in trees)
+    beyond_qkv = config.hidden * (width + 3 * config.intermediate)
+    seen = sum(r * p + r * (r + 1) // 2 for p, branches in trees for r in branches)
+    seen_by_prefixes = sum(p * (p + 1) // 2 for p, _ in trees)
+    products = 2 * (matrix_parameters(config)[0] * (shared + own) - beyond_qkv * shared)
+    return products + 4 * width * (config.layers * seen + (config.layers - 1) * seen_by_prefixes)
+
+
+def update_work(
+    config: DecoderConfig, trees: Sequence[Lengths], *, scored: bool = True, reference: bool = False
+) -> Work:
+    """The gradient of trees, whose prefixes are computed once for all branches.
+
+    `scored`: every token of a branch goes through the head. `reference`: a second model scores them, forward only.
+    """
+    own = sum(sum(branches) for _, branches in trees)
+    body, head = _forward(config, trees), 2 * matrix_parameters(config)[1] * own * scored
+    tokens = own + sum(p for p, _ in trees)
+    return Work(tokens, (4 if reference else 3) * body + 2 * head, (2 if reference else 1) * head)
+
+
+def prefill_work(config: DecoderConfig, prompts: Sequence[int], element: int) -> Work:
+    """Prompts, each once: the weights are read once, `element` bytes a number, and the head reads the last tokens."""
+    layers, head = matrix_parameters(config)
+    flops = _forward(config, [(p - 1, (1,)) for p in prompts])
+    return Work(sum(prompts), flops, 2 * head * len(prompts), layers * element + head * 4)
+
+
+def decode_work(
+    config: DecoderConfig, prompts: Sequence[int], replies: Sequence[int], slots: int, element: int
+) -> Work:
+    """A worker's replies, one for each prompt, with so many slots; `element` bytes a number of weights and cache.
+
+    The first token of a reply comes from the prefill. Steps are as few as lengths and slots allow.
+    """
+    layers, head = matrix_parameters(config)
+    later = [r - 1 for r in replies]
+    columns = sum(n * p + n * (n + 1) // 2 for p, n in zip(prompts, later, strict=True))
+    steps = max(max(later), -(-sum(later) // slots))
+    width, cached = config.heads * config.head_dim, config.kv_heads * config.head_dim
+    flops = 2 * layers * sum(later) + 4 * config.layers * width * columns
+    moved = steps * (layers * element + head * 4) + 2 * config.layers * cached * element * columns
+    return Work(sum(replies), flops, 2 * head * sum(later), moved)

@@ -1,0 +1,71 @@
+"""The rates that this machine reaches now, in the processes that do the work: what `limits` divides by."""
+
+from __future__ import annotations
+
+import mmap
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+
+from cascade_rl.model.decoder import DecoderConfig
+from cascade_rl.model.limits import Peaks
+from cascade_rl.model.replicas import Replicas, Worker
+
+BLOCK = 1 << 25  # numbers that are copied: 128 MB, more than a cache holds
+HEAD_ROWS, HEAD_COLUMNS = 512, 16384  # of the head that is multiplied, at most
+
+
+def measure_peaks(replicas: Replicas, config: DecoderConfig) -> Peaks:
+    """The sum over the workers, all measured at once: the model's widest product, the fp32 head, a copy.
+
+    Takes about a second. Draws from no generator but its own and leaves no memory behind that matters.
+    """
+    found = replicas.all(_probe, config, replicas.dtype)
+    return Peaks(*(sum(each) for each in zip(*found, strict=True)), workers=replicas.size)
+
+
+def _probe(worker: Worker, config: DecoderConfig, dtype: torch.dtype) -> tuple[float, float, float]:
+    """Runs in a worker: operations a second of two products, bytes a second of a copy.
+
+    Narrow layers may be slower than the fp32 head; what is bound by a peak must not beat it.
+    """
+    generator = torch.Generator(worker.device).manual_seed(0)
+
+    def rate(rows: int, inner: int, outer: int, kind: torch.dtype) -> float:
+        x, w = (torch.randn(n, inner, generator=generator, device=worker.device).to(kind) for n in (rows, outer))
+        return 2.0 * rows * inner * outer / _seconds(lambda: linear(x, w), worker.device)
+
+    rows = 2048 if worker.device.type == "cpu" else 8192
+    with torch.inference_mode():
+        source, target = _block(worker.device), _block(worker.device)
+        blocks = rate(rows, config.hidden, 2 * config.intermediate, dtype)
+        head = rate(HEAD_ROWS, config.hidden, min(config.vocab, HEAD_COLUMNS), torch.float32)
+        moved = 2.0 * source.nbytes / _seconds(lambda: target.copy_(source), worker.device)
+    return max(blocks, head), head, moved
+
+
+def _block(device: torch.device) -> Tensor:
+    """`BLOCK` numbers, written to: pages that never were are all one page of zeros, which a cache holds.
+
+    On a CPU not from malloc, which would keep them for good (`replicas._keep_memory`).
+    """
+    if device.type != "cpu":
+        return torch.ones(BLOCK, device=device)
+    pages = mmap.mmap(-1, 4 * BLOCK, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return torch.frombuffer(pages, dtype=torch.float32).fill_(1.0)
+
+
+def _seconds(work: Callable[[], object], device: torch.device, repeats: int = 5) -> float:
+    """The median time of some work, warm."""
+    found = []
+    for _ in range(repeats + 1):
+        begin = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        found.append(time.perf_counter() - begin)
+    return statistics.median(found[1:])
