@@ -35,9 +35,16 @@ def _baddbmm(added, a, b, out_shape=None, **_) -> int:
     return 2 * prod(a) * b[-1]
 
 
+def _laid_out(x, weight, *_, out_shape=None, **__) -> int:
+    return 2 * prod(x) * weight[0]
+
+
+KNOWN = {torch.ops.aten.baddbmm_: _baddbmm, torch.ops.mkldnn._linear_pointwise: _laid_out}
+
+
 def counted(work) -> tuple[int, int]:
     """Operations that torch counts: of plain products, and of the batched ones, which are attention's."""
-    with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.baddbmm_: _baddbmm}) as counter:
+    with FlopCounterMode(display=False, custom_mapping=KNOWN) as counter:
         work()
     found = {str(op): n for op, n in counter.get_flop_counts()["Global"].items()}
     batched = sum(n for op, n in found.items() if "bmm" in op)
