@@ -23,7 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peer", action="store_true")
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--models", nargs="*", default=["tiny", "smollm2-135m"])
+    parser.add_argument("--models", nargs="*", default=["smollm2-135m", "qwen3-0.6b"])
     options = parser.parse_args()
     if not torch.cuda.is_available():
         sys.exit("bench/gpu.py needs a CUDA device; on a CPU run bench/engine.py")

@@ -40,7 +40,9 @@ def shared(case: Case, device: str) -> dict:
 
 
 def load(case: Case):
-    """Model in fp32 (autocast makes its products bf16) and tokenizer."""
+    """Model in fp32 (autocast makes its products bf16) and tokenizer; `fp32-onednn` takes oneDNN's fp32 products."""
+    if case.precision == "fp32-onednn":
+        torch.backends.mkldnn.matmul.fp32_precision = "bf16"  # on a CPU without AMX this keeps fp32's accuracy
     folder = model_folder(case.model)
     return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), AutoTokenizer.from_pretrained(folder)
 

@@ -27,6 +27,16 @@ WORDS = (
     *("river", "stone", "light", "garden", "window", "morning", "silver", "table"),
     *("music", "letter", "winter", "orange", "quiet", "bridge", "lesson", "harbour"),
 )
+SHAPES = {  # the tiny recipe's, and that of Qwen3-0.6B; with their vocabularies
+    "tiny": (Architecture(num_key_value_heads=6), 1024),
+    "qwen3-0.6b": (
+        Architecture(
+            hidden_size=1024, intermediate_size=3072, num_hidden_layers=28, num_attention_heads=16,
+            num_key_value_heads=8, head_dim=128, rope_theta=1e6, max_position_embeddings=40960,
+        ),
+        151936,
+    ),
+}  # fmt: skip
 NEVER = 1 << 30  # an end id that no model gives: every reply is as long as the limit, for us and for the peer
 
 
@@ -35,13 +45,12 @@ def sentence(rng: random.Random, words: int) -> str:
     return " ".join(rng.choice(WORDS) for _ in range(words)).capitalize() + "."
 
 
-def tiny_model(folder: Path) -> Path:
-    """A Qwen3 of 2 million parameters with random weights and a tokenizer of 1,024 pieces (the tiny recipe's shape)."""
+def random_model(folder: Path, shape: Architecture, vocab: int) -> Path:
+    """A Qwen3 with random weights and a tokenizer of 1,024 pieces."""
     if not (folder / "config.json").exists():
         rng = random.Random(0)
         tokenizer = train_tokenizer([sentence(rng, 40) for _ in range(400)], 1024)
-        shape = Architecture(num_key_value_heads=6)
-        raw = scratch_config(shape, 1024, tokenizer.end_id, tokenizer.pad_id)
+        raw = scratch_config(shape, vocab, tokenizer.end_id, tokenizer.pad_id)
         config = DecoderConfig.from_hf(raw)
         save_directory(folder, raw, config, scratch_weights(config, 0))
         tokenizer.save(folder)
@@ -49,8 +58,9 @@ def tiny_model(folder: Path) -> Path:
 
 
 def model_folder(name: str) -> Path:
-    """The directory of `tiny` or of a model that `find_model` knows."""
-    return tiny_model(Path(tempfile.gettempdir()) / "cascade-bench-tiny") if name == "tiny" else find_model(name)
+    """The directory of one of `SHAPES`, with random weights, or of a model that `find_model` knows."""
+    folder = Path(tempfile.gettempdir()) / f"cascade-bench-{name}"
+    return random_model(folder, *SHAPES[name]) if name in SHAPES else find_model(name)
 
 
 def problems(count: int, words: int = 24) -> list[Problem]:
@@ -151,10 +161,10 @@ def least(ours: Ours) -> tuple[dict[str, float], Peaks]:
 
 
 def median_step(case: Case, steps: int, device: str = "cpu") -> dict[str, float]:
-    """The medians over some steps after a first, warm one."""
+    """The medians over some steps after two warm ones: a process takes its memory in the first two."""
     ours = Ours(case, device)
     try:
-        found = [ours.rl_step(seed) for seed in range(steps + 1)][1:]
+        found = [ours.rl_step(seed) for seed in range(steps + 2)][2:]
     finally:
         ours.close()
     return {key: statistics.median(each[key] for each in found) for key in found[0]}
