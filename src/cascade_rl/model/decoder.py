@@ -113,10 +113,14 @@ def views(flat: Tensor, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tens
 
 
 def rotary(config: DecoderConfig, positions: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosines and sines [M, 1, D/2] for positions [M] (RoFormer, arXiv 2104.09864; half-split layout)."""
+    """Cosines and sines [M, 1, D] for positions [M], the first half of the sines negative (RoFormer, arXiv 2104.09864).
+
+    x turns into x * cosine + (x with its halves swapped) * sine.
+    """
     half = torch.arange(0, config.head_dim, 2, device=positions.device, dtype=torch.float32)
     angle = (positions[:, None].float() * config.rope_theta ** (-half / config.head_dim)).unsqueeze(1)
-    return angle.cos(), angle.sin()
+    cos, sin = angle.cos(), angle.sin()
+    return torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1)
 
 
 def hidden_states(

@@ -37,13 +37,6 @@ def _scale(x: Tensor, eps: float) -> Tensor:
     return norm.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
 
 
-def _unit(x: Tensor, eps: float) -> Tensor:
-    """x / rms(x) without gradient, in few operations: the root of n^2 + size * eps is a hypotenuse."""
-    size = x.shape[-1]
-    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    return x / torch.hypot(norm, norm.new_tensor((size * eps) ** 0.5)).mul_(size**-0.5)
-
-
 def _norm_backward(grad: Tensor, x: Tensor, scale: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Gradients of x * scale(x) * weight by x [M, H] and by the weight [H], all fp32."""
     unit = x * scale
@@ -69,7 +62,7 @@ class _RMSNorm(torch.autograd.Function):
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """x / rms(x) * weight over the last dimension, in fp32 (arXiv 1910.07467)."""
     if not torch.is_grad_enabled():
-        return _unit(x, eps).mul_(weight)
+        return (x * _scale(x, eps)).mul_(weight)
     return _RMSNorm.apply(x, weight, eps)
 
 
@@ -171,7 +164,8 @@ def embed(ids: Tensor, table: Tensor) -> Tensor:
 
 def _turn(x: Tensor, cos: Tensor, sin: Tensor, found: Tensor) -> None:
     """Rotate the halves of the last dimension by an angle, into `found`; with -sin, back."""
-    (left, right), (first, second) = x.chunk(2, -1), found.chunk(2, -1)
+    (left, right), (first, second), half = x.chunk(2, -1), found.chunk(2, -1), x.shape[-1] // 2
+    cos, sin = cos[..., half:], sin[..., half:]
     first.copy_((left * cos).addcmul_(right, sin, value=-1))
     second.copy_((right * cos).addcmul_(left, sin))
 
@@ -230,18 +224,18 @@ def turn_heads(
 ) -> Tensor:
     """q, k and v side by side [M, N + 2 K, D], q and k normed per head if `norms`, then rotated; `queries` is N.
 
-    `turn` are cosines and sines [M, 1, D/2]. q comes multiplied by D**-0.5, the scale of the scores.
+    `turn` are cosines and sines [M, 1, D]: see `rotary`. q comes multiplied by D**-0.5, the scale of the scores.
     """
     if not torch.is_grad_enabled():
-        both, half = qkv[:, : (qkv.shape[1] + queries) // 2], qkv.shape[2] // 2
+        both, (cos, sin) = qkv[:, : (qkv.shape[1] + queries) // 2], turn
         x = both.float()
+        q = x[:, :queries]
         if norms:
-            x = _unit(x, eps)
+            x.mul_(_scale(x, eps))
             x[:, queries:].mul_(norms[1])
-            x[:, :queries].mul_(norms[0])
-        x[:, :queries].mul_(qkv.shape[2] ** -0.5)
-        cos, sin = turn
-        both.copy_(x.roll(half, -1).mul_(torch.cat((-sin, sin), -1)).addcmul_(x, torch.cat((cos, cos), -1)))
+            q.mul_(norms[0])
+        q.mul_(qkv.shape[2] ** -0.5)
+        both.copy_(x.roll(qkv.shape[2] // 2, -1).mul_(sin).addcmul_(x, cos))
         return qkv
     return _Heads.apply(qkv, turn, queries, eps, *(norms or ()))
 

@@ -83,32 +83,30 @@ def prefill(weights, config: DecoderConfig, prompts: Sequence[Sequence[int]], de
 
 
 class Cache:
-    """Keys and values of all layers, a mask [S, 1, C] over the columns, and how many columns each slot uses."""
+    """Keys and values of each layer [2, S, K, C, D], a mask [S, 1, C] over columns, and how many columns a slot uses."""
 
     def __init__(
         self, config: DecoderConfig, slots: int, columns: int, dtype: torch.dtype, device: torch.device
     ) -> None:
-        shape = (slots, config.kv_heads, columns, config.head_dim)
+        shape = (2, slots, config.kv_heads, columns, config.head_dim)
         self.config, self.slots, self.columns = config, slots, columns
-        self.keys = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(config.layers)]
-        self.values = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(config.layers)]
+        self.store = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(config.layers)]
         self.mask = torch.full((slots, 1, columns), -torch.inf, dtype=dtype, device=device)
         self.used = torch.zeros(slots, dtype=torch.long, device=device)
 
     def resize(self, keep: Tensor | None, columns: int) -> None:
         """Keep these slots, in this order (None: all), with this many columns."""
 
-        def fit(old: Tensor, dim: int, fill: float) -> Tensor:
-            old = old if keep is None else old[keep]
+        def fit(old: Tensor, slots: int, dim: int, fill: float) -> Tensor:
+            old = old if keep is None else old.index_select(slots, keep)
             shape = list(old.shape)
             shape[dim] = columns
             new, both = old.new_full(shape, fill), min(columns, old.shape[dim])
             new.narrow(dim, 0, both).copy_(old.narrow(dim, 0, both))
             return new
 
-        self.keys = [fit(t, 2, 0.0) for t in self.keys]
-        self.values = [fit(t, 2, 0.0) for t in self.values]
-        self.mask = fit(self.mask, 2, -torch.inf)
+        self.store = [fit(t, 1, 3, 0.0) for t in self.store]
+        self.mask = fit(self.mask, 0, 2, -torch.inf)
         self.used = self.used if keep is None else self.used[keep]
         self.slots, self.columns = len(self.used), columns
 
@@ -118,8 +116,8 @@ class Cache:
         width = max(lengths)
         places = found.places[torch.tensor(prompts, device=slots.device), :width]
         for layer in range(self.config.layers):
-            self.keys[layer][slots, :, :width] = found.keys[layer][places].transpose(1, 2)
-            self.values[layer][slots, :, :width] = found.values[layer][places].transpose(1, 2)
+            for own, new in zip(self.store[layer], (found.keys[layer], found.values[layer]), strict=True):
+                own[slots, :, :width] = new[places].transpose(1, 2)
         self.used[slots] = torch.tensor(lengths, device=slots.device)
         columns = torch.arange(self.columns, device=slots.device)
         hidden = columns >= self.used[slots][:, None]
@@ -129,19 +127,19 @@ class Cache:
         """Before a step: each slot sees one more column, the one that is written in this step."""
         slots = torch.arange(self.slots, device=self.used.device)
         self.mask.view(-1).index_fill_(0, slots * self.columns + self.used, 0.0)
-        heads = slots[:, None] * self.config.kv_heads + torch.arange(self.config.kv_heads, device=slots.device)
-        self.write = (heads * self.columns + self.used[:, None]).flatten()
+        heads = torch.arange(self.config.kv_heads, device=slots.device)
+        places = (slots[:, None] + slots.new_tensor([0, self.slots])) * self.config.kv_heads
+        self.write = ((places[..., None] + heads) * self.columns + self.used[:, None, None]).flatten()
 
     def attend(self, layer: int, qkv: Tensor, last: bool) -> Tensor:
         """One token a slot, qkv [S, N + 2 K, D] to [S, N D]."""
         heads, kv_heads, size = self.config.heads, self.config.kv_heads, self.config.head_dim
-        keys, values = self.keys[layer], self.values[layer]
-        keys.view(-1, size).index_copy_(0, self.write, qkv[:, heads : heads + kv_heads].reshape(-1, size))
-        values.view(-1, size).index_copy_(0, self.write, qkv[:, heads + kv_heads :].reshape(-1, size))
+        self.store[layer].view(-1, size).index_copy_(0, self.write, qkv[:, heads:].reshape(-1, size))
+        keys, values = self.store[layer].view(2, -1, self.columns, size).unbind()
         q = qkv[:, :heads].reshape(self.slots * kv_heads, -1, size)
-        scores = torch.bmm(q, keys.view(len(q), -1, size).transpose(1, 2))
+        scores = torch.bmm(q, keys.transpose(1, 2))
         weights = scores.view(self.slots, heads, -1).add_(self.mask).softmax(-1)
-        return torch.bmm(weights.view(*scores.shape), values.view(len(q), -1, size)).view(self.slots, -1)
+        return torch.bmm(weights.view(*scores.shape), values).view(self.slots, -1)
 
 
 class Decoding:
