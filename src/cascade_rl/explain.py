@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cascade_rl.recipe import Recipe, RLStage, Stage
+from cascade_rl.recipe import Phase, Recipe, RLStage, Stage
 
 
 def explain(recipe: Recipe) -> str:
@@ -37,6 +37,12 @@ def _rl(stage: RLStage) -> list[str]:
     for start, end, phase in stage.phases():
         lines.append(
             f"steps {start}-{end}: responses up to {phase.max_response_tokens} tokens, temperature {phase.temperature:g}, "
-            f"top-p {phase.top_p:g}, overlong: {phase.overlong}"
+            f"{_filters(phase)}, overlong: {phase.overlong}"
         )
     return lines
+
+
+def _filters(phase: Phase) -> str:
+    """Which tokens a phase samples from; what is off by default is named when it is on."""
+    more = [f"{name} {value:g}" for name, value in (("top-k", phase.top_k), ("min-p", phase.min_p)) if value]
+    return ", ".join([f"top-p {phase.top_p:g}", *more])

@@ -84,7 +84,7 @@ def no_temperature(patch, subject):
 
 
 def no_truncation(patch, subject):
-    patch.setattr(learner, "truncate", lambda logits, t, p, k, keep: truncate(logits, t, 1.0, 0, keep))
+    patch.setattr(learner, "truncate", lambda logits, t, p, k, m, keep: truncate(logits, t, 1.0, 0, 0.0, keep))
 
 
 def coarse_trainer(patch, subject):

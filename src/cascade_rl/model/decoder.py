@@ -159,8 +159,10 @@ def head_logits(weights: Mapping[str, Tensor], hidden: Tensor) -> Tensor:
     return read_out(hidden, head_weight(weights))
 
 
-def truncate(logits: Tensor, temperature: float, top_p: float, top_k: int, keep: Tensor | None = None) -> Tensor:
-    """Log-probabilities [.., V] after temperature, top-k and top-p, renormalised over the kept set.
+def truncate(
+    logits: Tensor, temperature: float, top_p: float, top_k: int, min_p: float, keep: Tensor | None = None
+) -> Tensor:
+    """Log-probabilities [.., V] after temperature, top-k, top-p and min-p, renormalised over the kept set.
 
     `keep` [..] are ids that stay in the set whatever the rounding: the trainer passes the sampled ids, so that it
     scores the same truncated distribution that the sampler drew from.
@@ -171,6 +173,9 @@ def truncate(logits: Tensor, temperature: float, top_p: float, top_k: int, keep:
         logits = logits.masked_fill(_drop(logits < least, keep), -torch.inf)
     if top_p < 1:
         logits = logits.masked_fill(_drop(_outside_nucleus(logits, top_p), keep), -torch.inf)
+    if min_p > 0:
+        share = (logits - logits.amax(-1, keepdim=True)).exp()
+        logits = logits.masked_fill(_drop(share < min_p, keep), -torch.inf)
     return logits.log_softmax(-1)
 
 

@@ -191,7 +191,7 @@ class RLStage(Algorithm, Training):
 
     `overlong` says what a reply that hit the length limit earns: `mask` leaves it out of loss and baseline,
     `zero` gives no reward, `score` grades it as it stands; `penalty` too, and takes up to 1 off the reward of a reply
-    that ends in the last `overlong_buffer` tokens before the limit. `top_k` 0 is off.
+    that ends in the last `overlong_buffer` tokens before the limit. `top_k` 0 and `min_p` 0 are off.
     """
 
     kind: Literal["rl"]
@@ -205,6 +205,7 @@ class RLStage(Algorithm, Training):
     temperature: Annotated[float, Field(gt=0)] = 1.0
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     top_k: Annotated[int, Field(ge=0)] = 0
+    min_p: Fraction = 0.0
     overlong: Overlong = "score"
     overlong_buffer: Positive | None = None
     curriculum: list[Phase] = Field(default_factory=list)

@@ -7,6 +7,7 @@ depends on the weights and its prompt, not on its neighbours. How rows share a w
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from cascade_rl.types import Problem, Rollout, Stop
 
 CACHE_BYTES = 1 << 31  # keys and values of all workers together
 
-Rule = tuple[float, float, int]  # temperature, top-p, top-k
+Rule = tuple[float, float, int, float]  # temperature, top-p, top-k, min-p
 
 
 class TorchSampler:
@@ -100,7 +101,7 @@ class Wanted:
 
 def _wanted(request: tuple[Sequence[Problem], Sampling], place: int, index: int) -> tuple[Rule, int, str, int]:
     problem, sampling = request[0][place], request[1]
-    rule = (sampling.temperature, sampling.top_p, sampling.top_k)
+    rule = (sampling.temperature, sampling.top_p, sampling.top_k, sampling.min_p)
     return rule, sampling.max_new_tokens, "/".join(map(str, (*sampling.seed, problem.id, problem.mode))), index
 
 
@@ -161,15 +162,17 @@ class Draw:
 
 def choose(logits: Tensor, u: Tensor, rule: Rule) -> tuple[Tensor, Tensor]:
     """Ids [r] where the cumulative distribution passes u [r], and their log-probabilities; greedy at temperature 0."""
-    temperature, top_p, top_k = rule
+    temperature, top_p, top_k, min_p = rule
     if temperature == 0:
         best, ids = logits.max(-1)
         return ids, best - logits.logsumexp(-1)
     p = (logits / temperature).softmax(-1)
-    if top_p >= 1 and not 0 < top_k < p.shape[-1]:
+    if top_p >= 1 and not 0 < top_k < p.shape[-1] and not min_p:
         ids = _invert(p, u)
         return ids, p.gather(-1, ids[:, None])[:, 0].log()
-    return _choose_among_few(p, u, top_p, top_k if 0 < top_k < p.shape[-1] else p.shape[-1])
+    if min_p and top_p >= 1:
+        top_p = math.inf  # a running sum of many small shares may reach 1 too early
+    return _choose_among_few(p, u, top_p, top_k if 0 < top_k < p.shape[-1] else p.shape[-1], min_p)
 
 
 def _invert(mass: Tensor, u: Tensor) -> Tensor:
@@ -178,8 +181,9 @@ def _invert(mass: Tensor, u: Tensor) -> Tensor:
     return torch.searchsorted(total, (u * total[:, -1])[:, None], right=True)[:, 0].clamp_(max=mass.shape[-1] - 1)
 
 
-def _choose_among_few(p: Tensor, u: Tensor, top_p: float, top_k: int) -> tuple[Tensor, Tensor]:
-    """Among the `top_k` likeliest, the fewest whose share of their mass reaches `top_p`, renormalised.
+def _choose_among_few(p: Tensor, u: Tensor, top_p: float, top_k: int, min_p: float) -> tuple[Tensor, Tensor]:
+    """Among the `top_k` likeliest, the fewest whose share of their mass reaches `top_p`, without those below `min_p`
+    times the likeliest, renormalised.
 
     These are nearly always a handful, and the largest few are cheap to find: rows that need more are looked at again
     with more.
@@ -191,9 +195,10 @@ def _choose_among_few(p: Tensor, u: Tensor, top_p: float, top_k: int) -> tuple[T
         if width == top_k:
             mass = mass / mass.sum(-1, keepdim=True)
         running = mass.cumsum(-1)
-        done = (running[:, -1] >= top_p) | (width >= top_k)
+        enough = mass >= min_p * mass[:, :1]
+        done = (running[:, -1] >= top_p) | (width >= top_k) | ~enough[:, -1]
         index, order = index.sort(-1)  # by id, so that a draw means the same however many were looked at
-        kept = (mass * ((running - mass) < top_p)).gather(-1, order)
+        kept = (mass * ((running - mass < top_p) & enough)).gather(-1, order)
         place = _invert(kept, u[left])[:, None]
         share = kept.gather(-1, place) / kept.sum(-1, keepdim=True)
         ids[left[done]], logprobs[left[done]] = index.gather(-1, place)[done, 0], share[done, 0].log()

@@ -37,6 +37,7 @@ class Objective:
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
+    min_p: float = 0.0
     kl: float = 0.0
     surrogate: Surrogate = ON_POLICY
 
@@ -45,12 +46,13 @@ def token_logprobs(weights, config, batch: Batch, objective: Objective) -> Tenso
     """Log-probabilities [N] of the targets, under the distribution they were sampled from; the head runs in chunks."""
     hidden = packed_states(weights, config, batch.packed)
     size = max(1, HEAD_CHUNK // config.vocab)
-    if objective.top_p == 1 and not 0 < objective.top_k < config.vocab:
+    if objective.top_p == 1 and not 0 < objective.top_k < config.vocab and not objective.min_p:
         return target_logprobs(hidden, head_weight(weights), batch.targets, objective.temperature, size)
 
     def score(part: Tensor, targets: Tensor) -> Tensor:
         logits = head_logits(weights, part)
-        logprobs = truncate(logits, objective.temperature, objective.top_p, objective.top_k, targets)
+        rule = (objective.temperature, objective.top_p, objective.top_k, objective.min_p)
+        logprobs = truncate(logits, *rule, targets)
         return logprobs.gather(-1, targets[:, None])[:, 0]
 
     if len(hidden) <= size:
