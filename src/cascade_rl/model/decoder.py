@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from cascade_rl.model.fused import add_linear, embed, norm_linear, read_out, rms_norm, swiglu, turn_heads
 from cascade_rl.model.packed import Attention, Pack
@@ -121,32 +122,45 @@ def rotary(config: DecoderConfig, positions: Tensor) -> tuple[Tensor, Tensor]:
 
 def hidden_states(
     weights: Mapping[str, Tensor], config: DecoderConfig, ids: Tensor, turn: tuple[Tensor, Tensor], attend: Attend,
-    kept: slice = slice(None),
+    kept: slice = slice(None), recompute: bool = False,
 ) -> Tensor:  # fmt: skip
     """The final normed hidden states [M, H], in fp32, of tokens [M] whose positions have the angles `turn` (`rotary`).
 
     `attend(layer, qkv, last)` gets [M, N + 2 K, D], q scaled, and returns [M, N D]; for the last layer only the tokens
     `kept`, of which alone the hidden states are given back. Matrix products run in the dtype of the weights, the
-    residual stream and the norms in fp32.
+    residual stream and the norms in fp32. With `recompute` layers keep only what they begin with, and run again for the
+    gradient: the same numbers, bit for bit.
     """
     h = embed(ids, weights["embed"])
     for i in range(config.layers):
-        last = i + 1 == config.layers
-        norms = (weights[f"{i}.q_norm"], weights[f"{i}.k_norm"]) if config.qk_norm else None
-        qkv = norm_linear(h, weights[f"{i}.input_norm"], weights[f"{i}.qkv"], weights.get(f"{i}.qkv_bias"), config.eps)
-        qkv = turn_heads(qkv.view(len(h), -1, config.head_dim), turn, config.heads, norms, config.eps)
-        h = add_linear(h[kept] if last else h, attend(i, qkv, last), weights[f"{i}.o"])
-        both = norm_linear(h, weights[f"{i}.mlp_norm"], weights[f"{i}.gate_up"], None, config.eps)
-        h = add_linear(h, swiglu(both), weights[f"{i}.down"])
+        if recompute:
+            again = (weights, config, i, turn, attend, kept)
+            h = checkpoint(_layer, h, *again, use_reentrant=False, preserve_rng_state=False)
+        else:
+            h = _layer(h, weights, config, i, turn, attend, kept)
     return rms_norm(h, weights["norm"], config.eps)
 
 
-def packed_states(weights: Mapping[str, Tensor], config: DecoderConfig, packed: Pack) -> Tensor:
+def _layer(
+    h: Tensor, weights: Mapping[str, Tensor], config: DecoderConfig, i: int, turn: tuple[Tensor, Tensor], attend: Attend,
+    kept: slice,
+) -> Tensor:  # fmt: skip
+    last = i + 1 == config.layers
+    norms = (weights[f"{i}.q_norm"], weights[f"{i}.k_norm"]) if config.qk_norm else None
+    qkv = norm_linear(h, weights[f"{i}.input_norm"], weights[f"{i}.qkv"], weights.get(f"{i}.qkv_bias"), config.eps)
+    qkv = turn_heads(qkv.view(len(h), -1, config.head_dim), turn, config.heads, norms, config.eps)
+    h = add_linear(h[kept] if last else h, attend(i, qkv, last), weights[f"{i}.o"])
+    both = norm_linear(h, weights[f"{i}.mlp_norm"], weights[f"{i}.gate_up"], None, config.eps)
+    return add_linear(h, swiglu(both), weights[f"{i}.down"])
+
+
+def packed_states(
+    weights: Mapping[str, Tensor], config: DecoderConfig, packed: Pack, recompute: bool = False
+) -> Tensor:  # fmt: skip
     """Hidden states [m, H] of the branches of a pack, in its order."""
     attend = Attention(packed, config.heads, config.kv_heads)
-    return hidden_states(
-        weights, config, packed.ids, rotary(config, packed.positions), attend, slice(packed.prefixes, None)
-    )
+    turn = rotary(config, packed.positions)
+    return hidden_states(weights, config, packed.ids, turn, attend, slice(packed.prefixes, None), recompute)
 
 
 def head_weight(weights: Mapping[str, Tensor]) -> Tensor:

@@ -17,7 +17,9 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from cascade_rl.model.decoder import head_logits, head_weight, packed_states, truncate, views
+from cascade_rl.model.activations import Room, take_note
+from cascade_rl.model.decoder import DecoderConfig, head_logits, head_weight, packed_states, truncate, views
+from cascade_rl.model.free_memory import own_bytes, shared_bytes
 from cascade_rl.model.fused import read_out, target_logprobs
 from cascade_rl.model.packed import Tree, pack
 from cascade_rl.model.replicas import Model, Replicas, Worker, deal
@@ -42,10 +44,18 @@ class Objective:
     surrogate: Surrogate = ON_POLICY
 
 
-def token_logprobs(weights, config, batch: Batch, objective: Objective) -> Tensor:
-    """Log-probabilities [N] of the targets, under the distribution they were sampled from; the head runs in chunks."""
-    hidden = packed_states(weights, config, batch.packed)
-    size = max(1, HEAD_CHUNK // config.vocab)
+def head_chunk(config: DecoderConfig) -> int:
+    """How many tokens the head computes at a time."""
+    return max(1, HEAD_CHUNK // config.vocab)
+
+
+def token_logprobs(weights, config, batch: Batch, objective: Objective, recompute: bool = False) -> Tensor:
+    """Log-probabilities [N] of the targets, under the distribution they were sampled from; the head runs in chunks.
+
+    With `recompute` the layers run again in the backward pass.
+    """
+    hidden = packed_states(weights, config, batch.packed, recompute)
+    size = head_chunk(config)
     if objective.top_p == 1 and not 0 < objective.top_k < config.vocab and not objective.min_p:
         return target_logprobs(hidden, head_weight(weights), batch.targets, objective.temperature, size)
 
@@ -61,14 +71,25 @@ def token_logprobs(weights, config, batch: Batch, objective: Objective) -> Tenso
     return torch.cat([checkpoint(score, part, targets, use_reentrant=False) for part, targets in parts])
 
 
-def accumulate(worker: Worker, name: str, rows: Sequence[Row], tokens: int, objective: Objective) -> dict[str, float]:
-    """Runs in a worker: the gradient of its rows; sums of loss, k3, tokens and (policy) `ratio_sums`."""
-    model = worker.models[name]
+def room_of(worker: Worker, free: float) -> Room:
+    """What a worker has for a micro-batch: its part of the free memory, and what it holds unused."""
+    return Room(free + own_bytes(worker.device) if math.isfinite(free) else math.inf)
+
+
+def accumulate(
+    worker: Worker, name: str, rows: Sequence[Row], tokens: int, objective: Objective, free: float = math.inf
+) -> dict[str, float]:
+    """Runs in a worker: the gradient of its rows; sums of loss, k3, tokens and (policy) `ratio_sums`.
+
+    `free` bytes are its part of the memory; what `Room` found when they were too few is among the sums.
+    """
+    model, room = worker.models[name], room_of(worker, free)
     model.zero_grad()
     sums = {"loss": 0.0, "kl": 0.0, "tokens": 0.0}
     for group in microbatches(rows, tokens):
         batch = pack_rows([rows[i] for i in group], worker.device)
-        logprob = token_logprobs(model.weights, model.config, batch, objective)
+        recompute = room.too_small(model.config, batch.packed, model.dtype.itemsize, head_chunk(model.config))
+        logprob = token_logprobs(model.weights, model.config, batch, objective, recompute)
         if objective.kind == "nll":
             loss = nll_loss(logprob, batch.weight)
         else:
@@ -86,7 +107,7 @@ def accumulate(worker: Worker, name: str, rows: Sequence[Row], tokens: int, obje
         loss.backward()
         sums["loss"] += float(loss.detach())
         sums["tokens"] += len(batch.targets)
-    return sums
+    return sums | room.short
 
 
 def merge(parts: Sequence[dict[str, float]]) -> dict[str, float]:
@@ -98,10 +119,11 @@ def merge(parts: Sequence[dict[str, float]]) -> dict[str, float]:
     return found
 
 
-def last_scores(model: Model, trees: Sequence[Tree], device: torch.device) -> Tensor:
+def last_scores(model: Model, trees: Sequence[Tree], device: torch.device, room: Room | None = None) -> Tensor:
     """The scalar head on the last token of each branch, tree by tree (reward model)."""
     packed = pack(trees, device)
-    hidden = packed_states(model.weights, model.config, packed)
+    recompute = room is not None and room.too_small(model.config, packed, model.dtype.itemsize, 0)
+    hidden = packed_states(model.weights, model.config, packed, recompute)
     ends = torch.tensor(packed.lengths, device=device).cumsum(0) - 1
     order = sorted(range(len(packed.order)), key=packed.order.__getitem__)
     return read_out(hidden[ends[torch.tensor(order, device=device)]], model.weights["score"])[:, 0]
@@ -121,21 +143,21 @@ def fork(first: Row, second: Row) -> Tree:
 
 
 def accumulate_pairs(
-    worker: Worker, name: str, pairs: Sequence[tuple[Row, Row]], tokens: int, weight: float
+    worker: Worker, name: str, pairs: Sequence[tuple[Row, Row]], tokens: int, weight: float, free: float = math.inf
 ) -> dict[str, float]:
-    """Runs in a worker: the gradient of the Bradley-Terry loss of its (chosen, rejected) pairs."""
-    model = worker.models[name]
+    """Runs in a worker: the gradient of the Bradley-Terry loss of its (chosen, rejected) pairs; see `accumulate`."""
+    model, room = worker.models[name], room_of(worker, free)
     model.zero_grad()
     sums = {"loss": 0.0, "right": 0.0, "margin": 0.0}
     trees = [fork(*pair) for pair in pairs]
     for group in fill([tree.tokens for tree in trees], tokens):
-        chosen, rejected = last_scores(model, [trees[i] for i in group], worker.device).view(-1, 2).unbind(1)
+        chosen, rejected = last_scores(model, [trees[i] for i in group], worker.device, room).view(-1, 2).unbind(1)
         loss = bradley_terry_loss(chosen, rejected, weight)
         loss.backward()
         sums["loss"] += float(loss.detach())
         sums["right"] += float((chosen > rejected).sum())
         sums["margin"] += float((chosen - rejected).sum().detach())
-    return sums
+    return sums | room.short
 
 
 def score_rows(worker: Worker, name: str, rows: Sequence[Row], tokens: int) -> list[float]:
@@ -239,13 +261,16 @@ def _peft_state(worker: Worker, name: str) -> dict[str, Tensor]:
 class Learner:
     """Updates the model `name` of the replicas by one stage's settings, with a fresh optimiser.
 
-    `seed` is the run's: adapters start from a generator derived from it, the stage and the matrix.
+    `seed` is the run's: adapters start from a generator derived from it, the stage and the matrix. `notes` are for the
+    run's journal: whoever writes them clears them.
     """
 
     def __init__(self, replicas: Replicas, name: str, spec: Training, seed: int = 0) -> None:
         self.replicas, self.name, self.spec = replicas, name, spec
         model = replicas.local.models[name]
         self.names = list(model.shapes)
+        self.notes: list[str] = []
+        self._said = False
         costs = [_step_cost(n, model.shapes[n], spec.optimizer) for n in self.names]
         owners = [[self.names[i] for i in shard] for shard in deal(range(len(costs)), costs, replicas.size)]
         replicas.all(_own, name, owners, spec, f"{seed}/{spec.name}")
@@ -253,22 +278,31 @@ class Learner:
     def policy_step(self, rows: Sequence[Row], objective: Objective, lr_factor: float) -> dict[str, float]:
         """Gradient of all rows, then one update; loss, gradient norm (before clipping), k3 and tokens."""
         shards = shares(rows, self.replicas.size)
-        tokens = self.spec.tokens_per_microbatch
-        sums = self.replicas.map(accumulate, [(self.name, [rows[i] for i in s], tokens, objective) for s in shards])
+        tokens, free = self.spec.tokens_per_microbatch, self._free()
+        arguments = [(self.name, [rows[i] for i in s], tokens, objective, free) for s in shards]
+        sums = self.replicas.map(accumulate, arguments)
         return self._update(sums, lr_factor)
 
     def pair_step(self, pairs: Sequence[tuple[Row, Row]], lr_factor: float) -> dict[str, float]:
         """Gradient of all pairs, then one update; loss, accuracy, margin and gradient norm."""
         costs = [float(len(a.ids) + len(b.ids)) for a, b in pairs]
         shards = deal(range(len(pairs)), costs, self.replicas.size)
-        tokens = self.spec.tokens_per_microbatch
-        arguments = [(self.name, [pairs[i] for i in s], tokens, 1.0 / len(pairs)) for s in shards]
+        tokens, free = self.spec.tokens_per_microbatch, self._free()
+        arguments = [(self.name, [pairs[i] for i in s], tokens, 1.0 / len(pairs), free) for s in shards]
         found = self._update(self.replicas.map(accumulate_pairs, arguments), lr_factor)
         return {"loss": found["loss"], "accuracy": found["right"] / len(pairs), "margin": found["margin"] / len(pairs),
                 "grad_norm": found["grad_norm"], "skipped": found["skipped"]}  # fmt: skip
 
+    def _free(self) -> float:
+        """Each worker's part of the memory that nobody holds."""
+        return shared_bytes(self.replicas.device) / self.replicas.size
+
     def _update(self, sums: Sequence[dict[str, float]], lr_factor: float) -> dict[str, float]:
         found = merge(sums)
+        note = take_note(found)
+        if note and not self._said:
+            self.notes.append(note)
+            self._said = True
         squares: dict[str, float] = {}
         for part in self.replicas.all(_reduce, self.name):
             squares |= part

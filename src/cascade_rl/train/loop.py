@@ -142,8 +142,9 @@ def run_steps(run: StageRun, steps: Steps) -> int:
         run.journals["timings"].write({"step": step, "seconds": dict(report.seconds), **counts})
         _count(run, step, report, tally)
         history.append(report.metrics)
-        for text in warnings(history):
+        for text in (*learner.notes, *warnings(history)):
             run.note(step, text)
+        learner.notes.clear()
         run.on_step(report, total, steps.phase(step))
         _probe(run, step, total, learner, tally)
         stopping = run.stop_asked()
