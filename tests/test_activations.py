@@ -166,7 +166,7 @@ def test_the_journal_holds_the_decision_and_nothing_else_differs(monkeypatch, tm
         run = StageRun(folder, stage, 0, policy.replicas, policy.tokenizer, domains, Services(), sampler)
         train_sft(run, demonstrations(stage, domains, 0))
         run.close()
-        found.append((policy.model.flat, read_lines(folder / "journal.jsonl")))
+        found.append((policy.model.flat, list(read_lines(folder / "journal.jsonl"))))
     (weights, silent), (same, lines) = found
     assert torch.equal(weights, same)
     notes = [line for line in lines if line["kind"] == "note"]
