@@ -26,7 +26,7 @@ from cascade_rl.model.checkpoint import load_directory, load_reward_directory, w
 from cascade_rl.model.replicas import Replicas
 from cascade_rl.model.tokenizer import load_tokenizer
 from cascade_rl.recipe import Recipe, Stage, digest
-from cascade_rl.rollout.torch_sampler import TorchSampler
+from cascade_rl.rollout.choice import open_sampler
 from cascade_rl.sandbox.levels import LEVELS
 from cascade_rl.services import open_services, standing, with_patch_judge
 from cascade_rl.train.loop import Interrupted, Probe, StageError, StageRun
@@ -94,9 +94,10 @@ class Cascade:
         self.tokenizer = load_tokenizer(tokens)
         self.raw, self.config, flat = load_directory(base)
         self.settings = {"workers": self.recipe.workers, "device": device, "precision": precision,
+                         "sampler": self.recipe.sampler,
                          "model": self.recipe.model.model_dump(mode="json"), "template": chat.template_hash()}  # fmt: skip
         self.policy = self.replicas.add_model("policy", self.config, flat, train=True)
-        self.sampler = TorchSampler(self.replicas, self.tokenizer)
+        self.sampler = open_sampler(self.recipe, self.replicas, self.tokenizer, base)
         if found := standing(self.services):
             self.screen.note(found.line)
         self.incoming, self.parent = weights_hash(flat), None

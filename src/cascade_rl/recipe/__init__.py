@@ -270,6 +270,7 @@ class Recipe(Strict):
     name: Annotated[str, Field(pattern=NAME)]
     seed: Annotated[int, Field(ge=0)] = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    sampler: Literal["torch", "vllm"] = "torch"
     workers: Positive = 1
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     model: ModelSpec = Field(default_factory=lambda: ModelSpec.model_validate({}))
@@ -278,6 +279,14 @@ class Recipe(Strict):
     gate: GateSpec = GateSpec()
     preflight: PreflightSpec = PreflightSpec()
     smoke: bool = Field(default=False, description="set by --smoke: a stage without signal is then only noted")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_correction(cls, raw: Any) -> Any:
+        """A second engine's probabilities differ from the trainer's: `tis` unless a stage says what it wants."""
+        if not isinstance(raw, Mapping) or raw.get("sampler") != "vllm" or not isinstance(raw.get("stages"), list):
+            return raw
+        return {**raw, "stages": [_corrected(stage) for stage in raw["stages"]]}
 
     @property
     def hash(self) -> str:
@@ -299,6 +308,13 @@ class Recipe(Strict):
             if fitting:
                 return fitting[-1]
         return self.stages[-1].name
+
+
+def _corrected(stage: Any) -> Any:
+    """With more than one update the ratio is taken against the sampler's own log-probabilities already."""
+    if not isinstance(stage, Mapping) or stage.get("kind") != "rl" or stage.get("updates_per_batch", 1) != 1:
+        return stage
+    return {"rollout_correction": "tis", **stage}
 
 
 def digest(value: Any) -> str:

@@ -47,8 +47,8 @@ class TorchSampler:
         self, asked: Sequence[tuple[Sequence[Problem], Sampling]], finished: Finished | None
     ) -> list[list[tuple[Rollout, ...]]]:
         """`finished` hears of the groups of a single request."""
-        groups = [(number, place, self._prompt(problem, sampling)) for number, (problems, sampling) in enumerate(asked)
-                  for place, problem in enumerate(problems)]  # fmt: skip
+        groups = [(number, place, prompt_ids(self.tokenizer, problem, sampling))
+                  for number, (problems, sampling) in enumerate(asked) for place, problem in enumerate(problems)]  # fmt: skip
         by_prompt: dict[tuple[int, ...], list[int]] = {}
         for index, (_, _, prompt) in enumerate(groups):
             by_prompt.setdefault(prompt, []).append(index)
@@ -68,23 +68,26 @@ class TorchSampler:
 
         def heard(rank: int, part: tuple[int, list]) -> None:
             number, place, prompt = groups[members[rank][part[0]]]
-            found[number][place] = tuple(self._rollout(prompt, *row) for row in part[1])
+            found[number][place] = tuple(rollout_of(self.tokenizer, prompt, *row) for row in part[1])
             if finished:
                 finished(place, found[number][place])
 
         self.replicas.map(generate, arguments, heard)
         return found
 
-    def _prompt(self, problem: Problem, sampling: Sampling) -> tuple[int, ...]:
-        prompt = self.tokenizer.prompt(problem)
-        if len(prompt) > sampling.max_prompt_tokens:
-            raise ValueError(f"{problem.id}: the prompt has {len(prompt)} tokens, over {sampling.max_prompt_tokens}")
-        return tuple(prompt)
 
-    def _rollout(self, prompt: tuple[int, ...], ids: list[int], logprobs: list[float]) -> Rollout:
-        ended = bool(ids) and ids[-1] in self.tokenizer.eos_ids
-        text = self.tokenizer.decode(ids)
-        return Rollout(prompt, tuple(ids), tuple(logprobs), text, Stop.END if ended else Stop.LENGTH)
+def prompt_ids(tokenizer: Tokenizer, problem: Problem, sampling: Sampling) -> tuple[int, ...]:
+    """The ids of a prompt; raises ValueError when they are over `max_prompt_tokens`."""
+    prompt = tokenizer.prompt(problem)
+    if len(prompt) > sampling.max_prompt_tokens:
+        raise ValueError(f"{problem.id}: the prompt has {len(prompt)} tokens, over {sampling.max_prompt_tokens}")
+    return tuple(prompt)
+
+
+def rollout_of(tokenizer: Tokenizer, prompt: tuple[int, ...], ids: Sequence[int], logprobs: Sequence[float]) -> Rollout:
+    """What was sampled, with its text, and whether it ended or met the limit."""
+    ended = bool(ids) and ids[-1] in tokenizer.eos_ids
+    return Rollout(prompt, tuple(ids), tuple(logprobs), tokenizer.decode(ids), Stop.END if ended else Stop.LENGTH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +105,22 @@ class Wanted:
 def _wanted(request: tuple[Sequence[Problem], Sampling], place: int, index: int) -> tuple[Rule, int, str, int]:
     problem, sampling = request[0][place], request[1]
     rule = (sampling.temperature, sampling.top_p, sampling.top_k, sampling.min_p)
-    return rule, sampling.max_new_tokens, "/".join(map(str, (*sampling.seed, problem.id, problem.mode))), index
+    return rule, sampling.max_new_tokens, row_key(problem, sampling), index
+
+
+def row_key(problem: Problem, sampling: Sampling) -> str:
+    """What the generators of a problem's rows are keyed by, beside their index."""
+    return "/".join(map(str, (*sampling.seed, problem.id, problem.mode)))
+
+
+def row_seed(key: str, index: int) -> int:
+    """128 bits that belong to row `index` of `key`."""
+    return int.from_bytes(hashlib.blake2b(f"{key}/{index}".encode(), digest_size=16).digest(), "big")
 
 
 def uniforms(key: str, index: int, count: int) -> np.ndarray:
     """`count` uniform numbers of the generator that belongs to row `index` of `key`."""
-    digest = hashlib.blake2b(f"{key}/{index}".encode(), digest_size=16).digest()
-    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "big"))).random(count)
+    return np.random.Generator(np.random.Philox(key=row_seed(key, index))).random(count)
 
 
 def generate(worker: Worker, name: str, prompts, wanted: Sequence[Wanted], eos_ids, max_rows: int) -> None:
