@@ -155,7 +155,7 @@ def test_the_note_says_how_much_is_needed_and_whether_that_is_still_too_much():
     assert take_note(sums) is None
 
 
-def test_the_journal_holds_the_decision_and_nothing_else_differs(monkeypatch, tmp_path):
+def test_the_decision_is_written_once_and_the_journal_is_the_same(monkeypatch, tmp_path):
     stage = SFTStage(name="sft", kind="sft", samples=8, batch_size=4, steps=3, data=[{"domain": "toy"}], lr=1e-3)
     domains, found = {"toy": toy_domain()}, []
     monkeypatch.setattr(learner, "own_bytes", lambda device: 0.0)
@@ -163,15 +163,17 @@ def test_the_journal_holds_the_decision_and_nothing_else_differs(monkeypatch, tm
         monkeypatch.setattr(learner, "shared_bytes", lambda device, free=free: free)
         policy, folder = Policy(), tmp_path / str(free)
         sampler = TorchSampler(policy.replicas, policy.tokenizer)
-        run = StageRun(folder, stage, 0, policy.replicas, policy.tokenizer, domains, Services(), sampler)
+        told: list[str] = []
+        surroundings = (policy.replicas, policy.tokenizer, domains, Services(), sampler)
+        run = StageRun(folder, stage, 0, *surroundings, on_note=told.append)
         train_sft(run, demonstrations(stage, domains, 0))
         run.close()
-        found.append((policy.model.flat, list(read_lines(folder / "journal.jsonl"))))
-    (weights, silent), (same, lines) = found
-    assert torch.equal(weights, same)
-    notes = [line for line in lines if line["kind"] == "note"]
-    assert [note["step"] for note in notes] == [0] and "computed again" in notes[0]["text"]
-    assert [line for line in lines if line["kind"] != "note"] == silent
+        notes = [line for line in read_lines(folder / "timings.jsonl") if "memory" in line]
+        found.append((policy.model.flat, (folder / "journal.jsonl").read_bytes(), notes, told))
+    (weights, journal, *silent), (same, again, notes, heard) = found
+    assert torch.equal(weights, same) and journal == again and silent == [[], []]
+    assert [(note["step"], note["memory"]) for note in notes] == [(0, heard[0])] and len(heard) == 1
+    assert "computed again" in heard[0]
 
 
 # ---------------------------------------------------------------- free memory

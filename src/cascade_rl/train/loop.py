@@ -77,6 +77,13 @@ class StageRun:
         self.journals["journal"].write({"kind": "note", "step": step, "text": text})
         self.on_note(text)
 
+    def note_memory(self, step: int, learner: Learner) -> None:
+        """Say what the learner decided by the free memory: beside the timings, since the journal depends on no machine."""
+        for text in learner.notes:
+            self.journals["timings"].write({"step": step, "seconds": {}, "memory": text})
+            self.on_note(text)
+        learner.notes.clear()
+
     def write_samples(self, step: int, groups: list[Group], problems: int = 3, rollouts: int = 2) -> None:
         """Keep a few rollouts for people to read."""
         for group in groups[:problems]:
@@ -142,9 +149,9 @@ def run_steps(run: StageRun, steps: Steps) -> int:
         run.journals["timings"].write({"step": step, "seconds": dict(report.seconds), **counts})
         _count(run, step, report, tally)
         history.append(report.metrics)
-        for text in (*learner.notes, *warnings(history)):
+        for text in warnings(history):
             run.note(step, text)
-        learner.notes.clear()
+        run.note_memory(step, learner)
         run.on_step(report, total, steps.phase(step))
         _probe(run, step, total, learner, tally)
         stopping = run.stop_asked()
