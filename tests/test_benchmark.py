@@ -68,11 +68,11 @@ def test_exact_numbers_of_one_mode() -> None:
 
 def test_sampling_follows_the_protocol_of_the_report() -> None:
     sampler = ScriptedSampler(lambda asked: thought(asked.answer))
-    benchmark = Benchmark("toy", toy(), PROBLEMS, k=8, max_new_tokens=64, max_prompt_tokens=128)
+    benchmark = Benchmark("toy", toy(), PROBLEMS, k=8, min_p=0.1, max_new_tokens=64, max_prompt_tokens=128)
     run_benchmark(benchmark, sampler, Services(), (7, "math-rl"))
     (ids, sampled), (_, greedy) = sampler.asked
     assert ids == tuple(p.id for p in PROBLEMS)
-    assert (sampled.n, sampled.temperature, sampled.top_p) == (8, 0.6, 0.95)
+    assert (sampled.n, sampled.temperature, sampled.top_p, sampled.min_p) == (8, 0.6, 0.95, 0.1)
     assert (greedy.n, greedy.temperature) == (1, 0.0)
     assert {s.max_new_tokens for s in (sampled, greedy)} == {64}
     assert {s.max_prompt_tokens for s in (sampled, greedy)} == {128}

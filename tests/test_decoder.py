@@ -13,6 +13,8 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    GenerationConfig,
+    GenerationMixin,
     LlamaConfig,
     MistralConfig,
     Qwen2Config,
@@ -231,32 +233,53 @@ def test_exported_tensors_hold_every_number_once():
     assert torch.equal(numbers.sort().values, flat)
 
 
-def numpy_truncated(row: np.ndarray, temperature: float, top_p: float, top_k: int) -> np.ndarray:
-    """The textbook: sort, keep top_k, keep the smallest set whose mass reaches top_p, renormalise. In float64."""
+def numpy_truncated(row: np.ndarray, temperature: float, top_p: float, top_k: int, min_p: float = 0.0) -> np.ndarray:
+    """The textbook: sort, keep top_k, then the smallest set whose mass reaches top_p, of it what is at least min_p
+    times as likely as the likeliest; renormalise. In float64."""
     scaled = row.astype(np.float64) / temperature
     order = np.argsort(-scaled, kind="stable")
     p = np.exp(scaled - scaled.max())
     keep = order[: top_k or len(order)]
     q = p[keep] / p[keep].sum()
     count = int(np.searchsorted(np.cumsum(q), top_p) + 1) if top_p < 1 else len(keep)
-    kept = keep[:count]
+    kept = [token for token in keep[:count] if p[token] >= min_p * p.max()]
     found = np.zeros_like(p)
     found[kept] = p[kept] / p[kept].sum()
     return found
 
 
 @pytest.mark.parametrize(
-    ("temperature", "top_p", "top_k"), [(1, 1, 0), (0.6, 0.95, 0), (1.3, 1, 7), (0.8, 0.7, 20), (1, 0.01, 0)]
-)
-def test_truncated_distribution_follows_the_textbook(temperature, top_p, top_k):
+    "rule",
+    [(1, 1, 0, 0), (0.6, 0.95, 0, 0), (1.3, 1, 7, 0), (0.8, 0.7, 20, 0), (1, 0.01, 0, 0), (1.5, 1, 0, 0.1),
+     (1.2, 0.9, 0, 0.02), (0.8, 0.7, 20, 0.05), (1, 1, 0, 1)],
+)  # fmt: skip
+def test_truncated_distribution_follows_the_textbook(rule):
     rows = torch.randn(40, 97, generator=torch.Generator().manual_seed(1)) * 2
-    found = truncate(rows, temperature, top_p, top_k).exp().numpy()
-    wanted = np.stack([numpy_truncated(row, temperature, top_p, top_k) for row in rows.numpy()])
+    found = truncate(rows, *rule).exp().numpy()
+    wanted = np.stack([numpy_truncated(row, *rule) for row in rows.numpy()])
     np.testing.assert_allclose(found, wanted, atol=1e-6)
     np.testing.assert_array_equal(found > 0, wanted > 0)
 
 
 def test_kept_ids_stay_finite_outside_the_truncated_set():
     row = torch.tensor([[3.0, 2.0, 1.0, -8.0]])
-    assert truncate(row, 1.0, 0.5, 0)[0, 3] == -torch.inf
-    assert truncate(row, 1.0, 0.5, 2, torch.tensor([3]))[0, 3] > -torch.inf
+    for rule in ((1.0, 0.5, 0, 0.0), (1.0, 1.0, 0, 0.1)):
+        assert truncate(row, *rule)[0, 3] == -torch.inf
+    assert truncate(row, 1.0, 0.5, 2, 0.9, torch.tensor([3]))[0, 3] > -torch.inf
+
+
+@pytest.mark.parametrize(
+    "rule", [(0.7, 1, 0, 0.05), (1.5, 0.8, 0, 0.1), (1, 0.95, 30, 0.02), (1.3, 1, 9, 0.3)], ids=str
+)
+@pytest.mark.parametrize("spread", [0.5, 3.0], ids=["flat", "sharp"])
+def test_truncated_distribution_is_that_of_the_warpers_of_transformers(rule, spread):
+    """Their own list of processors for these settings, in their own order."""
+    temperature, top_p, top_k, min_p = rule
+    rows = torch.randn(40, 97, generator=torch.Generator().manual_seed(5)) * spread
+    settings = GenerationConfig(do_sample=True, temperature=temperature, top_p=top_p, top_k=top_k, min_p=min_p)
+    warpers = GenerationMixin()._get_logits_processor(settings)
+    assert [type(w).__name__ for w in warpers][-1] == "MinPLogitsWarper"
+    wanted = warpers(None, rows).softmax(-1)
+    found = truncate(rows, *rule).exp()
+    assert torch.equal(found > 0, wanted > 0)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-6)

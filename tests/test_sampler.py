@@ -20,7 +20,10 @@ from cascade_rl.train.batch import Row, pack_rows
 from cascade_rl.train.learner import Learner, Objective, token_logprobs
 from cascade_rl.types import Message, Mode, Problem, Stop
 
-RULES = [(1.0, 1.0, 0), (0.7, 1.0, 0), (1.0, 0.8, 0), (1.2, 1.0, 12), (0.6, 0.95, 20)]
+RULES = [
+    (1.0, 1.0, 0, 0.0), (0.7, 1.0, 0, 0.0), (1.0, 0.8, 0, 0.0), (1.2, 1.0, 12, 0.0), (0.6, 0.95, 20, 0.0),
+    (1.5, 1.0, 0, 0.1), (1.0, 0.9, 0, 0.05), (1.2, 1.0, 12, 0.2), (1.3, 0.95, 40, 0.02), (1.0, 1.0, 0, 0.001),
+]  # fmt: skip
 PROBLEMS = [
     toy_problem(0),
     Problem(
@@ -68,8 +71,7 @@ def flat_rows(groups):
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_log_probabilities_are_those_of_the_trainer(policy, rule):
-    temperature, top_p, top_k = rule
-    sampling = Sampling(4, 40, temperature, top_p, top_k, seed=(7,))  # 40 > two growths of the cache
+    sampling = Sampling(4, 40, *rule, seed=(7,))  # 40 > two growths of the cache
     groups = sampler(policy, eos_ids=range(20, 24)).sample(PROBLEMS, sampling)
     assert {r.stop for g in groups for r in g} == {Stop.END, Stop.LENGTH}, "both ends are needed here"
     assert_parity(policy, groups, rule)
@@ -125,15 +127,15 @@ def test_the_cache_is_bounded_by_memory(policy):
     assert slots_for(config, 100, torch.float32, 8, 1) == 1
 
 
-@pytest.mark.parametrize(("temperature", "top_p", "top_k"), RULES)
+@pytest.mark.parametrize("rule", RULES, ids=str)
 @pytest.mark.parametrize("spread", [0.1, 1.0, 4.0], ids=["flat", "mild", "sharp"])
-def test_draws_invert_the_cumulative_distribution_of_the_textbook(temperature, top_p, top_k, spread):
+def test_draws_invert_the_cumulative_distribution_of_the_textbook(rule, spread):
     """However many of the likeliest ids have to be looked at: a flat distribution needs most of them."""
     rows = torch.randn(60, 97, generator=torch.Generator().manual_seed(1)) * spread
     u = torch.rand(60, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-    ids, logprobs = choose(rows, u, (temperature, top_p, top_k))
+    ids, logprobs = choose(rows, u, rule)
     for row, draw, token, logprob in zip(rows.numpy(), u.tolist(), ids.tolist(), logprobs.tolist(), strict=True):
-        p = numpy_truncated(row, temperature, top_p, top_k)
+        p = numpy_truncated(row, *rule)
         assert p[:token].sum() - 1e-6 <= draw <= p[: token + 1].sum() + 1e-6
         assert logprob == pytest.approx(np.log(p[token]), abs=1e-5)
 
@@ -165,7 +167,11 @@ def test_greedy_is_what_transformers_generates(policy, tmp_path):
         assert rollout.ids == tuple(out[0, prompt.shape[1] :].tolist())
 
 
-@pytest.mark.parametrize("rule", [(1.0, 1.0, 0), (0.8, 0.9, 0), (1.3, 1.0, 30)], ids=str)
+@pytest.mark.parametrize(
+    "rule",
+    [(1.0, 1.0, 0, 0.0), (0.8, 0.9, 0, 0.0), (1.3, 1.0, 30, 0.0), (1.5, 1.0, 0, 0.1), (1.2, 0.95, 0, 0.05)],
+    ids=str,
+)
 def test_first_tokens_follow_the_truncated_softmax(policy, rule):
     """Chi-square over 6,000 rows, fixed seed; bins under 8 expected are pooled."""
     rows = 6000
@@ -241,4 +247,4 @@ def test_after_an_update_the_next_replies_come_from_the_new_weights():
     assert stale > 0.1, "the update changed too little to tell old from new"
     after = draw.sample(PROBLEMS, sampling)
     assert flat_rows(after) != flat_rows(before)
-    assert_parity(policy, after, (1.0, 1.0, 0))
+    assert_parity(policy, after, RULES[0])

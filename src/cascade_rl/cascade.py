@@ -27,7 +27,7 @@ from cascade_rl.model.peaks import Peaks, measure_peaks
 from cascade_rl.model.replicas import Replicas
 from cascade_rl.model.tokenizer import load_tokenizer
 from cascade_rl.recipe import Recipe, Stage, digest
-from cascade_rl.rollout.torch_sampler import TorchSampler
+from cascade_rl.rollout.choice import open_sampler
 from cascade_rl.sandbox.levels import LEVELS
 from cascade_rl.services import open_services, standing, with_patch_judge
 from cascade_rl.train.loop import Interrupted, Probe, StageError, StageRun
@@ -95,10 +95,10 @@ class Cascade:
             make_base(self.recipe, self.materials, base, tokens)
         self.tokenizer = load_tokenizer(tokens)
         self.raw, self.config, flat = load_directory(base)
-        self.settings = {"workers": self.recipe.workers, "device": device, "precision": precision,
+        self.settings = {"workers": self.recipe.workers, "device": device, "precision": precision, "sampler": self.recipe.sampler,
                          "model": self.recipe.model.model_dump(mode="json"), "template": chat.template_hash()}  # fmt: skip
         self.replicas.add_model("policy", self.config, flat, train=True)
-        self.sampler = TorchSampler(self.replicas, self.tokenizer)
+        self.sampler = open_sampler(self.recipe, self.replicas, self.tokenizer, base)
         if found := standing(self.services):
             self.screen.note(found.line)
         self.incoming, self.parent = weights_hash(flat), None
@@ -275,9 +275,8 @@ class Cascade:
         record["heldout_pair_accuracy"] = accuracy
         record["data"].append(f"held-out pairs: {len(heldout)}, the chosen answer scores higher in {accuracy:.1%}")
         self.screen.note(f"reward model: {accuracy:.1%} of {len(heldout)} held-out pairs are ranked right")
-        export(
-            folder / "reward_model", self.raw, self.config, self.replicas.flat("reward"), self.tokenizer, model.shapes
-        )
+        flat = self.replicas.flat("reward")
+        export(folder / "reward_model", self.raw, self.config, flat, self.tokenizer, model.shapes)
         self.replicas.drop_model("reward")
         return step
 

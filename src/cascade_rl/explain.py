@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from cascade_rl.recipe import Recipe, RLStage, Stage
+from cascade_rl.recipe import Phase, Recipe, RLStage, Stage
 
 
 def explain(recipe: Recipe) -> str:
     """A few lines a stage: how many samples, updates and tokens at most."""
     lines = [f"{recipe.name}: {len(recipe.stages)} stages, seed {recipe.seed}, model from {recipe.model.init}"]
+    if recipe.sampler == "vllm":
+        lines.append("replies by vLLM on the trainer's GPU: rollout_correction is tis where a stage does not set it")
     for number, stage in enumerate(recipe.stages, 1):
         lines += [f"{number}. {stage.name} ({stage.kind})", *(f"   {line}" for line in _stage(stage))]
     both = sum(2 if b.both_modes else 1 for b in recipe.benchmarks)
@@ -32,11 +34,18 @@ def _rl(stage: RLStage) -> list[str]:
             "one update each (strictly on-policy)" if once else f"{stage.updates_per_batch} updates each ({stage.loss})"
         ),
         f"prompts: {', '.join(f'{d.domain} ({d.problems}, weight {d.weight:g})' for d in stage.data)}; {stage.mode_mix}; "
-        f"filter {stage.filter.kind}",
+        f"filter {stage.filter.kind}"
+        + (f"; correction {stage.rollout_correction}" if stage.rollout_correction != "none" else ""),
     ]
     for start, end, phase in stage.phases():
         lines.append(
             f"steps {start}-{end}: responses up to {phase.max_response_tokens} tokens, temperature {phase.temperature:g}, "
-            f"top-p {phase.top_p:g}, overlong: {phase.overlong}"
+            f"{_filters(phase)}, overlong: {phase.overlong}"
         )
     return lines
+
+
+def _filters(phase: Phase) -> str:
+    """Which tokens a phase samples from; what is off by default is named when it is on."""
+    more = [f"{name} {value:g}" for name, value in (("top-k", phase.top_k), ("min-p", phase.min_p)) if value]
+    return ", ".join([f"top-p {phase.top_p:g}", *more])

@@ -17,6 +17,7 @@ from cascade_rl.model.replicas import Replicas
 from cascade_rl.model.tokenizer import load_tokenizer
 from cascade_rl.protocols import Sampling
 from cascade_rl.recipe import Recipe
+from cascade_rl.rollout.choice import open_sampler
 from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.services import open_services
 from cascade_rl.types import Message, Mode, Problem, problem_id
@@ -38,7 +39,7 @@ def evaluate_checkpoint(
         Replicas(recipe.workers, *choose_device(recipe)) as replicas,
     ):
         replicas.add_model("policy", config, flat, train=False)
-        sampler = TorchSampler(replicas, load_tokenizer(checkpoint))
+        sampler = open_sampler(recipe, replicas, load_tokenizer(checkpoint), checkpoint)
         for benchmark in chosen:
             console.print(f"{benchmark.name}: {len(benchmark.problems)} problems, k = {benchmark.k} ...")
             found = run_benchmark(benchmark, sampler, services, ("evaluation",)).score

@@ -95,7 +95,7 @@ def recipe_text(recipe: Recipe) -> str:
 
 def first_change(old: Mapping[str, Any], new: Mapping[str, Any]) -> int:
     """The number of the first stage that a changed recipe redoes; the count of stages if only scores change."""
-    for key in ("seed", "model", "workers", "precision", "device"):
+    for key in ("seed", "model", "workers", "precision", "device", "sampler"):
         if old.get(key) != new.get(key):
             return 0
     pairs = list(zip(old["stages"], new["stages"], strict=False))

@@ -226,7 +226,7 @@ def _explain(raw: Mapping[str, Any], error: Mapping[str, Any]) -> tuple[str, str
 
 
 def _cross_problems(recipe: Recipe, *, abilities: bool) -> list[tuple[str, str]]:
-    problems = _name_problems(recipe) + _gate_problems(recipe)
+    problems = _name_problems(recipe) + _gate_problems(recipe) + _sampler_problems(recipe)
     for path, name, source, split in _uses(recipe):
         try:
             _check_source(load_domain(name), source, split)
@@ -291,6 +291,21 @@ def _gate_problems(recipe: Recipe) -> list[tuple[str, str]]:
                 (f"gate.waivers.{index}", f"no benchmark {waiver.benchmark!r}; there are {', '.join(marks)}")
             )
     return problems
+
+
+def _sampler_problems(recipe: Recipe) -> list[tuple[str, str]]:
+    """What vLLM can't do: run without a GPU, or keep the trainer's set of tokens under both of two filters."""
+    if recipe.sampler != "vllm":
+        return []
+    problems = [(key, "sampler vllm needs a CUDA device and one worker; set sampler: torch, or change this")
+                for key, bad in (("device", recipe.device == "cpu"), ("workers", recipe.workers > 1)) if bad]  # fmt: skip
+    rules = [(f"benchmarks.{b.name}", b) for b in recipe.benchmarks]
+    rules += [(f"stages.{s.name}", p) for s in recipe.stages if s.kind == "rl" for _, _, p in s.phases()]
+    both = dict.fromkeys(path for path, rule in rules if rule.min_p and rule.top_p < 1)
+    return problems + [
+        (f"{path}.min_p", "with sampler vllm not beside top_p: vLLM applies min-p first, the trainer last, and their kept "
+         "sets would differ; set top_p: 1 or min_p: 0") for path in both
+    ]  # fmt: skip
 
 
 def _ability_problems(recipe: Recipe) -> list[tuple[str, str]]:

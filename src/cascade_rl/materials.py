@@ -95,7 +95,7 @@ def _benchmark(spec: BenchmarkSpec, domain: Domain, split: Split, count: int) ->
         modes = (headline,)
     return Benchmark(
         spec.name, domain, tuple(problems), spec.k if split is Split.HELDOUT else 1, spec.k_other_mode, modes, headline,
-        spec.temperature, spec.top_p, spec.max_response_tokens, spec.max_prompt_tokens,
+        spec.temperature, spec.top_p, spec.min_p, spec.max_response_tokens, spec.max_prompt_tokens,
     )  # fmt: skip
 
 

@@ -13,6 +13,8 @@ from cascade_rl.types import Message, Problem, Rollout
 class Sampling:
     """How replies are drawn: `n` per prompt, at most `max_new_tokens` long; temperature 0 is greedy.
 
+    Filters come in the order of transformers: temperature, `top_k` (0 is off), `top_p`, and `min_p`, which keeps tokens
+    at least that share as likely as the likeliest (arXiv 2407.01082; 0 is off).
     `seed` is a tuple such as (run seed, stage, step): with the problem id and the rollout's index it
     derives the generator of each row, so a reply does not depend on what else is in the batch.
     """
@@ -22,6 +24,7 @@ class Sampling:
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
+    min_p: float = 0.0
     max_prompt_tokens: int = 1_000_000
     seed: tuple[int | str, ...] = (0,)
 

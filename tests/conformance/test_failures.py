@@ -17,7 +17,7 @@ from cascade_rl.conformance import MODEL_CHECKS, PURE_CHECKS, CheckResult, Subje
 from cascade_rl.model.decoder import hidden_states, packed_states, truncate
 from cascade_rl.model.fused import target_logprobs
 from cascade_rl.model.tokenizer import Tokenizer
-from cascade_rl.rollout import decoding
+from cascade_rl.rollout import decoding, torch_sampler
 from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.train import learner, rl
 from cascade_rl.train.advantage import final_rewards
@@ -84,7 +84,7 @@ def no_temperature(patch, subject):
 
 
 def no_truncation(patch, subject):
-    patch.setattr(learner, "truncate", lambda logits, t, p, k, keep: truncate(logits, t, 1.0, 0, keep))
+    patch.setattr(learner, "truncate", lambda logits, t, p, k, m, keep: truncate(logits, t, 1.0, 0, 0.0, keep))
 
 
 def coarse_trainer(patch, subject):
@@ -171,12 +171,12 @@ def another_header(patch, subject):
 
 
 def end_mark_dropped(patch, subject):
-    def rollout(self, prompt, ids, logprobs):
-        found = plain(self, prompt, ids, logprobs)
+    def rollout(tok, prompt, ids, logprobs):
+        found = plain(tok, prompt, ids, logprobs)
         return replace(found, ids=(*found.ids[:-1], 5)) if found.stop is Stop.END else found
 
-    plain = TorchSampler._rollout
-    patch.setattr(TorchSampler, "_rollout", rollout)
+    plain = torch_sampler.rollout_of
+    patch.setattr(torch_sampler, "rollout_of", rollout)
 
 
 def counts_tokens(patch, subject):

@@ -78,6 +78,7 @@ PROBES: dict[str, list[tuple[dict, dict]]] = {
     "temperature": [({}, {"temperature": 0.7})],
     "top_p": [({}, {"top_p": 0.8})],
     "top_k": [({}, {"top_k": 5})],
+    "min_p": [({}, {"min_p": 0.3})],
     "overlong": [({}, {"overlong": "mask"}), ({}, {"overlong": "zero"}), ({}, PENALTY)],
     "overlong_buffer": [(PENALTY, {"overlong_buffer": 3})],
     "curriculum": [({}, {"curriculum": [{"share": 0.5}, {"share": 0.5, "temperature": 0.5}]})],
@@ -110,7 +111,7 @@ PHASES = {
     + [({"overlong": "mask"}, {"curriculum": [{"share": 1, "overlong": "score"}]}),
        ({}, {"overlong_buffer": 8, "curriculum": [{"share": 1, "overlong": "penalty"}]})],
     **{key: [({}, {"curriculum": [{"share": 1, key: value}]})]
-       for key, value in (("max_response_tokens", 8), ("temperature", 0.7), ("top_p", 0.8), ("top_k", 5))},
+       for key, value in (("max_response_tokens", 8), ("temperature", 0.7), ("top_p", 0.8), ("top_k", 5), ("min_p", 0.3))},
 }  # fmt: skip
 FILTERS = {
     (BatchFilter, "max_rounds"): [({"filter": {"kind": "batch", "max_rounds": 1}}, {"filter": {"kind": "batch"}})],

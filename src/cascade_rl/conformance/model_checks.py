@@ -86,12 +86,12 @@ def check_temperature_missing_in_the_trainer(s: Subject) -> CheckResult:
 
 
 def check_truncated_sampling_not_renormalised(s: Subject) -> CheckResult:
-    """With top-p or top-k the trainer renormalises over the set that the sampler kept.
+    """With top-p, top-k or min-p the trainer renormalises over the set that the sampler kept.
 
     https://github.com/huggingface/trl/issues/6789, https://github.com/PrimeIntellect-ai/prime-rl/pull/2979
     """
     gaps = []
-    for rule in ({"top_p": 0.8}, {"top_k": 5}, {"top_p": 0.9, "top_k": 20}):
+    for rule in ({"top_p": 0.8}, {"top_k": 5}, {"top_p": 0.9, "top_k": 20}, {"min_p": 0.2}):
         rollouts = s.rollouts(_sampling(**rule))
         gaps.append((s.gap(rollouts, replace(PLAIN, **rule)), s.gap(rollouts, PLAIN)))
     passed = all(gap < NATS < without for gap, without in gaps)

@@ -54,6 +54,7 @@ class Benchmark:
     headline: Mode = Mode.THINKING
     temperature: float = 0.6
     top_p: float = 0.95
+    min_p: float = 0.0
     max_new_tokens: int = 1024
     max_prompt_tokens: int = 1_000_000
 
@@ -115,7 +116,8 @@ def _requests(
     seed = (*seed, "benchmark", benchmark.name, str(mode))
     limits = {"max_new_tokens": benchmark.max_new_tokens, "max_prompt_tokens": benchmark.max_prompt_tokens}
     k = benchmark.k if mode is benchmark.headline else benchmark.k_other_mode or benchmark.k
-    sampled = Sampling(k, temperature=benchmark.temperature, top_p=benchmark.top_p, seed=seed, **limits)
+    rule = {"temperature": benchmark.temperature, "top_p": benchmark.top_p, "min_p": benchmark.min_p}
+    sampled = Sampling(k, seed=seed, **rule, **limits)
     greedy = Sampling(1, temperature=0.0, seed=seed, **limits)
     return (problems, sampled), (problems, greedy)
 

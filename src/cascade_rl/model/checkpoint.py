@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +39,17 @@ def hf_names(config: DecoderConfig) -> dict[str, list[tuple[str, int]]]:
     return found
 
 
+def hf_tensors(flat: Tensor, config: DecoderConfig) -> Iterator[tuple[str, Tensor]]:
+    """The weights by their Hugging Face names, as views of the flat vector."""
+    names = hf_names(config)
+    for name, tensor in views(flat.detach(), config.shapes()).items():
+        for (full, _), rows in zip(names[name], tensor.split([n for _, n in names[name]]), strict=True):
+            yield full, rows
+
+
 def to_hf(flat: Tensor, config: DecoderConfig) -> dict[str, Tensor]:
     """The state dict that transformers expects, as fp32 copies on the CPU."""
-    state = {}
-    for name, tensor in views(flat.detach().cpu(), config.shapes()).items():
-        parts = hf_names(config)[name]
-        for (full, _), rows in zip(parts, tensor.split([n for _, n in parts]), strict=True):
-            state[full] = rows.clone()
-    return state
+    return {name: rows.clone() for name, rows in hf_tensors(flat.detach().cpu(), config)}
 
 
 def from_hf(state: Mapping[str, Tensor], config: DecoderConfig) -> Tensor:

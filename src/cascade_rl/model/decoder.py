@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from cascade_rl.model.fused import add_linear, embed, norm_linear, read_out, rms_norm, swiglu, turn_heads
 from cascade_rl.model.packed import Attention, Pack
@@ -125,23 +126,21 @@ def rotary(config: DecoderConfig, positions: Tensor) -> tuple[Tensor, Tensor]:
 
 def hidden_states(
     weights: Mapping[str, Tensor], config: DecoderConfig, ids: Tensor, turn: tuple[Tensor, Tensor], attend: Attend,
-    kept: slice = slice(None),
+    kept: slice = slice(None), recompute: bool = False,
 ) -> Tensor:  # fmt: skip
     """The final normed hidden states [M, H], in fp32, of tokens [M] whose positions have the angles `turn` (`rotary`).
 
     `attend(layer, qkv, last)` gets [M, N + 2 K, D], q scaled, and returns [M, N D]; for the last layer only the tokens
     `kept`, of which alone the hidden states are given back. Matrix products run in the dtype of the weights, the
-    residual stream and the norms in fp32.
+    residual stream and the norms in fp32. With `recompute` layers keep only what they begin with, and run again for the
+    gradient: the same numbers, bit for bit.
     """
 
     def layer(i: int, h: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
-        last = i + 1 == config.layers
-        norms = (weights[f"{i}.q_norm"], weights[f"{i}.k_norm"]) if config.qk_norm else None
-        qkv = norm_linear(h, weights[f"{i}.input_norm"], weights[f"{i}.qkv"], weights.get(f"{i}.qkv_bias"), config.eps)
-        qkv = turn_heads(qkv.view(len(h), -1, config.head_dim), turn, config.heads, norms, config.eps)
-        h = add_linear(h[kept] if last else h, attend(i, qkv, last), weights[f"{i}.o"])
-        both = norm_linear(h, weights[f"{i}.mlp_norm"], weights[f"{i}.gate_up"], None, config.eps)
-        return add_linear(h, swiglu(both), weights[f"{i}.down"])
+        known = (weights, config, i, turn, attend, kept)
+        if not recompute:
+            return _layer(h, *known)
+        return checkpoint(_layer, h, *known, use_reentrant=False, preserve_rng_state=False)
 
     enter = getattr(weights, "enter", None)  # sharded weights are whole only inside their layer
     h = embed(ids, weights["embed"])
@@ -150,12 +149,26 @@ def hidden_states(
     return rms_norm(h, weights["norm"], config.eps)
 
 
-def packed_states(weights: Mapping[str, Tensor], config: DecoderConfig, packed: Pack) -> Tensor:
+def _layer(
+    h: Tensor, weights: Mapping[str, Tensor], config: DecoderConfig, i: int, turn: tuple[Tensor, Tensor], attend: Attend,
+    kept: slice,
+) -> Tensor:  # fmt: skip
+    last = i + 1 == config.layers
+    norms = (weights[f"{i}.q_norm"], weights[f"{i}.k_norm"]) if config.qk_norm else None
+    qkv = norm_linear(h, weights[f"{i}.input_norm"], weights[f"{i}.qkv"], weights.get(f"{i}.qkv_bias"), config.eps)
+    qkv = turn_heads(qkv.view(len(h), -1, config.head_dim), turn, config.heads, norms, config.eps)
+    h = add_linear(h[kept] if last else h, attend(i, qkv, last), weights[f"{i}.o"])
+    both = norm_linear(h, weights[f"{i}.mlp_norm"], weights[f"{i}.gate_up"], None, config.eps)
+    return add_linear(h, swiglu(both), weights[f"{i}.down"])
+
+
+def packed_states(
+    weights: Mapping[str, Tensor], config: DecoderConfig, packed: Pack, recompute: bool = False
+) -> Tensor:  # fmt: skip
     """Hidden states [m, H] of the branches of a pack, in its order."""
     attend = Attention(packed, config.heads, config.kv_heads)
-    return hidden_states(
-        weights, config, packed.ids, rotary(config, packed.positions), attend, slice(packed.prefixes, None)
-    )
+    turn = rotary(config, packed.positions)
+    return hidden_states(weights, config, packed.ids, turn, attend, slice(packed.prefixes, None), recompute)
 
 
 def head_weight(weights: Mapping[str, Tensor]) -> Tensor:
@@ -168,8 +181,10 @@ def head_logits(weights: Mapping[str, Tensor], hidden: Tensor) -> Tensor:
     return read_out(hidden, head_weight(weights))
 
 
-def truncate(logits: Tensor, temperature: float, top_p: float, top_k: int, keep: Tensor | None = None) -> Tensor:
-    """Log-probabilities [.., V] after temperature, top-k and top-p, renormalised over the kept set.
+def truncate(
+    logits: Tensor, temperature: float, top_p: float, top_k: int, min_p: float, keep: Tensor | None = None
+) -> Tensor:
+    """Log-probabilities [.., V] after temperature, top-k, top-p and min-p, renormalised over the kept set.
 
     `keep` [..] are ids that stay in the set whatever the rounding: the trainer passes the sampled ids, so that it
     scores the same truncated distribution that the sampler drew from.
@@ -180,6 +195,9 @@ def truncate(logits: Tensor, temperature: float, top_p: float, top_k: int, keep:
         logits = logits.masked_fill(_drop(logits < least, keep), -torch.inf)
     if top_p < 1:
         logits = logits.masked_fill(_drop(_outside_nucleus(logits, top_p), keep), -torch.inf)
+    if min_p > 0:
+        share = (logits - logits.amax(-1, keepdim=True)).exp()
+        logits = logits.masked_fill(_drop(share < min_p, keep), -torch.inf)
     return logits.log_softmax(-1)
 
 

@@ -191,7 +191,7 @@ class RLStage(Algorithm, Training):
 
     `overlong` says what a reply that hit the length limit earns: `mask` leaves it out of loss and baseline,
     `zero` gives no reward, `score` grades it as it stands; `penalty` too, and takes up to 1 off the reward of a reply
-    that ends in the last `overlong_buffer` tokens before the limit. `top_k` 0 is off.
+    that ends in the last `overlong_buffer` tokens before the limit. `top_k` 0 and `min_p` 0 are off.
     """
 
     kind: Literal["rl"]
@@ -205,6 +205,7 @@ class RLStage(Algorithm, Training):
     temperature: Annotated[float, Field(gt=0)] = 1.0
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     top_k: Annotated[int, Field(ge=0)] = 0
+    min_p: Fraction = 0.0
     overlong: Overlong = "score"
     overlong_buffer: Positive | None = None
     curriculum: list[Phase] = Field(default_factory=list)
@@ -269,6 +270,7 @@ class Recipe(Strict):
     name: Annotated[str, Field(pattern=NAME)]
     seed: Annotated[int, Field(ge=0)] = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    sampler: Literal["torch", "vllm"] = "torch"
     workers: Positive = 1
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     model: ModelSpec = Field(default_factory=lambda: ModelSpec.model_validate({}))
@@ -277,6 +279,14 @@ class Recipe(Strict):
     gate: GateSpec = GateSpec()
     preflight: PreflightSpec = PreflightSpec()
     smoke: bool = Field(default=False, description="set by --smoke: a stage without signal is then only noted")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_correction(cls, raw: Any) -> Any:
+        """A second engine's probabilities differ from the trainer's: `tis` unless a stage says what it wants."""
+        if not isinstance(raw, Mapping) or raw.get("sampler") != "vllm" or not isinstance(raw.get("stages"), list):
+            return raw
+        return {**raw, "stages": [_corrected(stage) for stage in raw["stages"]]}
 
     @property
     def hash(self) -> str:
@@ -298,6 +308,13 @@ class Recipe(Strict):
             if fitting:
                 return fitting[-1]
         return self.stages[-1].name
+
+
+def _corrected(stage: Any) -> Any:
+    """With more than one update the ratio is taken against the sampler's own log-probabilities already."""
+    if not isinstance(stage, Mapping) or stage.get("kind") != "rl" or stage.get("updates_per_batch", 1) != 1:
+        return stage
+    return {"rollout_correction": "tis", **stage}
 
 
 def digest(value: Any) -> str:

@@ -69,10 +69,11 @@ class Phase(Strict):
     temperature: Annotated[float, Field(gt=0)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     top_k: Annotated[int, Field(ge=0)] | None = None
+    min_p: Fraction | None = None
     overlong: Overlong | None = None
 
 
-PHASE_KEYS = ("max_prompt_tokens", "max_response_tokens", "temperature", "top_p", "top_k", "overlong")
+PHASE_KEYS = ("max_prompt_tokens", "max_response_tokens", "temperature", "top_p", "top_k", "min_p", "overlong")
 
 
 class JudgeSpec(Strict):

@@ -29,6 +29,7 @@ class BenchmarkSpec(Strict):
     both_modes: bool = True
     temperature: Annotated[float, Field(gt=0)] = 0.6
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
+    min_p: Fraction = 0.0
     max_prompt_tokens: Positive = 4096
     max_response_tokens: Positive = 4096
     own_stage: str | None = None

@@ -7,6 +7,7 @@ depends on the weights and its prompt, not on its neighbours. How rows share a w
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from cascade_rl.types import Problem, Rollout, Stop
 
 CACHE_BYTES = 1 << 31  # keys and values of all workers together
 
-Rule = tuple[float, float, int]  # temperature, top-p, top-k
+Rule = tuple[float, float, int, float]  # temperature, top-p, top-k, min-p
 
 
 class TorchSampler:
@@ -48,8 +49,8 @@ class TorchSampler:
         self, asked: Sequence[tuple[Sequence[Problem], Sampling]], finished: Finished | None
     ) -> list[list[tuple[Rollout, ...]]]:
         """`finished` hears of the groups of a single request."""
-        groups = [(number, place, self._prompt(problem, sampling)) for number, (problems, sampling) in enumerate(asked)
-                  for place, problem in enumerate(problems)]  # fmt: skip
+        groups = [(number, place, prompt_ids(self.tokenizer, problem, sampling))
+                  for number, (problems, sampling) in enumerate(asked) for place, problem in enumerate(problems)]  # fmt: skip
         by_prompt: dict[tuple[int, ...], list[int]] = {}
         for index, (_, _, prompt) in enumerate(groups):
             by_prompt.setdefault(prompt, []).append(index)
@@ -69,7 +70,7 @@ class TorchSampler:
 
         def heard(rank: int, part: tuple[int, list]) -> None:
             number, place, prompt = groups[members[rank][part[0]]]
-            found[number][place] = tuple(self._rollout(prompt, *row) for row in part[1])
+            found[number][place] = tuple(rollout_of(self.tokenizer, prompt, *row) for row in part[1])
             if finished:
                 finished(place, found[number][place])
 
@@ -78,16 +79,19 @@ class TorchSampler:
             self.replicas.count("decode", decode)
         return found
 
-    def _prompt(self, problem: Problem, sampling: Sampling) -> tuple[int, ...]:
-        prompt = self.tokenizer.prompt(problem)
-        if len(prompt) > sampling.max_prompt_tokens:
-            raise ValueError(f"{problem.id}: the prompt has {len(prompt)} tokens, over {sampling.max_prompt_tokens}")
-        return tuple(prompt)
 
-    def _rollout(self, prompt: tuple[int, ...], ids: list[int], logprobs: list[float]) -> Rollout:
-        ended = bool(ids) and ids[-1] in self.tokenizer.eos_ids
-        text = self.tokenizer.decode(ids)
-        return Rollout(prompt, tuple(ids), tuple(logprobs), text, Stop.END if ended else Stop.LENGTH)
+def prompt_ids(tokenizer: Tokenizer, problem: Problem, sampling: Sampling) -> tuple[int, ...]:
+    """The ids of a prompt; raises ValueError when they are over `max_prompt_tokens`."""
+    prompt = tokenizer.prompt(problem)
+    if len(prompt) > sampling.max_prompt_tokens:
+        raise ValueError(f"{problem.id}: the prompt has {len(prompt)} tokens, over {sampling.max_prompt_tokens}")
+    return tuple(prompt)
+
+
+def rollout_of(tokenizer: Tokenizer, prompt: tuple[int, ...], ids: Sequence[int], logprobs: Sequence[float]) -> Rollout:
+    """What was sampled, with its text, and whether it ended or met the limit."""
+    ended = bool(ids) and ids[-1] in tokenizer.eos_ids
+    return Rollout(prompt, tuple(ids), tuple(logprobs), tokenizer.decode(ids), Stop.END if ended else Stop.LENGTH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +108,23 @@ class Wanted:
 
 def _wanted(request: tuple[Sequence[Problem], Sampling], place: int, index: int) -> tuple[Rule, int, str, int]:
     problem, sampling = request[0][place], request[1]
-    rule = (sampling.temperature, sampling.top_p, sampling.top_k)
-    return rule, sampling.max_new_tokens, "/".join(map(str, (*sampling.seed, problem.id, problem.mode))), index
+    rule = (sampling.temperature, sampling.top_p, sampling.top_k, sampling.min_p)
+    return rule, sampling.max_new_tokens, row_key(problem, sampling), index
+
+
+def row_key(problem: Problem, sampling: Sampling) -> str:
+    """What the generators of a problem's rows are keyed by, beside their index."""
+    return "/".join(map(str, (*sampling.seed, problem.id, problem.mode)))
+
+
+def row_seed(key: str, index: int) -> int:
+    """128 bits that belong to row `index` of `key`."""
+    return int.from_bytes(hashlib.blake2b(f"{key}/{index}".encode(), digest_size=16).digest(), "big")
 
 
 def uniforms(key: str, index: int, count: int) -> np.ndarray:
     """`count` uniform numbers of the generator that belongs to row `index` of `key`."""
-    digest = hashlib.blake2b(f"{key}/{index}".encode(), digest_size=16).digest()
-    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "big"))).random(count)
+    return np.random.Generator(np.random.Philox(key=row_seed(key, index))).random(count)
 
 
 def generate(worker: Worker, name: str, prompts, wanted: Sequence[Wanted], eos_ids, max_rows: int) -> tuple[Work, Work]:
@@ -173,15 +186,17 @@ class Draw:
 
 def choose(logits: Tensor, u: Tensor, rule: Rule) -> tuple[Tensor, Tensor]:
     """Ids [r] where the cumulative distribution passes u [r], and their log-probabilities; greedy at temperature 0."""
-    temperature, top_p, top_k = rule
+    temperature, top_p, top_k, min_p = rule
     if temperature == 0:
         best, ids = logits.max(-1)
         return ids, best - logits.logsumexp(-1)
     p = (logits / temperature).softmax(-1)
-    if top_p >= 1 and not 0 < top_k < p.shape[-1]:
+    if top_p >= 1 and not 0 < top_k < p.shape[-1] and not min_p:
         ids = _invert(p, u)
         return ids, p.gather(-1, ids[:, None])[:, 0].log()
-    return _choose_among_few(p, u, top_p, top_k if 0 < top_k < p.shape[-1] else p.shape[-1])
+    if min_p and top_p >= 1:
+        top_p = math.inf  # a running sum of many small shares may reach 1 too early
+    return _choose_among_few(p, u, top_p, top_k if 0 < top_k < p.shape[-1] else p.shape[-1], min_p)
 
 
 def _invert(mass: Tensor, u: Tensor) -> Tensor:
@@ -190,8 +205,9 @@ def _invert(mass: Tensor, u: Tensor) -> Tensor:
     return torch.searchsorted(total, (u * total[:, -1])[:, None], right=True)[:, 0].clamp_(max=mass.shape[-1] - 1)
 
 
-def _choose_among_few(p: Tensor, u: Tensor, top_p: float, top_k: int) -> tuple[Tensor, Tensor]:
-    """Among the `top_k` likeliest, the fewest whose share of their mass reaches `top_p`, renormalised.
+def _choose_among_few(p: Tensor, u: Tensor, top_p: float, top_k: int, min_p: float) -> tuple[Tensor, Tensor]:
+    """Among the `top_k` likeliest, the fewest whose share of their mass reaches `top_p`, without those below `min_p`
+    times the likeliest, renormalised.
 
     These are nearly always a handful, and the largest few are cheap to find: rows that need more are looked at again
     with more.
@@ -203,9 +219,10 @@ def _choose_among_few(p: Tensor, u: Tensor, top_p: float, top_k: int) -> tuple[T
         if width == top_k:
             mass = mass / mass.sum(-1, keepdim=True)
         running = mass.cumsum(-1)
-        done = (running[:, -1] >= top_p) | (width >= top_k)
+        enough = mass >= min_p * mass[:, :1]
+        done = (running[:, -1] >= top_p) | (width >= top_k) | ~enough[:, -1]
         index, order = index.sort(-1)  # by id, so that a draw means the same however many were looked at
-        kept = (mass * ((running - mass) < top_p)).gather(-1, order)
+        kept = (mass * ((running - mass < top_p) & enough)).gather(-1, order)
         place = _invert(kept, u[left])[:, None]
         share = kept.gather(-1, place) / kept.sum(-1, keepdim=True)
         ids[left[done]], logprobs[left[done]] = index.gather(-1, place)[done, 0], share[done, 0].log()

@@ -18,7 +18,9 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from cascade_rl.model.decoder import head_logits, head_weight, packed_states, truncate
+from cascade_rl.model.activations import Room, take_note
+from cascade_rl.model.decoder import DecoderConfig, head_logits, head_weight, packed_states, truncate
+from cascade_rl.model.free_memory import own_bytes, shared_bytes
 from cascade_rl.model.fused import read_out, target_logprobs
 from cascade_rl.model.limits import Lengths, update_work
 from cascade_rl.model.packed import Tree, pack
@@ -44,20 +46,29 @@ class Objective:
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
+    min_p: float = 0.0
     kl: float = 0.0
     surrogate: Surrogate = ON_POLICY
 
+    def truncates(self, config: DecoderConfig) -> bool:
+        """Whether some tokens could not be sampled."""
+        return self.top_p < 1 or 0 < self.top_k < config.vocab or self.min_p > 0
 
-def token_logprobs(weights, config, batch: Batch, objective: Objective) -> Tensor:
-    """Log-probabilities [N] of the targets, under the distribution they were sampled from; the head runs in chunks."""
-    hidden = packed_states(weights, config, batch.packed)
-    if objective.top_p == 1 and not 0 < objective.top_k < config.vocab:
+
+def token_logprobs(weights, config, batch: Batch, objective: Objective, recompute: bool = False) -> Tensor:
+    """Log-probabilities [N] of the targets, under the distribution they were sampled from; the head runs in chunks.
+
+    With `recompute` the layers run again in the backward pass.
+    """
+    hidden = packed_states(weights, config, batch.packed, recompute)
+    if not objective.truncates(config):
         return target_logprobs(hidden, head_weight(weights), batch.targets, objective.temperature)
     size = max(1, HEAD_CHUNK // config.vocab)
 
     def score(part: Tensor, targets: Tensor) -> Tensor:
         logits = head_logits(weights, part)
-        logprobs = truncate(logits, objective.temperature, objective.top_p, objective.top_k, targets)
+        rule = (objective.temperature, objective.top_p, objective.top_k, objective.min_p)
+        logprobs = truncate(logits, *rule, targets)
         return logprobs.gather(-1, targets[:, None])[:, 0]
 
     if len(hidden) <= size:
@@ -66,22 +77,37 @@ def token_logprobs(weights, config, batch: Batch, objective: Objective) -> Tenso
     return torch.cat([checkpoint(score, part, targets, use_reentrant=False) for part, targets in parts])
 
 
-def accumulate(worker: Worker, name: str, rows: Sequence[Row], tokens: int, objective: Objective) -> dict[str, float]:
-    """Runs in a worker: the gradient of its rows; sums of loss, k3, tokens and (policy) `ratio_sums`."""
-    model = worker.models[name]
+def room_of(worker: Worker, free: float) -> Room:
+    """What a worker has for a micro-batch: its part of the free memory, and what it holds unused."""
+    return Room(free + own_bytes(worker.device) if math.isfinite(free) else math.inf)
+
+
+def accumulate(
+    worker: Worker, name: str, rows: Sequence[Row], tokens: int, objective: Objective, free: float = math.inf
+) -> dict[str, float]:
+    """Runs in a worker: the gradient of its rows; sums of loss, k3, tokens and (policy) `ratio_sums`.
+
+    `free` bytes are its part of the memory; what `Room` found when they were too few is among the sums.
+    """
+    model, room = worker.models[name], room_of(worker, free)
     sums = [{"loss": 0.0, "kl": 0.0, "tokens": 0.0}]
     groups = microbatches(rows, tokens)
     model.begin(len(groups))
     with laid_out(model.weights, layers=False):
         for group in groups:
-            sums.append(_add_gradient(worker, model, pack_rows([rows[i] for i in group], worker.device), objective))
+            batch = pack_rows([rows[i] for i in group], worker.device)
+            sums.append(_add_gradient(worker, model, batch, objective, room))
     model.end()
-    return merge(sums)
+    return merge([*sums, room.short])
 
 
-def _add_gradient(worker: Worker, model: Model | Sharded, batch: Batch, objective: Objective) -> dict[str, float]:
+def _add_gradient(
+    worker: Worker, model: Model | Sharded, batch: Batch, objective: Objective, room: Room
+) -> dict[str, float]:
     """The gradient of one micro-batch, and its sums."""
-    logprob, sums = model.run(token_logprobs, batch, objective), {}
+    chunk = HEAD_CHUNK // model.config.vocab if objective.truncates(model.config) else None
+    recompute = room.too_small(model.config, batch.packed, model.dtype.itemsize, chunk)
+    logprob, sums = model.run(token_logprobs, batch, objective, recompute), {}
     if objective.kind == "nll":
         loss = nll_loss(logprob, batch.weight)
     else:
@@ -107,10 +133,13 @@ def merge(parts: Sequence[dict[str, float]]) -> dict[str, float]:
     return found
 
 
-def last_scores(weights, config, trees: Sequence[Tree], device: torch.device) -> Tensor:
+def last_scores(
+    weights, config, trees: Sequence[Tree], device: torch.device, itemsize: int = 4, room: Room | None = None
+) -> Tensor:
     """The scalar head on the last token of each branch, tree by tree (reward model)."""
     packed = pack(trees, device)
-    hidden = packed_states(weights, config, packed)
+    recompute = room is not None and room.too_small(config, packed, itemsize, 0)
+    hidden = packed_states(weights, config, packed, recompute)
     ends = torch.tensor(packed.lengths, device=device).cumsum(0) - 1
     order = sorted(range(len(packed.order)), key=packed.order.__getitem__)
     return read_out(hidden[ends[torch.tensor(order, device=device)]], weights["score"])[:, 0]
@@ -130,16 +159,16 @@ def fork(first: Row, second: Row) -> Tree:
 
 
 def accumulate_pairs(
-    worker: Worker, name: str, pairs: Sequence[tuple[Row, Row]], tokens: int, weight: float
+    worker: Worker, name: str, pairs: Sequence[tuple[Row, Row]], tokens: int, weight: float, free: float = math.inf
 ) -> dict[str, float]:
-    """Runs in a worker: the gradient of the Bradley-Terry loss of its (chosen, rejected) pairs."""
-    model = worker.models[name]
+    """Runs in a worker: the gradient of the Bradley-Terry loss of its (chosen, rejected) pairs; see `accumulate`."""
+    model, room = worker.models[name], room_of(worker, free)
     sums = {"loss": 0.0, "right": 0.0, "margin": 0.0}
     trees = [fork(*pair) for pair in pairs]
     groups = fill([tree.tokens for tree in trees], tokens)
     model.begin(len(groups))
     for group in groups:
-        scores = model.run(last_scores, [trees[i] for i in group], worker.device)
+        scores = model.run(last_scores, [trees[i] for i in group], worker.device, model.dtype.itemsize, room)
         chosen, rejected = scores.view(-1, 2).unbind(1)
         loss = bradley_terry_loss(chosen, rejected, weight)
         loss.backward()
@@ -147,7 +176,7 @@ def accumulate_pairs(
         sums["right"] += float((chosen > rejected).sum())
         sums["margin"] += float((chosen - rejected).sum().detach())
     model.end()
-    return sums
+    return sums | room.short
 
 
 def score_rows(worker: Worker, name: str, rows: Sequence[Row], tokens: int) -> list[float]:
@@ -273,13 +302,16 @@ def _peft_state(worker: Worker, name: str) -> dict[str, Tensor]:
 class Learner:
     """Updates the model `name` of the replicas by one stage's settings, with a fresh optimiser.
 
-    `seed` is the run's: adapters start from a generator derived from it, the stage and the matrix.
+    `seed` is the run's: adapters start from a generator derived from it, the stage and the matrix. `notes` are for the
+    run's journal: whoever writes them clears them.
     """
 
     def __init__(self, replicas: Replicas, name: str, spec: Training, seed: int = 0) -> None:
         self.replicas, self.name, self.spec = replicas, name, spec
         model = replicas.local.models[name]
         self.names = list(model.shapes)
+        self.notes: list[str] = []
+        self._said = False
         costs = [_step_cost(n, model.shapes[n], spec.optimizer) for n in self.names]
         owners = [[self.names[i] for i in shard] for shard in deal(range(len(costs)), costs, replicas.size)]
         replicas.all(_own, name, owners, spec, f"{seed}/{spec.name}")
@@ -288,8 +320,9 @@ class Learner:
         """Gradient of all rows, then one update; loss, gradient norm (before clipping), `update_ratio`, k3 and tokens."""
         self._count([tree for tree, _ in plant(rows)], reference=objective.kl > 0)
         shards = shares(rows, self.replicas.size)
-        tokens = self.spec.tokens_per_microbatch
-        sums = self.replicas.map(accumulate, [(self.name, [rows[i] for i in s], tokens, objective) for s in shards])
+        tokens, free = self.spec.tokens_per_microbatch, self._free()
+        arguments = [(self.name, [rows[i] for i in s], tokens, objective, free) for s in shards]
+        sums = self.replicas.map(accumulate, arguments)
         return self._update(sums, lr_factor)
 
     def pair_step(self, pairs: Sequence[tuple[Row, Row]], lr_factor: float) -> dict[str, float]:
@@ -297,8 +330,8 @@ class Learner:
         self._count([fork(*pair) for pair in pairs], scored=False)
         costs = [float(len(a.ids) + len(b.ids)) for a, b in pairs]
         shards = deal(range(len(pairs)), costs, self.replicas.size)
-        tokens = self.spec.tokens_per_microbatch
-        arguments = [(self.name, [pairs[i] for i in s], tokens, 1.0 / len(pairs)) for s in shards]
+        tokens, free = self.spec.tokens_per_microbatch, self._free()
+        arguments = [(self.name, [pairs[i] for i in s], tokens, 1.0 / len(pairs), free) for s in shards]
         found = self._update(self.replicas.map(accumulate_pairs, arguments), lr_factor)
         return {"loss": found["loss"], "accuracy": found["right"] / len(pairs), "margin": found["margin"] / len(pairs),
                 **{key: found[key] for key in ("grad_norm", "update_ratio", "skipped")}}  # fmt: skip
@@ -307,8 +340,17 @@ class Learner:
         lengths: list[Lengths] = [(len(t.prefix), [len(b) for b in t.branches]) for t in trees]
         self.replicas.count("update", update_work(self.replicas.local.models[self.name].config, lengths, **how))
 
+    def _free(self) -> float:
+        """Each worker's part of the memory that nobody holds; a GPU has its own."""
+        sharing = 1 if self.replicas.device.type == "cuda" else self.replicas.size
+        return shared_bytes(self.replicas.device) / sharing
+
     def _update(self, sums: Sequence[dict[str, float]], lr_factor: float) -> dict[str, float]:
         found = merge(sums)
+        note = take_note(found)
+        if note and not self._said:
+            self.notes.append(note)
+            self._said = True
         squares = merge(self.replicas.all(_reduce, self.name))
         norm = math.sqrt(sum(squares[name] for name in self.names if name in squares))
         finite, ratio = math.isfinite(norm) and math.isfinite(found["loss"]), 0.0

@@ -89,6 +89,13 @@ class StageRun:
         line = {"step": report.step, "seconds": dict(report.seconds)} | {k: v for k, v in extra.items() if v}
         self.journals["timings"].write(line)
 
+    def note_memory(self, step: int, learner: Learner) -> None:
+        """Say what the learner decided by the free memory: beside the timings, since the journal depends on no machine."""
+        for text in learner.notes:
+            self.journals["timings"].write({"step": step, "seconds": {}, "memory": text})
+            self.on_note(text)
+        learner.notes.clear()
+
     def write_samples(self, step: int, groups: list[Group], problems: int = 3, rollouts: int = 2) -> None:
         """Keep a few rollouts for people to read."""
         for group in groups[:problems]:
@@ -157,6 +164,7 @@ def run_steps(run: StageRun, steps: Steps) -> int:
         history.append(report.metrics)
         for text in warnings(history):
             run.note(step, text)
+        run.note_memory(step, learner)
         run.on_step(report, total, steps.phase(step))
         _probe(run, step, total, learner, tally)
         stopping = run.stop_asked()

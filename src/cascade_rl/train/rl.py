@@ -77,7 +77,7 @@ def gather(run: StageRun, pool: PromptPool, phase: Phase, step: int) -> tuple[li
     for number in range(rounds):
         sampling = Sampling(
             stage.rollouts_per_prompt, phase.max_response_tokens, phase.temperature, phase.top_p, phase.top_k,
-            phase.max_prompt_tokens, (run.seed, stage.name, step, number),
+            phase.min_p, phase.max_prompt_tokens, (run.seed, stage.name, step, number),
         )  # fmt: skip
         problems = unique(pool.draw(stage.prompts_per_step - len(kept)))
         found = collect(problems, run.domains, run.sampler, run.services, sampling)
@@ -133,7 +133,8 @@ def objective_of(stage: RLStage, phase: Phase) -> Objective:
     surrogate = Surrogate(
         stage.loss, stage.clip_low or 0.0, stage.clip_high or 0.0, stage.rollout_correction, low, high
     )
-    return Objective("policy", phase.temperature, phase.top_p, phase.top_k, stage.kl_coefficient, surrogate)
+    rule = (phase.temperature, phase.top_p, phase.top_k, phase.min_p)
+    return Objective("policy", *rule, stage.kl_coefficient, surrogate)
 
 
 def make_rows(

@@ -1,0 +1,130 @@
+"""How many bytes a micro-batch keeps for its gradient, and whether there is room for them.
+
+Where there is none, layers keep only what they begin with and run again in the backward pass (arXiv 1604.06174): the
+same numbers, bit for bit, for about a third more time. What is counted is what `fused` and `packed` save;
+tests/test_activations.py compares it with what autograd holds.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from cascade_rl.model.decoder import DecoderConfig
+from cascade_rl.model.fused import HEAD_KEPT, HEAD_ROWS
+from cascade_rl.model.packed import Pack
+
+SHARE = 0.8  # of the free memory: a process grows by about a fifth more than it allocates (docs/LOG.md)
+
+
+def activation_bytes(
+    config: DecoderConfig, packed: Pack, element: int, chunk: int | None, recompute: bool = False
+) -> int:  # fmt: skip
+    """The most that a micro-batch needs at once beyond the model, products taking `element` bytes a number.
+
+    The peak lies where the backward pass begins: all that is kept, and the head or one layer at work. `chunk` is how
+    many tokens a truncated distribution computes at a time, None for a whole one, 0 without a head.
+    """
+    kept = kept_bytes(config, packed, element, recompute)
+    if recompute:
+        kept += layer_bytes(config, packed, element)
+    tokens, (padded, _) = len(packed.ids), _attention_sizes(packed)
+    kept += 16 * (tokens + padded) * (config.heads + config.kv_heads)  # where the rows of attention lie
+    return kept + max(_head_bytes(config, packed, element, chunk), _backward_bytes(config, packed, element))
+
+
+def kept_bytes(config: DecoderConfig, packed: Pack, element: int, recompute: bool = False) -> int:
+    """What the layers and the last norm hold between the passes."""
+    tokens = len(packed.ids)
+    ends = 4 * config.head_dim * tokens + 4 * (config.hidden + 1) * (tokens - packed.prefixes)  # angles, last norm
+    if recompute:
+        return ends + config.layers * 4 * config.hidden * tokens
+    return ends + sum(layer_bytes(config, packed, element, i + 1 == config.layers) for i in range(config.layers))
+
+
+def layer_bytes(config: DecoderConfig, packed: Pack, element: int, last: bool = False) -> int:
+    """What one layer keeps; after the `last` one's attention that is the branches' only."""
+    tokens = len(packed.ids)
+    after = tokens - packed.prefixes if last else tokens
+    heads, size = config.heads + config.kv_heads, config.head_dim
+    before = config.hidden * (4 + element) + 4 + heads * (4 * size + 4) * config.qk_norm
+    behind = config.hidden * (4 + element) + 4 + element * (config.heads * size + 4 * config.intermediate)
+    padded, scores = _attention_sizes(packed, last)
+    return tokens * before + after * behind + element * (padded * 2 * heads * size + scores * config.heads)
+
+
+def _attention_sizes(packed: Pack, last: bool = False) -> tuple[int, int]:
+    """Padded tokens of all blocks, and how many scores of a head are kept: those of branches with their prefix twice."""
+    padded, scores = 0, 0
+    for block in packed.blocks:
+        trees, branches, width = block.branch.shape
+        long = block.prefix.shape[1]
+        padded += trees * (long + branches * width)
+        scores += trees * (branches * width * (2 * long + width) + (0 if last else long * long))
+    return padded, scores
+
+
+def _head_bytes(config: DecoderConfig, packed: Pack, element: int, chunk: int | None) -> int:
+    """What the head needs: probabilities, logits at work, the gradient of its weight, and hidden states.
+
+    A whole distribution keeps its probabilities in the products' dtype (see `fused.target_logprobs`), and its fp32
+    weight is laid out anew. Of a truncated one's chunks the last one's logits are still there; short products need their
+    own copy of the logits' gradient.
+    """
+    scored, short = len(packed.ids) - packed.prefixes, element if element < 4 else 0
+    weight = config.vocab * config.hidden * (element + (4 if short else 0))
+    if chunk is None:
+        kept = min(scored * config.vocab * element, HEAD_KEPT)
+        at_work = 8 * min(scored * config.vocab, HEAD_ROWS)
+        return (
+            4 * config.vocab * config.hidden + kept + max(at_work, weight + (8 + 2 * element) * config.hidden * scored)
+        )
+    logits = config.vocab * min(scored, chunk) * (8 + short + (4 if scored > chunk else 0))
+    return logits + weight + 8 * config.hidden * scored
+
+
+def _backward_bytes(config: DecoderConfig, packed: Pack, element: int) -> int:
+    """What the backward pass of a layer needs beside what is kept: the MLP's and attention's largest moments."""
+    tokens, wide = len(packed.ids), config.intermediate
+    mlp = tokens * max(4 * element * wide + 4 * config.hidden, 2 * element * wide + 24 * config.hidden)
+    padded, scores = _attention_sizes(packed)
+    rows = padded * config.head_dim * (config.heads * (8 + 2 * element) + 2 * config.kv_heads * element)
+    return max(mlp + 2 * element * wide * config.hidden, rows + element * scores * config.heads)
+
+
+@dataclass
+class Room:
+    """The memory that a worker has for a micro-batch, in bytes; remembers the largest that did not fit.
+
+    `short` is empty while all fit; its keys go through `learner.merge`.
+    """
+
+    free: float = math.inf
+    short: dict[str, float] = field(default_factory=dict)
+
+    def too_small(self, config: DecoderConfig, packed: Pack, element: int, chunk: int | None) -> bool:
+        """Whether layers must run again in the backward pass."""
+        need = activation_bytes(config, packed, element, chunk)
+        if need <= SHARE * self.free:
+            return False
+        if need > self.short.get("short_bytes_max", 0):
+            again = activation_bytes(config, packed, element, chunk, recompute=True)
+            self.short = {"short_bytes_max": need, "short_tokens_max": len(packed.ids), "short_again_max": again,
+                          "short_free_max": SHARE * self.free}  # fmt: skip
+        return True
+
+
+def take_note(sums: dict[str, float]) -> str | None:
+    """Take what `Room` found out of the sums of all workers, and say it in words; None if all fitted."""
+    found = {key: sums.pop(key) for key in [key for key in sums if key.startswith("short_")]}
+    if not found:
+        return None
+    gigabytes = {key: f"{value / 1e9:.1f} GB" for key, value in found.items()}
+    text = (
+        f"activations of {found['short_tokens_max']:,.0f} tokens take {gigabytes['short_bytes_max']}, "
+        f"{gigabytes['short_free_max']} are free for them: layers are computed again in the backward pass "
+        "(about 1/3 more time)"
+    )
+    if found["short_again_max"] > found["short_free_max"]:
+        text += f"; that still takes {gigabytes['short_again_max']}: lower tokens_per_microbatch"
+    return text
