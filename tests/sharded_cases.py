@@ -8,6 +8,7 @@ pytest runs the cases on a CPU with gloo (tests/test_sharding.py). On a machine 
 from __future__ import annotations
 
 import argparse
+import math
 import random
 import sys
 from collections.abc import Iterator
@@ -118,9 +119,8 @@ def difference(case: Case, one: Trained, two: Trained) -> tuple[float, float]:
 
     The first relative to the metric where that is over 0.1, the second to how far the weights went from the start.
     """
-    metrics = max(
-        abs(a[key] - b[key]) / max(abs(a[key]), 0.1) for a, b in zip(one[0], two[0], strict=True) for key in a
-    )
+    gaps = [abs(a[key] - b[key]) / max(abs(a[key]), 0.1) for a, b in zip(one[0], two[0], strict=True) for key in a]
+    metrics = max(math.inf if math.isnan(gap) else gap for gap in gaps)
     away = (one[1] - random_flat(case.config, 4, 0.1, case.extra)).norm()
     return metrics, float((one[1] - two[1]).norm() / away)
 

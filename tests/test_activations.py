@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 from itertools import accumulate
 from pathlib import Path
@@ -19,7 +20,7 @@ from cascade_rl.model.checkpoint import scratch_config, scratch_weights
 from cascade_rl.model.decoder import DecoderConfig, packed_states
 from cascade_rl.model.free_memory import own_bytes, shared_bytes
 from cascade_rl.model.fused import swiglu
-from cascade_rl.model.replicas import Replicas
+from cascade_rl.model.replicas import Replicas, _keep_memory
 from cascade_rl.recipe import SFTStage, Training
 from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.train import learner
@@ -68,7 +69,7 @@ def held_by_autograd(model, packed) -> int:
 def test_what_is_counted_is_what_autograd_holds(rows, precision, family):
     model, packed = model_of(precision, family), pack_rows(rows, CPU).packed
     said = kept_bytes(model.config, packed, model.dtype.itemsize)
-    assert said == pytest.approx(held_by_autograd(model, packed), rel=0.01)
+    assert said == pytest.approx(held_by_autograd(model, packed), rel=0.003)
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["kept", "again"])
@@ -207,9 +208,10 @@ def test_the_free_memory_is_the_least_of_machine_and_control_groups(tmp_path, ve
 
 
 def test_what_was_freed_is_free_to_this_process():
-    """The machine's own figures: nothing is asserted but that they are there, and that freed blocks are counted."""
+    """The machine's own figures: they are there, and a freed block is counted where the allocator tells."""
     assert 0 < shared_bytes(CPU) < 1e15
+    _keep_memory()
     block = torch.ones(1 << 22)
     held = own_bytes(CPU)
     del block
-    assert own_bytes(CPU) >= held
+    assert own_bytes(CPU) - held > (1 << 23 if hasattr(ctypes.CDLL(None), "mallinfo2") else -1)

@@ -50,6 +50,7 @@ def test_a_prefix_cache_that_stays_is_an_error(draw, monkeypatch):
     monkeypatch.setattr(draw.llm, "reset_prefix_cache", lambda: False)
     with pytest.raises(RuntimeError, match="did not reset its prefix cache"):
         draw.sample(PROBLEMS, Sampling(1, 3))
+    assert draw.llm.events[-1] == "sleep 2"
 
 
 def test_old_prefixes_would_show(draw, monkeypatch):
@@ -81,6 +82,7 @@ def test_a_weight_that_vllm_does_not_get_is_an_error(draw, monkeypatch):
     )
     with pytest.raises(RuntimeError, match=r"no weights for 1 parameters, the first is model\.norm\.weight"):
         draw.sample(PROBLEMS, Sampling(1, 3))
+    assert draw.llm.events[-1] == "sleep 2"
 
 
 def test_each_reply_is_a_request_with_its_own_lasting_seed(draw):

@@ -36,7 +36,7 @@ def activation_bytes(
 def kept_bytes(config: DecoderConfig, packed: Pack, element: int, recompute: bool = False) -> int:
     """What the layers and the last norm hold between the passes."""
     tokens = len(packed.ids)
-    ends = 4 * config.head_dim * tokens + 4 * (config.hidden + 1) * (tokens - packed.prefixes)  # angles, last norm
+    ends = 8 * config.head_dim * tokens + 4 * (config.hidden + 1) * (tokens - packed.prefixes)  # angles, last norm
     if recompute:
         return ends + config.layers * 4 * config.hidden * tokens
     return ends + sum(layer_bytes(config, packed, element, i + 1 == config.layers) for i in range(config.layers))

@@ -123,6 +123,6 @@ def machine_line(run: Run) -> str:
         return ""
     workers = f"{rates['workers']:.0f} worker{'s' if rates['workers'] > 1 else ''} together"
     return (
-        f"Measured when the run began, {workers}: {rates['flops'] / 1e9:,.0f} GFLOP/s in the model's own products, "
+        f"Measured when its process began, {workers}: {rates['flops'] / 1e9:,.0f} GFLOP/s in the model's own products, "
         f"{rates['head_flops'] / 1e9:,.0f} in the fp32 head, {rates['bytes'] / 1e9:,.1f} GB/s copied."
     )

@@ -124,15 +124,15 @@ class VLLMSampler:
         """Room for the weights, the trainer's weights, room for the cache, and nothing left in it."""
         if self.replicas.device.type == "cuda":
             torch.cuda.empty_cache()
-        self.llm.wake_up(tags=["weights"])
-        model = self.replicas.local.models[self.name]
-        self.llm.apply_model(partial(_load, hf_tensors(model.flat, model.config)))
-        self.llm.wake_up(tags=["kv_cache"])
-        if not self.llm.reset_prefix_cache():
-            raise RuntimeError(
-                "vLLM did not reset its prefix cache: keys and values of older weights may be left in it"
-            )
         try:
+            self.llm.wake_up(tags=["weights"])
+            model = self.replicas.local.models[self.name]
+            self.llm.apply_model(partial(_load, hf_tensors(model.flat, model.config)))
+            self.llm.wake_up(tags=["kv_cache"])
+            if not self.llm.reset_prefix_cache():
+                raise RuntimeError(
+                    "vLLM did not reset its prefix cache: keys and values of older weights may be left in it"
+                )
             yield
         finally:
             self.llm.sleep(level=2)

@@ -79,7 +79,9 @@ def token_logprobs(weights, config, batch: Batch, objective: Objective, recomput
 
 def room_of(worker: Worker, free: float) -> Room:
     """What a worker has for a micro-batch: its part of the free memory, and what it holds unused."""
-    return Room(free + own_bytes(worker.device) if math.isfinite(free) else math.inf)
+    if worker.device.type == "cuda" and math.isfinite(free):
+        free = shared_bytes(worker.device)  # its own GPU's
+    return Room(free + own_bytes(worker.device))
 
 
 def accumulate(
@@ -341,9 +343,8 @@ class Learner:
         self.replicas.count("update", update_work(self.replicas.local.models[self.name].config, lengths, **how))
 
     def _free(self) -> float:
-        """Each worker's part of the memory that nobody holds; a GPU has its own."""
-        sharing = 1 if self.replicas.device.type == "cuda" else self.replicas.size
-        return shared_bytes(self.replicas.device) / sharing
+        """Each worker's part of the memory that nobody holds; on GPUs each asks for its own."""
+        return shared_bytes(self.replicas.device) / self.replicas.size
 
     def _update(self, sums: Sequence[dict[str, float]], lr_factor: float) -> dict[str, float]:
         found = merge(sums)
