@@ -105,7 +105,7 @@ class _AddLinear(torch.autograd.Function):
 
 
 def add_linear(residual: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-    """residual + linear(x), the sum in fp32."""
+    """residual + linear(x), the sum in fp32; without gradients it is written into the residual."""
     if not torch.is_grad_enabled():
         return residual.add_(linear(x, weight))
     return _AddLinear.apply(residual, x, weight)
