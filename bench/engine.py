@@ -103,7 +103,7 @@ def bounds(case) -> dict[str, float]:
 def memory_bound(ours, prompts: list[int]) -> float:
     """Bytes of the driver: weights, gradient, moments, the copy that computes, and the cache or a micro-batch at its peak."""
     from cascade_rl.model.activations import activation_bytes
-    from cascade_rl.model.limits import matrix_parameters
+    from cascade_rl.model.cost import matrix_parameters
     from cascade_rl.train.batch import Row, microbatches, pack_rows
 
     config, case, element = ours.config, ours.case, ours.replicas.dtype.itemsize

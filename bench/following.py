@@ -16,7 +16,7 @@ from itertools import cycle, islice
 import numpy as np
 from public_checkers import public_checkers, site
 
-from cascade_rl.domain import load_domain
+from cascade_rl.domains import load_domain
 from cascade_rl.types import Split
 from cascade_rl.verify.instructions import check
 

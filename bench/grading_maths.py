@@ -26,9 +26,10 @@ from typing import Any
 from math_verify import parse
 from math_verify import verify as math_verify
 
-from cascade_rl.domain import Services, load_domain, reply_rollout
-from cascade_rl.judges.processes import ProcessJudges
-from cascade_rl.types import Message, Mode, Problem, Verdict
+from cascade_rl.domain import Services
+from cascade_rl.domains import load_domain
+from cascade_rl.grading.verifiers import ProcessVerifiers
+from cascade_rl.types import Message, Mode, Problem, Rollout, Verdict
 from cascade_rl.verify.maths_algebra import judge
 
 OUT = Path(__file__).parent / "out" / "grading_maths.json"
@@ -80,12 +81,12 @@ def problem(gold: str, *, bare: bool) -> Problem:
     return Problem("bench", "maths", (Message("user", "?"),), {"answer": gold, "bare": bare}, Mode.INSTRUCT)
 
 
-def grader(judges: ProcessJudges) -> Callable[..., Verdict]:
+def grader(verifiers: ProcessVerifiers) -> Callable[..., Verdict]:
     """Grade a reply, in the calling thread."""
     maths = load_domain("maths")
 
     def grade(gold: str, reply: str, bare: bool = False) -> Verdict:
-        return asyncio.run(maths.grade(problem(gold, bare=bare), reply_rollout(reply), Services(judges=judges)))
+        return asyncio.run(maths.grade(problem(gold, bare=bare), Rollout.of_text(reply), Services(verifiers=verifiers)))
 
     return grade
 
@@ -193,7 +194,7 @@ def pathological(grade: Callable[..., Verdict]) -> dict[str, Any]:
     }
 
 
-def endurance(judges: ProcessJudges, calls: int) -> dict[str, Any]:
+def endurance(verifiers: ProcessVerifiers, calls: int) -> dict[str, Any]:
     """Memory and descriptors of this process after a tenth of the calls and after all of them."""
 
     def usage() -> dict[str, int]:
@@ -205,13 +206,19 @@ def endurance(judges: ProcessJudges, calls: int) -> dict[str, Any]:
 
     async def run(count: int) -> None:
         for start in range(0, count, 500):
-            batch = (judges.call("math:sqrt", float(i)) for i in range(start, min(start + 500, count)))
+            batch = (verifiers.call("math:sqrt", float(i)) for i in range(start, min(start + 500, count)))
             await asyncio.gather(*batch)
 
     asyncio.run(run(calls // 10))
     before = usage()
     took = seconds(lambda: asyncio.run(run(calls)))
-    return {"calls": calls, "calls/s": calls / took, "before": before, "after": usage(), "counts": dict(judges.counts)}
+    return {
+        "calls": calls,
+        "calls/s": calls / took,
+        "before": before,
+        "after": usage(),
+        "counts": dict(verifiers.counts),
+    }
 
 
 def main() -> None:
@@ -222,8 +229,8 @@ def main() -> None:
     arguments.add_argument("--calls", type=int, default=10_000)
     options = arguments.parse_args()
     answers = golds(options.wheel)
-    with ProcessJudges() as judges:
-        grade = grader(judges)
+    with ProcessVerifiers() as verifiers:
+        grade = grader(verifiers)
         grade("x", r"\boxed{y+z}")  # starts the processes
         result: dict[str, Any] = {"accuracy": accuracy(options.cases, grade)}
         if answers:
@@ -231,7 +238,7 @@ def main() -> None:
             result["random pairs"] = random_pairs(answers, grade)
             result["latency"] = latency(answers, grade)
         result["pathological"] = pathological(grade)
-        result["endurance"] = endurance(judges, options.calls)
+        result["endurance"] = endurance(verifiers, options.calls)
     OUT.parent.mkdir(exist_ok=True)
     OUT.write_text(json.dumps(result, indent=1, ensure_ascii=False))
     print(json.dumps(result, indent=1, ensure_ascii=False))

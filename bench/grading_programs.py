@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 from cascade_rl.protocols import Program
-from cascade_rl.sandbox.zygote import ZygoteSandbox
+from cascade_rl.sandbox.pool import ZygoteSandbox
 from cascade_rl.verify.programs import call_program, read_results
 
 OUT = Path(__file__).parent / "out" / "grading_programs.json"

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from cascade_rl.loading import load_recipe
+from cascade_rl.data.abilities import load_recipe
 from cascade_rl.model.activations import activation_bytes
 from cascade_rl.model.checkpoint import scratch_config, scratch_weights
 from cascade_rl.model.decoder import DecoderConfig

@@ -15,9 +15,10 @@ import textwrap
 import time
 from collections.abc import Callable
 
-from cascade_rl.domain import Services, load_domain, reply_rollout
-from cascade_rl.sandbox.zygote import ZygoteSandbox
-from cascade_rl.types import Split
+from cascade_rl.domain import Services
+from cascade_rl.domains import load_domain
+from cascade_rl.sandbox.pool import ZygoteSandbox
+from cascade_rl.types import Rollout, Split
 from cascade_rl.verify.patches import similarity
 
 PROBLEMS, GRADED = 100, 30
@@ -78,7 +79,7 @@ async def execute(problems: list) -> None:
 
         async def score(problem) -> float:
             began = time.perf_counter()
-            verdict = await swe.score(problem, reply_rollout(swe.gold(problem)), services)
+            verdict = await swe.score(problem, Rollout.of_text(swe.gold(problem)), services)
             assert verdict.reward == 1, verdict
             return time.perf_counter() - began
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cascade_rl.model.checkpoint import load_directory, save_directory, scratch_config, scratch_weights
+from cascade_rl.model.cost import Peaks, Work, decode_work, prefill_work, update_work
 from cascade_rl.model.decoder import DecoderConfig
-from cascade_rl.model.limits import Peaks, Work, decode_work, prefill_work, update_work
 from cascade_rl.model.peaks import measure_peaks
 from cascade_rl.model.pretrained import find_model
 from cascade_rl.model.replicas import Replicas

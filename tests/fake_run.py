@@ -211,7 +211,7 @@ def write_stage(root: Path, stage: str, *, steps: int = 40, finished: bool = Tru
     write_json(here / "stage.json", _description(stage, parent, 40))
     write_lines(here / "journal.jsonl", journal(stage, steps))
     clock = [{"step": i, "seconds": {"rollout": 0.31, "grading": 0.02, "update": 0.18}, "work": WORK,
-              "counts": {"programs": 8, "program_timeouts": i % 2, "judge_crashes": 0}} for i in range(steps)]  # fmt: skip
+              "counts": {"programs": 8, "program_timeouts": i % 2, "verifier_crashes": 0}} for i in range(steps)]  # fmt: skip
     clock = (
         clock
         if stage in DOMAINS

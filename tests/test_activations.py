@@ -12,8 +12,8 @@ import torch
 from tiny import SHAPE, Policy, random_flat, tokenizer, toy_domain
 from torch.profiler import ProfilerActivity, profile
 
+from cascade_rl.data.demonstrations import demonstrations
 from cascade_rl.domain import Services
-from cascade_rl.journal import read_lines
 from cascade_rl.model import decoder
 from cascade_rl.model.activations import activation_bytes, kept_bytes, take_note
 from cascade_rl.model.checkpoint import scratch_config, scratch_weights
@@ -23,11 +23,12 @@ from cascade_rl.model.fused import swiglu
 from cascade_rl.model.replicas import Replicas, _keep_memory
 from cascade_rl.recipe import SFTStage, Training
 from cascade_rl.rollout.torch_sampler import TorchSampler
+from cascade_rl.run.journal import read_lines
 from cascade_rl.train import learner
 from cascade_rl.train.batch import Row, pack_rows
 from cascade_rl.train.learner import Learner, Objective, token_logprobs
 from cascade_rl.train.loop import StageRun
-from cascade_rl.train.sft import demonstrations, train_sft
+from cascade_rl.train.sft import train_sft
 
 CPU = torch.device("cpu")
 GROUPS = {

@@ -10,18 +10,12 @@ from collections import Counter
 import pytest
 
 from cascade_rl.chat import thinking_reply
-from cascade_rl.domain import Domain, Services
-from cascade_rl.evals.benchmark import (
-    Benchmark,
-    GraderFailure,
-    from_json,
-    run_benchmark,
-    scorecard_from_json,
-    scorecard_to_json,
-    to_json,
-)
-from cascade_rl.evals.statistics import wilson
+from cascade_rl.domain import Benchmark, Domain, Services
+from cascade_rl.errors import GraderFailure
+from cascade_rl.evals.benchmark import run_benchmark
 from cascade_rl.protocols import Execution, Program, Sampling
+from cascade_rl.scores.as_json import from_json, scorecard_from_json, scorecard_to_json, to_json
+from cascade_rl.scores.statistics import wilson
 from cascade_rl.testing import END_ID, FakeRewardModel, FakeSandbox, ScriptedSampler, text_rollout
 from cascade_rl.types import Message, Mode, Outcome, Problem, Rollout, Scorecard, Stop, Verdict
 

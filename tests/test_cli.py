@@ -10,9 +10,9 @@ import typer
 import yaml
 from typer.testing import CliRunner
 
-from cascade_rl import cli
-from cascade_rl.domain import domain_names
-from cascade_rl.loading import load_recipe
+from cascade_rl.cli import main as cli
+from cascade_rl.data.abilities import load_recipe
+from cascade_rl.domains import domain_names
 from cascade_rl.recipe import Recipe
 
 COMMANDS = typer.main.get_command(cli.app).commands

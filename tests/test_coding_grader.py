@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cascade_rl.domain import Services, load_domain, reply_rollout
+from cascade_rl.domain import Services
+from cascade_rl.domains import load_domain
 from cascade_rl.protocols import Execution
-from cascade_rl.sandbox.zygote import ZygoteSandbox
+from cascade_rl.sandbox.pool import ZygoteSandbox
 from cascade_rl.testing import FakeSandbox
-from cascade_rl.types import Message, Mode, Outcome, Problem
+from cascade_rl.types import Message, Mode, Outcome, Problem, Rollout
 from cascade_rl.verify.assertions import split_check
 from cascade_rl.verify.languages import LANGUAGES, compiled, language_of
 from cascade_rl.verify.outputs import difference, same_output, shorten
@@ -40,7 +41,7 @@ def sandbox():
 def grade(sandbox):
     def call(answer: dict, source: str, mark: str = "python", using=None):
         problem = Problem("p", "coding", (Message("user", "add"),), answer, Mode.INSTRUCT)
-        rollout = reply_rollout(f"Here:\n```{mark}\n{source}\n```")
+        rollout = Rollout.of_text(f"Here:\n```{mark}\n{source}\n```")
         return asyncio.run(CODING.grade(problem, rollout, Services(using or sandbox)))
 
     return call
@@ -162,7 +163,7 @@ def test_a_sandbox_that_fails_is_a_null_verdict(grade):
 
 def test_no_answer_and_no_tests_earn_nothing(grade, sandbox):
     problem = Problem("p", "coding", (Message("user", "add"),), CALLS, Mode.INSTRUCT)
-    verdict = asyncio.run(CODING.grade(problem, reply_rollout("def add(a, b): return a + b"), Services(sandbox)))
+    verdict = asyncio.run(CODING.grade(problem, Rollout.of_text("def add(a, b): return a + b"), Services(sandbox)))
     assert verdict.outcome is Outcome.UNPARSEABLE
     assert grade({"tests": []}, "print(1)").reward == 0.0
     assert grade({"function": "f", "tests": []}, "def f(): pass").reward == 0.0

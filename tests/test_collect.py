@@ -15,7 +15,7 @@ from cascade_rl.protocols import Sampling
 from cascade_rl.rollout.collect import collect
 from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.testing import ScriptedSampler
-from cascade_rl.train.reward_model import LearnedReward
+from cascade_rl.train.learned_reward import LearnedReward
 from cascade_rl.types import Outcome, Verdict
 
 PROBLEMS = [toy_problem(i) for i in range(12)]

@@ -21,7 +21,6 @@ from transformers import (
     Qwen3Config,
 )
 
-from cascade_rl.exporting import export
 from cascade_rl.model.checkpoint import (
     load_directory,
     load_reward_directory,
@@ -32,9 +31,10 @@ from cascade_rl.model.checkpoint import (
     weights_hash,
 )
 from cascade_rl.model.decoder import DecoderConfig, flat_size, truncate, views
+from cascade_rl.model.export import export
 from cascade_rl.train.batch import Row
+from cascade_rl.train.learned_reward import reward_row
 from cascade_rl.train.learner import last_scores, stem
-from cascade_rl.train.reward_model import reward_row
 from cascade_rl.types import Message
 
 SIZES = {

@@ -10,14 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import Policy, toy_domain, toy_problem
 
-from cascade_rl.alarms import RULES, broken_steps, warnings
 from cascade_rl.domain import Services
-from cascade_rl.journal import read_lines
+from cascade_rl.errors import Interrupted
 from cascade_rl.recipe import RLStage
+from cascade_rl.run.alarms import RULES, broken_steps, warnings
+from cascade_rl.run.journal import read_lines
 from cascade_rl.testing import ScriptedSampler, text_rollout
 from cascade_rl.train import rl
 from cascade_rl.train.diagnostics import describe, repetition, update_metrics
-from cascade_rl.train.loop import Interrupted, StageRun
+from cascade_rl.train.loop import StageRun
 from cascade_rl.types import Group, Outcome, Split, Verdict
 
 

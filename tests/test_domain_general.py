@@ -12,9 +12,9 @@ from types import ModuleType
 import pytest
 
 from cascade_rl.chat import split_reply
-from cascade_rl.domain import Services, reply_rollout
+from cascade_rl.domain import Services
 from cascade_rl.domains import alignment, following
-from cascade_rl.types import Message, Mode, Outcome, Problem, Split, Verdict
+from cascade_rl.types import Message, Mode, Outcome, Problem, Rollout, Split, Verdict
 
 SOURCES = [(alignment, "builtin"), (alignment, "chat"), (following, "builtin")]
 
@@ -35,7 +35,7 @@ def draw(module: ModuleType, source: str = "builtin", count: int = 200) -> list[
 
 
 def benchmark(module: ModuleType, problem: Problem, text: str) -> Verdict:
-    return asyncio.run(module.DOMAIN.benchmark_grade(problem, reply_rollout(text), Services()))
+    return asyncio.run(module.DOMAIN.benchmark_grade(problem, Rollout.of_text(text), Services()))
 
 
 @pytest.mark.parametrize(("module", "source"), SOURCES)
@@ -110,13 +110,13 @@ def test_preference_data_are_pairs_as_they_stand() -> None:
 def test_rlhf_scores_the_answer_or_the_unfinished_whole(mode: Mode, text: str, judged: str) -> None:
     model = FixedReward(-2.5)
     problem = draw(alignment, count=1)[0].in_mode(mode)
-    verdict = asyncio.run(alignment.grade(problem, reply_rollout(text), Services(reward_model=model)))
+    verdict = asyncio.run(alignment.grade(problem, Rollout.of_text(text), Services(reward_model=model)))
     assert model.seen == [judged]
     assert (verdict.reward, verdict.outcome) == (-2.5, Outcome.PARTIAL)
 
 
 def test_rlhf_needs_a_finite_reward_model() -> None:
-    problem, rollout = draw(alignment, count=1)[0], reply_rollout("An answer.")
+    problem, rollout = draw(alignment, count=1)[0], Rollout.of_text("An answer.")
     with pytest.raises(ValueError, match="reward_model stage"):
         asyncio.run(alignment.grade(problem, rollout, Services()))
     verdict = asyncio.run(alignment.grade(problem, rollout, Services(reward_model=FixedReward(float("nan")))))
@@ -170,7 +170,7 @@ def test_a_file_row_without_a_rule_is_graded_by_the_reward_model_only(tmp_path: 
     assert alignment.gold(problem) is None
     assert benchmark(alignment, problem, "It.").outcome is Outcome.GRADER_ERROR
     services = Services(reward_model=FixedReward(1.5))
-    assert asyncio.run(alignment.grade(problem, reply_rollout("It."), services)).reward == 1.5
+    assert asyncio.run(alignment.grade(problem, Rollout.of_text("It."), services)).reward == 1.5
     with pytest.raises(ValueError, match="own sources"):
         alignment.pairs(problem, random.Random(0))
 

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from cascade_rl.domain import Services, load_domain, reply_rollout
-from cascade_rl.domains import _if_benchmarks
-from cascade_rl.domains._constraints import GROUPS, MOST, TAXONOMIES, fit_together
+from cascade_rl.domain import Services
+from cascade_rl.domains import load_domain
 from cascade_rl.domains.following import SOURCES
-from cascade_rl.evals.preflight import preflight
-from cascade_rl.testing import InlineJudges
-from cascade_rl.types import Message, Mode, Outcome, Problem, Split, Verdict
+from cascade_rl.grading.proof import preflight
+from cascade_rl.sources.constraints import public as _if_benchmarks
+from cascade_rl.sources.constraints.prompts import GROUPS, MOST, TAXONOMIES, fit_together
+from cascade_rl.testing import InlineVerifiers
+from cascade_rl.types import Message, Mode, Outcome, Problem, Rollout, Split, Verdict
 from cascade_rl.verify.instructions import IFBENCH, IFEVAL, INSTRUCTIONS, InstructionError, check, check_all
 
 DOMAIN = load_domain("following")
@@ -34,7 +35,7 @@ def problem(*asked: tuple[str, dict], prompt: str = "Write.", mode: Mode = Mode.
 
 def judged(one: Problem, reply: str) -> tuple[Verdict, Verdict]:
     """(RL's verdict, the benchmark's)."""
-    both = (grader(one, reply_rollout(reply), Services()) for grader in (DOMAIN.grade, DOMAIN.benchmark_grade))
+    both = (grader(one, Rollout.of_text(reply), Services()) for grader in (DOMAIN.grade, DOMAIN.benchmark_grade))
     return tuple(asyncio.run(verdict) for verdict in both)
 
 
@@ -311,14 +312,18 @@ def test_the_page_names_every_difference_to_the_reference():
 
 
 def test_a_long_reply_is_checked_in_a_judges_process_with_the_same_verdict():
-    asked, judges = problem(("punctuation:no_comma", {}), ("keywords:existence", {"keywords": ["cat"]})), InlineJudges()
+    asked, verifiers = (
+        problem(("punctuation:no_comma", {}), ("keywords:existence", {"keywords": ["cat"]})),
+        InlineVerifiers(),
+    )
     for reply in ("category " * 5_000, "cat, dog " * 5_000, "cat"):
         for grade in (DOMAIN.grade, DOMAIN.score):
             direct, called = (
-                asyncio.run(grade(asked, reply_rollout(reply), s)) for s in (Services(), Services(judges=judges))
+                asyncio.run(grade(asked, Rollout.of_text(reply), s))
+                for s in (Services(), Services(verifiers=verifiers))
             )
             assert direct == called
-    assert len(judges.asked) == 4
+    assert len(verifiers.asked) == 4
     unknown = problem(("no:such", {}))
-    found = asyncio.run(DOMAIN.grade(unknown, reply_rollout("a " * 20_000), Services(judges=judges)))
+    found = asyncio.run(DOMAIN.grade(unknown, Rollout.of_text("a " * 20_000), Services(verifiers=verifiers)))
     assert found.reward is None and "no:such" in found.note

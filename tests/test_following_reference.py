@@ -14,7 +14,7 @@ import regex
 from instruction_cases import CASES
 from public_checkers import public_checkers, site
 
-from cascade_rl.domain import load_domain
+from cascade_rl.domains import load_domain
 from cascade_rl.types import Split
 from cascade_rl.verify.instructions import IFBENCH, IFEVAL, check
 from cascade_rl.verify.instructions.text import punkt_sentences, sentences, word_tokens

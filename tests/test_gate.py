@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from cascade_rl.evals.gate import Dip, GateSettings, Waiver, check_names, judge, to_json
-from cascade_rl.evals.statistics import Direction, ProblemMismatchError, published_score, score
+from cascade_rl.scores.gate import Dip, GateSettings, Waiver, check_names, judge, to_json
+from cascade_rl.scores.statistics import Direction, ProblemMismatchError, published_score, score
 from cascade_rl.types import BenchmarkScore, Mode, ModeScore, Scorecard
 
 REPORT_STAGES = ("sft", "rlhf", "if-rl", "math-rl", "code-rl", "swe-rl")

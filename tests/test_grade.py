@@ -16,11 +16,14 @@ from types import MappingProxyType
 import pytest
 from tiny import toy_domain
 
-from cascade_rl import cli, grading, services
-from cascade_rl.domain import Services, load_domain
-from cascade_rl.grade_file import WAITING, grade_lines, grader
+from cascade_rl.cli import main as cli
+from cascade_rl.domain import Services
+from cascade_rl.domains import load_domain
+from cascade_rl.grading import services
+from cascade_rl.grading import verdicts as grading
+from cascade_rl.grading.file import WAITING, grade_lines, grader
+from cascade_rl.grading.services import _CountedVerifiers, open_services
 from cascade_rl.protocols import Judgement, Program
-from cascade_rl.services import _CountedJudges, open_services
 from cascade_rl.testing import FakeSandbox
 from cascade_rl.types import Outcome, Verdict
 
@@ -272,7 +275,7 @@ def test_graders_that_need_a_reward_model_are_named():
 
 def test_services_are_those_that_are_needed_and_count():
     with open_services(frozenset()) as none:
-        assert (none.sandbox, none.judges, none.reward_model) == (None, None, None)
+        assert (none.sandbox, none.verifiers, none.reward_model) == (None, None, None)
     with pytest.raises(ValueError, match="no service oven"), open_services(frozenset({"oven"})):
         pass
 
@@ -296,18 +299,23 @@ def test_a_limit_holds_for_programs_that_may_take_longer(monkeypatch):
 
 
 def test_judges_are_counted_by_what_befell_them():
-    class Judges:
+    class Verifiers:
         counts = MappingProxyType({"replaced": 3})
 
         async def call(self, function, *arguments, deadline_s):
             self.deadline_s = deadline_s
             return Judgement(fault=arguments[0])
 
-    inner, counts = Judges(), Counter()
-    judges = _CountedJudges(inner, counts, 2.0)
+    inner, counts = Verifiers(), Counter()
+    verifiers = _CountedVerifiers(inner, counts, 2.0)
     for fault in (None, "timeout", "crash", "crash"):
-        asyncio.run(judges.call("a:b", fault))
-    assert counts == {"judge_calls": 4, "judge_timeouts": 1, "judge_crashes": 2, "judge_workers_replaced": 3}
+        asyncio.run(verifiers.call("a:b", fault))
+    assert counts == {
+        "verifier_calls": 4,
+        "verifier_timeouts": 1,
+        "verifier_crashes": 2,
+        "verifier_workers_replaced": 3,
+    }
     assert inner.deadline_s == 2.0
 
 

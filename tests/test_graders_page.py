@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from cascade_rl.chat import split_reply
-from cascade_rl.contract import faults
-from cascade_rl.domain import Services, load_domain
+from cascade_rl.domain import Services
+from cascade_rl.domains import load_domain
+from cascade_rl.grading.contract import faults
+from cascade_rl.grading.services import open_services
 from cascade_rl.protocols import Execution
-from cascade_rl.services import open_services
 from cascade_rl.testing import FakeSandbox
 from cascade_rl.types import Mode, Outcome, Split, Verdict
 

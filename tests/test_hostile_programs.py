@@ -20,7 +20,7 @@ from hostile_programs import HONEST, HOSTILE, NEEDS_SCRATCH, SYSCALL
 import cascade_rl
 from cascade_rl.protocols import Program
 from cascade_rl.sandbox import link
-from cascade_rl.sandbox.zygote import ZygoteSandbox
+from cascade_rl.sandbox.pool import ZygoteSandbox
 
 HERE = Path(__file__).parent
 PATHS = os.pathsep.join([str(Path(cascade_rl.__file__).parents[1]), str(HERE)])

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from tiny import SHAPE, Policy, raw_config, toy_problem
 from torch.utils.flop_counter import FlopCounterMode
 
+from cascade_rl.model.cost import Peaks, Work, decode_work, matrix_parameters, prefill_work, update_work
 from cascade_rl.model.decoder import DecoderConfig
-from cascade_rl.model.limits import Peaks, Work, decode_work, matrix_parameters, prefill_work, update_work
 from cascade_rl.model.peaks import measure_peaks
 from cascade_rl.model.replicas import Replicas
 from cascade_rl.protocols import Sampling

@@ -9,7 +9,8 @@ import torch
 from tiny import Policy, logits, random_flat
 from transformers import AutoModelForCausalLM
 
-from cascade_rl.loading import RecipeError, validate
+from cascade_rl.data.abilities import check_recipe
+from cascade_rl.errors import RecipeError
 from cascade_rl.model.checkpoint import from_hf, save_directory, to_hf
 from cascade_rl.recipe import LoRA, Training
 from cascade_rl.train.batch import Row
@@ -139,4 +140,4 @@ def test_the_start_depends_on_seed_and_stage_only():
 def test_recipe_faults_are_told(change, message):
     stage = {"name": "s", "kind": "sft", "samples": 8, "steps": 1, "data": [{"domain": "maths"}], **change}
     with pytest.raises(RecipeError, match=message):
-        validate({"name": "r", "stages": [stage], "benchmarks": [{"name": "maths", "domain": "maths"}]})
+        check_recipe({"name": "r", "stages": [stage], "benchmarks": [{"name": "maths", "domain": "maths"}]})

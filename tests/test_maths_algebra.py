@@ -14,22 +14,22 @@ import sympy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cascade_rl.domain import Services, reply_rollout
+from cascade_rl.domain import Services
 from cascade_rl.domains import maths
-from cascade_rl.judges.processes import ProcessJudges
+from cascade_rl.grading.verifiers import ProcessVerifiers
 from cascade_rl.protocols import Judgement
-from cascade_rl.testing import InlineJudges
-from cascade_rl.types import Message, Mode, Outcome, Problem, Split
+from cascade_rl.testing import InlineVerifiers
+from cascade_rl.types import Message, Mode, Outcome, Problem, Rollout, Split
 from cascade_rl.verify.maths import quick
 from cascade_rl.verify.maths_algebra import Unreadable, judge, parse
 
 CASES = [json.loads(line) for line in (Path(__file__).parent / "cases" / "maths.jsonl").read_text().splitlines()]
 
 
-def grade(gold, reply, judges=None, bare=False):
+def grade(gold, reply, verifiers=None, bare=False):
     answer = {"answer": gold, "bare": True} if bare else gold
     problem = Problem("p", "maths", (Message("user", "?"),), answer, Mode.INSTRUCT)
-    return asyncio.run(maths.grade(problem, reply_rollout(reply), Services(judges=judges or InlineJudges())))
+    return asyncio.run(maths.grade(problem, Rollout.of_text(reply), Services(verifiers=verifiers or InlineVerifiers())))
 
 
 def equal(gold, given):
@@ -169,7 +169,7 @@ def test_an_unreadable_gold_rewards_its_own_text_only(gold):
 
 
 class ScriptedJudges:
-    """Judges that say what they are told, by function name."""
+    """Verifiers that say what they are told, by function name."""
 
     def __init__(self, **says):
         self.says, self.asked = says, []
@@ -197,7 +197,7 @@ def test_a_bare_answer_counts_in_benchmarks_and_not_in_rl():
     def rewards(answer, meta):
         problem = Problem("p", "maths", (Message("user", "?"),), answer, Mode.INSTRUCT, meta)
         graders = (maths.grade, maths.score)
-        return [asyncio.run(g(problem, reply_rollout("The answer is 5."), Services())).reward for g in graders]
+        return [asyncio.run(g(problem, Rollout.of_text("The answer is 5."), Services())).reward for g in graders]
 
     assert rewards("5", {}) == [0.0, 1.0]
     assert rewards("5", {"family": "sum"}) == [0.0, 0.0]
@@ -206,16 +206,16 @@ def test_a_bare_answer_counts_in_benchmarks_and_not_in_rl():
 
 
 def test_arithmetic_asks_no_judge_and_algebra_needs_one():
-    judges = InlineJudges()
-    assert grade("1/2", r"\boxed{0.5}", judges).reward == 1 and judges.asked == []
+    verifiers = InlineVerifiers()
+    assert grade("1/2", r"\boxed{0.5}", verifiers).reward == 1 and verifiers.asked == []
     problem = Problem("p", "maths", (Message("user", "?"),), "2", Mode.INSTRUCT)
-    with pytest.raises(ValueError, match="judges"):
-        asyncio.run(maths.grade(problem, reply_rollout(r"\boxed{\sqrt{4}}"), Services()))
+    with pytest.raises(ValueError, match="verifiers"):
+        asyncio.run(maths.grade(problem, Rollout.of_text(r"\boxed{\sqrt{4}}"), Services()))
 
 
 def test_built_in_problems_never_ask_for_algebra():
     problem = next(maths.problems("builtin", Split.RL, 0)).in_mode(Mode.INSTRUCT)
-    verdict = asyncio.run(maths.grade(problem, reply_rollout(r"\boxed{\sqrt{4}+x}"), Services()))
+    verdict = asyncio.run(maths.grade(problem, Rollout.of_text(r"\boxed{\sqrt{4}+x}"), Services()))
     assert verdict.outcome is Outcome.WRONG
 
 
@@ -228,11 +228,11 @@ HOSTILE = [
 
 
 def test_hostile_expressions_earn_nothing_and_the_judges_live_on():
-    with ProcessJudges(2) as judges:
-        verdicts = [grade("x^2+1", reply, judges) for reply in HOSTILE]
+    with ProcessVerifiers(2) as verifiers:
+        verdicts = [grade("x^2+1", reply, verifiers) for reply in HOSTILE]
         assert [v.reward for v in verdicts] == [0.0] * len(HOSTILE)
         assert {v.outcome for v in verdicts[:2]} == {Outcome.TIMEOUT}
-        assert grade("x^2+1", r"\boxed{1+x\cdot x}", judges).reward == 1
+        assert grade("x^2+1", r"\boxed{1+x\cdot x}", verifiers).reward == 1
 
 
 def test_nested_roots_are_not_too_large():

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from cascade_rl.evals.matrix import benchmark_names, markdown, matrix, retention, retention_markdown
-from cascade_rl.evals.statistics import Direction, score
+from cascade_rl.scores.matrix import benchmark_names, markdown, matrix, retention, retention_markdown
+from cascade_rl.scores.statistics import Direction, score
 from cascade_rl.types import BenchmarkScore, Mode, ModeScore, Scorecard
 
 OWN = {"maths": "math-rl", "following": "if-rl"}

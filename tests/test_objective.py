@@ -32,7 +32,7 @@ from cascade_rl.train.loss import (
     token_weights,
 )
 from cascade_rl.types import Group, Outcome, Verdict
-from cascade_rl.verify.language import switches
+from cascade_rl.verify.script import switches
 
 REWARDS = st.lists(st.sampled_from([-1.0, 0.0, 0.25, 0.5, 1.0, 3.0]), min_size=2, max_size=16)
 

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from tiny import toy_domain, toy_problem
 
 from cascade_rl.domain import Services
+from cascade_rl.errors import StageError
 from cascade_rl.recipe import RLStage
 from cascade_rl.testing import ScriptedSampler, text_rollout
-from cascade_rl.train.loop import StageError, StageRun
+from cascade_rl.train.loop import StageRun
 from cascade_rl.train.pool import PromptPool, how_fared
 from cascade_rl.train.rl import gather, phase_at
 from cascade_rl.types import Group, Mode, Outcome, Verdict

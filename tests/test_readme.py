@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from cascade_rl.cli import app
+from cascade_rl.cli.main import app
+from cascade_rl.data.abilities import load_recipe
 from cascade_rl.domain import Domain
-from cascade_rl.loading import load_recipe, shipped_recipes
+from cascade_rl.recipe.reading import shipped_recipes
 from cascade_rl.types import Split
 
 ROOT = Path(__file__).parent.parent

@@ -10,10 +10,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cascade_rl.ledger import recipe_text
-from cascade_rl.loading import RecipeError, apply_override, load_recipe, shipped_recipes, validate
+from cascade_rl.data.abilities import check_recipe, load_recipe
+from cascade_rl.errors import RecipeError
 from cascade_rl.recipe import PHASE_KEYS, Recipe, RLStage
-from cascade_rl.smoke import smoke
+from cascade_rl.recipe.overrides import apply_override
+from cascade_rl.recipe.reading import shipped_recipes
+from cascade_rl.recipe.smoke import smoke
+from cascade_rl.run.ledger import recipe_text
 
 RAW = yaml.safe_load("""
 name: base
@@ -41,7 +44,7 @@ def changed(*overrides: str) -> dict:
 def faults(*overrides: str) -> dict[str, str]:
     """path -> message of every problem of the base recipe with these changes."""
     with pytest.raises(RecipeError) as caught:
-        validate(changed(*overrides))
+        check_recipe(changed(*overrides))
     assert all(path in str(caught.value) and text in str(caught.value) for path, text in caught.value.problems)
     return dict(caught.value.problems)
 
@@ -61,11 +64,11 @@ def test_the_resolved_recipe_reads_back_as_itself(name):
     recipe = load_recipe(name)
     raw = yaml.safe_load(recipe_text(recipe))
     assert Recipe.model_validate(raw) == recipe
-    assert validate(raw) == recipe
+    assert check_recipe(raw) == recipe
 
 
 def test_the_base_recipe_reads_back_as_itself_although_its_schedule_is_constant():
-    recipe = validate(RAW)
+    recipe = check_recipe(RAW)
     assert recipe.stages[0].schedule == "constant"
     assert Recipe.model_validate(yaml.safe_load(recipe_text(recipe))) == recipe
 
@@ -151,7 +154,7 @@ def test_each_fault_is_told_with_its_path(override, path, message):
         raw = changed("defaults.reward_model.lr=1")
         raw["stages"].pop(1), raw["stages"].pop(1), raw["benchmarks"].pop()
         with pytest.raises(RecipeError) as caught:
-            validate(raw)
+            check_recipe(raw)
         assert dict(caught.value.problems) == {"defaults.reward_model": "has no effect: no stage is of this kind"}
         return
     found = faults(override)
@@ -199,8 +202,8 @@ def test_bounds_are_filled_in_for_the_loss_that_uses_them():
     ],
 )
 def test_filled_in_bounds_read_back_and_survive_a_smoke_test(keys):
-    recipe = validate(changed(*(f"stages.math-rl.{key}={value}" for key, value in keys.items())))
-    assert validate(yaml.safe_load(recipe_text(recipe))) == recipe
+    recipe = check_recipe(changed(*(f"stages.math-rl.{key}={value}" for key, value in keys.items())))
+    assert check_recipe(yaml.safe_load(recipe_text(recipe))) == recipe
     short = smoke(recipe)
     assert Recipe.model_validate(short.model_dump()) == short
     assert short.stage("math-rl").loss == recipe.stage("math-rl").loss
@@ -210,7 +213,7 @@ def test_a_missing_key_is_told():
     raw = changed()
     del raw["name"], raw["stages"][0]["samples"]
     with pytest.raises(RecipeError) as caught:
-        validate(raw)
+        check_recipe(raw)
     assert dict(caught.value.problems) == {
         "name": "missing; it has no default",
         "stages.sft-1.samples": "missing; it has no default",
@@ -222,14 +225,14 @@ def test_a_key_that_every_phase_overrides_is_told():
     found = faults("stages.math-rl.temperature=1.2", f"stages.math-rl.curriculum={phases}")
     assert found == {"stages.math-rl.temperature": "has no effect: every phase of the curriculum sets its own"}
     half = "[{share: 0.5}, {share: 0.5, temperature: 0.8}]"
-    validate(changed("stages.math-rl.temperature=1.2", f"stages.math-rl.curriculum={half}"))
+    check_recipe(changed("stages.math-rl.temperature=1.2", f"stages.math-rl.curriculum={half}"))
 
 
 def test_rlhf_without_a_reward_model_is_told():
     raw = changed()
     raw["stages"].pop(1)
     with pytest.raises(RecipeError) as caught:
-        validate(raw)
+        check_recipe(raw)
     assert caught.value.problems == [("stages.rlhf", "needs a reward_model stage before it")]
 
 
@@ -268,7 +271,7 @@ def test_a_typing_error_brings_no_second_complaint(overrides):
 
 
 def test_overrides_by_name_number_and_into_lists():
-    recipe = validate(changed(
+    recipe = check_recipe(changed(
         "stages.math-rl.steps=20", "stages.2.steps=7", "stages.sft-1.data.alignment.weight=2.5", "seed=3",
         "stages.math-rl.lr=1e-4", "stages.math-rl.betas=[0.8, 0.9]", "gate.band=0.1", "benchmarks.maths.k=9",
         "model.architecture={hidden_size: 64}", "stages.math-rl.filter.kind=epoch",
@@ -279,7 +282,7 @@ def test_overrides_by_name_number_and_into_lists():
     assert math_rl.lr == pytest.approx(1e-4) and math_rl.betas == (0.8, 0.9) and math_rl.filter.kind == "epoch"
     assert recipe.gate.band == 0.1 and recipe.benchmarks[0].k == 9
     assert recipe.model.architecture.hidden_size == 64
-    assert validate(RAW).stage("math-rl").steps == 10, "the base is not touched"
+    assert check_recipe(RAW).stage("math-rl").steps == 10, "the base is not touched"
 
 
 @pytest.mark.parametrize(
@@ -308,14 +311,16 @@ def test_every_wrong_override_is_told_at_once():
 def test_numbers_that_yaml_reads_as_text_are_numbers():
     raw = yaml.safe_load(yaml.safe_dump(RAW).replace("0.0001", "1e-4"))
     assert raw["defaults"]["rl"]["lr"] == "1e-4"
-    assert validate(raw).stage("math-rl").lr == pytest.approx(1e-4)
+    assert check_recipe(raw).stage("math-rl").lr == pytest.approx(1e-4)
 
 
 def test_off_means_off_although_yaml_reads_it_as_false():
     assert yaml.safe_load("code_switch: off") == {"code_switch": False}
-    assert validate(changed("stages.math-rl.data.maths.code_switch=off")).stage("math-rl").data[0].code_switch == "off"
+    assert (
+        check_recipe(changed("stages.math-rl.data.maths.code_switch=off")).stage("math-rl").data[0].code_switch == "off"
+    )
     for text, wanted in (("-1.0", -1.0), ("0", 0.0), ("batch_min_minus_10", "batch_min_minus_10")):
-        recipe = validate(changed(f"stages.math-rl.data.maths.code_switch={text}"))
+        recipe = check_recipe(changed(f"stages.math-rl.data.maths.code_switch={text}"))
         assert recipe.stage("math-rl").data[0].code_switch == wanted
 
 
@@ -334,7 +339,7 @@ def test_unknown_recipes_name_the_shipped_ones():
 
 
 def test_defaults_reach_their_kind_and_the_stage_wins():
-    recipe = validate(changed("stages.math-rl.lr=0.5"))
+    recipe = check_recipe(changed("stages.math-rl.lr=0.5"))
     assert recipe.stage("rlhf").lr == 1e-4 and recipe.stage("math-rl").lr == 0.5
     assert recipe.stage("math-rl").prompts_per_step == 4 and recipe.stage("sft-1").lr == 2e-6
 
@@ -370,32 +375,32 @@ def test_phases_cover_every_step_once_in_order(steps, parts):
 
 
 def test_phases_by_hand():
-    stage = validate(
+    stage = check_recipe(
         changed("stages.math-rl.curriculum=[{share: 0.4, overlong: mask}, {share: 0.6, overlong: zero}]")
     ).stage("math-rl")
     assert [(start, end, phase.overlong) for start, end, phase in stage.phases()] == [(0, 4, "mask"), (4, 10, "zero")]
-    plain = validate(RAW).stage("math-rl").phases()
+    plain = check_recipe(RAW).stage("math-rl").phases()
     assert [(start, end) for start, end, _ in plain] == [(0, 10)]
 
 
 def test_planned_steps_from_epochs():
     raw = changed("stages.sft-1.epochs=3", "stages.reward-model.epochs=2", "stages.reward-model.pairs=600")
     raw["stages"][0].pop("steps"), raw["stages"][1].pop("steps")
-    recipe = validate(raw)
+    recipe = check_recipe(raw)
     assert recipe.stage("sft-1").planned_steps == 3 * (64 // 8)
     assert recipe.stage("reward-model").planned_steps == 2 * (600 // 256)
 
 
 def test_own_stage_is_the_last_that_trains_the_domain():
-    recipe = validate(changed("benchmarks.maths.own_stage=sft-1"))
+    recipe = check_recipe(changed("benchmarks.maths.own_stage=sft-1"))
     assert recipe.own_stage(recipe.benchmarks[0]) == "sft-1"
     assert recipe.own_stage(recipe.benchmarks[1]) == "rlhf"
-    assert validate(RAW).own_stage(validate(RAW).benchmarks[0]) == "math-rl"
+    assert check_recipe(RAW).own_stage(check_recipe(RAW).benchmarks[0]) == "math-rl"
 
 
 def test_smoke_keeps_the_path_and_cuts_the_size():
     phases = "[{share: 0.3, overlong: mask}, {share: 0.3}, {share: 0.4}]"
-    recipe = validate(changed(f"stages.math-rl.curriculum={phases}", "stages.sft-1.warmup_steps=50"))
+    recipe = check_recipe(changed(f"stages.math-rl.curriculum={phases}", "stages.sft-1.warmup_steps=50"))
     short = smoke(recipe)
     assert [(s.name, s.kind) for s in short.stages] == [(s.name, s.kind) for s in recipe.stages]
     assert [s.planned_steps for s in short.stages] == [2, 2, 2, 3]

@@ -12,15 +12,16 @@ from hypothesis import strategies as st
 from rich.console import Console
 from tiny import toy_domain, toy_problem
 
-from cascade_rl import cli
-from cascade_rl.domain import Services, reply_rollout
-from cascade_rl.journal import Journal, dumps, read_lines
+from cascade_rl.cli import main as cli
+from cascade_rl.domain import Services
+from cascade_rl.evals.regrade import regrade_run
 from cascade_rl.recipe import RLStage
-from cascade_rl.regrade import regrade_run
-from cascade_rl.rollout.stored import read_groups, stored_group, stored_problem
+from cascade_rl.run.files import dumps
+from cascade_rl.run.journal import Journal, read_lines
+from cascade_rl.run.rollouts import read_groups, stored_group, stored_problem
 from cascade_rl.testing import ScriptedSampler
 from cascade_rl.train.loop import StageRun
-from cascade_rl.types import Group, Message, Mode, Outcome, Problem, Stop, Verdict
+from cascade_rl.types import Group, Message, Mode, Outcome, Problem, Rollout, Stop, Verdict
 
 TEXT = st.text(max_size=40) | st.sampled_from(["\ud800", "a\nb", "</think>"])
 VERDICTS = st.one_of(
@@ -38,7 +39,7 @@ ANSWERS = st.recursive(
 def test_a_group_comes_back_as_it_was(replies, answer, mode, step):
     messages = (Message("system", "Be brief."), Message("user", "Ünïcode?"))
     problem = Problem("p1", "toy", messages, answer, mode, {"family": "x"})
-    rollouts = tuple(reply_rollout(text, stop) for text, stop, _ in replies)
+    rollouts = tuple(Rollout.of_text(text, stop) for text, stop, _ in replies)
     group = Group(problem, rollouts, tuple(v for _, _, v in replies))
     lines = [json.loads(dumps(line)) for line in (stored_problem(problem), stored_group(step, group))]
     assert list(read_groups(lines)) == [(step, group)]
@@ -52,7 +53,7 @@ def stage_run(folder) -> StageRun:
 
 
 def toy_group(number: int, mode: Mode = Mode.THINKING) -> Group:
-    rollouts = tuple(reply_rollout(text) for text in ("a", "b"))
+    rollouts = tuple(Rollout.of_text(text) for text in ("a", "b"))
     return Group(toy_problem(number).in_mode(mode), rollouts, (Verdict.binary(True), Verdict.binary(False, "no")))
 
 
@@ -114,7 +115,7 @@ def write_stage(run, folder: str, replies_by_step, domains=("lab.words",)) -> No
         problem = Problem(f"{name}-1", name, (Message("user", "Say cat."),), "cat")
         journal.write(stored_problem(problem))
         for step, replies in enumerate(replies_by_step):
-            rollouts = tuple(reply_rollout(text) for text in replies)
+            rollouts = tuple(Rollout.of_text(text) for text in replies)
             journal.write(stored_group(step, Group(problem, rollouts, tuple(loose("cat", t) for t in replies))))
     journal.close()
 

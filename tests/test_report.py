@@ -27,7 +27,6 @@ from fake_run import (
 )
 from rich.console import Console
 
-from cascade_rl.evals.statistics import independent_change, paired_change
 from cascade_rl.report import summary_line, write_report
 from cascade_rl.report.alarms import alarms, ranges
 from cascade_rl.report.charts import Chart, Series, clock_ticks, line_chart, nice_ticks, short, sparkline, stacked_bars
@@ -39,6 +38,7 @@ from cascade_rl.report.retention import retention, retentions, verdict
 from cascade_rl.report.samples_page import pairs
 from cascade_rl.report.speed import efforts, speed_rows, spent_seconds
 from cascade_rl.report.terminal import matrix_screen, matrix_table, short_header, speed_table
+from cascade_rl.scores.statistics import independent_change, paired_change
 
 
 def page_of(run: Path) -> Page:
@@ -391,7 +391,7 @@ def test_what_happened_in_the_processes_that_judge_is_told(tmp_path):
     assert read_run(run).stages[STAGES.index("math-rl")].counts == {
         "programs": 80,
         "program_timeouts": 5,
-        "judge_crashes": 0,
+        "verifier_crashes": 0,
     }
     told = Page(write_report(run).read_text()).find("judging")
     assert [text for _, text in told] == ["Judging: programs 80 · program timeouts 5"] * 5, "one line for each RL stage"

@@ -19,14 +19,13 @@ from hostile_programs import HONEST, SYSCALL
 from hostile_run import descendants, descriptors
 from test_hostile_programs import AS_USER, ENVIRONMENT
 
+from cascade_rl.errors import SandboxUnavailable
 from cascade_rl.protocols import Program
-from cascade_rl.sandbox import link
-from cascade_rl.sandbox import zygote as pool
+from cascade_rl.sandbox import link, pool
 from cascade_rl.sandbox.inside import filters
 from cascade_rl.sandbox.inside.calls import MACHINES, numbers
-from cascade_rl.sandbox.levels import SandboxUnavailable
+from cascade_rl.sandbox.pool import OUTPUT_CAP, ZygoteSandbox
 from cascade_rl.sandbox.selftest import PROGRAMS, self_test
-from cascade_rl.sandbox.zygote import OUTPUT_CAP, ZygoteSandbox
 
 AS_WHOM = [pytest.param([], id="as is")] + ([pytest.param(AS_USER, id="user")] if os.getuid() == 0 else [])
 

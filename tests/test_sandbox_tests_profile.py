@@ -12,7 +12,7 @@ from hostile_run import descendants
 
 from cascade_rl.protocols import Program
 from cascade_rl.sandbox.link import package_entries
-from cascade_rl.sandbox.zygote import ZygoteSandbox
+from cascade_rl.sandbox.pool import ZygoteSandbox
 
 
 @pytest.fixture(scope="module")

@@ -9,15 +9,17 @@ import torch
 from sharded_cases import ADAPTERS, CASES, MUON, SPEC, Case, difference, learning, make_rows, step, trained
 from tiny import logits, random_flat, tokenizer, toy_domain, toy_problem
 
+from cascade_rl.data.demonstrations import demonstrations
 from cascade_rl.domain import Services
+from cascade_rl.errors import Interrupted
 from cascade_rl.model.replicas import Replicas
 from cascade_rl.protocols import Sampling
 from cascade_rl.recipe import SFTStage
 from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.train.batch import Row, microbatches, shares
 from cascade_rl.train.learner import Objective
-from cascade_rl.train.loop import Interrupted, StageRun
-from cascade_rl.train.sft import demonstrations, train_sft
+from cascade_rl.train.loop import StageRun
+from cascade_rl.train.sft import train_sft
 
 POLICY = Objective("policy")
 

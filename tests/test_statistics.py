@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cascade_rl.evals.statistics import (
+from cascade_rl.scores.statistics import (
     Direction,
     ProblemMismatchError,
     clustered_interval,
@@ -159,7 +159,7 @@ def test_sign_flip_of_rewards_off_any_grid_is_close_to_enumeration() -> None:
 def test_sign_flip_of_a_large_benchmark_takes_the_normal_limit_smoothly(monkeypatch: pytest.MonkeyPatch) -> None:
     differences = [1.0] * 640 + [-1.0] * 720
     exact = sign_flip_p(differences)
-    monkeypatch.setattr("cascade_rl.evals.statistics.EXACT_SIGN_FLIP_LIMIT", 0)
+    monkeypatch.setattr("cascade_rl.scores.statistics.EXACT_SIGN_FLIP_LIMIT", 0)
     assert sign_flip_p(differences) == pytest.approx(exact, abs=0.003)
 
 

@@ -6,11 +6,13 @@ import random
 
 import pytest
 
-from cascade_rl.domain import AnswerError, Services, load_domain, reply_rollout
+from cascade_rl.domain import Services
+from cascade_rl.domains import load_domain
+from cascade_rl.errors import AnswerError
 from cascade_rl.protocols import Execution
-from cascade_rl.sandbox.zygote import ZygoteSandbox
+from cascade_rl.sandbox.pool import ZygoteSandbox
 from cascade_rl.testing import FakeSandbox
-from cascade_rl.types import Message, Mode, Outcome, Problem
+from cascade_rl.types import Message, Mode, Outcome, Problem, Rollout
 from cascade_rl.verify import repository_tests as rt
 from cascade_rl.verify.patches import unified_diff
 
@@ -62,7 +64,7 @@ def verdicts(*patches, given=None, sandbox=None):
     services = Services(sandbox=sandbox or SANDBOX)
 
     async def all_of_them():
-        return await asyncio.gather(*(SWE.score(problem, reply_rollout(patch), services) for patch in patches))
+        return await asyncio.gather(*(SWE.score(problem, Rollout.of_text(patch), services) for patch in patches))
 
     return asyncio.run(all_of_them())
 

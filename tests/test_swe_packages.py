@@ -13,11 +13,14 @@ from functools import lru_cache
 
 import pytest
 
-from cascade_rl.domain import Services, load_domain, reply_rollout
-from cascade_rl.domains import _bugs, _harvest, _probe
-from cascade_rl.domains._packages import LEVELS
-from cascade_rl.sandbox.zygote import ZygoteSandbox
-from cascade_rl.types import Mode, Split
+from cascade_rl.domain import Services
+from cascade_rl.domains import load_domain
+from cascade_rl.sandbox.pool import ZygoteSandbox
+from cascade_rl.sources.repairs import bugs as _bugs
+from cascade_rl.sources.repairs import harvest as _harvest
+from cascade_rl.sources.repairs import probe as _probe
+from cascade_rl.sources.repairs.packages import LEVELS
+from cascade_rl.types import Mode, Rollout, Split
 from cascade_rl.verify.patches import apply_patch
 from cascade_rl.verify.repository_tests import read_run, run_of
 
@@ -34,7 +37,7 @@ def drawn(split=Split.SFT, seed=0, n=40, source=SOURCE):
 def scores(pairs):
     async def all_of_them():
         services = Services(sandbox=SANDBOX)
-        return await asyncio.gather(*(SWE.score(p, reply_rollout(reply), services) for p, reply in pairs))
+        return await asyncio.gather(*(SWE.score(p, Rollout.of_text(reply), services) for p, reply in pairs))
 
     return [verdict.reward for verdict in asyncio.run(all_of_them())]
 
@@ -46,9 +49,9 @@ def test_gold_repairs_what_was_broken_and_null_does_not():
     assert scores([(p, SWE.gold(p)) for p in direct]) == [1.0] * 2
     assert scores([(p, SWE.null(p)) for p in problems]) == [0.0] * len(problems)
     for problem in problems:
-        reward = asyncio.run(SWE.grade(problem, reply_rollout(SWE.gold(problem)), Services())).reward
+        reward = asyncio.run(SWE.grade(problem, Rollout.of_text(SWE.gold(problem)), Services())).reward
         assert reward == 1
-        assert asyncio.run(SWE.grade(problem, reply_rollout(SWE.null(problem)), Services())).reward == 0
+        assert asyncio.run(SWE.grade(problem, Rollout.of_text(SWE.null(problem)), Services())).reward == 0
 
 
 def test_before_the_repair_exactly_the_named_tests_fail():
@@ -116,7 +119,7 @@ def test_no_function_is_in_two_splits():
 
 def test_problems_are_the_same_in_every_process():
     code = (
-        "import itertools, json, sys; from cascade_rl.domain import load_domain; from cascade_rl.types import Split;"
+        "import itertools, json, sys; from cascade_rl.domains import load_domain; from cascade_rl.types import Split;"
         "ps = itertools.islice(load_domain('swe').problems(sys.argv[1], Split.RL, 3), 12);"
         "print(json.dumps([[p.id, p.prompt_text, p.answer, p.meta] for p in ps]))"
     )

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cascade_rl.domain import Services, reply_rollout
+from cascade_rl.domain import Services
 from cascade_rl.domains import multiple_choice
-from cascade_rl.types import Message, Mode, Outcome, Problem, Split
+from cascade_rl.types import Message, Mode, Outcome, Problem, Rollout, Split
 from cascade_rl.verify.multiple_choice import options, stated
 
 
@@ -79,7 +79,7 @@ def test_huge_text_is_read_to_the_end(text):
 
 def grade(answer, reply):
     problem = Problem("p", "multiple_choice", (Message("user", "?"),), answer, Mode.INSTRUCT)
-    return asyncio.run(multiple_choice.grade(problem, reply_rollout(reply), Services()))
+    return asyncio.run(multiple_choice.grade(problem, Rollout.of_text(reply), Services()))
 
 
 def test_the_answer_may_be_a_letter_or_say_how_many_choices_there_are():

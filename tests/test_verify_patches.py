@@ -14,14 +14,7 @@ from cascade_rl.verify.patch_edits import DIVIDER, apply_edits, edits_between
 from cascade_rl.verify.patch_errors import GoldenError
 from cascade_rl.verify.patch_matching import MOST_STEPS
 from cascade_rl.verify.patch_similarity import NEARLY, changed_lines, lexical_similarity
-from cascade_rl.verify.patches import (
-    Edit,
-    apply_patch,
-    as_solution,
-    execution_free_reward,
-    parse_edits,
-    solution_text,
-)
+from cascade_rl.verify.patches import Edit, apply_patch, as_solution, execution_free_reward, parse_edits, solution_text
 
 FILES = {
     "shapes.py": "def area(w, h):\n    return w + h\n\n\ndef edge(w):\n    return 4 * w\n",

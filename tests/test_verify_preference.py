@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cascade_rl.verify.language import foreign_letters, foreign_share, switches
 from cascade_rl.verify.preference import ADJECTIVES, CHAT_CRITERIA, CLOSINGS, CRITERIA, OPENINGS, judge, judge_chat
+from cascade_rl.verify.script import foreign_letters, foreign_share, switches
 
 GOOD = "Gladly! Rivers are calm and wide."
 

@@ -13,17 +13,19 @@ import torch
 import yaml
 from tiny import Policy, toy_problem
 
-from cascade_rl.explain import explain
-from cascade_rl.ledger import first_change, recipe_text
-from cascade_rl.loading import RecipeError, load_recipe, validate
+from cascade_rl.data.abilities import check_recipe, load_recipe
+from cascade_rl.errors import RecipeError
 from cascade_rl.model.checkpoint import save_directory
 from cascade_rl.model.replicas import Replicas
 from cascade_rl.protocols import Sampling
 from cascade_rl.recipe import Recipe
-from cascade_rl.rollout import choice, vllm_sampler
-from cascade_rl.rollout.choice import longest, open_sampler
+from cascade_rl.recipe.explain import explain
+from cascade_rl.rollout import open as choice
+from cascade_rl.rollout import vllm_sampler
+from cascade_rl.rollout.open import longest, open_sampler
 from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.rollout.vllm_sampler import VLLMSampler, utilisation
+from cascade_rl.run.ledger import first_change, recipe_text
 
 CYCLE = ["wake weights", "apply", "wake kv_cache", "reset", "enqueue 6", "sleep 2"]
 PROBLEMS = [toy_problem(i) for i in range(3)]
@@ -132,17 +134,17 @@ def raw(**stage):
 
 def test_with_vllm_the_correction_is_tis_unless_a_stage_says_otherwise():
     def correction(settings, **changes):
-        return validate(settings | changes).stage("rl").rollout_correction
+        return check_recipe(settings | changes).stage("rl").rollout_correction
 
-    assert correction(raw()) == "tis" and validate(raw()).stage("rl").tis_cap == 2.0
+    assert correction(raw()) == "tis" and check_recipe(raw()).stage("rl").tis_cap == 2.0
     assert correction(raw(), sampler="torch") == "none"
     assert correction(raw(rollout_correction="none")) == "none"
     assert correction(raw(rollout_correction="icepop")) == "icepop"
     assert correction(raw(), defaults={"rl": {"rollout_correction": "none"}}) == "none"
     several = {"updates_per_batch": 2, "loss": "ppo_clip"}
     assert correction(raw(**several)) == "none", "the ratio is taken against vLLM's log-probabilities already"
-    assert validate(yaml.safe_load(recipe_text(validate(raw())))) == validate(raw())
-    assert "replies by vLLM" in explain(validate(raw())) and "correction tis" in explain(validate(raw()))
+    assert check_recipe(yaml.safe_load(recipe_text(check_recipe(raw())))) == check_recipe(raw())
+    assert "replies by vLLM" in explain(check_recipe(raw())) and "correction tis" in explain(check_recipe(raw()))
 
 
 def test_without_the_key_nothing_changes():
@@ -152,27 +154,27 @@ def test_without_the_key_nothing_changes():
 
 def test_filters_whose_order_differs_do_not_go_together():
     with pytest.raises(RecipeError, match=r"stages\.rl\.min_p: with sampler vllm not beside top_p"):
-        validate(raw(min_p=0.1, top_p=0.9))
+        check_recipe(raw(min_p=0.1, top_p=0.9))
     with pytest.raises(RecipeError, match=r"stages\.rl\.min_p"):
-        validate(raw(min_p=0.1, curriculum=[{"share": 0.5}, {"share": 0.5, "top_p": 0.9}]))
+        check_recipe(raw(min_p=0.1, curriculum=[{"share": 0.5}, {"share": 0.5, "top_p": 0.9}]))
     settings = raw(min_p=0.1, top_k=9)
-    assert validate(settings).stage("rl").min_p == 0.1
+    assert check_recipe(settings).stage("rl").min_p == 0.1
     settings["benchmarks"][0]["min_p"] = 0.1
     with pytest.raises(RecipeError, match=r"benchmarks\.a\.min_p"):
-        validate(settings)
-    assert validate(settings | {"sampler": "torch"})
+        check_recipe(settings)
+    assert check_recipe(settings | {"sampler": "torch"})
 
 
 @pytest.mark.parametrize(("key", "value"), [("device", "cpu"), ("workers", 2)])
 def test_what_vllm_needs_is_checked_with_the_recipe(key, value):
     with pytest.raises(RecipeError, match=f"{key}: sampler vllm needs a CUDA device and one worker"):
-        validate(raw() | {key: value})
+        check_recipe(raw() | {key: value})
 
 
 def test_the_recipe_chooses_and_a_change_redoes_all(monkeypatch, tmp_path):
-    policy, recipe = Policy(), validate(raw())
+    policy, recipe = Policy(), check_recipe(raw())
     assert isinstance(
-        open_sampler(validate(raw() | {"sampler": "torch"}), policy.replicas, None, tmp_path), TorchSampler
+        open_sampler(check_recipe(raw() | {"sampler": "torch"}), policy.replicas, None, tmp_path), TorchSampler
     )
     with pytest.raises(ValueError, match="sampler: vllm needs a CUDA device, and here the device is cpu"):
         open_sampler(recipe, policy.replicas, None, tmp_path)
@@ -185,5 +187,5 @@ def test_the_recipe_chooses_and_a_change_redoes_all(monkeypatch, tmp_path):
     assert arguments[:4] == (cuda, "tok", tmp_path, 512), "no more than the model has positions for"
     assert 0.39 < arguments[4] <= 0.4
     assert longest(recipe) == 4096 + 16384
-    old, new = (Recipe.model_dump(validate(raw() | {"sampler": s}), mode="json") for s in ("torch", "vllm"))
+    old, new = (Recipe.model_dump(check_recipe(raw() | {"sampler": s}), mode="json") for s in ("torch", "vllm"))
     assert first_change(old, new) == 0 and first_change(new, copy.deepcopy(new)) == 2

@@ -7,18 +7,15 @@ no torch.
 
 from __future__ import annotations
 
-import hashlib
-import importlib
 import math
-import pkgutil
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from cascade_rl.protocols import Judges, RewardModel, Sandbox, YesNoJudge
-from cascade_rl.types import Mode, Problem, Rollout, Split, Stop, Verdict
+from cascade_rl.protocols import Judge, RewardModel, Sandbox, Verifiers
+from cascade_rl.types import Mode, Problem, Rollout, Split, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +28,10 @@ class Services:
 
     sandbox: Sandbox | None = None
     reward_model: RewardModel | None = None
-    judges: Judges | None = None
-    patch_judge: YesNoJudge | None = None
+    verifiers: Verifiers | None = None
+    judge: Judge | None = None
     limit_s: float = math.inf
     counts: Counter[str] = field(default_factory=Counter, compare=False)
-
-
-class AnswerError(ValueError):
-    """The answer of a problem is not what the domain's grader wants; the message says what it wants."""
 
 
 def any_answer(answer: Any) -> None:
@@ -72,8 +65,8 @@ class Domain:
     score        the benchmark's verdict, where it differs from RL's reward (SWE runs the tests; alignment
                  knows the hidden preference)
     headline     the mode in which the report scores it
-    needs        of `sandbox`, `judges`, `reward_model` those that its graders use
-    judged       whether RL's reward is that of a judge model when there is one (`Services.patch_judge`)
+    needs        of `sandbox`, `verifiers`, `reward_model` those that its graders use
+    judged       whether RL's reward is that of a judge model when there is one (`Services.judge`)
     check_answer raises AnswerError for an answer from outside that its graders can't use
     """
 
@@ -104,65 +97,31 @@ class Domain:
         return self.score or self.grade
 
 
-SPLIT_SHARES = ((Split.SFT, 0.50), (Split.RL, 0.25), (Split.VALIDATION, 0.05), (Split.HELDOUT, 0.20))
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """A fixed set of held-out problems of one domain with the way replies are drawn.
 
-
-def split_of(key: str) -> Split:
-    """The split that a prompt belongs to, from a hash of its text: disjoint by construction, on every machine."""
-    digest = hashlib.blake2b(key.encode(), digest_size=8, person=b"split").digest()
-    u = int.from_bytes(digest, "big") / 2**64
-    for split, share in SPLIT_SHARES:
-        u -= share
-        if u < 0:
-            return split
-    return Split.HELDOUT
-
-
-def stream(
-    make: Callable[[random.Random], Problem], split: Split, seed: int, *, patience: int = 20_000
-) -> Iterator[Problem]:
-    """Problems drawn by `make`, those of `split` only, none twice; ends when `patience` draws bring nothing new."""
-    rng = random.Random(f"{split}/{seed}")
-    seen: set[str] = set()
-    idle = 0
-    while idle < patience:
-        problem = make(rng)
-        idle += 1
-        if problem.id in seen or split_of(problem.prompt_text) is not split:
-            continue
-        seen.add(problem.id)
-        idle = 0
-        yield problem
-
-
-def reply_rollout(text: str, stop: Stop = Stop.END) -> Rollout:
-    """A rollout that carries only text, for grading replies which were not sampled here."""
-    return Rollout((), (), (), text, stop)
-
-
-def domain_names() -> list[str]:
-    """The domains that the package ships, by name."""
-    import cascade_rl.domains as package
-
-    return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_"))
-
-
-def load_domain(name: str) -> Domain:
-    """The domain of a shipped name (`maths`) or of a dotted module path (`my_lab.chemistry`).
-
-    Raises ValueError naming the known domains when there is none, or when the module has no DOMAIN.
+    `k` samples per problem in the headline mode, `k_other_mode` (the same if None) in the other.
     """
-    path = name if "." in name else f"cascade_rl.domains.{name}"
-    try:
-        module = importlib.import_module(path)
-    except ModuleNotFoundError as error:
-        if error.name and (path == error.name or path.startswith(error.name + ".")):
-            known = ", ".join(domain_names())
-            raise ValueError(
-                f"no domain {name!r}; known: {known}; or give the dotted path of a module with a DOMAIN"
-            ) from None
-        raise
-    domain = getattr(module, "DOMAIN", None)
-    if not isinstance(domain, Domain):
-        raise ValueError(f"module {path} has no DOMAIN; end it with `DOMAIN = Domain(...)`")
-    return domain
+
+    name: str
+    domain: Domain
+    problems: tuple[Problem, ...]
+    k: int = 4
+    k_other_mode: int | None = None
+    modes: tuple[Mode, ...] = (Mode.THINKING,)
+    headline: Mode = Mode.THINKING
+    temperature: float = 0.6
+    top_p: float = 0.95
+    min_p: float = 0.0
+    max_new_tokens: int = 1024
+    max_prompt_tokens: int = 1_000_000
+
+    def __post_init__(self) -> None:
+        if self.headline not in self.modes:
+            raise ValueError(f"benchmark {self.name}: headline {self.headline} is not among {', '.join(self.modes)}")
+        if not self.problems or self.k < 1:
+            raise ValueError(f"benchmark {self.name}: needs problems and k >= 1, has {len(self.problems)} and {self.k}")
+        repeated = len(self.problems) - len({problem.id for problem in self.problems})
+        if repeated:
+            raise ValueError(f"benchmark {self.name}: {repeated} problems have an id that came before")

@@ -1,4 +1,4 @@
-"""The seams where an implementation may be exchanged: sampler, sandbox, judges, reward model. The only Protocols."""
+"""The seams where an implementation may be exchanged: sampler, sandbox, verifiers, reward model. The only Protocols."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class Judgement:
     note: str = ""
 
 
-class Judges(Protocol):
+class Verifiers(Protocol):
     """Runs verifier functions (pure text to JSON values) in processes that can be killed."""
 
     async def call(self, function: str, *arguments: Any, deadline_s: float = 3.0) -> Judgement:
@@ -124,7 +124,7 @@ class RewardModel(Protocol):
         ...
 
 
-class YesNoJudge(Protocol):
+class Judge(Protocol):
     """A model that answers yes-or-no questions."""
 
     async def probability(self, messages: Sequence[Message]) -> Judgement:

@@ -87,8 +87,8 @@ class FakeSandbox:
         return Execution(result, "", 0) if isinstance(result, str) else result
 
 
-class InlineJudges:
-    """`Judges` that call the function here and now: for tests of a grader, without processes.
+class InlineVerifiers:
+    """`Verifiers` that call the function here and now: for tests of a grader, without processes.
 
     Nothing can be killed, so a call that takes longer than its deadline is a timeout only once it has ended. `asked`
     holds (function, arguments) of every call.

@@ -109,6 +109,11 @@ class Rollout:
         if len(self.ids) != len(self.logprobs):
             raise ValueError(f"rollout has {len(self.ids)} ids but {len(self.logprobs)} log-probabilities")
 
+    @classmethod
+    def of_text(cls, text: str, stop: Stop = Stop.END) -> Rollout:
+        """A reply that was not sampled here: text without ids, for graders."""
+        return cls((), (), (), text, stop)
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -214,3 +219,20 @@ class Scorecard:
 
     stage: str
     benchmarks: Mapping[str, BenchmarkScore]
+
+
+@dataclass(frozen=True, slots=True)
+class Demonstration:
+    """A problem in one mode with a teacher's reply."""
+
+    problem: Problem
+    reply: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two answers (without reasoning) to one prompt."""
+
+    problem: Problem
+    chosen: str
+    rejected: str

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from cascade_rl import conformance
-from cascade_rl.conformance import MODEL_CHECKS, PURE_CHECKS, CheckResult, Subject, make_tiny, model_checks, pure_checks
+from cascade_rl import doctor as conformance
+from cascade_rl.doctor import MODEL_CHECKS, PURE_CHECKS, CheckResult, Subject, make_tiny, model_checks
+from cascade_rl.doctor import training_checks as pure_checks
 from cascade_rl.model.decoder import hidden_states, packed_states, truncate
 from cascade_rl.model.fused import target_logprobs
 from cascade_rl.model.tokenizer import Tokenizer

@@ -21,16 +21,16 @@ import pytest
 import torch
 from tiny import Policy, random_flat
 
-from cascade_rl import cascade
-from cascade_rl.cascade import Cascade
+from cascade_rl.cascade import cascade
+from cascade_rl.cascade.cascade import Cascade
+from cascade_rl.data.gather import _pool
 from cascade_rl.domain import Domain, Services
-from cascade_rl.journal import read_lines
-from cascade_rl.materials import _pool
 from cascade_rl.model.checkpoint import weights_hash
 from cascade_rl.recipe import Recipe, RLStage
 from cascade_rl.recipe.algorithm import Algorithm
 from cascade_rl.recipe.sampling import BatchFilter, EpochFilter, NoFilter, Phase, RLData
 from cascade_rl.rollout.torch_sampler import TorchSampler
+from cascade_rl.run.journal import read_lines
 from cascade_rl.testing import ScriptedSampler
 from cascade_rl.train import learner
 from cascade_rl.train.loop import StageRun
@@ -342,4 +342,4 @@ def test_judge(monkeypatch, tmp_path):
     for change in ({}, {"judge": {"url": "http://127.0.0.1:1/v1", "model": "m"}}):
         stage, run = RLStage.model_validate(SMALL | change), SimpleNamespace(services=Services())
         Cascade._dispatch(SimpleNamespace(materials=domains), stage, run, tmp_path, {})
-    assert services[0].patch_judge is None and services[1].patch_judge is not None
+    assert services[0].judge is None and services[1].judge is not None

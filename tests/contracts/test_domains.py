@@ -16,15 +16,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cascade_rl.chat import split_reply
-from cascade_rl.contract import faults
-from cascade_rl.domain import Services, domain_names, load_domain, reply_rollout
-from cascade_rl.judges.processes import ProcessJudges
-from cascade_rl.sandbox.zygote import ZygoteSandbox
-from cascade_rl.types import Mode, Problem, Split
+from cascade_rl.domain import Services
+from cascade_rl.domains import domain_names, load_domain
+from cascade_rl.grading.contract import faults
+from cascade_rl.grading.verifiers import ProcessVerifiers
+from cascade_rl.sandbox.pool import ZygoteSandbox
+from cascade_rl.types import Mode, Problem, Rollout, Split
 
 NAMES = domain_names()
 WANTED = {Split.SFT: 2000, Split.RL: 1000, Split.VALIDATION: 100, Split.HELDOUT: 400}
-SERVICES = Services(sandbox=ZygoteSandbox(), judges=ProcessJudges())
+SERVICES = Services(sandbox=ZygoteSandbox(), verifiers=ProcessVerifiers())
 
 
 @pytest.fixture(params=NAMES)
@@ -41,7 +42,7 @@ def rewards(domain, pairs) -> list[float | None]:
     """The benchmark rewards of (problem, reply) pairs."""
 
     async def grade_all():
-        grades = (domain.benchmark_grade(p, reply_rollout(reply), SERVICES) for p, reply in pairs)
+        grades = (domain.benchmark_grade(p, Rollout.of_text(reply), SERVICES) for p, reply in pairs)
         return [verdict.reward for verdict in await asyncio.gather(*grades)]
 
     return asyncio.run(grade_all())
@@ -195,7 +196,7 @@ def test_own_problems_come_from_a_file(domain, tmp_path):
 def test_needs_name_every_service_and_the_shipped_check_finds_no_fault(domain):
     services = Services(
         sandbox=SERVICES.sandbox if "sandbox" in domain.needs else None,
-        judges=SERVICES.judges if "judges" in domain.needs else None,
+        verifiers=SERVICES.verifiers if "verifiers" in domain.needs else None,
     )
     assert faults(domain, services, count=12) == []
 

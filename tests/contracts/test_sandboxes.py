@@ -6,10 +6,12 @@ import asyncio
 
 import pytest
 
-from cascade_rl.domain import Services, load_domain, reply_rollout
+from cascade_rl.domain import Services
+from cascade_rl.domains import load_domain
 from cascade_rl.protocols import Execution, Program, Sandbox
-from cascade_rl.sandbox.zygote import ZygoteSandbox
+from cascade_rl.sandbox.pool import ZygoteSandbox
 from cascade_rl.testing import FakeSandbox
+from cascade_rl.types import Rollout
 
 
 def act(program: Program) -> Execution:
@@ -71,5 +73,5 @@ def test_the_examples_of_the_coding_domain_earn_what_they_claim():
     for level in ("full", "lockdown"):
         with ZygoteSandbox(1, level=level) as sandbox:
             for example in domain.examples():
-                graded = domain.grade(example.problem, reply_rollout(example.reply), Services(sandbox))
+                graded = domain.grade(example.problem, Rollout.of_text(example.reply), Services(sandbox))
                 assert asyncio.run(graded).reward == example.reward

@@ -48,7 +48,7 @@ def half_written(owner: object, name: str, count: int) -> None:
 
 def arm(where: str, count: int) -> None:
     """Place the kill."""
-    from cascade_rl import cascade
+    from cascade_rl.cascade import cascade
     from cascade_rl.train import learner, loop, rl, state
 
     if where == "update":
@@ -70,7 +70,7 @@ def arm(where: str, count: int) -> None:
 
 
 if __name__ == "__main__":
-    from cascade_rl.cli import main
+    from cascade_rl.cli.main import main
 
     arm(sys.argv[1], int(sys.argv[2]))
     sys.argv = ["cascade", *sys.argv[3:]]

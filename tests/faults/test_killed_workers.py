@@ -12,11 +12,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from tiny import Policy
 
-from cascade_rl.domain import load_domain
-from cascade_rl.journal import read_lines
+from cascade_rl.domains import load_domain
+from cascade_rl.grading.services import open_services
 from cascade_rl.recipe import RLStage
-from cascade_rl.rollout.stored import read_groups
-from cascade_rl.services import open_services
+from cascade_rl.run.journal import read_lines
+from cascade_rl.run.rollouts import read_groups
 from cascade_rl.testing import ScriptedSampler
 from cascade_rl.train.loop import StageRun
 from cascade_rl.train.rl import train_rl

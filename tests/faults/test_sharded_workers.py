@@ -13,7 +13,8 @@ import torch.distributed as dist
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from tiny import Policy
 
-from cascade_rl.model.replicas import Replicas, WorkerError
+from cascade_rl.errors import WorkerError
+from cascade_rl.model.replicas import Replicas
 
 
 def _fail(worker, how):

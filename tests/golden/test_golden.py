@@ -26,14 +26,16 @@ if __name__ == "__main__":
 
 from tiny import Policy, random_flat, toy_domain
 
+from cascade_rl.data.demonstrations import demonstrations
+from cascade_rl.data.pairs import preference_pairs
 from cascade_rl.domain import Services
-from cascade_rl.journal import read_lines
 from cascade_rl.recipe import RewardModelStage, RLStage, SFTStage
 from cascade_rl.rollout.torch_sampler import TorchSampler
+from cascade_rl.run.journal import read_lines
 from cascade_rl.train.loop import StageRun
-from cascade_rl.train.reward_model import preference_pairs, train_reward_model
+from cascade_rl.train.reward_model import train_reward_model
 from cascade_rl.train.rl import train_rl
-from cascade_rl.train.sft import demonstrations, train_sft
+from cascade_rl.train.sft import train_sft
 from cascade_rl.types import Split
 
 FILE = Path(__file__).with_name("golden.json")

@@ -1,5 +1,34 @@
-"""One file is one domain; see `cascade_rl.domain`."""
+"""The domains: one file is one domain; see `cascade_rl.domain`. Here they are listed and loaded."""
 
-from cascade_rl.domain import domain_names, load_domain
+from __future__ import annotations
 
-__all__ = ["domain_names", "load_domain"]
+import importlib
+import pkgutil
+
+from cascade_rl.domain import Domain
+
+
+def domain_names() -> list[str]:
+    """The domains that the package ships, by name."""
+    return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
+
+
+def load_domain(name: str) -> Domain:
+    """The domain of a shipped name (`maths`) or of a dotted module path (`my_lab.chemistry`).
+
+    Raises ValueError naming the known domains when there is none, or when the module has no DOMAIN.
+    """
+    path = name if "." in name else f"cascade_rl.domains.{name}"
+    try:
+        module = importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        if error.name and (path == error.name or path.startswith(error.name + ".")):
+            known = ", ".join(domain_names())
+            raise ValueError(
+                f"no domain {name!r}; known: {known}; or give the dotted path of a module with a DOMAIN"
+            ) from None
+        raise
+    domain = getattr(module, "DOMAIN", None)
+    if not isinstance(domain, Domain):
+        raise ValueError(f"module {path} has no DOMAIN; end it with `DOMAIN = Domain(...)`")
+    return domain

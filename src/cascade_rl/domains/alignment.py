@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from cascade_rl.chat import THINK_START, compose_reply, split_reply
-from cascade_rl.domain import Domain, Example, Services, stream
-from cascade_rl.domains._everyday import ASKS, CHAT_FAULTS, SITUATIONS, SUBJECTS, framed, write_chat
-from cascade_rl.domains._files import PREFIX, file_problems, unknown_source
-from cascade_rl.domains._topics import NOUNS, TOPICS
+from cascade_rl.domain import Domain, Example, Services
+from cascade_rl.sources.rows import PREFIX, file_problems, unknown_source
+from cascade_rl.sources.small_world.everyday import ASKS, CHAT_FAULTS, SITUATIONS, SUBJECTS, framed, write_chat
+from cascade_rl.sources.small_world.topics import NOUNS, TOPICS
+from cascade_rl.sources.splits import stream
 from cascade_rl.types import Message, Mode, Outcome, Problem, Rollout, Split, Verdict, problem_id
 from cascade_rl.verify.preference import ADJECTIVES, CLOSINGS, OPENINGS, judge, judge_chat
 

@@ -18,10 +18,12 @@ from functools import partial
 from typing import Any
 
 from cascade_rl.chat import compose_reply, split_reply, thinking_reply
-from cascade_rl.domain import AnswerError, Domain, Example, Services, split_of, stream
-from cascade_rl.domains._files import PREFIX, file_problems, unknown_source
-from cascade_rl.domains._functions import Spec, draw_spec, fault_kinds, hidden_tests
+from cascade_rl.domain import Domain, Example, Services
+from cascade_rl.errors import AnswerError
 from cascade_rl.protocols import Execution, Sandbox
+from cascade_rl.sources.rows import PREFIX, file_problems, unknown_source
+from cascade_rl.sources.small_world.functions import Spec, draw_spec, fault_kinds, hidden_tests
+from cascade_rl.sources.splits import split_of, stream
 from cascade_rl.types import Message, Outcome, Problem, Rollout, Split, Verdict, problem_id
 from cascade_rl.verify import programs as verify
 from cascade_rl.verify.assertions import split_check

@@ -17,12 +17,14 @@ from functools import partial
 from typing import Any
 
 from cascade_rl.chat import compose_reply, split_reply
-from cascade_rl.domain import AnswerError, Domain, Example, Services, stream
-from cascade_rl.domains._constraints import TAXONOMIES, constrained_prompt
-from cascade_rl.domains._everyday import constrained_request
-from cascade_rl.domains._files import PREFIX, file_problems, unknown_source
-from cascade_rl.domains._if_benchmarks import BENCHMARKS, benchmark_rows
-from cascade_rl.domains._topics import NOUNS, TOPICS, related
+from cascade_rl.domain import Domain, Example, Services
+from cascade_rl.errors import AnswerError
+from cascade_rl.sources.constraints.prompts import TAXONOMIES, constrained_prompt
+from cascade_rl.sources.constraints.public import BENCHMARKS, benchmark_rows
+from cascade_rl.sources.rows import PREFIX, file_problems, unknown_source
+from cascade_rl.sources.small_world.everyday import constrained_request
+from cascade_rl.sources.small_world.topics import NOUNS, TOPICS, related
+from cascade_rl.sources.splits import stream
 from cascade_rl.types import Message, Mode, Outcome, Problem, Rollout, Split, Verdict, problem_id
 from cascade_rl.verify.instructions import MARK_NAMES, InstructionError, check_all
 from cascade_rl.verify.instructions import PREFIX as SMALL_WORLD
@@ -176,9 +178,9 @@ async def _judged(problem: Problem, rollout: Rollout, services: Services, strict
 
 async def _checked(asked: Any, reply: str, strict: bool, services: Services) -> dict[str, bool]:
     """The constraints met; a long reply, which may take seconds, is checked in a judge's process."""
-    if len(reply) <= LONG or services.judges is None:
+    if len(reply) <= LONG or services.verifiers is None:
         return check_all(asked, reply, strict)
-    judgement = await services.judges.call(CHECK, asked, reply, strict, deadline_s=min(JUDGE_S, services.limit_s))
+    judgement = await services.verifiers.call(CHECK, asked, reply, strict, deadline_s=min(JUDGE_S, services.limit_s))
     if judgement.fault is not None:
         raise InstructionError(f"{judgement.fault} on a reply of {len(reply)} characters: {judgement.note}")
     return judgement.value
@@ -300,6 +302,6 @@ DOMAIN = Domain(
     score=score,
     headline=Mode.INSTRUCT,
     sources=SOURCES,
-    needs=frozenset({"judges"}),
+    needs=frozenset({"verifiers"}),
     check_answer=check_answer,
 )

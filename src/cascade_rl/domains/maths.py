@@ -16,8 +16,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from cascade_rl.chat import compose_reply, split_reply, thinking_reply
-from cascade_rl.domain import AnswerError, Domain, Example, Services, split_of, stream
-from cascade_rl.domains._files import PREFIX, file_problems, unknown_source
+from cascade_rl.domain import Domain, Example, Services
+from cascade_rl.errors import AnswerError
+from cascade_rl.sources.rows import PREFIX, file_problems, unknown_source
+from cascade_rl.sources.splits import split_of, stream
 from cascade_rl.types import Message, Outcome, Problem, Rollout, Split, Verdict, problem_id
 from cascade_rl.verify import maths as verify
 
@@ -127,7 +129,7 @@ async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdi
     """Full reward for the right last box of the answer; what stands in no box doesn't count.
 
     The gold answer is a text, or `{"answer": text, "bare": whether an answer without a box counts}`. Built-in problems
-    are judged by arithmetic alone; for others `services.judges` must be there as soon as an answer takes algebra.
+    are judged by arithmetic alone; for others `services.verifiers` must be there as soon as an answer takes algebra.
     """
     return await _verdict(problem, rollout, services, bare=False)
 
@@ -164,11 +166,13 @@ async def _by_algebra(gold: str, readings: Sequence[str], services: Services, no
         return Verdict.failed(f"the gold answer is too large to judge: {reason}")
     if reason := verify.excess(readings[0]):
         return Verdict(0.0, Outcome.UNPARSEABLE, note=f"{note}, too large to judge: {reason}")
-    if services.judges is None:
-        raise ValueError(f"maths needs judges to compare {readings[0][:60]!r} with {gold[:60]!r}: Services(judges=...)")
-    judgement = await services.judges.call(JUDGE, gold, *readings, deadline_s=JUDGE_S)
+    if services.verifiers is None:
+        raise ValueError(
+            f"maths needs verifiers to compare {readings[0][:60]!r} with {gold[:60]!r}: Services(verifiers=...)"
+        )
+    judgement = await services.verifiers.call(JUDGE, gold, *readings, deadline_s=JUDGE_S)
     if judgement.fault == "timeout":
-        alone = await services.judges.call(PROBE, gold, deadline_s=PROBE_S)
+        alone = await services.verifiers.call(PROBE, gold, deadline_s=PROBE_S)
         if alone.fault:
             return Verdict.failed(f"the gold answer can't be evaluated: {alone.note}")
         return Verdict(0.0, Outcome.TIMEOUT, note=f"{note}: {judgement.note}")
@@ -260,6 +264,6 @@ DOMAIN = Domain(
     demonstrate=demonstrate,
     score=score,
     sources=SOURCES,
-    needs=frozenset({"judges"}),
+    needs=frozenset({"verifiers"}),
     check_answer=check_answer,
 )

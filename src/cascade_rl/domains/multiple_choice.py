@@ -13,8 +13,10 @@ from string import ascii_uppercase
 from typing import Any
 
 from cascade_rl.chat import compose_reply, split_reply, thinking_reply
-from cascade_rl.domain import AnswerError, Domain, Example, Services, stream
-from cascade_rl.domains._files import PREFIX, file_problems, unknown_source
+from cascade_rl.domain import Domain, Example, Services
+from cascade_rl.errors import AnswerError
+from cascade_rl.sources.rows import PREFIX, file_problems, unknown_source
+from cascade_rl.sources.splits import stream
 from cascade_rl.types import Message, Outcome, Problem, Rollout, Split, Verdict, problem_id
 from cascade_rl.verify import multiple_choice as verify
 

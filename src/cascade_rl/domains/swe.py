@@ -16,10 +16,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cascade_rl.chat import compose_reply, split_reply, thinking_reply
-from cascade_rl.domain import AnswerError, Domain, Example, Services, stream
-from cascade_rl.domains._files import PREFIX, file_problems, unknown_source
-from cascade_rl.domains._packages import package_problems
-from cascade_rl.domains._repositories import draw_modules
+from cascade_rl.domain import Domain, Example, Services
+from cascade_rl.errors import AnswerError
+from cascade_rl.sources.repairs.packages import package_problems
+from cascade_rl.sources.rows import PREFIX, file_problems, unknown_source
+from cascade_rl.sources.small_world.repositories import draw_modules
+from cascade_rl.sources.splits import stream
 from cascade_rl.types import Message, Outcome, Problem, Rollout, Split, Verdict, problem_id
 from cascade_rl.verify.patch_diffs import check_path
 from cascade_rl.verify.patch_errors import GoldenError, NoChange, PatchError
@@ -97,7 +99,7 @@ def _refused(reward: float, error: PatchError | None = None) -> Verdict:
 async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdict:
     """The execution-free reward: -1 unusable, 0 unchanged, 1 the golden change, else the similarity or the judge's.
 
-    The similarity is lexical, and 0 under one half; with `services.patch_judge` it is the probability of YES.
+    The similarity is lexical, and 0 under one half; with `services.judge` it is the probability of YES.
     """
     if fault := _fault(problem.answer):
         return Verdict.failed(fault)
@@ -114,7 +116,7 @@ async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdi
         return _refused(-1.0, found.error)
     if found.after == found.right:
         return Verdict(1.0, Outcome.RIGHT, {"similarity": 1.0})
-    if services.patch_judge is not None:
+    if services.judge is not None:
         return await _judged(problem, found, services)
     return await _likened(problem.answer, found, len(answer), services)
 
@@ -122,10 +124,10 @@ async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdi
 async def _likened(answer: Mapping[str, Any], found: Appraisal, length: int, services: Services) -> Verdict:
     """The lexical similarity; of long patches in a judge's process, since it may take a second."""
     arguments = answer["files"], found.after, found.right
-    if services.judges is None or length + len(answer["patch"]) <= LONG:
+    if services.verifiers is None or length + len(answer["patch"]) <= LONG:
         value = similarity(*arguments)
     else:
-        judgement = await services.judges.call("cascade_rl.verify.patches:similarity", *arguments, deadline_s=30.0)
+        judgement = await services.verifiers.call("cascade_rl.verify.patches:similarity", *arguments, deadline_s=30.0)
         if judgement.fault is not None:
             return Verdict.failed(f"similarity: {judgement.fault}: {judgement.note}")
         value = judgement.value
@@ -140,7 +142,7 @@ async def _judged(problem: Problem, found: Appraisal, services: Services) -> Ver
     if len(candidate) > max(LONGEST, 2 * len(golden)):
         return Verdict(0.0, Outcome.WRONG, note="the change is too long for the judge")
     issue = problem.meta.get("issue") or problem.prompt_text
-    judgement = await services.patch_judge.probability(question(issue, golden, candidate))
+    judgement = await services.judge.probability(question(issue, golden, candidate))
     if judgement.fault is not None:
         return Verdict.failed(f"the judge failed: {judgement.fault}: {judgement.note}")
     outcome = Outcome.PARTIAL if judgement.value > 0 else Outcome.WRONG
@@ -320,6 +322,6 @@ DOMAIN = Domain(
     score=score,
     sources=SOURCES,
     judged=True,
-    needs=frozenset({"sandbox", "judges"}),
+    needs=frozenset({"sandbox", "verifiers"}),
     check_answer=check_answer,
 )

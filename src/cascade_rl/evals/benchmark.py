@@ -9,63 +9,19 @@ verdicts still fail there is no score at all, and below that a failed verdict co
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
 
 from cascade_rl.chat import leaks
-from cascade_rl.domain import Domain, Services
-from cascade_rl.evals.statistics import score
-from cascade_rl.grading import grade_all
+from cascade_rl.domain import Benchmark, Services
+from cascade_rl.errors import GraderFailure
+from cascade_rl.grading.verdicts import grade_all
 from cascade_rl.protocols import Sampler, Sampling
-from cascade_rl.types import (
-    BenchmarkScore,
-    Mode,
-    ModeScore,
-    Problem,
-    Rollout,
-    Score,
-    Scorecard,
-    Stop,
-    Verdict,
-)
+from cascade_rl.scores.statistics import score
+from cascade_rl.types import BenchmarkScore, Mode, ModeScore, Problem, Rollout, Stop, Verdict
 
 MAX_FAILED = 0.01
-
-
-class GraderFailure(RuntimeError):
-    """Too many verdicts could not be given: there is no score, since a failure is not a wrong answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Benchmark:
-    """A fixed set of held-out problems of one domain with the way replies are drawn.
-
-    `k` samples per problem in the headline mode, `k_other_mode` (the same if None) in the other.
-    """
-
-    name: str
-    domain: Domain
-    problems: tuple[Problem, ...]
-    k: int = 4
-    k_other_mode: int | None = None
-    modes: tuple[Mode, ...] = (Mode.THINKING,)
-    headline: Mode = Mode.THINKING
-    temperature: float = 0.6
-    top_p: float = 0.95
-    min_p: float = 0.0
-    max_new_tokens: int = 1024
-    max_prompt_tokens: int = 1_000_000
-
-    def __post_init__(self) -> None:
-        if self.headline not in self.modes:
-            raise ValueError(f"benchmark {self.name}: headline {self.headline} is not among {', '.join(self.modes)}")
-        if not self.problems or self.k < 1:
-            raise ValueError(f"benchmark {self.name}: needs problems and k >= 1, has {len(self.problems)} and {self.k}")
-        repeated = len(self.problems) - len({problem.id for problem in self.problems})
-        if repeated:
-            raise ValueError(f"benchmark {self.name}: {repeated} problems have an id that came before")
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,63 +130,3 @@ def _by_problem(replies: Sequence[_Reply], rewards: Sequence[float], *, greedy: 
 def _mean(values: Iterable[float]) -> float:
     listed = list(values)
     return math.fsum(listed) / len(listed)
-
-
-def score_to_json(found: Score) -> dict[str, Any]:
-    """A score as it stands in every file of a run."""
-    return {"mean": found.mean, "low": found.low, "high": found.high, "n": found.n, "k": found.k}
-
-
-def mode_to_json(found: ModeScore) -> dict[str, Any]:
-    """A mode's numbers without those per problem, as in matrix.json."""
-    return {
-        "avg": score_to_json(found.average),
-        "greedy": score_to_json(found.greedy),
-        "leak": found.leak,
-        "clipped": found.clipped,
-        "mean_tokens": found.mean_tokens,
-    }
-
-
-def to_json(name: str, found: BenchmarkScore) -> dict[str, Any]:
-    """The content of eval/NAME.json."""
-    modes = {str(mode): mode_to_json(m) | {"per_problem": dict(m.per_problem)} for mode, m in found.modes.items()}
-    return {"benchmark": name, "headline": str(found.headline), "modes": modes}
-
-
-def from_json(data: Mapping[str, Any]) -> tuple[str, BenchmarkScore]:
-    """The name and the score of an eval/NAME.json; ValueError naming the file's fault."""
-    try:
-        modes = {Mode(name): _mode_from_json(mode) for name, mode in data["modes"].items()}
-        found = BenchmarkScore(Mode(data["headline"]), modes)
-        name = data["benchmark"]
-    except KeyError as error:
-        raise ValueError(f"evaluation {data.get('benchmark', '')!r} has no key {error}") from None
-    if found.headline not in modes:
-        raise ValueError(f"evaluation {name!r}: headline {found.headline} is not among {', '.join(modes)}")
-    return name, found
-
-
-def scorecard_to_json(card: Scorecard) -> dict[str, Any]:
-    """The content of scorecard.json."""
-    return {"stage": card.stage, "benchmarks": {name: to_json(name, found) for name, found in card.benchmarks.items()}}
-
-
-def scorecard_from_json(data: Mapping[str, Any]) -> Scorecard:
-    """The scorecard of a scorecard.json."""
-    missing = {"stage", "benchmarks"} - set(data)
-    if missing:
-        raise ValueError(f"scorecard has no {', '.join(sorted(missing))}")
-    return Scorecard(data["stage"], dict(from_json(found) for found in data["benchmarks"].values()))
-
-
-def _mode_from_json(data: Mapping[str, Any]) -> ModeScore:
-    numbers = {key: float(data[key]) for key in ("leak", "clipped", "mean_tokens")}
-    per_problem = {name: float(value) for name, value in data["per_problem"].items()}
-    average, greedy = _score_from_json(data["avg"]), _score_from_json(data["greedy"])
-    return ModeScore(average, greedy, **numbers, per_problem=per_problem)
-
-
-def _score_from_json(data: Mapping[str, Any]) -> Score:
-    shares = (float(data[key]) for key in ("mean", "low", "high"))
-    return Score(*shares, int(data["n"]), int(data["k"]))

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from cascade_rl.model.cost import Peaks
 from cascade_rl.model.decoder import DecoderConfig
-from cascade_rl.model.limits import Peaks
 from cascade_rl.model.replicas import Replicas, Worker
 
 BLOCK = 1 << 25  # numbers that are copied: 128 MB, more than a cache holds

@@ -26,17 +26,14 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor
 
+from cascade_rl.errors import WorkerError
+from cascade_rl.model.cost import Work
 from cascade_rl.model.decoder import DecoderConfig, flat_size, views
-from cascade_rl.model.limits import Work
 
 if TYPE_CHECKING:
     from cascade_rl.model.sharding import Sharded
 
 WAIT_FOR_CAUSE_S = 3  # what the others have to say once one has failed
-
-
-class WorkerError(RuntimeError):
-    """A worker failed or died; the message holds its traceback or its signal."""
 
 
 class Model:
@@ -197,7 +194,7 @@ class Replicas:
             self._pipes.append(ours)
             self._processes.append(process)
         if self.sharded:
-            from cascade_rl.model import sharding  # half a second that others need not wait
+            from cascade_rl.model import sharding
 
             self._sharding = sharding
             self._meet()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cascade_rl.journal import write_text
 from cascade_rl.report.page import render
 from cascade_rl.report.read import read_run
 from cascade_rl.report.retention import retentions, verdict
+from cascade_rl.run.files import write_text
 
 __all__ = ["summary_line", "write_report"]
 

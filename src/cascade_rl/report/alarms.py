@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cascade_rl.alarms import RULES, Rule, broken_steps
 from cascade_rl.report.records import Step
+from cascade_rl.run.alarms import RULES, Rule, broken_steps
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cascade_rl.evals.statistics import Change, independent_change, paired_change
 from cascade_rl.report.markup import points
 from cascade_rl.report.records import Matrix, Row, Run
+from cascade_rl.scores.statistics import Change, independent_change, paired_change
 
 BAND, ROUNDING = 0.03, 1e-9
 Problems = Mapping[str, Mapping[str, float]]

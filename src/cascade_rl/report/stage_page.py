@@ -80,7 +80,7 @@ def _preflight(stage: Stage) -> str:
 
 
 def _judging(stage: Stage) -> str:
-    """What happened in the sandbox and the judges, as a line; the same words as in services.py."""
+    """What happened in the sandbox and the verifiers, as a line; the same words as in services.py."""
     facts = [f"{words(name)} {count:,}" for name, count in stage.counts.items() if count]
     return f'<p class="facts judging">Judging: {" · ".join(map(esc, facts))}</p>' if facts else ""
 

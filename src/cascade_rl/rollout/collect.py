@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from cascade_rl.domain import Domain, Services
-from cascade_rl.grading import grade_all, grading_thread
+from cascade_rl.grading.verdicts import grade_all, grading_thread
 from cascade_rl.protocols import Sampler, Sampling
 from cascade_rl.types import Group, Problem, Rollout, Verdict
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cascade_rl.model.limits import Work, decode_work, prefill_work
+from cascade_rl.model.cost import Work, decode_work, prefill_work
 from cascade_rl.model.products import laid_out
 from cascade_rl.model.replicas import Replicas, Worker, deal
 from cascade_rl.model.tokenizer import Tokenizer

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from cascade_rl.errors import SandboxUnavailable
+
 LEVELS = ("full", "lockdown", "limits", "none")
 WALLS = {
     "full": "user, mount, network, ipc, uts and pid namespaces; own file tree; seccomp; rlimits",
@@ -26,10 +28,6 @@ MENDS = (
     ("landlock", "the kernel has no Landlock: Linux 5.13 or later, with `landlock` in its lsm= list"),
     ("seccomp", "the kernel has no seccomp filters (CONFIG_SECCOMP_FILTER)"),
 )  # fmt: skip
-
-
-class SandboxUnavailable(RuntimeError):
-    """No level that isolates works here; the message names what is missing and how to get it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 
 from cascade_rl.protocols import Program
-from cascade_rl.sandbox.zygote import ZygoteSandbox
+from cascade_rl.sandbox.pool import ZygoteSandbox
 
 # name: (source, levels that promise it, standard output when all is well; None: anything that does not say "reached")
 REACH = "try:\n    {}\n    print('reached')\nexcept OSError as error:\n    print('refused')"

@@ -19,10 +19,10 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from cascade_rl.model.activations import Room, take_note
+from cascade_rl.model.cost import Lengths, update_work
 from cascade_rl.model.decoder import DecoderConfig, head_logits, head_weight, packed_states, truncate
 from cascade_rl.model.free_memory import own_bytes, shared_bytes
 from cascade_rl.model.fused import read_out, target_logprobs
-from cascade_rl.model.limits import Lengths, update_work
 from cascade_rl.model.packed import Tree, pack
 from cascade_rl.model.products import laid_out
 from cascade_rl.model.replicas import Model, Replicas, Worker, deal

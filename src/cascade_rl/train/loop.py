@@ -10,30 +10,23 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 
-from cascade_rl.alarms import warnings
 from cascade_rl.domain import Domain, Services
-from cascade_rl.journal import Journal, read_lines
+from cascade_rl.errors import Interrupted, StageError
 from cascade_rl.model.checkpoint import weights_hash
-from cascade_rl.model.limits import Peaks
+from cascade_rl.model.cost import Peaks
 from cascade_rl.model.replicas import Replicas
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.protocols import Sampler
 from cascade_rl.recipe import Stage
-from cascade_rl.rollout.stored import problem_key, stored_group, stored_problem
+from cascade_rl.run.alarms import warnings
+from cascade_rl.run.journal import Journal, read_lines
+from cascade_rl.run.rollouts import problem_key, stored_group, stored_problem
 from cascade_rl.train.learner import Learner
 from cascade_rl.train.state import latest_state, read_state, save_state
 from cascade_rl.types import Group, StepReport
 
 MAX_SKIPPED = 5
 JOURNALS = ("journal", "timings", "samples", "rollouts")
-
-
-class StageError(RuntimeError):
-    """A stage that can't go on or that trained nothing; the message says why and what to change."""
-
-
-class Interrupted(KeyboardInterrupt):
-    """The run was asked to stop; the state up to the last step is saved."""
 
 
 @dataclass(frozen=True, slots=True)

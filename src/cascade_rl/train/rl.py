@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
+from cascade_rl.errors import StageError
 from cascade_rl.protocols import Sampling
 from cascade_rl.recipe import Phase, RLStage
 from cascade_rl.rollout.collect import collect
@@ -19,11 +20,11 @@ from cascade_rl.train.advantage import final_rewards, group_advantage
 from cascade_rl.train.batch import Row
 from cascade_rl.train.diagnostics import describe, has_signal, update_metrics
 from cascade_rl.train.learner import Learner, Objective, lr_factor
-from cascade_rl.train.loop import StageError, StageRun, Steps, run_steps
+from cascade_rl.train.loop import StageRun, Steps, run_steps
 from cascade_rl.train.loss import Surrogate, token_weights
 from cascade_rl.train.pool import PromptPool
 from cascade_rl.types import Group, Problem, StepReport, Verdict
-from cascade_rl.verify.language import switches
+from cascade_rl.verify.script import switches
 
 MAX_FAILED = 0.2
 

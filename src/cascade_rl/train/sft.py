@@ -4,58 +4,15 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Sequence
 
-from cascade_rl import chat
-from cascade_rl.domain import Domain
+from cascade_rl.errors import StageError
 from cascade_rl.model.tokenizer import Tokenizer
-from cascade_rl.recipe import SFTData, SFTStage
+from cascade_rl.recipe import SFTStage
 from cascade_rl.train.batch import Row
 from cascade_rl.train.learner import Learner, Objective, lr_factor
-from cascade_rl.train.loop import StageError, StageRun, Steps, run_steps
-from cascade_rl.types import Problem, Split, StepReport
-
-
-@dataclass(frozen=True, slots=True)
-class Demonstration:
-    """A problem in one mode with a teacher's reply."""
-
-    problem: Problem
-    reply: str
-
-    @property
-    def text(self) -> str:
-        """The whole conversation, as the tokenizer sees it."""
-        return chat.render(self.problem.messages, self.problem.mode, reply=self.reply)
-
-
-def demonstrations(stage: SFTStage, domains: Mapping[str, Domain], seed: int) -> list[Demonstration]:
-    """`samples` demonstrations in the proportions of the stage; domains with two modes answer each prompt in both.
-
-    Raises StageError when a domain has fewer prompts than the stage asks for.
-    """
-    total = sum(data.weight for data in stage.data)
-    found: list[Demonstration] = []
-    for data in stage.data:
-        wanted = max(1, round(stage.samples * data.weight / total / len(data.modes)))
-        made = list(islice(_teach(data, domains[data.domain], f"{seed}/{stage.name}"), wanted * len(data.modes)))
-        if len(made) < wanted * len(data.modes):
-            raise StageError(
-                f"{stage.name}: {data.domain} has only {len(made) // len(data.modes)} SFT prompts, {wanted} are asked for; "
-                "lower samples or its weight"
-            )
-        found += made
-    return found
-
-
-def _teach(data: SFTData, domain: Domain, seed: str) -> Iterator[Demonstration]:
-    for problem in domain.problems(data.source, Split.SFT, random.Random(seed).getrandbits(32)):
-        for mode in data.modes:
-            asked = problem.in_mode(mode)
-            rng = random.Random(f"{seed}/{problem.id}/{mode}")
-            yield Demonstration(asked, domain.demonstrate(asked, rng, data.fault_rate))
+from cascade_rl.train.loop import StageRun, Steps, run_steps
+from cascade_rl.types import Demonstration, StepReport
 
 
 def encode(made: Sequence[Demonstration], tokenizer: Tokenizer, max_tokens: int) -> tuple[list[tuple], int]:

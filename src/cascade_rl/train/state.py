@@ -17,7 +17,7 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from cascade_rl.journal import dumps, sync_folder
+from cascade_rl.run.files import dumps, sync_folder
 
 KEPT = 2
 

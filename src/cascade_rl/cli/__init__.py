@@ -1,0 +1,1 @@
+"""The command line: turns words into calls and results into tables; computes nothing."""

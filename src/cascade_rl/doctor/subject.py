@@ -1,0 +1,127 @@
+"""What a check looks at: a model directory in training position, and rollouts of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cascade_rl.model.checkpoint import load_directory, scratch_config, scratch_weights
+from cascade_rl.model.decoder import DecoderConfig
+from cascade_rl.model.export import export
+from cascade_rl.model.replicas import Model, Replicas
+from cascade_rl.model.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
+from cascade_rl.protocols import Sampling
+from cascade_rl.recipe import Architecture
+from cascade_rl.rollout.torch_sampler import TorchSampler
+from cascade_rl.train.batch import Row, pack_rows
+from cascade_rl.train.learner import Objective, accumulate, token_logprobs
+from cascade_rl.types import Message, Problem, Rollout, problem_id
+
+HUGE = 1 << 30
+ASKED = ("Name a colour.", "Write one short sentence about the sea, then stop.")
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """Whether the failure is absent, and the numbers that say so."""
+
+    passed: bool
+    detail: str
+
+
+@dataclass
+class Subject:
+    """A loaded model that can be trained and sampled; `folder` is where it came from."""
+
+    folder: Path
+    raw: dict[str, Any]
+    config: DecoderConfig
+    tokenizer: Tokenizer
+    replicas: Replicas
+
+    @classmethod
+    def load(cls, folder: Path) -> Subject:
+        """From a local Hugging Face directory, in fp32; raises ValueError for what is not supported."""
+        raw, config, flat = load_directory(folder)
+        replicas = Replicas(1)
+        replicas.add_model("policy", config, flat, train=True)
+        return cls(folder, raw, config, load_tokenizer(folder), replicas)
+
+    @property
+    def model(self) -> Model:
+        """The policy with its gradient."""
+        return self.replicas.local.models["policy"]
+
+    @cached_property
+    def problems(self) -> list[Problem]:
+        """Prompts of different lengths."""
+        return [Problem(problem_id("doctor", text), "doctor", (Message("user", text),), None) for text in ASKED]
+
+    def rollouts(self, sampling: Sampling) -> list[Rollout]:
+        """Sampled replies to all prompts, by a sampler of their own."""
+        found = TorchSampler(self.replicas, self.tokenizer).sample(self.problems, sampling)
+        return [rollout for group in found for rollout in group]
+
+    def logprobs(self, rollouts: Sequence[Rollout], objective: Objective) -> list[Tensor]:
+        """What the trainer finds for each rollout's tokens, all in one pack."""
+        batch = pack_rows([Row.of(r.prompt_ids, r.ids, 1.0) for r in rollouts], torch.device("cpu"))
+        with torch.no_grad():
+            found = token_logprobs(self.model.weights, self.config, batch, objective)
+        return [found[batch.rows == i] for i in range(len(rollouts))]
+
+    def gap(self, rollouts: Sequence[Rollout], objective: Objective) -> float:
+        """The largest |log p of the trainer - recorded log p| over all sampled tokens."""
+        found = torch.cat(self.logprobs(rollouts, objective))
+        return float((found - torch.tensor([lp for r in rollouts for lp in r.logprobs])).abs().max())
+
+    def gradient(self, rows: Sequence[Row], tokens: int, objective: Objective) -> tuple[dict[str, float], Tensor]:
+        """The sums and a copy of the gradient of all weights."""
+        sums = accumulate(self.replicas.local, "policy", rows, tokens, objective)
+        return sums, self.model.grad.clone()
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Put the weights back afterwards."""
+        before = self.model.flat.clone()
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                self.model.flat.copy_(before)
+            self.replicas.refresh("policy")
+
+
+def policy_rows(rollouts: Sequence[Rollout]) -> list[Row]:
+    """Rows whose advantages are of both signs and add up to zero over the batch."""
+    total = sum(len(r.ids) for r in rollouts)
+    made = [Row.of(r.prompt_ids, r.ids, 1 / total, math.sin(i + 1), r.logprobs) for i, r in enumerate(rollouts)]
+    mean = sum(r.advantage * (len(r.ids) - r.start) for r in made) / total
+    return [replace(row, advantage=row.advantage - mean) for row in made]
+
+
+def difference(a: Tensor, b: Tensor) -> float:
+    """|a - b| / |a|."""
+    return float((a - b).double().norm() / a.double().norm())
+
+
+def make_tiny(folder: Path, seed: int = 0) -> Path:
+    """Write a random model of a few thousand parameters, with a tokenizer of its own, that the checks accept."""
+    texts = [*ASKED, "The sky is blue and the sea is green; the answer is 19, since 12 + 7 = 19."] * 4
+    tokenizer = train_tokenizer(texts, 300)
+    shape = Architecture(
+        hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=8
+    )  # fmt: skip
+    raw = scratch_config(shape, len(tokenizer.inner), tokenizer.end_id, tokenizer.pad_id)
+    config = DecoderConfig.from_hf(raw)
+    flat = scratch_weights(config, seed)
+    flat += 0.1 * torch.randn(len(flat), generator=torch.Generator().manual_seed(seed))
+    export(folder, raw, config, flat, tokenizer)
+    return folder

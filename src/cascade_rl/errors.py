@@ -1,0 +1,93 @@
+"""The errors that a user can mend: the command line shows their message, anything else as a traceback.
+
+Mendable                 the base that the command line catches
+├── InputError           what was given can't be used (also a ValueError)
+│   ├── RecipeError      a recipe, with everything that is wrong with it
+│   └── AnswerError      the answer of a problem
+├── RunBusy              another process works in the run directory
+├── RecipeChanged        the run directory belongs to another recipe
+├── StageError           a stage can't go on, or trained nothing
+├── GateClosed           policy `stop`: a benchmark fell without excuse
+├── GraderFailure        too many verdicts could not be given
+├── WorkerError          a process of the engine failed or died
+└── SandboxUnavailable   nothing here keeps a model's programs in
+Interrupted              the run was asked to stop (a KeyboardInterrupt)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+__all__ = [
+    "AnswerError",
+    "GateClosed",
+    "GraderFailure",
+    "InputError",
+    "Interrupted",
+    "Mendable",
+    "RecipeChanged",
+    "RecipeError",
+    "RunBusy",
+    "SandboxUnavailable",
+    "StageError",
+    "WorkerError",
+]
+
+
+class Mendable(Exception):
+    """An error whose message says what is wrong and how to mend it; `status` is what the command line exits with."""
+
+    status: ClassVar[int] = 1
+
+
+class InputError(Mendable, ValueError):
+    """Something that was given can't be used: a file, a name, an option, a directory; the message names it."""
+
+
+class RecipeError(InputError):
+    """A recipe that can't be used; `problems` lists every one as (path, what is wrong and how to mend it)."""
+
+    def __init__(self, source: str, problems: Sequence[tuple[str, str]]) -> None:
+        self.problems = list(problems)
+        lines = "\n".join(f"  {path}: {text}" if path else f"  {text}" for path, text in self.problems)
+        count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
+        super().__init__(f"{source}: {count}\n{lines}")
+
+
+class AnswerError(InputError):
+    """The answer of a problem is not what the domain's grader wants; the message says what it wants."""
+
+
+class RunBusy(Mendable, RuntimeError):
+    """Another process works in the run directory."""
+
+
+class RecipeChanged(Mendable, RuntimeError):
+    """The run directory belongs to another recipe; the message shows the difference and what to do."""
+
+
+class StageError(Mendable, RuntimeError):
+    """A stage that can't go on or that trained nothing; the message says why and what to change."""
+
+
+class GateClosed(Mendable, RuntimeError):
+    """Policy `stop`: a benchmark fell without excuse."""
+
+
+class GraderFailure(Mendable, RuntimeError):
+    """Too many verdicts could not be given: there is no score, since a failure is not a wrong answer."""
+
+
+class WorkerError(Mendable, RuntimeError):
+    """A worker failed or died; the message holds its traceback or its signal."""
+
+
+class SandboxUnavailable(Mendable, RuntimeError):
+    """No level that isolates works here; the message names what is missing and how to get it."""
+
+    status = 3  # scripts tell a machine that refuses programs from a run that failed; 2 is a wrong command line
+
+
+class Interrupted(KeyboardInterrupt):
+    """The run was asked to stop; the state up to the last step is saved."""

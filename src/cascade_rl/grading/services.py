@@ -1,0 +1,116 @@
+"""Open what graders use: the sandbox and the verifiers, counted and closed in one place, for runs, evaluations and files.
+
+Both stand behind small wrappers, whatever implements them: these count what happens, and keep a caller's limit.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from cascade_rl.domain import Services
+from cascade_rl.grading.verifiers import ProcessVerifiers
+from cascade_rl.protocols import Execution, Judgement, Program
+from cascade_rl.recipe import JudgeSpec
+from cascade_rl.remote.judge import HttpJudge
+from cascade_rl.sandbox.levels import Standing
+from cascade_rl.sandbox.pool import ZygoteSandbox
+from cascade_rl.types import Message
+
+KNOWN = ("sandbox", "verifiers", "reward_model")
+
+
+@contextmanager
+def open_services(
+    needs: frozenset[str], workers: int | None = None, limit_s: float = math.inf, unsafe: bool = False
+) -> Iterator[Services]:
+    """The services that `needs` names, but for a reward model, which its run adds; they end with the context.
+
+    workers  processes for each, the machine's cores if None
+    limit_s  the most that one program or one judge's call may take, where the problem allows more
+    unsafe   run programs even where nothing isolates them
+
+    Raises SandboxUnavailable when a sandbox is needed and nothing isolates.
+    """
+    if unknown := needs - set(KNOWN):
+        raise ValueError(f"no service {', '.join(sorted(unknown))}; a domain may need {', '.join(KNOWN)}")
+    counts: Counter[str] = Counter()
+    sandbox = ZygoteSandbox(workers, unsafe=unsafe) if "sandbox" in needs else None
+    verifiers = ProcessVerifiers(workers) if "verifiers" in needs else None
+    try:
+        if sandbox:
+            sandbox.start()
+        yield Services(
+            sandbox=_CountedSandbox(sandbox, counts, limit_s) if sandbox else None,
+            verifiers=_CountedVerifiers(verifiers, counts, limit_s) if verifiers else None,
+            limit_s=limit_s,
+            counts=counts,
+        )
+    finally:
+        for service in (sandbox, verifiers):
+            if service:
+                service.close()
+
+
+def with_judge(services: Services, spec: JudgeSpec) -> Services:
+    """The services with a judge model, counted; ValueError when its address or its key is missing."""
+    key = os.environ.get(spec.api_key_variable) if spec.api_key_variable else None
+    if spec.api_key_variable and not key:
+        raise ValueError(f"the judge's key is not set: environment variable {spec.api_key_variable}")
+    judge = HttpJudge(spec.url, spec.model, api_key=key, timeout_s=spec.timeout_s, max_tokens=spec.judge_tokens)
+    return replace(services, judge=_CountedJudge(judge, services.counts))
+
+
+def standing(services: Services) -> Standing | None:
+    """At which level programs are kept in; None without a sandbox that `open_services` opened."""
+    return services.sandbox.inner.start() if isinstance(services.sandbox, _CountedSandbox) else None
+
+
+@dataclass(frozen=True, slots=True)
+class _CountedSandbox:
+    inner: ZygoteSandbox
+    counts: Counter[str]
+    limit_s: float
+
+    async def run(self, program: Program) -> Execution:
+        if program.timeout_s > self.limit_s:
+            program = replace(program, timeout_s=self.limit_s)
+        self.counts["programs"] += 1
+        execution = await self.inner.run(program)
+        self.counts["program_timeouts"] += execution.timed_out
+        self.counts["sandbox_failures"] += execution.error is not None
+        self.counts["sandbox_workers_replaced"] = self.inner.counters["respawns"]
+        return execution
+
+
+@dataclass(frozen=True, slots=True)
+class _CountedJudge:
+    inner: HttpJudge
+    counts: Counter[str]
+
+    async def probability(self, messages: Sequence[Message]) -> Judgement:
+        self.counts["judge_calls"] += 1
+        found = await self.inner.probability(messages)
+        if found.fault:
+            self.counts["judge_timeouts" if found.fault == "timeout" else "judge_failures"] += 1
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _CountedVerifiers:
+    inner: ProcessVerifiers
+    counts: Counter[str]
+    limit_s: float
+
+    async def call(self, function: str, *arguments: Any, deadline_s: float = 3.0) -> Judgement:
+        self.counts["verifier_calls"] += 1
+        found = await self.inner.call(function, *arguments, deadline_s=min(deadline_s, self.limit_s))
+        if found.fault:
+            self.counts["verifier_timeouts" if found.fault == "timeout" else "verifier_crashes"] += 1
+        self.counts["verifier_workers_replaced"] = self.inner.counts.get("replaced", 0)
+        return found

@@ -1,0 +1,109 @@
+"""Grade replies so that a verdict always comes: whatever a grader does, a run goes on.
+
+A grader that raises, that is cancelled from within, that never ends or whose reward is no number has failed: its
+verdict is null with the reason, never a zero. It is asked once more first, since a worker may have been killed. All
+graders share one event loop in one thread, which lives as long as the process: processes that a thread started may
+be set to die with it (PR_SET_PDEATHSIG), and what they hold may be bound to the loop that opened it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import Future
+from functools import cache
+from typing import Any, TypeVar
+
+from cascade_rl.domain import Grade, Services
+from cascade_rl.types import Outcome, Problem, Rollout, Verdict
+
+DEADLINE_S = 300.0  # a backstop for graders without limits of their own; sandbox and verifiers have shorter ones
+SLOTS = (
+    64  # verdicts under way at once: enough to keep workers and a remote judge busy, few enough to wait little in line
+)
+
+T = TypeVar("T")
+
+
+async def verdict_of(grade: Grade, problem: Problem, rollout: Rollout, services: Services) -> Verdict:
+    """The verdict on one reply; null with the reason when the grader failed twice."""
+    verdict = await _once(grade, problem, rollout, services)
+    if verdict.reward is None:
+        services.counts["asked_again"] += 1
+        verdict = await _once(grade, problem, rollout, services)
+    return verdict
+
+
+async def _once(grade: Grade, problem: Problem, rollout: Rollout, services: Services) -> Verdict:
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            verdict = await grade(problem, rollout, services)
+    except TimeoutError as error:
+        return Verdict.failed(f"TimeoutError: {error}" if str(error) else f"no verdict within {DEADLINE_S:.0f} s")
+    except asyncio.CancelledError:
+        if asyncio.current_task().cancelling():
+            raise
+        return Verdict.failed("the grader was cancelled by something that it waited for")
+    except SystemExit as error:  # it would end the thread that grades, and the run would wait for ever
+        return Verdict.failed(f"the grader raised SystemExit: {error}")
+    except Exception as error:  # a fault of the grader, told as one; see the module's docstring
+        return Verdict.failed(f"the grader raised {type(error).__name__}: {error}")
+    if not isinstance(verdict, Verdict):
+        return Verdict.failed(f"the grader returned {type(verdict).__name__}, not a Verdict")
+    if verdict.reward is not None and not math.isfinite(verdict.reward):
+        return Verdict(None, Outcome.GRADER_ERROR, verdict.parts, f"the reward is {verdict.reward}")
+    return verdict
+
+
+async def verdicts_here(
+    grade: Grade, pairs: Sequence[tuple[Problem, Rollout]], services: Services
+) -> tuple[Verdict, ...]:
+    """The verdicts on (problem, reply) pairs, all at once on the running loop: a learned reward makes one batch of them."""
+    return tuple(await asyncio.gather(*(verdict_of(grade, p, r, services) for p, r in pairs)))
+
+
+class GradingThread:
+    """One event loop in one daemon thread; `slots` verdicts are under way at once."""
+
+    def __init__(self, slots: int) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._slots = asyncio.Semaphore(slots)
+        threading.Thread(target=self._loop.run_forever, name="grading", daemon=True).start()
+
+    def submit(
+        self, grade: Grade, pairs: Sequence[tuple[Problem, Rollout]], services: Services
+    ) -> Future[tuple[Verdict, ...]]:
+        """Begin to grade (problem, reply) pairs; the future holds their verdicts in order."""
+        return asyncio.run_coroutine_threadsafe(self._all(grade, pairs, services), self._loop)
+
+    async def _all(self, grade: Grade, pairs: Sequence[tuple[Problem, Rollout]], services: Services) -> tuple:
+        return tuple(await asyncio.gather(*(self._one(grade, p, r, services) for p, r in pairs)))
+
+    async def _one(self, grade: Grade, problem: Problem, rollout: Rollout, services: Services) -> Verdict:
+        async with self._slots:
+            return await verdict_of(grade, problem, rollout, services)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of any work that grades; must not be called from the loop itself."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+
+@cache
+def grading_thread() -> GradingThread:
+    """The one thread of this process that grades."""
+    return GradingThread(SLOTS)
+
+
+def grade_all(
+    grade: Grade, pairs: Sequence[tuple[Problem, Rollout]], services: Services, *, learned: bool = False
+) -> tuple[Verdict, ...]:
+    """The verdicts on (problem, reply) pairs, in order.
+
+    A `learned` reward is computed in the calling thread, as one batch: it runs on the workers that also sample, and
+    their pipes belong to one thread. Must not be called from inside a running event loop.
+    """
+    if learned:
+        return asyncio.run(verdicts_here(grade, pairs, services))
+    return grading_thread().submit(grade, pairs, services).result()

@@ -1,0 +1,1 @@
+"""Protocols that something behind a network fulfils."""

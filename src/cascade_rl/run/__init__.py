@@ -1,0 +1,1 @@
+"""A run directory: what writes it and what reads it, with no model in sight."""

@@ -1,0 +1,57 @@
+"""The only writer and the only reader of a run's files: append-only JSONL, and atomic whole files.
+
+A line is synced before the next state is saved; on resume every journal is cut back to the offset that the state
+recorded, so a finished run holds the same bytes whether it was interrupted or not. A torn last line is dropped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cascade_rl.run.files import dumps
+
+
+class Journal:
+    """One append-only JSONL file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("ab")
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Append one line."""
+        self._file.write(dumps(record).encode() + b"\n")
+        self._file.flush()
+
+    def sync(self) -> int:
+        """Force everything to the disk; the file's size in bytes."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return self._file.tell()
+
+    def cut(self, size: int) -> None:
+        """Forget everything after `size` bytes; raises ValueError when less than that is there."""
+        have = self.path.stat().st_size
+        if have < size:
+            raise ValueError(f"{self.path} has {have} bytes, but the saved state was written after {size}")
+        self._file.truncate(size)
+        self._file.seek(size)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The records of a JSONL file; an incomplete last line is left out, as is a file that does not exist."""
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        for line in file:
+            if line.endswith(b"\n"):
+                yield json.loads(line)

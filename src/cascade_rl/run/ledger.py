@@ -1,0 +1,94 @@
+"""What is done in a run directory: a lock, a durable ledger, and what to do when the recipe has changed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cascade_rl.errors import RecipeChanged
+from cascade_rl.recipe import Recipe, digest, replaced_keys
+from cascade_rl.run.files import read_json, write_json, write_text
+from cascade_rl.run.folder import set_aside
+
+
+class Ledger:
+    """The stages that are done, in order; each entry names settings, data, incoming and outgoing weights."""
+
+    def __init__(self, run: Path) -> None:
+        self.path = run / "ledger.json"
+        found = read_json(self.path)
+        self.entries: list[dict[str, Any]] = found["stages"] if found else []
+
+    def done(self, index: int, key: str) -> dict[str, Any] | None:
+        """The entry of stage number `index` if it was finished with this very key."""
+        entry = self.entries[index] if index < len(self.entries) else None
+        return entry if entry and entry["key"] == key else None
+
+    def add(self, index: int, entry: dict[str, Any]) -> None:
+        """Record a finished stage durably; later entries are void."""
+        self.entries = [*self.entries[:index], entry]
+        write_json(self.path, {"stages": self.entries})
+
+    def cut(self, index: int) -> None:
+        """Forget stage number `index` and all later ones."""
+        if len(self.entries) > index:
+            self.entries = self.entries[:index]
+            write_json(self.path, {"stages": self.entries})
+
+
+def stage_key(recipe: Recipe, index: int, settings: Mapping[str, Any], data: str, incoming: str) -> str:
+    """What makes a finished stage this one: its settings, what the run shares, its data, the weights it starts from."""
+    shared = {"seed": recipe.seed, **settings}
+    return digest([recipe.stages[index].model_dump(mode="json"), shared, data, incoming])
+
+
+def recipe_text(recipe: Recipe) -> str:
+    """The resolved recipe as YAML, which loads as the same recipe: keys that every phase of a curriculum sets are left out."""
+    raw = recipe.model_dump(mode="json", exclude_none=True)
+    for stage in raw["stages"]:
+        for key in replaced_keys(stage):
+            del stage[key]
+    return yaml.safe_dump(raw, sort_keys=False, width=110)
+
+
+def first_change(old: Mapping[str, Any], new: Mapping[str, Any]) -> int:
+    """The number of the first stage that a changed recipe redoes; the count of stages if only scores change."""
+    for key in ("seed", "model", "workers", "precision", "device", "sampler"):
+        if old.get(key) != new.get(key):
+            return 0
+    pairs = list(zip(old["stages"], new["stages"], strict=False))
+    for index, (before, after) in enumerate(pairs):
+        if before != after:
+            return index
+    return len(pairs)
+
+
+def admit(run: Path, recipe: Recipe, accept_changes: bool) -> None:
+    """Let a recipe into a run directory: new, equal, or changed with leave; sets superseded results aside.
+
+    Raises RecipeChanged with the difference.
+    """
+    path = run / "recipe.yaml"
+    text = recipe_text(recipe)
+    if not path.exists():
+        write_text(path, text)
+        return
+    old_text = path.read_text(encoding="utf-8")
+    if old_text == text:
+        return
+    if not accept_changes:
+        lines = difflib.unified_diff(
+            old_text.splitlines(), text.splitlines(), "this run", "the recipe now", lineterm="", n=2
+        )
+        raise RecipeChanged(
+            f"{run} was started with another recipe:\n" + "\n".join(lines) + "\n"
+            "--accept-changes keeps the stages before the first changed one and redoes the rest; --out starts elsewhere"
+        )
+    index = first_change(yaml.safe_load(old_text), yaml.safe_load(text))
+    Ledger(run).cut(index)
+    set_aside(run, index)
+    write_text(path, text)

@@ -1,0 +1,1 @@
+"""Numbers of evaluations: intervals, comparisons, the gate, the matrix, retention."""

@@ -1,0 +1,340 @@
+"""The gate: may the run go on after this stage, or has a domain been lost?
+
+After each stage every benchmark (of past, present and future domains) is compared in its headline mode with the
+scorecard before, and with the best so far, so that a series of falls that each hide in the noise is caught once
+their sum does not. Comparisons are paired over the held-out problems, or by Newcombe's interval where only published
+scores are known. A fall fails the gate when all of this holds:
+
+1. Its 95 % interval excludes zero (verdict `loss`).
+2. It exceeds the band. Default 4 points: scores swing by so much between steps of one stage, and 4 is the smallest
+   whole number under which the report's own 8B matrix (arXiv 2512.13607) passes with one declared dip; its largest
+   real fall is MMLU-Pro 77.8 -> 74.5 at IF-RL, on 12,000 items. After the last stage nothing can repair a fall, so
+   there the band is 3 points (`final_band`): the report's run ends at most 2.2 under its best.
+3. Its p-value stays under `alpha` divided by the comparisons of this stage (Bonferroni): among twenty 95 % intervals
+   one misses zero by chance, and the best so far is flattered by having been chosen.
+4. Nobody excused it: no waiver with a reason, no declared dip that is still before its stage of recovery and within
+   its depth. At the stage of recovery the benchmark must be back at its value before the dip, by the same rules.
+
+A waiver accepts the value after its stage: later stages are measured from there. Every loss that passes says why in
+`excuse`; a loss without an excuse is what failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from cascade_rl.scores.statistics import Change, Direction, compare
+from cascade_rl.types import Mode, ModeScore, Scorecard
+
+Policy = Literal["warn", "stop", "best"]
+ROUNDING = 1e-9  # a fall of exactly the band is within it, whatever the last bit says
+
+
+@dataclass(frozen=True, slots=True)
+class Dip:
+    """A fall that the order of stages makes on purpose: at most `most` (a share), recovered by the end of `until`."""
+
+    benchmark: str
+    at: str
+    until: str
+    most: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.most <= 1:
+            raise ValueError(f"dip of {self.benchmark}: most is a share in (0, 1], found {self.most}")
+
+
+@dataclass(frozen=True, slots=True)
+class Waiver:
+    """A loss of one benchmark at one stage that somebody accepts, and why."""
+
+    benchmark: str
+    stage: str
+    reason: str
+
+    def __post_init__(self) -> None:
+        if not self.reason.strip():
+            raise ValueError(f"waiver of {self.benchmark} at {self.stage}: say why in reason")
+
+
+@dataclass(frozen=True, slots=True)
+class GateSettings:
+    """What counts as a loss and what follows from one; bands are shares: 0.04 is four points.
+
+    `policy`: `warn` goes on, `stop` ends the run, `best` hands over the stage's best probed step.
+    """
+
+    policy: Policy = "warn"
+    band: float = 0.04
+    final_band: float = 0.03
+    alpha: float = 0.05
+    dips: tuple[Dip, ...] = ()
+    waivers: tuple[Waiver, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.policy not in get_args(Policy):
+            raise ValueError(f"policy {self.policy!r}; known: {', '.join(get_args(Policy))}")
+        for name in ("band", "final_band", "alpha"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} is a share in [0, 1), found {getattr(self, name)}: 4 points are 0.04")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One benchmark against one earlier stage; a loss with an empty `excuse` fails the gate."""
+
+    benchmark: str
+    before: str
+    change: float
+    low: float
+    high: float
+    verdict: Direction
+    excuse: str
+
+    @property
+    def fails(self) -> bool:
+        """Whether this cell alone holds the gate shut."""
+        return self.verdict is Direction.LOSS and not self.excuse
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """What the gate says after a stage."""
+
+    stage: str
+    cells: tuple[Cell, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether no cell fails."""
+        return not any(cell.fails for cell in self.cells)
+
+    def stops(self, settings: GateSettings) -> bool:
+        """Whether the run ends here."""
+        return settings.policy == "stop" and not self.passed
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """One comparison to be judged: of a benchmark now with the stage `before`."""
+
+    benchmark: str
+    before: str
+    change: Change
+
+
+@dataclass(frozen=True, slots=True)
+class _History:
+    """The scorecards so far, oldest first, the judged one last; `stages` is the order of the whole cascade."""
+
+    cards: Sequence[Scorecard]
+    stages: Sequence[str]
+    settings: GateSettings
+
+    @property
+    def now(self) -> Scorecard:
+        return self.cards[-1]
+
+    def index(self, stage: str) -> int:
+        return self.stages.index(stage)
+
+    @property
+    def band(self) -> float:
+        last = self.now.stage == self.stages[-1]
+        return min(self.settings.band, self.settings.final_band) if last else self.settings.band
+
+    def earlier(self, benchmark: str) -> list[Scorecard]:
+        """The cards that still bind a benchmark: measured before now, not forgiven by a waiver."""
+        here = self.index(self.now.stage)
+        waived = [self.index(w.stage) for w in self.settings.waivers if w.benchmark == benchmark]
+        start = max((w for w in waived if w < here), default=0)
+        return [c for c in self.cards[:-1] if benchmark in c.benchmarks and self.index(c.stage) >= start]
+
+    def before_dip(self, dip: Dip) -> Scorecard | None:
+        """The last card before a dip began; None when there is none or a waiver has replaced it."""
+        before = [c for c in self.earlier(dip.benchmark) if self.index(c.stage) < self.index(dip.at)]
+        return before[-1] if before else None
+
+    def is_open(self, dip: Dip) -> bool:
+        return self.index(dip.at) <= self.index(self.now.stage) < self.index(dip.until)
+
+    def change(self, benchmark: str, before: Scorecard, mode: Mode | None = None) -> Change:
+        mode = mode or self.now.benchmarks[benchmark].headline
+        return compare(_mode_score(before, benchmark, mode), _mode_score(self.now, benchmark, mode))
+
+
+def judge(scorecards: Sequence[Scorecard], stages: Sequence[str], settings: GateSettings) -> GateResult:
+    """Judge the last of `scorecards` (oldest first) by the ones before; `stages` is the order of the whole cascade.
+
+    Raises ValueError for dips and waivers that name nothing known, for scorecards out of order, and for a benchmark
+    that was measured before and no longer is; ProblemMismatchError where held-out sets differ.
+    """
+    _check_cards(scorecards, stages)
+    check_names(settings, stages, {name for card in scorecards for name in card.benchmarks})
+    history = _History(scorecards, stages, settings)
+    looks = [look for name in history.now.benchmarks for look in _looks(history, name)]
+    cells = tuple(_cell(history, look, len(looks)) for look in looks)
+    notes = [*_failure_notes(history, cells), *_dip_notes(history, cells), *_waiver_notes(history, cells)]
+    return GateResult(history.now.stage, cells, (*notes, *_other_notes(history)))
+
+
+def check_names(settings: GateSettings, stages: Sequence[str], benchmarks: Collection[str]) -> None:
+    """Raise ValueError, with the known names, where a dip or a waiver names no stage or benchmark of the cascade."""
+    for dip in settings.dips:
+        _known(dip.benchmark, sorted(benchmarks), f"dip of {dip.benchmark}: benchmark")
+        _known(dip.at, stages[1:], f"dip of {dip.benchmark}: at (a stage with one before it)")
+        _known(dip.until, stages[stages.index(dip.at) + 1 :], f"dip of {dip.benchmark}: until (a stage after {dip.at})")
+    for waiver in settings.waivers:
+        _known(waiver.benchmark, sorted(benchmarks), f"waiver of {waiver.benchmark}: benchmark")
+        _known(waiver.stage, stages[1:], f"waiver of {waiver.benchmark}: stage (with one before it)")
+
+
+def to_json(result: GateResult) -> dict[str, Any]:
+    """The content of gate.json."""
+    cells = [
+        {
+            "benchmark": cell.benchmark,
+            "before": cell.before,
+            "change": cell.change,
+            "low": cell.low,
+            "high": cell.high,
+            "verdict": str(cell.verdict),
+            "excuse": cell.excuse,
+        }
+        for cell in result.cells
+    ]
+    return {"stage": result.stage, "passed": result.passed, "cells": cells, "notes": list(result.notes)}
+
+
+def _looks(history: _History, benchmark: str) -> list[_Look]:
+    """The stages that a benchmark is held against: the one before, the best so far, and the one before a dip that ends.
+
+    Of equally good stages the latest is the best so far, which saves a second look at the same value.
+    """
+    earlier = history.earlier(benchmark)
+    if not earlier:
+        return []
+    best = max(enumerate(earlier), key=lambda pair: (pair[1].benchmarks[benchmark].score.mean, pair[0]))[1]
+    ending = [d for d in history.settings.dips if d.benchmark == benchmark and d.until == history.now.stage]
+    against = [earlier[-1], best, *(card for dip in ending if (card := history.before_dip(dip)))]
+    unique = {card.stage: card for card in against}
+    return [_Look(benchmark, card.stage, history.change(benchmark, card)) for card in unique.values()]
+
+
+def _cell(history: _History, look: _Look, comparisons: int) -> Cell:
+    change = look.change
+    excuse = _excuse(history, look, comparisons) if change.verdict is Direction.LOSS else ""
+    return Cell(look.benchmark, look.before, change.change, change.low, change.high, change.verdict, excuse)
+
+
+def _excuse(history: _History, look: _Look, comparisons: int) -> str:
+    """Why a loss may stand, or the empty string."""
+    fall = -look.change.change
+    if fall <= history.band + ROUNDING:
+        return f"within the band of {_points(history.band)} points"
+    if look.change.p > history.settings.alpha / comparisons:
+        return f"within the noise of {comparisons} comparisons (p = {look.change.p:.2g})"
+    for waiver in history.settings.waivers:
+        if (waiver.benchmark, waiver.stage) == (look.benchmark, history.now.stage):
+            return f"waived: {waiver.reason}"
+    for dip in history.settings.dips:
+        declared = dip.benchmark == look.benchmark and history.is_open(dip)
+        if declared and _depth(history, dip, fall) <= dip.most + ROUNDING:
+            return f"declared dip, to be recovered by {dip.until}"
+    return ""
+
+
+def _depth(history: _History, dip: Dip, fall: float) -> float:
+    """How far an open dip has gone below the value before it; `fall` stands in where that is not known."""
+    before = history.before_dip(dip)
+    return fall if before is None else -history.change(dip.benchmark, before).change
+
+
+def _failure_notes(history: _History, cells: Sequence[Cell]) -> list[str]:
+    return [
+        f"{cell.benchmark} fell by {_points(-cell.change)} points from {cell.before} to {history.now.stage} "
+        f"(95 % interval {_points(-cell.high)} to {_points(-cell.low)}), beyond the band of {_points(history.band)}"
+        for cell in cells
+        if cell.fails
+    ]
+
+
+def _dip_notes(history: _History, cells: Sequence[Cell]) -> list[str]:
+    """What has become of each declared dip that is open or ends here."""
+    notes = []
+    for dip in history.settings.dips:
+        before = history.before_dip(dip)
+        if before is None or dip.benchmark not in history.now.benchmarks:
+            continue
+        depth = -history.change(dip.benchmark, before).change
+        where = f"{dip.benchmark} is {_points(depth)} points below {before.stage}"
+        if history.is_open(dip) and depth > dip.most + ROUNDING:
+            notes.append(f"{where}: deeper than the {_points(dip.most)} declared for the dip at {dip.at}")
+        elif history.is_open(dip) and depth > 0:
+            notes.append(f"{where}: declared dip, open until {dip.until}")
+        elif dip.until == history.now.stage:
+            lost = any(c.fails for c in cells if (c.benchmark, c.before) == (dip.benchmark, before.stage))
+            what = f"{dip.benchmark} has {'not ' if lost else ''}recovered from its declared dip at {dip.at}"
+            notes.append(f"{what}: {_points(-depth, sign=True)} points against {before.stage}")
+    return notes
+
+
+def _waiver_notes(history: _History, cells: Sequence[Cell]) -> list[str]:
+    """One line for each waiver of this stage, with the fall it covers or that there is none."""
+    notes = []
+    for waiver in history.settings.waivers:
+        if waiver.stage == history.now.stage:
+            covered = [c for c in cells if c.benchmark == waiver.benchmark and c.excuse.startswith("waived: ")]
+            falls = ", ".join(f"{_points(-c.change)} points from {c.before}" for c in covered)
+            notes.append(f"waiver of {waiver.benchmark}: {falls or 'no loss to waive'}; {waiver.reason}")
+    return notes
+
+
+def _other_notes(history: _History) -> list[str]:
+    """Benchmarks without a past, and losses in the modes that the report does not headline (they are not judged)."""
+    notes = []
+    for name, now in history.now.benchmarks.items():
+        earlier = history.earlier(name)
+        if not earlier:
+            notes.append(f"{name} is measured for the first time")
+            continue
+        for mode in now.modes:
+            if mode is now.headline or mode not in earlier[-1].benchmarks[name].modes:
+                continue
+            change = history.change(name, earlier[-1], mode)
+            if change.verdict is Direction.LOSS and -change.change > history.band + ROUNDING:
+                fall = _points(-change.change)
+                notes.append(f"{name} in {mode} mode fell by {fall} points from {earlier[-1].stage}; not judged")
+    return notes
+
+
+def _check_cards(cards: Sequence[Scorecard], stages: Sequence[str]) -> None:
+    if not cards:
+        raise ValueError("no scorecards: the gate judges the last of them")
+    names = [card.stage for card in cards]
+    for name in names:
+        _known(name, stages, "scorecard of stage")
+    if names != [stage for stage in stages if stage in names]:
+        raise ValueError(f"scorecards are out of order: {', '.join(names)}; the cascade is {', '.join(stages)}")
+    gone = {name for card in cards for name in card.benchmarks} - set(cards[-1].benchmarks)
+    if gone:
+        raise ValueError(f"scorecard of {names[-1]} lacks benchmarks measured before: {', '.join(sorted(gone))}")
+
+
+def _mode_score(card: Scorecard, benchmark: str, mode: Mode) -> ModeScore:
+    modes = card.benchmarks[benchmark].modes
+    if mode not in modes:
+        raise ValueError(f"{benchmark} was not measured in {mode} mode after {card.stage}; found {', '.join(modes)}")
+    return modes[mode]
+
+
+def _known(name: str, names: Sequence[str], what: str) -> None:
+    if name not in names:
+        raise ValueError(f"{what} {name!r} is unknown; known: {', '.join(names)}")
+
+
+def _points(share: float, *, sign: bool = False) -> str:
+    return f"{100 * share:{'+' if sign else ''}.1f}"

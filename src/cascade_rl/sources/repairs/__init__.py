@@ -1,0 +1,1 @@
+"""Repairs of code: bugs that are injected into functions of installed packages."""

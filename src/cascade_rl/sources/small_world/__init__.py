@@ -1,0 +1,1 @@
+"""The words, functions and files that the built-in problems are made of."""

@@ -1,0 +1,39 @@
+"""Which part of the cascade may see a prompt: disjoint by a hash of its text, on every machine."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable, Iterator
+
+from cascade_rl.types import Problem, Split
+
+SPLIT_SHARES = ((Split.SFT, 0.50), (Split.RL, 0.25), (Split.VALIDATION, 0.05), (Split.HELDOUT, 0.20))
+
+
+def split_of(key: str) -> Split:
+    """The split that a prompt belongs to, from a hash of its text: disjoint by construction, on every machine."""
+    digest = hashlib.blake2b(key.encode(), digest_size=8, person=b"split").digest()
+    u = int.from_bytes(digest, "big") / 2**64
+    for split, share in SPLIT_SHARES:
+        u -= share
+        if u < 0:
+            return split
+    return Split.HELDOUT
+
+
+def stream(
+    make: Callable[[random.Random], Problem], split: Split, seed: int, *, patience: int = 20_000
+) -> Iterator[Problem]:
+    """Problems drawn by `make`, those of `split` only, none twice; ends when `patience` draws bring nothing new."""
+    rng = random.Random(f"{split}/{seed}")
+    seen: set[str] = set()
+    idle = 0
+    while idle < patience:
+        problem = make(rng)
+        idle += 1
+        if problem.id in seen or split_of(problem.prompt_text) is not split:
+            continue
+        seen.add(problem.id)
+        idle = 0
+        yield problem

@@ -1,0 +1,63 @@
+"""A reward model at work: it scores answers for RL, many in one batch."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from cascade_rl import chat
+from cascade_rl.model.replicas import Replicas, deal
+from cascade_rl.model.tokenizer import Tokenizer
+from cascade_rl.train.batch import Row
+from cascade_rl.train.learner import score_rows
+from cascade_rl.types import Message, Mode
+
+SCORE_TOKENS = 4096
+
+
+def reward_row(tokenizer: Tokenizer, messages: Sequence[Message], answer: str) -> Row:
+    """What the reward model reads: the conversation in instruct mode, up to the end mark of the answer."""
+    ids = tokenizer.encode(chat.render(messages, Mode.INSTRUCT, reply=answer))
+    return Row.of(ids, [], 0.0)
+
+
+class LearnedReward:
+    """A `RewardModel` over the model `name` of the replicas; concurrent calls are scored as one batch."""
+
+    def __init__(self, replicas: Replicas, tokenizer: Tokenizer, name: str = "reward") -> None:
+        self.replicas, self.tokenizer, self.name = replicas, tokenizer, name
+        self._waiting: list[tuple[Row, asyncio.Future]] = []
+
+    async def score(self, messages: Sequence[Message], answer: str) -> float:
+        """The score of one answer; waits until everything else that is ready has asked too."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future = loop.create_future()
+        self._waiting.append((reward_row(self.tokenizer, messages, answer), future))
+        if len(self._waiting) == 1:
+            loop.call_soon(self._flush)
+        return await future
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        try:
+            scores = self.score_batch([row for row, _ in waiting])
+        except Exception as error:  # handed to every caller, who raises it
+            for _, future in waiting:
+                future.set_exception(error)
+            return
+        for (_, future), score in zip(waiting, scores, strict=True):
+            future.set_result(score)
+
+    def score_batch(self, rows: Sequence[Row]) -> list[float]:
+        """Scores of rows, spread over the workers; equal rows are scored once."""
+        keys = [row.ids.tobytes() for row in rows]
+        distinct = dict(zip(keys, rows, strict=True))
+        unique = list(distinct.values())
+        shards = deal(range(len(unique)), [float(len(r.ids)) for r in unique], self.replicas.size)
+        arguments = [(self.name, [unique[i] for i in shard], SCORE_TOKENS) for shard in shards]
+        found = dict.fromkeys(distinct, 0.0)
+        order = list(found)
+        for shard, scores in zip(shards, self.replicas.map(score_rows, arguments), strict=True):
+            for index, score in zip(shard, scores, strict=True):
+                found[order[index]] = score
+        return [found[key] for key in keys]
