@@ -15,6 +15,7 @@ test: $(VENV)/.dev
 check: $(VENV)/.dev
 	$(BIN)/ruff check src tests bench
 	$(BIN)/ruff format --check src tests bench
+	$(BIN)/mypy
 
 # The peers live in an environment of their own. About an hour on two cores; BENCH_ARGS=--quick for a few minutes.
 bench: .venv-bench/.installed

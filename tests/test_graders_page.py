@@ -31,7 +31,7 @@ class Absent:
         if name.partition(".")[0] in ("torch", "transformers", "safetensors", "tokenizers"):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Absent())
-from cascade_rl.cli import main
+from cascade_rl.cli.main import main
 main()
 """
 
