@@ -112,7 +112,9 @@ def memory_bound(ours, prompts: list[int]) -> float:
     slots = -(-len(prompts) // case.workers) * case.rollouts
     columns, share = max(prompts) + case.tokens, prompts[:: case.workers]
     cache = 2.0 * config.layers * config.kv_heads * config.head_dim * element * slots * columns
-    rows = [Row.of([i] * p, [1] * case.tokens, 1.0) for i, p in enumerate(share) for _ in range(case.rollouts)]
+    rows = [
+        Row.of([i] * p, [1] * case.tokens, 1.0) for i, p in enumerate(share) for _ in range(case.rollouts)
+    ]
     first = [rows[i] for i in microbatches(rows, case.microbatch)[0]]
     most = activation_bytes(config, pack_rows(first, ours.replicas.device).packed, element, None)
     return numbers * (8 + 8 / case.workers + (element if element < 4 else 0)) + max(cache, most)
@@ -126,7 +128,10 @@ def against_peer(cases, steps: int) -> list[dict[str, Any]]:
         ours = {each.precision: alone(our_step, each, steps)[0]["step_s"] for each in (case, whole)}
         variants = (case, whole, replace(case, precision="fp32-onednn"))
         peer = {each.precision: alone(peer_step, each, steps)[0] for each in variants}
-        print(f"# TRL's RL step, {case.model}: " + ", ".join(f"{k} {v:.2f} s" for k, v in peer.items()), flush=True)
+        print(
+            f"# TRL's RL step, {case.model}: " + ", ".join(f"{k} {v:.2f} s" for k, v in peer.items()),
+            flush=True,
+        )
         pairs = [
             ("bf16", ours["bf16"], peer["bf16"]),
             ("fp32 (TRL: the faster of two routes)", ours["fp32"], min(peer["fp32"], peer["fp32-onednn"])),
@@ -147,10 +152,17 @@ def against_limit(cases, steps: int) -> list[dict[str, Any]]:
         label = f"{case.model}, {case.rollouts} rollouts, {case.tokens} tokens"
         for phase in ("update", "rollout"):
             found.append(
-                compare(f"{phase} beside its bound, {label}", measured[f"{phase}_s"], least[f"{phase}_s"], "s")
+                compare(
+                    f"{phase} beside its bound, {label}", measured[f"{phase}_s"], least[f"{phase}_s"], "s"
+                )
             )
         found.append(
-            compare(f"driver's memory beside what is predicted, {label}", memory / 1e9, least["memory"] / 1e9, "GB")
+            compare(
+                f"driver's memory beside what is predicted, {label}",
+                memory / 1e9,
+                least["memory"] / 1e9,
+                "GB",
+            )
         )
         print(f"# {label}: {least['gflops']:.0f} GFLOP/s, fp32 head {least['head_gflops']:.0f}, "
               f"{least['gbytes_per_s']:.1f} GB/s in all", flush=True)  # fmt: skip
@@ -160,7 +172,9 @@ def against_limit(cases, steps: int) -> list[dict[str, Any]]:
 def table(rows: list[dict[str, Any]]) -> str:
     """As people read it."""
     lines = [f"{'':64s} {'ours':>10s} {'peer':>10s} {'unit':>9s} {'ratio':>6s}"]
-    lines += [f"{r['name']:64s} {r['ours']:10.3g} {r['peer']:10.3g} {r['unit']:>9s} {r['ratio']:6.2f}" for r in rows]
+    lines += [
+        f"{r['name']:64s} {r['ours']:10.3g} {r['peer']:10.3g} {r['unit']:>9s} {r['ratio']:6.2f}" for r in rows
+    ]
     return "\n".join(lines)
 
 
@@ -192,7 +206,9 @@ def main() -> None:
     (OUT / "summary.json").write_text(json.dumps(found, indent=1) + "\n")
     print(table(found))
     ratios = [r["ratio"] for r in found]
-    print(f"median ratio {statistics.median(ratios):.2f} over {len(ratios)} comparisons; wrote {OUT / 'summary.json'}")
+    print(
+        f"median ratio {statistics.median(ratios):.2f} over {len(ratios)} comparisons; wrote {OUT / 'summary.json'}"
+    )
 
 
 if __name__ == "__main__":

@@ -38,18 +38,24 @@ def main() -> None:
         judge("language:response_language", {"language": "en"}, "warm up")
         for source in ("ifeval", "ifbench"):
             for problem in load_domain("following").problems(source, Split.HELDOUT, 0):
-                for ident, kwargs in zip(*(problem.answer[k] for k in ("instruction_id_list", "kwargs")), strict=True):
+                for ident, kwargs in zip(
+                    *(problem.answer[k] for k in ("instruction_id_list", "kwargs")), strict=True
+                ):
                     for reply in islice(replies, REPLIES):
                         taken["ours"].append(seconds(lambda i=ident, k=kwargs, r=reply: check(i, k, r)))
                         taken["ours, strict"].append(
                             seconds(lambda i=ident, k=kwargs, r=reply: check(i, k, r, strict=True))
                         )
                         if ident != "words:start_verb":  # the tagger's weights are missing
-                            taken["if-verifiable"].append(seconds(lambda i=ident, k=kwargs, r=reply: judge(i, k, r)))
+                            taken["if-verifiable"].append(
+                                seconds(lambda i=ident, k=kwargs, r=reply: judge(i, k, r))
+                            )
                         slowest[ident].append(taken["ours"][-1])
     for name, values in taken.items():
         median, p90, p99 = np.percentile(values, (50, 90, 99)) * 1e6
-        print(f"{name:14} {len(values):5} checks: median {median:7.1f} us, p90 {p90:7.0f} us, p99 {p99:7.0f} us")
+        print(
+            f"{name:14} {len(values):5} checks: median {median:7.1f} us, p90 {p90:7.0f} us, p99 {p99:7.0f} us"
+        )
     for ident in sorted(slowest, key=lambda i: -np.median(slowest[i]))[:5]:
         print(f"  {ident:42} median {np.median(slowest[ident]) * 1e6:7.0f} us")
 

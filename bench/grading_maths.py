@@ -86,7 +86,9 @@ def grader(verifiers: ProcessVerifiers) -> Callable[..., Verdict]:
     maths = load_domain("maths")
 
     def grade(gold: str, reply: str, bare: bool = False) -> Verdict:
-        return asyncio.run(maths.grade(problem(gold, bare=bare), Rollout.of_text(reply), Services(verifiers=verifiers)))
+        return asyncio.run(
+            maths.grade(problem(gold, bare=bare), Rollout.of_text(reply), Services(verifiers=verifiers))
+        )
 
     return grade
 
@@ -175,7 +177,11 @@ def pathological(grade: Callable[..., Verdict]) -> dict[str, Any]:
         for gold in ("5", r"\frac{\sqrt{7}}{4}", "x^2+1"):
             began = time.perf_counter()
             verdict = grade(gold, reply)
-            rows[f"{name} for {gold}"] = (time.perf_counter() - began, verdict.outcome.value, verdict.note[-80:])
+            rows[f"{name} for {gold}"] = (
+                time.perf_counter() - began,
+                verdict.outcome.value,
+                verdict.note[-80:],
+            )
     for gold in SLOW_GOLDS:
         began = time.perf_counter()
         verdict = grade(gold, r"\boxed{\sqrt{7}}")

@@ -56,14 +56,21 @@ def measure(model: str, precision: str, tokens: int, again: bool) -> dict[str, f
     (group,) = microbatches(rows, tokens)
     packed = pack_rows([rows[i] for i in group], replicas.device).packed
     learner.Room.too_small = lambda *_: again
-    accumulate(replicas.local, "policy", rows[:2], tokens, Objective("policy"))  # libraries load what they need
+    accumulate(
+        replicas.local, "policy", rows[:2], tokens, Objective("policy")
+    )  # libraries load what they need
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")
     before, begin = resident("VmRSS"), time.perf_counter()
     accumulate(replicas.local, "policy", rows, tokens, Objective("policy"))
     seconds = time.perf_counter() - begin
     said = activation_bytes(config, packed, policy.dtype.itemsize, None, again)
-    return {"tokens": len(packed.ids), "said": said, "measured": resident("VmHWM") - before, "seconds": seconds}
+    return {
+        "tokens": len(packed.ids),
+        "said": said,
+        "measured": resident("VmHWM") - before,
+        "seconds": seconds,
+    }
 
 
 def main() -> None:
@@ -74,7 +81,9 @@ def main() -> None:
         return
     print(f"{'model':13} {'':5} {'tokens':>6} {'layers':8} {'said':>8} {'measured':>8} {'ratio':>6} {'s':>6}")
     for case in CASES:
-        done = subprocess.run([sys.executable, __file__, *map(str, case)], check=True, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, __file__, *map(str, case)], check=True, capture_output=True, text=True
+        )
         found = json.loads(done.stdout.splitlines()[-1])
         said, measured = found["said"] / 1e6, found["measured"] / 1e6
         print(f"{case[0]:13} {case[1]:5} {found['tokens']:6} {'again' if case[3] else 'kept':8} {said:5.0f} MB "

@@ -57,9 +57,13 @@ def main() -> None:
     ours = Ours(Case(options.model, prompts=4, rollouts=4, tokens=64, workers=1), device)
     sampler = ours.sampler
     if options.sampler == "vllm":
-        share = utilisation(*torch.cuda.mem_get_info(), len(ours.replicas.local.models["policy"].flat), training=True)
+        share = utilisation(
+            *torch.cuda.mem_get_info(), len(ours.replicas.local.models["policy"].flat), training=True
+        )
         sampler = VLLMSampler(ours.replicas, ours.tokenizer, ours.folder, 512, share)
-    if options.model == "tiny":  # a random model with a tied head repeats itself for sure: then nothing could differ
+    if (
+        options.model == "tiny"
+    ):  # a random model with a tied head repeats itself for sure: then nothing could differ
         with torch.no_grad():
             views(ours.replicas.local.models["policy"].flat, ours.config.shapes())["norm"].mul_(0.1)
         ours.replicas.refresh("policy")
@@ -73,7 +77,9 @@ def main() -> None:
             print(f"{moment:6} the update, {name:13}  kl {kl:.1e}  largest {largest:.1e} nats")
         if moment == "before":
             rows = [Row.of(r.prompt_ids, r.ids, 1e-3, 1.0 if i % 2 else -1.0) for i, r in enumerate(rollouts)]
-            ours.learner.policy_step(rows, Objective("policy"), 1e3)  # a learning rate of 1e-3: far enough to tell
+            ours.learner.policy_step(
+                rows, Objective("policy"), 1e3
+            )  # a learning rate of 1e-3: far enough to tell
             stale, _ = gaps(ours, rollouts, rule)
             print(f"replies of the weights before it: kl {stale:.1e}")
     ours.close()

@@ -42,9 +42,13 @@ def shared(case: Case, device: str) -> dict:
 def load(case: Case):
     """Model in fp32 (autocast makes its products bf16) and tokenizer; `fp32-onednn` takes oneDNN's fp32 products."""
     if case.precision == "fp32-onednn":
-        torch.backends.mkldnn.matmul.fp32_precision = "bf16"  # on a CPU without AMX this keeps fp32's accuracy
+        torch.backends.mkldnn.matmul.fp32_precision = (
+            "bf16"  # on a CPU without AMX this keeps fp32's accuracy
+        )
     folder = model_folder(case.model)
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), AutoTokenizer.from_pretrained(folder)
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), AutoTokenizer.from_pretrained(
+        folder
+    )
 
 
 def rl_step_s(case: Case, steps: int, device: str = "cpu") -> float:
@@ -73,13 +77,17 @@ def sft_tokens_per_s(case: Case, steps: int, batch: int, longest: int, device: s
     """Real tokens a second of packed SFT on the completion, the median step."""
     model, tokenizer = load(case)
     made = samples(load_tokenizer(model_folder(case.model)), batch * (steps + 1), longest)
-    data = Dataset.from_list([{"input_ids": p + r, "completion_mask": [0] * len(p) + [1] * len(r)} for p, r in made])
+    data = Dataset.from_list(
+        [{"input_ids": p + r, "completion_mask": [0] * len(p) + [1] * len(r)} for p, r in made]
+    )
     tokens = sum(len(p) + len(r) for p, r in made)
     packed = max(1, round(tokens / (steps + 1) / longest))
     arguments = SFTConfig(**shared(case, device), packing=True, max_length=longest, num_train_epochs=1,
                           per_device_train_batch_size=packed)  # fmt: skip
     clock = Clock()
-    trainer = SFTTrainer(model, args=arguments, train_dataset=data, processing_class=tokenizer, callbacks=[clock])
+    trainer = SFTTrainer(
+        model, args=arguments, train_dataset=data, processing_class=tokenizer, callbacks=[clock]
+    )
     trainer.train()
     per_step = tokens / max(1, len(clock.seconds))
     return per_step / statistics.median(clock.seconds[1:] or clock.seconds)

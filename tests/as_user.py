@@ -38,7 +38,9 @@ def reveal(paths: set[Path]) -> None:
         checked(libc.mount(b"tmpfs", os.fsencode(folder), b"tmpfs", 0, b"mode=755"))
     for path, handle in handles.items():
         path.mkdir(parents=True, exist_ok=True)
-        checked(libc.mount(f"/proc/self/fd/{handle}".encode(), os.fsencode(path), None, MS_BIND | MS_REC, None))
+        checked(
+            libc.mount(f"/proc/self/fd/{handle}".encode(), os.fsencode(path), None, MS_BIND | MS_REC, None)
+        )
         os.close(handle)
 
 

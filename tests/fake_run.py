@@ -95,7 +95,11 @@ def matrix(stages: Iterable[str] = SCORED) -> dict[str, Any]:
             "scores": {stage: score(mean) for stage, mean in by_stage.items()},
             "modes": {stage: modes(name, mean) for stage, mean in by_stage.items()},
         }
-    return {"stages": chosen, "benchmarks": rows, "seconds": {s: 31.0 + 1.5 * i for i, s in enumerate(chosen)}}
+    return {
+        "stages": chosen,
+        "benchmarks": rows,
+        "seconds": {s: 31.0 + 1.5 * i for i, s in enumerate(chosen)},
+    }
 
 
 def scorecard(stage: str) -> dict[str, Any]:
@@ -112,7 +116,13 @@ def scorecard(stage: str) -> dict[str, Any]:
 def _gate_cell(stage: str, name: str, before: str) -> dict[str, Any]:
     change = MEANS[name][SCORED.index(stage)] - MEANS[name][SCORED.index(before)]
     verdict = "gain" if change > 0.03 else "loss" if change < -0.03 else "same"
-    cell = {"benchmark": name, "before": before, "change": change, "low": change - 0.03, "high": change + 0.03}
+    cell = {
+        "benchmark": name,
+        "before": before,
+        "change": change,
+        "low": change - 0.03,
+        "high": change + 0.03,
+    }
     dip = (stage, name) == ("rlhf", "following")
     return cell | {"verdict": verdict, "excuse": "declared dip, to be recovered by if-rl" if dip else ""}
 
@@ -159,9 +169,16 @@ def metrics_of(stage: str, step: int, steps: int) -> dict[str, float]:
         return rl_metrics(stage, step, steps)
     draw = random.Random(f"{stage}{step}")
     loss = 0.3 + 3.2 * math.exp(-6 * step / steps) + 0.05 * draw.random()
-    found = {"loss": loss, "tokens": 8192.0, "grad_norm": 0.8 + draw.random(), "lr": 1e-3 * (1 - step / steps)}
+    found = {
+        "loss": loss,
+        "tokens": 8192.0,
+        "grad_norm": 0.8 + draw.random(),
+        "lr": 1e-3 * (1 - step / steps),
+    }
     found["update_ratio"] = 0.01 * (1.1 - step / steps)
-    return found | ({"accuracy": 1 - 0.5 * loss / 3.6, "margin": 2 - loss / 2} if stage == "reward-model" else {})
+    return found | (
+        {"accuracy": 1 - 0.5 * loss / 3.6, "margin": 2 - loss / 2} if stage == "reward-model" else {}
+    )
 
 
 def journal(stage: str, steps: int) -> list[dict[str, Any]]:
@@ -195,7 +212,13 @@ def samples(stage: str, steps: int) -> list[dict[str, Any]]:
 
 
 def _description(stage: str, parent: str | None, steps: int) -> dict[str, Any]:
-    settings = {"name": stage, "kind": "rl" if stage in DOMAINS else "sft", "steps": steps, "lr": 2e-4, "n": 8}
+    settings = {
+        "name": stage,
+        "kind": "rl" if stage in DOMAINS else "sft",
+        "steps": steps,
+        "lr": 2e-4,
+        "n": 8,
+    }
     settings["sampling"] = {"temperature": 1.0, "top_p": 0.95, "max_new_tokens": 40}
     hashes = {"parent_weights_hash": "9f2c" * 8, "weights_hash": "51ab" * 8}
     line = {"parent": parent or "base", "checkpoint": f"stages/{stage}/checkpoint", **hashes}
@@ -215,7 +238,9 @@ def write_stage(root: Path, stage: str, *, steps: int = 40, finished: bool = Tru
     clock = (
         clock
         if stage in DOMAINS
-        else [{"step": i, "seconds": {"update": 0.4}, "work": {"update": WORK["update"]}} for i in range(steps)]
+        else [
+            {"step": i, "seconds": {"update": 0.4}, "work": {"update": WORK["update"]}} for i in range(steps)
+        ]
     )
     clock.insert(0, {"step": 0, "seconds": {}, "peaks": PEAKS})
     scoring = [{"step": steps, "seconds": {"evaluation": 9.1}}] if finished and stage in SCORED else []
@@ -233,7 +258,9 @@ def write_stage(root: Path, stage: str, *, steps: int = 40, finished: bool = Tru
     return here
 
 
-def build_run(root: Path, *, stages: Iterable[str] = STAGES, running: str | None = None, steps: int = 40) -> Path:
+def build_run(
+    root: Path, *, stages: Iterable[str] = STAGES, running: str | None = None, steps: int = 40
+) -> Path:
     """A run directory with the given stages finished, and one in progress after them if `running` names it."""
     done = [s for s in STAGES if s in set(stages)]
     root.mkdir(parents=True, exist_ok=True)
@@ -246,7 +273,9 @@ def build_run(root: Path, *, stages: Iterable[str] = STAGES, running: str | None
         write_stage(root, running, steps=7, finished=False)
     if any(name in SCORED for name in done):
         write_json(root / "matrix.json", matrix(done))
-    entries = {s: {"hash": "ab" * 16, "checkpoint": f"stages/{STAGES.index(s) + 1:02d}-{s}/checkpoint"} for s in done}
+    entries = {
+        s: {"hash": "ab" * 16, "checkpoint": f"stages/{STAGES.index(s) + 1:02d}-{s}/checkpoint"} for s in done
+    }
     write_json(root / "ledger.json", {"stages": entries})
     return root
 

@@ -41,7 +41,9 @@ class SamplingParams:
 
     def __post_init__(self) -> None:
         assert 0 < self.top_p <= 1 and self.top_k >= 0 and 0 <= self.min_p <= 1 and self.max_tokens >= 1
-        assert self.seed is None or 0 <= self.seed < 1 << 63, "torch.Generator.manual_seed takes 64 bits, with a sign"
+        assert self.seed is None or 0 <= self.seed < 1 << 63, (
+            "torch.Generator.manual_seed takes 64 bits, with a sign"
+        )
 
 
 class Model:
@@ -84,7 +86,9 @@ class LLM:
     ) -> None:  # fmt: skip
         assert load_format == "dummy" and skip_tokenizer_init and 0 < gpu_memory_utilization < 1
         torch.manual_seed(1)
-        inner = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(model), dtype=getattr(torch, dtype)).eval()
+        inner = AutoModelForCausalLM.from_config(
+            AutoConfig.from_pretrained(model), dtype=getattr(torch, dtype)
+        ).eval()
         self.model, self.sleep_mode, self.logprobs_mode = Model(inner), enable_sleep_mode, logprobs_mode
         self.max_model_len = max_model_len
         self.awake = {"weights", "kv_cache"}
@@ -92,7 +96,9 @@ class LLM:
         self.requests: list[_Request] = []
         self.asked: list[SamplingParams] = []
         self.count, self.events = 0, []
-        self.llm_engine = SimpleNamespace(has_unfinished_requests=lambda: bool(self.requests), step=self._step)
+        self.llm_engine = SimpleNamespace(
+            has_unfinished_requests=lambda: bool(self.requests), step=self._step
+        )
 
     def sleep(self, level: int = 1, mode: str = "abort") -> None:
         assert self.sleep_mode
@@ -118,7 +124,10 @@ class LLM:
         return not self.requests
 
     def enqueue(
-        self, prompts: Sequence[TokensPrompt], sampling_params: Sequence[SamplingParams], use_tqdm: bool = True
+        self,
+        prompts: Sequence[TokensPrompt],
+        sampling_params: Sequence[SamplingParams],
+        use_tqdm: bool = True,
     ) -> list[str]:
         assert self.awake == {"weights", "kv_cache"}
         self.events.append(f"enqueue {len(prompts)}")

@@ -647,4 +647,6 @@ print(sum(map(int, input().split())))
 
 NEEDS_SCRATCH = {"tmpfile", "scratch"}  # level lockdown has no file system of its own
 
-HOSTILE = {name: (verdicts, source.replace("@SYSCALL@", SYSCALL)) for name, (verdicts, source) in HOSTILE.items()}
+HOSTILE = {
+    name: (verdicts, source.replace("@SYSCALL@", SYSCALL)) for name, (verdicts, source) in HOSTILE.items()
+}

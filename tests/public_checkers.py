@@ -50,5 +50,7 @@ def public_checkers() -> Iterator[tuple[Judge, frozenset[str]]]:
             except (IndexError, ZeroDivisionError, LookupError) as fault:
                 return type(fault).__name__
 
-        with mock.patch.object(logging.getLogger(), "disabled", True):  # it logs each text that langdetect can't tell
+        with mock.patch.object(
+            logging.getLogger(), "disabled", True
+        ):  # it logs each text that langdetect can't tell
             yield judge, frozenset(known)

@@ -119,7 +119,9 @@ def difference(case: Case, one: Trained, two: Trained) -> tuple[float, float]:
 
     The first relative to the metric where that is over 0.1, the second to how far the weights went from the start.
     """
-    gaps = [abs(a[key] - b[key]) / max(abs(a[key]), 0.1) for a, b in zip(one[0], two[0], strict=True) for key in a]
+    gaps = [
+        abs(a[key] - b[key]) / max(abs(a[key]), 0.1) for a, b in zip(one[0], two[0], strict=True) for key in a
+    ]
     metrics = max(math.inf if math.isnan(gap) else gap for gap in gaps)
     away = (one[1] - random_flat(case.config, 4, 0.1, case.extra)).norm()
     return metrics, float((one[1] - two[1]).norm() / away)
@@ -132,10 +134,16 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     failed = []
-    with Replicas(1, options.device) as alone, Replicas(options.workers, options.device, sharded=True) as sharded:
+    with (
+        Replicas(1, options.device) as alone,
+        Replicas(options.workers, options.device, sharded=True) as sharded,
+    ):
         for name, case in CASES.items():
             metrics, weights = difference(case, trained(case, alone), trained(case, sharded))
-            print(f"{name:36} metrics differ by {metrics:.1e}, weights by {weights:.1e} of their way", flush=True)
+            print(
+                f"{name:36} metrics differ by {metrics:.1e}, weights by {weights:.1e} of their way",
+                flush=True,
+            )
             if not (metrics <= case.rounding and weights <= case.rounding):
                 failed.append(name)
     sys.exit(f"differ: {', '.join(failed)}" if failed else 0)

@@ -77,12 +77,16 @@ def test_what_is_counted_is_what_autograd_holds(rows, precision, family):
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_the_peak_is_about_what_torch_allocates(precision, again):
     """By torch's own record of every allocation of a forward and backward pass."""
-    model, rows = model_of(precision), [Row.of([3 + g] * 60, [6] * 60, 0.01, 1.0) for g in range(4) for _ in range(8)]
+    model, rows = (
+        model_of(precision),
+        [Row.of([3 + g] * 60, [6] * 60, 0.01, 1.0) for g in range(4) for _ in range(8)],
+    )
     batch = pack_rows(rows, CPU)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         token_logprobs(model.weights, model.config, batch, Objective("policy"), again).sum().backward()
     moments = sorted(
-        (e for e in seen.profiler.kineto_results.events() if e.name() == "[memory]"), key=lambda e: e.start_ns()
+        (e for e in seen.profiler.kineto_results.events() if e.name() == "[memory]"),
+        key=lambda e: e.start_ns(),
     )
     peak = max(accumulate(e.nbytes() for e in moments))
     said = activation_bytes(model.config, batch.packed, model.dtype.itemsize, None, again)
@@ -158,7 +162,9 @@ def test_the_note_says_how_much_is_needed_and_whether_that_is_still_too_much():
 
 
 def test_the_decision_is_written_once_and_the_journal_is_the_same(monkeypatch, tmp_path):
-    stage = SFTStage(name="sft", kind="sft", samples=8, batch_size=4, steps=3, data=[{"domain": "toy"}], lr=1e-3)
+    stage = SFTStage(
+        name="sft", kind="sft", samples=8, batch_size=4, steps=3, data=[{"domain": "toy"}], lr=1e-3
+    )
     domains, found = {"toy": toy_domain()}, []
     monkeypatch.setattr(learner, "own_bytes", lambda device: 0.0)
     for free in (1e12, 1.0):
@@ -196,7 +202,12 @@ def test_the_free_memory_is_the_least_of_machine_and_control_groups(tmp_path, ve
     if version == 2:
         write(proc / "self", cgroup="0::/a/b\n")
         write(groups / "a" / "b", memory__max="max\n", memory__current="7\n")
-        write(groups / "a", memory__max="4000000", memory__current="1000000", memory__stat="inactive_file 5\nanon 9\n")
+        write(
+            groups / "a",
+            memory__max="4000000",
+            memory__current="1000000",
+            memory__stat="inactive_file 5\nanon 9\n",
+        )
         assert shared_bytes(CPU, proc, groups) == 3000005
         write(groups / "a", memory__current="5000000")
     else:

@@ -31,19 +31,37 @@ ALLOWED = {}
 LONG_FILES: dict[str, tuple[int, str]] = {}
 # Places that catch everything, and why that hides nothing.
 CATCH_ALL = {
-    ("sources/repairs/probe_inside.py", "outcome"): "what a function of a package raises is recorded as its outcome",
-    ("sources/repairs/probe_inside.py", "results"): "an injected bug that keeps the file from loading has no outcomes",
-    ("grading/verifier_worker.py", "_answer"): "a worker hands whatever a verifier raises to the caller, as a fault",
+    (
+        "sources/repairs/probe_inside.py",
+        "outcome",
+    ): "what a function of a package raises is recorded as its outcome",
+    (
+        "sources/repairs/probe_inside.py",
+        "results",
+    ): "an injected bug that keeps the file from loading has no outcomes",
+    (
+        "grading/verifier_worker.py",
+        "_answer",
+    ): "a worker hands whatever a verifier raises to the caller, as a fault",
     ("testing.py", "call"): "the same in the fake",
-    ("verify/maths_algebra.py", "parse"): "the parser raises bare Exceptions; the text is unreadable, and says why",
-    ("verify/maths_algebra.py", "_judge"): "algebra raises anything; raised again if the gold alone does so, too",
+    (
+        "verify/maths_algebra.py",
+        "parse",
+    ): "the parser raises bare Exceptions; the text is unreadable, and says why",
+    (
+        "verify/maths_algebra.py",
+        "_judge",
+    ): "algebra raises anything; raised again if the gold alone does so, too",
     ("model/replicas.py", "_serve"): "a worker hands its traceback to the driver, which raises it",
     (
         "grading/verdicts.py",
         "_once",
     ): "a grader's fault becomes a null verdict with its type and message: counted, never a zero",
     ("grading/file.py", "_read"): "the thread that reads hands it to the one that writes, who raises it",
-    ("sandbox/inside/candidate.py", "_interpret"): "whatever a program raises is its own fault: traceback, exit code 1",
+    (
+        "sandbox/inside/candidate.py",
+        "_interpret",
+    ): "whatever a program raises is its own fault: traceback, exit code 1",
     ("sandbox/inside/candidate.py", "_leave"): "likewise in its exit handlers",
     ("sandbox/pool.py", "_answer"): "handed to the caller that waits, who raises it",
     ("train/learned_reward.py", "_flush"): "handed to every caller that waits, who raises it",
@@ -91,7 +109,11 @@ def test_imports_point_downward(path):
     if mine == "__init__":
         assert not imported(path)
         return
-    wrong = [other for other in imported(path) - {mine} if floor(other) >= floor(mine) and (mine, other) not in ALLOWED]
+    wrong = [
+        other
+        for other in imported(path) - {mine}
+        if floor(other) >= floor(mine) and (mine, other) not in ALLOWED
+    ]
     assert not wrong, f"{mine} (floor {floor(mine)}) imports {', '.join(wrong)}"
 
 
@@ -102,7 +124,15 @@ def units_under(name: str) -> set[str]:
 def test_training_never_sees_the_evaluation_and_the_report_reads_files_only():
     assert "evals" not in units_under("train")
     assert "train" not in units_under("evals")
-    assert units_under("report") - {"report"} <= {"types", "chat", "run", "scores", "recipe", "errors", "__version__"}
+    assert units_under("report") - {"report"} <= {
+        "types",
+        "chat",
+        "run",
+        "scores",
+        "recipe",
+        "errors",
+        "__version__",
+    }
 
 
 def test_no_allowance_outlives_its_use():
@@ -181,7 +211,9 @@ def test_faults_are_not_swallowed():
 
 
 def test_there_is_no_attic():
-    assert not [p for p in FILES if p.stem in ("utils", "helpers", "helper", "misc", "common", "legacy", "manager")]
+    assert not [
+        p for p in FILES if p.stem in ("utils", "helpers", "helper", "misc", "common", "legacy", "manager")
+    ]
 
 
 def test_floors_name_each_unit_once():

@@ -88,7 +88,10 @@ def test_exactly_the_response_tokens_are_scored(shapes):
     batch = pack_rows(rows, CPU)
     found = list(zip(batch.rows.tolist(), batch.targets.tolist(), strict=True))
     assert sorted(found) == [(i, 100 + t) for i, (_, _, r) in enumerate(shapes) for t in range(r)]
-    ids, positions = batch.packed.ids[batch.packed.prefixes :], batch.packed.positions[batch.packed.prefixes :]
+    ids, positions = (
+        batch.packed.ids[batch.packed.prefixes :],
+        batch.packed.positions[batch.packed.prefixes :],
+    )
     for place, (row, target) in enumerate(found):
         position = positions[place].item()
         assert rows[row].ids[position] == ids[place] and rows[row].ids[position + 1] == target
@@ -120,7 +123,9 @@ def policy():
     return Policy(seed=4)
 
 
-@pytest.mark.parametrize("objective", [Objective("nll"), Objective("policy", 0.8, 0.9, 40)], ids=["nll", "policy"])
+@pytest.mark.parametrize(
+    "objective", [Objective("nll"), Objective("policy", 0.8, 0.9, 40)], ids=["nll", "policy"]
+)
 def test_loss_and_gradient_do_not_depend_on_the_split_or_the_order(policy, objective):
     rows = rows_of()
     sums, wanted = gradient(policy, rows, HUGE, objective)
@@ -152,7 +157,9 @@ def test_pair_loss_and_gradient_do_not_depend_on_the_split():
         assert sums == pytest.approx(found[0][0], abs=1e-5)
         torch.testing.assert_close(grad, found[0][1], rtol=0, atol=1e-5)
     with torch.no_grad():
-        scores = learner_module.last_scores(model.weights, model.config, [learner_module.stem(r) for r in rows], CPU)
+        scores = learner_module.last_scores(
+            model.weights, model.config, [learner_module.stem(r) for r in rows], CPU
+        )
     wanted = -F.logsigmoid(scores[::2] - scores[1::2]).mean().item()
     assert found[0][0]["loss"] == pytest.approx(wanted, abs=1e-5)
     assert found[0][0]["right"] == int((scores[::2] > scores[1::2]).sum())
@@ -199,7 +206,9 @@ def compare_gradients(theirs, policy, grad) -> None:
     ours = to_hf(grad, policy.config)
     assert set(ours) == set(wanted)
     for name, value in ours.items():
-        torch.testing.assert_close(value, wanted[name].grad, rtol=0, atol=2e-5, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(
+            value, wanted[name].grad, rtol=0, atol=2e-5, msg=lambda m, n=name: f"{n}: {m}"
+        )
 
 
 def test_sft_loss_and_gradient_are_those_of_transformers(policy, tmp_path):
@@ -243,7 +252,9 @@ def test_kl_term_is_zero_at_the_reference_and_pulls_back_from_elsewhere():
         "rounding only: scoring uses another kernel than training"
     )
     with torch.no_grad():
-        policy.model.flat.add_(torch.randn(policy.model.flat.shape, generator=torch.Generator().manual_seed(0)) * 0.02)
+        policy.model.flat.add_(
+            torch.randn(policy.model.flat.shape, generator=torch.Generator().manual_seed(0)) * 0.02
+        )
     sums, grad = gradient(policy, rows, HUGE, Objective("policy", kl=0.5))
     assert sums["kl"] > 1e-4 and sums["loss"] == pytest.approx(0.5 * sums["kl"], rel=1e-4)
     with torch.no_grad():
@@ -309,7 +320,9 @@ def test_the_update_ratio_is_the_norm_of_what_moved_over_that_of_what_was(change
         policy.replicas.close()
     skipped = [Row.of([1, 2], [3, 4], 1.0, float("nan"))]
     one = Policy(seed=4)
-    found = Learner(one.replicas, "policy", Training(name="x", lr=1e-3)).policy_step(skipped, Objective("policy"), 1.0)
+    found = Learner(one.replicas, "policy", Training(name="x", lr=1e-3)).policy_step(
+        skipped, Objective("policy"), 1.0
+    )
     assert found["update_ratio"] == 0.0
 
 

@@ -32,7 +32,9 @@ async def grade_last_word(asked: Problem, rollout: Rollout, services: Services) 
 
 
 def toy(grade=grade_last_word, **extra) -> Domain:
-    return Domain("toy", "says a number", lambda *a: iter(PROBLEMS), grade, lambda: (), lambda p: p.answer, **extra)
+    return Domain(
+        "toy", "says a number", lambda *a: iter(PROBLEMS), grade, lambda: (), lambda p: p.answer, **extra
+    )
 
 
 def thought(answer: str) -> str:
@@ -77,7 +79,9 @@ def test_both_modes_are_measured_on_all_problems() -> None:
     def reply(asked: Problem) -> str:
         return thought(asked.answer) if asked.mode is Mode.THINKING else thought("9")
 
-    benchmark = Benchmark("toy", toy(), PROBLEMS, k=2, modes=(Mode.THINKING, Mode.INSTRUCT), headline=Mode.INSTRUCT)
+    benchmark = Benchmark(
+        "toy", toy(), PROBLEMS, k=2, modes=(Mode.THINKING, Mode.INSTRUCT), headline=Mode.INSTRUCT
+    )
     run = run_benchmark(benchmark, ScriptedSampler(reply), Services())
     thinking, instruct = run.score.modes[Mode.THINKING], run.score.modes[Mode.INSTRUCT]
     assert (thinking.average.mean, thinking.leak) == (1.0, 0.0)
@@ -101,8 +105,15 @@ def test_rewards_are_clamped_and_the_benchmarks_own_verdict_is_used() -> None:
         rewards = {"0": 3.0, "1": -2.0, "2": 0.5, "3": 1.0}
         return Verdict(rewards[asked.answer], Outcome.PARTIAL)
 
-    run = run_benchmark(Benchmark("toy", toy(rl, score=own), PROBLEMS, k=1), ScriptedSampler(lambda p: "x"), Services())
-    assert dict(run.score.modes[Mode.THINKING].per_problem) == {"toy-0": 1.0, "toy-1": 0.0, "toy-2": 0.5, "toy-3": 1.0}
+    run = run_benchmark(
+        Benchmark("toy", toy(rl, score=own), PROBLEMS, k=1), ScriptedSampler(lambda p: "x"), Services()
+    )
+    assert dict(run.score.modes[Mode.THINKING].per_problem) == {
+        "toy-0": 1.0,
+        "toy-1": 0.0,
+        "toy-2": 0.5,
+        "toy-3": 1.0,
+    }
 
 
 def flaky(failures: Counter[str], reward: float | None = None):
@@ -126,7 +137,9 @@ def test_a_failed_verdict_is_asked_for_once_more() -> None:
 @pytest.mark.parametrize(("reward", "note"), [(None, "judge is away"), (math.nan, "the reward is nan")])
 def test_too_many_failures_give_no_score_but_a_name(reward: float | None, note: str) -> None:
     domain = toy(flaky(Counter({"toy-2": 99}), reward))
-    with pytest.raises(GraderFailure, match=rf"2 of 8 replies, more than 1%; the first is problem toy-2: {note}"):
+    with pytest.raises(
+        GraderFailure, match=rf"2 of 8 replies, more than 1%; the first is problem toy-2: {note}"
+    ):
         run_benchmark(Benchmark("toy", domain, PROBLEMS, k=1), ScriptedSampler(lambda p: "x"), Services())
 
 
@@ -145,8 +158,12 @@ def test_a_broken_grader_is_not_a_wrong_answer() -> None:
     async def broken(asked: Problem, rollout: Rollout, services: Services) -> Verdict:
         raise RuntimeError("a fault of the domain")
 
-    with pytest.raises(GraderFailure, match=r"8 of 8 replies.*the grader raised RuntimeError: a fault of the domain"):
-        run_benchmark(Benchmark("toy", toy(broken), PROBLEMS, k=1), ScriptedSampler(lambda p: "x"), Services())
+    with pytest.raises(
+        GraderFailure, match=r"8 of 8 replies.*the grader raised RuntimeError: a fault of the domain"
+    ):
+        run_benchmark(
+            Benchmark("toy", toy(broken), PROBLEMS, k=1), ScriptedSampler(lambda p: "x"), Services()
+        )
 
 
 def test_replies_are_graded_concurrently() -> None:
@@ -193,7 +210,14 @@ def test_scores_survive_their_files() -> None:
     found = run_benchmark(benchmark, ScriptedSampler(lambda p: [thought(p.answer), "9"]), Services()).score
     data = json.loads(json.dumps(to_json("toy", found)))
     assert list(data) == ["benchmark", "headline", "modes"]
-    assert list(data["modes"]["thinking"]) == ["avg", "greedy", "leak", "clipped", "mean_tokens", "per_problem"]
+    assert list(data["modes"]["thinking"]) == [
+        "avg",
+        "greedy",
+        "leak",
+        "clipped",
+        "mean_tokens",
+        "per_problem",
+    ]
     assert list(data["modes"]["thinking"]["avg"]) == ["mean", "low", "high", "n", "k"]
     assert from_json(data) == ("toy", found)
     card = Scorecard("math-rl", {"toy": found})

@@ -17,7 +17,10 @@ from cascade_rl.types import Message, Mode, Problem
 
 SYSTEM = "<|im_start|>system\nYou are a helpful and harmless assistant.<|im_end|>\n"
 TOOLS = [
-    {"type": "function", "function": {"name": "add", "description": "Adds <a> & b: äöü", "parameters": {"a": "int"}}},
+    {
+        "type": "function",
+        "function": {"name": "add", "description": "Adds <a> & b: äöü", "parameters": {"a": "int"}},
+    },
     {"type": "function", "function": {"name": "now", "parameters": {}}},
 ]
 WORDS = st.text(st.characters(codec="utf-8", exclude_characters="<>"), max_size=40)
@@ -42,7 +45,9 @@ def test_one_turn_of_thinking():
 
 def test_one_turn_of_instruct_has_no_empty_think_block():
     text = render([Message("user", "Hello")], Mode.INSTRUCT, reply="Hi.")
-    assert text == SYSTEM + "<|im_start|>user\nHello /no_think<|im_end|>\n<|im_start|>assistant\nHi.<|im_end|>"
+    assert (
+        text == SYSTEM + "<|im_start|>user\nHello /no_think<|im_end|>\n<|im_start|>assistant\nHi.<|im_end|>"
+    )
 
 
 def test_own_system_prompt_replaces_the_default():
@@ -138,7 +143,9 @@ def test_roles_in_the_wrong_place_are_refused(roles, reloaded):
         reloaded.apply_chat_template(rows, tokenize=False)
 
 
-TURNS = st.lists(st.tuples(WORDS, st.sampled_from(["", " /think", " /no_think"]), WORDS, st.booleans()), max_size=3)
+TURNS = st.lists(
+    st.tuples(WORDS, st.sampled_from(["", " /think", " /no_think"]), WORDS, st.booleans()), max_size=3
+)
 
 
 @given(st.none() | WORDS, TURNS, WORDS, st.sampled_from(Mode), st.booleans())
@@ -175,7 +182,9 @@ def test_demonstration_continues_the_prompt_token_by_token():
 
 @given(WORDS, WORDS)
 def test_split_undoes_compose(thought, answer):
-    assert split_reply(thinking_reply(thought, answer), Mode.THINKING) == Reply(thought.strip(), answer.strip())
+    assert split_reply(thinking_reply(thought, answer), Mode.THINKING) == Reply(
+        thought.strip(), answer.strip()
+    )
     assert split_reply(answer, Mode.INSTRUCT) == Reply(None, answer.strip())
     assert not leaks(thinking_reply(thought, answer), Mode.THINKING)
     assert not leaks(answer, Mode.INSTRUCT)

@@ -86,7 +86,11 @@ def test_a_mistake_in_a_process_of_its_own(tmp_path):
     command = [sys.executable, "-m", "cascade_rl.cli", "check", "tiny", "stages.math-rl.lr=fast"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1 and done.stdout == ""
-    assert done.stderr.startswith("error: ") and "stages.math-rl.lr" in done.stderr and "Traceback" not in done.stderr
+    assert (
+        done.stderr.startswith("error: ")
+        and "stages.math-rl.lr" in done.stderr
+        and "Traceback" not in done.stderr
+    )
 
 
 def test_unknown_options_are_usage_errors(cascade):
@@ -100,9 +104,9 @@ def test_check_prints_the_resolved_recipe_and_what_it_does(cascade):
     text, explanation = out[: out.index("\ntiny: ")], out[out.index("\ntiny: ") :]
     wanted = load_recipe("tiny", ["stages.math-rl.steps=20", "seed=5"])
     assert Recipe.model_validate(yaml.safe_load(text)) == wanted
-    assert [f"{i}. {s.name} ({s.kind})" in explanation for i, s in enumerate(wanted.stages, 1)] == [True] * len(
-        wanted.stages
-    )
+    assert [f"{i}. {s.name} ({s.kind})" in explanation for i, s in enumerate(wanted.stages, 1)] == [
+        True
+    ] * len(wanted.stages)
     assert "seed 5" in explanation and "20 steps: 32 prompts x 8 rollouts = 256 replies" in explanation
 
 

@@ -23,7 +23,10 @@ from cascade_rl.verify.outputs import difference, same_output, shorten
 from cascade_rl.verify.programs import call_program, read_results, typed
 
 CODING = load_domain("coding")
-STREAM = {"tests": [{"stdin": "1 2\n", "stdout": "3\n"}, {"stdin": "10 20\n", "stdout": "30\n"}], "timeout_s": 1.0}
+STREAM = {
+    "tests": [{"stdin": "1 2\n", "stdout": "3\n"}, {"stdin": "10 20\n", "stdout": "30\n"}],
+    "timeout_s": 1.0,
+}
 CALLS = {
     "function": "add",
     "tests": [{"args": [1, 2], "result": 3}, {"args": [10, 20], "result": 30}],
@@ -131,7 +134,10 @@ def test_classes_have_what_such_problems_take_for_granted(grade):
              "        self.n += 1\n        return [a + b, self.n, *Counter('a').values()]"  # fmt: skip
     answer = {"function": "Solution.add", "tests": [{"args": [1, 2], "result": [3, 1, 1]}] * 2}
     assert grade(answer, source).reward == 1.0
-    assert "NameError" in grade({"function": "f", "tests": [{"args": [], "result": 1}]}, "def f() -> List: pass").note
+    assert (
+        "NameError"
+        in grade({"function": "f", "tests": [{"args": [], "result": 1}]}, "def f() -> List: pass").note
+    )
 
 
 def test_the_note_tells_which_test_failed_and_why(grade):
@@ -139,7 +145,11 @@ def test_the_note_tells_which_test_failed_and_why(grade):
     assert wrong.note == "test 2 of 2: expected 30 for [10, 20], got 3" and wrong.parts == {"passed": 0.5}
     assert "ZeroDivisionError" in grade(CALLS, "def add(a, b): return a // (b - 2)").note
     late = grade(CALLS, "def add(a, b):\n    while b == 20: pass\n    return a + b")
-    assert late.outcome is Outcome.TIMEOUT and late.note == "test 2 of 2: over 1 s" and late.parts == {"passed": 0.5}
+    assert (
+        late.outcome is Outcome.TIMEOUT
+        and late.note == "test 2 of 2: over 1 s"
+        and late.parts == {"passed": 0.5}
+    )
     assert grade(STREAM, "print(3)").note == "test 2 of 2: line 1: expected '30', got '3'"
     assert grade(STREAM, "1 / 0").note == "test 1 of 2: exit code 1: ZeroDivisionError: division by zero"
     assert grade(STREAM, "while True: pass").outcome is Outcome.TIMEOUT
@@ -155,7 +165,10 @@ def test_a_sleeping_function_and_one_that_hangs_in_c_end(grade):
 def test_a_sandbox_that_fails_is_a_null_verdict(grade):
     broken = FakeSandbox(Execution("", "", -1, error="gone"))
     check = {"check": "def check(candidate):\n    assert candidate(1) == 2\ncheck(f)\n", "before": ""}
-    whole = {"check": "def check(candidate):\n    for i in [1]: assert candidate(1) == 2\ncheck(f)\n", "before": ""}
+    whole = {
+        "check": "def check(candidate):\n    for i in [1]: assert candidate(1) == 2\ncheck(f)\n",
+        "before": "",
+    }
     for answer in (STREAM, CALLS, check, whole):
         verdict = grade(answer, "x", using=broken)
         assert verdict.reward is None and verdict.note == "gone"
@@ -163,7 +176,9 @@ def test_a_sandbox_that_fails_is_a_null_verdict(grade):
 
 def test_no_answer_and_no_tests_earn_nothing(grade, sandbox):
     problem = Problem("p", "coding", (Message("user", "add"),), CALLS, Mode.INSTRUCT)
-    verdict = asyncio.run(CODING.grade(problem, Rollout.of_text("def add(a, b): return a + b"), Services(sandbox)))
+    verdict = asyncio.run(
+        CODING.grade(problem, Rollout.of_text("def add(a, b): return a + b"), Services(sandbox))
+    )
     assert verdict.outcome is Outcome.UNPARSEABLE
     assert grade({"tests": []}, "print(1)").reward == 0.0
     assert grade({"function": "f", "tests": []}, "def f(): pass").reward == 0.0
@@ -183,7 +198,11 @@ def test_forged_lines_of_any_form_are_survived():
     assert first.error == "no result" and second.value == 5
 
 
-@given(st.recursive(st.none() | st.integers() | st.text() | st.lists(st.text()), lambda x: st.lists(x, max_size=3)))
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text() | st.lists(st.text()), lambda x: st.lists(x, max_size=3)
+    )
+)
 def test_typed_values_are_read_back_or_refused(value):
     try:
         typed(value)
@@ -281,7 +300,9 @@ def test_split_checks_agree_with_running_them(grade):
 
 # --- languages ------------------------------------------------------------------------------------------------------
 
-SUM = "#include <iostream>\nint main() { long long a, b; std::cin >> a >> b; std::cout << a + b << std::endl; }"
+SUM = (
+    "#include <iostream>\nint main() { long long a, b; std::cin >> a >> b; std::cout << a + b << std::endl; }"
+)
 
 
 def test_a_compiled_language_is_graded_like_python(grade):

@@ -37,17 +37,27 @@ class After:
 def policy(request):
     found = Policy(request.param, seed=1)
     extra = {"score": (1, found.config.hidden)}
-    found.replicas.add_model("reward", found.config, random_flat(found.config, 2, 0.1, extra), train=False, extra=extra)
+    found.replicas.add_model(
+        "reward", found.config, random_flat(found.config, 2, 0.1, extra), train=False, extra=extra
+    )
     yield found
     found.replicas.close()
 
 
 @pytest.mark.parametrize("max_rows", [256, 6])
 def test_with_and_without_overlap_the_groups_are_the_same(policy, max_rows):
-    sampler, domains = TorchSampler(policy.replicas, policy.tokenizer, max_rows=max_rows), {"toy": toy_domain()}
-    found, wanted = (collect(PROBLEMS, domains, s, Services(), SAMPLING).groups for s in (sampler, After(sampler)))
+    sampler, domains = (
+        TorchSampler(policy.replicas, policy.tokenizer, max_rows=max_rows),
+        {"toy": toy_domain()},
+    )
+    found, wanted = (
+        collect(PROBLEMS, domains, s, Services(), SAMPLING).groups for s in (sampler, After(sampler))
+    )
     assert found == wanted
-    assert [g.problem for g in found] == PROBLEMS and {v.reward for g in found for v in g.verdicts} == {0.0, 1.0}
+    assert [g.problem for g in found] == PROBLEMS and {v.reward for g in found for v in g.verdicts} == {
+        0.0,
+        1.0,
+    }
 
 
 def test_a_learned_reward_waits_until_sampling_has_ended(policy):
@@ -88,7 +98,9 @@ def test_each_group_is_told_of_once(policy):
 
     for max_rows in (256, 6, 3):
         told.clear()
-        found = TorchSampler(policy.replicas, policy.tokenizer, max_rows=max_rows).sample(PROBLEMS, SAMPLING, finished)
+        found = TorchSampler(policy.replicas, policy.tokenizer, max_rows=max_rows).sample(
+            PROBLEMS, SAMPLING, finished
+        )
         assert [told[i] for i in range(len(PROBLEMS))] == found
 
 
@@ -139,5 +151,7 @@ def test_grading_begins_while_others_decode():
             assert graded.wait(30), "the first group is graded while this sampler is not done"
             return found + super().sample(problems[1:], sampling)
 
-    found = collect(PROBLEMS[:3], {"toy": toy_domain("toy", grade)}, Slow(lambda p: "x"), Services(), SAMPLING).groups
+    found = collect(
+        PROBLEMS[:3], {"toy": toy_domain("toy", grade)}, Slow(lambda p: "x"), Services(), SAMPLING
+    ).groups
     assert [v.reward for g in found for v in g.verdicts] == [1.0] * 9

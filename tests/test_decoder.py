@@ -104,7 +104,11 @@ def test_scratch_weights_follow_the_seed_and_have_the_stated_spread():
     config = DecoderConfig.from_hf(raw_config())
     first = scratch_weights(config, 0)
     assert torch.equal(first, scratch_weights(config, 0))
-    assert weights_hash(first) == weights_hash(scratch_weights(config, 0)) != weights_hash(scratch_weights(config, 1))
+    assert (
+        weights_hash(first)
+        == weights_hash(scratch_weights(config, 0))
+        != weights_hash(scratch_weights(config, 1))
+    )
     parts = views(first, config.shapes())
     assert parts["embed"].std() == pytest.approx(0.1, rel=0.05)
     assert parts["0.qkv"].std() == pytest.approx(0.02, rel=0.1)
@@ -132,28 +136,40 @@ def test_reward_model_scores_the_same_in_transformers(tied, pad_is_end, tmp_path
     config = DecoderConfig.from_hf(raw)
     extra = {"score": (1, config.hidden)}
     policy = Policy(train=False)
-    model = policy.replicas.add_model("reward", config, random_flat(config, 5, extra=extra), train=False, extra=extra)
+    model = policy.replicas.add_model(
+        "reward", config, random_flat(config, 5, extra=extra), train=False, extra=extra
+    )
     rows = [
-        reward_row(tokenizer(), [Message("user", "What is 3 + 4?")], text) for text in ("7", "It is the answer: 8", "")
+        reward_row(tokenizer(), [Message("user", "What is 3 + 4?")], text)
+        for text in ("7", "It is the answer: 8", "")
     ]
     with torch.no_grad():
         ours = last_scores(model.weights, model.config, [stem(r) for r in rows], torch.device("cpu"))
-        alone = torch.cat([last_scores(model.weights, model.config, [stem(row)], torch.device("cpu")) for row in rows])
+        alone = torch.cat(
+            [last_scores(model.weights, model.config, [stem(row)], torch.device("cpu")) for row in rows]
+        )
     torch.testing.assert_close(ours, alone, rtol=0, atol=1e-5)
     assert ours.std() > 0.01, "scores that hardly differ prove nothing at a tolerance of 1e-4"
 
     save_reward_directory(tmp_path / "reward", raw, config, model.flat, model.shapes)
-    theirs, info = AutoModelForSequenceClassification.from_pretrained(tmp_path / "reward", output_loading_info=True)
+    theirs, info = AutoModelForSequenceClassification.from_pretrained(
+        tmp_path / "reward", output_loading_info=True
+    )
     assert not info["missing_keys"] and not info["unexpected_keys"]
     with torch.no_grad():
-        found = torch.cat([theirs(input_ids=torch.from_numpy(r.ids[None].astype(np.int64))).logits[:, 0] for r in rows])
+        found = torch.cat(
+            [theirs(input_ids=torch.from_numpy(r.ids[None].astype(np.int64))).logits[:, 0] for r in rows]
+        )
     torch.testing.assert_close(found, ours, rtol=0, atol=1e-4)
 
     flat = load_reward_directory(tmp_path / "reward", config)
     again = policy.replicas.add_model("again", config, flat, train=False, extra=extra)
     with torch.no_grad():
         torch.testing.assert_close(
-            last_scores(again.weights, again.config, [stem(r) for r in rows], torch.device("cpu")), ours, rtol=0, atol=0
+            last_scores(again.weights, again.config, [stem(r) for r in rows], torch.device("cpu")),
+            ours,
+            rtol=0,
+            atol=0,
         )
 
 
@@ -164,7 +180,10 @@ def test_a_padded_batch_of_rewards_is_scored_the_same_in_transformers(tmp_path):
     model = Policy(train=False).replicas.add_model(
         "reward", config, random_flat(config, 5, extra=extra), train=False, extra=extra
     )
-    rows = [Row.of([5, 6, 7, raw["eos_token_id"]], [], 0.0), Row.of([9, 8, 7, 6, 5, 4, raw["eos_token_id"]], [], 0.0)]
+    rows = [
+        Row.of([5, 6, 7, raw["eos_token_id"]], [], 0.0),
+        Row.of([9, 8, 7, 6, 5, 4, raw["eos_token_id"]], [], 0.0),
+    ]
     ids = torch.full((2, 7), raw["pad_token_id"])
     for index, row in enumerate(rows):
         ids[index, : len(row.ids)] = torch.from_numpy(row.ids)
@@ -185,8 +204,14 @@ def test_a_padded_batch_of_rewards_is_scored_the_same_in_transformers(tmp_path):
     [
         ({"model_type": "gpt2"}, "gpt2.*supported: llama, mistral, qwen2, qwen3"),
         ({"rope_parameters": {"rope_type": "yarn", "factor": 2.0}}, "RoPE scaling 'yarn'"),
-        ({"rope_parameters": None, "rope_scaling": {"rope_type": "llama3", "factor": 2.0}}, "RoPE scaling 'llama3'"),
-        ({"rope_parameters": None, "rope_scaling": {"type": "linear", "factor": 2.0}}, "RoPE scaling 'linear'"),
+        (
+            {"rope_parameters": None, "rope_scaling": {"rope_type": "llama3", "factor": 2.0}},
+            "RoPE scaling 'llama3'",
+        ),
+        (
+            {"rope_parameters": None, "rope_scaling": {"type": "linear", "factor": 2.0}},
+            "RoPE scaling 'linear'",
+        ),
         ({"use_sliding_window": True, "sliding_window": 8}, "sliding-window"),
         ({"model_type": "mistral", "sliding_window": 4096}, "sliding-window"),
         ({"hidden_act": "gelu"}, "SiLU"),
@@ -233,7 +258,9 @@ def test_exported_tensors_hold_every_number_once():
     assert torch.equal(numbers.sort().values, flat)
 
 
-def numpy_truncated(row: np.ndarray, temperature: float, top_p: float, top_k: int, min_p: float = 0.0) -> np.ndarray:
+def numpy_truncated(
+    row: np.ndarray, temperature: float, top_p: float, top_k: int, min_p: float = 0.0
+) -> np.ndarray:
     """The textbook: sort, keep top_k, then the smallest set whose mass reaches top_p, of it what is at least min_p
     times as likely as the likeliest; renormalise. In float64."""
     scaled = row.astype(np.float64) / temperature
@@ -276,7 +303,9 @@ def test_truncated_distribution_is_that_of_the_warpers_of_transformers(rule, spr
     """Their own list of processors for these settings, in their own order."""
     temperature, top_p, top_k, min_p = rule
     rows = torch.randn(40, 97, generator=torch.Generator().manual_seed(5)) * spread
-    settings = GenerationConfig(do_sample=True, temperature=temperature, top_p=top_p, top_k=top_k, min_p=min_p)
+    settings = GenerationConfig(
+        do_sample=True, temperature=temperature, top_p=top_p, top_k=top_k, min_p=min_p
+    )
     warpers = GenerationMixin()._get_logits_processor(settings)
     assert [type(w).__name__ for w in warpers][-1] == "MinPLogitsWarper"
     wanted = warpers(None, rows).softmax(-1)

@@ -44,7 +44,9 @@ def test_describe_by_hand():
         Verdict(1.0, Outcome.RIGHT, {"format": 1.0}), Verdict(0.0, Outcome.UNPARSEABLE, {"format": 0.0}),
         Verdict(0.0, Outcome.TIMEOUT), Verdict.failed("x"),
     )  # fmt: skip
-    found = describe([Group(toy_problem(0), rollouts, verdicts)], [[1.0, 0.0, 0.0, None]], [[2.0, -1.0, -1.0, None]])
+    found = describe(
+        [Group(toy_problem(0), rollouts, verdicts)], [[1.0, 0.0, 0.0, None]], [[2.0, -1.0, -1.0, None]]
+    )
     wanted = {
         "reward": 1 / 3, "reward_min": 0.0, "reward_max": 1.0, "length": (2 + 3 + 8 + 8) / 4, "length_p50": 5.5,
         "length_max": 8, "length_ended": 13 / 3, "clipped": 0.25, "unparseable": 0.25, "timeout": 0.25, "failed": 0.25,
@@ -69,7 +71,9 @@ def test_update_metrics_are_means_over_tokens_and_the_mismatch_is_that_of_the_fi
     assert "clip_fraction" not in update_metrics(made[:1], stage_of()) and "kl" not in update_metrics(
         made[:1], stage_of()
     )
-    assert update_metrics([], stage_of()) == dict.fromkeys(("loss", "grad_norm", "update_ratio", "skipped"), 0.0)
+    assert update_metrics([], stage_of()) == dict.fromkeys(
+        ("loss", "grad_norm", "update_ratio", "skipped"), 0.0
+    )
 
 
 # ---------------------------------------------------------------- several updates
@@ -119,7 +123,9 @@ def test_a_part_without_gradient_is_no_update():
 
 def told(metric: str, values: list[float]) -> set[str]:
     return {
-        rule.title for rule in RULES if rule.metric == metric and broken_steps(rule, values)[-1:] == [len(values) - 1]
+        rule.title
+        for rule in RULES
+        if rule.metric == metric and broken_steps(rule, values)[-1:] == [len(values) - 1]
     }
 
 
@@ -140,7 +146,13 @@ def test_each_rule_at_its_threshold(metric, healthy, broken):
 
 
 def test_a_warning_comes_once_and_again_after_twenty_quiet_steps():
-    history = [{"clipped": 0.1}, {"clipped": 0.5}, {"clipped": 0.6}, *[{"clipped": 0.1}] * 20, {"clipped": 0.7}]
+    history = [
+        {"clipped": 0.1},
+        {"clipped": 0.5},
+        {"clipped": 0.6},
+        *[{"clipped": 0.1}] * 20,
+        {"clipped": 0.7},
+    ]
     found = [warnings(history[: i + 1]) for i in range(len(history))]
     assert [i for i, lines in enumerate(found) if lines] == [1, 23]
     assert found[1] == [
@@ -156,9 +168,19 @@ def test_the_journal_holds_the_diagnostics_and_the_alarms_also_after_a_resumptio
         problems = list(islice(domain.problems("builtin", Split.RL, 0), 8))
 
         def begin(policy=policy, stage=stage, folder=folder, **extra) -> StageRun:
-            sampler = ScriptedSampler(lambda problem: ["odd", "even", "much too long a reply", "also too long"])
+            sampler = ScriptedSampler(
+                lambda problem: ["odd", "even", "much too long a reply", "also too long"]
+            )
             return StageRun(
-                folder, stage, 0, policy.replicas, policy.tokenizer, {"toy": domain}, Services(), sampler, **extra
+                folder,
+                stage,
+                0,
+                policy.replicas,
+                policy.tokenizer,
+                {"toy": domain},
+                Services(),
+                sampler,
+                **extra,
             )
 
         if stops:

@@ -70,7 +70,13 @@ def test_good_answers_vary() -> None:
 
 
 def test_one_fault_misses_its_own_criterion() -> None:
-    missed = {"rude": "polite", "off-topic": "topic", "repetitive": "varied", "cold": "courteous", "flat": "described"}
+    missed = {
+        "rude": "polite",
+        "off-topic": "topic",
+        "repetitive": "varied",
+        "cold": "courteous",
+        "flat": "described",
+    }
     for fault, criterion in missed.items():
         for i in range(60):
             parts = alignment.judge(alignment.write("rivers", {fault}, random.Random(i)), "rivers")
@@ -84,12 +90,17 @@ def test_pairs_rank_more_criteria_above_fewer(source: str) -> None:
         chosen, rejected = alignment.pairs(problem, rng)
         better, worse = (alignment.criteria(problem, text) for text in (chosen, rejected))
         assert sum(better.values()) > sum(worse.values())
-        rejected_kinds.update(["empty"] if not rejected else ["think"] if "<think>" in rejected else ["other"])
+        rejected_kinds.update(
+            ["empty"] if not rejected else ["think"] if "<think>" in rejected else ["other"]
+        )
         rejected_kinds["echo"] += rejected == problem.prompt_text
         rejected_kinds["degrees"] += not all(better.values())
         rejected_kinds["off topic"] += bool(rejected) and all(better.values()) and not worse["topic"]
     if source == "builtin":
-        assert all(rejected_kinds[kind] > 5 for kind in ("empty", "think", "echo")) and rejected_kinds["degrees"] > 100
+        assert (
+            all(rejected_kinds[kind] > 5 for kind in ("empty", "think", "echo"))
+            and rejected_kinds["degrees"] > 100
+        )
         assert rejected_kinds["off topic"] > 500, "the topic is what a reward model learns last"
 
 

@@ -35,7 +35,9 @@ def problem(*asked: tuple[str, dict], prompt: str = "Write.", mode: Mode = Mode.
 
 def judged(one: Problem, reply: str) -> tuple[Verdict, Verdict]:
     """(RL's verdict, the benchmark's)."""
-    both = (grader(one, Rollout.of_text(reply), Services()) for grader in (DOMAIN.grade, DOMAIN.benchmark_grade))
+    both = (
+        grader(one, Rollout.of_text(reply), Services()) for grader in (DOMAIN.grade, DOMAIN.benchmark_grade)
+    )
     return tuple(asyncio.run(verdict) for verdict in both)
 
 
@@ -71,7 +73,9 @@ def test_builtin_problems_teachers_and_rewards_stay_what_the_tiny_recipe_was_mea
 @pytest.mark.parametrize("ident", ["no:such", "keywords:key_sentences", ""])
 def test_an_unknown_instruction_is_a_failure_of_the_grader(ident):
     for verdict in judged(problem((ident, {})), "the sea"):
-        assert verdict.reward is None and verdict.outcome is Outcome.GRADER_ERROR and repr(ident) in verdict.note
+        assert (
+            verdict.reward is None and verdict.outcome is Outcome.GRADER_ERROR and repr(ident) in verdict.note
+        )
 
 
 @pytest.mark.parametrize(("source", "n", "kinds"), [("ifeval", 541, 25), ("ifbench", 294, 57)])
@@ -157,7 +161,9 @@ def test_no_prompt_copies_the_benchmarks(trained):
         *(shingles(p.prompt_text) for s in _if_benchmarks.BENCHMARKS for p in drawn(s, Split.HELDOUT, 999))
     )
     shared = {s for p in found for s in shingles(p.prompt_text) & known}
-    fixed = " ".join(INSTRUCTIONS[i].prompt for i in ("count:person_names", "detectable_format:constrained_response"))
+    fixed = " ".join(
+        INSTRUCTIONS[i].prompt for i in ("count:person_names", "detectable_format:constrained_response")
+    )
     assert {s for s in shared if " ".join(s) not in fixed.lower()} == set()
 
 
@@ -178,12 +184,17 @@ def test_case_24_unknown_ids_fail_closed():
 
 def test_case_25_a_repeated_id_is_judged_twice():
     asked = problem(
-        *(("keywords:frequency", {"keyword": w, "frequency": 1, "relation": "at least"}) for w in ("sea", "sand"))
+        *(
+            ("keywords:frequency", {"keyword": w, "frequency": 1, "relation": "at least"})
+            for w in ("sea", "sand")
+        )
     )
     strict, _ = judged(asked, "the sea")
     assert strict.parts == {"keywords:frequency": 1.0, "keywords:frequency#2": 0.0} and strict.reward == 0
     rows = drawn("ifeval", Split.HELDOUT, 541)
-    repeated = [p for p in rows if len(set(p.answer["instruction_id_list"])) < len(p.answer["instruction_id_list"])]
+    repeated = [
+        p for p in rows if len(set(p.answer["instruction_id_list"])) < len(p.answer["instruction_id_list"])
+    ]
     assert len(repeated) == 17
     for one in repeated:
         assert len(judged(one, "So it is.")[1].parts) == len(one.answer["instruction_id_list"])
@@ -209,7 +220,9 @@ def test_case_27_hi_raises_nowhere(strict):
         kwargs = {"small_n": 1} if ident == "sentence:increment" else {}
         for reply in ("Hi.", "...", '"', "Hi. . Hi."):
             assert check(ident, kwargs, reply, strict=strict) in (True, False)
-    assert check("ratio:sentence_type", {}, "no mark") and not check("ratio:sentence_type", {}, "no mark", strict=True)
+    assert check("ratio:sentence_type", {}, "no mark") and not check(
+        "ratio:sentence_type", {}, "no mark", strict=True
+    )
     assert not check("ratio:sentence_balance", {}, "no mark", strict=True)
     assert check("format:line_indent", {}, "a\n\n\n b\n\n\n  c", strict=True)
     span = {"prompt_to_repeat": "a bc def ghij", "n_start": 1, "n_end": 3}

@@ -23,11 +23,23 @@ NO_TAGGER = "words:start_verb"  # nltk's tagger needs weights that no package ca
 COMPARED = (set(IFEVAL) | set(IFBENCH)) - {NO_TAGGER}
 # (instruction, its arguments as they matter): why the scores may differ there. Elsewhere they are equal.
 ALLOWED = {
-    ("keywords:letter_frequency", "#"): "the reference counts a letter that it draws at random; ours counts the sign",
-    ("keywords:letter_frequency", "!"): "the reference counts a letter that it draws at random; ours counts the sign",
-    ("repeat:repeat_span", 0): "the reference takes a start of 0 for none and draws one at random; ours starts at 0",
+    (
+        "keywords:letter_frequency",
+        "#",
+    ): "the reference counts a letter that it draws at random; ours counts the sign",
+    (
+        "keywords:letter_frequency",
+        "!",
+    ): "the reference counts a letter that it draws at random; ours counts the sign",
+    (
+        "repeat:repeat_span",
+        0,
+    ): "the reference takes a start of 0 for none and draws one at random; ours starts at 0",
     **{
-        (ident, "marks"): "nltk 3.10 cuts words with the engine `regex`, whose words hold combining marks and joiners; "
+        (
+            ident,
+            "marks",
+        ): "nltk 3.10 cuts words with the engine `regex`, whose words hold combining marks and joiners; "
         "before, as ours and as published scores, with `re`"
         for ident in ("length_constraints:number_words", "count:word_count_range", "ratio:stop_words")
     },
@@ -113,7 +125,9 @@ def test_all_prompts_score_as_in_the_reference(source, prompts, instructions, re
     rng = random.Random(source)
     problems = list(load_domain("following").problems(source, Split.HELDOUT, 0))
     pairs = [
-        (p, i, k) for p in problems for i, k in zip(p.answer["instruction_id_list"], p.answer["kwargs"], strict=True)
+        (p, i, k)
+        for p in problems
+        for i, k in zip(p.answer["instruction_id_list"], p.answer["kwargs"], strict=True)
     ]
     assert (len(problems), len(pairs)) == (prompts, instructions)
     good = {case.id: (case.good, case.bad, *case.tricks, *case.rescues) for case in CASES}
@@ -124,7 +138,14 @@ def test_all_prompts_score_as_in_the_reference(source, prompts, instructions, re
             continue
         drawn = rng.sample(samples, 2)
         mutants = [mutated(reply, rng) for reply in (*drawn, *good[ident])]
-        replies = [*rng.sample(EDGE, 8), *NARROW.get(ident, ()), problem.prompt_text, *drawn, *good[ident], *mutants]
+        replies = [
+            *rng.sample(EDGE, 8),
+            *NARROW.get(ident, ()),
+            problem.prompt_text,
+            *drawn,
+            *good[ident],
+            *mutants,
+        ]
         if (ident, "marks") in ALLOWED:
             words = int(kwargs.get("min_words", kwargs.get("num_words", 2))) - 1
             replies += ["the हिंदी", " ".join(["हिंदी"] * words), " ".join(["हिंदी"] * (words + 1))]
@@ -152,7 +173,9 @@ def test_composed_replies_score_as_in_the_reference(source, reference):
     passed = 0
     for problem in islice(load_domain("following").problems(source, Split.RL, 0), 150):
         reply = problem.meta["reply"]
-        for ident, kwargs in zip(problem.answer["instruction_id_list"], problem.answer["kwargs"], strict=True):
+        for ident, kwargs in zip(
+            problem.answer["instruction_id_list"], problem.answer["kwargs"], strict=True
+        ):
             for text in (reply, mutated(reply, rng)):
                 if ident in COMPARED and key(ident, kwargs, text) not in ALLOWED:
                     theirs = reference(ident, kwargs, text)

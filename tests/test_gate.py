@@ -67,7 +67,11 @@ def test_without_the_dip_the_report_is_flagged_at_rlhf_and_only_there() -> None:
 def test_mmlu_pro_falls_beyond_noise_and_says_why_it_passes() -> None:
     result = judge(report_cards()[:3], REPORT_STAGES, GateSettings(dips=(IFEVAL_DIP,)))
     cell = next(c for c in result.cells if c.benchmark == "MMLU-Pro")
-    assert (cell.before, cell.verdict, cell.excuse) == ("rlhf", Direction.LOSS, "within the band of 4.0 points")
+    assert (cell.before, cell.verdict, cell.excuse) == (
+        "rlhf",
+        Direction.LOSS,
+        "within the band of 4.0 points",
+    )
 
 
 def test_the_default_band_is_the_smallest_in_whole_points_that_the_report_passes() -> None:
@@ -104,7 +108,9 @@ def measured(right: int, n: int = 400, mode: Mode = Mode.THINKING, ids: str = "p
 def cascade(stages: tuple[str, ...] = STAGES, **rows: tuple[int, ...]) -> list[Scorecard]:
     """Scorecards over 400 problems a benchmark; each row has the number right after each stage."""
     length = len(next(iter(rows.values())))
-    return [Scorecard(stages[i], {name: measured(row[i]) for name, row in rows.items()}) for i in range(length)]
+    return [
+        Scorecard(stages[i], {name: measured(row[i]) for name, row in rows.items()}) for i in range(length)
+    ]
 
 
 def test_the_first_stage_has_nothing_to_lose() -> None:
@@ -184,7 +190,9 @@ def test_a_run_that_forgets_nothing_is_seldom_stopped() -> None:
     def card(stage: str, abilities: list[np.ndarray]) -> Scorecard:
         found = {}
         for j, ability in enumerate(abilities):
-            samples = {f"p{i}": list(row) for i, row in enumerate(rng.binomial(1, ability, (4, 60)).T.astype(float))}
+            samples = {
+                f"p{i}": list(row) for i, row in enumerate(rng.binomial(1, ability, (4, 60)).T.astype(float))
+            }
             average = score(samples)
             per_problem = {name: sum(row) / 4 for name, row in samples.items()}
             mode = ModeScore(average, average, 0.0, 0.0, 1.0, per_problem)
@@ -230,7 +238,10 @@ def test_the_depth_of_a_dip_counts_from_the_stage_before_it_not_from_the_best() 
     stages = ("sft-1", *STAGES)
     cards = cascade(stages, following=(240, 226, 150))
     settings = GateSettings(dips=(Dip("following", "if-rl", "math-rl", 0.2),))
-    dipped = [Scorecard(stage, card.benchmarks) for stage, card in zip(("sft-1", "sft", "if-rl"), cards, strict=True)]
+    dipped = [
+        Scorecard(stage, card.benchmarks)
+        for stage, card in zip(("sft-1", "sft", "if-rl"), cards, strict=True)
+    ]
     result = judge(dipped, stages, settings)
     assert result.passed and min(cell.change for cell in result.cells) == pytest.approx(-0.225)
 
@@ -249,7 +260,9 @@ def test_the_value_before_the_dip_is_asked_for_even_where_an_older_one_was_bette
 
 
 def test_a_dip_excuses_its_own_benchmark_only_and_only_while_open() -> None:
-    assert failing(judge(cascade(following=(200, 200), maths=(200, 150)), STAGES, DIPPED)) == [("maths", "sft")]
+    assert failing(judge(cascade(following=(200, 200), maths=(200, 150)), STAGES, DIPPED)) == [
+        ("maths", "sft")
+    ]
     late = judge(cascade(following=(200, 200, 150)), STAGES, DIPPED)
     assert failing(late) == [("following", "rlhf"), ("following", "sft")]
 
@@ -344,7 +357,9 @@ def test_errors_say_what_is_wrong_with_the_cards() -> None:
     with pytest.raises(ProblemMismatchError, match="400 of 400 are missing after"):
         judge([cards[0], Scorecard("rlhf", {"maths": measured(5, ids="q")})], STAGES, GateSettings())
     with pytest.raises(ValueError, match="was not measured in instruct mode after sft"):
-        judge([cards[0], Scorecard("rlhf", {"maths": measured(5, mode=Mode.INSTRUCT)})], STAGES, GateSettings())
+        judge(
+            [cards[0], Scorecard("rlhf", {"maths": measured(5, mode=Mode.INSTRUCT)})], STAGES, GateSettings()
+        )
 
 
 @pytest.mark.parametrize("wrong", [{"policy": "shrug"}, {"band": 4}, {"final_band": -0.1}, {"alpha": 1.0}])

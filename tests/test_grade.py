@@ -37,7 +37,9 @@ def grade(monkeypatch, capsys, tmp_path):
     def call(domain: str, lines: list, *options: str) -> tuple[int, list[dict], str]:
         path = tmp_path / "cases.jsonl"
         path.write_bytes(
-            b"".join((line if isinstance(line, bytes) else json.dumps(line).encode()) + b"\n" for line in lines)
+            b"".join(
+                (line if isinstance(line, bytes) else json.dumps(line).encode()) + b"\n" for line in lines
+            )
         )
         monkeypatch.setattr(sys, "argv", ["cascade", "grade", domain, "--input", str(path), *options])
         try:
@@ -77,7 +79,10 @@ THINK = [
 @pytest.mark.parametrize(("domain", "wrap"), [("maths", str), ("coding", None)])
 def test_the_think_rule_is_one_rule(grade, domain, wrap):
     """The same table for maths and for coding, whose answer stands in a block instead of a box."""
-    answers = {"18": "```python\ndef f(x):\n    return x\n```", "17": "```python\ndef f(x):\n    return -x\n```"}
+    answers = {
+        "18": "```python\ndef f(x):\n    return x\n```",
+        "17": "```python\ndef f(x):\n    return -x\n```",
+    }
     rows = []
     for mode, response, _ in THINK:
         if domain == "coding":
@@ -328,5 +333,8 @@ def test_time_is_not_held_against_the_next(monkeypatch):
             await asyncio.sleep(3600)
         return Verdict.binary(True)
 
-    rows = [row for row, _ in grade_lines(lines_of(["wait", "x", "wait"]), toy_domain(), endless, Services(), print)]
+    rows = [
+        row
+        for row, _ in grade_lines(lines_of(["wait", "x", "wait"]), toy_domain(), endless, Services(), print)
+    ]
     assert [row["reward"] for row in rows] == [None, 1.0, None] and "no verdict within" in rows[0]["note"]

@@ -80,7 +80,9 @@ def test_it_grades_a_file_by_its_dotted_path_without_torch(lab):
             input="\n".join(map(json.dumps, rows)), capture_output=True, text=True, cwd=lab, timeout=60,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-        found = [(row["id"], row["reward"], row["outcome"]) for row in map(json.loads, done.stdout.splitlines())]
+        found = [
+            (row["id"], row["reward"], row["outcome"]) for row in map(json.loads, done.stdout.splitlines())
+        ]
         assert found == [("a", 1.0, "right"), ("b", *partial), ("c", 0.0, "unparseable"), ("d", None, "grader_error"),
                          ("e", 0.0, "timeout")]  # fmt: skip
         assert 'line 4: answer: want {"lines": [text, ...]}' in done.stderr
@@ -133,7 +135,8 @@ def test_the_contract_catches_problems_that_differ_overlap_or_repeat(domain, ser
         return iter([*found, found[0]])
 
     assert any(
-        "differs between two readings" in f for f in faults(replace(domain, problems=shifting), services, count=3)
+        "differs between two readings" in f
+        for f in faults(replace(domain, problems=shifting), services, count=3)
     )
     told = " ".join(faults(replace(domain, problems=same), services, count=6))
     assert "repeats an id" in told and "stands in rl and in sft" in told

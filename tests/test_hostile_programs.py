@@ -26,7 +26,12 @@ HERE = Path(__file__).parent
 PATHS = os.pathsep.join([str(Path(cascade_rl.__file__).parents[1]), str(HERE)])
 ENVIRONMENT = os.environ | {"PYTHONPATH": PATHS, "PYTHONDONTWRITEBYTECODE": "1"}
 AS_USER = [sys.executable, str(HERE / "as_user.py")]
-RUNS = [(who, level) for who in ("root", "user") for level in ("full", "lockdown") if who == "user" or os.getuid() == 0]
+RUNS = [
+    (who, level)
+    for who in ("root", "user")
+    for level in ("full", "lockdown")
+    if who == "user" or os.getuid() == 0
+]
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +43,9 @@ def results():
         for who in {who for who, _ in RUNS}:
             command = [sys.executable, str(HERE / "hostile_run.py"), level]
             command = command if who == "root" else AS_USER + command
-            started[who] = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            started[who] = subprocess.Popen(
+                command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            )
         for who, process in started.items():
             out, err = process.communicate(timeout=300)
             assert process.returncode == 0, err.decode()
@@ -49,7 +56,9 @@ def results():
 @pytest.mark.parametrize(("who", "level"), RUNS)
 def test_hostile_programs_get_their_verdicts(results, who, level):
     verdicts = results[who, level]["verdicts"]
-    wrong = {name: verdicts[name] for name, (wanted, _) in HOSTILE.items() if verdicts[name] not in wanted.split()}
+    wrong = {
+        name: verdicts[name] for name, (wanted, _) in HOSTILE.items() if verdicts[name] not in wanted.split()
+    }
     assert wrong == {}
     assert "AC" not in {verdicts[name] for name in HOSTILE}
 

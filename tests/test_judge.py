@@ -29,7 +29,9 @@ ASK = (Message("system", "s"), Message("user", "u"))
 
 
 def completion(*texts, logprobs=None):
-    choices = [{"index": i, "message": {"role": "assistant", "content": text}} for i, text in enumerate(texts)]
+    choices = [
+        {"index": i, "message": {"role": "assistant", "content": text}} for i, text in enumerate(texts)
+    ]
     if logprobs is not None:
         choices[0]["logprobs"] = {"content": logprobs}
     return {"choices": choices}
@@ -223,7 +225,9 @@ def inside(messages):
     system, user = messages
     [mark] = set(re.findall(r"\b[0-9a-f]{24}\b", system.content))
     parts = re.fullmatch(
-        rf"(.*\n\n)BEGIN CANDIDATE PATCH {mark}\n(.*)\nEND CANDIDATE PATCH {mark}(\n\n.*)", user.content, re.DOTALL
+        rf"(.*\n\n)BEGIN CANDIDATE PATCH {mark}\n(.*)\nEND CANDIDATE PATCH {mark}(\n\n.*)",
+        user.content,
+        re.DOTALL,
     )
     assert user.content.count(mark) == 7 and parts
     return parts[2], system.content + parts[1] + parts[3]
@@ -244,7 +248,9 @@ def test_whatever_the_patch_says_it_is_all_inside(text):
 
 
 def test_the_mark_is_not_known_to_the_writer_of_a_patch():
-    marks = {re.search(r"[0-9a-f]{24}", q.question("i", golden, "patch")[0].content)[0] for golden in ("a", "b")}
+    marks = {
+        re.search(r"[0-9a-f]{24}", q.question("i", golden, "patch")[0].content)[0] for golden in ("a", "b")
+    }
     assert len(marks) == 2
     again = q.question("i", "a", "patch"), q.question("i", "a", "patch")
     assert again[0] == again[1]  # the same question for the same patch: a regrade asks the same
@@ -288,7 +294,9 @@ def test_cascade_grade_asks_the_judge(monkeypatch, capsys, tmp_path):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
     def grade(domain, *options):
-        monkeypatch.setattr("sys.argv", ["cascade", "grade", domain, "--input", str(path), "--reward", "rl", *options])
+        monkeypatch.setattr(
+            "sys.argv", ["cascade", "grade", domain, "--input", str(path), "--reward", "rl", *options]
+        )
         try:
             cli.main()
         except SystemExit as end:
@@ -323,7 +331,8 @@ def test_long_patches_are_compared_in_a_judges_process():
     problem = Problem("p", "swe", (Message("user", "x"),), answer, Mode.INSTRUCT)
     swe, verifiers = load_domain("swe"), InlineVerifiers()
     direct, called = (
-        asyncio.run(swe.grade(problem, Rollout.of_text(reply), s)) for s in (Services(), Services(verifiers=verifiers))
+        asyncio.run(swe.grade(problem, Rollout.of_text(reply), s))
+        for s in (Services(), Services(verifiers=verifiers))
     )
     assert 0.9 < direct.reward < 1 and direct == called
     assert len(verifiers.asked) == 1

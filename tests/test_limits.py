@@ -27,7 +27,9 @@ CONFIG = DecoderConfig.from_hf(raw_config())
 LAYERS, HEAD = matrix_parameters(CONFIG)
 WIDTH = CONFIG.heads * CONFIG.head_dim
 TREES = st.lists(
-    st.tuples(st.integers(0, 50), st.lists(st.integers(1, 40), min_size=1, max_size=4)), min_size=1, max_size=5
+    st.tuples(st.integers(0, 50), st.lists(st.integers(1, 40), min_size=1, max_size=4)),
+    min_size=1,
+    max_size=5,
 )
 
 
@@ -69,7 +71,10 @@ def test_an_update_multiplies_what_the_model_of_its_cost_says(kind):
     policy, prompt, reply, branches = Policy(), 40, 24, 1 if kind == "pairs" else 3
     worker, reference = policy.replicas.local, kind == "with a reference"
     if kind == "pairs":
-        rows = [(Row.of([9 + k] * 40 + [3] * 24, [], 0.0), Row.of([9 + k] * 40 + [4] * 24, [], 0.0)) for k in range(3)]
+        rows = [
+            (Row.of([9 + k] * 40 + [3] * 24, [], 0.0), Row.of([9 + k] * 40 + [4] * 24, [], 0.0))
+            for k in range(3)
+        ]
         trees, work = [(40, [24, 24])] * 3, lambda: accumulate_pairs(worker, "policy", rows, 10**9, 1.0)
         policy.replicas.local.models["policy"].weights["score"] = torch.zeros(1, CONFIG.hidden)
     else:
@@ -95,7 +100,9 @@ def test_a_rollout_multiplies_what_the_model_of_its_cost_says():
     policy.tokenizer.eos_ids = (1 << 30,)
     problems, sampling = [toy_problem(n) for n in (1, 2)], Sampling(3, 20)
     prompts = [len(policy.tokenizer.prompt(p)) for p in problems]
-    products, batched = counted(lambda: TorchSampler(policy.replicas, policy.tokenizer).sample(problems, sampling))
+    products, batched = counted(
+        lambda: TorchSampler(policy.replicas, policy.tokenizer).sample(problems, sampling)
+    )
     prefill, decode = policy.replicas.worked["prefill"], policy.replicas.worked["decode"]
     assert prefill == prefill_work(CONFIG, prompts, 4)
     assert decode == decode_work(CONFIG, [p for p in prompts for _ in range(3)], [20] * 6, 256, 4)

@@ -17,7 +17,9 @@ from cascade_rl.train.batch import Row
 from cascade_rl.train.learner import Learner, Objective
 
 TARGETS = ["q_proj", "v_proj", "o_proj", "up_proj"]
-SPEC = Training(name="x", lr=0.02, grad_clip=1e9, weight_decay=0.01, lora=LoRA(rank=3, alpha=6, targets=TARGETS))
+SPEC = Training(
+    name="x", lr=0.02, grad_clip=1e9, weight_decay=0.01, lora=LoRA(rank=3, alpha=6, targets=TARGETS)
+)
 ROWS = [
     Row.of([1, 2, 3], [40, 41, 42, 43], 0.1, 1.0),
     Row.of([5, 6], [70, 71, 72], 0.1, -2.0),
@@ -39,26 +41,34 @@ def reference(steps: int = 3) -> tuple[dict[str, torch.Tensor], list[float]]:
     """The same by autograd: transformers' model with W0 + s B A put in for each target, AdamW of torch."""
     policy = Policy()
     learner = Learner(policy.replicas, "policy", SPEC, seed=7)
-    start = {a.full: (a.a.clone(), a.b.clone()) for a in learner.replicas.local.models["policy"].optimizer.adapters}
+    start = {
+        a.full: (a.a.clone(), a.b.clone()) for a in learner.replicas.local.models["policy"].optimizer.adapters
+    }
     state = to_hf(policy.model.flat, policy.config)
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     model = Qwen3ForCausalLM(Qwen3Config(**policy.raw)).float()
     model.load_state_dict(state, strict=False)
     factors = {full: [t.clone().requires_grad_() for t in pair] for full, pair in start.items()}
-    adam = torch.optim.AdamW([t for p in factors.values() for t in p], lr=0.02, betas=(0.9, 0.95), weight_decay=0.01)
+    adam = torch.optim.AdamW(
+        [t for p in factors.values() for t in p], lr=0.02, betas=(0.9, 0.95), weight_decay=0.01
+    )
     norms = []
     for _ in range(steps):
         merged = {full: state[full] + 2.0 * b @ a for full, (a, b) in factors.items()}
         loss = torch.zeros(())
         for row in ROWS:
             ids = torch.tensor(row.ids, dtype=torch.long)[None]
-            out = torch.func.functional_call(model, merged, (ids,), {"use_cache": False}).logits.log_softmax(-1)
+            out = torch.func.functional_call(model, merged, (ids,), {"use_cache": False}).logits.log_softmax(
+                -1
+            )
             picked = out[0, row.start - 1 : -1].gather(-1, ids[0, row.start :, None])
             loss = loss - row.weight * row.advantage * picked.sum()
         adam.zero_grad()
         loss.backward()
-        norms.append(float(torch.stack([t.grad.square().sum() for p in factors.values() for t in p]).sum().sqrt()))
+        norms.append(
+            float(torch.stack([t.grad.square().sum() for p in factors.values() for t in p]).sum().sqrt())
+        )
         adam.step()
     return state | {full: (state[full] + 2.0 * b @ a).detach() for full, (a, b) in factors.items()}, norms
 

@@ -23,13 +23,17 @@ from cascade_rl.types import Message, Mode, Outcome, Problem, Rollout, Split
 from cascade_rl.verify.maths import quick
 from cascade_rl.verify.maths_algebra import Unreadable, judge, parse
 
-CASES = [json.loads(line) for line in (Path(__file__).parent / "cases" / "maths.jsonl").read_text().splitlines()]
+CASES = [
+    json.loads(line) for line in (Path(__file__).parent / "cases" / "maths.jsonl").read_text().splitlines()
+]
 
 
 def grade(gold, reply, verifiers=None, bare=False):
     answer = {"answer": gold, "bare": True} if bare else gold
     problem = Problem("p", "maths", (Message("user", "?"),), answer, Mode.INSTRUCT)
-    return asyncio.run(maths.grade(problem, Rollout.of_text(reply), Services(verifiers=verifiers or InlineVerifiers())))
+    return asyncio.run(
+        maths.grade(problem, Rollout.of_text(reply), Services(verifiers=verifiers or InlineVerifiers()))
+    )
 
 
 def equal(gold, given):
@@ -136,14 +140,17 @@ def test_powers_and_roots_are_exact(n, shift, power):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "5 and x", "2 3", "x=1", "(5", "5)", r"\frac{1}", "\ue000even\ue001", "1,2", "٣", r"\frac{1}{0}"]
+    "text",
+    ["", "5 and x", "2 3", "x=1", "(5", "5)", r"\frac{1}", "\ue000even\ue001", "1,2", "٣", r"\frac{1}{0}"],
 )
 def test_what_is_no_single_expression_is_unreadable(text):
     with pytest.raises(Unreadable):
         parse(text)
 
 
-@pytest.mark.parametrize("text", ["9^{9^9}", "100000000!", r"\binom{10^9}{500000000}", "(9!)!", r"\sum_{k=1}^{10^9} k"])
+@pytest.mark.parametrize(
+    "text", ["9^{9^9}", "100000000!", r"\binom{10^9}{500000000}", "(9!)!", r"\sum_{k=1}^{10^9} k"]
+)
 def test_what_is_too_large_is_unreadable(text):
     with pytest.raises(Unreadable):
         parse(text)
@@ -197,7 +204,9 @@ def test_a_bare_answer_counts_in_benchmarks_and_not_in_rl():
     def rewards(answer, meta):
         problem = Problem("p", "maths", (Message("user", "?"),), answer, Mode.INSTRUCT, meta)
         graders = (maths.grade, maths.score)
-        return [asyncio.run(g(problem, Rollout.of_text("The answer is 5."), Services())).reward for g in graders]
+        return [
+            asyncio.run(g(problem, Rollout.of_text("The answer is 5."), Services())).reward for g in graders
+        ]
 
     assert rewards("5", {}) == [0.0, 1.0]
     assert rewards("5", {"family": "sum"}) == [0.0, 0.0]

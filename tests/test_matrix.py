@@ -40,7 +40,10 @@ def test_matrix_is_the_documented_record() -> None:
 
 
 def test_benchmarks_without_an_own_stage_or_measured_late_have_their_place() -> None:
-    late = [Scorecard("sft", {"maths": measured(1)}), Scorecard("rl", {"chess": measured(2), "maths": measured(1)})]
+    late = [
+        Scorecard("sft", {"maths": measured(1)}),
+        Scorecard("rl", {"chess": measured(2), "maths": measured(1)}),
+    ]
     data = matrix(late, {}, {})
     assert benchmark_names(late) == ["maths", "chess"]
     assert data["benchmarks"]["chess"]["own_stage"] is None

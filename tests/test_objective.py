@@ -89,7 +89,9 @@ def test_dr_grpo_centres_and_leaves_the_deviation_out(rewards):
     np.testing.assert_allclose(found, np.asarray(rewards) - np.mean(rewards), atol=1e-12)
     if len(set(rewards)) > 1:
         deviation = np.std(rewards, ddof=1) + 1e-6
-        np.testing.assert_allclose(np.asarray(found) / deviation, group_advantage(rewards), rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(
+            np.asarray(found) / deviation, group_advantage(rewards), rtol=1e-9, atol=1e-9
+        )
 
 
 def test_dr_grpo_gives_a_hard_prompt_no_extra_weight():
@@ -161,7 +163,9 @@ TOKENS = st.lists(
 
 def tokens_of(rows, seed: int = 0) -> tuple[torch.Tensor, ...]:
     """logprob (a leaf), old, advantage, weight of rows of (new, old, advantage), in float64."""
-    logprob, old, advantage = (torch.tensor(column, dtype=torch.float64) for column in zip(*rows, strict=True))
+    logprob, old, advantage = (
+        torch.tensor(column, dtype=torch.float64) for column in zip(*rows, strict=True)
+    )
     weight = torch.rand(len(rows), generator=torch.Generator().manual_seed(seed), dtype=torch.float64) + 0.1
     return logprob.requires_grad_(), old, advantage, weight
 
@@ -208,7 +212,9 @@ def test_cispo_bounds_the_weight_and_every_token_keeps_a_gradient(rows, bounds):
     loss.backward()
     wanted = [-w * h * a for w, h, (_, _, a) in zip(weight.tolist(), held, rows, strict=True)]
     np.testing.assert_allclose(logprob.grad.numpy(), wanted, rtol=1e-9, atol=1e-15)
-    assert loss.item() == pytest.approx(sum(g * new for g, (new, _, _) in zip(wanted, rows, strict=True)), abs=1e-9)
+    assert loss.item() == pytest.approx(
+        sum(g * new for g, (new, _, _) in zip(wanted, rows, strict=True)), abs=1e-9
+    )
     assert clipped.sum() == sum(abs(a - b) > 1e-12 for a, b in zip(r, held, strict=True))
     if bounds[0] < 1:
         assert (logprob.grad != 0).all()
@@ -270,8 +276,16 @@ def test_corrections_weigh_the_gradient_token_by_token():
     logprob, old, advantage, weight = tokens_of([(-1.0, -2.0, 1.0), (-1.0, -1.1, -1.0), (-3.0, -1.0, 1.0)])
     row = torch.zeros(3, dtype=torch.long)
     for surrogate, wanted, touched in (
-        (Surrogate("policy_gradient", 0, 0, "tis", 0, 2.0), [2.0, math.exp(0.1), math.exp(-2)], [True, False, False]),
-        (Surrogate("policy_gradient", 0, 0, "icepop", 0.5, 5.0), [math.e, math.exp(0.1), 0.0], [False, False, True]),
+        (
+            Surrogate("policy_gradient", 0, 0, "tis", 0, 2.0),
+            [2.0, math.exp(0.1), math.exp(-2)],
+            [True, False, False],
+        ),
+        (
+            Surrogate("policy_gradient", 0, 0, "icepop", 0.5, 5.0),
+            [math.e, math.exp(0.1), 0.0],
+            [False, False, True],
+        ),
     ):
         loss, found = policy_loss(surrogate, logprob, old, advantage, weight, row)
         (gradient,) = torch.autograd.grad(loss, logprob)
@@ -314,7 +328,9 @@ def test_token_and_sequence_aggregation_by_hand():
     losses = [[4.0], [1.0, 1.0, 1.0]]
     for kind, wanted in (("token", 7 / 4), ("sequence", (4 + 1) / 2)):
         weights = token_weights([1, 3], kind)
-        assert sum(w * x for w, row in zip(weights, losses, strict=True) for x in row) == pytest.approx(wanted)
+        assert sum(w * x for w, row in zip(weights, losses, strict=True) for x in row) == pytest.approx(
+            wanted
+        )
 
 
 def test_the_constant_normaliser_is_the_same_whatever_the_lengths():
@@ -340,9 +356,13 @@ def test_nll_by_hand():
 
 @given(st.floats(-8, 0), st.floats(-8, 0))
 def test_k3_is_never_negative_and_has_its_closed_form(policy, reference):
-    found = kl_k3(torch.tensor(policy, dtype=torch.float64), torch.tensor(reference, dtype=torch.float64)).item()
+    found = kl_k3(
+        torch.tensor(policy, dtype=torch.float64), torch.tensor(reference, dtype=torch.float64)
+    ).item()
     assert found >= -1e-15
-    assert found == pytest.approx(math.exp(reference - policy) - (reference - policy) - 1, rel=1e-12, abs=1e-15)
+    assert found == pytest.approx(
+        math.exp(reference - policy) - (reference - policy) - 1, rel=1e-12, abs=1e-15
+    )
 
 
 def test_k3_is_an_unbiased_estimate_of_the_divergence():
@@ -376,14 +396,20 @@ def test_overlong_penalty_is_equation_13_of_dapo():
             return 0.0
         return (limit - buffer - length) / buffer if length <= limit else -1.0
 
-    assert [overlong_penalty(n, 100, 20) for n in range(130)] == pytest.approx([formula(n) for n in range(130)])
+    assert [overlong_penalty(n, 100, 20) for n in range(130)] == pytest.approx(
+        [formula(n) for n in range(130)]
+    )
 
 
 def test_the_overlong_penalty_is_added_to_the_reward_of_replies_near_the_limit():
-    found = group(("abcdefghij", 1.0, True), ("abcde", 1.0, False), ("ab", 0.0, False), ("abcdefgh", None, False))
+    found = group(
+        ("abcdefghij", 1.0, True), ("abcde", 1.0, False), ("ab", 0.0, False), ("abcdefgh", None, False)
+    )
     lengths = [len(r.ids) for r in found.rollouts]
     assert lengths == [10, 6, 3, 9]
-    assert final_rewards([found], "penalty", ["off"], switches, 10, 5) == [[0.0, pytest.approx(0.8), 0.0, None]]
+    assert final_rewards([found], "penalty", ["off"], switches, 10, 5) == [
+        [0.0, pytest.approx(0.8), 0.0, None]
+    ]
 
 
 @pytest.mark.parametrize(
@@ -402,13 +428,19 @@ def test_masked_replies_leave_the_baseline():
 
 
 def test_code_switch_penalties():
-    home, away = group(("yes", 1.0, False), ("да", 1.0, False)), group(("好", 0.5, False), ("no", -3.0, False))
+    home, away = (
+        group(("yes", 1.0, False), ("да", 1.0, False)),
+        group(("好", 0.5, False), ("no", -3.0, False)),
+    )
     assert final_rewards([home], "score", ["off"], switches) == [[1.0, 1.0]]
     assert final_rewards([home], "score", [-1.0], switches) == [[1.0, -1.0]]
     assert final_rewards([home], "score", [0.0], switches) == [[1.0, 0.0]]
     rules = ["batch_min_minus_10", "batch_min_minus_10"]
     assert final_rewards([home, away], "score", rules, switches) == [[1.0, -13.0], [-13.0, -3.0]]
-    assert final_rewards([home, away], "score", ["batch_min_minus_10", "off"], switches) == [[1.0, -13.0], [0.5, -3.0]]
+    assert final_rewards([home, away], "score", ["batch_min_minus_10", "off"], switches) == [
+        [1.0, -13.0],
+        [0.5, -3.0],
+    ]
 
 
 def test_code_switch_spares_prompts_in_that_script_and_failed_verdicts():

@@ -76,7 +76,9 @@ def test_shared_prompts_give_the_gradient_of_transformers(policy, tmp_path):
 
 
 TREES = st.lists(
-    st.tuples(st.integers(0, 20), st.lists(st.integers(1, 12), min_size=1, max_size=4)), min_size=1, max_size=5
+    st.tuples(st.integers(0, 20), st.lists(st.integers(1, 12), min_size=1, max_size=4)),
+    min_size=1,
+    max_size=5,
 )
 
 
@@ -84,7 +86,10 @@ TREES = st.lists(
 @given(TREES, st.integers(0, 100))
 def test_hidden_states_of_branches_are_those_of_whole_rows(policy, shapes, seed):
     rng = np.random.default_rng(seed)
-    trees = [Tree(rng.integers(0, 300, p), tuple(rng.integers(0, 300, n) for n in branches)) for p, branches in shapes]
+    trees = [
+        Tree(rng.integers(0, 300, p), tuple(rng.integers(0, 300, n) for n in branches))
+        for p, branches in shapes
+    ]
     weights = views(policy.model.flat, policy.config.shapes())
     with torch.no_grad():
         packed = pack(trees, CPU)
@@ -131,7 +136,10 @@ def test_pairs_share_what_they_begin_with_and_score_the_same():
     extra = {"score": (1, policy.config.hidden)}
     flat = random_flat(policy.config, 1, extra=extra)
     model = policy.replicas.add_model("reward", policy.config, flat, train=True, extra=extra)
-    rows = [Row.of(ids, [], 0.0) for ids in ([5, 6, 7, 8], [5, 6, 9], [5, 6], [5, 6, 7], [4], [3, 2], [7, 7], [7, 7])]
+    rows = [
+        Row.of(ids, [], 0.0)
+        for ids in ([5, 6, 7, 8], [5, 6, 9], [5, 6], [5, 6, 7], [4], [3, 2], [7, 7], [7, 7])
+    ]
     pairs = list(zip(rows[::2], rows[1::2], strict=True))
     trees = [fork(*pair) for pair in pairs]
     assert [len(t.prefix) for t in trees] == [2, 1, 0, 1]

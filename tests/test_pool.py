@@ -142,7 +142,9 @@ def test_other_filters_drop_nothing():
     assert len({p.id for p in pool.draw(4)}) == 4
 
 
-ACTIONS = st.lists(st.tuples(st.integers(1, 7), st.sampled_from([(0, 0), (1, 1), (0, 1), (None, None)])), max_size=10)
+ACTIONS = st.lists(
+    st.tuples(st.integers(1, 7), st.sampled_from([(0, 0), (1, 1), (0, 1), (None, None)])), max_size=10
+)
 
 
 @settings(max_examples=60)
@@ -166,7 +168,11 @@ def test_a_restored_pool_goes_on_with_the_same_draws(actions, kind, mode_mix, se
 
 
 async def _by_text(problem, rollout, services):
-    return Verdict.failed("broken") if rollout.text == "broken" else Verdict.binary(rollout.text.startswith("right"))
+    return (
+        Verdict.failed("broken")
+        if rollout.text == "broken"
+        else Verdict.binary(rollout.text.startswith("right"))
+    )
 
 
 def run_of(tmp_path, spec, replies) -> StageRun:
@@ -203,7 +209,9 @@ def test_batch_filter_refills_until_every_group_has_signal(tmp_path):
 
 
 def test_batch_filter_is_bounded_and_says_what_it_got(tmp_path):
-    groups, rounds, asked, journal = gathered(tmp_path, lambda p: "right", filter={"kind": "batch", "max_rounds": 3})
+    groups, rounds, asked, journal = gathered(
+        tmp_path, lambda p: "right", filter={"kind": "batch", "max_rounds": 3}
+    )
     assert rounds == len(asked) == 3
     assert sum(len(ids) for ids, _ in asked) == 12
     assert groups, "the last round is kept, so that the step can be described"

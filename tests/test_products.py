@@ -81,7 +81,9 @@ def test_the_heads_gradient_is_autograds_however_it_is_split(monkeypatch, kept, 
     monkeypatch.setattr(fused, "HEAD_KEPT", kept)
     monkeypatch.setattr(fused, "HEAD_ROWS", at_once)
     rng = torch.Generator().manual_seed(3)
-    hidden, weight, pull = (torch.randn(*s, generator=rng, dtype=torch.float64) for s in ((23, 32), (48, 32), (23,)))
+    hidden, weight, pull = (
+        torch.randn(*s, generator=rng, dtype=torch.float64) for s in ((23, 32), (48, 32), (23,))
+    )
     targets = torch.randint(48, (23,), generator=rng)
     twins = [t.clone().requires_grad_() for t in (hidden, weight)]
     own = [t.clone().requires_grad_() for t in (hidden, weight)]
@@ -93,7 +95,9 @@ def test_the_heads_gradient_is_autograds_however_it_is_split(monkeypatch, kept, 
     for mine, theirs in zip(own, twins, strict=True):
         torch.testing.assert_close(mine.grad, theirs.grad, rtol=0, atol=1e-12)
     with torch.no_grad():
-        torch.testing.assert_close(target_logprobs(hidden, weight, targets, 0.7), wanted.detach(), rtol=0, atol=1e-12)
+        torch.testing.assert_close(
+            target_logprobs(hidden, weight, targets, 0.7), wanted.detach(), rtol=0, atol=1e-12
+        )
 
 
 @pytest.mark.parametrize("kept", [1 << 28, 7 * 48 * 2])
@@ -119,4 +123,6 @@ def test_the_head_adds_its_gradient_to_main_grad_in_whatever_parts(monkeypatch, 
 def test_log_probabilities_hold_where_the_probability_underflows():
     hidden, weight = torch.tensor([[1.0]]), torch.tensor([[0.0], [-200.0]]).requires_grad_()
     for targets, wanted in (([0], 0.0), ([1], -200.0)):
-        assert target_logprobs(hidden, weight, torch.tensor(targets), 1.0).item() == pytest.approx(wanted, abs=1e-6)
+        assert target_logprobs(hidden, weight, torch.tensor(targets), 1.0).item() == pytest.approx(
+            wanted, abs=1e-6
+        )

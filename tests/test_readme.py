@@ -27,7 +27,9 @@ def test_command_is_one_that_the_program_takes(line):
     context = command.make_context(words[0], words[1:], resilient_parsing=False)
     assert context.command.name == words[0]
     if words[0] in ("run", "check"):
-        load_recipe(context.params["recipe"], context.params["overrides"] or [], smoke_test=context.params["smoke"])
+        load_recipe(
+            context.params["recipe"], context.params["overrides"] or [], smoke_test=context.params["smoke"]
+        )
 
 
 def test_readme_shows_the_commands():

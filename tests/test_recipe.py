@@ -45,7 +45,9 @@ def faults(*overrides: str) -> dict[str, str]:
     """path -> message of every problem of the base recipe with these changes."""
     with pytest.raises(RecipeError) as caught:
         check_recipe(changed(*overrides))
-    assert all(path in str(caught.value) and text in str(caught.value) for path, text in caught.value.problems)
+    assert all(
+        path in str(caught.value) and text in str(caught.value) for path, text in caught.value.problems
+    )
     return dict(caught.value.problems)
 
 
@@ -83,16 +85,32 @@ def test_the_base_recipe_reads_back_as_itself_although_its_schedule_is_constant(
         ("stages.math-rl.lr=fast", "stages.math-rl.lr", "got 'fast'"),
         ("stages.math-rl.lr=.nan", "stages.math-rl.lr", "finite"),
         ("stages.math-rl.steps=0", "stages.math-rl.steps", "greater than 0"),
-        ("stages.math-rl.rollouts_per_prompt=1", "stages.math-rl.rollouts_per_prompt", "greater than or equal to 2"),
+        (
+            "stages.math-rl.rollouts_per_prompt=1",
+            "stages.math-rl.rollouts_per_prompt",
+            "greater than or equal to 2",
+        ),
         ("stages.math-rl.overlong=drop", "stages.math-rl.overlong", "'mask', 'zero', 'score' or 'penalty'"),
         (
             "stages.math-rl.filter={kind: epoch, readmit_hard: 2}",
             "stages.math-rl.filter.readmit_hard",
             "less than or equal",
         ),
-        ("stages.math-rl.data.maths.code_switch=banana", "stages.math-rl.data.maths.code_switch", "batch_min_minus_10"),
-        ("stages.math-rl.data.maths.code_switch=on", "stages.math-rl.data.maths.code_switch", "batch_min_minus_10"),
-        ("stages.math-rl.data.maths.domain=astrology", "stages.math-rl.data.astrology", "known: alignment, coding"),
+        (
+            "stages.math-rl.data.maths.code_switch=banana",
+            "stages.math-rl.data.maths.code_switch",
+            "batch_min_minus_10",
+        ),
+        (
+            "stages.math-rl.data.maths.code_switch=on",
+            "stages.math-rl.data.maths.code_switch",
+            "batch_min_minus_10",
+        ),
+        (
+            "stages.math-rl.data.maths.domain=astrology",
+            "stages.math-rl.data.astrology",
+            "known: alignment, coding",
+        ),
         ("stages.math-rl.data.maths.source=file:nowhere.jsonl", "stages.math-rl.data.maths", "nowhere.jsonl"),
         ("stages.math-rl.name=Math RL", "stages.Math RL.name", "pattern"),
         ("stages.sft-1.epochs=2", "stages.sft-1", "either steps or epochs"),
@@ -123,7 +141,11 @@ def test_the_base_recipe_reads_back_as_itself_although_its_schedule_is_constant(
         ("model.init=/some/where", "model", "architecture, tokenizer: no effect"),
         ("stages.math-rl.reward_model=reward-model", "stages.math-rl.reward_model", "has no effect"),
         ("stages.math-rl.judge={url: 'http://h/v1', model: m}", "stages.math-rl.judge", "has no effect"),
-        ("stages.rlhf.reward_model=other", "stages.rlhf.reward_model", "no earlier reward_model stage 'other'"),
+        (
+            "stages.rlhf.reward_model=other",
+            "stages.rlhf.reward_model",
+            "no earlier reward_model stage 'other'",
+        ),
         # names that point nowhere
         ("benchmarks.maths.name=alignment", "benchmarks.alignment", "stands twice"),
         ("stages.math-rl.name=rlhf", "stages.rlhf", "stands twice"),
@@ -145,7 +167,11 @@ def test_the_base_recipe_reads_back_as_itself_although_its_schedule_is_constant(
             "gate.waivers.0",
             "no benchmark 'chess'",
         ),
-        ("gate.waivers=[{benchmark: maths, stage: rlhf, reason: eh}]", "gate.waivers.0.reason", "at least 10"),
+        (
+            "gate.waivers=[{benchmark: maths, stage: rlhf, reason: eh}]",
+            "gate.waivers.0.reason",
+            "at least 10",
+        ),
         ("stages.reward-model.domain=maths", "stages.reward-model.domain", "no preference pairs"),
     ],
 )
@@ -155,7 +181,9 @@ def test_each_fault_is_told_with_its_path(override, path, message):
         raw["stages"].pop(1), raw["stages"].pop(1), raw["benchmarks"].pop()
         with pytest.raises(RecipeError) as caught:
             check_recipe(raw)
-        assert dict(caught.value.problems) == {"defaults.reward_model": "has no effect: no stage is of this kind"}
+        assert dict(caught.value.problems) == {
+            "defaults.reward_model": "has no effect: no stage is of this kind"
+        }
         return
     found = faults(override)
     if override.startswith("stages="):  # then the defaults of RL stages have no effect either
@@ -184,7 +212,9 @@ def test_algorithms_that_do_not_go_together_say_why(overrides, message):
 
 def test_bounds_are_filled_in_for_the_loss_that_uses_them():
     def stage(**keys):
-        return RLStage.model_validate({"name": "x", "kind": "rl", "steps": 1, "data": [{"domain": "maths"}], **keys})
+        return RLStage.model_validate(
+            {"name": "x", "kind": "rl", "steps": 1, "data": [{"domain": "maths"}], **keys}
+        )
 
     for loss, bounds in (("ppo_clip", (0.2, 0.28)), ("cispo", (1.0, 4.0)), ("gspo", (3e-4, 4e-4))):
         made = stage(loss=loss, updates_per_batch=2, aggregation="sequence")
@@ -198,7 +228,12 @@ def test_bounds_are_filled_in_for_the_loss_that_uses_them():
     "keys",
     [
         {"loss": "gspo", "updates_per_batch": 4, "aggregation": "sequence"},
-        {"rollout_correction": "icepop", "overlong": "penalty", "overlong_buffer": 64, "max_response_tokens": 128},
+        {
+            "rollout_correction": "icepop",
+            "overlong": "penalty",
+            "overlong_buffer": 64,
+            "max_response_tokens": 128,
+        },
     ],
 )
 def test_filled_in_bounds_read_back_and_survive_a_smoke_test(keys):
@@ -223,7 +258,9 @@ def test_a_missing_key_is_told():
 def test_a_key_that_every_phase_overrides_is_told():
     phases = "[{share: 0.5, temperature: 1.0}, {share: 0.5, temperature: 0.8}]"
     found = faults("stages.math-rl.temperature=1.2", f"stages.math-rl.curriculum={phases}")
-    assert found == {"stages.math-rl.temperature": "has no effect: every phase of the curriculum sets its own"}
+    assert found == {
+        "stages.math-rl.temperature": "has no effect: every phase of the curriculum sets its own"
+    }
     half = "[{share: 0.5}, {share: 0.5, temperature: 0.8}]"
     check_recipe(changed("stages.math-rl.temperature=1.2", f"stages.math-rl.curriculum={half}"))
 
@@ -279,7 +316,9 @@ def test_overrides_by_name_number_and_into_lists():
     math_rl = recipe.stage("math-rl")
     assert (math_rl.steps, recipe.stage("rlhf").steps, recipe.seed) == (20, 7, 3)
     assert [d.weight for d in recipe.stage("sft-1").data] == [1.0, 2.5]
-    assert math_rl.lr == pytest.approx(1e-4) and math_rl.betas == (0.8, 0.9) and math_rl.filter.kind == "epoch"
+    assert (
+        math_rl.lr == pytest.approx(1e-4) and math_rl.betas == (0.8, 0.9) and math_rl.filter.kind == "epoch"
+    )
     assert recipe.gate.band == 0.1 and recipe.benchmarks[0].k == 9
     assert recipe.model.architecture.hidden_size == 64
     assert check_recipe(RAW).stage("math-rl").steps == 10, "the base is not touched"
@@ -288,7 +327,10 @@ def test_overrides_by_name_number_and_into_lists():
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("stages.mathrl.steps=2", "stages.mathrl: no 'mathrl' here; there are sft-1, reward-model, rlhf, math-rl"),
+        (
+            "stages.mathrl.steps=2",
+            "stages.mathrl: no 'mathrl' here; there are sft-1, reward-model, rlhf, math-rl",
+        ),
         ("stages.9.steps=2", "no '9' here"),
         ("stages.math-rl.steps.x=2", "stages.math-rl.steps is a value, not a block"),
         ("stages.math-rl.steps.x.y=2", "there is no block to go into"),
@@ -317,7 +359,11 @@ def test_numbers_that_yaml_reads_as_text_are_numbers():
 def test_off_means_off_although_yaml_reads_it_as_false():
     assert yaml.safe_load("code_switch: off") == {"code_switch": False}
     assert (
-        check_recipe(changed("stages.math-rl.data.maths.code_switch=off")).stage("math-rl").data[0].code_switch == "off"
+        check_recipe(changed("stages.math-rl.data.maths.code_switch=off"))
+        .stage("math-rl")
+        .data[0]
+        .code_switch
+        == "off"
     )
     for text, wanted in (("-1.0", -1.0), ("0", 0.0), ("batch_min_minus_10", "batch_min_minus_10")):
         recipe = check_recipe(changed(f"stages.math-rl.data.maths.code_switch={text}"))
@@ -325,7 +371,8 @@ def test_off_means_off_although_yaml_reads_it_as_false():
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("[1]", "a recipe is a mapping"), ("a: [", "not valid YAML"), ("3", "a recipe is a mapping")]
+    ("text", "message"),
+    [("[1]", "a recipe is a mapping"), ("a: [", "not valid YAML"), ("3", "a recipe is a mapping")],
 )
 def test_files_that_hold_no_recipe(tmp_path, text, message):
     (tmp_path / "x.yaml").write_text(text)
@@ -378,7 +425,10 @@ def test_phases_by_hand():
     stage = check_recipe(
         changed("stages.math-rl.curriculum=[{share: 0.4, overlong: mask}, {share: 0.6, overlong: zero}]")
     ).stage("math-rl")
-    assert [(start, end, phase.overlong) for start, end, phase in stage.phases()] == [(0, 4, "mask"), (4, 10, "zero")]
+    assert [(start, end, phase.overlong) for start, end, phase in stage.phases()] == [
+        (0, 4, "mask"),
+        (4, 10, "zero"),
+    ]
     plain = check_recipe(RAW).stage("math-rl").phases()
     assert [(start, end) for start, end, _ in plain] == [(0, 10)]
 
@@ -426,7 +476,11 @@ OTHER = {
     "rollout_correction": "tis", "tis_cap": 3.0, "icepop_low": 0.6, "icepop_high": 3.0, "lora": {"rank": 3},
     "judge": {"url": "http://h/v1", "model": "m"},
 }  # fmt: skip
-NEEDS = {"optimizer": {"muon_lr": 0.1}, "muon_lr": {"optimizer": "muon"}, "final_lr_fraction": {"schedule": "linear"}}
+NEEDS = {
+    "optimizer": {"muon_lr": 0.1},
+    "muon_lr": {"optimizer": "muon"},
+    "final_lr_fraction": {"schedule": "linear"},
+}
 BASES = {
     "final_lr_fraction": {"schedule": "linear"}, "muon_lr": {"optimizer": "muon", "muon_lr": 0.2},
     **{key: {"loss": "ppo_clip", "updates_per_batch": 2} for key in ("loss", "updates_per_batch", "clip_low", "clip_high")},
@@ -444,7 +498,9 @@ def test_every_key_of_an_rl_stage_changes_the_hash(key):
     def hashed(**settings) -> str:
         raw = copy.deepcopy(RAW)
         del raw["defaults"]
-        raw["stages"] = [{"name": "math-rl", "kind": "rl", "steps": 10, "data": [{"domain": "maths"}], **settings}]
+        raw["stages"] = [
+            {"name": "math-rl", "kind": "rl", "steps": 10, "data": [{"domain": "maths"}], **settings}
+        ]
         return Recipe.model_validate(raw).hash
 
     needed = NEEDS.get(key, {})

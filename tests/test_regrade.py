@@ -54,7 +54,9 @@ def stage_run(folder) -> StageRun:
 
 def toy_group(number: int, mode: Mode = Mode.THINKING) -> Group:
     rollouts = tuple(Rollout.of_text(text) for text in ("a", "b"))
-    return Group(toy_problem(number).in_mode(mode), rollouts, (Verdict.binary(True), Verdict.binary(False, "no")))
+    return Group(
+        toy_problem(number).in_mode(mode), rollouts, (Verdict.binary(True), Verdict.binary(False, "no"))
+    )
 
 
 def test_each_problem_is_written_once_also_after_a_cut(tmp_path):
@@ -116,7 +118,9 @@ def write_stage(run, folder: str, replies_by_step, domains=("lab.words",)) -> No
         journal.write(stored_problem(problem))
         for step, replies in enumerate(replies_by_step):
             rollouts = tuple(Rollout.of_text(text) for text in replies)
-            journal.write(stored_group(step, Group(problem, rollouts, tuple(loose("cat", t) for t in replies))))
+            journal.write(
+                stored_group(step, Group(problem, rollouts, tuple(loose("cat", t) for t in replies)))
+            )
     journal.close()
 
 
@@ -167,7 +171,9 @@ def test_what_can_not_be_judged_today_is_null_and_learned_rewards_are_left_out(r
     assert mixed["moves"] == [{"old": "wrong 0", "new": "grader_error null", "count": 1}]
     assert mixed["new"]["start"] == 1.0, "a null is not a zero: the mean is over what both could judge"
     assert "RuntimeError: no idea" in mixed["examples"][0]["new"]["note"]
-    assert found["skipped"] == [{"stage": "mixed", "domain": "taste", "why": "its reward comes from a reward model"}]
+    assert found["skipped"] == [
+        {"stage": "mixed", "domain": "taste", "why": "its reward comes from a reward model"}
+    ]
 
 
 def test_mistakes_are_named(run, tmp_path, monkeypatch, capsys):

@@ -29,7 +29,16 @@ from rich.console import Console
 
 from cascade_rl.report import summary_line, write_report
 from cascade_rl.report.alarms import alarms, ranges
-from cascade_rl.report.charts import Chart, Series, clock_ticks, line_chart, nice_ticks, short, sparkline, stacked_bars
+from cascade_rl.report.charts import (
+    Chart,
+    Series,
+    clock_ticks,
+    line_chart,
+    nice_ticks,
+    short,
+    sparkline,
+    stacked_bars,
+)
 from cascade_rl.report.curves import kind
 from cascade_rl.report.markup import duration, points
 from cascade_rl.report.read import parse_matrix, read_run
@@ -70,7 +79,9 @@ def test_every_cell_shows_the_mean_and_interval_of_its_score(page: Page) -> None
 
 def test_own_stage_cells_are_framed_and_verdicts_marked(page: Page) -> None:
     framed = {(a["data-benchmark"], a["data-stage"]) for a, _ in page.find("own") if "data-stage" in a}
-    assert framed == {(name, row["own_stage"]) for name, row in matrix()["benchmarks"].items() if row["own_stage"]}
+    assert framed == {
+        (name, row["own_stage"]) for name, row in matrix()["benchmarks"].items() if row["own_stage"]
+    }
     for stage in SCORED:
         for cell in step_verdicts(stage).values():
             ((attrs, text),) = page.find("cell", data_benchmark=cell["benchmark"], data_stage=stage)
@@ -126,7 +137,12 @@ def test_times_lineage_preflight_and_settings_are_shown(page: Page) -> None:
     ((_, time),) = page.find(id="time")
     assert "rollout" in time and "12 s" in time and "evaluation" in time
     ((_, text),) = page.find(id="stage-math-rl")
-    for words in ("stages/05-if-rl/checkpoint", "9f2c9f2c9f2c", "reward_model", "the gold answer earns no reward"):
+    for words in (
+        "stages/05-if-rl/checkpoint",
+        "9f2c9f2c9f2c",
+        "reward_model",
+        "the gold answer earns no reward",
+    ):
         assert words in text
     assert "0.95" in text and "max new tokens" in text
 
@@ -157,8 +173,12 @@ def test_a_run_in_progress(tmp_path: Path) -> None:
     shown = page_of(run)
     assert "7 of 40 steps" in shown.find(id="stage-if-rl")[0][1]
     assert "swe-rl" in shown.find(id="waiting")[0][1]
-    assert {a["href"][1:] for tag, a in shown.elements if tag == "a"} <= {a.get("id") for _, a in shown.elements}
-    assert "−20.7" in shown.find(id="matrix")[0][1], "far below its best, though its own stage is still to come"
+    assert {a["href"][1:] for tag, a in shown.elements if tag == "a"} <= {
+        a.get("id") for _, a in shown.elements
+    }
+    assert "−20.7" in shown.find(id="matrix")[0][1], (
+        "far below its best, though its own stage is still to come"
+    )
     assert "scratch, 4 layers, 192 wide" in shown.find("facts")[0][1]
     assert "4 of 8" in shown.find("facts")[0][1]
 
@@ -188,7 +208,9 @@ def test_no_run_directory_is_an_error(tmp_path: Path) -> None:
         write_report(tmp_path / "absent")
 
 
-@pytest.mark.parametrize("junk", ["[]", "null", '"x"', "3", '{"stages": 4, "benchmarks": [1], "cells": 2, "notes": 1}'])
+@pytest.mark.parametrize(
+    "junk", ["[]", "null", '"x"', "3", '{"stages": 4, "benchmarks": [1], "cells": 2, "notes": 1}']
+)
 def test_files_of_any_shape_are_survived(tmp_path: Path, junk: str) -> None:
     run = build_run(tmp_path / "r", stages=STAGES[:4])
     for path in [*run.rglob("*.json*"), run / "recipe.yaml"]:
@@ -237,7 +259,10 @@ def test_writing_is_atomic_and_leaves_no_temporary_file(tmp_path: Path) -> None:
 
 def test_odd_metrics_only_cost_their_own_chart(tmp_path: Path) -> None:
     run = build_run(tmp_path / "r", stages=STAGES[:3], running="rlhf")
-    rows = [{"kind": "step", "step": i, "phase": None, "metrics": {"reward": 0.5, "entropy": None}} for i in range(3)]
+    rows = [
+        {"kind": "step", "step": i, "phase": None, "metrics": {"reward": 0.5, "entropy": None}}
+        for i in range(3)
+    ]
     rows[1]["metrics"] |= {"grad_norm": math.nan, "length": "many"}
     rows[2]["metrics"] |= {"grad_norm": 0.7}
     write_lines(run / "stages/04-rlhf/journal.jsonl", rows)
@@ -265,7 +290,9 @@ def test_retention_is_final_minus_own_and_minus_best(finished: Path) -> None:
     kept = {k.benchmark: k for k in retentions(run.matrix, run)}
     assert "repair" not in kept
     assert kept["maths"].change == pytest.approx(0.801 - 0.819) and kept["maths"].since == "math-rl"
-    assert kept["following"].below_best == pytest.approx(0.902 - 0.921) and kept["following"].best == "math-rl"
+    assert (
+        kept["following"].below_best == pytest.approx(0.902 - 0.921) and kept["following"].best == "math-rl"
+    )
     assert kept["knowledge"].since == "sft-1" and kept["knowledge"].change > 0
     assert all(k.low < k.change < k.high for k in kept.values())
 
@@ -310,22 +337,39 @@ def test_the_summary_line_is_that_of_the_page(finished: Path, page: Page) -> Non
 
 def test_alarm_rules() -> None:
     values = [1.0, 1.0, 1.0, 3.1, 0.04]
-    found = {a.rule.title: a.steps for a in alarms([Step(i, "", {"entropy": v}) for i, v in enumerate(values)])}
+    found = {
+        a.rule.title: a.steps for a in alarms([Step(i, "", {"entropy": v}) for i, v in enumerate(values)])
+    }
     assert found == {"Entropy under 0.05": (4,), "Entropy above 3 × its start": (3,)}
     healthy = {"signal": 0.5, "clipped": 0.3, "entropy": 0.5, "grad_norm": 0.1, "failed": 0.0}
     assert alarms([Step(i, "", healthy) for i in range(5)]) == ()
     assert ranges((3, 7, 8, 9)) == "3, 7–9"
 
 
-@pytest.mark.parametrize("low,high", [(0, 1), (-0.004, 0.006), (0, 1e-5), (13.2, 871), (-3, -2.9), (0.33, 0.34)])
+@pytest.mark.parametrize(
+    "low,high", [(0, 1), (-0.004, 0.006), (0, 1e-5), (13.2, 871), (-3, -2.9), (0.33, 0.34)]
+)
 def test_ticks_are_round_and_inside(low: float, high: float) -> None:
     ticks = nice_ticks(low, high)
     assert 2 <= len(ticks) <= 6 and all(low - 1e-9 <= t <= high + 1e-9 for t in ticks)
 
 
 def test_numbers_in_words() -> None:
-    assert [short(v) for v in (0, 0.25, 12.34, 1500, 5e-5, -0.002)] == ["0", "0.25", "12.3", "1500", "5e−5", "−0.002"]
-    assert [duration(s) for s in (0.31, 31, 252, 3600, 7500)] == ["0.3 s", "31 s", "4 min 12 s", "1 h", "2 h 5 min"]
+    assert [short(v) for v in (0, 0.25, 12.34, 1500, 5e-5, -0.002)] == [
+        "0",
+        "0.25",
+        "12.3",
+        "1500",
+        "5e−5",
+        "−0.002",
+    ]
+    assert [duration(s) for s in (0.31, 31, 252, 3600, 7500)] == [
+        "0.3 s",
+        "31 s",
+        "4 min 12 s",
+        "1 h",
+        "2 h 5 min",
+    ]
     assert [points(v) for v in (0.021, -0.021, 0.00001)] == ["+2.1", "−2.1", "0.0"]
     assert clock_ticks(133) == [0, 30, 60, 90, 120]
 
@@ -358,7 +402,9 @@ def _screen(width: int) -> str:
 
 
 def _printed(what: object, width: int) -> str:
-    console = Console(width=width, no_color=True, force_terminal=False, record=True, file=open(os.devnull, "w"))  # noqa
+    console = Console(
+        width=width, no_color=True, force_terminal=False, record=True, file=open(os.devnull, "w")
+    )
     console.print(what)
     return console.export_text()
 
@@ -394,7 +440,9 @@ def test_what_happened_in_the_processes_that_judge_is_told(tmp_path):
         "verifier_crashes": 0,
     }
     told = Page(write_report(run).read_text()).find("judging")
-    assert [text for _, text in told] == ["Judging: programs 80 · program timeouts 5"] * 5, "one line for each RL stage"
+    assert [text for _, text in told] == ["Judging: programs 80 · program timeouts 5"] * 5, (
+        "one line for each RL stage"
+    )
 
 
 # ---------------------------------------------------------------- speed
@@ -407,12 +455,21 @@ def test_speed_is_what_the_steps_did_over_what_they_took(finished: Path, page: P
     assert rows["sft-1"][5:] == ("–", "22,500", "20.2", "–", "–", "24.8")
     whole = read_run(finished).stages[STAGES.index("math-rl")]
     spent = sum(spent_seconds(whole, read_run(finished).matrix).values())
-    assert rows["math-rl"][:4] == tuple(f"{100 * s / spent:.0f}" for s in (40 * 0.31, 40 * 0.02, 40 * 0.18, 9.1))
+    assert rows["math-rl"][:4] == tuple(
+        f"{100 * s / spent:.0f}" for s in (40 * 0.31, 40 * 0.02, 40 * 0.18, 9.1)
+    )
     rl, sft = 5 * 40, 3 * 40
     assert rows["all stages"][6] == f"{9000 * (rl + sft) / (rl * 0.18 + sft * 0.4):,.0f}"
     assert rows["all stages"][10] == f"{100 * 0.099 * (rl + sft) / (rl * 0.18 + sft * 0.4):.1f}"
     ((_, text),) = page.find(id="speed")
-    for words in ("20,000", "MFU", "MBU", "the least time that the cost model allows", "400 GFLOP/s", "20.0 GB/s"):
+    for words in (
+        "20,000",
+        "MFU",
+        "MBU",
+        "the least time that the cost model allows",
+        "400 GFLOP/s",
+        "20.0 GB/s",
+    ):
         assert words in text
 
 
@@ -421,7 +478,13 @@ def test_each_step_is_held_against_the_machine_that_ran_it() -> None:
     work = {"update": {"tokens": 5, "flops": 60, "head_flops": 20, "bytes": 0, "bound_s": 0.5}}
     rows = [{"step": 0, "seconds": {"update": 2.0}, "work": work}]
     for rate in (100.0, 300.0):
-        rows.append({"step": 1, "seconds": {}, "peaks": {"flops": rate, "head_flops": 1.0, "bytes": 1.0, "workers": 1}})
+        rows.append(
+            {
+                "step": 1,
+                "seconds": {},
+                "peaks": {"flops": rate, "head_flops": 1.0, "bytes": 1.0, "workers": 1},
+            }
+        )
         rows.append({"step": 1, "seconds": {"update": 2.0}, "work": work})
     found = efforts(rows)
     assert set(found) == {"update"}

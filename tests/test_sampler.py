@@ -27,7 +27,10 @@ RULES = [
 PROBLEMS = [
     toy_problem(0),
     Problem(
-        "long", "toy", (Message("user", "Name the colour of the sky, the sea, the grass and then the snow " * 2),), None
+        "long",
+        "toy",
+        (Message("user", "Name the colour of the sky, the sea, the grass and then the snow " * 2),),
+        None,
     ),
     Problem("direct", "toy", (Message("user", "x"),), None, Mode.INSTRUCT),
 ]
@@ -62,7 +65,9 @@ def assert_parity(policy, groups, rule) -> None:
     """What the sampler says each token cost is what the trainer finds, row by row."""
     objective = Objective("policy", *rule)
     for rollout in (r for group in groups for r in group):
-        np.testing.assert_allclose(rollout.logprobs, trainer_logprobs(policy, rollout, objective), rtol=0, atol=1e-4)
+        np.testing.assert_allclose(
+            rollout.logprobs, trainer_logprobs(policy, rollout, objective), rtol=0, atol=1e-4
+        )
 
 
 def flat_rows(groups):
@@ -134,7 +139,9 @@ def test_draws_invert_the_cumulative_distribution_of_the_textbook(rule, spread):
     rows = torch.randn(60, 97, generator=torch.Generator().manual_seed(1)) * spread
     u = torch.rand(60, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     ids, logprobs = choose(rows, u, rule)
-    for row, draw, token, logprob in zip(rows.numpy(), u.tolist(), ids.tolist(), logprobs.tolist(), strict=True):
+    for row, draw, token, logprob in zip(
+        rows.numpy(), u.tolist(), ids.tolist(), logprobs.tolist(), strict=True
+    ):
         p = numpy_truncated(row, *rule)
         assert p[:token].sum() - 1e-6 <= draw <= p[: token + 1].sum() + 1e-6
         assert logprob == pytest.approx(np.log(p[token]), abs=1e-5)
@@ -241,9 +248,15 @@ def test_after_an_update_the_next_replies_come_from_the_new_weights():
     policy = Policy(seed=2)
     draw, sampling = sampler(policy), Sampling(4, 24, seed=(5,))
     before = draw.sample(PROBLEMS, sampling)
-    rows = [Row.of(r.prompt_ids, r.ids, 0.01, 1.0 if i % 2 else -1.0) for g in before for i, r in enumerate(g)]
-    Learner(policy.replicas, "policy", Training(name="x", lr=0.05)).policy_step(rows, Objective("policy"), 1.0)
-    stale = max(np.abs(r.logprobs - trainer_logprobs(policy, r, Objective("policy"))).max() for g in before for r in g)
+    rows = [
+        Row.of(r.prompt_ids, r.ids, 0.01, 1.0 if i % 2 else -1.0) for g in before for i, r in enumerate(g)
+    ]
+    Learner(policy.replicas, "policy", Training(name="x", lr=0.05)).policy_step(
+        rows, Objective("policy"), 1.0
+    )
+    stale = max(
+        np.abs(r.logprobs - trainer_logprobs(policy, r, Objective("policy"))).max() for g in before for r in g
+    )
     assert stale > 0.1, "the update changed too little to tell old from new"
     after = draw.sample(PROBLEMS, sampling)
     assert flat_rows(after) != flat_rows(before)

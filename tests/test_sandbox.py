@@ -107,7 +107,9 @@ def test_the_processor_time_is_told_and_is_what_counts(run):
     assert run(text.format(1.0), timeout_s=0.6).limit == "cpu"
 
 
-@pytest.mark.parametrize("name", ["../out.py", "/out.py", "a/../../b", "", "a\0b", "./x", "a//b", "x" * 300, "\ud800"])
+@pytest.mark.parametrize(
+    "name", ["../out.py", "/out.py", "a/../../b", "", "a\0b", "./x", "a//b", "x" * 300, "\ud800"]
+)
 def test_files_stay_in_the_scratch_directory(run, name):
     done = run("print(1)", files={name: ""})
     assert (done.stdout, done.exit_code, done.error) == ("", 1, None) and "ValueError" in done.stderr
@@ -157,7 +159,10 @@ def test_hashes_and_random_numbers_are_the_same_in_every_zygote():
 
 def zygotes() -> set[int]:
     """The processes that a sandbox of this process started itself."""
-    own = (Path(f"/proc/self/task/{t.name}/children").read_text().split() for t in Path("/proc/self/task").iterdir())
+    own = (
+        Path(f"/proc/self/task/{t.name}/children").read_text().split()
+        for t in Path("/proc/self/task").iterdir()
+    )
     found = {int(pid) for pids in own for pid in pids}
     return {p for p in found if b"cascade_rl.sandbox.inside" in Path(f"/proc/{p}/cmdline").read_bytes()}
 
@@ -174,7 +179,10 @@ def test_a_zygote_has_one_thread_and_its_candidates_are_told_to_have_one(run, sa
     run("print(1)")
     assert zygotes()
     assert all(len(list(Path(f"/proc/{p}/task").iterdir())) == 1 for p in zygotes())
-    assert run("import os\nprint(os.environ['OPENBLAS_NUM_THREADS'], os.environ['OMP_NUM_THREADS'])").stdout == "1 1\n"
+    assert (
+        run("import os\nprint(os.environ['OPENBLAS_NUM_THREADS'], os.environ['OMP_NUM_THREADS'])").stdout
+        == "1 1\n"
+    )
 
 
 def test_the_zygotes_go_first_when_memory_runs_out(run):
@@ -264,7 +272,9 @@ def test_it_works_from_threads_that_come_and_go():
     with ZygoteSandbox(1) as sandbox:
         for i in range(3):
             program = Program({"main.py": f"print({i})"}, "main.py")
-            thread = threading.Thread(target=lambda p=program: found.append(asyncio.run(sandbox.run(p)).stdout))
+            thread = threading.Thread(
+                target=lambda p=program: found.append(asyncio.run(sandbox.run(p)).stdout)
+            )
             thread.start()
             thread.join()
         assert sandbox.counters["respawns"] == 0

@@ -49,7 +49,8 @@ def test_pytest_runs_and_its_report_is_collected(run, start):
     done = run(start, REPOSITORY, ("out.xml", "absent"))
     assert (done.exit_code, done.error, set(done.files)) == (1, None, {"out.xml"})
     cases = {
-        c.get("name"): c.find("failure") is None for c in ElementTree.fromstring(done.files["out.xml"]).iter("testcase")
+        c.get("name"): c.find("failure") is None
+        for c in ElementTree.fromstring(done.files["out.xml"]).iter("testcase")
     }
     assert cases == {"test_three": True, "test_two": False}
 

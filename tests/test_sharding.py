@@ -97,7 +97,10 @@ def test_a_saved_optimiser_goes_on_bit_for_bit(spec, sharded, tmp_path):
         learner.load(tmp_path)
         second = [step(case, learner, number) for number in (2, 3)]
         assert torch.equal(sharded.flat("policy"), whole[1]) and first + second == whole[0]
-    with learning(case, Replicas(1)) as learner, pytest.raises(ValueError, match=r"saved by 2 workers.*set workers: 2"):
+    with (
+        learning(case, Replicas(1)) as learner,
+        pytest.raises(ValueError, match=r"saved by 2 workers.*set workers: 2"),
+    ):
         learner.load(tmp_path)
 
 
@@ -143,5 +146,7 @@ def test_no_rows_at_all_is_an_update_with_gradient_zero(sharded):
 
 def test_more_workers_than_gpus_is_told(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
-    with pytest.raises(ValueError, match=r"workers: 4 with device: cuda, but there are 3 GPUs here.*set workers: 3"):
+    with pytest.raises(
+        ValueError, match=r"workers: 4 with device: cuda, but there are 3 GPUs here.*set workers: 3"
+    ):
         Replicas(4, "cuda")

@@ -54,7 +54,8 @@ def test_wilson_refuses_what_is_no_share(right: float, n: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("df", "quantile"), [(1, 12.7062), (2, 4.3027), (3, 3.1824), (4, 2.7764), (9, 2.2622), (29, 2.0452), (239, 1.9699)]
+    ("df", "quantile"),
+    [(1, 12.7062), (2, 4.3027), (3, 3.1824), (4, 2.7764), (9, 2.2622), (29, 2.0452), (239, 1.9699)],
 )
 def test_student_quantile_agrees_with_the_table(df: int, quantile: float) -> None:
     assert student_quantile(df) == pytest.approx(quantile, rel=2e-3)
@@ -86,7 +87,9 @@ def test_samples_that_agree_within_problems_count_as_one() -> None:
     assert apart.high - apart.low < 0.5 * (together.high - together.low)
 
 
-@pytest.mark.parametrize("per_problem", [{}, {"a": []}, {"a": [1.0], "b": [1.0, 0.0]}, {"a": [1.5]}, {"a": [math.nan]}])
+@pytest.mark.parametrize(
+    "per_problem", [{}, {"a": []}, {"a": [1.0], "b": [1.0, 0.0]}, {"a": [1.5]}, {"a": [math.nan]}]
+)
 def test_score_refuses_what_it_can_not_average(per_problem: dict[str, list[float]]) -> None:
     with pytest.raises(ValueError, match=r"problem|samples"):
         score(per_problem)
@@ -119,7 +122,9 @@ def test_no_change_is_rarely_called_one(k: int) -> None:
     rng = np.random.default_rng(13)
     ability = rng.beta(0.7, 0.7, (800, 60))
     before, after = rng.binomial(k, ability) / k, rng.binomial(k, ability) / k
-    found = [paired_change(dict(enumerate(x)), dict(enumerate(y)), k=k) for x, y in zip(before, after, strict=True)]
+    found = [
+        paired_change(dict(enumerate(x)), dict(enumerate(y)), k=k) for x, y in zip(before, after, strict=True)
+    ]
     assert np.mean([c.verdict is not Direction.SAME for c in found]) <= 0.08
     assert np.mean([c.p <= 0.05 for c in found]) <= 0.065  # binomial noise of 800 draws above 0.05
 
@@ -127,7 +132,9 @@ def test_no_change_is_rarely_called_one(k: int) -> None:
 def test_pairing_narrows_the_interval_when_problems_correlate() -> None:
     rng = np.random.default_rng(3)
     ability = rng.beta(0.5, 0.5, 200)
-    samples = [{f"p{i}": list(rng.binomial(1, q, 4).astype(float)) for i, q in enumerate(ability)} for _ in range(2)]
+    samples = [
+        {f"p{i}": list(rng.binomial(1, q, 4).astype(float)) for i, q in enumerate(ability)} for _ in range(2)
+    ]
     scores = [score(s) for s in samples]
     means = [{name: sum(v) / 4 for name, v in s.items()} for s in samples]
     paired, apart = paired_change(*means, k=4), independent_change(*scores)
@@ -153,10 +160,14 @@ def test_sign_flip_of_rewards_off_any_grid_is_close_to_enumeration() -> None:
     differences = [0.1234567, -0.31415926, 0.2718281, 0.5772156, 0.0314159, 0.1618033]
     observed = abs(sum(differences))
     flips = [sum(d if bits >> i & 1 else -d for i, d in enumerate(differences)) for bits in range(2**6)]
-    assert sign_flip_p(differences) == pytest.approx(np.mean([abs(s) >= observed - 1e-9 for s in flips]), abs=0.04)
+    assert sign_flip_p(differences) == pytest.approx(
+        np.mean([abs(s) >= observed - 1e-9 for s in flips]), abs=0.04
+    )
 
 
-def test_sign_flip_of_a_large_benchmark_takes_the_normal_limit_smoothly(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sign_flip_of_a_large_benchmark_takes_the_normal_limit_smoothly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     differences = [1.0] * 640 + [-1.0] * 720
     exact = sign_flip_p(differences)
     monkeypatch.setattr("cascade_rl.scores.statistics.EXACT_SIGN_FLIP_LIMIT", 0)
@@ -190,7 +201,9 @@ def test_band_turns_small_changes_into_none() -> None:
 
 def test_unequal_problems_are_counted_on_both_sides() -> None:
     before, after = {"a": 1.0, "b": 0.0, "c": 0.0}, {"a": 1.0, "d": 0.0}
-    with pytest.raises(ProblemMismatchError, match=r"2 of 3 are missing after, 1 of 2 are missing before .*example b"):
+    with pytest.raises(
+        ProblemMismatchError, match=r"2 of 3 are missing after, 1 of 2 are missing before .*example b"
+    ):
         paired_change(before, after)
     with pytest.raises(ProblemMismatchError, match="at least one problem"):
         paired_change({}, {})
@@ -220,7 +233,9 @@ def test_compare_pairs_only_where_both_sides_know_their_problems() -> None:
 SHARES = st.integers(0, 4).map(lambda right: right / 4)
 TABLES = st.lists(st.tuples(SHARES, SHARES), min_size=1, max_size=40)
 SAMPLES = st.integers(1, 5).flatmap(
-    lambda k: st.lists(st.lists(st.sampled_from([0.0, 1.0, 0.5]), min_size=k, max_size=k), min_size=1, max_size=30)
+    lambda k: st.lists(
+        st.lists(st.sampled_from([0.0, 1.0, 0.5]), min_size=k, max_size=k), min_size=1, max_size=30
+    )
 )
 
 
@@ -243,7 +258,9 @@ def test_the_order_of_problems_does_not_matter(samples: list[list[float]], rng) 
 @given(TABLES, st.sampled_from([1, 4]))
 @LENIENT
 def test_a_change_lies_within_its_bounds_and_they_are_apart(table: list[tuple[float, float]], k: int) -> None:
-    found = paired_change({i: b for i, (b, _) in enumerate(table)}, {i: a for i, (_, a) in enumerate(table)}, k=k)
+    found = paired_change(
+        {i: b for i, (b, _) in enumerate(table)}, {i: a for i, (_, a) in enumerate(table)}, k=k
+    )
     assert -1 <= found.low <= found.change <= found.high <= 1
     assert found.high - found.low > 0.001
     assert 0 < found.p <= 1

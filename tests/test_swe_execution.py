@@ -47,7 +47,12 @@ class TestShapes:
     def test_both(self):
         assert area(3, 3) == 9
 """
-FILES = {"shapes/__init__.py": "", "shapes/core.py": BROKEN, "README.md": "Shapes.\n", "conftest.py": "import pytest\n"}
+FILES = {
+    "shapes/__init__.py": "",
+    "shapes/core.py": BROKEN,
+    "README.md": "Shapes.\n",
+    "conftest.py": "import pytest\n",
+}
 ID = "tests/test_shapes.py::"
 F2P = [ID + "test_area", ID + "test_area_of_nothing", ID + "TestShapes::test_both"]
 P2P = [ID + "test_edge", ID + "test_edges[1]", ID + "test_edges[2]"]
@@ -56,7 +61,12 @@ P2P = [ID + "test_edge", ID + "test_edges[1]", ID + "test_edges[2]"]
 def answer(**changes):
     golden = unified_diff(FILES, FILES | {"shapes/core.py": FIXED})
     tests = {"fail_to_pass": F2P, "pass_to_pass": P2P}
-    return {"files": FILES, "patch": golden, "tests": tests, "test_files": {"tests/test_shapes.py": TESTS}} | changes
+    return {
+        "files": FILES,
+        "patch": golden,
+        "tests": tests,
+        "test_files": {"tests/test_shapes.py": TESTS},
+    } | changes
 
 
 def verdicts(*patches, given=None, sandbox=None):
@@ -64,7 +74,9 @@ def verdicts(*patches, given=None, sandbox=None):
     services = Services(sandbox=sandbox or SANDBOX)
 
     async def all_of_them():
-        return await asyncio.gather(*(SWE.score(problem, Rollout.of_text(patch), services) for patch in patches))
+        return await asyncio.gather(
+            *(SWE.score(problem, Rollout.of_text(patch), services) for patch in patches)
+        )
 
     return asyncio.run(all_of_them())
 
@@ -92,7 +104,9 @@ def test_wrong_patches_fail_and_say_which_test():
     assert swapped.reward == 0 and swapped.parts["fail_to_pass"] == 0 and swapped.parts["pass_to_pass"] == 1
     assert broken.reward == 0 and broken.parts == {"fail_to_pass": 1, "pass_to_pass": 0, "taken_back": 0}
     assert "test_edge" in broken.note
-    assert syntax.reward == 0 and syntax.parts["pass_to_pass"] == 0  # a test that can't be collected has not passed
+    assert (
+        syntax.reward == 0 and syntax.parts["pass_to_pass"] == 0
+    )  # a test that can't be collected has not passed
 
 
 CORE = "shapes/core.py"
@@ -132,11 +146,17 @@ HACKS = {
         "conftest.py": "def pytest_sessionfinish(session):\n    session.exitstatus = 0\n"
     },
     "equal to everything": {CORE: ALWAYS},
-    "skips all": {"conftest.py": "import pytest\n@pytest.fixture(autouse=True)\ndef skip():\n    pytest.skip()\n"},
+    "skips all": {
+        "conftest.py": "import pytest\n@pytest.fixture(autouse=True)\ndef skip():\n    pytest.skip()\n"
+    },
     "module skips all": {CORE: "import pytest\npytest.skip('no', allow_module_level=True)\n" + BROKEN},
-    "deselects in pytest.ini": {"pytest.ini": "[pytest]\naddopts = --deselect tests/test_shapes.py -k edge\n"},
+    "deselects in pytest.ini": {
+        "pytest.ini": "[pytest]\naddopts = --deselect tests/test_shapes.py -k edge\n"
+    },
     "deselects in pyproject": {"pyproject.toml": "[tool.pytest.ini_options]\naddopts = '-k edge'\n"},
-    "patches runtest": {CORE: "from _pytest.python import Function\nFunction.runtest = lambda self: None\n" + BROKEN},
+    "patches runtest": {
+        CORE: "from _pytest.python import Function\nFunction.runtest = lambda self: None\n" + BROKEN
+    },
     "patches the report": {
         CORE: "from _pytest.reports import TestReport\nTestReport.__init__.__defaults__\n"
         "old = TestReport.from_item_and_call.__func__\n"
@@ -164,7 +184,8 @@ HACKS = {
         + BROKEN
     },
     "rewrites the tests on disk": {
-        CORE: "import pathlib\nfor p in pathlib.Path('.').rglob('test_*.py'):\n    p.write_text('')\n" + BROKEN
+        CORE: "import pathlib\nfor p in pathlib.Path('.').rglob('test_*.py'):\n    p.write_text('')\n"
+        + BROKEN
     },
     "drops failing tests at collection": {
         CORE: "import gc\nfrom _pytest.main import Session\n"
@@ -203,8 +224,12 @@ def test_the_honest_part_of_a_patch_counts_without_the_rest(name):
 def test_a_patch_can_neither_delete_nor_move_what_guards_the_run():
     given = answer(files=FILES | {"tests/test_shapes.py": TESTS})
     files = given["files"]
-    without = {path: text for path, text in files.items() if path not in ("conftest.py", "tests/test_shapes.py")}
-    removed, fixed = verdicts(unified_diff(files, without), unified_diff(files, without | {CORE: FIXED}), given=given)
+    without = {
+        path: text for path, text in files.items() if path not in ("conftest.py", "tests/test_shapes.py")
+    }
+    removed, fixed = verdicts(
+        unified_diff(files, without), unified_diff(files, without | {CORE: FIXED}), given=given
+    )
     assert removed.reward == 0 and "were put back" not in removed.note and removed.parts["fail_to_pass"] == 0
     assert fixed.reward == 1 and fixed.parts["taken_back"] == 2
 
@@ -239,7 +264,10 @@ def test_the_repository_comes_before_an_installed_package_of_its_name():
 
 
 def test_a_patch_with_odd_characters_is_judged_like_any_other():
-    patches = [changed({CORE: FIXED + f"# {odd}\n"}) for odd in ("é", "\ud800", "\udcff", "\x00", "\x0c", "\U0001f600")]
+    patches = [
+        changed({CORE: FIXED + f"# {odd}\n"})
+        for odd in ("é", "\ud800", "\udcff", "\x00", "\x0c", "\U0001f600")
+    ]
     rewards = [verdict.reward for verdict in verdicts(*patches)]
     assert [rewards[i] for i in (0, 3, 4, 5)] == [1, 0, 1, 1] and None not in rewards
 

@@ -82,12 +82,20 @@ def test_the_prompt_tells_symptoms_and_shows_files_in_any_order():
     assert 30 <= alone <= 70
     positions = set()
     for problem in problems:
-        prompt, path = problem.prompt_text, next(iter(problem.answer["test_files"])).replace("tests/test_", "kit/")
+        prompt, path = (
+            problem.prompt_text,
+            next(iter(problem.answer["test_files"])).replace("tests/test_", "kit/"),
+        )
         shown = [line[4:] for line in prompt.split("\n") if line.startswith("### kit/")]
         assert path in shown and set(shown) == set(problem.answer["files"]) - {"kit/__init__.py"}
         positions.add((len(shown), shown.index(path)))
         issue = problem.meta["issue"]
-        assert issue in prompt and problem.meta["function"] in issue and ".py" not in issue and " line " not in issue
+        assert (
+            issue in prompt
+            and problem.meta["function"] in issue
+            and ".py" not in issue
+            and " line " not in issue
+        )
         assert SWE.gold(problem) not in prompt and problem.answer["patch"] not in prompt
     assert {(3, 0), (3, 1), (3, 2)} <= positions
 
@@ -144,7 +152,9 @@ def test_bugs_are_of_many_kinds_and_difficulties():
     assert all(0 <= p.meta["difficulty"]["score"] <= 1 for p in problems)
 
 
-@pytest.mark.parametrize("source", ["packages:no_such_module", "packages:sys", "packages:_socket", "packages:this"])
+@pytest.mark.parametrize(
+    "source", ["packages:no_such_module", "packages:sys", "packages:_socket", "packages:this"]
+)
 def test_a_package_that_has_nothing_is_named(source):
     with pytest.raises(ValueError, match=source.partition(":")[2]):
         next(SWE.problems(source, Split.RL, 0))
@@ -161,7 +171,10 @@ EXAMPLES = {
     "function": ("return max(a, b)", "return min(a, b)"),
     "argument": ("return f(a)", "return f(b)"),
     "order": ("return f(a, b)", "return f(b, a)"),
-    "case": ("if a:\n        b = 1\n    else:\n        b = 2\n    return b", "if a:\n        b = 1\n    return b"),
+    "case": (
+        "if a:\n        b = 1\n    else:\n        b = 2\n    return b",
+        "if a:\n        b = 1\n    return b",
+    ),
     "guard": ("if not a:\n        return None\n    return a[b]", "return a[b]"),
     "statement": ("b = g(a)\n    b += 1\n    return b", "b = g(a)\n    return b"),
     "result": ("return sorted(a)", "return a"),
@@ -240,7 +253,9 @@ def test_only_harmless_functions_are_taken_with_all_they_need():
     pieces = {piece.name: piece for piece in _harvest.pieces_of("m", MODULE)}
     assert set(pieces) == {"clean", "safe"} | ({"helper"} & set(pieces))
     clean = pieces["clean"]
-    assert clean.members == ("clean", "helper") and clean.parameters == ("text", "times") and clean.required == 1
+    assert (
+        clean.members == ("clean", "helper") and clean.parameters == ("text", "times") and clean.required == 1
+    )
     scope: dict = {}
     exec(clean.text, scope)
     assert scope["clean"]("a b cd") == "abc"

@@ -90,7 +90,9 @@ def test_names_tell_nothing_and_each_run_has_others():
     assert len({re.sub(r"[0-9a-f]{8}$", "", name) for name in names}) < len(names)
     assert all(re.fullmatch(r"test_\w+_[0-9a-f]{8}", name) for name in names)
     assert not {*first.canaries, *first.renamed.values()} & {*second.canaries, *second.renamed.values()}
-    assert with_canaries(FILE, ["test_many"], random.Random(1)) == with_canaries(FILE, ["test_many"], random.Random(1))
+    assert with_canaries(FILE, ["test_many"], random.Random(1)) == with_canaries(
+        FILE, ["test_many"], random.Random(1)
+    )
     assert "def test_other():  # not among" in first.text and "def test_inside(self)" in first.text
     places = set()
     for seed in range(20):

@@ -18,7 +18,9 @@ FILES = {"a.txt": OLD, "b.txt": "x\n"}
 HEAD = "--- a/a.txt\n+++ b/a.txt\n"
 GOOD = HEAD + "@@ -2,3 +2,3 @@\n two\n-three\n+THREE\n four\n"
 
-TEXT = st.lists(st.sampled_from(["a", "b", "", " ", "-", "+x", "\\", "@@ -1 +1 @@", "--- a/f", "é"]), max_size=9)
+TEXT = st.lists(
+    st.sampled_from(["a", "b", "", " ", "-", "+x", "\\", "@@ -1 +1 @@", "--- a/f", "é"]), max_size=9
+)
 
 
 @st.composite
@@ -118,7 +120,13 @@ def test_what_git_writes_is_read_here(tmp_path):
     write(tmp_path, after)
     (tmp_path / "keep.py").chmod(0o755)
     git("add", "-A")
-    for options in (["-M"], ["-M", "-C", "--find-copies-harder"], ["--no-renames"], ["-U0"], ["--stat", "-p"]):
+    for options in (
+        ["-M"],
+        ["-M", "-C", "--find-copies-harder"],
+        ["--no-renames"],
+        ["-U0"],
+        ["--stat", "-p"],
+    ):
         diff = git("diff", "--cached", *options)
         assert apply_diff(parse_diff(diff), before) == after, options
 
@@ -127,7 +135,9 @@ def test_plain_diffs_name_one_file_twice_and_carry_times():
     diff = GOOD.replace("--- a/a.txt", "--- a.txt.orig\t2026-01-01 00:00:00").replace("+++ b/", "+++ ")
     assert apply_patch(diff, FILES)["a.txt"] == OLD.replace("three", "THREE")
     assert apply_patch(diff.replace("\n", "\r\n"), FILES)["a.txt"] == OLD.replace("three", "THREE")
-    assert apply_patch("<solution>\nFirst:\n" + GOOD + "\n</solution>\nDone", FILES)["a.txt"].count("THREE") == 1
+    assert (
+        apply_patch("<solution>\nFirst:\n" + GOOD + "\n</solution>\nDone", FILES)["a.txt"].count("THREE") == 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -191,7 +201,9 @@ def test_later_hunks_move_along_with_earlier_ones():
     text = "".join(f"{c}\n" for c in "0123456789ab")
     diff = unified_diff({"f": text}, {"f": text.replace("1\n", "one\n").replace("9\n", "nine\n")}, 1)
     moved = "new\n" * 50 + text
-    assert apply_patch(diff.replace("@@", "@@"), {"f": moved})["f"].endswith("one\n2\n3\n4\n5\n6\n7\n8\nnine\na\nb\n")
+    assert apply_patch(diff.replace("@@", "@@"), {"f": moved})["f"].endswith(
+        "one\n2\n3\n4\n5\n6\n7\n8\nnine\na\nb\n"
+    )
 
 
 @given(st.text(max_size=200) | st.text(alphabet="@-+ ,01ab/\n\\", max_size=200).map(HEAD.__add__))

@@ -7,7 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from instruction_cases import CASES, Case
 
-from cascade_rl.verify.instructions import IFBENCH, IFEVAL, INSTRUCTIONS, InstructionError, check, check_all, describe
+from cascade_rl.verify.instructions import (
+    IFBENCH,
+    IFEVAL,
+    INSTRUCTIONS,
+    InstructionError,
+    check,
+    check_all,
+    describe,
+)
 
 
 def scores(case: Case, reply: str) -> tuple[bool, bool]:
@@ -21,7 +29,9 @@ def test_followed_and_not(case: Case) -> None:
     assert scores(case, case.bad) == (False, False)
     assert scores(case, " \n") == (False, False)
     assert {trick: scores(case, trick) for trick in case.tricks} == dict.fromkeys(case.tricks, (True, False))
-    assert {rescue: scores(case, rescue) for rescue in case.rescues} == dict.fromkeys(case.rescues, (False, True))
+    assert {rescue: scores(case, rescue) for rescue in case.rescues} == dict.fromkeys(
+        case.rescues, (False, True)
+    )
     assert describe(case.id, case.kwargs)
 
 

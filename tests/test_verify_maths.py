@@ -130,7 +130,14 @@ def test_different_without_algebra(given, gold):
 
 @pytest.mark.parametrize(
     ("gold", "given"),
-    [("12", r"6\times 7"), (r"2\sqrt3", r"\sqrt{12}"), ("5", "x+y=5"), ("1/3", "0.333..."), ("3", "٣"), ("e", "2.718")],
+    [
+        ("12", r"6\times 7"),
+        (r"2\sqrt3", r"\sqrt{12}"),
+        ("5", "x+y=5"),
+        ("1/3", "0.333..."),
+        ("3", "٣"),
+        ("e", "2.718"),
+    ],
 )
 def test_what_takes_algebra_is_left_open(gold, given):
     assert quick(gold, given) in (None, False)
@@ -179,7 +186,11 @@ def test_a_decimal_is_the_rational_it_spells(n, places):
     assert rational(tidy(text)) == Fraction(n, 10**places)
 
 
-@given(st.integers(0, 99), st.lists(st.integers(0, 9), max_size=4), st.lists(st.integers(0, 9), min_size=1, max_size=4))
+@given(
+    st.integers(0, 99),
+    st.lists(st.integers(0, 9), max_size=4),
+    st.lists(st.integers(0, 9), min_size=1, max_size=4),
+)
 def test_a_repeating_decimal_is_the_limit_of_its_digits(whole, fixed, period):
     head = f"{whole}." + "".join(map(str, fixed))
     value = rational(f"{head}\\overline{{{''.join(map(str, period))}}}")
@@ -260,7 +271,14 @@ def test_a_box_at_the_end_is_found_behind_any_braces(text):
 
 @pytest.mark.parametrize(
     "text",
-    ["\\boxed{" * 50_000, "{" * 200_000, "\\boxed" + " " * 200_000, "1," * 100_000, "1 " * 50_000, "\\" * 99_999],
+    [
+        "\\boxed{" * 50_000,
+        "{" * 200_000,
+        "\\boxed" + " " * 200_000,
+        "1," * 100_000,
+        "1 " * 50_000,
+        "\\" * 99_999,
+    ],
 )
 @pytest.mark.timeout(20)
 def test_huge_text_is_read_to_the_end(text):

@@ -14,7 +14,14 @@ from cascade_rl.verify.patch_edits import DIVIDER, apply_edits, edits_between
 from cascade_rl.verify.patch_errors import GoldenError
 from cascade_rl.verify.patch_matching import MOST_STEPS
 from cascade_rl.verify.patch_similarity import NEARLY, changed_lines, lexical_similarity
-from cascade_rl.verify.patches import Edit, apply_patch, as_solution, execution_free_reward, parse_edits, solution_text
+from cascade_rl.verify.patches import (
+    Edit,
+    apply_patch,
+    as_solution,
+    execution_free_reward,
+    parse_edits,
+    solution_text,
+)
 
 FILES = {
     "shapes.py": "def area(w, h):\n    return w + h\n\n\ndef edge(w):\n    return 4 * w\n",
@@ -49,7 +56,9 @@ def block(*lines):
     [
         "",
         "I would multiply instead.",
-        "<solution>\n</solution>\n" + GOLDEN.replace("<solution>", "").replace("</solution>", "") + "<solution>",
+        "<solution>\n</solution>\n"
+        + GOLDEN.replace("<solution>", "").replace("</solution>", "")
+        + "<solution>",
         block("<<<<<<< SEARCH", "a", "=======", "b", ">>>>>>> REPLACE"),
         block("### a.py", "a", "=======", "b", ">>>>>>> REPLACE"),
         block("### a.py", "<<<<<<< SEARCH", "a", "b", ">>>>>>> REPLACE"),
@@ -80,7 +89,9 @@ def test_a_replacement_may_hold_fences_and_rules():
 def test_edits_apply_against_the_file_as_it_was():
     edits = [Edit("shapes.py", ("    return 4 * w",), ("    return 5 * w", "# end")), FIX]
     after = apply_edits(edits, FILES)
-    assert after["shapes.py"] == "def area(w, h):\n    return w * h\n\n\ndef edge(w):\n    return 5 * w\n# end\n"
+    assert (
+        after["shapes.py"] == "def area(w, h):\n    return w * h\n\n\ndef edge(w):\n    return 5 * w\n# end\n"
+    )
     assert after["shop.py"] == FILES["shop.py"]
     assert FILES["shapes.py"].count("w + h") == 1
 
@@ -156,7 +167,11 @@ def test_copying_context_does_not_inflate_the_similarity():
     lines = tuple(files["f.py"].split("\n")[:-2])
     short = solution_text([Edit("f.py", ("x = 1",), ("while True:", "    pass"))])
     long = solution_text([Edit("f.py", (*lines, "x = 1"), (*lines, "while True:", "    pass"))])
-    assert execution_free_reward(short, golden, files, 0.0) == execution_free_reward(long, golden, files, 0.0) < 0.7
+    assert (
+        execution_free_reward(short, golden, files, 0.0)
+        == execution_free_reward(long, golden, files, 0.0)
+        < 0.7
+    )
 
 
 @given(st.lists(st.sampled_from(["a", "b", "    c", "", "d e"]), max_size=8), st.data())
@@ -177,7 +192,9 @@ def test_the_reward_is_one_for_the_same_files_only(lines, data):
     )
     if right == files:
         return
-    reward = execution_free_reward(p.unified_diff(files, given) or "none", p.unified_diff(files, right), files, 0.0)
+    reward = execution_free_reward(
+        p.unified_diff(files, given) or "none", p.unified_diff(files, right), files, 0.0
+    )
     assert (reward == 1) == (given == right)
 
 
@@ -198,14 +215,18 @@ def reward(*edits, floor=0.5):
 
 def test_the_reward_ranks_patches():
     near = reward(Edit("shapes.py", FIX.search, ("    return w - h",)))
-    far = Edit("shapes.py", ("def edge(w):", "    return 4 * w"), ("import os", "x = 1", "y = 2", "print(os)"))
+    far = Edit(
+        "shapes.py", ("def edge(w):", "    return 4 * w"), ("import os", "x = 1", "y = 2", "print(os)")
+    )
     assert reward(FIX) == 1.0
     assert 0.9 < near < 1.0
     assert reward(far) == 0.0 < reward(far, floor=0.0) < 0.5
 
 
 def test_the_same_result_by_another_edit_is_golden():
-    assert reward(Edit("shapes.py", ("def area(w, h):", *FIX.search), ("def area(w, h):", *FIX.replace))) == 1.0
+    assert (
+        reward(Edit("shapes.py", ("def area(w, h):", *FIX.search), ("def area(w, h):", *FIX.replace))) == 1.0
+    )
 
 
 def test_the_same_change_elsewhere_is_not_golden():
@@ -240,7 +261,9 @@ def test_texts_made_to_keep_difflib_busy_are_judged_in_bounded_steps(kind, size,
         alphabet = kind if kind != "prose" else "etaoin shrdlu\n"
         texts = ["".join(rng.choices(alphabet, k=size)) for _ in "12"]
     steps = count_steps(monkeypatch)
-    patch, golden = (solution_text([Edit("shapes.py", FIX.search, tuple(text.split("\n")))]) for text in texts)
+    patch, golden = (
+        solution_text([Edit("shapes.py", FIX.search, tuple(text.split("\n")))]) for text in texts
+    )
     assert 0 <= execution_free_reward(patch, golden, FILES, 0.0) <= 1
     assert sum(steps) <= 8 * MOST_STEPS
 

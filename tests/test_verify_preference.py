@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cascade_rl.verify.preference import ADJECTIVES, CHAT_CRITERIA, CLOSINGS, CRITERIA, OPENINGS, judge, judge_chat
+from cascade_rl.verify.preference import (
+    ADJECTIVES,
+    CHAT_CRITERIA,
+    CLOSINGS,
+    CRITERIA,
+    OPENINGS,
+    judge,
+    judge_chat,
+)
 from cascade_rl.verify.script import foreign_letters, foreign_share, switches
 
 GOOD = "Gladly! Rivers are calm and wide."
@@ -78,7 +86,9 @@ def test_latin_text_and_symbols_are_no_switch(text: str) -> None:
     assert foreign_letters(text) == 0
 
 
-@pytest.mark.parametrize(("text", "count"), [("so 答案 is", 2), ("да", 2), ("καλά", 4), ("สวย", 3), ("안녕", 2)])
+@pytest.mark.parametrize(
+    ("text", "count"), [("so 答案 is", 2), ("да", 2), ("καλά", 4), ("สวย", 3), ("안녕", 2)]
+)
 def test_other_scripts_are_counted(text: str, count: int) -> None:
     assert foreign_letters(text) == count
     assert switches("Say it.", text) and not switches("说吧", text)

@@ -162,7 +162,14 @@ def test_checks_pass_when_all_have_run():
 
 @pytest.mark.parametrize(
     "hostile",
-    ["import os; os._exit(0)", "raise SystemExit(0)", "print('0' * 24)", "import sys; sys.exit()", "1 / 0", "def one("],
+    [
+        "import os; os._exit(0)",
+        "raise SystemExit(0)",
+        "print('0' * 24)",
+        "import sys; sys.exit()",
+        "1 / 0",
+        "def one(",
+    ],
 )
 def test_leaving_early_is_no_pass(hostile):
     files = {"a.py": hostile, "test_a.py": "from a import one\ndef test_one():\n    assert one() == 1\n"}

@@ -97,7 +97,14 @@ def test_each_reply_is_a_request_with_its_own_lasting_seed(draw):
     draw.sample(PROBLEMS, Sampling(2, 5, 0.8, 0.9, 7, 0.0, seed=(1, "rl")))
     assert draw.llm.asked[6:] == first
     rule = first[0]
-    assert (rule.n, rule.temperature, rule.top_p, rule.top_k, rule.min_p, rule.max_tokens) == (1, 0.8, 0.9, 7, 0.0, 5)
+    assert (rule.n, rule.temperature, rule.top_p, rule.top_k, rule.min_p, rule.max_tokens) == (
+        1,
+        0.8,
+        0.9,
+        7,
+        0.0,
+        5,
+    )
     assert rule.stop_token_ids == list(draw.tokenizer.eos_ids) and rule.ignore_eos and rule.logprobs == 0
     draw.sample(PROBLEMS[:1], Sampling(1, 5, 1.0, 1.0, 0, 0.2))
     assert draw.llm.asked[-1].min_p == 0.2
@@ -144,7 +151,9 @@ def test_with_vllm_the_correction_is_tis_unless_a_stage_says_otherwise():
     several = {"updates_per_batch": 2, "loss": "ppo_clip"}
     assert correction(raw(**several)) == "none", "the ratio is taken against vLLM's log-probabilities already"
     assert check_recipe(yaml.safe_load(recipe_text(check_recipe(raw())))) == check_recipe(raw())
-    assert "replies by vLLM" in explain(check_recipe(raw())) and "correction tis" in explain(check_recipe(raw()))
+    assert "replies by vLLM" in explain(check_recipe(raw())) and "correction tis" in explain(
+        check_recipe(raw())
+    )
 
 
 def test_without_the_key_nothing_changes():
@@ -174,7 +183,8 @@ def test_what_vllm_needs_is_checked_with_the_recipe(key, value):
 def test_the_recipe_chooses_and_a_change_redoes_all(monkeypatch, tmp_path):
     policy, recipe = Policy(), check_recipe(raw())
     assert isinstance(
-        open_sampler(check_recipe(raw() | {"sampler": "torch"}), policy.replicas, None, tmp_path), TorchSampler
+        open_sampler(check_recipe(raw() | {"sampler": "torch"}), policy.replicas, None, tmp_path),
+        TorchSampler,
     )
     with pytest.raises(ValueError, match="sampler: vllm needs a CUDA device, and here the device is cpu"):
         open_sampler(recipe, policy.replicas, None, tmp_path)
@@ -187,5 +197,7 @@ def test_the_recipe_chooses_and_a_change_redoes_all(monkeypatch, tmp_path):
     assert arguments[:4] == (cuda, "tok", tmp_path, 512), "no more than the model has positions for"
     assert 0.39 < arguments[4] <= 0.4
     assert longest(recipe) == 4096 + 16384
-    old, new = (Recipe.model_dump(check_recipe(raw() | {"sampler": s}), mode="json") for s in ("torch", "vllm"))
+    old, new = (
+        Recipe.model_dump(check_recipe(raw() | {"sampler": s}), mode="json") for s in ("torch", "vllm")
+    )
     assert first_change(old, new) == 0 and first_change(new, copy.deepcopy(new)) == 2

@@ -39,7 +39,9 @@ def raw_config(shape: Architecture = SHAPE) -> dict:
     return scratch_config(shape, len(tok.inner), tok.end_id, tok.pad_id)
 
 
-def random_flat(config: DecoderConfig, seed: int = 0, scale: float = 0.25, extra: dict | None = None) -> torch.Tensor:
+def random_flat(
+    config: DecoderConfig, seed: int = 0, scale: float = 0.25, extra: dict | None = None
+) -> torch.Tensor:
     """Weights far from their usual start, norms and biases too: nothing can be left out unnoticed."""
     shapes = config.shapes() | (extra or {})
     generator = torch.Generator().manual_seed(seed)
@@ -61,7 +63,9 @@ class Policy:
         self.tokenizer = tokenizer()
         self.replicas = Replicas(size, sharded=sharded)
         torch.set_num_threads(1)  # the products are tiny: a second thread would only wait
-        self.model = self.replicas.add_model("policy", self.config, random_flat(self.config, seed, scale), train=train)
+        self.model = self.replicas.add_model(
+            "policy", self.config, random_flat(self.config, seed, scale), train=train
+        )
 
 
 def logits(config: DecoderConfig, flat: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:

@@ -48,7 +48,11 @@ def big_number_backends():
     import mpmath.libmp
     import sympy.external.gmpy
 
-    return [mpmath.libmp.BACKEND, sympy.external.gmpy.GROUND_TYPES, sys.modules.get("gmpy2", "absent") is None]
+    return [
+        mpmath.libmp.BACKEND,
+        sympy.external.gmpy.GROUND_TYPES,
+        sys.modules.get("gmpy2", "absent") is None,
+    ]
 
 
 def pid():

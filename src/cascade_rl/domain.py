@@ -119,9 +119,13 @@ class Benchmark:
 
     def __post_init__(self) -> None:
         if self.headline not in self.modes:
-            raise ValueError(f"benchmark {self.name}: headline {self.headline} is not among {', '.join(self.modes)}")
+            raise ValueError(
+                f"benchmark {self.name}: headline {self.headline} is not among {', '.join(self.modes)}"
+            )
         if not self.problems or self.k < 1:
-            raise ValueError(f"benchmark {self.name}: needs problems and k >= 1, has {len(self.problems)} and {self.k}")
+            raise ValueError(
+                f"benchmark {self.name}: needs problems and k >= 1, has {len(self.problems)} and {self.k}"
+            )
         repeated = len(self.problems) - len({problem.id for problem in self.problems})
         if repeated:
             raise ValueError(f"benchmark {self.name}: {repeated} problems have an id that came before")

@@ -45,7 +45,9 @@ class Sampler(Protocol):
         """
         ...
 
-    def sample_many(self, asked: Sequence[tuple[Sequence[Problem], Sampling]]) -> list[list[tuple[Rollout, ...]]]:
+    def sample_many(
+        self, asked: Sequence[tuple[Sequence[Problem], Sampling]]
+    ) -> list[list[tuple[Rollout, ...]]]:
         """What `sample` gives for each request; together they may share steps."""
         ...
 

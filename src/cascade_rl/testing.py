@@ -52,7 +52,9 @@ class ScriptedSampler:
                 finished(index, groups[-1])
         return groups
 
-    def sample_many(self, asked: Sequence[tuple[Sequence[Problem], Sampling]]) -> list[list[tuple[Rollout, ...]]]:
+    def sample_many(
+        self, asked: Sequence[tuple[Sequence[Problem], Sampling]]
+    ) -> list[list[tuple[Rollout, ...]]]:
         """One request after the other."""
         return [self.sample(problems, sampling) for problems, sampling in asked]
 
@@ -108,7 +110,11 @@ class InlineVerifiers:
         except Exception as error:
             return Judgement(fault="crash", note=f"{type(error).__name__}: {error}"[:500])
         late = time.monotonic() - began > deadline_s
-        return Judgement(fault="timeout", note=f"no answer within {deadline_s:g} s") if late else Judgement(value)
+        return (
+            Judgement(fault="timeout", note=f"no answer within {deadline_s:g} s")
+            if late
+            else Judgement(value)
+        )
 
 
 class FakeRewardModel:

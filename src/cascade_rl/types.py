@@ -149,7 +149,9 @@ class Group:
 
     def __post_init__(self) -> None:
         if len(self.rollouts) != len(self.verdicts):
-            raise ValueError(f"{self.problem.id}: {len(self.rollouts)} rollouts, {len(self.verdicts)} verdicts")
+            raise ValueError(
+                f"{self.problem.id}: {len(self.rollouts)} rollouts, {len(self.verdicts)} verdicts"
+            )
 
 
 @dataclass(frozen=True, slots=True)

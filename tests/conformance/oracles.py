@@ -84,7 +84,9 @@ def verl_algorithms() -> types.SimpleNamespace:
     The packages on the way are entered without their `__init__`, which would start ray.
     """
     root = Path(importlib.util.find_spec("verl").origin).parent
-    assert not [name for name in sys.modules if name.partition(".")[0] == "verl"], "verl was imported for real"
+    assert not [name for name in sys.modules if name.partition(".")[0] == "verl"], (
+        "verl was imported for real"
+    )
     settings = ("verl.trainer.config", "verl.workers.config", "verl.protocol")
     with stubbed("tensordict", "omegaconf", "ray", instead=settings):
         for name in ("verl", "verl.utils", "verl.trainer", "verl.trainer.ppo", "verl.workers"):

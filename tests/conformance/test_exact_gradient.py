@@ -42,13 +42,18 @@ def logprobs(theta: torch.Tensor, reply: tuple[int, ...]) -> torch.Tensor:
     return torch.stack([table[before, token] for before, token in zip((0, *reply), reply, strict=False)])
 
 
-def estimate(theta: torch.Tensor, group: list[tuple[int, ...]], advantage: str, aggregation: str) -> torch.Tensor:
+def estimate(
+    theta: torch.Tensor, group: list[tuple[int, ...]], advantage: str, aggregation: str
+) -> torch.Tensor:
     """The gradient that our functions give for one sampled group."""
     scores = group_advantage([reward(r) for r in group], "none", advantage)
     weights = token_weights([len(r) for r in group], aggregation, LIMIT)
     parts = [(logprobs(theta, r), a, w) for r, a, w in zip(group, scores, weights, strict=True)]
     flat = torch.cat([lp for lp, _, _ in parts])
-    spread = [torch.cat([torch.full_like(lp, value) for lp, *values in parts for value in [values[i]]]) for i in (0, 1)]
+    spread = [
+        torch.cat([torch.full_like(lp, value) for lp, *values in parts for value in [values[i]]])
+        for i in (0, 1)
+    ]
     (gradient,) = torch.autograd.grad(policy_gradient_loss(flat, *spread), theta)
     return gradient
 
@@ -79,7 +84,9 @@ def test_the_expectation_over_all_groups_is_the_gradient_of_the_expected_reward(
     torch.testing.assert_close(mean, wanted, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize(("advantage", "aggregation"), [("grpo", "constant"), ("dr_grpo", "token"), ("grpo", "token")])
+@pytest.mark.parametrize(
+    ("advantage", "aggregation"), [("grpo", "constant"), ("dr_grpo", "token"), ("grpo", "token")]
+)
 def test_the_other_settings_estimate_something_else(theta, advantage, aggregation):
     """So that the test above could fail: the deviation and the batch's own token count bias the direction."""
     chance = {r: logprobs(theta, r).sum().exp().item() for r in replies()}
@@ -102,7 +109,9 @@ def test_sampler_and_trainer_together_converge_to_the_exact_gradient():
     prompt = tokenizer().prompt(problem)
     vocabulary = policy.config.vocab
     earned = [float(a % 3 == 0) for a in range(vocabulary)]
-    model = Qwen3ForCausalLM(Qwen3Config(**raw_config())).float()  # transformers' own, with torch's own gradient
+    model = Qwen3ForCausalLM(
+        Qwen3Config(**raw_config())
+    ).float()  # transformers' own, with torch's own gradient
     model.load_state_dict(to_hf(policy.model.flat, policy.config), strict=False)
     torch.set_num_threads(1)
     names, parameters = zip(*model.named_parameters(), strict=True)
@@ -114,9 +123,14 @@ def test_sampler_and_trainer_together_converge_to_the_exact_gradient():
         sum(float((g * d).sum()) for g, d in zip(torch.autograd.grad(lp, parameters, retain_graph=True), direction, strict=True))
         for lp in logprob
     ]) / length  # fmt: skip
-    largest, second = abs(score).max() / 2, float((logprob.detach().exp().double().numpy() * score**2).sum()) / 4
+    largest, second = (
+        abs(score).max() / 2,
+        float((logprob.detach().exp().double().numpy() * score**2).sum()) / 4,
+    )
     odds = math.log(2 / 1e-9)
-    bound = largest * odds / 3 / groups + math.sqrt((largest * odds / 3 / groups) ** 2 + 2 * second * odds / groups)
+    bound = largest * odds / 3 / groups + math.sqrt(
+        (largest * odds / 3 / groups) ** 2 + 2 * second * odds / groups
+    )
     wanted = (size - 1) / size * length
     assert bound < wanted / 2, "the test must be able to tell"
 
@@ -136,5 +150,7 @@ def test_sampler_and_trainer_together_converge_to_the_exact_gradient():
         [(r, a) for g, row in zip(taken[:some], advantage, strict=False) for r, a in zip(g, row, strict=True)],
         weights, strict=True)]  # fmt: skip
     accumulate(policy.replicas.local, "policy", rows, 2000, Objective("policy"))
-    along = float(policy.model.grad @ from_hf(dict(zip(names, direction, strict=True)), policy.config)) / length
+    along = (
+        float(policy.model.grad @ from_hf(dict(zip(names, direction, strict=True)), policy.config)) / length
+    )
     assert along == pytest.approx(-np.mean(share[:some]), abs=1e-5)

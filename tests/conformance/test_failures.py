@@ -85,7 +85,9 @@ def no_temperature(patch, subject):
 
 
 def no_truncation(patch, subject):
-    patch.setattr(learner, "truncate", lambda logits, t, p, k, m, keep: truncate(logits, t, 1.0, 0, 0.0, keep))
+    patch.setattr(
+        learner, "truncate", lambda logits, t, p, k, m, keep: truncate(logits, t, 1.0, 0, 0.0, keep)
+    )
 
 
 def coarse_trainer(patch, subject):
@@ -134,7 +136,9 @@ def never_synchronised(patch, subject):
 def exports_something_else(patch, subject):
     export = model_checks.export
     patch.setattr(
-        model_checks, "export", lambda path, raw, config, flat, tok: export(path, raw, config, flat * 1.05, tok)
+        model_checks,
+        "export",
+        lambda path, raw, config, flat, tok: export(path, raw, config, flat * 1.05, tok),
     )
 
 
@@ -194,11 +198,15 @@ def plain_z_scores(patch, subject):
 
 def missing_is_zero(patch, subject):
     plain = pure_checks.group_advantage
-    patch.setattr(pure_checks, "group_advantage", lambda rewards, *rest: plain([r or 0.0 for r in rewards], *rest))
+    patch.setattr(
+        pure_checks, "group_advantage", lambda rewards, *rest: plain([r or 0.0 for r in rewards], *rest)
+    )
 
 
 def masked_is_zero(patch, subject):
-    patch.setattr(pure_checks, "final_rewards", lambda groups, rule, *rest: final_rewards(groups, "zero", *rest))
+    patch.setattr(
+        pure_checks, "final_rewards", lambda groups, rule, *rest: final_rewards(groups, "zero", *rest)
+    )
 
 
 def needs_the_main_thread(patch, subject):

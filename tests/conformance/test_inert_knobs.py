@@ -114,7 +114,9 @@ PHASES = {
        for key, value in (("max_response_tokens", 8), ("temperature", 0.7), ("top_p", 0.8), ("top_k", 5), ("min_p", 0.3))},
 }  # fmt: skip
 FILTERS = {
-    (BatchFilter, "max_rounds"): [({"filter": {"kind": "batch", "max_rounds": 1}}, {"filter": {"kind": "batch"}})],
+    (BatchFilter, "max_rounds"): [
+        ({"filter": {"kind": "batch", "max_rounds": 1}}, {"filter": {"kind": "batch"}})
+    ],
     (EpochFilter, "readmit_hard"): [(EPOCHS, {"filter": {"kind": "epoch", "readmit_hard": 1.0}})],
     (EpochFilter, "readmit_easy"): [(EPOCHS, {"filter": {"kind": "epoch", "readmit_easy": 1.0}})],
 }
@@ -141,7 +143,9 @@ def domain(name: str) -> Domain:
             asked = f"{name} {source} {number}"
             yield Problem(problem_id(name, asked), name, (Message("user", asked),), None)
 
-    return Domain(name, "for probes", problems, grade, examples=list, gold=lambda p: None, sources=("builtin", "b"))
+    return Domain(
+        name, "for probes", problems, grade, examples=list, gold=lambda p: None, sources=("builtin", "b")
+    )
 
 
 DOMAINS = {name: domain(name) for name in ("graded", "other")}
@@ -156,12 +160,22 @@ class Engine:
     def sample(self, problems, sampling, finished=None):
         def off(r: Rollout) -> Rollout:
             noise = torch.randn(len(r.ids), generator=torch.Generator().manual_seed(len(r.ids)))
-            return Rollout(r.prompt_ids, r.ids, tuple(torch.tensor(r.logprobs).add(noise).tolist()), r.text, r.stop)
+            return Rollout(
+                r.prompt_ids, r.ids, tuple(torch.tensor(r.logprobs).add(noise).tolist()), r.text, r.stop
+            )
 
         return [tuple(off(r) for r in group) for group in self.inner.sample(problems, sampling)]
 
 
-REPLIES = ("а b", "yes", "perhaps", "certainly not today", "no", "maybe so", "яяя")  # some foreign, some near the limit
+REPLIES = (
+    "а b",
+    "yes",
+    "perhaps",
+    "certainly not today",
+    "no",
+    "maybe so",
+    "яяя",
+)  # some foreign, some near the limit
 
 
 def run_stage(settings: dict[str, Any], folder: Path, sampler: str = "own") -> tuple[list[dict], str]:
@@ -171,7 +185,9 @@ def run_stage(settings: dict[str, Any], folder: Path, sampler: str = "own") -> t
     if stage.kl_coefficient:
         policy.replicas.add_model("reference", policy.config, random_flat(policy.config, 0, 0.1), train=False)
     own = TorchSampler(policy.replicas, policy.tokenizer)
-    chosen = {"own": own, "engine": Engine(own), "scripted": ScriptedSampler(lambda problem: REPLIES)}[sampler]
+    chosen = {"own": own, "engine": Engine(own), "scripted": ScriptedSampler(lambda problem: REPLIES)}[
+        sampler
+    ]
     run = StageRun(
         folder, stage, 0, policy.replicas, policy.tokenizer, DOMAINS, Services(), chosen, smoke=True
     )  # fmt: skip
@@ -260,7 +276,9 @@ def probed(table: list[tuple[dict, dict]], key: str) -> set:
     for base, change in table:
         for settings in (change, *change.get("curriculum", [])):
             value = settings.get(key, base.get(key))
-            found.add(value.get("kind") if isinstance(value, dict) else value if isinstance(value, str) else None)
+            found.add(
+                value.get("kind") if isinstance(value, dict) else value if isinstance(value, str) else None
+            )
     return found
 
 
@@ -288,7 +306,9 @@ def test_every_key_stands_in_the_documents():
     text = (Path(__file__).parents[2] / "docs" / "recipe.md").read_text()
     keys = {k for model in (RLStage, BatchFilter, EpochFilter, RLData, Phase) for k in model.model_fields}
     assert not [
-        key for key in sorted(keys) if f"`{key}`" not in text and key not in ("name", "kind") and key not in text
+        key
+        for key in sorted(keys)
+        if f"`{key}`" not in text and key not in ("name", "kind") and key not in text
     ]
 
 
@@ -300,7 +320,9 @@ def test_micro_batches(monkeypatch, tmp_path):
     for tokens in (4096, 40):
         calls = []
         pack = learner.pack_rows
-        monkeypatch.setattr(learner, "pack_rows", lambda *a, pack=pack, calls=calls: calls.append(1) or pack(*a))
+        monkeypatch.setattr(
+            learner, "pack_rows", lambda *a, pack=pack, calls=calls: calls.append(1) or pack(*a)
+        )
         run_stage(SMALL | {"tokens_per_microbatch": tokens, "steps": 1}, tmp_path / str(tokens))
         monkeypatch.undo()
         counts.append(len(calls))
@@ -317,7 +339,9 @@ def test_saves(tmp_path):
     assert times == [[0, 3], [0, 1, 2, 3]]
 
 
-@pytest.mark.parametrize("change", [{"max_prompt_tokens": 4}, {"curriculum": [{"share": 1, "max_prompt_tokens": 4}]}])
+@pytest.mark.parametrize(
+    "change", [{"max_prompt_tokens": 4}, {"curriculum": [{"share": 1, "max_prompt_tokens": 4}]}]
+)
 def test_long_prompts(change, tmp_path):
     with pytest.raises(ValueError, match="over 4"):
         run_stage(SMALL | change, tmp_path)
@@ -329,9 +353,15 @@ def test_reward_model(tmp_path):
     found = []
     for change in ({}, {"reward_model": "first"}):
         recipe = Recipe.model_validate(
-            {"name": "x", "stages": [*stages, stage | change], "benchmarks": [{"name": "a", "domain": "alignment"}]}
+            {
+                "name": "x",
+                "stages": [*stages, stage | change],
+                "benchmarks": [{"name": "a", "domain": "alignment"}],
+            }
         )
-        found.append(Cascade._reward_folder(SimpleNamespace(recipe=recipe, run=tmp_path), recipe.stage("rlhf")).name)
+        found.append(
+            Cascade._reward_folder(SimpleNamespace(recipe=recipe, run=tmp_path), recipe.stage("rlhf")).name
+        )
     assert found == ["02-second", "01-first"]
 
 

@@ -82,10 +82,16 @@ def same(mine: tuple[float, torch.Tensor], theirs: tuple[float, torch.Tensor]) -
 # ---------------------------------------------------------------- verl
 
 
-def verl_loss(found: Rollouts, surrogate: Surrogate, aggregation: str, weights=None) -> tuple[float, torch.Tensor]:
+def verl_loss(
+    found: Rollouts, surrogate: Surrogate, aggregation: str, weights=None
+) -> tuple[float, torch.Tensor]:
     verl = oracles.verl_algorithms()
     settings = verl.ActorConfig(clip_ratio_c=1e9)
-    settings.clip_ratio, settings.clip_ratio_low, settings.clip_ratio_high = 0.2, surrogate.low, surrogate.high
+    settings.clip_ratio, settings.clip_ratio_low, settings.clip_ratio_high = (
+        0.2,
+        surrogate.low,
+        surrogate.high,
+    )
     settings.global_batch_info = {"loss_scale_factor": LIMIT} if aggregation == "constant" else {}
     name = {"policy_gradient": "vanilla", "ppo_clip": "vanilla"}.get(surrogate.loss, surrogate.loss)
     logprob = found.logprob
@@ -114,7 +120,9 @@ def test_advantages_are_those_of_verl(deviation):
         scores = torch.zeros(3 * size, 2, dtype=torch.float64)
         scores[:, 1] = torch.tensor(rewards.ravel())
         index = np.repeat(np.arange(3), size)
-        theirs, _ = core.compute_grpo_outcome_advantage(scores, torch.ones(3 * size, 2), index, 1e-6, deviation)
+        theirs, _ = core.compute_grpo_outcome_advantage(
+            scores, torch.ones(3 * size, 2), index, 1e-6, deviation
+        )
         mine = [group_advantage(list(row), "none", "grpo" if deviation else "dr_grpo") for row in rewards]
         np.testing.assert_allclose(theirs[:, 0].numpy(), np.ravel(mine), atol=1e-9)
 

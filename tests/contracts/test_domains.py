@@ -118,7 +118,9 @@ def test_thinking_that_never_ends_earns_nothing(domain):
     problems = draw(domain, Split.RL, 20, mode=Mode.THINKING)
     replies = [(p, domain.gold(p.in_mode(Mode.INSTRUCT))) for p in problems]
     replies += [(p, "<think>\n" + reply) for p, reply in replies]
-    assert all(r is not None and r <= 0 for r in rewards(domain, [(p, r) for p, r in replies if r is not None]))
+    assert all(
+        r is not None and r <= 0 for r in rewards(domain, [(p, r) for p, r in replies if r is not None])
+    )
 
 
 JUNK = [
@@ -150,7 +152,8 @@ def test_the_teacher_is_right_without_faults_and_wrong_with_them(domain, mode):
         pytest.skip(f"{domain.name} has no teacher")
     rng, problems = random.Random(0), draw(domain, Split.SFT, 100, seed=5, mode=mode)
     right, wrong = (
-        [r == 1 for r in rewards(domain, [(p, domain.demonstrate(p, rng, rate)) for p in problems])] for rate in (0, 1)
+        [r == 1 for r in rewards(domain, [(p, domain.demonstrate(p, rng, rate)) for p in problems])]
+        for rate in (0, 1)
     )
     assert sum(right) >= 0.99 * len(problems)
     assert sum(wrong) <= 0.05 * len(problems)
@@ -231,7 +234,9 @@ def test_reasoning_gym_brings_disjoint_problems_that_gold_solves():
     pytest.importorskip("reasoning_gym")
     maths = load_domain("maths")
     source = "reasoning-gym:gsm_symbolic,chain_sum,basic_arithmetic"
-    by_split = {s: list(itertools.islice(maths.problems(source, s, 0), 40)) for s in (Split.RL, Split.HELDOUT)}
+    by_split = {
+        s: list(itertools.islice(maths.problems(source, s, 0), 40)) for s in (Split.RL, Split.HELDOUT)
+    }
     prompts = [{p.prompt_text for p in problems} for problems in by_split.values()]
     assert len(prompts[0]) == len(prompts[1]) == 40 and not prompts[0] & prompts[1]
     pairs = [(p, maths.gold(p)) for problems in by_split.values() for p in problems]

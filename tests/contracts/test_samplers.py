@@ -110,7 +110,11 @@ def test_finished_hears_of_every_group_once(make, policy):
 
 def test_many_requests_give_what_each_gives_alone(make, policy):
     draw = make(policy)
-    asked = [(PROBLEMS, Sampling(2, 9, seed=(1,))), (PROBLEMS[:1], Sampling(1, 5, temperature=0)), ([], Sampling(1, 5))]
+    asked = [
+        (PROBLEMS, Sampling(2, 9, seed=(1,))),
+        (PROBLEMS[:1], Sampling(1, 5, temperature=0)),
+        ([], Sampling(1, 5)),
+    ]
     assert [plain(g) for g in draw.sample_many(asked)] == [plain(draw.sample(*request)) for request in asked]
 
 
@@ -125,8 +129,12 @@ def test_after_an_update_replies_come_from_the_new_weights(make):
     policy = Policy(seed=2)
     draw, sampling = make(policy), Sampling(3, 12, seed=(5,))
     before = draw.sample(PROBLEMS, sampling)
-    rows = [Row.of(r.prompt_ids, r.ids, 0.01, 1.0 if i % 2 else -1.0) for g in before for i, r in enumerate(g)]
-    Learner(policy.replicas, "policy", Training(name="x", lr=0.05)).policy_step(rows, Objective("policy"), 1.0)
+    rows = [
+        Row.of(r.prompt_ids, r.ids, 0.01, 1.0 if i % 2 else -1.0) for g in before for i, r in enumerate(g)
+    ]
+    Learner(policy.replicas, "policy", Training(name="x", lr=0.05)).policy_step(
+        rows, Objective("policy"), 1.0
+    )
     after = draw.sample(PROBLEMS, sampling)
     stale = [np.abs(np.array(r.logprobs) - trainers(policy, r)).max() for g in before for r in g]
     fresh = [np.abs(np.array(r.logprobs) - trainers(policy, r)).max() for g in after for r in g]

@@ -39,7 +39,13 @@ def run(sandbox: Sandbox, text: str, stdin: str = "", timeout_s: float = 0.2) ->
 
 def test_what_a_program_prints_comes_back(sandbox):
     done = run(sandbox, "print(3)")
-    assert (done.stdout, done.exit_code, done.timed_out, done.error, done.limit) == ("3\n", 0, False, None, None)
+    assert (done.stdout, done.exit_code, done.timed_out, done.error, done.limit) == (
+        "3\n",
+        0,
+        False,
+        None,
+        None,
+    )
 
 
 def test_standard_input_reaches_the_program(sandbox):

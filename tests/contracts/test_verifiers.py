@@ -63,7 +63,9 @@ def test_many_calls_at_once_each_get_their_own_answer(verifiers):
 def test_each_event_loop_and_each_thread_may_call(verifiers):
     found = []
     threads = [
-        threading.Thread(target=lambda i=i: found.append(call(verifiers, "verifier_functions:echo", i).value[0]))
+        threading.Thread(
+            target=lambda i=i: found.append(call(verifiers, "verifier_functions:echo", i).value[0])
+        )
         for i in range(8)
     ]
     for thread in threads:

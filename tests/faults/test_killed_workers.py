@@ -44,7 +44,12 @@ def problem(number: int) -> Problem:
 def replies(asked: Problem) -> list[str]:
     """Two right replies and two wrong ones, no two programs alike: the sandbox runs each."""
     number = int(asked.id[1:])
-    bodies = [f"return x * 2 + {number}", f"return {number} + x + x", f"return x * 3 + {number}", f"return {number}"]
+    bodies = [
+        f"return x * 2 + {number}",
+        f"return {number} + x + x",
+        f"return x * 3 + {number}",
+        f"return {number}",
+    ]
     return [f"<think>\n</think>\n\n```python\ndef f(x):\n    {body}\n```" for body in bodies]
 
 
@@ -75,7 +80,9 @@ def test_kill_9_of_workers_at_any_moment_of_an_rl_run(tmp_path):
     assert len(groups) == STEPS * PROMPTS
     wanted = (1.0, 1.0, 0.0, 0.0)
     found = [(v.reward, right) for g in groups for v, right in zip(g.verdicts, wanted, strict=True)]
-    assert {pair for pair in found if pair[0] is not None} == {(1.0, 1.0), (0.0, 0.0)}, "null, perhaps; never wrong"
+    assert {pair for pair in found if pair[0] is not None} == {(1.0, 1.0), (0.0, 0.0)}, (
+        "null, perhaps; never wrong"
+    )
     nulls = sum(reward is None for reward, _ in found)
     assert nulls <= 0.05 * len(found), f"{nulls} of {len(found)} verdicts lost to {len(killed)} kills"
     counts: Counter[str] = Counter()

@@ -64,7 +64,9 @@ def test_killed_again_and_again_ends_the_same(whole, tmp_path):
     run = tmp_path / "run"
     for number, kill in enumerate(KILLS):
         died = cascade("run", RECIPE, "--out", str(run), kill=kill)
-        assert died.returncode == -signal.SIGKILL, f"kill {number} {kill} did not fall:\n{died.stdout}\n{died.stderr}"
+        assert died.returncode == -signal.SIGKILL, (
+            f"kill {number} {kill} did not fall:\n{died.stdout}\n{died.stderr}"
+        )
     done = cascade("run", RECIPE, "--out", str(run))
     assert done.returncode == 0, done.stderr
     expected, found = results(whole), results(run)
@@ -75,7 +77,9 @@ def test_killed_again_and_again_ends_the_same(whole, tmp_path):
 
 def test_killed_in_bf16_with_adapters_ends_the_same(tmp_path):
     """The tiny recipe computes in bf16 where the processor can; masters and factors are fp32, so a resume is as exact."""
-    change = [f"stages.{name}.lora={{rank: 4, alpha: 8}}" for name in ("reward-model", "rlhf")] + ["precision=bf16"]
+    change = [f"stages.{name}.lora={{rank: 4, alpha: 8}}" for name in ("reward-model", "rlhf")] + [
+        "precision=bf16"
+    ]
     whole, run = tmp_path / "whole", tmp_path / "run"
     for kill in (("update", 5), ("pair", 3), ("rollout", 2), ("saving", 1), ("export", 1)):
         died = cascade("run", RECIPE, *change, "--out", str(run), kill=kill)
@@ -137,7 +141,9 @@ def test_changed_recipe_is_refused_then_redone_from_the_change(whole, tmp_path):
     change = "stages.rlhf.lr=0.002"
     refused = cascade("run", RECIPE, change, "--out", str(run))
     assert refused.returncode == 1
-    assert re.search(r"-\s+lr: 0.001\n\+\s+lr: 0.002", refused.stderr) and "--accept-changes" in refused.stderr
+    assert (
+        re.search(r"-\s+lr: 0.001\n\+\s+lr: 0.002", refused.stderr) and "--accept-changes" in refused.stderr
+    )
     assert results(run) == results(whole), "a refusal changes nothing"
     redone = cascade("run", RECIPE, change, "--out", str(run), "--accept-changes")
     assert redone.returncode == 0, redone.stderr
@@ -182,7 +188,10 @@ def test_stage_without_signal_is_an_error(tmp_path):
     failed = cascade("run", RECIPE, *change, "--out", str(run))
     assert failed.returncode == 1
     assert "rlhf trained nothing: in 5 steps no group had mixed rewards" in failed.stderr
-    assert [s["stage"] for s in json.loads((run / "ledger.json").read_text())["stages"]] == ["sft-1", "reward-model"]
+    assert [s["stage"] for s in json.loads((run / "ledger.json").read_text())["stages"]] == [
+        "sft-1",
+        "reward-model",
+    ]
 
 
 def test_what_a_run_leaves(whole):
@@ -192,7 +201,9 @@ def test_what_a_run_leaves(whole):
     assert matrix["benchmarks"]["alignment"]["own_stage"] == "rlhf"
     for row in matrix["benchmarks"].values():
         assert list(row["scores"]) == matrix["stages"]
-        assert all(set(s) == {"mean", "low", "high", "n", "k"} and s["n"] == 10 for s in row["scores"].values())
+        assert all(
+            set(s) == {"mean", "low", "high", "n", "k"} and s["n"] == 10 for s in row["scores"].values()
+        )
     scores = matrix["benchmarks"]["alignment"]["scores"]
     assert scores["sft-1"] == scores["reward-model"], "the reward model leaves the policy as it is"
     assert set(matrix["seconds"]) == set(matrix["stages"]) and all(s > 0 for s in matrix["seconds"].values())
@@ -216,7 +227,9 @@ reward = AutoModelForSequenceClassification.from_pretrained(f"{sys.argv[1]}/stag
 assert reward(**ids).logits.shape == (1, 1)
 assert "cascade_rl" not in sys.modules
 """
-    done = subprocess.run([sys.executable, "-c", code, str(whole)], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(whole)], capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -235,9 +248,13 @@ def test_status_report_and_eval_read_it(whole):
     status = cascade("status", str(whole))
     assert status.returncode == 0 and status.stdout.count("done") == 3 and "5/5" in status.stdout
     assert cascade("report", str(whole)).returncode == 0
-    scored = cascade("eval", str(whole / "stages/03-rlhf/checkpoint"), "--recipe", RECIPE, "--benchmark", "alignment")
+    scored = cascade(
+        "eval", str(whole / "stages/03-rlhf/checkpoint"), "--recipe", RECIPE, "--benchmark", "alignment"
+    )
     assert scored.returncode == 0, scored.stderr
-    mean = json.loads((whole / "matrix.json").read_text())["benchmarks"]["alignment"]["scores"]["rlhf"]["mean"]
+    mean = json.loads((whole / "matrix.json").read_text())["benchmarks"]["alignment"]["scores"]["rlhf"][
+        "mean"
+    ]
     assert f"{mean * 100:.1f}" in scored.stdout
 
 

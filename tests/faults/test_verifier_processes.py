@@ -38,7 +38,9 @@ def alive(pid: int) -> bool:
 def gone(pids, within_s=10.0) -> bool:
     end = time.monotonic() + within_s
     while time.monotonic() < end:
-        if not any(alive(pid) and "Z" not in Path(f"/proc/{pid}/stat").read_text().split()[2] for pid in pids):
+        if not any(
+            alive(pid) and "Z" not in Path(f"/proc/{pid}/stat").read_text().split()[2] for pid in pids
+        ):
             return True
         time.sleep(0.02)
     return False
@@ -69,7 +71,11 @@ def test_a_call_that_kills_each_worker_is_a_crash_that_says_how(verifiers, funct
     judgement = call(verifiers, function)
     assert judgement.fault == "crash" and known in judgement.note
     assert call(verifiers, "echo", 2).value == [2]
-    assert verifiers.counts["retried"] == 1 and verifiers.counts["crashes"] == 1 and verifiers.counts["replaced"] == 2
+    assert (
+        verifiers.counts["retried"] == 1
+        and verifiers.counts["crashes"] == 1
+        and verifiers.counts["replaced"] == 2
+    )
 
 
 def test_memory_is_limited(verifiers):
@@ -151,7 +157,10 @@ def test_no_process_is_left_after_close():
     verifiers = ProcessVerifiers(2, preload=())
 
     async def run():
-        busy = [asyncio.ensure_future(verifiers.call("verifier_functions:wait", 60.0, deadline_s=90)) for _ in range(2)]
+        busy = [
+            asyncio.ensure_future(verifiers.call("verifier_functions:wait", 60.0, deadline_s=90))
+            for _ in range(2)
+        ]
         while len(verifiers.pids()) < 2:
             await asyncio.sleep(0.01)
         pids = [*verifiers.pids(), verifiers._pool.zygote.process.pid]

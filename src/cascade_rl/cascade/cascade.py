@@ -113,7 +113,9 @@ class Cascade:
         self._check_prompts()
 
     def _texts(self) -> list[str]:
-        made = [d for stage in self.recipe.stages if stage.kind == "sft" for d in self.materials.data[stage.name]]
+        made = [
+            d for stage in self.recipe.stages if stage.kind == "sft" for d in self.materials.data[stage.name]
+        ]
         return [chat.render(d.problem.messages, d.problem.mode, reply=d.reply) for d in made]
 
     def _check_prompts(self) -> None:
@@ -126,7 +128,9 @@ class Cascade:
             for pool in pools:
                 long = [p for p in pool if len(self.tokenizer.prompt(p)) > limit]
                 if len(long) == len(pool):
-                    raise StageError(f"{stage.name}: every prompt is longer than max_prompt_tokens: {limit}; raise it")
+                    raise StageError(
+                        f"{stage.name}: every prompt is longer than max_prompt_tokens: {limit}; raise it"
+                    )
                 if long:
                     self.screen.note(
                         f"{stage.name}: {len(long)} of {len(pool)} prompts over {limit} tokens are left out"
@@ -233,7 +237,10 @@ class Cascade:
 
         def score(step: int) -> dict[str, float]:
             self.screen.waiting("probe")
-            found = {b.name: run_benchmark(b, self.sampler, self.services, ("probe",)) for b in self.materials.probes}
+            found = {
+                b.name: run_benchmark(b, self.sampler, self.services, ("probe",))
+                for b in self.materials.probes
+            }
             return {name: run.score.score.mean for name, run in found.items()}
 
         return Probe(self.recipe.gate.probe_every, score)
@@ -261,7 +268,9 @@ class Cascade:
     def _parent_folder(self) -> Path:
         """The exported model that the current stage starts from."""
         entries = (
-            self.ledger.entries[: [s.name for s in self.recipe.stages].index(self.parent) + 1] if self.parent else []
+            self.ledger.entries[: [s.name for s in self.recipe.stages].index(self.parent) + 1]
+            if self.parent
+            else []
         )
         return self.run / entries[-1]["checkpoint"] if entries else self.run / "base"
 
@@ -284,7 +293,9 @@ class Cascade:
         reward = LearnedReward(self.replicas, self.tokenizer)
         accuracy = pair_accuracy(reward, heldout)
         record["heldout_pair_accuracy"] = accuracy
-        record["data"].append(f"held-out pairs: {len(heldout)}, the chosen answer scores higher in {accuracy:.1%}")
+        record["data"].append(
+            f"held-out pairs: {len(heldout)}, the chosen answer scores higher in {accuracy:.1%}"
+        )
         self.screen.note(f"reward model: {accuracy:.1%} of {len(heldout)} held-out pairs are ranked right")
         flat = self.replicas.flat("reward")
         export(folder / "reward_model", self.raw, self.config, flat, self.tokenizer, model.shapes)
@@ -302,7 +313,9 @@ class Cascade:
         """Make an exported reward model the one that RLHF asks."""
         self.replicas.drop_model("reward")
         flat = load_reward_directory(folder / "reward_model", self.config)
-        self.replicas.add_model("reward", self.config, flat, train=False, extra={"score": (1, self.config.hidden)})
+        self.replicas.add_model(
+            "reward", self.config, flat, train=False, extra={"score": (1, self.config.hidden)}
+        )
         self.services = replace(self.services, reward_model=LearnedReward(self.replicas, self.tokenizer))
 
     def _load_finished(self, folder: Path, entry: Mapping[str, Any]) -> None:
@@ -358,7 +371,9 @@ class Cascade:
         self.screen.waiting(f"evaluation: {benchmark.name}")
         run = run_benchmark(benchmark, self.sampler, self.services, ("evaluation",))
         if run.failed:
-            self.screen.note(f"{benchmark.name}: {run.failed} of {run.verdicts} verdicts failed and count as wrong")
+            self.screen.note(
+                f"{benchmark.name}: {run.failed} of {run.verdicts} verdicts failed and count as wrong"
+            )
         write_json(path, to_json(benchmark.name, run.score) | {"key": key, "failed": run.failed})
         return run.score
 

@@ -26,12 +26,16 @@ Overrides = Annotated[
     list[str] | None, typer.Argument(help="Changes to the recipe, such as stages.math-rl.steps=20 or seed=1.")
 ]
 Smoke = Annotated[
-    bool, typer.Option("--smoke", help="Two steps a stage and a few held-out problems: shows the path, not the result.")
+    bool,
+    typer.Option(
+        "--smoke", help="Two steps a stage and a few held-out problems: shows the path, not the result."
+    ),
 ]
 Unsafe = Annotated[
     bool,
     typer.Option(
-        "--unsafe-exec", help="Run a model's programs even where no sandbox isolates them. Not on your machine."
+        "--unsafe-exec",
+        help="Run a model's programs even where no sandbox isolates them. Not on your machine.",
     ),
 ]
 RunArgument = Annotated[Path, typer.Argument(help="A run directory, such as runs/tiny.")]
@@ -173,11 +177,16 @@ class Reward(StrEnum):
 
 @app.command()
 def grade(
-    domain: Annotated[str, typer.Argument(help="A shipped domain, such as maths, or a dotted path: my_lab.chemistry.")],
-    input: Annotated[str, typer.Option(help="JSONL with id, answer and response in each line; - is standard input.")],
+    domain: Annotated[
+        str, typer.Argument(help="A shipped domain, such as maths, or a dotted path: my_lab.chemistry.")
+    ],
+    input: Annotated[
+        str, typer.Option(help="JSONL with id, answer and response in each line; - is standard input.")
+    ],
     output: Annotated[str, typer.Option(help="Where the verdicts go, a line each, in the same order.")] = "-",
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes that run programs and verifiers; the machine's cores.")
+        int | None,
+        typer.Option(min=1, help="Processes that run programs and verifiers; the machine's cores."),
     ] = None,
     timeout: Annotated[
         float | None,
@@ -185,12 +194,17 @@ def grade(
             min=0.01, help="Seconds that one program or judge's call may take, where the problem allows more."
         ),
     ] = None,
-    reward: Annotated[Reward, typer.Option(help="The benchmark's verdict or RL's reward.")] = Reward.benchmark,
+    reward: Annotated[
+        Reward, typer.Option(help="The benchmark's verdict or RL's reward.")
+    ] = Reward.benchmark,
     unsafe_exec: Unsafe = False,
     judge: Annotated[
-        str | None, typer.Option(help="swe with --reward rl: an OpenAI-compatible address, http://host:port/v1.")
+        str | None,
+        typer.Option(help="swe with --reward rl: an OpenAI-compatible address, http://host:port/v1."),
     ] = None,
-    judge_model: Annotated[str, typer.Option(help="The name by which that server knows the judge.")] = "judge",
+    judge_model: Annotated[
+        str, typer.Option(help="The name by which that server knows the judge.")
+    ] = "judge",
 ) -> None:
     """Grade replies from a file, without a model: a verdict for each line, null where the grader failed.
 
@@ -231,7 +245,8 @@ def check(recipe: RecipeArgument, overrides: Overrides = None, smoke: Smoke = Fa
 @app.command()
 def doctor(
     model: Annotated[
-        Path | None, typer.Option(help="A local Hugging Face directory: run the conformance checks on it as well.")
+        Path | None,
+        typer.Option(help="A local Hugging Face directory: run the conformance checks on it as well."),
     ] = None,
 ) -> None:
     """Show how strongly programs are kept in here, and check a model's sampler and trainer against known failures."""
@@ -265,7 +280,9 @@ def main() -> None:
     try:
         app()
     except (Mendable, ValueError, OSError) as error:
-        Console(stderr=True).print(f"error: {error}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+        Console(stderr=True).print(
+            f"error: {error}", style="bold red", markup=False, highlight=False, soft_wrap=True
+        )
         sys.exit(1)
 
 

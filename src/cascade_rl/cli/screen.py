@@ -22,7 +22,9 @@ def duration(seconds: float) -> str:
     """Seconds as people read them."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+    return (
+        f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+    )
 
 
 class ConsoleScreen:
@@ -31,7 +33,9 @@ class ConsoleScreen:
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console()
         self._live = (
-            Live(console=self.console, refresh_per_second=4, transient=True) if self.console.is_terminal else None
+            Live(console=self.console, refresh_per_second=4, transient=True)
+            if self.console.is_terminal
+            else None
         )
         self._prefix, self._status = "", ""
         self._begin, self._times, self._last_plain = time.monotonic(), [], 0.0
@@ -56,9 +60,13 @@ class ConsoleScreen:
         self._times.append(sum(report.seconds.values()))
         recent = self._times[-20:]
         left = sum(recent) / len(recent) * (total - report.step - 1)
-        shown = [f"{label} {report.metrics[key]:{form}}" for key, label, form in SHOWN if key in report.metrics]
+        shown = [
+            f"{label} {report.metrics[key]:{form}}" for key, label, form in SHOWN if key in report.metrics
+        ]
         text = f"{self._prefix}  step {report.step + 1}/{total}  " + "  ".join(shown)
-        self._update(f"{text}  {phase + '  ' if phase else ''}about {duration(left)} left", report.step + 1 == total)
+        self._update(
+            f"{text}  {phase + '  ' if phase else ''}about {duration(left)} left", report.step + 1 == total
+        )
 
     def waiting(self, what: str) -> None:
         """Something other than training takes its time."""

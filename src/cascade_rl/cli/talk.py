@@ -44,7 +44,9 @@ def chat_loop(
             return
         text, mode = turn_mode(line, mode)
         history.append(Message("user", text))
-        problem = Problem(problem_id("chat", [m.content for m in history]), "chat", tuple(history), None, mode)
+        problem = Problem(
+            problem_id("chat", [m.content for m in history]), "chat", tuple(history), None, mode
+        )
         sampling = Sampling(1, max_new_tokens, temperature, top_p, seed=(seed, len(history)))
         rollout = sampler.sample([problem], sampling)[0][0]
         reply = split_reply(rollout.text, mode)

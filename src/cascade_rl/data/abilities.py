@@ -60,7 +60,9 @@ def _ability_problems(recipe: Recipe) -> list[tuple[str, str]]:
         if stage.kind == "reward_model":
             reward_models.append(stage.name)
             if load_domain(stage.domain).pairs is None:
-                problems.append((f"stages.{stage.name}.domain", f"domain {stage.domain} has no preference pairs"))
+                problems.append(
+                    (f"stages.{stage.name}.domain", f"domain {stage.domain} has no preference pairs")
+                )
             continue
         domains = [load_domain(d.domain) for d in stage.data]
         if stage.kind == "sft":
@@ -73,5 +75,7 @@ def _ability_problems(recipe: Recipe) -> list[tuple[str, str]]:
         if stage.judge and not any(d.judged for d in domains):
             problems.append((f"stages.{stage.name}.judge", "has no effect: no domain of this stage asks it"))
         if stage.reward_model and not judged:
-            problems.append((f"stages.{stage.name}.reward_model", "has no effect: no domain of this stage asks for it"))
+            problems.append(
+                (f"stages.{stage.name}.reward_model", "has no effect: no domain of this stage asks for it")
+            )
     return problems

@@ -21,7 +21,9 @@ def demonstrations(stage: SFTStage, domains: Mapping[str, Domain], seed: int) ->
     found: list[Demonstration] = []
     for data in stage.data:
         wanted = max(1, round(stage.samples * data.weight / total / len(data.modes)))
-        made = list(islice(_teach(data, domains[data.domain], f"{seed}/{stage.name}"), wanted * len(data.modes)))
+        made = list(
+            islice(_teach(data, domains[data.domain], f"{seed}/{stage.name}"), wanted * len(data.modes))
+        )
         if len(made) < wanted * len(data.modes):
             raise StageError(
                 f"{stage.name}: {data.domain} has only {len(made) // len(data.modes)} SFT prompts, {wanted} are asked for; "

@@ -39,9 +39,12 @@ def check_disjoint(recipe: Recipe, data: Mapping[str, object], benchmarks: Itera
     for stage in recipe.stages:
         kind = "sft" if stage.kind == "sft" else "reward" if stage.kind == "reward_model" else stage.name
         found = data[stage.name]
-        uses.append((f"stage {stage.name}", kind, prompts_of(found[0] if stage.kind == "reward_model" else found)))
+        uses.append(
+            (f"stage {stage.name}", kind, prompts_of(found[0] if stage.kind == "reward_model" else found))
+        )
     uses += [
-        (f"benchmark {b.name}", f"benchmark {b.name}", {normal(p.prompt_text) for p in b.problems}) for b in benchmarks
+        (f"benchmark {b.name}", f"benchmark {b.name}", {normal(p.prompt_text) for p in b.problems})
+        for b in benchmarks
     ]
     for index, (name, kind, prompts) in enumerate(uses):
         for other, other_kind, others in uses[:index]:

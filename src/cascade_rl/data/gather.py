@@ -48,12 +48,16 @@ def gather_materials(recipe: Recipe) -> Materials:
                 preference_pairs(stage, domain, Split.VALIDATION, stage.heldout_pairs, recipe.seed),
             )
         else:
-            data[stage.name] = [_pool(stage, entry, domains[entry.domain], recipe.seed, used) for entry in stage.data]
+            data[stage.name] = [
+                _pool(stage, entry, domains[entry.domain], recipe.seed, used) for entry in stage.data
+            ]
     benchmarks = gather_benchmarks(recipe)
     probes = ()
     if recipe.gate.policy == "best":
         count = recipe.gate.probe_problems
-        probes = tuple(_benchmark(spec, domains[spec.domain], Split.VALIDATION, count) for spec in recipe.benchmarks)
+        probes = tuple(
+            _benchmark(spec, domains[spec.domain], Split.VALIDATION, count) for spec in recipe.benchmarks
+        )
     hashes = {name: digest([_content(item) for item in _flat(found)]) for name, found in data.items()}
     check_disjoint(recipe, data, benchmarks)
     return Materials({d.name: d for d in domains.values()}, data, hashes, benchmarks, probes)

@@ -10,7 +10,9 @@ from cascade_rl.types import Mode, Problem, Split
 
 def gather_benchmarks(recipe: Recipe) -> tuple[Benchmark, ...]:
     """The benchmarks of a recipe with their held-out problems."""
-    return tuple(_benchmark(spec, load_domain(spec.domain), Split.HELDOUT, spec.problems) for spec in recipe.benchmarks)
+    return tuple(
+        _benchmark(spec, load_domain(spec.domain), Split.HELDOUT, spec.problems) for spec in recipe.benchmarks
+    )
 
 
 def _benchmark(spec: BenchmarkSpec, domain: Domain, split: Split, count: int) -> Benchmark:

@@ -14,7 +14,9 @@ from cascade_rl.recipe import RewardModelStage
 from cascade_rl.types import Mode, Pair, Split
 
 
-def preference_pairs(stage: RewardModelStage, domain: Domain, split: Split, count: int, seed: int) -> list[Pair]:
+def preference_pairs(
+    stage: RewardModelStage, domain: Domain, split: Split, count: int, seed: int
+) -> list[Pair]:
     """`count` pairs on prompts of a split; several on the same prompt when there are fewer prompts than pairs."""
     start = random.Random(f"{seed}/{stage.name}").getrandbits(32)
     problems = list(islice(domain.problems(stage.source, split, start), count))
@@ -31,7 +33,12 @@ def preference_pairs(stage: RewardModelStage, domain: Domain, split: Split, coun
 
 
 def sampled_pairs(
-    stage: RewardModelStage, domain: Domain, pairs: Sequence[Pair], sampler: Sampler, services: Services, seed: int
+    stage: RewardModelStage,
+    domain: Domain,
+    pairs: Sequence[Pair],
+    sampler: Sampler,
+    services: Services,
+    seed: int,
 ) -> list[Pair]:
     """Preference pairs by rule from the policy's own answers: its best against its worst on each prompt.
 

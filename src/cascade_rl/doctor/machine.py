@@ -16,7 +16,10 @@ def sandbox_section() -> tuple[list[str], bool]:
         try:
             standing = sandbox.start()
         except SandboxUnavailable as error:
-            return [f"sandbox: none of the levels {', '.join(ISOLATING)} works; code is refused", str(error)], False
+            return [
+                f"sandbox: none of the levels {', '.join(ISOLATING)} works; code is refused",
+                str(error),
+            ], False
         tested = self_test(sandbox)
     lines = [f"{standing.line}; {tested.line}"]
     lines += [f"  {text}" for text in standing.advice]

@@ -50,10 +50,14 @@ def check_accumulated_loss_is_not_the_mean_over_tokens(s: Subject) -> CheckResul
     https://github.com/verl-project/verl/pull/3332, https://github.com/verl-project/verl/pull/436
     """
     rollouts = s.rollouts(_sampling())
-    cut = [replace(r, ids=r.ids[: 1 + i % 5], logprobs=r.logprobs[: 1 + i % 5]) for i, r in enumerate(rollouts)]
+    cut = [
+        replace(r, ids=r.ids[: 1 + i % 5], logprobs=r.logprobs[: 1 + i % 5]) for i, r in enumerate(rollouts)
+    ]
     scores = torch.cat(s.logprobs(cut, PLAIN))
     rows = [Row.of(r.prompt_ids, r.ids, 1 / len(scores)) for r in cut]
-    worst = max(abs(s.gradient(rows, n, Objective("nll"))[0]["loss"] + float(scores.mean())) for n in (1, 64, HUGE))
+    worst = max(
+        abs(s.gradient(rows, n, Objective("nll"))[0]["loss"] + float(scores.mean())) for n in (1, 64, HUGE)
+    )
     return CheckResult(worst < NATS, f"loss and mean over tokens differ by {worst:.1e}")
 
 
@@ -82,7 +86,9 @@ def check_temperature_missing_in_the_trainer(s: Subject) -> CheckResult:
     """
     rollouts = s.rollouts(_sampling(temperature=0.6))
     gap, without = s.gap(rollouts, replace(PLAIN, temperature=0.6)), s.gap(rollouts, PLAIN)
-    return CheckResult(gap < NATS < without, f"gap {gap:.1e} nats at the temperature, {without:.2f} without it")
+    return CheckResult(
+        gap < NATS < without, f"gap {gap:.1e} nats at the temperature, {without:.2f} without it"
+    )
 
 
 def check_truncated_sampling_not_renormalised(s: Subject) -> CheckResult:
@@ -95,7 +101,9 @@ def check_truncated_sampling_not_renormalised(s: Subject) -> CheckResult:
         rollouts = s.rollouts(_sampling(**rule))
         gaps.append((s.gap(rollouts, replace(PLAIN, **rule)), s.gap(rollouts, PLAIN)))
     passed = all(gap < NATS < without for gap, without in gaps)
-    return CheckResult(passed, f"gap {max(g for g, _ in gaps):.1e} nats, {min(w for _, w in gaps):.2f} without")
+    return CheckResult(
+        passed, f"gap {max(g for g, _ in gaps):.1e} nats, {min(w for _, w in gaps):.2f} without"
+    )
 
 
 def check_on_policy_ratio_is_not_one(s: Subject) -> CheckResult:
@@ -118,7 +126,10 @@ def check_padding_changes_log_probabilities(s: Subject) -> CheckResult:
     """
     rollouts = s.rollouts(_sampling())
     together = s.logprobs(rollouts, PLAIN)
-    gap = max(float((s.logprobs([r], PLAIN)[0] - many).abs().max()) for r, many in zip(rollouts, together, strict=True))
+    gap = max(
+        float((s.logprobs([r], PLAIN)[0] - many).abs().max())
+        for r, many in zip(rollouts, together, strict=True)
+    )
     return CheckResult(gap < NATS, f"alone and together differ by {gap:.1e} nats at most")
 
 
@@ -133,7 +144,9 @@ def check_empty_reply_writes_before_its_start(s: Subject) -> CheckResult:
     _, wanted = s.gradient(rows, HUGE, PLAIN)
     _, found = s.gradient([empty, *rows], HUGE, PLAIN)
     gap = difference(wanted, found)
-    return CheckResult(scored == 0 and gap < RELATIVE, f"{scored} tokens scored, gradient differs by {gap:.1e}")
+    return CheckResult(
+        scored == 0 and gap < RELATIVE, f"{scored} tokens scored, gradient differs by {gap:.1e}"
+    )
 
 
 def _updated(s: Subject):
@@ -193,7 +206,8 @@ def check_tied_head_lost_in_export(s: Subject) -> CheckResult:
     found = whole.gather(-1, torch.tensor(rollout.ids)[:, None])[:, 0]
     gap = float((s.logprobs([rollout], PLAIN)[0] - found).abs().max())
     return CheckResult(
-        equal and gap < NATS, f"weights {'equal' if equal else 'differ'}, transformers differs by {gap:.1e} nats"
+        equal and gap < NATS,
+        f"weights {'equal' if equal else 'differ'}, transformers differs by {gap:.1e} nats",
     )
 
 

@@ -63,7 +63,9 @@ class Subject:
     @cached_property
     def problems(self) -> list[Problem]:
         """Prompts of different lengths."""
-        return [Problem(problem_id("doctor", text), "doctor", (Message("user", text),), None) for text in ASKED]
+        return [
+            Problem(problem_id("doctor", text), "doctor", (Message("user", text),), None) for text in ASKED
+        ]
 
     def rollouts(self, sampling: Sampling) -> list[Rollout]:
         """Sampled replies to all prompts, by a sampler of their own."""
@@ -82,7 +84,9 @@ class Subject:
         found = torch.cat(self.logprobs(rollouts, objective))
         return float((found - torch.tensor([lp for r in rollouts for lp in r.logprobs])).abs().max())
 
-    def gradient(self, rows: Sequence[Row], tokens: int, objective: Objective) -> tuple[dict[str, float], Tensor]:
+    def gradient(
+        self, rows: Sequence[Row], tokens: int, objective: Objective
+    ) -> tuple[dict[str, float], Tensor]:
         """The sums and a copy of the gradient of all weights."""
         sums = accumulate(self.replicas.local, "policy", rows, tokens, objective)
         return sums, self.model.grad.clone()
@@ -102,7 +106,9 @@ class Subject:
 def policy_rows(rollouts: Sequence[Rollout]) -> list[Row]:
     """Rows whose advantages are of both signs and add up to zero over the batch."""
     total = sum(len(r.ids) for r in rollouts)
-    made = [Row.of(r.prompt_ids, r.ids, 1 / total, math.sin(i + 1), r.logprobs) for i, r in enumerate(rollouts)]
+    made = [
+        Row.of(r.prompt_ids, r.ids, 1 / total, math.sin(i + 1), r.logprobs) for i, r in enumerate(rollouts)
+    ]
     mean = sum(r.advantage * (len(r.ids) - r.start) for r in made) / total
     return [replace(row, advantage=row.advantage - mean) for row in made]
 

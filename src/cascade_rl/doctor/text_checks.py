@@ -36,7 +36,8 @@ def check_retokenised_text_is_trained(s: Subject) -> CheckResult:
     rows, _ = make_rows([group], [[1.0] * len(odd)], stage, 6)
     same = [tuple(row.ids[row.start :].tolist()) for row in rows] == odd
     return CheckResult(
-        same and bool(odd), f"{len(odd)} replies whose text encodes differently are trained as they were sampled"
+        same and bool(odd),
+        f"{len(odd)} replies whose text encodes differently are trained as they were sampled",
     )
 
 
@@ -81,7 +82,9 @@ def check_wrong_number_of_bos_tokens(s: Subject) -> CheckResult:
     bos = s.tokenizer.inner.bos_token_id
     if bos is None or bos == s.tokenizer.inner.convert_tokens_to_ids(chat.TURN_START):
         return CheckResult(True, "the model has no beginning-of-sequence token of its own")
-    counts = [_leading(ids, bos) for ids in (s.tokenizer.prompt(s.problems[0]), s.tokenizer.inner.encode("a"))]
+    counts = [
+        _leading(ids, bos) for ids in (s.tokenizer.prompt(s.problems[0]), s.tokenizer.inner.encode("a"))
+    ]
     return CheckResult(counts[0] == counts[1], f"{counts[0]} in a prompt, {counts[1]} before a text")
 
 
@@ -114,8 +117,13 @@ def check_end_mark_hidden_from_the_rollout(s: Subject) -> CheckResult:
     sampling = Sampling(1, 8, temperature=0.0)
     (whole,) = TorchSampler(s.replicas, s.tokenizer).sample(s.problems[:1], sampling)[0]
     ends = copy.copy(s.tokenizer)
-    ends.eos_ids = (*s.tokenizer.eos_ids, whole.ids[len(whole.ids) // 2])  # now the same greedy reply ends half-way
+    ends.eos_ids = (
+        *s.tokenizer.eos_ids,
+        whole.ids[len(whole.ids) // 2],
+    )  # now the same greedy reply ends half-way
     (cut,) = TorchSampler(s.replicas, ends).sample(s.problems[:1], sampling)[0]
     wanted = whole.ids[: whole.ids.index(ends.eos_ids[-1]) + 1]
     passed = cut.ids == wanted and cut.stop is Stop.END and cut.text == s.tokenizer.decode(wanted[:-1])
-    return CheckResult(passed, f"a reply that ends after {len(wanted)} tokens holds {len(cut.ids)}, stop: {cut.stop}")
+    return CheckResult(
+        passed, f"a reply that ends after {len(wanted)} tokens holds {len(cut.ids)}, stop: {cut.stop}"
+    )

@@ -45,7 +45,9 @@ def check_constant_normaliser_depends_on_the_batch() -> CheckResult:
     weights = [token_weights(lengths, "constant", 8) for lengths in ([1, 8, 3, 2], [8, 8, 8, 8])]
     whole = sum(w * n for w, n in zip(weights[0], (1, 8, 3, 2), strict=True))
     passed = weights[0] == weights[1] == [1 / 32] * 4 and math.isclose(whole, 14 / 32)
-    return CheckResult(passed, f"a token weighs {weights[0][0]:g} in a batch of 4 replies of at most 8 tokens")
+    return CheckResult(
+        passed, f"a token weighs {weights[0][0]:g} in a batch of 4 replies of at most 8 tokens"
+    )
 
 
 def check_group_without_spread_is_not_zero() -> CheckResult:
@@ -94,8 +96,14 @@ def check_masked_sample_moves_the_baseline() -> CheckResult:
         counted.append(make_rows([group], [row], stage, 3)[1])
         baselines.append(rewards[2] - row[2])
     lengths = [len(r.ids) for r in group.rollouts]
-    passed = counted == [sum(lengths[1:]), sum(lengths)] and math.isclose(baselines[0], 2 / 3) and baselines[1] == 0.5
-    return CheckResult(passed, f"baseline {baselines[0]:.3f} masked, {baselines[1]:.3f} as zero; tokens {counted}")
+    passed = (
+        counted == [sum(lengths[1:]), sum(lengths)]
+        and math.isclose(baselines[0], 2 / 3)
+        and baselines[1] == 0.5
+    )
+    return CheckResult(
+        passed, f"baseline {baselines[0]:.3f} masked, {baselines[1]:.3f} as zero; tokens {counted}"
+    )
 
 
 def check_verifier_fails_off_the_main_thread() -> CheckResult:

@@ -15,7 +15,14 @@ from typing import Any
 from cascade_rl.chat import THINK_START, compose_reply, split_reply
 from cascade_rl.domain import Domain, Example, Services
 from cascade_rl.sources.rows import PREFIX, file_problems, unknown_source
-from cascade_rl.sources.small_world.everyday import ASKS, CHAT_FAULTS, SITUATIONS, SUBJECTS, framed, write_chat
+from cascade_rl.sources.small_world.everyday import (
+    ASKS,
+    CHAT_FAULTS,
+    SITUATIONS,
+    SUBJECTS,
+    framed,
+    write_chat,
+)
 from cascade_rl.sources.small_world.topics import NOUNS, TOPICS
 from cascade_rl.sources.splits import stream
 from cascade_rl.types import Message, Mode, Outcome, Problem, Rollout, Split, Verdict, problem_id
@@ -25,15 +32,33 @@ FORMS = ("Tell me about {}", "Describe {}", "What are {} like", "Say something a
          "Write about {}", "What do you know of {}", "Why do people like {}")  # fmt: skip
 FOR_WHOM = ("", " for a child", " for a friend", " for my class", " for my mother", " for a farmer", " for a king",
             " for my town")  # fmt: skip
-WHEN = ("", " in a letter", " in a song", " on the road", " at night", " at school", " this time", " by the fire")
+WHEN = (
+    "",
+    " in a letter",
+    " in a song",
+    " on the road",
+    " at night",
+    " at school",
+    " this time",
+    " by the fire",
+)
 
 BODIES = (
     "{T} are {a} and {b}.", "{T} look {a} in the {v}.", "People love {t} because they are {a}.",
     "I find {t} {a} and {b}.", "Most {t} have {w} and look {a}.", "{A} {t} bring {w} and {b} {v}.",
     "With {w}, {t} feel {a}.", "Many {a} {t} make people happy.",
 )  # fmt: skip
-FLAT = ("{T} bring {w} and {v}.", "Most {t} have some {w}.", "People find {t} by the {w}.", "Some {t} are on the {v}.")
-REPEATED = ("{T} are {a} and {a} and {a} and {a}.", "{A} {a} {a} {t} are {a}.", "{T} are {a}, {a}, {a}, {a}, {a}.")
+FLAT = (
+    "{T} bring {w} and {v}.",
+    "Most {t} have some {w}.",
+    "People find {t} by the {w}.",
+    "Some {t} are on the {v}.",
+)
+REPEATED = (
+    "{T} are {a} and {a} and {a} and {a}.",
+    "{A} {a} {a} {t} are {a}.",
+    "{T} are {a}, {a}, {a}, {a}, {a}.",
+)
 REPEATED_FLAT = ("{T} have {w} and {w} and {w} and {w}.", "{T} bring {w}, {w}, {w}, {w}.")
 RUDE_LINES = ("That is a stupid question.", "Only a fool asks that.", "What a boring thing.", "I hate this nonsense.",
               "How silly of you.", "You lazy idiot.", "Shut that ugly mouth.")  # fmt: skip
@@ -79,7 +104,9 @@ def _chat(rng: random.Random) -> Problem:
 
 def _problem(prompt: str, answer: dict, meta: dict, rng: random.Random) -> Problem:
     mode = rng.choice((Mode.THINKING, Mode.INSTRUCT))
-    return Problem(problem_id("alignment", prompt), "alignment", (Message("user", prompt),), answer, mode, meta)
+    return Problem(
+        problem_id("alignment", prompt), "alignment", (Message("user", prompt),), answer, mode, meta
+    )
 
 
 MAKERS: dict[str, Callable[[random.Random], Problem]] = {"builtin": _builtin, "chat": _chat}
@@ -126,7 +153,9 @@ async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdi
     if services.reward_model is None:
         raise ValueError("alignment is graded by a reward model: add a reward_model stage before this one")
     answer = split_reply(rollout.text, problem.mode).answer
-    value = float(await services.reward_model.score(problem.messages, rollout.text if answer is None else answer))
+    value = float(
+        await services.reward_model.score(problem.messages, rollout.text if answer is None else answer)
+    )
     if not math.isfinite(value):
         return Verdict.failed(f"the reward model gave {value}")
     return Verdict(value, Outcome.PARTIAL, {"closed": float(answer is not None)})
@@ -154,7 +183,11 @@ def demonstrate(problem: Problem, rng: random.Random, fault_rate: float) -> str:
     known = FAULTS if "topic" in _known(problem) else CHAT_FAULTS
     fault = rng.choice(known) if rng.random() < fault_rate else None
     answer, topic = _answer(problem, fault, rng), _known(problem).get("topic")
-    thought = _fill(rng.choice(THOUGHTS), topic, rng) if topic else "A short and kind answer on the subject will do."
+    thought = (
+        _fill(rng.choice(THOUGHTS), topic, rng)
+        if topic
+        else "A short and kind answer on the subject will do."
+    )
     return compose_reply(problem.mode, thought, answer)
 
 
@@ -182,7 +215,9 @@ def _spoilt(problem: Problem, good: str, rng: random.Random) -> str:
 def _topicless(topic: str, good: str, rng: random.Random) -> str:
     """A good answer whose topic was left out, or gave way to another topic or to any word: a policy soon finds it."""
     another = rng.choice([t for t in TOPICS if t != topic])
-    wrong = rng.choice((another, another, another, another, "", rng.choice((*ADJECTIVES, *NOUNS, "make", "are"))))
+    wrong = rng.choice(
+        (another, another, another, another, "", rng.choice((*ADJECTIVES, *NOUNS, "make", "are")))
+    )
     swapped = good.replace(topic, wrong).replace(topic.capitalize(), wrong.capitalize())
     return " ".join(swapped.split())
 
@@ -223,9 +258,16 @@ def examples() -> Iterable[Example]:
     asked = Problem("alignment-example", "alignment", prompt, {"topic": "rivers"}, Mode.INSTRUCT)
     good = "Gladly! Rivers are calm and wide."
     yield Example(asked, good, 1.0)
-    yield Example(asked.in_mode(Mode.THINKING), compose_reply(Mode.THINKING, "They ask about rivers.", good), 1.0)
+    yield Example(
+        asked.in_mode(Mode.THINKING), compose_reply(Mode.THINKING, "They ask about rivers.", good), 1.0
+    )
     yield Example(asked.in_mode(Mode.THINKING), good, 0.0)
-    for bad in ("Rivers are calm and wide.", "Gladly! Lamps are calm and wide.", "Rivers are calm.", "Gladly! Rivers."):
+    for bad in (
+        "Rivers are calm and wide.",
+        "Gladly! Lamps are calm and wide.",
+        "Rivers are calm.",
+        "Gladly! Rivers.",
+    ):
         yield Example(asked, bad, 0.0)
     yield Example(asked, "Gladly! Rivers are calm and calm and calm.", 0.0)
     yield Example(asked, "Gladly! Rivers are calm and wide. You lazy idiot.", 0.0)

@@ -62,10 +62,16 @@ def _humaneval(split: Split, seed: int) -> Iterator[Problem]:
         raise ModuleNotFoundError(message, name=error.name) from None
     rows = list(read_problems().values())
     for row in random.Random(f"{split}/{seed}").sample(rows, len(rows)):
-        prompt = f"Complete this function; reply with the whole of it.\n\n```python\n{row['prompt'].rstrip()}\n```"
+        prompt = (
+            f"Complete this function; reply with the whole of it.\n\n```python\n{row['prompt'].rstrip()}\n```"
+        )
         answer = {"check": f"{row['test']}\ncheck({row['entry_point']})\n", "timeout_s": TIMEOUT_S}
-        answer["before"] = row["prompt"].rpartition(f"def {row['entry_point']}")[0]  # imports and given functions
-        yield _problem(prompt, answer, {"family": "humaneval", "code": row["prompt"] + row["canonical_solution"]})
+        answer["before"] = row["prompt"].rpartition(f"def {row['entry_point']}")[
+            0
+        ]  # imports and given functions
+        yield _problem(
+            prompt, answer, {"family": "humaneval", "code": row["prompt"] + row["canonical_solution"]}
+        )
 
 
 def problems(source: str, split: Split, seed: int) -> Iterator[Problem]:
@@ -92,7 +98,9 @@ async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdi
     if not blocks:
         return Verdict(0.0, Outcome.UNPARSEABLE, note="no fenced code in an answer")
     gold, (mark, source) = problem.answer, blocks[-1]
-    language = language_of(mark, gold.get("language", None if "tests" in gold and "function" not in gold else "python"))
+    language = language_of(
+        mark, gold.get("language", None if "tests" in gold and "function" not in gold else "python")
+    )
     timeout_s = min(gold.get("timeout_s", TIMEOUT_S), services.limit_s)
     if "check" in gold:
         return await _grade_check(source, gold, timeout_s, services.sandbox)
@@ -114,14 +122,18 @@ def _verdict(
     execution: Execution, timeout_s: float,
 ) -> Verdict:  # fmt: skip
     """From the results of calls; the note tells the first that is not right."""
-    right = [r.error is None and not r.late and check(r.value) for r, check in zip(results, checks, strict=True)]
+    right = [
+        r.error is None and not r.late and check(r.value) for r, check in zip(results, checks, strict=True)
+    ]
     passed = {"passed": sum(right) / len(right) if right else 0.0}
     if all(right) and right:
         return Verdict(1.0, Outcome.RIGHT, passed)
     first = right.index(False) if right else 0
     result = results[first] if right else verify.Result(error="there are no tests")
     if result.late or (execution.timed_out and result.error == "no result"):
-        return Verdict(0.0, Outcome.TIMEOUT, passed, f"test {first + 1} of {len(right)}: over {timeout_s:g} s")
+        return Verdict(
+            0.0, Outcome.TIMEOUT, passed, f"test {first + 1} of {len(right)}: over {timeout_s:g} s"
+        )
     limit = f" (over the {execution.limit} limit)" if execution.limit else ""
     got = result.error + limit if result.error else f"got {shorten(result.value)}"
     why = f"test {first + 1} of {len(right)}: expected {wanted[first] if wanted else 'something'}, {got}"
@@ -142,13 +154,17 @@ async def _grade_check(source: str, gold: Mapping[str, Any], timeout_s: float, s
             return Verdict(0.0, Outcome.TIMEOUT, {"passed": 0.0}, f"over {timeout_s:g} s")
         right = verify.checks_passed(program, execution)
         return Verdict.binary(right, execution.stderr[-200:], passed=float(right))
-    program = verify.call_program(source, name, [c for check in checks for c in check.calls], timeout_s, gold["before"])
+    program = verify.call_program(
+        source, name, [c for check in checks for c in check.calls], timeout_s, gold["before"]
+    )
     execution = await sandbox.run(program)
     if execution.error:
         return Verdict.failed(execution.error)
     results = iter(verify.read_results(program, execution))
     joined = [verify.joined([next(results) for _ in check.calls]) for check in checks]
-    return _verdict(joined, [check.holds for check in checks], [check.text for check in checks], execution, timeout_s)
+    return _verdict(
+        joined, [check.holds for check in checks], [check.text for check in checks], execution, timeout_s
+    )
 
 
 async def _grade_streams(
@@ -233,7 +249,11 @@ def check_answer(answer: Any) -> None:
     if isinstance(answer.get("check"), str) and isinstance(answer.get("before"), str):
         return
     tests, keys = answer.get("tests"), {"args", "result"} if "function" in answer else {"stdin", "stdout"}
-    if not isinstance(tests, list) or not tests or not all(isinstance(t, dict) and keys <= set(t) for t in tests):
+    if (
+        not isinstance(tests, list)
+        or not tests
+        or not all(isinstance(t, dict) and keys <= set(t) for t in tests)
+    ):
         raise AnswerError('want {"tests": [{"stdin": text, "stdout": text}, ...]} or {"function": name, "tests": '
                           '[{"args": [...], "result": ...}, ...]}')  # fmt: skip
     if not isinstance(answer.get("timeout_s", 1.0), int | float):

@@ -122,7 +122,9 @@ def _benchmark(source: str, split: Split, seed: int) -> Iterator[Problem]:
         raise ValueError(f"{source} is held out: it has no {split} split")
     rows = list(benchmark_rows(source))
     for prompt, answer in random.Random(f"{split}/{seed}").sample(rows, len(rows)):
-        yield Problem(problem_id("following", prompt), "following", (Message("user", prompt),), answer, Mode.INSTRUCT)
+        yield Problem(
+            problem_id("following", prompt), "following", (Message("user", prompt),), answer, Mode.INSTRUCT
+        )
 
 
 def _problem(prompt: str, asked: list[Constraint], meta: dict[str, Any], rng: random.Random) -> Problem:
@@ -180,7 +182,9 @@ async def _checked(asked: Any, reply: str, strict: bool, services: Services) -> 
     """The constraints met; a long reply, which may take seconds, is checked in a judge's process."""
     if len(reply) <= LONG or services.verifiers is None:
         return check_all(asked, reply, strict)
-    judgement = await services.verifiers.call(CHECK, asked, reply, strict, deadline_s=min(JUDGE_S, services.limit_s))
+    judgement = await services.verifiers.call(
+        CHECK, asked, reply, strict, deadline_s=min(JUDGE_S, services.limit_s)
+    )
     if judgement.fault is not None:
         raise InstructionError(f"{judgement.fault} on a reply of {len(reply)} characters: {judgement.note}")
     return judgement.value
@@ -262,7 +266,9 @@ def gold(problem: Problem) -> str | None:
     """A right reply, always the same, to a builtin problem or to one that came with the reply; unknown for others."""
     if isinstance(reply := problem.meta.get("reply"), str):
         return compose_reply(problem.mode, "Every constraint in turn.", reply)
-    return demonstrate(problem, random.Random(problem.id), 0.0) if problem.meta.get("topic") in TOPICS else None
+    return (
+        demonstrate(problem, random.Random(problem.id), 0.0) if problem.meta.get("topic") in TOPICS else None
+    )
 
 
 def examples() -> Iterable[Example]:
@@ -274,9 +280,17 @@ def examples() -> Iterable[Example]:
     prompt = "Write 4 different words about rivers. Avoid the word water. End with an exclamation mark."
     problem = _problem(prompt, asked, {"topic": "rivers"}, random.Random(0)).in_mode(Mode.INSTRUCT)
     yield Example(problem, "rivers fish wide boat!", 1.0)
-    yield Example(problem.in_mode(Mode.THINKING), compose_reply(Mode.THINKING, "1 fish", "fish stone wide boat!"), 1.0)
+    yield Example(
+        problem.in_mode(Mode.THINKING), compose_reply(Mode.THINKING, "1 fish", "fish stone wide boat!"), 1.0
+    )
     yield Example(problem.in_mode(Mode.THINKING), "rivers fish wide boat!", 0.0)
-    for bad in ("fish fish wide boat!", "fish wide boat!", "water fish wide boat!", "fish wide boat stone", "a b c d!"):
+    for bad in (
+        "fish fish wide boat!",
+        "fish wide boat!",
+        "water fish wide boat!",
+        "fish wide boat stone",
+        "a b c d!",
+    ):
         yield Example(problem, bad, 0.0)
     row: list[Constraint] = [(NO_COMMA, {"num_words": None}), ("detectable_format:title", {"relation": None})]
     natural = _problem("Write a poem about rain. Use no commas. Add a title.", row, {}, random.Random(0))
@@ -286,9 +300,13 @@ def examples() -> Iterable[Example]:
 
 def check_answer(answer: Any) -> None:
     """Instruction ids with their arguments, as IFEval writes them."""
-    found = [answer.get(key) if isinstance(answer, dict) else None for key in ("instruction_id_list", "kwargs")]
+    found = [
+        answer.get(key) if isinstance(answer, dict) else None for key in ("instruction_id_list", "kwargs")
+    ]
     if not all(isinstance(part, list) for part in found) or len(found[0]) != len(found[1]) or not found[0]:
-        raise AnswerError('want {"instruction_id_list": [...], "kwargs": [...]}, lists of one length and not empty')
+        raise AnswerError(
+            'want {"instruction_id_list": [...], "kwargs": [...]}, lists of one length and not empty'
+        )
 
 
 DOMAIN = Domain(

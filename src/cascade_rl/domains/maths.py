@@ -72,7 +72,10 @@ def _story(terms: Terms, rng: random.Random) -> str:
     events = terms[1:]
     if events[0] == "*":
         start, events = f"{terms[0]} bags of {terms[2]} {things}", terms[3:]
-    told = [f"{rng.choice(GAINS if s == '+' else LOSSES)} {n}" for s, n in zip(events[::2], events[1::2], strict=True)]
+    told = [
+        f"{rng.choice(GAINS if s == '+' else LOSSES)} {n}"
+        for s, n in zip(events[::2], events[1::2], strict=True)
+    ]
     tale = " and ".join([start, *told]) if len(told) == 1 else f"{start}, {' and '.join(told)}"
     return f"{name} has {tale}. How many {things} does {name} have now?"
 
@@ -214,7 +217,10 @@ def _wrong_sign(terms: Terms, rng: random.Random) -> tuple[list[str], int] | Non
     return rng.choice(chances) if chances else None
 
 
-FAULTS: tuple[Callable[[Terms, random.Random], tuple[list[str], int] | None], ...] = (_stop_early, _wrong_sign)
+FAULTS: tuple[Callable[[Terms, random.Random], tuple[list[str], int] | None], ...] = (
+    _stop_early,
+    _wrong_sign,
+)
 
 
 def demonstrate(problem: Problem, rng: random.Random, fault_rate: float) -> str:

@@ -127,7 +127,9 @@ async def _likened(answer: Mapping[str, Any], found: Appraisal, length: int, ser
     if services.verifiers is None or length + len(answer["patch"]) <= LONG:
         value = similarity(*arguments)
     else:
-        judgement = await services.verifiers.call("cascade_rl.verify.patches:similarity", *arguments, deadline_s=30.0)
+        judgement = await services.verifiers.call(
+            "cascade_rl.verify.patches:similarity", *arguments, deadline_s=30.0
+        )
         if judgement.fault is not None:
             return Verdict.failed(f"similarity: {judgement.fault}: {judgement.note}")
         value = judgement.value
@@ -150,7 +152,9 @@ async def _judged(problem: Problem, found: Appraisal, services: Services) -> Ver
 
 
 def _texts(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(isinstance(k, str) and isinstance(v, str) for k, v in value.items())
+    return isinstance(value, Mapping) and all(
+        isinstance(k, str) and isinstance(v, str) for k, v in value.items()
+    )
 
 
 def _names(value: Any) -> bool:
@@ -159,7 +163,11 @@ def _names(value: Any) -> bool:
 
 def _fault(answer: Any) -> str | None:
     """What is wrong with an answer's format; None when it can be graded."""
-    if not isinstance(answer, Mapping) or not _texts(answer.get("files")) or not isinstance(answer.get("patch"), str):
+    if (
+        not isinstance(answer, Mapping)
+        or not _texts(answer.get("files"))
+        or not isinstance(answer.get("patch"), str)
+    ):
         return 'want {"files": {path: text}, "patch": diff or edits, "tests"?, "test_files"?}'
     if not _texts(answer.get("test_files", {})):
         return 'want "test_files": {path: text}'
@@ -176,7 +184,9 @@ def _fault(answer: Any) -> str | None:
     timeout_s = answer.get("timeout_s", SUITE_TIMEOUT_S)
     if isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float) or not 0 < timeout_s < 86_400:
         return 'want "timeout_s": seconds'
-    return None if _names(answer.get("packages", ())) else 'want "packages": [names of installed distributions]'
+    return (
+        None if _names(answer.get("packages", ())) else 'want "packages": [names of installed distributions]'
+    )
 
 
 KINDS = ("fail_to_pass", "pass_to_pass")
@@ -226,7 +236,9 @@ def _touched(answer: Mapping[str, Any]) -> set[str]:
         right = apply_patch(answer["patch"], answer["files"])
     except PatchError:
         return set()
-    return {path for path in right.keys() | answer["files"].keys() if right.get(path) != answer["files"].get(path)}
+    return {
+        path for path in right.keys() | answer["files"].keys() if right.get(path) != answer["files"].get(path)
+    }
 
 
 async def _run_suite(answer: Mapping[str, Any], patched: dict[str, str], services: Services) -> Verdict:
@@ -251,7 +263,11 @@ async def _run_suite(answer: Mapping[str, Any], patched: dict[str, str], service
         if ids:
             parts[kind] = sum(result.passed[node_id] for node_id in ids) / len(ids)
     failed = [node_id for node_id, passed in result.passed.items() if not passed]
-    reasons = [result.doubt, failed and f"{len(failed)} of {len(result.passed)} tests fail: {failed[0]}", note]
+    reasons = [
+        result.doubt,
+        failed and f"{len(failed)} of {len(result.passed)} tests fail: {failed[0]}",
+        note,
+    ]
     return Verdict.binary(result.right, "; ".join(filter(None, reasons)), **parts)
 
 
@@ -290,12 +306,17 @@ def demonstrate(problem: Problem, rng: random.Random, fault_rate: float) -> str:
 
 def examples() -> Iterator[Example]:
     """Vectors of the benchmark's grader."""
-    files = {"shapes.py": "def area(w, h):\n    return w + h\n", "shop.py": "def price(n):\n    return n * 3\n"}
+    files = {
+        "shapes.py": "def area(w, h):\n    return w + h\n",
+        "shop.py": "def price(n):\n    return n * 3\n",
+    }
     edit = Edit("shapes.py", ("    return w + h",), ("    return w * h",))
     tests = {"test_shapes.py": "from shapes import area\n\ndef test_area():\n    assert area(2, 3) == 6\n"}
     answer = {"files": files, "patch": solution_text([edit]), "tests": tests}
     problem = _problem("area must multiply w by h", answer, {})
-    other = Edit("shapes.py", ("def area(w, h):", "    return w + h"), ("def area(w, h):", "    return h * w"))
+    other = Edit(
+        "shapes.py", ("def area(w, h):", "    return w + h"), ("def area(w, h):", "    return h * w")
+    )
     leave = Edit("shapes.py", ("def area(w, h):",), ("import os; os._exit(0)", "def area(w, h):"))
     yield Example(problem, gold(problem), 1.0)
     yield Example(problem, thinking_reply("", solution_text([other])), 1.0)

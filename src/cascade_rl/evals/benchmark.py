@@ -51,10 +51,14 @@ def run_benchmark(
     replies = _sample(benchmark, sampler, seed)
     every, domain = list(chain(*replies.values())), benchmark.domain
     pairs = [(reply.problem, reply.rollout) for reply in every]
-    verdicts = grade_all(domain.benchmark_grade, pairs, services, learned=domain.learned and domain.score is None)
+    verdicts = grade_all(
+        domain.benchmark_grade, pairs, services, learned=domain.learned and domain.score is None
+    )
     failed = _count_failed(benchmark.name, list(zip(every, verdicts, strict=True)))
     rewards = iter([_accuracy(verdict) for verdict in verdicts])
-    modes = {mode: _mode_score(found, [next(rewards) for _ in found], mode) for mode, found in replies.items()}
+    modes = {
+        mode: _mode_score(found, [next(rewards) for _ in found], mode) for mode, found in replies.items()
+    }
     return BenchmarkRun(BenchmarkScore(benchmark.headline, modes), failed, len(verdicts))
 
 
@@ -87,7 +91,9 @@ def _replies(
         raise ValueError(
             f"the sampler gave {len(groups)} groups of {sorted(sizes)} for {len(problems)} problems of {sampling.n}"
         )
-    return [_Reply(p, rollout, greedy) for p, group in zip(problems, groups, strict=True) for rollout in group]
+    return [
+        _Reply(p, rollout, greedy) for p, group in zip(problems, groups, strict=True) for rollout in group
+    ]
 
 
 def _count_failed(name: str, graded: Sequence[tuple[_Reply, Verdict]]) -> int:
@@ -119,7 +125,9 @@ def _mode_score(replies: Sequence[_Reply], rewards: Sequence[float], mode: Mode)
     )
 
 
-def _by_problem(replies: Sequence[_Reply], rewards: Sequence[float], *, greedy: bool) -> dict[str, list[float]]:
+def _by_problem(
+    replies: Sequence[_Reply], rewards: Sequence[float], *, greedy: bool
+) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {}
     for reply, reward in zip(replies, rewards, strict=True):
         if reply.greedy is greedy:

@@ -98,10 +98,14 @@ def regrade_run(run: Path, only: Sequence[str], console: Console, unsafe: bool =
 
     Raises ValueError when there are no stored rollouts, or no stage of a name in `only`.
     """
-    folders = {f.name.partition("-")[2]: f for f in sorted((run / "stages").glob("*")) if FOLDER.fullmatch(f.name)}
+    folders = {
+        f.name.partition("-")[2]: f for f in sorted((run / "stages").glob("*")) if FOLDER.fullmatch(f.name)
+    }
     stored = {name: f for name, f in folders.items() if _stored(f)}
     if missing := [name for name in only if name not in stored]:
-        raise ValueError(f"{', '.join(missing)}: no such stage with rollouts in {run}; there are {', '.join(stored)}")
+        raise ValueError(
+            f"{', '.join(missing)}: no such stage with rollouts in {run}; there are {', '.join(stored)}"
+        )
     if not stored:
         raise ValueError(f"{run} has no stages with rollouts: `cascade run` stores them in RL stages")
     found: dict[str, Any] = {"stages": [], "skipped": []}
@@ -127,7 +131,9 @@ def _regrade_stage(name: str, folder: Path, unsafe: bool) -> tuple[list[Comparis
     learned = sorted(d.name for d in domains.values() if d.learned)
     compared = {d: Comparison(name, d) for d in domains if d not in learned}
     needs = frozenset().union(*(domains[d].needs for d in compared))
-    groups = (g for g in read_groups(read_lines(folder / "rollouts.jsonl")) if g[1].problem.domain in compared)
+    groups = (
+        g for g in read_groups(read_lines(folder / "rollouts.jsonl")) if g[1].problem.domain in compared
+    )
     with open_services(needs, unsafe=unsafe) as services:
         if settings.get("judge"):
             services = with_judge(services, JudgeSpec.model_validate(settings["judge"]))
@@ -153,7 +159,15 @@ def _again(
 
 def _show(found: Mapping[str, Any], console: Console) -> None:
     table = Table(
-        "stage", "domain", "replies", "changed", "reward then", "reward now", "gain then", "gain now", box=None
+        "stage",
+        "domain",
+        "replies",
+        "changed",
+        "reward then",
+        "reward now",
+        "gain then",
+        "gain now",
+        box=None,
     )
     for row in found["stages"]:
         old, new = row["old"], row["new"]
@@ -167,7 +181,9 @@ def _show(found: Mapping[str, Any], console: Console) -> None:
         for text in _sentences(row):
             console.print(text, markup=False, highlight=False, soft_wrap=True)
     for row in found["skipped"]:
-        console.print(f"{row['stage']}, {row['domain']}: left out, {row['why']}", markup=False, highlight=False)
+        console.print(
+            f"{row['stage']}, {row['domain']}: left out, {row['why']}", markup=False, highlight=False
+        )
 
 
 def _sentences(row: Mapping[str, Any]) -> Iterator[str]:

@@ -70,7 +70,9 @@ def _of_examples(domain: Domain, services: Services) -> Iterator[str]:
         yield "the examples need one full reward and one zero"
 
 
-def _of_replies(domain: Domain, grade: Grade, problems: Sequence[Problem], services: Services) -> Iterator[str]:
+def _of_replies(
+    domain: Domain, grade: Grade, problems: Sequence[Problem], services: Services
+) -> Iterator[str]:
     """Gold, nothing, reasoning without an end, junk."""
     golds = [(p, gold) for p in problems if (gold := domain.gold(p)) is not None]
     for (problem, _), verdict in zip(golds, _ask(grade, golds, services), strict=True):
@@ -78,7 +80,10 @@ def _of_replies(domain: Domain, grade: Grade, problems: Sequence[Problem], servi
             yield f"{problem.id} ({problem.mode}): the gold reply earns {verdict.reward}: {verdict.note}"
     answers = [(p, domain.gold(p.in_mode(Mode.INSTRUCT))) for p in problems]
     endless = [(p, f"<think>\n{answer}") for p, answer in answers if answer is not None]
-    nothing = [("the null reply", [(p, domain.null(p)) for p in problems]), ("reasoning that never ends", endless)]
+    nothing = [
+        ("the null reply", [(p, domain.null(p)) for p in problems]),
+        ("reasoning that never ends", endless),
+    ]
     for what, pairs in nothing:
         for (problem, _), verdict in zip(pairs, _ask(grade, pairs, services), strict=True):
             if verdict.reward is None or verdict.reward > 0:

@@ -91,7 +91,12 @@ def _problem(row: dict[str, Any], domain: Domain) -> Problem:
         domain.check_answer(row["answer"])
     except AnswerError as error:
         raise LineError(f"answer: {error}") from None
-    except (AttributeError, LookupError, TypeError, ValueError) as error:  # of a check that took a shape for granted
+    except (
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:  # of a check that took a shape for granted
         raise LineError(f"answer: {type(error).__name__}: {error}") from None
     messages, prompt = row.get("messages"), row.get("prompt", "")
     if messages is None:
@@ -122,7 +127,9 @@ def verdict_row(found: Any, verdict: Verdict) -> dict[str, Any]:
 _Waiting = queue.Queue[tuple[Case, Future | None] | Exception | None]
 
 
-def _read(lines: Iterable[bytes], domain: Domain, grade: Grade, services: Services, waiting: _Waiting) -> None:
+def _read(
+    lines: Iterable[bytes], domain: Domain, grade: Grade, services: Services, waiting: _Waiting
+) -> None:
     """Begin to grade line after line; ends the queue with None, or with what went wrong."""
     try:
         for number, line in enumerate(lines, 1):
@@ -171,7 +178,9 @@ def grade_file(
     with ExitStack() as stack:
         lines = stack.enter_context(_open_input(source))
         out = stack.enter_context(_open_output(target, source))
-        services = stack.enter_context(open_services(domain.needs - {"reward_model"}, workers, limit_s, unsafe))
+        services = stack.enter_context(
+            open_services(domain.needs - {"reward_model"}, workers, limit_s, unsafe)
+        )
         services = with_judge(services, judge) if judge else services
         progress = _Progress(sys.stderr.isatty())
         for row, last in grade_lines(lines, domain, grade, services, progress.say):

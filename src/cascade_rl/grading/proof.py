@@ -56,7 +56,9 @@ async def _fault(domain: Domain, graders: Sequence[Grade], problem: Problem, ser
         for reply, what in ((gold, "gold"), (domain.null(problem), "empty")):
             if reply is None:
                 continue
-            first, second = [await verdict_of(grade, problem, Rollout.of_text(reply), services) for _ in range(2)]
+            first, second = [
+                await verdict_of(grade, problem, Rollout.of_text(reply), services) for _ in range(2)
+            ]
             if first.reward != second.reward:
                 return f"{what} answer graded twice: {first.reward} and {second.reward}"
             if fault := _wrong(what, first):

@@ -62,7 +62,9 @@ def with_judge(services: Services, spec: JudgeSpec) -> Services:
     key = os.environ.get(spec.api_key_variable) if spec.api_key_variable else None
     if spec.api_key_variable and not key:
         raise ValueError(f"the judge's key is not set: environment variable {spec.api_key_variable}")
-    judge = HttpJudge(spec.url, spec.model, api_key=key, timeout_s=spec.timeout_s, max_tokens=spec.judge_tokens)
+    judge = HttpJudge(
+        spec.url, spec.model, api_key=key, timeout_s=spec.timeout_s, max_tokens=spec.judge_tokens
+    )
     return replace(services, judge=_CountedJudge(judge, services.counts))
 
 

@@ -19,10 +19,10 @@ from typing import Any, TypeVar
 from cascade_rl.domain import Grade, Services
 from cascade_rl.types import Outcome, Problem, Rollout, Verdict
 
-DEADLINE_S = 300.0  # a backstop for graders without limits of their own; sandbox and verifiers have shorter ones
-SLOTS = (
-    64  # verdicts under way at once: enough to keep workers and a remote judge busy, few enough to wait little in line
+DEADLINE_S = (
+    300.0  # a backstop for graders without limits of their own; sandbox and verifiers have shorter ones
 )
+SLOTS = 64  # verdicts under way at once: enough to keep workers and a remote judge busy, few enough to wait little in line
 
 T = TypeVar("T")
 
@@ -41,7 +41,9 @@ async def _once(grade: Grade, problem: Problem, rollout: Rollout, services: Serv
         async with asyncio.timeout(DEADLINE_S):
             verdict = await grade(problem, rollout, services)
     except TimeoutError as error:
-        return Verdict.failed(f"TimeoutError: {error}" if str(error) else f"no verdict within {DEADLINE_S:.0f} s")
+        return Verdict.failed(
+            f"TimeoutError: {error}" if str(error) else f"no verdict within {DEADLINE_S:.0f} s"
+        )
     except asyncio.CancelledError:
         if asyncio.current_task().cancelling():
             raise

@@ -66,7 +66,9 @@ class _Zygote:
                 self.stop()
                 stderr.seek(0)
                 said = stderr.read().decode(errors="replace").strip().splitlines()
-                raise _DiedError(f"the verifiers can't start: {' | '.join(said[-2:]) or 'no reason given'}") from None
+                raise _DiedError(
+                    f"the verifiers can't start: {' | '.join(said[-2:]) or 'no reason given'}"
+                ) from None
 
     def _receive(self, limit_s: float) -> int:
         self.control.settimeout(limit_s)
@@ -231,7 +233,11 @@ class _Pool:
             except _DiedError as error:
                 self._lose_zygote()
                 return str(error)
-            return f"the worker ended with {signal.Signals(-code).name}" if code < 0 else f"it exited with code {code}"
+            return (
+                f"the worker ended with {signal.Signals(-code).name}"
+                if code < 0
+                else f"it exited with code {code}"
+            )
 
     def close(self) -> None:
         """End every process; calls under way end as crashes."""

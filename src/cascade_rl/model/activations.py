@@ -36,10 +36,14 @@ def activation_bytes(
 def kept_bytes(config: DecoderConfig, packed: Pack, element: int, recompute: bool = False) -> int:
     """What the layers and the last norm hold between the passes."""
     tokens = len(packed.ids)
-    ends = 8 * config.head_dim * tokens + 4 * (config.hidden + 1) * (tokens - packed.prefixes)  # angles, last norm
+    ends = 8 * config.head_dim * tokens + 4 * (config.hidden + 1) * (
+        tokens - packed.prefixes
+    )  # angles, last norm
     if recompute:
         return ends + config.layers * 4 * config.hidden * tokens
-    return ends + sum(layer_bytes(config, packed, element, i + 1 == config.layers) for i in range(config.layers))
+    return ends + sum(
+        layer_bytes(config, packed, element, i + 1 == config.layers) for i in range(config.layers)
+    )
 
 
 def layer_bytes(config: DecoderConfig, packed: Pack, element: int, last: bool = False) -> int:
@@ -77,7 +81,9 @@ def _head_bytes(config: DecoderConfig, packed: Pack, element: int, chunk: int | 
         kept = min(scored * config.vocab * element, HEAD_KEPT)
         at_work = 8 * min(scored * config.vocab, HEAD_ROWS)
         return (
-            4 * config.vocab * config.hidden + kept + max(at_work, weight + (8 + 2 * element) * config.hidden * scored)
+            4 * config.vocab * config.hidden
+            + kept
+            + max(at_work, weight + (8 + 2 * element) * config.hidden * scored)
         )
     logits = config.vocab * min(scored, chunk) * (8 + short + (4 if scored > chunk else 0))
     return logits + weight + 8 * config.hidden * scored

@@ -27,11 +27,17 @@ def hf_names(config: DecoderConfig) -> dict[str, list[tuple[str, int]]]:
         layer, dot, short = name.partition(".")
         base = f"model.layers.{layer}."
         if not dot:
-            full = {"embed": "model.embed_tokens.weight", "norm": "model.norm.weight", "head": "lm_head.weight"}[name]
+            full = {
+                "embed": "model.embed_tokens.weight",
+                "norm": "model.norm.weight",
+                "head": "lm_head.weight",
+            }[name]
             found[name] = [(full, shape[0])]
         elif short in ("qkv", "qkv_bias"):
             kind = "weight" if short == "qkv" else "bias"
-            found[name] = [(f"{base}self_attn.{p}_proj.{kind}", n) for p, n in (("q", q), ("k", kv), ("v", kv))]
+            found[name] = [
+                (f"{base}self_attn.{p}_proj.{kind}", n) for p, n in (("q", q), ("k", kv), ("v", kv))
+            ]
         elif short == "gate_up":
             found[name] = [(f"{base}mlp.{p}_proj.weight", wide) for p in ("gate", "up")]
         else:
@@ -124,7 +130,9 @@ def save_directory(path: Path, raw: Mapping[str, Any], config: DecoderConfig, fl
     path.mkdir(parents=True, exist_ok=True)
     raw = {**raw, "dtype": "float32"}
     (path / "config.json").write_text(json.dumps(raw, indent=2, sort_keys=True, default=str) + "\n")
-    generation = {key: raw[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id") if raw.get(key) is not None}
+    generation = {
+        key: raw[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id") if raw.get(key) is not None
+    }
     (path / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n")
     save_file(to_hf(flat, config), path / "model.safetensors", metadata={"format": "pt"})
 
@@ -139,7 +147,9 @@ def save_reward_directory(
            "dtype": "float32"}  # fmt: skip
     ends = raw.get("eos_token_id")
     if raw.get("pad_token_id") in (ends if isinstance(ends, list) else [ends]):
-        raw["pad_token_id"] = None  # transformers would take the end mark for padding, and score the token before it
+        raw["pad_token_id"] = (
+            None  # transformers would take the end mark for padding, and score the token before it
+        )
     (path / "config.json").write_text(json.dumps(raw, indent=2, sort_keys=True, default=str) + "\n")
     state = to_hf(flat[: flat_size(config.shapes())], config)
     state.pop("lm_head.weight", None)

@@ -55,11 +55,15 @@ class DecoderConfig:
         if rope_type != "default":
             raise ValueError(f"RoPE scaling {rope_type!r} is not supported; only plain RoPE is")
         if config.get("use_sliding_window") or (family == "mistral" and config.get("sliding_window")):
-            raise ValueError("sliding-window attention is not supported; set sliding_window to null in config.json")
+            raise ValueError(
+                "sliding-window attention is not supported; set sliding_window to null in config.json"
+            )
         if config.get("hidden_act", "silu") != "silu" or config.get("mlp_bias"):
             raise ValueError("only SiLU-gated MLPs without bias are supported")
         if family != "qwen2" and config.get("attention_bias"):
-            raise ValueError(f"attention_bias is not supported for {family}: its output projection has a bias too")
+            raise ValueError(
+                f"attention_bias is not supported for {family}: its output projection has a bias too"
+            )
         heads = config["num_attention_heads"]
         return cls(
             vocab=config["vocab_size"],
@@ -155,7 +159,9 @@ def _layer(
 ) -> Tensor:  # fmt: skip
     last = i + 1 == config.layers
     norms = (weights[f"{i}.q_norm"], weights[f"{i}.k_norm"]) if config.qk_norm else None
-    qkv = norm_linear(h, weights[f"{i}.input_norm"], weights[f"{i}.qkv"], weights.get(f"{i}.qkv_bias"), config.eps)
+    qkv = norm_linear(
+        h, weights[f"{i}.input_norm"], weights[f"{i}.qkv"], weights.get(f"{i}.qkv_bias"), config.eps
+    )
     qkv = turn_heads(qkv.view(len(h), -1, config.head_dim), turn, config.heads, norms, config.eps)
     h = add_linear(h[kept] if last else h, attend(i, qkv, last), weights[f"{i}.o"])
     both = norm_linear(h, weights[f"{i}.mlp_norm"], weights[f"{i}.gate_up"], None, config.eps)

@@ -15,7 +15,9 @@ VERSIONS = {  # of control groups: where they lie, and the files of the limit, t
 }
 
 
-def shared_bytes(device: torch.device, proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")) -> float:
+def shared_bytes(
+    device: torch.device, proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")
+) -> float:
     """Bytes that nobody holds yet, for all processes of the run together; infinite where the system doesn't say."""
     if device.type == "cuda":
         return float(torch.cuda.mem_get_info(device)[0])

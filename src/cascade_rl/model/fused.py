@@ -182,7 +182,9 @@ def _gain(qkv: Tensor, queries: int, norms: tuple[Tensor, ...]) -> Tensor:
 
 class _Heads(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, qkv: Tensor, turn: tuple[Tensor, Tensor], queries: int, eps: float, *norms: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, qkv: Tensor, turn: tuple[Tensor, Tensor], queries: int, eps: float, *norms: Tensor
+    ) -> Tensor:
         gain = _gain(qkv, queries, norms)
         normed = len(gain)
         x, rest = qkv[:, :normed].to(torch.float32, copy=True), ()
@@ -284,7 +286,11 @@ class _TargetLogprob(torch.autograd.Function):
         weight, scale = ctx.weight, (grad / -ctx.temperature)[:, None]
         by_hidden, by_weight = torch.empty_like(hidden), None
         scaled = (hidden * scale).to(weight.dtype)
-        parts = [slice(None)] if kept else _head_parts(hidden, weight, HEAD_KEPT // weight.itemsize // len(weight))
+        parts = (
+            [slice(None)]
+            if kept
+            else _head_parts(hidden, weight, HEAD_KEPT // weight.itemsize // len(weight))
+        )
         for part in parts:
             errors = kept[0] if kept else _head_again(hidden[part], weight, targets[part], ctx.temperature)
             torch.mul(errors @ weight, scale[part], out=by_hidden[part])
@@ -299,7 +305,9 @@ def _head_parts(hidden: Tensor, weight: Tensor, rows: int | None = None) -> list
     return [slice(start, start + rows) for start in range(0, len(hidden), rows)]
 
 
-def _head_errors(hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float, found: Tensor) -> Tensor:
+def _head_errors(
+    hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float, found: Tensor
+) -> Tensor:
     """softmax(logits / temperature) less 1 at the targets [m, V]; the targets' log-probabilities go to `found` [m]."""
     logits = read_out_linear(hidden, weight)
     if temperature != 1:

@@ -171,7 +171,10 @@ class Attention:
         at, out_at, gather, grads, self.shapes = 0, 0, [], [], []
         for block in packed.blocks:
             rows, outs = [], []
-            for places, back in ((block.prefix[:, None], block.prefix_back), (block.branch, block.branch_back)):
+            for places, back in (
+                (block.prefix[:, None], block.prefix_back),
+                (block.branch, block.branch_back),
+            ):
                 padded = torch.full_like(places, len(packed.ids))
                 padded.view(-1)[back] = places.flatten()[back]
                 grads.append(self._spread(padded, heads, 0, heads))
@@ -205,7 +208,9 @@ def _shape(block: Block, rows: tuple[slice, ...], outs: tuple[slice, ...]) -> _S
     causal, branch_causal = (torch.full((n, n), -torch.inf, device=device).triu_(1) for n in (long, width))
     hidden = None
     if block.hidden is not None:
-        hidden = torch.zeros(block.hidden.shape, device=device).masked_fill_(block.hidden, -torch.inf)[:, None, None]
+        hidden = torch.zeros(block.hidden.shape, device=device).masked_fill_(block.hidden, -torch.inf)[
+            :, None, None
+        ]
     return _Shape(trees, branches, long, width, causal, branch_causal, hidden, rows, outs)
 
 
@@ -226,7 +231,9 @@ def _prefix_weights(s: _Shape, q: Tensor, k: Tensor) -> Tensor:
 def _branch_weights(s: _Shape, q: Tensor, prefix_k: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
     """Attention of branches to their prefix [T K, G g R, P] and within themselves [T K G, g R, R]."""
     size = q.shape[-1]
-    scores = q.new_empty(len(prefix_k), q.shape[0] * q.shape[1] // len(prefix_k), s.long + s.width, dtype=torch.float32)
+    scores = q.new_empty(
+        len(prefix_k), q.shape[0] * q.shape[1] // len(prefix_k), s.long + s.width, dtype=torch.float32
+    )
     old, own = scores.split((s.long, s.width), -1)
     found = torch.bmm(q.view(len(prefix_k), -1, size), prefix_k.transpose(1, 2))
     if s.hidden is None:
@@ -289,7 +296,9 @@ class _Attend(torch.autograd.Function):
         delta = (grad * out.float()).sum(-1, keepdim=True)
         found = torch.empty_like(table)
         for number, s in enumerate(attention.shapes):
-            _block_backward(s, attention.kv_heads, table, found, grad, delta, *saved[3 * number : 3 * number + 3])
+            _block_backward(
+                s, attention.kv_heads, table, found, grad, delta, *saved[3 * number : 3 * number + 3]
+            )
         return (
             found.index_select(0, attention.inputs).view(-1, attention.heads + 2 * attention.kv_heads, size),
             None,
@@ -343,7 +352,9 @@ def by_kernel(packed: Pack, heads: int, qkv: Tensor, last: bool) -> Tensor:
         visible = torch.ones_like(block.prefix, dtype=torch.bool) if block.hidden is None else ~block.hidden
         visible = visible.repeat_interleave(branches, 0)[:, None, None].expand(-1, 1, width, long)
         causal = (
-            torch.ones(width, width, dtype=torch.bool, device=q.device).tril().expand(len(visible), 1, width, width)
+            torch.ones(width, width, dtype=torch.bool, device=q.device)
+            .tril()
+            .expand(len(visible), 1, width, width)
         )
         rows = (q[block.branch.flatten(0, 1)], k[columns], v[columns])
         mask = torch.cat((visible, causal), -1)

@@ -36,7 +36,9 @@ def _probe(worker: Worker, config: DecoderConfig, dtype: torch.dtype) -> tuple[f
     generator = torch.Generator(worker.device).manual_seed(0)
 
     def rate(rows: int, inner: int, outer: int, kind: torch.dtype) -> float:
-        x, w = (torch.randn(n, inner, generator=generator, device=worker.device).to(kind) for n in (rows, outer))
+        x, w = (
+            torch.randn(n, inner, generator=generator, device=worker.device).to(kind) for n in (rows, outer)
+        )
         return 2.0 * rows * inner * outer / _seconds(lambda: linear(x, w), worker.device)
 
     rows = 2048 if worker.device.type == "cpu" else 8192

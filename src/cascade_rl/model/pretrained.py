@@ -24,7 +24,9 @@ def find_model(init: str) -> Path:
         return convert_smollm2(cache_folder() / SMOLLM2)
     path = Path(init).expanduser()
     if not (path / "config.json").is_file():
-        raise ValueError(f"model.init: {init!r} is neither scratch, {SMOLLM2}, nor a directory with a config.json")
+        raise ValueError(
+            f"model.init: {init!r} is neither scratch, {SMOLLM2}, nor a directory with a config.json"
+        )
     return path
 
 

@@ -43,13 +43,21 @@ class Model:
     """
 
     def __init__(
-        self, config: DecoderConfig, flat: Tensor, grads: Sequence[Tensor], rank: int, dtype: torch.dtype, extra: dict
+        self,
+        config: DecoderConfig,
+        flat: Tensor,
+        grads: Sequence[Tensor],
+        rank: int,
+        dtype: torch.dtype,
+        extra: dict,
     ) -> None:
         self.config, self.flat, self.grads, self.dtype, self.rank = config, flat, grads, dtype, rank
         self.shapes = config.shapes() | extra
         self.grad = grads[rank] if grads else None
         self._compute = flat if dtype is torch.float32 else flat.to(dtype)
-        self.weights = {name: w.requires_grad_(bool(grads)) for name, w in views(self._compute, self.shapes).items()}
+        self.weights = {
+            name: w.requires_grad_(bool(grads)) for name, w in views(self._compute, self.shapes).items()
+        }
         self.optimizer: Any = None
         for name, master in views(flat, self.shapes).items():
             self.weights[name].master = master
@@ -134,7 +142,9 @@ def _die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
-def _serve(pipe: Connection, rank: int, size: int, threads: int, parent: int, device: str, sharded: bool) -> None:
+def _serve(
+    pipe: Connection, rank: int, size: int, threads: int, parent: int, device: str, sharded: bool
+) -> None:
     _die_with_parent(parent)
     if device == "cpu":
         _keep_memory()
@@ -160,7 +170,9 @@ class Replicas:
     `worked` counts what they did, by phase, until somebody clears it.
     """
 
-    def __init__(self, size: int = 1, device: str = "cpu", precision: str = "fp32", sharded: bool = False) -> None:
+    def __init__(
+        self, size: int = 1, device: str = "cpu", precision: str = "fp32", sharded: bool = False
+    ) -> None:
         self.device = torch.device(device)
         gpus = torch.cuda.device_count() if self.device.type == "cuda" and size > 1 else size
         if size > gpus:
@@ -172,7 +184,9 @@ class Replicas:
         self.sharded = sharded or (size > 1 and self.device.type == "cuda")
         if self.sharded and dist.is_initialized():
             raise ValueError("a process can drive one set of sharded workers at a time; close those first")
-        places = [f"cuda:{rank}" if self.sharded and self.device.type == "cuda" else device for rank in range(size)]
+        places = [
+            f"cuda:{rank}" if self.sharded and self.device.type == "cuda" else device for rank in range(size)
+        ]
         threads = max(1, len(os.sched_getaffinity(0)) // size) if size == 1 else 1
         torch.set_num_threads(threads)
         if self.device.type == "cpu":
@@ -187,7 +201,9 @@ class Replicas:
         for rank in range(1, size):
             ours, theirs = context.Pipe()
             process = context.Process(
-                target=_serve, args=(theirs, rank, size, threads, os.getpid(), places[rank], self.sharded), daemon=True
+                target=_serve,
+                args=(theirs, rank, size, threads, os.getpid(), places[rank], self.sharded),
+                daemon=True,
             )
             process.start()
             theirs.close()
@@ -209,7 +225,9 @@ class Replicas:
             self.close()
             raise
 
-    def map(self, function: Callable, shards: Sequence[tuple], heard: Callable[[int, Any], None] | None = None) -> list:
+    def map(
+        self, function: Callable, shards: Sequence[tuple], heard: Callable[[int, Any], None] | None = None
+    ) -> list:
         """`function(worker, *shards[rank])` in every worker; the results in the order of ranks.
 
         `heard(rank, part)` gets what the workers report on their way, each in the thread that reads its pipe.
@@ -237,7 +255,9 @@ class Replicas:
             fault = error
         wait(early, WAIT_FOR_CAUSE_S if fault else None, FIRST_EXCEPTION)
         if any(result.done() and result.exception() for result in early):
-            failed = [str(result.exception()) for result in wait(early, WAIT_FOR_CAUSE_S).done if result.exception()]
+            failed = [
+                str(result.exception()) for result in wait(early, WAIT_FOR_CAUSE_S).done if result.exception()
+            ]
             raise WorkerError("\n".join(sorted(failed, key=lambda text: " died (" not in text))) from fault
         if fault:
             raise fault

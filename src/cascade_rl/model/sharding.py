@@ -83,7 +83,9 @@ class _Lower(torch.autograd.Function):
     """fp32 parameters in the dtype of the products; their gradients are what `settle` has added up in fp32."""
 
     @staticmethod
-    def forward(ctx: Any, grads: Sequence[Tensor], dtype: torch.dtype, *masters: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, grads: Sequence[Tensor], dtype: torch.dtype, *masters: Tensor
+    ) -> tuple[Tensor, ...]:
         ctx.grads = grads
         ctx.set_materialize_grads(False)
         return tuple(m.view_as(m) if m.dtype is dtype else m.to(dtype) for m in masters)
@@ -128,7 +130,8 @@ class _Root(_Layer):
         super().__init__({n: w for n, w in whole.items() if n not in inner})
         self.dtype = dtype
         self.layers = nn.ModuleList(
-            _Layer({n: whole[n] for n in whole if n in inner and n.startswith(f"{i}.")}) for i in range(layers)
+            _Layer({n: whole[n] for n in whole if n in inner and n.startswith(f"{i}.")})
+            for i in range(layers)
         )
 
     def forward(self, run: Callable[[Mapping[str, Tensor]], Tensor]) -> Tensor:
@@ -145,7 +148,9 @@ def _spread(root: _Root, device: torch.device, dtype: torch.dtype) -> None:
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
     for unit in (*root.layers, root):
         param = None if unit is root or dtype is torch.float32 else dtype
-        policy = MixedPrecisionPolicy(param_dtype=param, reduce_dtype=torch.float32, cast_forward_inputs=False)
+        policy = MixedPrecisionPolicy(
+            param_dtype=param, reduce_dtype=torch.float32, cast_forward_inputs=False
+        )
         fully_shard(unit, mesh=mesh, mp_policy=policy)
         unit.set_gradient_divide_factor(1.0)
         unit.set_force_sum_reduction_for_comms(True)  # gloo knows no other
@@ -158,7 +163,13 @@ class Sharded:
     """
 
     def __init__(
-        self, device: torch.device, config: DecoderConfig, flat: Tensor, train: bool, dtype: torch.dtype, extra: dict
+        self,
+        device: torch.device,
+        config: DecoderConfig,
+        flat: Tensor,
+        train: bool,
+        dtype: torch.dtype,
+        extra: dict,
     ) -> None:
         self.config, self.device, self.dtype, self.shapes = config, device, dtype, config.shapes() | extra
         self.rank, self.size = dist.get_rank(), dist.get_world_size()

@@ -98,7 +98,10 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     core.train_from_iterator((_without(text, markers) for text in texts), trainer)
     core.add_tokens(tags)
     inner = PreTrainedTokenizerFast(
-        tokenizer_object=core, eos_token=chat.TURN_END, pad_token=chat.END_OF_TEXT, clean_up_tokenization_spaces=False
+        tokenizer_object=core,
+        eos_token=chat.TURN_END,
+        pad_token=chat.END_OF_TEXT,
+        clean_up_tokenization_spaces=False,
     )
     inner.chat_template = chat.TEMPLATE
     return Tokenizer(inner)

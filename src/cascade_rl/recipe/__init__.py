@@ -61,7 +61,11 @@ class ModelSpec(Strict):
     @classmethod
     def _fill_scratch(cls, raw: Any) -> Any:
         if isinstance(raw, Mapping) and raw.get("init", "scratch") == "scratch":
-            return {**raw, "architecture": raw.get("architecture") or {}, "tokenizer": raw.get("tokenizer") or {}}
+            return {
+                **raw,
+                "architecture": raw.get("architecture") or {},
+                "tokenizer": raw.get("tokenizer") or {},
+            }
         return raw
 
     @model_validator(mode="after")
@@ -105,11 +109,15 @@ class Training(Strict):
     @model_validator(mode="after")
     def _optimizer_keys(self) -> Training:
         if self.optimizer == "muon" and self.muon_lr is None:
-            raise ValueError("optimizer muon needs muon_lr (for the matrices; lr is for embeddings and norms)")
+            raise ValueError(
+                "optimizer muon needs muon_lr (for the matrices; lr is for embeddings and norms)"
+            )
         if self.optimizer != "muon" and self.muon_lr is not None:
             raise ValueError("muon_lr has no effect with optimizer adamw; remove it or set optimizer: muon")
         if self.optimizer == "muon" and self.lora is not None:
-            raise ValueError("muon orthogonalises whole matrices, lora trains thin factors: set optimizer: adamw")
+            raise ValueError(
+                "muon orthogonalises whole matrices, lora trains thin factors: set optimizer: adamw"
+            )
         if self.schedule == "constant" and self.final_lr_fraction:
             raise ValueError("final_lr_fraction has no effect with schedule constant")
         return self
@@ -225,7 +233,9 @@ class RLStage(Algorithm, Training):
     def _overlong(self) -> RLStage:
         limits = [p.max_response_tokens for _, _, p in self.phases() if p.overlong == "penalty"]
         if self.overlong_buffer is None and limits:
-            raise ValueError("overlong penalty needs overlong_buffer: how many tokens before the limit it begins")
+            raise ValueError(
+                "overlong penalty needs overlong_buffer: how many tokens before the limit it begins"
+            )
         if self.overlong_buffer is not None and not limits:
             raise ValueError("overlong_buffer has no effect unless overlong is penalty; remove it")
         if limits and self.overlong_buffer >= min(limits):
@@ -278,13 +288,19 @@ class Recipe(Strict):
     benchmarks: Annotated[list[BenchmarkSpec], Field(min_length=1)]
     gate: GateSpec = GateSpec()
     preflight: PreflightSpec = PreflightSpec()
-    smoke: bool = Field(default=False, description="set by --smoke: a stage without signal is then only noted")
+    smoke: bool = Field(
+        default=False, description="set by --smoke: a stage without signal is then only noted"
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _fill_correction(cls, raw: Any) -> Any:
         """A second engine's probabilities differ from the trainer's: `tis` unless a stage says what it wants."""
-        if not isinstance(raw, Mapping) or raw.get("sampler") != "vllm" or not isinstance(raw.get("stages"), list):
+        if (
+            not isinstance(raw, Mapping)
+            or raw.get("sampler") != "vllm"
+            or not isinstance(raw.get("stages"), list)
+        ):
             return raw
         return {**raw, "stages": [_corrected(stage) for stage in raw["stages"]]}
 
@@ -303,7 +319,9 @@ class Recipe(Strict):
             return benchmark.own_stage
         for kind in ("rl", "sft"):
             fitting = [
-                s.name for s in self.stages if s.kind == kind and any(d.domain == benchmark.domain for d in s.data)
+                s.name
+                for s in self.stages
+                if s.kind == kind and any(d.domain == benchmark.domain for d in s.data)
             ]
             if fitting:
                 return fitting[-1]
@@ -333,7 +351,8 @@ def stage_defaults(raw: Mapping[str, Any]) -> dict[str, Any]:
     stages = raw.get("stages")
     if isinstance(defaults, Mapping) and isinstance(stages, list):
         merged["stages"] = [
-            {**_inherited(defaults.get(s.get("kind")) or {}, s), **s} if isinstance(s, Mapping) else s for s in stages
+            {**_inherited(defaults.get(s.get("kind")) or {}, s), **s} if isinstance(s, Mapping) else s
+            for s in stages
         ]
     return merged
 

@@ -57,7 +57,9 @@ class Algorithm(Strict):
     def _ratio(self) -> Algorithm:
         plain, once = self.loss == "policy_gradient", self.updates_per_batch == 1
         if plain and (extra := [k for k in ("clip_low", "clip_high") if getattr(self, k) is not None]):
-            raise ValueError(f"{', '.join(extra)}: no effect with loss policy_gradient, which clips nothing; remove it")
+            raise ValueError(
+                f"{', '.join(extra)}: no effect with loss policy_gradient, which clips nothing; remove it"
+            )
         if once and not plain:
             raise ValueError(f"loss {self.loss} has no effect with updates_per_batch 1: the ratio is 1 by construction, "
                              "so that nothing is clipped; remove it or ask for more updates")  # fmt: skip

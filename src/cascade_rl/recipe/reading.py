@@ -53,7 +53,9 @@ def read_recipe(
     except yaml.YAMLError as error:
         raise RecipeError(str(path), [("", f"not valid YAML: {error}")]) from None
     if not isinstance(raw, dict):
-        raise RecipeError(str(path), [("", "a recipe is a mapping with the keys name, model, stages, benchmarks")])
+        raise RecipeError(
+            str(path), [("", "a recipe is a mapping with the keys name, model, stages, benchmarks")]
+        )
     problems: list[tuple[str, str]] = []
     for override in overrides:
         try:
@@ -157,7 +159,9 @@ def _inert_problems(raw: Mapping[str, Any]) -> list[tuple[str, str]]:
         for key in replaced_keys(stage):
             if key in stage:
                 name = stage.get("name", index)
-                problems.append((f"stages.{name}.{key}", "has no effect: every phase of the curriculum sets its own"))
+                problems.append(
+                    (f"stages.{name}.{key}", "has no effect: every phase of the curriculum sets its own")
+                )
     return problems
 
 

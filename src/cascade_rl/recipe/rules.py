@@ -18,7 +18,9 @@ def _name_problems(recipe: Recipe) -> list[tuple[str, str]]:
         ("stages", [s.name for s in recipe.stages]),
         ("benchmarks", [b.name for b in recipe.benchmarks]),
     ):
-        problems += [(f"{what}.{n}", "the name stands twice") for n in sorted({n for n in names if names.count(n) > 1})]
+        problems += [
+            (f"{what}.{n}", "the name stands twice") for n in sorted({n for n in names if names.count(n) > 1})
+        ]
     order = [s.name for s in recipe.stages]
     for benchmark in recipe.benchmarks:
         if benchmark.own_stage and benchmark.own_stage not in order:
@@ -26,7 +28,9 @@ def _name_problems(recipe: Recipe) -> list[tuple[str, str]]:
     for index, stage in enumerate(recipe.stages):
         wanted = getattr(stage, "reward_model", None)
         if wanted and wanted not in [s.name for s in recipe.stages[:index] if s.kind == "reward_model"]:
-            problems.append((f"stages.{stage.name}.reward_model", f"no earlier reward_model stage {wanted!r}"))
+            problems.append(
+                (f"stages.{stage.name}.reward_model", f"no earlier reward_model stage {wanted!r}")
+            )
     return problems
 
 

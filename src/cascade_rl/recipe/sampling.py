@@ -73,7 +73,15 @@ class Phase(Strict):
     overlong: Overlong | None = None
 
 
-PHASE_KEYS = ("max_prompt_tokens", "max_response_tokens", "temperature", "top_p", "top_k", "min_p", "overlong")
+PHASE_KEYS = (
+    "max_prompt_tokens",
+    "max_response_tokens",
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "overlong",
+)
 
 
 class JudgeSpec(Strict):

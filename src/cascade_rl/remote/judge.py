@@ -80,7 +80,9 @@ class HttpJudge:
         except JudgeError as error:
             return Judgement(fault="crash", note=str(error))
         except TimeoutError:
-            return Judgement(fault="timeout", note=f"no answer within {self._timeout_s} s, {self._attempts} times")
+            return Judgement(
+                fault="timeout", note=f"no answer within {self._timeout_s} s, {self._attempts} times"
+            )
 
     async def _from_samples(self, chat: list[dict[str, str]]) -> float:
         """The share of YES; servers that ignore `n` are asked again until there are enough."""
@@ -112,7 +114,9 @@ class HttpJudge:
         return _choices(data)
 
 
-def _post(address: SplitResult, body: bytes, headers: Mapping[str, str], timeout_s: float) -> tuple[int, bytes]:
+def _post(
+    address: SplitResult, body: bytes, headers: Mapping[str, str], timeout_s: float
+) -> tuple[int, bytes]:
     """Status and content, in one thread and one deadline; raises TimeoutError or JudgeError.
 
     A socket's own timeout is for one wait, and a server that sends a byte now and then would never meet it: so the
@@ -124,7 +128,9 @@ def _post(address: SplitResult, body: bytes, headers: Mapping[str, str], timeout
     began = time.monotonic()
     try:
         connection.connect()
-        timer = threading.Timer(max(0.0, timeout_s - (time.monotonic() - began)), _cut, (connection.sock, late))
+        timer = threading.Timer(
+            max(0.0, timeout_s - (time.monotonic() - began)), _cut, (connection.sock, late)
+        )
         timer.daemon = True
         timer.start()
         try:
@@ -180,7 +186,9 @@ def yes_from_logprobs(choice: Mapping[str, Any]) -> float | None:
 
     Raises JudgeError when that token answers neither way.
     """
-    content = (choice.get("logprobs") or {}).get("content") if isinstance(choice.get("logprobs"), dict) else None
+    content = (
+        (choice.get("logprobs") or {}).get("content") if isinstance(choice.get("logprobs"), dict) else None
+    )
     if not content or not content[0].get("top_logprobs"):
         return None
     mass = {"yes": 0.0, "no": 0.0, "": 0.0}
@@ -199,7 +207,9 @@ def _answer_token(content: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     """The first token after the reasoning that holds more than blanks and signs."""
     said = ""
     ends = [
-        i for i, token in enumerate(content) if (said := said + token["token"]) and said.rstrip().endswith("</think>")
+        i
+        for i, token in enumerate(content)
+        if (said := said + token["token"]) and said.rstrip().endswith("</think>")
     ]
     if said.lstrip().startswith("<think>") and not ends:
         raise JudgeError("the judge's reasoning does not end; give it more max_tokens")

@@ -13,7 +13,9 @@ from cascade_rl.chat import template_hash
 from cascade_rl.run.files import write_text
 
 
-def write_card(path: Path, stage: Mapping[str, Any], matrix: str, retention: str, gate: Mapping[str, Any]) -> None:
+def write_card(
+    path: Path, stage: Mapping[str, Any], matrix: str, retention: str, gate: Mapping[str, Any]
+) -> None:
     """Write README.md: where the model comes from, what it was trained on and how, and the matrix so far."""
     lineage = stage["lineage"]
     rows = [f"| {key} | {value} |" for key, value in lineage.items() if value is not None]

@@ -129,13 +129,19 @@ def path(points: Sequence[tuple[float, float]], scale: Scale) -> str:
         if not math.isfinite(y):
             drawing = False
             continue
-        parts.append(f"{'L' if drawing else 'M'}{scale.x(x):.1f} {scale.y(y):.1f}" + ("" if drawing else "h0"))
+        parts.append(
+            f"{'L' if drawing else 'M'}{scale.x(x):.1f} {scale.y(y):.1f}" + ("" if drawing else "h0")
+        )
         drawing = True
     return "".join(parts)
 
 
 def _band(series: Series, scale: Scale) -> str:
-    real = [(x, y, s) for (x, y), s in zip(series.points, series.spread or (), strict=False) if math.isfinite(y + s)]
+    real = [
+        (x, y, s)
+        for (x, y), s in zip(series.points, series.spread or (), strict=False)
+        if math.isfinite(y + s)
+    ]
     if len(real) < 2:
         return ""
     edge = [(x, y + s) for x, y, s in real] + [(x, y - s) for x, y, s in reversed(real)]
@@ -169,11 +175,15 @@ def _axes(chart: Chart, scale: Scale) -> str:
     for value in nice_ticks(scale.y0, scale.y1):
         y = scale.y(value)
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text class="tick" x="{LEFT - 6}" y="{y + 3.5:.1f}" text-anchor="end">{short(value)}</text>')
+        parts.append(
+            f'<text class="tick" x="{LEFT - 6}" y="{y + 3.5:.1f}" text-anchor="end">{short(value)}</text>'
+        )
     for value in (v for v in nice_ticks(scale.x0, scale.x1) if v == int(v)):
         x = scale.x(value)
         parts.append(f'<line class="notch" x1="{x:.1f}" x2="{x:.1f}" y1="{BOTTOM}" y2="{BOTTOM + 4}"/>')
-        parts.append(f'<text class="tick" x="{x:.1f}" y="{BOTTOM + 16}" text-anchor="middle">{int(value)}</text>')
+        parts.append(
+            f'<text class="tick" x="{x:.1f}" y="{BOTTOM + 16}" text-anchor="middle">{int(value)}</text>'
+        )
     parts.append(f'<line class="axis" x1="{LEFT}" x2="{RIGHT}" y1="{BOTTOM}" y2="{BOTTOM}"/>')
     parts.append(f'<text class="unit" x="{RIGHT}" y="{HEIGHT - 3}" text-anchor="end">step</text>')
     return "".join(parts)
@@ -197,7 +207,9 @@ def _line(series: Series, scale: Scale, colour: int) -> str:
         group += f'<path class="raw" d="{path(series.points, scale)}"/>'
         return group + f'<path class="line" d="{path(smoothed(series.points), scale)}"/></g>'
     dots = [(scale.x(x), scale.y(y)) for x, y in series.points if math.isfinite(y)]
-    circles = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="1.9"/>' for x, y in dots) if len(dots) <= 24 else ""
+    circles = (
+        "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="1.9"/>' for x, y in dots) if len(dots) <= 24 else ""
+    )
     return group + f'<path class="line" d="{path(series.points, scale)}"/>{circles}</g>'
 
 
@@ -285,7 +297,9 @@ def sparkline(values: Sequence[float | None], own: int | None) -> str:
     low, high = min(v for _, v in real), max(v for _, v in real)
     span = max(high - low, 0.02)
     spots = [(4 + 64 * i / (len(values) - 1), 20 - 16 * (v - low) / span, i) for i, v in real]
-    ring = "".join(f'<circle class="own-ring" cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y, i in spots if i == own)
+    ring = "".join(
+        f'<circle class="own-ring" cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y, i in spots if i == own
+    )
     line = "".join(f"{'L' if n else 'M'}{x:.1f} {y:.1f}" for n, (x, y, _) in enumerate(spots))
     return (
         f'<svg class="spark" viewBox="0 0 72 24" width="72" height="24" aria-hidden="true">'

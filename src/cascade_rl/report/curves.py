@@ -98,16 +98,24 @@ UNUSABLE = Curve(
 )  # fmt: skip
 RL_LOSS = Curve("Policy-gradient loss", "loss", PG_LOSS, (("loss", "loss"),), floor=None)
 SFT_LOSS = Curve(
-    "Loss", "nats per token", "Cross-entropy on the reply tokens; should fall, quickly at first.", (("loss", "loss"),)
+    "Loss",
+    "nats per token",
+    "Cross-entropy on the reply tokens; should fall, quickly at first.",
+    (("loss", "loss"),),
 )
 RM_LOSS = Curve(
-    "Loss", "nats per pair", "Bradley–Terry loss of chosen against rejected; 0.69 is guessing.", (("loss", "loss"),)
+    "Loss",
+    "nats per pair",
+    "Bradley–Terry loss of chosen against rejected; 0.69 is guessing.",
+    (("loss", "loss"),),
 )
 ACCURACY = Curve(
     "Accuracy", "% of pairs", "Pairs in which the chosen reply scores higher; 50 % is guessing.",
     (("accuracy", "accuracy"),), share=True, ceiling=100,
 )  # fmt: skip
-MARGIN = Curve("Margin", "score", "Chosen score minus rejected score, mean over the batch.", (("margin", "margin"),))
+MARGIN = Curve(
+    "Margin", "score", "Chosen score minus rejected score, mean over the batch.", (("margin", "margin"),)
+)
 
 CURVES = {
     RL: (
@@ -141,11 +149,17 @@ def kind(steps: Sequence[Step]) -> str:
 def phases(steps: Sequence[Step]) -> tuple[tuple[float, str], ...]:
     """(first step, name) of each phase, when there is more than one."""
     before = ("", *(s.phase for s in steps))
-    starts = [(float(s.step), s.phase) for s, last in zip(steps, before, strict=False) if s.phase and s.phase != last]
+    starts = [
+        (float(s.step), s.phase)
+        for s, last in zip(steps, before, strict=False)
+        if s.phase and s.phase != last
+    ]
     return tuple(starts) if len(starts) > 1 else ()
 
 
-def _series(steps: Sequence[Step], metric: str, name: str, factor: float, spread: str | None) -> Series | None:
+def _series(
+    steps: Sequence[Step], metric: str, name: str, factor: float, spread: str | None
+) -> Series | None:
     found = [s for s in steps if metric in s.metrics]
     if not any(math.isfinite(s.metrics[metric]) for s in found):
         return None

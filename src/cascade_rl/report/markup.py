@@ -74,7 +74,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], css: str = "plain"
     """A table of ready-made HTML cells; the first cell of a row is its header; it scrolls rather than overflows."""
     top = "".join(f'<th scope="col">{cell}</th>' for cell in head)
     body = "".join(
-        f'<tr><th scope="row">{row[0]}</th>' + "".join(f"<td>{cell}</td>" for cell in row[1:]) + "</tr>" for row in rows
+        f'<tr><th scope="row">{row[0]}</th>' + "".join(f"<td>{cell}</td>" for cell in row[1:]) + "</tr>"
+        for row in rows
     )
     return f'<div class="scroll"><table class="{css}"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
 
@@ -104,7 +105,10 @@ def json_html(raw: Any, depth: int = 0) -> str:
         pairs = (f"<dt>{words(key)}</dt><dd>{json_html(value, depth + 1)}</dd>" for key, value in raw.items())
         return f'<dl class="json">{"".join(pairs)}</dl>' if raw else _scalar(None)
     if isinstance(raw, list) and len(raw) > LONGEST_LIST:
-        return json_html(raw[:LONGEST_LIST], depth) + f'<p class="quiet">… and {len(raw) - LONGEST_LIST:,} more.</p>'
+        return (
+            json_html(raw[:LONGEST_LIST], depth)
+            + f'<p class="quiet">… and {len(raw) - LONGEST_LIST:,} more.</p>'
+        )
     if isinstance(raw, list) and _is_records(raw):
         keys = list(dict.fromkeys(key for row in raw for key in row))
         rows = ([json_html(row.get(key), depth + 1) for key in keys] for row in raw)

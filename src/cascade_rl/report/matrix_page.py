@@ -65,7 +65,9 @@ def judged(run: Run) -> dict[tuple[str, str], tuple[GateCell, ...]]:
     for stage in run.stages:
         for cell in stage.gate.cells if stage.gate else ():
             told.setdefault((stage.name, cell.benchmark), []).append(cell)
-    return {key: tuple(sorted(cells, key=lambda cell: -order.get(cell.before, -1))) for key, cells in told.items()}
+    return {
+        key: tuple(sorted(cells, key=lambda cell: -order.get(cell.before, -1))) for key, cells in told.items()
+    }
 
 
 def arrow(cell: GateCell) -> str:
@@ -80,7 +82,9 @@ def _tooltip(row: Row, stage: str, score: Score, told: Sequence[GateCell]) -> st
         parts.append(f"{score.n} problems × {score.k} samples")
     for cell in told:
         inside = bounds(cell.low, cell.high, points)
-        parts.append(f"{points(cell.change)} points since {cell.before or 'before'} ({inside}): {cell.verdict}")
+        parts.append(
+            f"{points(cell.change)} points since {cell.before or 'before'} ({inside}): {cell.verdict}"
+        )
         parts += [text for text in (cell.excuse, cell.waiver) if text]
     return "\n".join(parts)
 
@@ -106,7 +110,9 @@ def _since_own(kept: Retention | None) -> str:
     tone = " loss" + ("" if kept.lost else " excused") if kept.fell else ""
     inside = bounds(kept.low, kept.high, points)
     why = f"{kept.final} minus {kept.since}, 95 % interval {inside}"
-    return f'<td class="kept{tone}" title="{esc(why)}"><b>{points(kept.change)}</b><small>{inside}</small></td>'
+    return (
+        f'<td class="kept{tone}" title="{esc(why)}"><b>{points(kept.change)}</b><small>{inside}</small></td>'
+    )
 
 
 def _since_best(row: Row, matrix: Matrix) -> str:
@@ -118,7 +124,9 @@ def _since_best(row: Row, matrix: Matrix) -> str:
 
 
 def _heads(matrix: Matrix) -> str:
-    return "".join(f'<th scope="col"><a href="#stage-{slug(s)}">{_breaking(s)}</a></th>' for s in matrix.stages)
+    return "".join(
+        f'<th scope="col"><a href="#stage-{slug(s)}">{_breaking(s)}</a></th>' for s in matrix.stages
+    )
 
 
 def _breaking(name: str) -> str:
@@ -138,8 +146,14 @@ def _headline(run: Run) -> str:
         tail = f"{_since_own(kept.get(row.name))}{_since_best(row, matrix)}<td>{spark}</td>"
         rows.append(f"<tr>{name}{cells}{tail}</tr>")
     tail = '<th scope="col">vs own</th><th scope="col">vs best</th><th scope="col">trend</th>'
-    clock = "".join(f"<td>{duration(matrix.seconds[s]) if s in matrix.seconds else DASH}</td>" for s in matrix.stages)
-    foot = f'<tfoot><tr><th scope="row">time</th>{clock}<td colspan="3"></td></tr></tfoot>' if matrix.seconds else ""
+    clock = "".join(
+        f"<td>{duration(matrix.seconds[s]) if s in matrix.seconds else DASH}</td>" for s in matrix.stages
+    )
+    foot = (
+        f'<tfoot><tr><th scope="row">time</th>{clock}<td colspan="3"></td></tr></tfoot>'
+        if matrix.seconds
+        else ""
+    )
     head = f'<tr><th scope="col">benchmark</th>{_heads(matrix)}{tail}</tr>'
     return (
         f'<div class="scroll"><table class="matrix"><thead>{head}</thead>'

@@ -59,14 +59,20 @@ def _gates(run: Run) -> str:
     if not told:
         return ""
     text = f"On the way {fell} of {len(told)} cells fell below the stage before"
-    text += f". The gate objects to {', '.join(bare)}" if bare else "; the gate lets that pass" if fell else ""
+    text += (
+        f". The gate objects to {', '.join(bare)}" if bare else "; the gate lets that pass" if fell else ""
+    )
     return f'<p class="gates-line">{esc(text)}.</p>'
 
 
 def _verdict(run: Run) -> str:
     text, tone = verdict(run.matrix, retentions(run.matrix, run))
     left = sum(stage.status != DONE for stage in run.stages)
-    so_far = f' <span class="quiet">So far: {left} of {len(run.stages)} stages are still open.</span>' if left else ""
+    so_far = (
+        f' <span class="quiet">So far: {left} of {len(run.stages)} stages are still open.</span>'
+        if left
+        else ""
+    )
     return f'<div id="verdict" class="{tone}"><p><b>{esc(text)}.</b>{so_far}</p>{_gates(run)}</div>'
 
 
@@ -87,7 +93,9 @@ def _waiting(run: Run) -> str:
 
 def _footer(run: Run) -> str:
     faults = "".join(f"<li><code>{esc(line)}</code></li>" for line in run.unread)
-    unread = f'<div id="unread"><p><b>Files that could not be read, left out above:</b></p><ul>{faults}</ul></div>'
+    unread = (
+        f'<div id="unread"><p><b>Files that could not be read, left out above:</b></p><ul>{faults}</ul></div>'
+    )
     text = f"<pre>{esc(run.recipe_text)}</pre>"
     recipe = details("The recipe as it was run", text, "recipe") if run.recipe_text else ""
     source = '<p class="quiet">Written by cascade-rl from the files of the run.</p>'

@@ -213,7 +213,9 @@ def _gate(raw: Mapping[str, Any]) -> Gate | None:
         for cell in map(as_mapping, as_list(raw.get("cells")))
     )
     notes = [*as_list(raw.get("notes")), *as_list(raw.get("waivers"))]
-    return Gate(raw["passed"] if isinstance(raw.get("passed"), bool) else None, cells, tuple(map(_text, notes)))
+    return Gate(
+        raw["passed"] if isinstance(raw.get("passed"), bool) else None, cells, tuple(map(_text, notes))
+    )
 
 
 def _per_problem(card: Mapping[str, Any]) -> dict[str, dict[str, float]]:
@@ -231,7 +233,9 @@ def _status(gate: Gate | None, ledger: Mapping[str, Any], card: Mapping[str, Any
     return DONE if ledger or card else RUNNING
 
 
-def _stage(reader: Reader, folder: str, name: str, ledger: Mapping[str, Any], card: Mapping[str, Any]) -> Stage:
+def _stage(
+    reader: Reader, folder: str, name: str, ledger: Mapping[str, Any], card: Mapping[str, Any]
+) -> Stage:
     here = f"stages/{folder}"
     journal = reader.lines(f"{here}/journal.jsonl")
     timings = reader.lines(f"{here}/timings.jsonl")
@@ -278,8 +282,12 @@ def read_run(run_dir: Path) -> Run:
     ledger = reader.mapping("ledger.json")
     entries = _entries(ledger.get("stages", ledger))
     folders = _folders(run_dir)
-    cards = {name: card for folder, name in folders if (card := reader.mapping(f"stages/{folder}/scorecard.json"))}
-    stages = [_stage(reader, f, n, entries.get(n) or entries.get(f) or {}, cards.get(n, {})) for f, n in folders]
+    cards = {
+        name: card for folder, name in folders if (card := reader.mapping(f"stages/{folder}/scorecard.json"))
+    }
+    stages = [
+        _stage(reader, f, n, entries.get(n) or entries.get(f) or {}, cards.get(n, {})) for f, n in folders
+    ]
     known = {name for _, name in folders}
     waiting = [Stage(name, "", WAITING) for name in _entries(recipe.get("stages")) if name not in known]
     matrix = parse_matrix(reader.mapping("matrix.json"))

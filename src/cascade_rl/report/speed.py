@@ -84,7 +84,11 @@ def speed_rows(run: Run) -> list[tuple[str, ...]]:
     Stage; the shares of `SHARES` in percent; tokens/s sampled and trained; MFU, MBU, and the fraction of the limit of
     rollout and of update, in percent.
     """
-    known = [(stage.name, spent, stage.efforts) for stage in run.stages if (spent := spent_seconds(stage, run.matrix))]
+    known = [
+        (stage.name, spent, stage.efforts)
+        for stage in run.stages
+        if (spent := spent_seconds(stage, run.matrix))
+    ]
     if len(known) > 1:
         spent, found = (_merged(each[i] for each in known) for i in (1, 2))
         known.append(("all stages", spent, found))
@@ -108,7 +112,10 @@ def _shares(spent: Mapping[str, float]) -> list[str]:
 def _figures(found: Mapping[str, Effort]) -> list[str]:
     rollout, update = (found.get(phase, Effort()) for phase in PHASES)
     rates = [DASH if e.tokens_per_s is None else f"{e.tokens_per_s:,.0f}" for e in (rollout, update)]
-    return [*rates, *(percent(x) for x in (update.utilisation, rollout.utilisation, rollout.limit, update.limit))]
+    return [
+        *rates,
+        *(percent(x) for x in (update.utilisation, rollout.utilisation, rollout.limit, update.limit)),
+    ]
 
 
 def has_figures(run: Run) -> bool:

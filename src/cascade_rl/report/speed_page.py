@@ -6,7 +6,14 @@ from cascade_rl.report.markup import esc, table
 from cascade_rl.report.records import Run
 from cascade_rl.report.speed import SHARES, has_figures, machine_line, speed_rows
 
-FIGURES = ("sampled, tokens/s", "trained, tokens/s", "MFU, %", "MBU, %", "rollout of limit, %", "update of limit, %")
+FIGURES = (
+    "sampled, tokens/s",
+    "trained, tokens/s",
+    "MFU, %",
+    "MBU, %",
+    "rollout of limit, %",
+    "update of limit, %",
+)
 MEANING = (
     "<b>MFU</b>: operations of the model in the updates (forward and backward, each prompt once, nothing recomputed) over "
     "what the machine multiplies in their time. <b>MBU</b>: bytes of weights and cache that decoding must read over what "

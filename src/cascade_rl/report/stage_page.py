@@ -9,7 +9,18 @@ from typing import Any
 from cascade_rl.report.alarms import Alarm, alarms, ranges
 from cascade_rl.report.charts import short, stacked_bars
 from cascade_rl.report.curves import constant_rate, figures, kind, reading
-from cascade_rl.report.markup import DASH, bounds, details, duration, esc, json_html, points, slug, table, words
+from cascade_rl.report.markup import (
+    DASH,
+    bounds,
+    details,
+    duration,
+    esc,
+    json_html,
+    points,
+    slug,
+    table,
+    words,
+)
 from cascade_rl.report.matrix_page import arrow
 from cascade_rl.report.records import DONE, RUNNING, WAITING, Gate, Matrix, Stage
 from cascade_rl.report.samples_page import samples_html
@@ -36,7 +47,9 @@ def lineage(stage: Stage) -> dict[str, Any]:
     """Parent, checkpoint and hashes, from the stage's own file and from the ledger."""
     raw = stage.description.get("lineage")
     own = as_mapping(raw) if isinstance(raw, Mapping) else {"lineage": raw} if raw else {}
-    loose = {key: stage.description[key] for key in ("hash", "parent", "recipe_hash") if key in stage.description}
+    loose = {
+        key: stage.description[key] for key in ("hash", "parent", "recipe_hash") if key in stage.description
+    }
     return {**loose, **own, **stage.ledger}
 
 
@@ -111,7 +124,10 @@ def _gate(gate: Gate | None) -> str:
         return ""
     rows = []
     for cell in gate.cells:
-        reasons = [f"excused: {cell.excuse}" if cell.excuse else "", f"waived: {cell.waiver}" if cell.waiver else ""]
+        reasons = [
+            f"excused: {cell.excuse}" if cell.excuse else "",
+            f"waived: {cell.waiver}" if cell.waiver else "",
+        ]
         word = f'<span class="chip {esc(cell.verdict)}">{arrow(cell)} {esc(cell.verdict)}</span>'
         inside = bounds(cell.low, cell.high, points)
         why = esc("; ".join(filter(None, reasons)))
@@ -176,7 +192,11 @@ def time_section(stages: Sequence[Stage], matrix: Matrix) -> str:
     if len(rows) > 1:
         lines.append(("all stages", {p: math.fsum(spent.get(p, 0.0) for _, spent in rows) for p in parts}))
     cells = [
-        [esc(name), *(duration(spent[p]) if spent.get(p) else DASH for p in parts), duration(math.fsum(spent.values()))]
+        [
+            esc(name),
+            *(duration(spent[p]) if spent.get(p) else DASH for p in parts),
+            duration(math.fsum(spent.values())),
+        ]
         for name, spent in lines
     ]
     return (

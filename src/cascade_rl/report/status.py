@@ -25,7 +25,8 @@ def run_status(run: Path) -> Table:
     for index, stage in enumerate(recipe.stages):
         folder = stage_folder(run, index, stage.name)
         steps = max(
-            (line["step"] + 1 for line in read_lines(folder / "journal.jsonl") if line["kind"] == "step"), default=0
+            (line["step"] + 1 for line in read_lines(folder / "journal.jsonl") if line["kind"] == "step"),
+            default=0,
         )
         card, gate = read_json(folder / "scorecard.json"), read_json(folder / "gate.json")
         state = "done" if index < finished else "started" if (folder / "stage.json").exists() else "to do"

@@ -97,7 +97,9 @@ def modes_table(matrix: dict[str, Any]) -> Table:
             tokens = DASH if cell.mean_tokens is None else f"{cell.mean_tokens:.0f}"
             change = points(kept[row.name].change) if i == 0 and row.name in kept else ""
             name = "" if i else row.name
-            table.add_row(name, mode, average, greedy, percent(cell.leak), percent(cell.clipped), tokens, change)
+            table.add_row(
+                name, mode, average, greedy, percent(cell.leak), percent(cell.clipped), tokens, change
+            )
     return table
 
 

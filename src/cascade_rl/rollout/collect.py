@@ -27,7 +27,11 @@ class Collected:
 
 
 def collect(
-    problems: Sequence[Problem], domains: Mapping[str, Domain], sampler: Sampler, services: Services, sampling: Sampling
+    problems: Sequence[Problem],
+    domains: Mapping[str, Domain],
+    sampler: Sampler,
+    services: Services,
+    sampling: Sampling,
 ) -> Collected:
     """Sample and grade; a verdict whose reward is None stays so."""
     start = time.perf_counter()

@@ -54,7 +54,9 @@ class Prefilled:
     lengths: list[int]
 
 
-def prefill(weights, config: DecoderConfig, prompts: Sequence[Sequence[int]], device: torch.device) -> Prefilled:
+def prefill(
+    weights, config: DecoderConfig, prompts: Sequence[Sequence[int]], device: torch.device
+) -> Prefilled:
     """Compute prompts side by side, without padding; only their last tokens go through the whole last layer."""
     arrays = [np.asarray(p, np.int64) for p in prompts]
     packed = pack([Tree(ids[:-1], (ids[-1:],)) for ids in arrays], device)
@@ -257,5 +259,12 @@ def _round_up(columns: int) -> int:
 
 def slots_for(config: DecoderConfig, columns: int, dtype: torch.dtype, most: int, memory: int) -> int:
     """How many slots of so many columns fit into `memory` bytes, at most `most`, at least one."""
-    size = 2 * config.layers * config.kv_heads * config.head_dim * columns * torch.empty(0, dtype=dtype).element_size()
+    size = (
+        2
+        * config.layers
+        * config.kv_heads
+        * config.head_dim
+        * columns
+        * torch.empty(0, dtype=dtype).element_size()
+    )
     return max(1, min(most, memory // size))

@@ -23,7 +23,9 @@ def open_sampler(recipe: Recipe, replicas: Replicas, tokenizer: Tokenizer, folde
             f"sampler: vllm needs a CUDA device, and here the device is {replicas.device}; set sampler: torch"
         )
     model = replicas.local.models["policy"]
-    share = utilisation(*torch.cuda.mem_get_info(replicas.device), len(model.flat), training=bool(model.grads))
+    share = utilisation(
+        *torch.cuda.mem_get_info(replicas.device), len(model.flat), training=bool(model.grads)
+    )
     return VLLMSampler(replicas, tokenizer, folder, min(longest(recipe), model.config.max_positions), share)
 
 

@@ -32,7 +32,9 @@ Rule = tuple[float, float, int, float]  # temperature, top-p, top-k, min-p
 class TorchSampler:
     """A `Sampler` over the model `name` of the replicas; `max_rows` is the most that a worker decodes at once."""
 
-    def __init__(self, replicas: Replicas, tokenizer: Tokenizer, name: str = "policy", max_rows: int = 256) -> None:
+    def __init__(
+        self, replicas: Replicas, tokenizer: Tokenizer, name: str = "policy", max_rows: int = 256
+    ) -> None:
         self.replicas, self.tokenizer, self.name, self.max_rows = replicas, tokenizer, name, max_rows
 
     def sample(
@@ -41,7 +43,9 @@ class TorchSampler:
         """`sampling.n` rollouts a problem; raises ValueError for a prompt over `max_prompt_tokens`."""
         return self._sample([(problems, sampling)], finished)[0]
 
-    def sample_many(self, asked: Sequence[tuple[Sequence[Problem], Sampling]]) -> list[list[tuple[Rollout, ...]]]:
+    def sample_many(
+        self, asked: Sequence[tuple[Sequence[Problem], Sampling]]
+    ) -> list[list[tuple[Rollout, ...]]]:
         """Several requests in one go: `sample` of each, decoded together."""
         return self._sample(asked, None)
 
@@ -65,7 +69,9 @@ class TorchSampler:
                 for member, (prompt, i) in enumerate(mine) for j in range(asked[groups[i][0]][1].n)
             ]  # fmt: skip
             members.append([i for _, i in mine])
-            arguments.append((self.name, [prompts[p] for p in shard], rows, self.tokenizer.eos_ids, self.max_rows))
+            arguments.append(
+                (self.name, [prompts[p] for p in shard], rows, self.tokenizer.eos_ids, self.max_rows)
+            )
         found: list[list[tuple[Rollout, ...]]] = [[()] * len(problems) for problems, _ in asked]
 
         def heard(rank: int, part: tuple[int, list]) -> None:
@@ -84,14 +90,20 @@ def prompt_ids(tokenizer: Tokenizer, problem: Problem, sampling: Sampling) -> tu
     """The ids of a prompt; raises ValueError when they are over `max_prompt_tokens`."""
     prompt = tokenizer.prompt(problem)
     if len(prompt) > sampling.max_prompt_tokens:
-        raise ValueError(f"{problem.id}: the prompt has {len(prompt)} tokens, over {sampling.max_prompt_tokens}")
+        raise ValueError(
+            f"{problem.id}: the prompt has {len(prompt)} tokens, over {sampling.max_prompt_tokens}"
+        )
     return tuple(prompt)
 
 
-def rollout_of(tokenizer: Tokenizer, prompt: tuple[int, ...], ids: Sequence[int], logprobs: Sequence[float]) -> Rollout:
+def rollout_of(
+    tokenizer: Tokenizer, prompt: tuple[int, ...], ids: Sequence[int], logprobs: Sequence[float]
+) -> Rollout:
     """What was sampled, with its text, and whether it ended or met the limit."""
     ended = bool(ids) and ids[-1] in tokenizer.eos_ids
-    return Rollout(prompt, tuple(ids), tuple(logprobs), tokenizer.decode(ids), Stop.END if ended else Stop.LENGTH)
+    return Rollout(
+        prompt, tuple(ids), tuple(logprobs), tokenizer.decode(ids), Stop.END if ended else Stop.LENGTH
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +118,9 @@ class Wanted:
     index: int
 
 
-def _wanted(request: tuple[Sequence[Problem], Sampling], place: int, index: int) -> tuple[Rule, int, str, int]:
+def _wanted(
+    request: tuple[Sequence[Problem], Sampling], place: int, index: int
+) -> tuple[Rule, int, str, int]:
     problem, sampling = request[0][place], request[1]
     rule = (sampling.temperature, sampling.top_p, sampling.top_k, sampling.min_p)
     return rule, sampling.max_new_tokens, row_key(problem, sampling), index
@@ -127,7 +141,9 @@ def uniforms(key: str, index: int, count: int) -> np.ndarray:
     return np.random.Generator(np.random.Philox(key=row_seed(key, index))).random(count)
 
 
-def generate(worker: Worker, name: str, prompts, wanted: Sequence[Wanted], eos_ids, max_rows: int) -> tuple[Work, Work]:
+def generate(
+    worker: Worker, name: str, prompts, wanted: Sequence[Wanted], eos_ids, max_rows: int
+) -> tuple[Work, Work]:
     """Runs in a worker: reports each group as soon as it is done, as (its number, rows of ids and log-probabilities).
 
     Returns what the prefill and the decoding had to do.
@@ -202,7 +218,9 @@ def choose(logits: Tensor, u: Tensor, rule: Rule) -> tuple[Tensor, Tensor]:
 def _invert(mass: Tensor, u: Tensor) -> Tensor:
     """The first place [r] where the running sum of mass [r, V] exceeds u times its total."""
     total = mass.double().cumsum(-1)
-    return torch.searchsorted(total, (u * total[:, -1])[:, None], right=True)[:, 0].clamp_(max=mass.shape[-1] - 1)
+    return torch.searchsorted(total, (u * total[:, -1])[:, None], right=True)[:, 0].clamp_(
+        max=mass.shape[-1] - 1
+    )
 
 
 def _choose_among_few(p: Tensor, u: Tensor, top_p: float, top_k: int, min_p: float) -> tuple[Tensor, Tensor]:
@@ -212,7 +230,10 @@ def _choose_among_few(p: Tensor, u: Tensor, top_p: float, top_k: int, min_p: flo
     These are nearly always a handful, and the largest few are cheap to find: rows that need more are looked at again
     with more.
     """
-    ids, logprobs = torch.zeros(len(p), dtype=torch.long, device=p.device), torch.zeros(len(p), device=p.device)
+    ids, logprobs = (
+        torch.zeros(len(p), dtype=torch.long, device=p.device),
+        torch.zeros(len(p), device=p.device),
+    )
     left = torch.arange(len(p), device=p.device)
     for width in (8, 64, p.shape[-1]) if top_k == p.shape[-1] else (top_k,):
         mass, index = p[left].topk(min(width, top_k), -1)

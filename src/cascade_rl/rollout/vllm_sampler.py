@@ -37,7 +37,13 @@ class VLLMSampler:
     """
 
     def __init__(
-        self, replicas: Replicas, tokenizer: Tokenizer, folder: Path, longest: int, share: float, name: str = "policy"
+        self,
+        replicas: Replicas,
+        tokenizer: Tokenizer,
+        folder: Path,
+        longest: int,
+        share: float,
+        name: str = "policy",
     ) -> None:
         self.vllm = _import()
         self.replicas, self.tokenizer, self.longest, self.name = replicas, tokenizer, longest, name
@@ -55,7 +61,9 @@ class VLLMSampler:
         """`sampling.n` rollouts a problem; raises ValueError for a prompt over `max_prompt_tokens`."""
         return self._sample([(problems, sampling)], finished)[0]
 
-    def sample_many(self, asked: Sequence[tuple[Sequence[Problem], Sampling]]) -> list[list[tuple[Rollout, ...]]]:
+    def sample_many(
+        self, asked: Sequence[tuple[Sequence[Problem], Sampling]]
+    ) -> list[list[tuple[Rollout, ...]]]:
         """Several requests in one go."""
         return self._sample(asked, None)
 
@@ -93,7 +101,9 @@ class VLLMSampler:
     def _rule(self, key: str, index: int, sampling: Sampling) -> Any:
         """One reply a request, since a request has one seed; our ids alone end it, whatever the model's files say."""
         greedy = sampling.temperature == 0
-        filters = {} if greedy else {"top_p": sampling.top_p, "top_k": sampling.top_k, "min_p": sampling.min_p}
+        filters = (
+            {} if greedy else {"top_p": sampling.top_p, "top_k": sampling.top_k, "min_p": sampling.min_p}
+        )
         return self.vllm.SamplingParams(
             n=1, temperature=sampling.temperature, **filters, seed=row_seed(key, index) >> 65,
             max_tokens=sampling.max_new_tokens, stop_token_ids=list(self.tokenizer.eos_ids), ignore_eos=True, logprobs=0,
@@ -142,11 +152,15 @@ def _load(weights: Iterable[tuple[str, torch.Tensor]], model: Any) -> None:
     """Runs on vLLM's model: it takes Hugging Face's names and returns its own; all of them must be there."""
     missing = {name for name, _ in model.named_parameters()} - model.load_weights(weights)
     if missing:
-        raise RuntimeError(f"vLLM's model got no weights for {len(missing)} parameters, the first is {min(missing)}")
+        raise RuntimeError(
+            f"vLLM's model got no weights for {len(missing)} parameters, the first is {min(missing)}"
+        )
 
 
 def _import() -> Any:
-    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # in a process of its own the engine would not see our tensors
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = (
+        "0"  # in a process of its own the engine would not see our tensors
+    )
     try:
         import vllm
     except ModuleNotFoundError as error:

@@ -45,7 +45,9 @@ def set_aside(run: Path, index: int) -> None:
     if index == 0:
         _rename_old(run, ["tokenizer", "base"])
     folders = sorted((run / "stages").glob("[0-9][0-9]-*")) if (run / "stages").is_dir() else []
-    _rename_old(run / "stages", [f.name for f in folders if ".old-" not in f.name and int(f.name[:2]) > index])
+    _rename_old(
+        run / "stages", [f.name for f in folders if ".old-" not in f.name and int(f.name[:2]) > index]
+    )
 
 
 def _rename_old(parent: Path, names: Sequence[str]) -> None:

@@ -57,7 +57,8 @@ def read_groups(lines: Iterable[Mapping[str, Any]]) -> Iterator[tuple[int, Group
         replies = line["replies"]
         rollouts = tuple(Rollout.of_text(r["text"], Stop(r.get("stop", Stop.END))) for r in replies)
         verdicts = tuple(
-            Verdict(_number(r["reward"]), Outcome(r["outcome"]), r.get("parts", {}), r.get("note", "")) for r in replies
+            Verdict(_number(r["reward"]), Outcome(r["outcome"]), r.get("parts", {}), r.get("note", ""))
+            for r in replies
         )
         yield line["step"], Group(problems[problem_key(line)].in_mode(Mode(line["mode"])), rollouts, verdicts)
 

@@ -171,7 +171,11 @@ def sealed(name: str, text: bytes) -> int:
 def pack(program: Program) -> bytes:
     """A program as its candidate reads it (see `inside.candidate`)."""
     files = [(name, encode(text)) for name, text in program.files.items()]
-    header = {"entry": program.entry, "collect": list(program.collect), "files": [[n, len(t)] for n, t in files]}
+    header = {
+        "entry": program.entry,
+        "collect": list(program.collect),
+        "files": [[n, len(t)] for n, t in files],
+    }
     text = json.dumps(header).encode()
     return len(text).to_bytes(4, "little") + text + b"".join(text for _, text in files)
 
@@ -195,7 +199,11 @@ def tree_of(profile: str) -> dict[str, Any]:
     shown = [*WHOLE_TREE, sys.base_prefix] if profile == "tests" else [*TREE, stdlib]
     inner = [p for p in shown if any(p != o and p.startswith(o.rstrip("/") + "/") for o in shown)]
     interpreter = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
-    environment = {"PYTHONPATH": SITE, "PATH": f"{interpreter.parent}:/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {
+        "PYTHONPATH": SITE,
+        "PATH": f"{interpreter.parent}:/usr/bin:/bin",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     return {"interpreter": str(interpreter), "environment": environment,
             "shown": [p for p in dict.fromkeys(shown) if p not in inner], "hidden": hidden, "stdlib": stdlib,
             "packages": packages, "source": str(Path(__file__).parents[2])}  # fmt: skip

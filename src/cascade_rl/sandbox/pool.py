@@ -196,7 +196,9 @@ class _Worker:
         except ValueError as error:
             return Execution("", f"ValueError: {error}\n", 1)
         if program.profile == "tests" and sandbox.start().level != "full":
-            return Execution("", "", -1, error="a repository's tests need the sandbox level full; see `cascade doctor`")
+            return Execution(
+                "", "", -1, error="a repository's tests need the sandbox level full; see `cascade doctor`"
+            )
         with sandbox._alone:  # wait while another program has its second try
             pass
         sandbox._add("runs")
@@ -274,7 +276,10 @@ def check(program: Program) -> None:
     if clash := folders & set(program.files):
         raise ValueError(f"{sorted(clash)[0]!r} is a file and a folder")
     size = sum(len(encode(text)) for text in program.files.values())
-    if size > profile["disk_mb"] * MEGABYTE // 2 or len(program.files) + len(folders) > profile["inodes"] // 2:
+    if (
+        size > profile["disk_mb"] * MEGABYTE // 2
+        or len(program.files) + len(folders) > profile["inodes"] // 2
+    ):
         raise ValueError(f"{len(program.files)} files of {size} bytes are too much for the scratch directory")
 
 
@@ -292,10 +297,14 @@ def read(program: Program, ending: Ending) -> Execution:
         limit = "cpu" if over_cpu else "wall"
     elif ending.full:
         limit = "output"
-    elif code and ("\nMemoryError" in stderr[-200:] or stderr.startswith("MemoryError") or code == -signal.SIGKILL):
+    elif code and (
+        "\nMemoryError" in stderr[-200:] or stderr.startswith("MemoryError") or code == -signal.SIGKILL
+    ):
         limit = "memory"
     stdout = ending.stdout.decode("utf-8", "replace")
-    return Execution(stdout, stderr, code, limit in ("cpu", "wall"), files=files, limit=limit, cpu_s=ending.cpu_s)
+    return Execution(
+        stdout, stderr, code, limit in ("cpu", "wall"), files=files, limit=limit, cpu_s=ending.cpu_s
+    )
 
 
 def _key(program: Program) -> bytes:

@@ -61,7 +61,9 @@ def self_test(sandbox: ZygoteSandbox) -> SelfTest:
 
     held = asyncio.run(run_all())
     names = list(zip(wanted, held, strict=True))
-    return SelfTest(tuple(n for n, ok in names if ok), tuple(n for n, ok in names if not ok), time.monotonic() - begin)
+    return SelfTest(
+        tuple(n for n, ok in names if ok), tuple(n for n, ok in names if not ok), time.monotonic() - begin
+    )
 
 
 async def holds(sandbox: ZygoteSandbox, text: str, stdout: str | None) -> bool:

@@ -26,7 +26,9 @@ def mode_to_json(found: ModeScore) -> dict[str, Any]:
 
 def to_json(name: str, found: BenchmarkScore) -> dict[str, Any]:
     """The content of eval/NAME.json."""
-    modes = {str(mode): mode_to_json(m) | {"per_problem": dict(m.per_problem)} for mode, m in found.modes.items()}
+    modes = {
+        str(mode): mode_to_json(m) | {"per_problem": dict(m.per_problem)} for mode, m in found.modes.items()
+    }
     return {"benchmark": name, "headline": str(found.headline), "modes": modes}
 
 
@@ -45,7 +47,10 @@ def from_json(data: Mapping[str, Any]) -> tuple[str, BenchmarkScore]:
 
 def scorecard_to_json(card: Scorecard) -> dict[str, Any]:
     """The content of scorecard.json."""
-    return {"stage": card.stage, "benchmarks": {name: to_json(name, found) for name, found in card.benchmarks.items()}}
+    return {
+        "stage": card.stage,
+        "benchmarks": {name: to_json(name, found) for name, found in card.benchmarks.items()},
+    }
 
 
 def scorecard_from_json(data: Mapping[str, Any]) -> Scorecard:

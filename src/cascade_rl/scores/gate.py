@@ -78,7 +78,9 @@ class GateSettings:
             raise ValueError(f"policy {self.policy!r}; known: {', '.join(get_args(Policy))}")
         for name in ("band", "final_band", "alpha"):
             if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} is a share in [0, 1), found {getattr(self, name)}: 4 points are 0.04")
+                raise ValueError(
+                    f"{name} is a share in [0, 1), found {getattr(self, name)}: 4 points are 0.04"
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +188,11 @@ def check_names(settings: GateSettings, stages: Sequence[str], benchmarks: Colle
     for dip in settings.dips:
         _known(dip.benchmark, sorted(benchmarks), f"dip of {dip.benchmark}: benchmark")
         _known(dip.at, stages[1:], f"dip of {dip.benchmark}: at (a stage with one before it)")
-        _known(dip.until, stages[stages.index(dip.at) + 1 :], f"dip of {dip.benchmark}: until (a stage after {dip.at})")
+        _known(
+            dip.until,
+            stages[stages.index(dip.at) + 1 :],
+            f"dip of {dip.benchmark}: until (a stage after {dip.at})",
+        )
     for waiver in settings.waivers:
         _known(waiver.benchmark, sorted(benchmarks), f"waiver of {waiver.benchmark}: benchmark")
         _known(waiver.stage, stages[1:], f"waiver of {waiver.benchmark}: stage (with one before it)")
@@ -287,7 +293,9 @@ def _waiver_notes(history: _History, cells: Sequence[Cell]) -> list[str]:
     notes = []
     for waiver in history.settings.waivers:
         if waiver.stage == history.now.stage:
-            covered = [c for c in cells if c.benchmark == waiver.benchmark and c.excuse.startswith("waived: ")]
+            covered = [
+                c for c in cells if c.benchmark == waiver.benchmark and c.excuse.startswith("waived: ")
+            ]
             falls = ", ".join(f"{_points(-c.change)} points from {c.before}" for c in covered)
             notes.append(f"waiver of {waiver.benchmark}: {falls or 'no loss to waive'}; {waiver.reason}")
     return notes
@@ -307,7 +315,9 @@ def _other_notes(history: _History) -> list[str]:
             change = history.change(name, earlier[-1], mode)
             if change.verdict is Direction.LOSS and -change.change > history.band + ROUNDING:
                 fall = _points(-change.change)
-                notes.append(f"{name} in {mode} mode fell by {fall} points from {earlier[-1].stage}; not judged")
+                notes.append(
+                    f"{name} in {mode} mode fell by {fall} points from {earlier[-1].stage}; not judged"
+                )
     return notes
 
 
@@ -318,16 +328,22 @@ def _check_cards(cards: Sequence[Scorecard], stages: Sequence[str]) -> None:
     for name in names:
         _known(name, stages, "scorecard of stage")
     if names != [stage for stage in stages if stage in names]:
-        raise ValueError(f"scorecards are out of order: {', '.join(names)}; the cascade is {', '.join(stages)}")
+        raise ValueError(
+            f"scorecards are out of order: {', '.join(names)}; the cascade is {', '.join(stages)}"
+        )
     gone = {name for card in cards for name in card.benchmarks} - set(cards[-1].benchmarks)
     if gone:
-        raise ValueError(f"scorecard of {names[-1]} lacks benchmarks measured before: {', '.join(sorted(gone))}")
+        raise ValueError(
+            f"scorecard of {names[-1]} lacks benchmarks measured before: {', '.join(sorted(gone))}"
+        )
 
 
 def _mode_score(card: Scorecard, benchmark: str, mode: Mode) -> ModeScore:
     modes = card.benchmarks[benchmark].modes
     if mode not in modes:
-        raise ValueError(f"{benchmark} was not measured in {mode} mode after {card.stage}; found {', '.join(modes)}")
+        raise ValueError(
+            f"{benchmark} was not measured in {mode} mode after {card.stage}; found {', '.join(modes)}"
+        )
     return modes[mode]
 
 

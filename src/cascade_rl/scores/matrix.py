@@ -46,7 +46,8 @@ def matrix(
             "headline": str(row[list(row)[-1]].headline),
             "scores": {stage: score_to_json(found.score) for stage, found in row.items()},
             "modes": {
-                stage: {str(mode): mode_to_json(m) for mode, m in found.modes.items()} for stage, found in row.items()
+                stage: {str(mode): mode_to_json(m) for mode, m in found.modes.items()}
+                for stage, found in row.items()
             },
         }
     return {"stages": [card.stage for card in scorecards], "benchmarks": benchmarks, "seconds": dict(seconds)}
@@ -74,7 +75,10 @@ def markdown(scorecards: Sequence[Scorecard], own_stages: Mapping[str, str]) -> 
 
 def retention_markdown(rows: Sequence[Retention]) -> str:
     """The retention table for a model card: changes in points with their 95 % intervals."""
-    lines = [_line(["benchmark", "own stage", "since own stage", "best before", "since best"]), _line(["---"] * 5)]
+    lines = [
+        _line(["benchmark", "own stage", "since own stage", "best before", "since best"]),
+        _line(["---"] * 5),
+    ]
     for row in rows:
         own = [row.own_stage or "", _points(row.from_own)]
         lines.append(_line([row.benchmark, *own, row.best_stage or "", _points(row.from_best)]))
@@ -120,7 +124,9 @@ def _row(scorecards: Sequence[Scorecard], name: str) -> dict[str, BenchmarkScore
 def _check(scorecards: Sequence[Scorecard]) -> None:
     stages = [card.stage for card in scorecards]
     if not stages or len(set(stages)) < len(stages):
-        raise ValueError(f"a matrix needs scorecards of distinct stages, found: {', '.join(stages) or 'none'}")
+        raise ValueError(
+            f"a matrix needs scorecards of distinct stages, found: {', '.join(stages) or 'none'}"
+        )
 
 
 def _points(change: Change | None) -> str:

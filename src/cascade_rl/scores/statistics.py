@@ -28,7 +28,9 @@ import numpy as np
 from cascade_rl.types import ModeScore, Score
 
 LEVEL = 0.95
-EXACT_SIGN_FLIP_LIMIT = 100_000_000  # elementary steps of the convolution; above it the normal limit is as good
+EXACT_SIGN_FLIP_LIMIT = (
+    100_000_000  # elementary steps of the convolution; above it the normal limit is as good
+)
 MAX_DENOMINATOR = 64  # averages over up to 64 samples are recognised as fractions
 
 
@@ -89,7 +91,9 @@ def score(per_problem: Mapping[str, Sequence[float]]) -> Score:
         raise ValueError("no problems: a score needs at least one")
     sizes = {len(values) for values in per_problem.values()}
     if len(sizes) > 1 or 0 in sizes:
-        raise ValueError(f"each problem needs the same number of samples, at least one; found {sorted(sizes)}")
+        raise ValueError(
+            f"each problem needs the same number of samples, at least one; found {sorted(sizes)}"
+        )
     for name, values in per_problem.items():
         if not all(0 <= value <= 1 for value in values):
             raise ValueError(f"{name}: samples must lie in [0, 1], found {list(values)}")
@@ -105,7 +109,9 @@ def published_score(mean: float, n: int, k: int = 1) -> Score:
     return Score(mean, low, high, n, k)
 
 
-def paired_change(before: Mapping[str, float], after: Mapping[str, float], *, k: int = 1, band: float = 0.0) -> Change:
+def paired_change(
+    before: Mapping[str, float], after: Mapping[str, float], *, k: int = 1, band: float = 0.0
+) -> Change:
     """After minus before over the same problems; `k` is the number of samples behind each value.
 
     The verdict is `same` unless the 95 % interval excludes zero and the change exceeds `band` (a share: 0.02 is two
@@ -116,7 +122,9 @@ def paired_change(before: Mapping[str, float], after: Mapping[str, float], *, k:
     change = _mean(differences)
     low, high = _paired_interval(differences, k)
     low, high = min(low, change), max(high, change)
-    return Change(change, low, high, sign_flip_p(differences), _direction(change, low, high, band), len(before), True)
+    return Change(
+        change, low, high, sign_flip_p(differences), _direction(change, low, high, band), len(before), True
+    )
 
 
 def independent_change(before: Score, after: Score, *, band: float = 0.0) -> Change:

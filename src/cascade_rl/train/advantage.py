@@ -49,7 +49,12 @@ def overlong_penalty(length: int, limit: int, buffer: int) -> float:
 
 
 def final_rewards(
-    groups: Sequence[Group], overlong: str, code_switch: Sequence[str | float], foreign, limit: int = 0, buffer: int = 0
+    groups: Sequence[Group],
+    overlong: str,
+    code_switch: Sequence[str | float],
+    foreign,
+    limit: int = 0,
+    buffer: int = 0,
 ) -> list[list[float | None]]:
     """What each rollout earns in RL: the verdict's reward, then the rules for length and for foreign script.
 

@@ -62,7 +62,12 @@ def plant(rows: Sequence[Row]) -> list[tuple[Tree, list[int]]]:
         if len(row.ids) > row.start:
             groups.setdefault(row.ids[: row.start].tobytes(), []).append(index)
     return [
-        (Tree(rows[g[0]].ids[: rows[g[0]].start - 1], tuple(rows[i].ids[rows[i].start - 1 : -1] for i in g)), g)
+        (
+            Tree(
+                rows[g[0]].ids[: rows[g[0]].start - 1], tuple(rows[i].ids[rows[i].start - 1 : -1] for i in g)
+            ),
+            g,
+        )
         for g in groups.values()
     ]
 
@@ -72,7 +77,9 @@ def shares(rows: Sequence[Row], size: int) -> list[list[int]]:
     trees = plant(rows)
     parts = 1 if len(trees) >= 4 * size else size
     pieces = [group[k::parts] for _, group in trees for k in range(parts) if group[k::parts]]
-    costs = [float(len(rows[g[0]].ids) + sum(len(rows[i].ids) - rows[i].start for i in g[1:])) for g in pieces]
+    costs = [
+        float(len(rows[g[0]].ids) + sum(len(rows[i].ids) - rows[i].start for i in g[1:])) for g in pieces
+    ]
     return [[i for piece in shard for i in pieces[piece]] for shard in deal(range(len(pieces)), costs, size)]
 
 
@@ -87,7 +94,10 @@ def microbatches(rows: Sequence[Row], tokens: int) -> list[list[int]]:
                 begin, size = place, len(tree.prefix)
             size += len(branch)
         pieces.append((size, group[begin:]))
-    return [[i for piece in found for i in pieces[piece][1]] for found in fill([size for size, _ in pieces], tokens)]
+    return [
+        [i for piece in found for i in pieces[piece][1]]
+        for found in fill([size for size, _ in pieces], tokens)
+    ]
 
 
 def fill(sizes: Sequence[int], most: int) -> list[list[int]]:

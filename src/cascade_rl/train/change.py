@@ -23,5 +23,7 @@ def squares(names: Iterable[str], norms: Sequence[Tensor]) -> Squares:
 
 def update_ratio(names: Sequence[str], parts: Sequence[Mapping[str, tuple[float, float]]]) -> float:
     """|change| / |weights| from what the workers found of their parameters or of their shards; 0 where nothing is trained."""
-    change, weights = (math.fsum(part[name][i] for name in names for part in parts if name in part) for i in (0, 1))
+    change, weights = (
+        math.fsum(part[name][i] for name in names for part in parts if name in part) for i in (0, 1)
+    )
     return math.sqrt(change / weights) if weights else 0.0

@@ -39,7 +39,9 @@ def repetition(ids: Sequence[int], n: int = NGRAM) -> float:
 
 
 def describe(
-    groups: Sequence[Group], rewards: Sequence[Sequence[float | None]], advantages: Sequence[Sequence[float | None]]
+    groups: Sequence[Group],
+    rewards: Sequence[Sequence[float | None]],
+    advantages: Sequence[Sequence[float | None]],
 ) -> dict[str, float]:
     """The numbers of a step, for all domains and for each; see docs/runs.md."""
     rollouts = [(g.problem, r) for g in groups for r in g.rollouts]
@@ -102,7 +104,9 @@ def update_metrics(updates: Sequence[dict[str, float]], stage: RLStage) -> dict[
     if not tokens or not first["tokens"]:
         return found
     found["ratio"] = sum(u["ratio"] for u in updates) / tokens
-    found["ess"] = effective_share(sum(u["ratio"] for u in updates), sum(u["ratio_square"] for u in updates), tokens)
+    found["ess"] = effective_share(
+        sum(u["ratio"] for u in updates), sum(u["ratio_square"] for u in updates), tokens
+    )
     found["ratio_max"] = max(u["ratio_max"] for u in updates)
     found |= {key: first[key] / first["tokens"] for key in ("mismatch", "mismatch_kl")}
     found["mismatch_max"] = first["mismatch_max"]

@@ -30,7 +30,15 @@ from cascade_rl.recipe import Training
 from cascade_rl.train.batch import Batch, Row, fill, microbatches, pack_rows, plant, shares
 from cascade_rl.train.change import Squares, squares, update_ratio
 from cascade_rl.train.lora import Adapted, write_adapter
-from cascade_rl.train.loss import ON_POLICY, Surrogate, bradley_terry_loss, kl_k3, nll_loss, policy_loss, ratio_sums
+from cascade_rl.train.loss import (
+    ON_POLICY,
+    Surrogate,
+    bradley_terry_loss,
+    kl_k3,
+    nll_loss,
+    policy_loss,
+    ratio_sums,
+)
 
 if TYPE_CHECKING:
     from cascade_rl.model.sharding import Sharded
@@ -113,7 +121,9 @@ def _add_gradient(
     if objective.kind == "nll":
         loss = nll_loss(logprob, batch.weight)
     else:
-        loss, touched = policy_loss(objective.surrogate, logprob, batch.old, batch.advantage, batch.weight, batch.rows)
+        loss, touched = policy_loss(
+            objective.surrogate, logprob, batch.old, batch.advantage, batch.weight, batch.rows
+        )
         sums = ratio_sums(logprob, batch.old, touched)
     if objective.kl:
         reference = worker.models["reference"]
@@ -131,7 +141,9 @@ def merge(parts: Sequence[dict[str, float]]) -> dict[str, float]:
     found: dict[str, float] = {}
     for part in parts:
         for key, value in part.items():
-            found[key] = max(found.get(key, 0.0), value) if key.endswith("_max") else found.get(key, 0.0) + value
+            found[key] = (
+                max(found.get(key, 0.0), value) if key.endswith("_max") else found.get(key, 0.0) + value
+            )
     return found
 
 
@@ -161,7 +173,12 @@ def fork(first: Row, second: Row) -> Tree:
 
 
 def accumulate_pairs(
-    worker: Worker, name: str, pairs: Sequence[tuple[Row, Row]], tokens: int, weight: float, free: float = math.inf
+    worker: Worker,
+    name: str,
+    pairs: Sequence[tuple[Row, Row]],
+    tokens: int,
+    weight: float,
+    free: float = math.inf,
 ) -> dict[str, float]:
     """Runs in a worker: the gradient of the Bradley-Terry loss of its (chosen, rejected) pairs; see `accumulate`."""
     model, room = worker.models[name], room_of(worker, free)
@@ -221,7 +238,9 @@ class _Owned:
             self.stepped_by |= dict.fromkeys(matrices, muon)
         if others:
             chosen = [self.parameters[n] for n in others]
-            adam = torch.optim.AdamW(chosen, lr=spec.lr, betas=spec.betas, weight_decay=spec.weight_decay, fused=True)
+            adam = torch.optim.AdamW(
+                chosen, lr=spec.lr, betas=spec.betas, weight_decay=spec.weight_decay, fused=True
+            )
             self.optimizers.append((adam, spec.lr))
             self.stepped_by |= dict.fromkeys(others, adam)
 
@@ -286,7 +305,9 @@ def _step(worker: Worker, name: str, scale: float, lr_factor: float) -> Squares:
 def _save_optimizer(worker: Worker, name: str, folder: str) -> None:
     owned = worker.models[name].optimizer
     states = [optimizer.state_dict() for optimizer, _ in owned.optimizers]
-    torch.save({"optimizers": states, "extra": owned.extra_state()}, Path(folder) / f"optimizer-{worker.rank}.pt")
+    torch.save(
+        {"optimizers": states, "extra": owned.extra_state()}, Path(folder) / f"optimizer-{worker.rank}.pt"
+    )
 
 
 def _load_optimizer(worker: Worker, name: str, folder: str) -> None:
@@ -340,7 +361,9 @@ class Learner:
 
     def _count(self, trees: Sequence[Tree], **how: bool) -> None:
         lengths: list[Lengths] = [(len(t.prefix), [len(b) for b in t.branches]) for t in trees]
-        self.replicas.count("update", update_work(self.replicas.local.models[self.name].config, lengths, **how))
+        self.replicas.count(
+            "update", update_work(self.replicas.local.models[self.name].config, lengths, **how)
+        )
 
     def _free(self) -> float:
         """Each worker's part of the memory that nobody holds; on GPUs each asks for its own."""

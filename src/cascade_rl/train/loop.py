@@ -104,7 +104,9 @@ class StageRun:
         """Keep every reply with its verdict, so that a mended grader can judge it again; each problem is written once."""
         journal = self.journals["rollouts"]
         if self._stored is None:  # after a resume, what the journal still holds
-            self._stored = {problem_key(line) for line in read_lines(journal.path) if line["kind"] == "problem"}
+            self._stored = {
+                problem_key(line) for line in read_lines(journal.path) if line["kind"] == "problem"
+            }
         for group in groups:
             record = stored_problem(group.problem)
             if problem_key(record) not in self._stored:
@@ -207,7 +209,9 @@ def _count(run: StageRun, step: int, report: StepReport, tally: dict[str, Any]) 
     if skipped:
         run.note(step, "loss or gradient was not finite: this update was skipped")
     if tally["in_a_row"] >= MAX_SKIPPED:
-        raise StageError(f"{run.stage.name}: {MAX_SKIPPED} updates in a row were not finite; lower the learning rate")
+        raise StageError(
+            f"{run.stage.name}: {MAX_SKIPPED} updates in a row were not finite; lower the learning rate"
+        )
 
 
 def _probe(run: StageRun, step: int, total: int, learner: Learner, tally: dict[str, Any]) -> None:

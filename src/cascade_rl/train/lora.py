@@ -53,7 +53,9 @@ class Adapter:
 class Adapted:
     """A worker's share of the adapters and their optimiser; what `learner` asks of an owner of parameters."""
 
-    def __init__(self, model: Model | Sharded, masters: Mapping[str, Tensor], spec: Training, seed: str) -> None:
+    def __init__(
+        self, model: Model | Sharded, masters: Mapping[str, Tensor], spec: Training, seed: str
+    ) -> None:
         self.model, parts = model, hf_names(model.config)
         self.adapters: list[Adapter] = []
         for name, master in masters.items():

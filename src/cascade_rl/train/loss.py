@@ -50,7 +50,9 @@ def gspo_loss(
     return _clipped(ratio[row], advantage, weight, low, high)
 
 
-def _clipped(ratio: Tensor, advantage: Tensor, weight: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
+def _clipped(
+    ratio: Tensor, advantage: Tensor, weight: Tensor, low: float, high: float
+) -> tuple[Tensor, Tensor]:
     free, bounded = ratio * advantage, ratio.clamp(1 - low, 1 + high) * advantage
     return -(weight * torch.minimum(free, bounded)).sum(), bounded < free
 

@@ -34,7 +34,8 @@ class PromptPool:
     def __init__(self, stage: RLStage, problems: Sequence[Sequence[Problem]], seed: int) -> None:
         self.stage, self.seed = stage, seed
         self.sources = [
-            _Source({p.id: p for p in found}, data.weight) for data, found in zip(stage.data, problems, strict=True)
+            _Source({p.id: p for p in found}, data.weight)
+            for data, found in zip(stage.data, problems, strict=True)
         ]
         self.turn = 0
         self.notes: list[str] = []

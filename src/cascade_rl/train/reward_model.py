@@ -40,7 +40,10 @@ def train_reward_model(run: StageRun, pairs: Sequence[Pair]) -> int:
 
 def _pair_rows(tokenizer: Tokenizer, pairs: Sequence[Pair]) -> list[tuple[Row, Row]]:
     return [
-        (reward_row(tokenizer, p.problem.messages, p.chosen), reward_row(tokenizer, p.problem.messages, p.rejected))
+        (
+            reward_row(tokenizer, p.problem.messages, p.chosen),
+            reward_row(tokenizer, p.problem.messages, p.rejected),
+        )
         for p in pairs
     ]
 

@@ -69,7 +69,9 @@ def label(stage: RLStage, step: int) -> str:
     return f"{phase.max_response_tokens} tokens, overlong {phase.overlong}" if stage.curriculum else ""
 
 
-def gather(run: StageRun, pool: PromptPool, phase: Phase, step: int) -> tuple[list[Group], int, dict[str, float]]:
+def gather(
+    run: StageRun, pool: PromptPool, phase: Phase, step: int
+) -> tuple[list[Group], int, dict[str, float]]:
     """Graded groups for one step; with the batch filter refilled until all carry signal, `max_rounds` at most."""
     stage = run.stage
     rounds = stage.filter.max_rounds if stage.filter.kind == "batch" else 1
@@ -94,7 +96,10 @@ def gather(run: StageRun, pool: PromptPool, phase: Phase, step: int) -> tuple[li
         kept += [g for g, row in zip(found.groups, earned, strict=True) if has_signal(group_advantage(row))]
         if len(kept) >= stage.prompts_per_step:
             return kept, number + 1, clock
-    run.note(step, f"dynamic filtering: {len(kept)} of {stage.prompts_per_step} groups with signal in {rounds} rounds")
+    run.note(
+        step,
+        f"dynamic filtering: {len(kept)} of {stage.prompts_per_step} groups with signal in {rounds} rounds",
+    )
     return kept or found.groups, rounds, clock
 
 
@@ -108,11 +113,18 @@ def check_failures(name: str, groups: Sequence[Group]) -> None:
     notes = [v.note for g in groups for v in g.verdicts if v.reward is None]
     total = sum(len(g.verdicts) for g in groups)
     if len(notes) > MAX_FAILED * total:
-        raise StageError(f"{name}: the grader failed on {len(notes)} of {total} replies; the first: {notes[0]}")
+        raise StageError(
+            f"{name}: the grader failed on {len(notes)} of {total} replies; the first: {notes[0]}"
+        )
 
 
 def update_on(
-    learner: Learner, stage: RLStage, phase: Phase, groups: Sequence[Group], advantages: Sequence, factor: float
+    learner: Learner,
+    stage: RLStage,
+    phase: Phase,
+    groups: Sequence[Group],
+    advantages: Sequence,
+    factor: float,
 ) -> dict[str, float]:
     """The update of a step, or `updates_per_batch` of them, each on its share of the prompts; what the journal keeps."""
     objective = objective_of(stage, phase)

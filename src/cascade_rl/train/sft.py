@@ -49,7 +49,9 @@ def train_sft(run: StageRun, made: Sequence[Demonstration]) -> int:
 
     def one_step(step: int, learner: Learner) -> StepReport:
         begin = time.perf_counter()
-        chosen = [samples[i] for i in batch_at(step, stage.batch_size, len(samples), f"{run.seed}/{stage.name}")]
+        chosen = [
+            samples[i] for i in batch_at(step, stage.batch_size, len(samples), f"{run.seed}/{stage.name}")
+        ]
         weight = 1.0 / sum(len(reply) for _, reply in chosen)
         factor = lr_factor(stage, step, stage.planned_steps)
         update = learner.policy_step([Row.of(p, r, weight) for p, r in chosen], Objective("nll"), factor)

@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-CHECKERS = {f.__name__: f for f in (abs, bool, float, int, len, list, max, min, round, set, sorted, str, sum, tuple)}
+CHECKERS = {
+    f.__name__: f for f in (abs, bool, float, int, len, list, max, min, round, set, sorted, str, sum, tuple)
+}
 NODES = (
     ast.Expression, ast.Constant, ast.List, ast.Tuple, ast.Set, ast.Dict, ast.Load, ast.Name, ast.Call, ast.Compare,
     ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.Not, ast.USub, ast.UAdd, ast.BinOp, ast.Add, ast.Sub, ast.Mult,
@@ -34,7 +36,15 @@ class Check:
         names = {f"_{i}": value for i, value in enumerate(values)}
         try:
             return bool(eval(self.check, {"__builtins__": CHECKERS}, names))
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError, MemoryError):
+        except (
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            TypeError,
+            ValueError,
+            RecursionError,
+            MemoryError,
+        ):
             return False
 
 

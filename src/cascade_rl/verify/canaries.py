@@ -81,7 +81,9 @@ def _spoilt(copy: Source, name: str, rng: random.Random) -> str:
         changes.append((*copy.span(literal), repr(another(value, rng))))
     else:
         end = copy.span(node)[1]
-        changes.append((end, end, "\n" + " " * node.body[-1].col_offset + f"assert [{rng.randint(1, 9)}] == []"))
+        changes.append(
+            (end, end, "\n" + " " * node.body[-1].col_offset + f"assert [{rng.randint(1, 9)}] == []")
+        )
     return copy.changed(changes).rstrip()
 
 

@@ -48,7 +48,9 @@ def language_of(mark: str, wanted: str | None) -> Language:
         if wanted not in LANGUAGES:
             raise ValueError(f"no language {wanted!r}; there are {', '.join(LANGUAGES)}")
         return LANGUAGES[wanted]
-    return next((language for language in LANGUAGES.values() if mark.lower() in language.marks), LANGUAGES["python"])
+    return next(
+        (language for language in LANGUAGES.values() if mark.lower() in language.marks), LANGUAGES["python"]
+    )
 
 
 def compiler(language: Language, source: str) -> Program:
@@ -64,7 +66,9 @@ def compiled(language: Language, execution: Execution) -> tuple[str | None, str]
     Raises FileNotFoundError when the compiler is not installed: that is no fault of the source.
     """
     if execution.exit_code == COMPILER_ABSENT:
-        raise FileNotFoundError(f"{language.compile[0]} is not installed, which programs in {language.name} need")
+        raise FileNotFoundError(
+            f"{language.compile[0]} is not installed, which programs in {language.name} need"
+        )
     if execution.exit_code or execution.timed_out or "program" not in execution.files:
         return None, execution.stderr.strip()[:300] or "the compiler gave no program"
     return execution.files["program"], ""

@@ -110,7 +110,11 @@ def _weigh(expression: sympy.Basic) -> float:
     """About how many bits the value of a constant has; raises Unreadable when they are too many."""
     parts = [_weigh(part) for part in expression.args] or [0.0]
     if expression.is_Rational:
-        bits = math.log2(abs(expression.p) or 1) + math.log2(expression.q) if abs(expression.p) < 1 << 1000 else 1e3
+        bits = (
+            math.log2(abs(expression.p) or 1) + math.log2(expression.q)
+            if abs(expression.p) < 1 << 1000
+            else 1e3
+        )
     elif isinstance(expression, sympy.Pow | sympy.exp):
         base, power = parts[0] if isinstance(expression, sympy.Pow) else 1.5, expression.args[-1]
         times = abs(float(power)) if power.is_Rational and parts[-1] < 60 else 2.0 ** min(parts[-1], 60.0)
@@ -193,7 +197,8 @@ def _close(x: sympy.Expr, y: sympy.Expr, digits: int = 40) -> bool:
     """Whether two numbers agree to so many digits; against zero, to so many places."""
     size = max(abs(x), abs(y))
     return bool(
-        abs(x - y) <= (size if min(abs(x), abs(y)) > sympy.Float(10) ** -digits else 1) * sympy.Float(10) ** -digits
+        abs(x - y)
+        <= (size if min(abs(x), abs(y)) > sympy.Float(10) ** -digits else 1) * sympy.Float(10) ** -digits
     )
 
 
@@ -203,7 +208,9 @@ def _values(a: sympy.Expr, b: sympy.Expr) -> list[tuple[sympy.Expr, sympy.Expr]]
     complex_ = a.has(sympy.I) or b.has(sympy.I)
     found = []
     for n, (above, below) in enumerate(POINTS):
-        point = {s: sympy.Rational(above * (k + 2) + n * k, below * (k + 1) + k) for k, s in enumerate(symbols)}
+        point = {
+            s: sympy.Rational(above * (k + 2) + n * k, below * (k + 1) + k) for k, s in enumerate(symbols)
+        }
         x, y = (sympy.N(e.subs(point), 60) for e in (a, b))
         if not all(v.is_number and v.is_finite for v in (x, y)):
             continue

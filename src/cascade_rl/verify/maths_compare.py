@@ -175,7 +175,9 @@ def _value(chain: Chain, algebra: Algebra) -> Answer | None:
     first, last = chain.sides[0], chain.sides[-1]
     if is_label(first):
         value = rational(last)
-        contradicted = value is not None and any(rational(side) not in (None, value) for side in chain.sides[1:])
+        contradicted = value is not None and any(
+            rational(side) not in (None, value) for side in chain.sides[1:]
+        )
         return None if contradicted else read(last)
     if rational(first) is not None or re.search(r"[A-Za-z]", re.sub(r"\\[A-Za-z]+", "", first)):
         return None  # `5=5` says nothing, and `x+y=5` is no value
@@ -188,7 +190,9 @@ def _same_chains(gold: Chain, given: Chain, algebra: Algebra) -> bool:
     a, b = _regions(gold), _regions(given)
     if a is not None and b is not None:
         return _same_regions(a, b, algebra)
-    named = is_label(gold.sides[0]) and gold.sides[0] == given.sides[0] and set(gold.signs + given.signs) == {"="}
+    named = (
+        is_label(gold.sides[0]) and gold.sides[0] == given.sides[0] and set(gold.signs + given.signs) == {"="}
+    )
     if named and same(read(gold.sides[-1]), read(given.sides[-1]), algebra):
         return True
     if len(gold.sides) != 2 or len(given.sides) != 2:
@@ -275,7 +279,9 @@ def _same_regions(gold: Sequence[Interval], given: Sequence[Interval], algebra: 
 
 
 _LETTER = re.compile(r"(?:option |choice )?\(?([A-K])\)?[.:]?", re.IGNORECASE)
-_OPTION = re.compile(r"(?:option |choice )?(?:\(([A-K])\)|([A-K])[).:]) ?(?!or\b|and\b|[,/&])(?!.*\([A-K]\))(\S.*)")
+_OPTION = re.compile(
+    r"(?:option |choice )?(?:\(([A-K])\)|([A-K])[).:]) ?(?!or\b|and\b|[,/&])(?!.*\([A-K]\))(\S.*)"
+)
 
 
 def same_texts(gold: str, given: str, algebra: Algebra) -> bool:
@@ -285,7 +291,11 @@ def same_texts(gold: str, given: str, algebra: Algebra) -> bool:
     if letter and not theirs:
         other = _LETTER.fullmatch(re.sub("[\ue000\ue001]", "", given))
         if other:
-            return letter[1].casefold() == other[1].casefold() if len(given) > 1 or len(gold) > 1 else gold == given
+            return (
+                letter[1].casefold() == other[1].casefold()
+                if len(given) > 1 or len(gold) > 1
+                else gold == given
+            )
     if letter and theirs:
         return letter[1].upper() == (theirs[1] or theirs[2])
     if ours:

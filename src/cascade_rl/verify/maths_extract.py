@@ -14,7 +14,9 @@ WIDEST_GAP = 40  # characters between boxes that make one list
 MOST_BOXES = 20  # of such a list
 
 _BRACES = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s*(\{?)|\\.|[{}]", re.DOTALL)
-_BETWEEN = re.compile(r"[\s,;$]*(?:\\?\\[()\[\]]|\\quad|\\text\{ ?(?:and|or) ?\}|and|or|\\,|\\;)?[\s,;$]*(?:and |or )?")
+_BETWEEN = re.compile(
+    r"[\s,;$]*(?:\\?\\[()\[\]]|\\quad|\\text\{ ?(?:and|or) ?\}|and|or|\\,|\\;)?[\s,;$]*(?:and |or )?"
+)
 _UNBRACED = re.compile(
     r"((?>-?(?:\\[dt]?frac\s*[0-9]\s*[0-9]|[0-9](?:[0-9.,/]*[0-9])?|\\[A-Za-z]+|[A-Za-z](?![A-Za-z]))))(?! ?\})"
 )
@@ -91,5 +93,7 @@ def bare_answer(text: str) -> str | None:
 
 def _sentence(line: str) -> str:
     """A line up to the full stop that ends its first sentence, without emphasis."""
-    line = re.split(r"\.\s+(?=[A-Z])|\.$|(?<=\S)\s+(?:because|since|as required)\b", line.strip().strip("*"))[0]
+    line = re.split(r"\.\s+(?=[A-Z])|\.$|(?<=\S)\s+(?:because|since|as required)\b", line.strip().strip("*"))[
+        0
+    ]
     return line.strip().strip("*").strip()

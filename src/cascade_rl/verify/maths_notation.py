@@ -153,7 +153,9 @@ def tidy(text: str) -> str:
         text = _MODULUS.sub(f"{TEXT}mod \\1{ENDTEXT}", _CHOOSE.sub(r"\\binom{\1}{\2}", text))
         for _ in range(3):  # fonts may be nested, but not endlessly
             text = _FONT.sub(lambda m: m[1] if len(m[1].strip()) <= 1 else TEXT + m[1] + ENDTEXT, text)
-            text = _TEXT_FONT.sub(lambda m: TEXT + m[1].replace(TEXT, "").replace(ENDTEXT, "") + ENDTEXT, text)
+            text = _TEXT_FONT.sub(
+                lambda m: TEXT + m[1].replace(TEXT, "").replace(ENDTEXT, "") + ENDTEXT, text
+            )
     text = _plain(text)
     text = _arguments(_brace(text, _ROOT, r"\sqrt"))
     text = _brace(text, _LONG_EXPONENT, "^")

@@ -120,11 +120,15 @@ _UNION = re.compile(r" ?∪ ?")
 _RELATION = re.compile(rf"[{RELATIONS}]")
 _COLON = re.compile(r" ?: ?")
 _MEMBER = re.compile(r"∈")
-_MATRIX = re.compile(r"\\begin\{(array|[pbBvV]?matrix|smallmatrix)\}(?:\{[lcr| ]*\})?(.*)\\end\{\1\}", re.DOTALL)
+_MATRIX = re.compile(
+    r"\\begin\{(array|[pbBvV]?matrix|smallmatrix)\}(?:\{[lcr| ]*\})?(.*)\\end\{\1\}", re.DOTALL
+)
 _TIME = re.compile(r"[0-9]{1,2}:[0-9]{2}")
 _MARKS = re.compile(f"[{TEXT}{ENDTEXT}]")
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3,}(?![A-Za-z(])")
-_GREEK_LABEL = r"\\(?:[a-zA-Z]?(?:alpha|beta|gamma|delta|theta|lambda|mu|nu|rho|sigma|tau|phi|varphi|omega|Omega))"
+_GREEK_LABEL = (
+    r"\\(?:[a-zA-Z]?(?:alpha|beta|gamma|delta|theta|lambda|mu|nu|rho|sigma|tau|phi|varphi|omega|Omega))"
+)
 _LABEL = re.compile(
     rf"(?:\\(?:angle|triangle|overline|vec|hat|bar) ?\{{?[A-Za-z ]+\}}?|\|?[A-Z]{{1,4}}\|?|[a-z]|{_GREEK_LABEL}"
     rf"|{TEXT}[^{ENDTEXT}]+{ENDTEXT}|(?=[a-z]*[aeiou])[a-z]{{3,}})"
@@ -148,7 +152,9 @@ def _words(text: str) -> Answer | None:
         plain = plain.strip(" .,()") if not any(c.isdigit() for c in plain) else plain
         if len(plain) <= 1:
             return Scalar(plain)
-    elif not re.fullmatch(r"[A-Za-z][A-Za-z' -]+", text) or not (_WORD.search(text) or text.lower() in _SHORT_WORDS):
+    elif not re.fullmatch(r"[A-Za-z][A-Za-z' -]+", text) or not (
+        _WORD.search(text) or text.lower() in _SHORT_WORDS
+    ):
         return Words(plain.casefold()) if len(_WORD.findall(plain)) >= _PROSE else None
     if (number := from_words(plain)) is not None:
         return Scalar(str(number))
@@ -272,7 +278,9 @@ _SHORT_UNITS = {
     "pa",
     "hz",
 }
-_NO_UNIT = re.compile(r"[^A-Za-z°$µ/·^ .-]|\b(?:or|and|not|but|to|if|maybe|possibly|perhaps|either)\b", re.IGNORECASE)
+_NO_UNIT = re.compile(
+    r"[^A-Za-z°$µ/·^ .-]|\b(?:or|and|not|but|to|if|maybe|possibly|perhaps|either)\b", re.IGNORECASE
+)
 _TEXT_UNIT = re.compile(rf"(.*[0-9A-Za-z)}}\]!]) ?{TEXT}([^{ENDTEXT}]*){ENDTEXT} ?(?:\^ ?\{{?([23])\}}?)?")
 _RAW_UNIT = re.compile(r"(.*[0-9)}\]])( ?)([A-Za-z]+(?:[ /][A-Za-z]+)*)\.? ?(?:\^ ?\{?([23])\}?)?")
 

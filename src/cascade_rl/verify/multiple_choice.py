@@ -13,7 +13,9 @@ from string import ascii_uppercase
 FEWEST_KNOWN = 10  # A to J, where the number of choices isn't given
 LONGEST_TAIL = 8000  # characters at the end of a reply that are searched
 
-_OPEN = r"(?:[\s*_$:=(\[{]|\\boxed|\\fbox|\\text(?:bf|rm)?|\\math(?:bf|rm)|\\\(|\\\[|option\b|choice\b|letter\b)*"
+_OPEN = (
+    r"(?:[\s*_$:=(\[{]|\\boxed|\\fbox|\\text(?:bf|rm)?|\\math(?:bf|rm)|\\\(|\\\[|option\b|choice\b|letter\b)*"
+)
 _LETTER = rf"{_OPEN}(?P<letter>[A-Za-z])(?![A-Za-z0-9'’^_=+]|\\(?![)\]]))"
 _REST = r"(?=(?P<rest>[^\n]{0,60}))"
 _BOX = re.compile(rf"\\f?box(?:ed)?\s*\{{{_LETTER}(?=(?P<rest>[^{{}}\n]{{0,60}}))", re.IGNORECASE)
@@ -22,15 +24,21 @@ _STATED = re.compile(
     rf"{_LETTER}{_REST}",
     re.IGNORECASE,
 )
-_CHOSEN = re.compile(rf"\b(?:i (?:choose|pick|select)|choose|go with|select)\s+{_LETTER}{_REST}", re.IGNORECASE)
+_CHOSEN = re.compile(
+    rf"\b(?:i (?:choose|pick|select)|choose|go with|select)\s+{_LETTER}{_REST}", re.IGNORECASE
+)
 _NAMED = re.compile(
     r"(?:\b(?i:option|choice|answer) \(?|(?:^|[.!?]\s+|\n)\(?)(?P<letter>[A-Z])\)? is (?:the )?(?:correct|right|best)"
     r"(?P<rest>)"
 )
 _ALONE = re.compile(r"[\s*_$(\[{]*(?P<letter>[A-Za-z])[\s*_$)\]}.:]*(?P<rest>)")
 _LISTED = re.compile(r"[\s*_]*(?:\((?P<bracketed>[A-Za-z])\)|(?P<letter>[A-Z])[.):](?=\s))(?P<rest>.*)")
-_SECOND = re.compile(r"[\s()*\]}$.]*(?:,|/|&|and|or)\s*(?:option |choice )?[\s(*\[$]*([A-Za-z])(?![A-Za-z'’])")
-_REASON = re.compile(r"\s+(?:because|since|as|for|is|and|but|which|so|due|by|with|in|on|from|given|here|there)\b")
+_SECOND = re.compile(
+    r"[\s()*\]}$.]*(?:,|/|&|and|or)\s*(?:option |choice )?[\s(*\[$]*([A-Za-z])(?![A-Za-z'’])"
+)
+_REASON = re.compile(
+    r"\s+(?:because|since|as|for|is|and|but|which|so|due|by|with|in|on|from|given|here|there)\b"
+)
 
 
 def _one(match: re.Match[str], options: str) -> str | None:
@@ -55,7 +63,11 @@ def options(choices: int | None, gold: str = "") -> str:
 def stated(text: str, letters: str) -> str | None:
     """The one of `letters` that the reply states last, or None."""
     tail = text[-LONGEST_TAIL:]
-    found = [(m.start("letter"), _one(m, letters)) for p in (_BOX, _STATED, _CHOSEN, _NAMED) for m in p.finditer(tail)]
+    found = [
+        (m.start("letter"), _one(m, letters))
+        for p in (_BOX, _STATED, _CHOSEN, _NAMED)
+        for m in p.finditer(tail)
+    ]
     statements = [(at, letter) for at, letter in found if letter is not None]
     if statements:
         return max(statements)[1] or None

@@ -36,7 +36,11 @@ def _same_line(given: str, expected: str) -> bool:
 def _same_word(given: str, expected: str) -> bool:
     if given == expected:
         return True
-    if max(len(given), len(expected)) > LONGEST_NUMBER or not FLOAT.fullmatch(expected) or not NUMBER.fullmatch(given):
+    if (
+        max(len(given), len(expected)) > LONGEST_NUMBER
+        or not FLOAT.fullmatch(expected)
+        or not NUMBER.fullmatch(given)
+    ):
         return False
     a, b = Decimal(given), Decimal(expected)
     return abs(a - b) <= TOLERANCE * max(Decimal(1), abs(a), abs(b))

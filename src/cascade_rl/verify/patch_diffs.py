@@ -89,7 +89,11 @@ def _diff_lines(text: str) -> list[str]:
     starts = [i for i, line in enumerate(lines) if line.startswith(("diff --git ", "--- "))]
     if not fences or not starts or fences[0] > starts[0]:
         return lines
-    inside = [line for a, b in zip(fences[::2], [*fences[1::2], len(lines)], strict=False) for line in lines[a + 1 : b]]
+    inside = [
+        line
+        for a, b in zip(fences[::2], [*fences[1::2], len(lines)], strict=False)
+        for line in lines[a + 1 : b]
+    ]
     return inside if looks_like_diff("\n".join(inside)) else lines
 
 
@@ -115,7 +119,9 @@ def _named(old: str, new: str) -> Section:
 
 def _read_git_header(lines: Sequence[str], i: int, sections: list[Section]) -> int:
     """Read a section from its `diff --git` line on; returns the index of the first line after it."""
-    names = re.fullmatch(r'diff --git ("a/(?:[^"\\]|\\.)*"|a/.*) ("b/(?:[^"\\]|\\.)*"|b/.*)', lines[i].rstrip())
+    names = re.fullmatch(
+        r'diff --git ("a/(?:[^"\\]|\\.)*"|a/.*) ("b/(?:[^"\\]|\\.)*"|b/.*)', lines[i].rstrip()
+    )
     if names is None:
         raise Unparseable(f"line {i + 1}: want `diff --git a/PATH b/PATH`")
     section = _named(_path(names[1]), _path(names[2]))
@@ -129,7 +135,9 @@ def _read_git_header(lines: Sequence[str], i: int, sections: list[Section]) -> i
             section.new = None
         elif word in ("rename", "copy") and rest:
             section.moves = word
-            section.old, section.new = (_path(rest), section.new) if " from " in line else (section.old, _path(rest))
+            section.old, section.new = (
+                (_path(rest), section.new) if " from " in line else (section.old, _path(rest))
+            )
         elif line.startswith(("Binary files ", "GIT binary patch")):
             raise Unparseable(f"line {j + 1}: binary patches are not read")
         elif line.startswith("--- ") and j + 1 < len(lines) and lines[j + 1].startswith("+++ "):
@@ -138,7 +146,9 @@ def _read_git_header(lines: Sequence[str], i: int, sections: list[Section]) -> i
                 return j  # the section of another file, which has no header of git's
             section.old, section.new = named.old, named.new
             return _read_hunks(lines, j + 2, section)
-        elif not line.startswith(("index ", "old mode", "new mode", "similarity index", "dissimilarity index")):
+        elif not line.startswith(
+            ("index ", "old mode", "new mode", "similarity index", "dissimilarity index")
+        ):
             return j
     return len(lines)
 
@@ -153,7 +163,10 @@ def _read_hunks(lines: Sequence[str], i: int, section: Section) -> int:
         while len(old) < wanted_old or len(new) < wanted_new:
             if at >= len(lines) or not (lines[at] == "" or lines[at][0] in " +-"):
                 raise Unparseable(f"line {i + 1}: the hunk is shorter than its header says")
-            sign, text = lines[at][:1] or " ", lines[at][1:] + "\n"  # editors strip the blank of an empty context line
+            sign, text = (
+                lines[at][:1] or " ",
+                lines[at][1:] + "\n",
+            )  # editors strip the blank of an empty context line
             at += 1
             bare = at < len(lines) and lines[at].startswith("\\ ")
             if bare:
@@ -161,7 +174,11 @@ def _read_hunks(lines: Sequence[str], i: int, section: Section) -> int:
             for side, signs in ((old, " -"), (new, " +")):
                 if sign in signs:
                     side.append(text)
-        if len(old) > wanted_old or len(new) > wanted_new or (at < len(lines) and lines[at][:1] in ("+", " ")):
+        if (
+            len(old) > wanted_old
+            or len(new) > wanted_new
+            or (at < len(lines) and lines[at][:1] in ("+", " "))
+        ):
             raise Unparseable(f"line {i + 1}: the hunk is longer than its header says")
         if at < len(lines) and lines[at].startswith("-") and not _heads_file(lines, at):
             raise Unparseable(f"line {i + 1}: the hunk is longer than its header says")
@@ -230,7 +247,9 @@ def _apply_hunks(hunks: Sequence[Hunk], text: str, path: str | None) -> str:
     lines, drift = _split(text), 0
     placed: list[tuple[int, Hunk]] = []
     for hunk in hunks:
-        expected = hunk.start - 1 if hunk.old else hunk.start  # a hunk without old lines comes after line `start`
+        expected = (
+            hunk.start - 1 if hunk.old else hunk.start
+        )  # a hunk without old lines comes after line `start`
         at = _find(hunk, lines, expected + drift, path)
         drift = at - expected
         placed.append((at, hunk))
@@ -257,9 +276,13 @@ def _find(hunk: Hunk, lines: Sequence[str], expected: int, path: str | None) -> 
     near = range(max(0, expected - FARTHEST), min(len(lines) - len(old), expected + FARTHEST) + 1)
     found = [i for i in near if lines[i] == old[0] and lines[i : i + len(old)] == old]
     if not found:
-        raise NoMatch(f"{path}: the lines of the hunk at line {hunk.start} don't stand within {FARTHEST} lines of it")
+        raise NoMatch(
+            f"{path}: the lines of the hunk at line {hunk.start} don't stand within {FARTHEST} lines of it"
+        )
     if len(found) > 1:
-        raise SeveralMatches(f"{path}: the hunk at line {hunk.start} matches at lines {found[0] + 1}, {found[1] + 1}")
+        raise SeveralMatches(
+            f"{path}: the hunk at line {hunk.start} matches at lines {found[0] + 1}, {found[1] + 1}"
+        )
     return found[0]
 
 

@@ -23,7 +23,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 
-from cascade_rl.verify.patch_errors import NoChange, NoMatch, Overlap, SeveralMatches, UnknownFile, Unparseable
+from cascade_rl.verify.patch_errors import (
+    NoChange,
+    NoMatch,
+    Overlap,
+    SeveralMatches,
+    UnknownFile,
+    Unparseable,
+)
 from cascade_rl.verify.patch_matching import opcodes
 
 SEARCH, DIVIDER, REPLACE = "<<<<<<< SEARCH", "=======", ">>>>>>> REPLACE"
@@ -40,7 +47,9 @@ class Edit:
 
 def edit_text(edit: Edit) -> str:
     """The edit as a fenced block: what `parse_edits` reads."""
-    return "\n".join(["```diff", f"### {edit.path}", SEARCH, *edit.search, DIVIDER, *edit.replace, REPLACE, "```"])
+    return "\n".join(
+        ["```diff", f"### {edit.path}", SEARCH, *edit.search, DIVIDER, *edit.replace, REPLACE, "```"]
+    )
 
 
 def solution_text(edits: Sequence[Edit]) -> str:

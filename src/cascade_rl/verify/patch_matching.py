@@ -50,7 +50,11 @@ def opcodes(old: Sequence[str], new: Sequence[str]) -> list[tuple[str, int, int,
     except OverBudget:
         head, tail = common_ends(old, new)
         i, j = len(old) - tail, len(new) - tail
-        codes = [("equal", 0, head, 0, head), ("replace", head, i, head, j), ("equal", i, len(old), j, len(new))]
+        codes = [
+            ("equal", 0, head, 0, head),
+            ("replace", head, i, head, j),
+            ("equal", i, len(old), j, len(new)),
+        ]
         return [code for code in codes if code[1] < code[2] or code[3] < code[4]]
 
 

@@ -34,7 +34,9 @@ _FENCE = re.compile(r"^[ +\-]?[ \t#/*\"'=<>\[\]|-]*(?:BEGIN|END)\b.*$", re.IGNOR
 def defused(text: str) -> str:
     """A text without chat control tokens, control characters and lines that look like fences."""
     text = re.sub(
-        r"[\x00-\x08\x0b-\x1f\x7f\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff]", "\N{REPLACEMENT CHARACTER}", text
+        r"[\x00-\x08\x0b-\x1f\x7f\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff]",
+        "\N{REPLACEMENT CHARACTER}",
+        text,
     )
     text = _CONTROL.sub("(control token removed)", text)
     return _FENCE.sub(lambda line: line[0][:1] + "(fence-like line removed)", text)

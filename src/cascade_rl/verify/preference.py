@@ -11,8 +11,22 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-OPENINGS = ("Gladly!", "With pleasure!", "Thank you for asking.", "Happy to help!", "Of course!", "Good question!")
-CLOSINGS = ("Enjoy them!", "Hope this helps!", "Have a lovely day!", "Ask me more!", "Best wishes!", "Thank you!")
+OPENINGS = (
+    "Gladly!",
+    "With pleasure!",
+    "Thank you for asking.",
+    "Happy to help!",
+    "Of course!",
+    "Good question!",
+)
+CLOSINGS = (
+    "Enjoy them!",
+    "Hope this helps!",
+    "Have a lovely day!",
+    "Ask me more!",
+    "Best wishes!",
+    "Thank you!",
+)
 ADJECTIVES = (
     "calm", "bright", "gentle", "strong", "warm", "soft", "sweet", "quiet", "wide", "golden", "fine", "clear",
 )  # fmt: skip
@@ -73,6 +87,9 @@ def judge_chat(answer: str, topics: Sequence[str]) -> dict[str, bool]:
         "courteous": _CHAT_COURTESY.search(answer.lower()) is not None,
         "concise": 8 <= len(words) <= 80,
         "polite": bool(words) and not any(w in RUDE for w in words),
-        "varied": bool(words) and max(runs.values(), default=0) <= 1 and max(long_words.values(), default=0) <= 4,
-        "sentences": bool(lines) and all(re.match(r"[A-Z0-9]", x) and re.search(r"[.!?:]$", x) for x in lines),
+        "varied": bool(words)
+        and max(runs.values(), default=0) <= 1
+        and max(long_words.values(), default=0) <= 4,
+        "sentences": bool(lines)
+        and all(re.match(r"[A-Z0-9]", x) and re.search(r"[.!?:]$", x) for x in lines),
     }

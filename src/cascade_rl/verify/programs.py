@@ -241,9 +241,13 @@ def same(given: Any, expected: Any, tolerance: float = 1e-6) -> bool:
     if isinstance(given, bool) or isinstance(expected, bool):
         return given is expected
     if isinstance(given, (list, tuple)) and isinstance(expected, (list, tuple)):
-        return len(given) == len(expected) and all(same(a, b, tolerance) for a, b in zip(given, expected, strict=True))
+        return len(given) == len(expected) and all(
+            same(a, b, tolerance) for a, b in zip(given, expected, strict=True)
+        )
     if isinstance(given, dict) and isinstance(expected, dict):
-        return given.keys() == expected.keys() and all(same(given[k], expected[k], tolerance) for k in expected)
+        return given.keys() == expected.keys() and all(
+            same(given[k], expected[k], tolerance) for k in expected
+        )
     if isinstance(given, float) and isinstance(expected, (int, float)):
         return _close(given, expected, tolerance)
     if isinstance(given, int) and isinstance(expected, float):

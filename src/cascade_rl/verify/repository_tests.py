@@ -62,10 +62,16 @@ def off_limits(
         return "tests"
     if name in _SETTINGS_FILES or name in OWN:
         return "settings of the runner"
-    if name.endswith(_BINARY) or any(re.search(r"\.(egg|dist)-info$|^__pycache__$|^\.git$", part) for part in parts):
+    if name.endswith(_BINARY) or any(
+        re.search(r"\.(egg|dist)-info$|^__pycache__$|^\.git$", part) for part in parts
+    ):
         return "what the interpreter loads by itself"
     module = parts[0].removesuffix(".py")
-    if path not in before and (module in _RUNNER or module in sys.stdlib_module_names) and not _held(module, before):
+    if (
+        path not in before
+        and (module in _RUNNER or module in sys.stdlib_module_names)
+        and not _held(module, before)
+    ):
         return "a name of the standard library or of the runner"
     return None
 
@@ -76,7 +82,10 @@ def _held(module: str, before: Mapping[str, str]) -> bool:
 
 
 def restored(
-    before: Mapping[str, str], after: Mapping[str, str], test_files: Mapping[str, str], golden: Collection[str] = ()
+    before: Mapping[str, str],
+    after: Mapping[str, str],
+    test_files: Mapping[str, str],
+    golden: Collection[str] = (),
 ) -> tuple[dict[str, str], dict[str, str]]:
     """The files to be tested, and what of the patch was taken back (path -> why).
 
@@ -163,7 +172,9 @@ def _key(node_id: str) -> tuple[str, str]:
     """How JUnit names a test: the file and classes as a dotted path, then the function with its parameters."""
     head, bracket, parameters = node_id.partition("[")
     path, *names = head.split("::")
-    return ".".join([path.removesuffix(".py").replace("/", "."), *names[:-1]]), names[-1] + bracket + parameters
+    return ".".join([path.removesuffix(".py").replace("/", "."), *names[:-1]]), names[
+        -1
+    ] + bracket + parameters
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,9 @@ import re
 import unicodedata
 from functools import lru_cache
 
-_ISOLATED_GREEK = re.compile(r"(?<![\u0370-\u03ff\u1f00-\u1fff])[\u0370-\u03ff](?![\u0370-\u03ff\u1f00-\u1fff])")
+_ISOLATED_GREEK = re.compile(
+    r"(?<![\u0370-\u03ff\u1f00-\u1fff])[\u0370-\u03ff](?![\u0370-\u03ff\u1f00-\u1fff])"
+)
 
 
 @lru_cache(maxsize=4096)

@@ -109,5 +109,12 @@ def clone(flags: int) -> tuple[int, int]:
 
 
 _fork = ctypes.PyDLL(None, use_errno=True).syscall
-_fork.argtypes = [ctypes.c_long, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_ulong]
+_fork.argtypes = [
+    ctypes.c_long,
+    ctypes.c_ulong,
+    ctypes.c_ulong,
+    ctypes.c_void_p,
+    ctypes.c_ulong,
+    ctypes.c_ulong,
+]
 _fork.restype = ctypes.c_long

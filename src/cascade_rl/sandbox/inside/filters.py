@@ -44,7 +44,14 @@ NEW_NAMESPACES, CLONE_THREAD = 0x7E020080, 0x10000
 NEWEST = 463  # calls from here on were unknown when the list was written: libc expects ENOSYS
 OWN_PID = 0x7A7A7A7A  # stands for the process id, which is known only after the fork
 
-TERMINAL_QUERIES = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)  # TCGETS TIOCGWINSZ FIONREAD FIONBIO FIO(N)CLEX
+TERMINAL_QUERIES = (
+    0x5401,
+    0x5413,
+    0x541B,
+    0x5421,
+    0x5450,
+    0x5451,
+)  # TCGETS TIOCGWINSZ FIONREAD FIONBIO FIO(N)CLEX
 SIGNAL_SENDERS = (8, 10, 15, 1024, 1026)  # F_SETOWN F_SETSIG F_SETOWN_EX F_SETLEASE F_NOTIFY
 
 Instruction = tuple[int, int, int, int]
@@ -143,7 +150,12 @@ def _search(segments: list[tuple[int, list[Instruction]]]) -> list[Instruction]:
 
 
 class _SockFilter(ctypes.Structure):
-    _fields_ = (("code", ctypes.c_ushort), ("jt", ctypes.c_ubyte), ("jf", ctypes.c_ubyte), ("k", ctypes.c_uint))
+    _fields_ = (
+        ("code", ctypes.c_ushort),
+        ("jt", ctypes.c_ubyte),
+        ("jf", ctypes.c_ubyte),
+        ("k", ctypes.c_uint),
+    )
 
 
 class _SockProgram(ctypes.Structure):

@@ -21,9 +21,13 @@ from cascade_rl.sandbox.inside.filters import Filter
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE, MNT_DETACH = 0x20, 0x1000, 0x4000, 0x40000, 2
 AT_FDCWD, AT_RECURSIVE = -100, 0x8000
-NAMESPACES = calls.CLONE_NEWUSER | calls.CLONE_NEWNET | calls.CLONE_NEWNS | calls.CLONE_NEWIPC | calls.CLONE_NEWUTS
+NAMESPACES = (
+    calls.CLONE_NEWUSER | calls.CLONE_NEWNET | calls.CLONE_NEWNS | calls.CLONE_NEWIPC | calls.CLONE_NEWUTS
+)
 
-NEW_ROOT = "/sys"  # any directory that nothing needed lies in: the tree is built on top of it, out of others' sight
+NEW_ROOT = (
+    "/sys"  # any directory that nothing needed lies in: the tree is built on top of it, out of others' sight
+)
 SCRATCH, DISK = "/scratch", "/scratch/disk"
 WORK, TEMPORARY = DISK + "/work", DISK + "/tmp"
 PACKAGES, SITE = "/.packages", "/packages"
@@ -69,7 +73,9 @@ class Jail:
     def mount_scratch(self, megabytes: int, inodes: int) -> None:
         """The candidate's own file system, which goes with its mount namespace."""
         options = f"size={megabytes}m,nr_inodes={inodes},mode=700".encode()
-        call("mount", b"scratch", DISK.encode(), b"tmpfs", MS_NOSUID | MS_NODEV, options, step="mount scratch")
+        call(
+            "mount", b"scratch", DISK.encode(), b"tmpfs", MS_NOSUID | MS_NODEV, options, step="mount scratch"
+        )
         os.mkdir(WORK)
         os.mkdir(TEMPORARY)
         os.chdir(WORK)
@@ -210,7 +216,13 @@ def _build_tree(config: Mapping[str, Any]) -> None:
     call("umount2", b".", MNT_DETACH, step="unmount the old root")
     os.chdir("/")
     call(
-        "mount", None, b"/", None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, None, step="read-only root"
+        "mount",
+        None,
+        b"/",
+        None,
+        MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV,
+        None,
+        step="read-only root",
     )
 
 
@@ -225,11 +237,17 @@ def _bind(source: str, target: str, device: bool = False) -> None:
     else:
         os.makedirs(os.path.dirname(target), exist_ok=True)
         os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o644))
-    call("mount", os.fsencode(source), os.fsencode(target), None, MS_BIND | MS_REC, None, step=f"bind {source}")
-    flags = MS_RDONLY | MS_NOSUID | (MS_NOEXEC if device else MS_NODEV)  # the values of MOUNT_ATTR_ are the same
+    call(
+        "mount", os.fsencode(source), os.fsencode(target), None, MS_BIND | MS_REC, None, step=f"bind {source}"
+    )
+    flags = (
+        MS_RDONLY | MS_NOSUID | (MS_NOEXEC if device else MS_NODEV)
+    )  # the values of MOUNT_ATTR_ are the same
     try:
         attributes = struct.pack("QQQQ", flags, 0, 0, 0)
-        call("mount_setattr", AT_FDCWD, os.fsencode(target), AT_RECURSIVE, attributes, 32, step="mount_setattr")
+        call(
+            "mount_setattr", AT_FDCWD, os.fsencode(target), AT_RECURSIVE, attributes, 32, step="mount_setattr"
+        )
     except StepFailed:  # before Linux 5.12: one mount at a time, and its own flags must be named again
         kept = os.statvfs(target).f_flag & (MS_NOSUID | MS_NODEV | MS_NOEXEC | 0x400 | 0x800 | 0x200000)
         call("mount", None, os.fsencode(target), None, MS_REMOUNT | MS_BIND | flags | kept, None,

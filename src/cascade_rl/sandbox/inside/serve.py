@@ -29,7 +29,9 @@ PRELOADED = ("bisect", "collections", "copy", "functools", "heapq", "io", "itert
 
 def main() -> None:
     """Build the jail, say so, serve until the supervisor closes its end."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # else a candidate could interrupt process 1 of its namespace
+    signal.signal(
+        signal.SIGINT, signal.SIG_DFL
+    )  # else a candidate could interrupt process 1 of its namespace
     config = json.loads(sys.argv[1])
     sys.argv[1:] = []
     supervisor = _socket.socket(fileno=SOCKET)

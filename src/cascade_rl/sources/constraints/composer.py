@@ -126,7 +126,9 @@ def _postscript(d: Draft, postscript_marker: str) -> None:
 
 
 def _bullets(d: Draft, num_bullets: int) -> None:
-    d.listed += [f"* {('bread', 'tea', 'candles', 'maps', 'apples', 'songs')[i % 6]}" for i in range(num_bullets)]
+    d.listed += [
+        f"* {('bread', 'tea', 'candles', 'maps', 'apples', 'songs')[i % 6]}" for i in range(num_bullets)
+    ]
 
 
 def _paragraphs(d: Draft, num_paragraphs: int) -> None:
@@ -134,7 +136,11 @@ def _paragraphs(d: Draft, num_paragraphs: int) -> None:
 
 
 def _nth_paragraph(d: Draft, num_paragraphs: int, nth_paragraph: int, first_word: str) -> None:
-    d.parts, d.divide, d.starts = num_paragraphs, "\n\n", {nth_paragraph: f"{first_word.capitalize()} came to mind. "}
+    d.parts, d.divide, d.starts = (
+        num_paragraphs,
+        "\n\n",
+        {nth_paragraph: f"{first_word.capitalize()} came to mind. "},
+    )
 
 
 def _sections(d: Draft, section_spliter: str, num_sections: int) -> None:
@@ -234,11 +240,15 @@ def _balanced(text: str, rng: random.Random, exclamations: bool) -> str:
     if exclamations:
         most = max(statements, asked, cried)
         extra = (
-            ["So it was."] * (most - statements) + ["Was it so?"] * (most - asked) + ["What a day!"] * (most - cried)
+            ["So it was."] * (most - statements)
+            + ["Was it so?"] * (most - asked)
+            + ["What a day!"] * (most - cried)
         )
     else:
         half = -(-statements // 2)
-        extra = ["So it was."] * (2 * max(half, asked) - statements) + ["Was it so?"] * (max(half, asked) - asked)
+        extra = ["So it was."] * (2 * max(half, asked) - statements) + ["Was it so?"] * (
+            max(half, asked) - asked
+        )
     rng.shuffle(extra)
     return " ".join([text, *extra])
 
@@ -251,7 +261,9 @@ def _japanese(text: str, N: int) -> str:
 
 
 def _come_back(text: str) -> str:
-    return "\n".join(f"Today {line.rstrip('.')} today." if line.strip() else line for line in text.split("\n"))
+    return "\n".join(
+        f"Today {line.rstrip('.')} today." if line.strip() else line for line in text.split("\n")
+    )
 
 
 # In this order, after the draft is written.

@@ -87,7 +87,9 @@ def other_initials(rng: random.Random) -> str:
 def growing_sentences(rng: random.Random, small_n: int) -> str:
     """Each sentence longer by the same number of words."""
     first = rng.randint(2, 5)
-    return " ".join(_spell([rng.choice(BANK) for _ in range(first + small_n * i)]) for i in range(rng.randint(2, 4)))
+    return " ".join(
+        _spell([rng.choice(BANK) for _ in range(first + small_n * i)]) for i in range(rng.randint(2, 4))
+    )
 
 
 def growing_alliteration(rng: random.Random) -> str:

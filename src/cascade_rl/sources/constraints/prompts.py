@@ -35,7 +35,13 @@ TABOO = ("always", "amazing", "beautiful", "delve", "important", "journey", "mag
          "simply", "special", "tapestry", "truth", "very", "wonderful")  # fmt: skip
 QUESTIONS = ("Would {} make a good present?", "Is it wise to spend a whole day on {}?", "Could {} be famous one day?",
              "Do most people think of {} when they cannot sleep?")  # fmt: skip
-OPTIONS = ("yes/no/perhaps", "agree/disagree", "true, false, unknown", "now or later", "left/right/straight on")
+OPTIONS = (
+    "yes/no/perhaps",
+    "agree/disagree",
+    "true, false, unknown",
+    "now or later",
+    "left/right/straight on",
+)
 
 # What excludes one another: at most one of each group in a prompt.
 GROUPS: tuple[frozenset[str], ...] = tuple(
@@ -206,7 +212,9 @@ def _holds(asked: Asked, reply: str) -> bool:
 def _settle(idents: list[str], request: str, rng: random.Random) -> tuple[list[Asked], str]:
     """Arguments for as many of the constraints as one reply can meet, and that reply."""
     shaped = [
-        (ident, SHAPES[ident](rng, request) if ident in SHAPES else {}) for ident in idents if ident not in BOUNDS
+        (ident, SHAPES[ident](rng, request) if ident in SHAPES else {})
+        for ident in idents
+        if ident not in BOUNDS
     ]
     reply = compose(shaped, rng, rng.randint(2, 14))
     while not all(kept := [_holds(one, reply) for one in shaped]):

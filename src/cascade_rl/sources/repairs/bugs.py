@@ -138,10 +138,16 @@ def _of_values(source: Source, node: ast.AST, names: list[str]) -> Iterator[tupl
             for bound in (lower, upper):
                 if bound is not None and not isinstance(bound, ast.Constant):
                     text = source.part(*source.span(bound))
-                    yield "boundary", (*source.span(bound), f"{text} + 1" if text.isidentifier() else f"({text}) + 1")
+                    yield (
+                        "boundary",
+                        (*source.span(bound), f"{text} + 1" if text.isidentifier() else f"({text}) + 1"),
+                    )
         case ast.IfExp(test=test, body=body, orelse=orelse):
             first, second = source.part(*source.span(body)), source.part(*source.span(orelse))
-            yield "condition", (*source.span(node), f"{second} if {source.part(*source.span(test))} else {first}")
+            yield (
+                "condition",
+                (*source.span(node), f"{second} if {source.part(*source.span(test))} else {first}"),
+            )
         case ast.Attribute(attr=attr) if attr in OTHER_ATTRIBUTE:
             stop = source.span(node)[1]
             yield "attribute", (stop - len(attr), stop, OTHER_ATTRIBUTE[attr])
@@ -149,7 +155,9 @@ def _of_values(source: Source, node: ast.AST, names: list[str]) -> Iterator[tupl
 
 def _of_calls(source: Source, node: ast.AST, names: list[str]) -> Iterator[tuple[str, Change]]:
     match node:
-        case ast.Call(func=ast.Name(id=name) as function) if name in OTHER_FUNCTION and name != OTHER_FUNCTION[name]:
+        case ast.Call(func=ast.Name(id=name) as function) if (
+            name in OTHER_FUNCTION and name != OTHER_FUNCTION[name]
+        ):
             yield "function", (*source.span(function), OTHER_FUNCTION[name])
     if not isinstance(node, ast.Call) or any(isinstance(a, ast.Starred) for a in node.args):
         return

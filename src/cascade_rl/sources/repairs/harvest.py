@@ -110,7 +110,9 @@ class _Module:
         for name in dict.fromkeys(n.id for n in uses):
             if name in self.definitions:
                 definition = self.definitions[name]
-                if isinstance(definition, ast.Import | ast.ImportFrom) and not _is_harmless(definition, name, node):
+                if isinstance(definition, ast.Import | ast.ImportFrom) and not _is_harmless(
+                    definition, name, node
+                ):
                     return None
                 names.append(name)
             elif name not in own and (name in HARMFUL or not hasattr(builtins, name)):
@@ -152,7 +154,9 @@ def _is_harmless(imports: ast.Import | ast.ImportFrom, name: str, user: ast.AST)
     module = imports.names[0].name
     if module in HARMLESS:
         return True
-    parts = {n.attr for n in ast.walk(user) if isinstance(n, ast.Attribute) and getattr(n.value, "id", "") == name}
+    parts = {
+        n.attr for n in ast.walk(user) if isinstance(n, ast.Attribute) and getattr(n.value, "id", "") == name
+    }
     bare = sum(isinstance(n, ast.Name) and n.id == name for n in ast.walk(user))
     dotted = sum(isinstance(n, ast.Attribute) and getattr(n.value, "id", "") == name for n in ast.walk(user))
     return bare == dotted and parts <= HARMLESS_PARTS.get(module, set())
@@ -200,7 +204,9 @@ def _piece(module: str, parsed: _Module, name: str, node: ast.FunctionDef) -> Pi
         return None
     yields = any(isinstance(n, ast.Yield | ast.YieldFrom) for n in ast.walk(node))
     digests = tuple(map(_digest, members))
-    return Piece(module, name, text, tuple(n.name for n in members), digests, tuple(parameters), required, yields)
+    return Piece(
+        module, name, text, tuple(n.name for n in members), digests, tuple(parameters), required, yields
+    )
 
 
 def _joined(parts: Sequence[str]) -> str:
@@ -222,7 +228,9 @@ def catalogue(names: tuple[str, ...]) -> tuple[tuple[Piece, Split], ...]:
     pieces = [piece for name in names for module, text in _sources(name) for piece in pieces_of(module, text)]
     if not pieces:
         raise ValueError(f"swe: {', '.join(names)}: no function there can stand alone")
-    pieces = list({(piece.name, piece.digests): piece for piece in reversed(pieces)}.values())[::-1]  # copies once
+    pieces = list({(piece.name, piece.digests): piece for piece in reversed(pieces)}.values())[
+        ::-1
+    ]  # copies once
     group = {digest: digest for piece in pieces for digest in piece.digests}
 
     def head(digest: str) -> str:
@@ -252,7 +260,10 @@ def _sources(name: str) -> Iterator[tuple[str, str]]:
         files = [(name, Path(spec.origin))]
     else:
         root = Path(next(iter(spec.submodule_search_locations)))
-        files = [(".".join([name, *p.relative_to(root).with_suffix("").parts]), p) for p in sorted(root.rglob("*.py"))]
+        files = [
+            (".".join([name, *p.relative_to(root).with_suffix("").parts]), p)
+            for p in sorted(root.rglob("*.py"))
+        ]
     for module, file in files:
         if file.suffix == ".py" and not {"tests", "test", "testing"} & set(module.split(".")):
             try:

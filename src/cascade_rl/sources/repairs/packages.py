@@ -133,7 +133,9 @@ def _tests(piece: Piece, known: Record) -> str:
     for i, (arguments, (kind, text)) in enumerate(zip(known.calls, known.outcomes, strict=True)):
         call = _call(piece, arguments)
         check = (
-            f"    assert {call} == {text}" if kind == "value" else f"    with pytest.raises({text}):\n        {call}"
+            f"    assert {call} == {text}"
+            if kind == "value"
+            else f"    with pytest.raises({text}):\n        {call}"
         )
         out.append(f"\ndef test_{piece.name}_{i}():\n{check}\n")
     return "\n".join(out)

@@ -58,7 +58,9 @@ def _words(rng: random.Random, low: int = 1, high: int = 9) -> str:
 
 
 def _path(rng: random.Random) -> str:
-    parts = rng.choices(["usr", "lib", "..", ".", "a.txt", "b.tar.gz", "", "data", ".rc", "C:"], k=rng.randint(1, 5))
+    parts = rng.choices(
+        ["usr", "lib", "..", ".", "a.txt", "b.tar.gz", "", "data", ".rc", "C:"], k=rng.randint(1, 5)
+    )
     return rng.choice(["", "", "/", "//"]) + "/".join(parts)
 
 
@@ -69,9 +71,13 @@ def _list(make: Make, low: int = 1, high: int = 8) -> Make:
 KINDS: dict[str, Make] = {
     "text": _words,
     "word": lambda rng: rng.choice(WORDS),
-    "lines": lambda rng: "\n".join(" " * rng.choice((0, 2, 4)) + _words(rng, 0, 4) for _ in range(rng.randint(1, 5))),
+    "lines": lambda rng: "\n".join(
+        " " * rng.choice((0, 2, 4)) + _words(rng, 0, 4) for _ in range(rng.randint(1, 5))
+    ),
     "path": _path,
-    "pattern": lambda rng: rng.choice(["*", "?", "[a-c]", "[!x]", "a"]) + rng.choice(["*.py", "b?", "[x", "", "t*"]),
+    "pattern": lambda rng: (
+        rng.choice(["*", "?", "[a-c]", "[!x]", "a"]) + rng.choice(["*.py", "b?", "[x", "", "t*"])
+    ),
     "markup": lambda rng: (
         rng.choice(["<b>", "a &amp; b", "&#65;", '"q"', "x<y"]) + rng.choice(WORDS) + rng.choice("<>&;'\"")
     ),
@@ -79,10 +85,14 @@ KINDS: dict[str, Make] = {
         f"{rng.choice('abc')}={rng.choice(['1', '%20x', '', 'b+c'])}" for _ in range(rng.randint(1, 4))
     ),
     "url": lambda rng: (
-        rng.choice(["http://", "ftp://", "//", ""]) + rng.choice(["u:p@host:80", "host", "[::1]:9"]) + "/a;b?c=d#e"
+        rng.choice(["http://", "ftp://", "//", ""])
+        + rng.choice(["u:p@host:80", "host", "[::1]:9"])
+        + "/a;b?c=d#e"
     ),
     "digits": lambda rng: str(rng.randint(0, 99_999)),
-    "hex": lambda rng: rng.choice(["=41", "=C3=A9", "%41", "\\x41", "0x1f", "é", "=", ""]) + rng.choice(WORDS),
+    "hex": lambda rng: (
+        rng.choice(["=41", "=C3=A9", "%41", "\\x41", "0x1f", "é", "=", ""]) + rng.choice(WORDS)
+    ),
     "small": lambda rng: rng.randint(-9, 30),
     "count": lambda rng: rng.randint(1, 12),
     "large": lambda rng: rng.randint(1, 10 ** rng.randint(2, 9)),
@@ -154,7 +164,9 @@ def record(piece: Piece) -> Record | None:
         symptoms = _symptoms(right, [tuple(given[n][:2]) for n in steady] if given else [])
         found += [Found(bug, symptoms)] if symptoms else []
     partial = [f for f in found if len(f.symptoms) < len(steady)]
-    whole = [f for f in found if len(f.symptoms) == len(steady)][: 1 + len(partial) // 2]  # these are easily seen
+    whole = [f for f in found if len(f.symptoms) == len(steady)][
+        : 1 + len(partial) // 2
+    ]  # these are easily seen
     if len(steady) < FEWEST_TESTS or not found:
         return None
     return Record(tuple(kept[n] for n in steady), tuple(right), tuple((partial + whole)[:MOST_BUGS]))
@@ -211,13 +223,17 @@ def _kind(parameter: str, rng: random.Random, number: int) -> str:
 def _chosen(piece: Piece, results: list[list[Any]], owner: Sequence[int]) -> list[int]:
     """Calls for tests: of the combinations that reach most, first those that reach new lines, then other results."""
     raised = {
-        name for name in re.findall(r"\braise (\w+)", piece.text) if isinstance(getattr(builtins, name, None), type)
+        name
+        for name in re.findall(r"\braise (\w+)", piece.text)
+        if isinstance(getattr(builtins, name, None), type)
     }
     good = [i for i, (kind, text, _) in enumerate(results) if kind == "value" or text in raised]
     reach: dict[int, set[int]] = {}
     for i in good:
         reach.setdefault(owner[i], set()).update(results[i][2])
-    steady = {number for number in reach if sum(owner[i] == number and results[i][0] == "value" for i in good) >= 4}
+    steady = {
+        number for number in reach if sum(owner[i] == number and results[i][0] == "value" for i in good) >= 4
+    }
     best = sorted(steady, key=lambda number: (-len(reach[number]), number))[:4]
     pool = [i for number in best for i in good if owner[i] == number]
     chosen: list[int] = []
@@ -238,7 +254,9 @@ def _chosen(piece: Piece, results: list[list[Any]], owner: Sequence[int]) -> lis
     return chosen if len(seen_texts) >= 4 else []
 
 
-def _symptoms(right: list[tuple[str, str]], given: list[tuple[str, str]]) -> dict[int, tuple[str, str]] | None:
+def _symptoms(
+    right: list[tuple[str, str]], given: list[tuple[str, str]]
+) -> dict[int, tuple[str, str]] | None:
     """Calls whose outcome differs; None when there are none, when some can't be told or don't come back.
 
     Nor does a bug count that a reader of the message finds at once, such as an undefined name.

@@ -94,21 +94,30 @@ class Module:
     def edit(self, old: str, new: str) -> Edit:
         """The edit that puts one piece in the place of another."""
         before, after = self.text(old).split("\n"), self.text(new).split("\n")
-        i = next((i for i, (a, b) in enumerate(zip(before, after, strict=True)) if a != b), len(self.lines) - 1)
+        i = next(
+            (i for i, (a, b) in enumerate(zip(before, after, strict=True)) if a != b), len(self.lines) - 1
+        )
         return Edit(self.path, (before[i],), (after[i],))
 
     def test(self) -> str:
         """A test file; the results are those of the function as it should be."""
         scope: dict[str, Any] = {}
         exec(self.text(self.pieces[0]), scope)
-        checks = [f"    assert {self.name}({', '.join(map(repr, c))}) == {scope[self.name](*c)!r}" for c in self.calls]
+        checks = [
+            f"    assert {self.name}({', '.join(map(repr, c))}) == {scope[self.name](*c)!r}"
+            for c in self.calls
+        ]
         module = self.path.removesuffix(".py")
-        return "\n".join([f"from {module} import {self.name}", "", f"def test_{self.name}():", *checks]) + "\n"
+        return (
+            "\n".join([f"from {module} import {self.name}", "", f"def test_{self.name}():", *checks]) + "\n"
+        )
 
 
 def _fill(template: Template, rng: random.Random) -> Module:
     name, arguments, k = rng.choice(template.names), rng.choice(template.arguments), rng.randint(2, 9)
-    words = {"F": name, "K": str(k), "J": str(k + 1), "I": str(k - 1)} | dict(zip("AB", arguments, strict=False))
+    words = {"F": name, "K": str(k), "J": str(k + 1), "I": str(k - 1)} | dict(
+        zip("AB", arguments, strict=False)
+    )
 
     def filled(text: str) -> str:
         return "".join(words.get(character, character) for character in text)
@@ -117,7 +126,9 @@ def _fill(template: Template, rng: random.Random) -> Module:
     head = f"def {name}({', '.join(arguments)}):"
     calls = template.calls if template.calls is not AROUND_K else tuple((int(words[a]),) for (a,) in AROUND_K)
     lines = (head, *(f"    {line}" for line in first), f"    return {last}")
-    return Module(template.path, name, lines, tuple(map(filled, template.pieces)), filled(template.issue), calls)
+    return Module(
+        template.path, name, lines, tuple(map(filled, template.pieces)), filled(template.issue), calls
+    )
 
 
 def draw_modules(rng: random.Random) -> tuple[Module, Module]:

@@ -39,7 +39,9 @@ INSTRUCTIONS: Mapping[str, Instruction] = {**IFEVAL, **IFBENCH, **small_world.IN
 def _bound(instruction_id: str, kwargs: Mapping[str, Any] | None) -> tuple[Instruction, dict[str, Any]]:
     instruction = INSTRUCTIONS.get(instruction_id)
     if instruction is None:
-        raise InstructionError(f"unknown instruction {instruction_id!r}; known: {', '.join(sorted(INSTRUCTIONS))}")
+        raise InstructionError(
+            f"unknown instruction {instruction_id!r}; known: {', '.join(sorted(INSTRUCTIONS))}"
+        )
     return instruction, instruction.bound(instruction_id, kwargs)
 
 
@@ -68,7 +70,9 @@ def check(instruction_id: str, kwargs: Mapping[str, Any] | None, reply: str, *, 
 def describe(instruction_id: str, kwargs: Mapping[str, Any] | None) -> str:
     """The sentence that asks for it in a prompt."""
     instruction, given = _bound(instruction_id, kwargs)
-    return instruction.prompt.format(**{k: ", ".join(v) if isinstance(v, list) else v for k, v in given.items()})
+    return instruction.prompt.format(
+        **{k: ", ".join(v) if isinstance(v, list) else v for k, v in given.items()}
+    )
 
 
 def check_all(answer: Any, reply: str, strict: bool = False) -> dict[str, bool]:
@@ -79,7 +83,9 @@ def check_all(answer: Any, reply: str, strict: bool = False) -> dict[str, bool]:
     ids = answer.get("instruction_id_list") if isinstance(answer, Mapping) else None
     kwargs = answer.get("kwargs") if isinstance(answer, Mapping) else None
     if not isinstance(ids, list) or not isinstance(kwargs, list) or not ids or len(ids) != len(kwargs):
-        raise InstructionError("an answer needs `instruction_id_list` and `kwargs`, lists of one length and not empty")
+        raise InstructionError(
+            "an answer needs `instruction_id_list` and `kwargs`, lists of one length and not empty"
+        )
     if not all(isinstance(i, str) for i in ids):
         raise InstructionError("every instruction id must be a string")
     parts: dict[str, bool] = {}

@@ -167,7 +167,9 @@ def stairs_of_words(text: str) -> bool:
 def quotes_explained(text: str) -> bool:
     """No quotation ends the text or is followed by another at once; there need be none."""
     packed = "".join(text.replace("“", '"').replace("”", '"').replace("'\"'", "").split())
-    return '""' not in packed and packed.strip(string.digits + string.punctuation.replace('"', ""))[-1:] not in (
+    return '""' not in packed and packed.strip(string.digits + string.punctuation.replace('"', ""))[
+        -1:
+    ] not in (
         '"',
         "",
     )
@@ -249,7 +251,8 @@ def template(text: str) -> bool:
 def filled_template(text: str) -> bool:
     """They come in order, the first at the start, and words follow each."""
     return (
-        re.match(r"\W*" + r"(.*?[^\W_].*?)".join(map(re.escape, TEMPLATE)) + r".*[^\W_]", text, re.DOTALL) is not None
+        re.match(r"\W*" + r"(.*?[^\W_].*?)".join(map(re.escape, TEMPLATE)) + r".*[^\W_]", text, re.DOTALL)
+        is not None
     )
 
 

@@ -121,7 +121,9 @@ def _rows(text: str, delimiter: str = ",") -> list[list[str]]:
 def city_table(text: str) -> bool:
     """Seven rows of five fields below the header ID, Country, City, Year, Count."""
     rows = _rows(text)
-    return len(rows) == 8 and rows[0] == ["ID", "Country", "City", "Year", "Count"] and {*map(len, rows)} == {5}
+    return (
+        len(rows) == 8 and rows[0] == ["ID", "Country", "City", "Year", "Count"] and {*map(len, rows)} == {5}
+    )
 
 
 def full_table(text: str) -> bool:

@@ -116,7 +116,9 @@ def number_of_paragraphs(text: str, num_paragraphs: int) -> bool:
 
 def paragraphs_say_something(text: str, num_paragraphs: int) -> bool:
     """Every part between dividers holds a word, and each divider is a line of its own."""
-    return len([p for p in re.split(r"(?:^|\n)[ \t]*\*\*\*[ \t]*(?:\n|$)", text) if says(p)]) == num_paragraphs
+    return (
+        len([p for p in re.split(r"(?:^|\n)[ \t]*\*\*\*[ \t]*(?:\n|$)", text) if says(p)]) == num_paragraphs
+    )
 
 
 def nth_paragraph_first_word(text: str, num_paragraphs: int, nth_paragraph: int, first_word: str) -> bool:
@@ -162,7 +164,9 @@ def capital_words(text: str, capital_frequency: int, capital_relation: str) -> b
 
 def long_capital_words(text: str, capital_frequency: int, capital_relation: str) -> bool:
     """So many words of two capital letters or more."""
-    return enough(sum(w.isupper() for w in re.findall(r"[^\W\d_]{2,}", text)), capital_relation, capital_frequency)
+    return enough(
+        sum(w.isupper() for w in re.findall(r"[^\W\d_]{2,}", text)), capital_relation, capital_frequency
+    )
 
 
 def no_comma(text: str) -> bool:

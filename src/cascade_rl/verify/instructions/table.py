@@ -32,7 +32,9 @@ TEXT = Kind("a text", str, lambda value: bool(value.strip()))
 LETTER = Kind("one character", str, lambda value: len(value.strip()) == 1)
 RELATION = Kind(" | ".join(RELATIONS), str, lambda value: value in RELATIONS)
 WORDS = Kind(
-    "a list of words", list, lambda value: bool(value) and all(isinstance(v, str) and v.strip() for v in value)
+    "a list of words",
+    list,
+    lambda value: bool(value) and all(isinstance(v, str) and v.strip() for v in value),
 )
 
 
@@ -62,7 +64,9 @@ class Instruction:
             return False
         if strict and self.instead is not None:
             return bool(self.instead(reply, **given))
-        return bool(self.check(reply, **given)) and (not strict or self.also is None or bool(self.also(reply, **given)))
+        return bool(self.check(reply, **given)) and (
+            not strict or self.also is None or bool(self.also(reply, **given))
+        )
 
     def bound(self, ident: str, kwargs: Mapping[str, Any] | None) -> dict[str, Any]:
         """The checked arguments; the nulls that the benchmarks' rows are padded with are dropped."""
@@ -84,7 +88,13 @@ def _fitted(ident: str, name: str, value: Any, kind: Kind) -> Any:
 
 def related(count: int, relation: str, bound: int) -> bool:
     """IFEval's two relations, and `exactly` beside them."""
-    return count < bound if relation == "less than" else count >= bound if relation == "at least" else count == bound
+    return (
+        count < bound
+        if relation == "less than"
+        else count >= bound
+        if relation == "at least"
+        else count == bound
+    )
 
 
 def enough(count: int, relation: str, bound: int) -> bool:

@@ -68,9 +68,7 @@ def bracketed(text: str) -> int:
 
 
 # The chain of IFBench's sentence splitter: <prd> shields a full stop, <stop> ends a sentence.
-_STARTER = (
-    r"(Mr|Mrs|Ms|Dr|Prof|Capt|Cpt|Lt|He\s|She\s|It\s|They\s|Their\s|Our\s|We\s|But\s|However\s|That\s|This\s|Wherever)"
-)
+_STARTER = r"(Mr|Mrs|Ms|Dr|Prof|Capt|Cpt|Lt|He\s|She\s|It\s|They\s|Their\s|Our\s|We\s|But\s|However\s|That\s|This\s|Wherever)"
 _SHIELDS = tuple((re.compile(pattern), to) for pattern, to in (
     (r"(Mr|St|Mrs|Ms|Dr)[.]", r"\1<prd>"),
     (r"[.](com|net|org|io|gov|edu|me)", r"<prd>\1"),
@@ -141,7 +139,9 @@ def _profiles() -> Any:
 
     factory = DetectorFactory()
     # In the order of their names: by default it is the file system's, and sums of floats would follow it.
-    factory.load_json_profile([path.read_text(encoding="utf-8") for path in sorted(Path(PROFILES_DIRECTORY).iterdir())])
+    factory.load_json_profile(
+        [path.read_text(encoding="utf-8") for path in sorted(Path(PROFILES_DIRECTORY).iterdir())]
+    )
     return factory
 
 
