@@ -10,7 +10,7 @@ import typer
 import yaml
 from typer.testing import CliRunner
 
-from cascade_rl.cli.main import main as cli
+from cascade_rl.cli import main as cli
 from cascade_rl.data.abilities import load_recipe
 from cascade_rl.domains import domain_names
 from cascade_rl.recipe import Recipe

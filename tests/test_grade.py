@@ -16,7 +16,7 @@ from types import MappingProxyType
 import pytest
 from tiny import toy_domain
 
-from cascade_rl.cli.main import main as cli
+from cascade_rl.cli import main as cli
 from cascade_rl.domain import Services
 from cascade_rl.domains import load_domain
 from cascade_rl.grading import services

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cascade_rl.cli.main import main as cli
+from cascade_rl.cli import main as cli
 from cascade_rl.domain import Services
 from cascade_rl.domains import load_domain
 from cascade_rl.grading.services import with_judge

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from tiny import toy_domain, toy_problem
 
-from cascade_rl.cli.main import main as cli
+from cascade_rl.cli import main as cli
 from cascade_rl.domain import Services
 from cascade_rl.evals.regrade import regrade_run
 from cascade_rl.recipe import RLStage
