@@ -403,7 +403,11 @@ def _screen(width: int) -> str:
 
 def _printed(what: object, width: int) -> str:
     console = Console(
-        width=width, no_color=True, force_terminal=False, record=True, file=open(os.devnull, "w")
+        width=width,
+        no_color=True,
+        force_terminal=False,
+        record=True,
+        file=open(os.devnull, "w"),  # noqa: PTH123, SIM115
     )
     console.print(what)
     return console.export_text()
