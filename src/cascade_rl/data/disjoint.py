@@ -6,8 +6,12 @@ from collections.abc import Iterable, Mapping
 
 from cascade_rl.domain import Benchmark
 from cascade_rl.errors import StageError
-from cascade_rl.recipe import Recipe
-from cascade_rl.types import Problem
+from cascade_rl.types import Problem, StageData
+
+# Which uses may share prompts, with themselves or with another: SFT stages do, and the prompts of the report's RLHF are
+# a subset of its reward model's (arXiv 2512.13607). Two RL stages may not, nor does any stage share with a benchmark.
+MAY_SHARE = (frozenset({"sft"}), frozenset({"reward"}), frozenset({"reward", "rl"}))
+BENCHMARK = "benchmark"
 
 
 def normal(text: str) -> str:
@@ -15,46 +19,29 @@ def normal(text: str) -> str:
     return " ".join(text.lower().split())
 
 
-def prompts_of(found: object) -> set[str]:
+def prompts_of(problems: Iterable[Problem]) -> set[str]:
+    """Their normalised prompts."""
+    return {normal(problem.prompt_text) for problem in problems}
+
+
+def stage_prompts(data: StageData) -> set[str]:
     """The normalised prompts of a stage's data."""
-    problems = (item if isinstance(item, Problem) else item.problem for item in _flat(found))
-    return {normal(p.prompt_text) for p in problems}
+    return prompts_of(problem for pool in data.pools() for problem in pool)
 
 
-def _flat(found: object) -> Iterable[object]:
-    for item in found:
-        if isinstance(item, list):
-            yield from item
-        else:
-            yield item
+def exclusive(data: StageData) -> set[str]:
+    """The prompts that later stages of the same use must leave alone."""
+    return set() if frozenset({data.use}) in MAY_SHARE else stage_prompts(data)
 
 
-def check_disjoint(recipe: Recipe, data: Mapping[str, object], benchmarks: Iterable[Benchmark]) -> None:
-    """Raise StageError naming an example when SFT, an RL stage or a benchmark share a prompt.
-
-    SFT stages may share prompts with each other, as may a reward model and the RLHF that follows it (the report's
-    RLHF prompts are a subset of the reward model's).
-    """
-    uses: list[tuple[str, str, set[str]]] = []
-    for stage in recipe.stages:
-        kind = "sft" if stage.kind == "sft" else "reward" if stage.kind == "reward_model" else stage.name
-        found = data[stage.name]
-        uses.append(
-            (f"stage {stage.name}", kind, prompts_of(found[0] if stage.kind == "reward_model" else found))
-        )
-    uses += [
-        (f"benchmark {b.name}", f"benchmark {b.name}", {normal(p.prompt_text) for p in b.problems})
-        for b in benchmarks
-    ]
-    for index, (name, kind, prompts) in enumerate(uses):
-        for other, other_kind, others in uses[:index]:
+def check_disjoint(data: Mapping[str, StageData], benchmarks: Iterable[Benchmark]) -> None:
+    """Raise StageError naming an example when two uses share a prompt that may not; `data` maps a stage to its own."""
+    uses = [(f"stage {name}", made.use, stage_prompts(made)) for name, made in data.items()]
+    uses += [(f"benchmark {b.name}", BENCHMARK, prompts_of(b.problems)) for b in benchmarks]
+    for index, (name, use, prompts) in enumerate(uses):
+        for other, other_use, others in uses[:index]:
             shared = prompts & others
-            if shared and kind != other_kind and not _reward_pair(recipe, kind, other_kind):
+            if shared and frozenset({use, other_use}) not in MAY_SHARE:
                 raise StageError(
                     f"{name} and {other} share {len(shared)} prompts, such as {min(shared)!r}: they must be disjoint"
                 )
-
-
-def _reward_pair(recipe: Recipe, kind: str, other: str) -> bool:
-    names = {s.name for s in recipe.stages if s.kind == "rl"}
-    return "reward" in (kind, other) and bool({kind, other} & names)

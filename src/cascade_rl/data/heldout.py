@@ -15,6 +15,16 @@ def gather_benchmarks(recipe: Recipe) -> tuple[Benchmark, ...]:
     )
 
 
+def gather_probes(recipe: Recipe) -> tuple[Benchmark, ...]:
+    """What policy `best` looks at between steps: validation problems, which no benchmark uses; else nothing."""
+    count = recipe.gate.probe_problems
+    if recipe.gate.policy != "best" or count is None:
+        return ()
+    return tuple(
+        _benchmark(spec, load_domain(spec.domain), Split.VALIDATION, count) for spec in recipe.benchmarks
+    )
+
+
 def _benchmark(spec: BenchmarkSpec, domain: Domain, split: Split, count: int) -> Benchmark:
     """Held-out problems do not depend on the run's seed, so that runs can be compared problem by problem."""
     problems: list[Problem] = []

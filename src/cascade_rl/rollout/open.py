@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from cascade_rl.errors import InputError
 from cascade_rl.model.replicas import Replicas
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.protocols import Sampler
@@ -14,19 +15,22 @@ from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.rollout.vllm_sampler import VLLMSampler, utilisation
 
 
-def open_sampler(recipe: Recipe, replicas: Replicas, tokenizer: Tokenizer, folder: Path) -> Sampler:
-    """A sampler over the replicas' policy, whose config lies in `folder`; raises ValueError if it can't run here."""
-    if recipe.sampler == "torch":
+def open_sampler(name: str, most: int, replicas: Replicas, tokenizer: Tokenizer, folder: Path) -> Sampler:
+    """A recipe's `sampler` over the replicas' policy, whose config lies in `folder`; raises InputError if it can't run here.
+
+    `most` tokens is the longest prompt with its reply.
+    """
+    if name == "torch":
         return TorchSampler(replicas, tokenizer)
     if replicas.device.type != "cuda":
-        raise ValueError(
+        raise InputError(
             f"sampler: vllm needs a CUDA device, and here the device is {replicas.device}; set sampler: torch"
         )
     model = replicas.local.models["policy"]
     share = utilisation(
         *torch.cuda.mem_get_info(replicas.device), len(model.flat), training=bool(model.grads)
     )
-    return VLLMSampler(replicas, tokenizer, folder, min(longest(recipe), model.config.max_positions), share)
+    return VLLMSampler(replicas, tokenizer, folder, min(most, model.config.max_positions), share)
 
 
 def longest(recipe: Recipe) -> int:

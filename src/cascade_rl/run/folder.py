@@ -29,7 +29,10 @@ class RunLock:
         self._file.write(str(os.getpid()))
         self._file.flush()
 
-    def release(self) -> None:
+    def __enter__(self) -> RunLock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """Let the next process in."""
         self._file.truncate(0)
         self._file.close()
@@ -40,14 +43,16 @@ def stage_folder(run: Path, index: int, name: str) -> Path:
     return run / "stages" / f"{index + 1:02d}-{name}"
 
 
+def stage_folders(run: Path) -> list[Path]:
+    """The folders of the stages that were begun, in order, without those set aside."""
+    return [f for f in sorted((run / "stages").glob("[0-9][0-9]-*")) if ".old-" not in f.name]
+
+
 def set_aside(run: Path, index: int) -> None:
     """Keep the results of stage number `index` and later under `.old-N` names."""
     if index == 0:
         _rename_old(run, ["tokenizer", "base"])
-    folders = sorted((run / "stages").glob("[0-9][0-9]-*")) if (run / "stages").is_dir() else []
-    _rename_old(
-        run / "stages", [f.name for f in folders if ".old-" not in f.name and int(f.name[:2]) > index]
-    )
+    _rename_old(run / "stages", [f.name for f in stage_folders(run) if int(f.name[:2]) > index])
 
 
 def _rename_old(parent: Path, names: Sequence[str]) -> None:
