@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from cascade_rl.data.abilities import check_recipe, load_recipe
 from cascade_rl.errors import RecipeError
-from cascade_rl.recipe import PHASE_KEYS, Recipe, RLStage
+from cascade_rl.recipe import Recipe, RLStage
 from cascade_rl.recipe.overrides import apply_override
+from cascade_rl.recipe.prompts import PHASE_KEYS
 from cascade_rl.recipe.reading import shipped_recipes
 from cascade_rl.recipe.smoke import smoke
 from cascade_rl.run.ledger import recipe_text

@@ -28,7 +28,7 @@ from cascade_rl.domain import Domain, Services
 from cascade_rl.model.checkpoint import weights_hash
 from cascade_rl.recipe import Recipe, RLStage
 from cascade_rl.recipe.algorithm import Algorithm
-from cascade_rl.recipe.sampling import BatchFilter, EpochFilter, NoFilter, Phase, RLData
+from cascade_rl.recipe.prompts import BatchFilter, EpochFilter, NoFilter, Phase, RLData
 from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.run.journal import read_lines
 from cascade_rl.testing import ScriptedSampler

@@ -35,10 +35,5 @@ def open_sampler(name: str, most: int, replicas: Replicas, tokenizer: Tokenizer,
 
 def longest(recipe: Recipe) -> int:
     """The most tokens that a prompt and its reply have together, anywhere in a recipe."""
-    limits = [(b.max_prompt_tokens, b.max_response_tokens) for b in recipe.benchmarks]
-    for stage in recipe.stages:
-        if stage.kind == "rl":
-            limits += [(p.max_prompt_tokens, p.max_response_tokens) for _, _, p in stage.phases()]
-        if stage.kind == "reward_model" and stage.pairs_from == "samples":
-            limits.append((stage.max_tokens, stage.sample_tokens))
-    return max(prompt + response for prompt, response in limits)
+    asked = max(b.max_prompt_tokens + b.max_response_tokens for b in recipe.benchmarks)
+    return max(asked, *(stage.longest() for stage in recipe.stages))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator
 
-from cascade_rl.recipe.base import Fraction, Positive, Strict
+from cascade_rl.recipe.base import Fraction, Positive, Strict, tag_of
 
 
 class RLData(Strict):
@@ -24,7 +25,7 @@ class RLData(Strict):
 
     @field_validator("code_switch", mode="before")
     @classmethod
-    def _plain_off(cls, value: Any) -> Any:
+    def _plain_off(cls, value: object) -> object:
         """YAML 1.1 reads a bare `off` as false, which would become a reward of 0."""
         if value is False:
             return "off"
@@ -50,18 +51,20 @@ class EpochFilter(Strict):
     """After an epoch drop problems solved always or never; re-admit hard and easy ones with these probabilities."""
 
     kind: Literal["epoch"]
+    # the report's math RL (arXiv 2512.13607): what was hard may have become possible, what was easy rarely is forgotten
     readmit_hard: Fraction = 0.10
     readmit_easy: Fraction = 0.01
 
 
-Filter = Annotated[NoFilter | BatchFilter | EpochFilter, Field(discriminator="kind")]
-
+AnyFilter = NoFilter | BatchFilter | EpochFilter
+Filter = Annotated[AnyFilter, Field(discriminator="kind")]
+FILTER_KINDS = {tag_of(block): block for block in get_args(AnyFilter)}
 
 Overlong = Literal["mask", "zero", "score", "penalty"]
 
 
 class Phase(Strict):
-    """A sub-stage of a length curriculum: `share` of the steps, with its own lengths and sampling."""
+    """A sub-stage of a length curriculum: `share` of the steps, with its own lengths (in tokens) and sampling."""
 
     share: Annotated[float, Field(gt=0, le=1)]
     max_prompt_tokens: Positive | None = None
@@ -73,15 +76,47 @@ class Phase(Strict):
     overlong: Overlong | None = None
 
 
-PHASE_KEYS = (
-    "max_prompt_tokens",
-    "max_response_tokens",
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "overlong",
-)
+class FullPhase(Phase):
+    """A phase with every key filled in: the rule by which replies are sampled."""
+
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    max_prompt_tokens: Positive
+    max_response_tokens: Positive
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    top_k: Annotated[int, Field(ge=0)] = 0
+    min_p: Fraction = 0.0
+    overlong: Overlong = "score"
+
+
+# What a phase may set for itself, where the stage's own value holds otherwise.
+PHASE_KEYS = tuple(key for key in Phase.model_fields if key != "share")
+
+
+def sub_stages(
+    steps: int, curriculum: Sequence[Phase], own: Mapping[str, Any]
+) -> list[tuple[int, int, FullPhase]]:
+    """A stage's phases as (first step, end step, rule); `own` is what the stage says itself, for keys a phase leaves out.
+
+    A phase whose share rounds to no step is left out.
+    """
+    found, start, share = [], 0, 0.0
+    for phase in curriculum or [Phase(share=1.0)]:
+        share += phase.share
+        end = round(steps * share)
+        if end > start:
+            said = phase.model_dump(exclude_none=True)
+            found.append((start, end, FullPhase.model_validate({**own, **said})))
+        start = end
+    return found
+
+
+def replaced_keys(stage: Mapping[str, Any]) -> list[str]:
+    """The keys of a raw stage that have no effect because every phase of its curriculum sets its own."""
+    phases = stage.get("curriculum")
+    if not isinstance(phases, list) or not phases or not all(isinstance(p, Mapping) for p in phases):
+        return []
+    return [key for key in PHASE_KEYS if all(key in phase for phase in phases)]
 
 
 class JudgeSpec(Strict):
