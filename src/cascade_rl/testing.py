@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from cascade_rl.protocols import Execution, Finished, Judgement, Program, Sampling
+from cascade_rl.protocols import Execution, Finished, Judgement, Program, Sampling, Standing
 from cascade_rl.types import Message, Problem, Rollout, Stop
 
 END_ID = 256  # ids are the bytes of the text; this one ends a reply
@@ -81,6 +81,10 @@ class FakeSandbox:
     def __init__(self, result: Execution | str | Callable[[Program], Execution | str] = "") -> None:
         self._result = result
         self.programs: list[Program] = []
+
+    def standing(self) -> Standing:
+        """The best level: what runs nothing lets nothing out."""
+        return Standing("full", "runs nothing")
 
     async def run(self, program: Program) -> Execution:
         """What the script says; a text stands for the output of a program that ended well."""
