@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 
 class Mode(StrEnum):
@@ -244,11 +244,6 @@ class Pair:
 class StageData(Protocol):
     """What a stage trains on: a value with one face, whatever the kind of stage."""
 
-    @property
-    def use(self) -> str:
-        """`sft`, `reward` or `rl`: by this it is known which stages may share prompts."""
-        ...
-
     def pools(self) -> tuple[tuple[Problem, ...], ...]:
         """Its problems, each once, apart by data entry or by domain; all of a pool are of one domain."""
         ...
@@ -271,7 +266,6 @@ class Demonstrations:
     """What SFT trains on."""
 
     items: tuple[Demonstration, ...]
-    use: ClassVar[str] = "sft"
 
     def pools(self) -> tuple[tuple[Problem, ...], ...]:
         """A pool a domain."""
@@ -297,7 +291,6 @@ class Pairs:
 
     training: tuple[Pair, ...]
     heldout: tuple[Pair, ...]
-    use: ClassVar[str] = "reward"
 
     def pools(self) -> tuple[tuple[Problem, ...], ...]:
         """The prompts of the training pairs."""
@@ -321,7 +314,6 @@ class Pools:
     """What RL draws its prompts from: a pool of problems for each data entry of the stage, in the recipe's order."""
 
     entries: tuple[tuple[Problem, ...], ...]
-    use: ClassVar[str] = "rl"
 
     def pools(self) -> tuple[tuple[Problem, ...], ...]:
         """A pool a data entry."""

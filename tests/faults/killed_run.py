@@ -48,7 +48,7 @@ def half_written(owner: object, name: str, count: int) -> None:
 
 def arm(where: str, count: int) -> None:
     """Place the kill."""
-    from cascade_rl.cascade import cascade
+    from cascade_rl.cascade import scoring, stage
     from cascade_rl.train import learner, loop, rl, state
 
     if where == "update":
@@ -62,9 +62,9 @@ def arm(where: str, count: int) -> None:
     elif where == "saved":
         after(loop, "save_state", count)
     elif where == "evaluation":
-        after(cascade, "run_benchmark", count)
+        after(scoring, "run_benchmark", count)
     elif where == "export":
-        after(cascade, "export", count)
+        after(stage, "export", count)
     else:
         raise ValueError(where)
 

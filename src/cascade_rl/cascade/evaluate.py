@@ -34,4 +34,7 @@ def evaluate_checkpoint(
     with open_world(checkpoint, Engine.of(recipe), needs, unsafe=unsafe_exec) as world:
         for benchmark in chosen:
             begun(benchmark)
-            yield benchmark.name, run_benchmark(benchmark, world.sampler, world.services, ("evaluation",)).score
+            yield (
+                benchmark.name,
+                run_benchmark(benchmark, world.sampler, world.services, ("evaluation",)).score,
+            )

@@ -32,9 +32,7 @@ class Scored:
     seconds: float
 
 
-def score_stage(
-    run: Run, stage: Stage, folder: Path, weights: str, earlier: Sequence[Scorecard]
-) -> Scored:
+def score_stage(run: Run, stage: Stage, folder: Path, weights: str, earlier: Sequence[Scorecard]) -> Scored:
     """Run the benchmarks that are not done yet, judge, and write scorecard.json, gate.json and the model card.
 
     `weights` are the hash of those that the workers hold; `earlier` the scorecards of the stages before.

@@ -67,7 +67,9 @@ def train_stage(run: Run, progress: Progress, begun: Start) -> Checkpoint:
     _check_started(run, begun)
     record = _record(run, progress, begun)
     write_json(folder / "stage.json", record)
-    run.screen.note(f"carried into {begun.stage.name}: {CARRIED} ({progress.parent or 'base'}, {progress.weights})")
+    run.screen.note(
+        f"carried into {begun.stage.name}: {CARRIED} ({progress.parent or 'base'}, {progress.weights})"
+    )
     book = Book(folder)
     try:
         trained = KINDS[begun.stage.kind].train(_stage_run(run, progress, begun, book), begun.settled.data)
@@ -116,10 +118,11 @@ def _stage_run(run: Run, progress: Progress, begun: Start, book: Book) -> StageR
 
 def _reward_model(run: Run, stage: Stage) -> Path | None:
     """Where the reward model that a stage asks lies exported; None where none is asked or there is none."""
-    names = [s.name for s in run.recipe.stages]
-    before = [s.name for s in run.recipe.stages[: names.index(stage.name)] if s.kind == "reward_model"]
-    name = getattr(stage, "reward_model", None) or (before[-1] if before else None)
-    return stage_folder(run.folder, names.index(name), name) / "reward_model" if name else None
+    name = stage.reward_model_among(run.recipe.before(stage.name))
+    if name is None:
+        return None
+    index = [s.name for s in run.recipe.stages].index(name)
+    return stage_folder(run.folder, index, name) / "reward_model"
 
 
 def _probe(run: Run) -> Probe | None:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from cascade_rl.domain import Benchmark
 from cascade_rl.errors import StageError
+from cascade_rl.recipe import Stage
 from cascade_rl.types import Problem, StageData
-
-# Which uses may share prompts, with themselves or with another: SFT stages do, and the prompts of the report's RLHF are
-# a subset of its reward model's (arXiv 2512.13607). Two RL stages may not, nor does any stage share with a benchmark.
-MAY_SHARE = (frozenset({"sft"}), frozenset({"reward"}), frozenset({"reward", "rl"}))
-BENCHMARK = "benchmark"
 
 
 def normal(text: str) -> str:
@@ -29,19 +25,26 @@ def stage_prompts(data: StageData) -> set[str]:
     return prompts_of(problem for pool in data.pools() for problem in pool)
 
 
-def exclusive(data: StageData) -> set[str]:
-    """The prompts that later stages of the same use must leave alone."""
-    return set() if frozenset({data.use}) in MAY_SHARE else stage_prompts(data)
+def may_share(one: Stage, other: Stage) -> bool:
+    """Whether a prompt may stand in both stages; it is enough if one of them allows it."""
+    return one.may_share(other) or other.may_share(one)
 
 
-def check_disjoint(data: Mapping[str, StageData], benchmarks: Iterable[Benchmark]) -> None:
-    """Raise StageError naming an example when two uses share a prompt that may not; `data` maps a stage to its own."""
-    uses = [(f"stage {name}", made.use, stage_prompts(made)) for name, made in data.items()]
-    uses += [(f"benchmark {b.name}", BENCHMARK, prompts_of(b.problems)) for b in benchmarks]
-    for index, (name, use, prompts) in enumerate(uses):
-        for other, other_use, others in uses[:index]:
+def check_disjoint(
+    stages: Sequence[Stage], data: Mapping[str, StageData], benchmarks: Iterable[Benchmark]
+) -> None:
+    """Raise StageError naming an example when two uses share a prompt that may not; `data` by the stage's name.
+
+    No stage shares a prompt with a benchmark, nor two benchmarks with each other.
+    """
+    uses: list[tuple[str, Stage | None, set[str]]] = []
+    uses += [(f"stage {stage.name}", stage, stage_prompts(data[stage.name])) for stage in stages]
+    uses += [(f"benchmark {b.name}", None, prompts_of(b.problems)) for b in benchmarks]
+    for index, (name, stage, prompts) in enumerate(uses):
+        for other_name, other, others in uses[:index]:
             shared = prompts & others
-            if shared and frozenset({use, other_use}) not in MAY_SHARE:
+            if shared and not (stage and other and may_share(stage, other)):
                 raise StageError(
-                    f"{name} and {other} share {len(shared)} prompts, such as {min(shared)!r}: they must be disjoint"
+                    f"{name} and {other_name} share {len(shared)} prompts, such as {min(shared)!r}: "
+                    "they must be disjoint"
                 )

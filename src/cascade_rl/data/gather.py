@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from cascade_rl.data.disjoint import check_disjoint, exclusive
+from cascade_rl.data.disjoint import check_disjoint, may_share, stage_prompts
 from cascade_rl.data.heldout import gather_benchmarks, gather_probes
 from cascade_rl.domain import Benchmark, Domain
 from cascade_rl.domains import load_domain
@@ -33,14 +33,14 @@ class Materials:
 
 def gather(recipe: Recipe, provide: Provide) -> Materials:
     """Make all data from the recipe's seed; raises StageError when prompts of two uses overlap."""
-    names = {b.domain for b in recipe.benchmarks}.union(*(stage.domains() for stage in recipe.stages))
-    domains = {domain.name: domain for domain in map(load_domain, sorted(names))}
-    by_path = {name: load_domain(name) for name in names}  # a recipe may name a domain by its dotted path
+    by_path = {name: load_domain(name) for name in sorted(recipe.domains())}  # shipped names, or dotted paths
     data: dict[str, StageData] = {}
     taken: set[str] = set()
     for stage in recipe.stages:
         data[stage.name] = provide(stage, by_path, recipe.seed, taken)
-        taken = taken | exclusive(data[stage.name])
+        if not may_share(stage, stage):  # later stages of this kind must leave its prompts alone
+            taken = taken | stage_prompts(data[stage.name])
     benchmarks = gather_benchmarks(recipe)
-    check_disjoint(data, benchmarks)
+    check_disjoint(recipe.stages, data, benchmarks)
+    domains = {domain.name: domain for domain in by_path.values()}
     return Materials(domains, data, benchmarks, gather_probes(recipe))

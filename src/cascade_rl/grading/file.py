@@ -23,7 +23,7 @@ from cascade_rl.domain import Domain, Grade, Services
 from cascade_rl.errors import AnswerError, InputError
 from cascade_rl.grading.services import open_services, with_judge
 from cascade_rl.grading.verdicts import grading_thread
-from cascade_rl.recipe.sampling import JudgeSpec
+from cascade_rl.recipe.prompts import JudgeSpec
 from cascade_rl.run.files import dumps
 from cascade_rl.types import Message, Mode, Problem, Rollout, Verdict
 

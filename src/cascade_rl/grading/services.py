@@ -19,7 +19,7 @@ from cascade_rl.domain import Services
 from cascade_rl.errors import InputError
 from cascade_rl.grading.verifiers import ProcessVerifiers
 from cascade_rl.protocols import Execution, Judge, Judgement, Program, Standing
-from cascade_rl.recipe.sampling import JudgeSpec
+from cascade_rl.recipe.prompts import JudgeSpec
 from cascade_rl.remote.judge import HttpJudge
 from cascade_rl.sandbox.pool import ZygoteSandbox
 from cascade_rl.types import Message

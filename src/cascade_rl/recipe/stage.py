@@ -88,6 +88,16 @@ class StageSpec(Training, ABC):
         """The most tokens that a prompt and its reply have together in what it samples; 0 if it samples nothing."""
         return max((rule.max_prompt_tokens + rule.max_response_tokens for rule in self.sampled()), default=0)
 
+    def reward_model_among(self, earlier: Sequence[StageSpec]) -> str | None:
+        """The earlier stage whose reward model it asks; None if it asks none."""
+        return None
+
+    def prompt_limit(self) -> int | None:
+        """The most tokens of a prompt that policy training samples on in every phase; None if it samples nothing."""
+        if self.trains != "policy":
+            return None
+        return min((rule.max_prompt_tokens for rule in self.sampled()), default=None)
+
     def may_share(self, other: StageSpec) -> bool:
         """Whether it allows a prompt to stand in `other`, too; it is enough if one of the two does."""
         return False
