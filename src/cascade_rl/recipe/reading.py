@@ -21,7 +21,8 @@ from cascade_rl.recipe.recipe import Recipe
 from cascade_rl.recipe.rules import cross_problems
 from cascade_rl.recipe.smoke import smoke
 
-# Rules that need more than the recipe. It is whole (all of its own rules hold), or lacks the parts that are wrong.
+# Rules that need more than the recipe, which is whole (all of its own rules hold) or lacks the parts that are
+# wrong.
 Further = Callable[[Recipe, bool], Problems]
 # Where a part of a recipe stands, as pydantic says it.
 Place = tuple[str | int, ...]
@@ -85,8 +86,8 @@ def validate(raw: Mapping[str, Any], source: str = "recipe", further: Further = 
 def _stage_defaults(raw: Mapping[str, Any]) -> dict[str, Any]:
     """The raw recipe with `defaults.KIND` merged under each stage, and the `defaults` block gone.
 
-    A default that every phase of a stage's curriculum replaces is not merged, so that the resolved recipe reads back
-    as itself.
+    A default that every phase of a stage's curriculum replaces is not merged, so that the resolved recipe
+    reads back as itself.
     """
     merged = {key: value for key, value in raw.items() if key != "defaults"}
     defaults = raw.get("defaults") or {}
@@ -104,9 +105,9 @@ def _inherited(defaults: Mapping[str, Any], stage: Mapping[str, Any]) -> dict[st
 
 
 def _build(merged: dict[str, Any]) -> tuple[Recipe | None, Problems]:
-    """The recipe, and what is wrong in its blocks: a wrong part is left out, so that one fault hides no other.
+    """The recipe (None when what is left is none), and what is wrong in its blocks.
 
-    None when what is left is no recipe.
+    A wrong part is left out, so that one fault hides no other.
     """
     rest = copy.deepcopy(merged)
     problems: Problems = []
@@ -126,7 +127,7 @@ def _build(merged: dict[str, Any]) -> tuple[Recipe | None, Problems]:
 
 
 def _leave_out(rest: dict[str, Any], loc: Place) -> bool:
-    """Take the key at a pydantic location out, or strip a stage whose keys don't go together; False if it can't."""
+    """Take out the key at a location, or strip a stage whose keys don't go together; False if it can't."""
     node: Any = rest
     owner, key = rest, None
     for part in loc:

@@ -36,7 +36,7 @@ class Recipe(Strict):
     @model_validator(mode="before")
     @classmethod
     def _fill_for_second_engine(cls, raw: object) -> object:
-        """Defaults that depend on the sampler are filled in before a stage is read, so that it shows and records them."""
+        """Fill in what depends on the sampler before stages are read, so that they show and record it."""
         if not isinstance(raw, Mapping) or raw.get("sampler") != "vllm":
             return raw
         stages = raw.get("stages")
