@@ -60,10 +60,6 @@ class Recipe(Strict):
         asked = [Entry(f"benchmarks.{b.name}", b.domain, b.source, Split.HELDOUT) for b in self.benchmarks]
         return [entry for stage in self.stages for entry in stage.entries()] + asked
 
-    def domains(self) -> set[str]:
-        """The names of all domains that the run touches."""
-        return {entry.domain for entry in self.entries()}
-
     def own_stage(self, benchmark: BenchmarkSpec) -> str:
         """The stage that trains for a benchmark (see BenchmarkSpec)."""
         if benchmark.own_stage:
