@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from itertools import combinations
 
 import pytest
 import yaml
@@ -515,9 +516,25 @@ def test_stages_say_what_they_sample():
     )
     rules = [(rule.max_response_tokens, rule.top_p) for rule in recipe.stage("math-rl").sampled()]
     assert rules == [(30, 0.9), (20, 1.0)]
+    assert {stage.name: stage.prompt_limit() for stage in recipe.stages} == {
+        "sft-1": None,
+        "reward-model": None,
+        "rlhf": 4096,
+        "math-rl": 7,
+    }
     longest = {stage.name: stage.longest() for stage in recipe.stages}
     assert longest == {"sft-1": 0, "reward-model": 59, "rlhf": 4096 + 16384, "math-rl": 37}
     assert check_recipe(RAW).stage("reward-model").longest() == 0, "pairs of the domain are not sampled"
+
+
+def test_which_stages_may_share_prompts():
+    raw = changed()
+    raw["stages"].insert(1, raw["stages"][0] | {"name": "sft-2"})
+    stages = check_recipe(raw).stages
+    allowed = {(a.name, b.name) for a, b in combinations(stages, 2) if a.may_share(b) or b.may_share(a)}
+    assert allowed == {("sft-1", "sft-2"), ("reward-model", "rlhf"), ("reward-model", "math-rl")}
+    own = {stage.name for stage in stages if stage.may_share(stage)}
+    assert own == {"sft-1", "sft-2", "reward-model"}, "two RL stages never share"
 
 
 def test_an_rl_stage_asks_the_reward_model_that_it_names_else_the_last_before_it():

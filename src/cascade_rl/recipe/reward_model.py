@@ -68,6 +68,10 @@ class RewardModelStage(StageSpec):
             return []
         return [FullPhase(max_prompt_tokens=self.max_tokens, max_response_tokens=self.sample_tokens)]
 
+    def may_share(self, other: StageSpec) -> bool:
+        """Reward models may be trained on the same prompts."""
+        return other.trains == "reward_model"
+
     def lacking(self, domains: Mapping[str, Able], earlier: Sequence[StageSpec]) -> Problems:
         """A domain without preference pairs."""
         if domains[self.domain].pairs is not None:

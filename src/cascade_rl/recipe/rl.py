@@ -110,6 +110,10 @@ class RLStage(Algorithm, StageSpec):
         """Prompts whose replies are graded."""
         return [Entry(f"stages.{self.name}.data.{d.domain}", d.domain, d.source, Split.RL) for d in self.data]
 
+    def may_share(self, other: StageSpec) -> bool:
+        """RLHF may ask what the reward model was trained on, as in the report."""
+        return other.trains == "reward_model"
+
     def reward_model_among(self, earlier: Sequence[StageSpec]) -> str | None:
         """The one that it names, else the last that an earlier stage trains."""
         trained = [stage.name for stage in earlier if stage.trains == "reward_model"]

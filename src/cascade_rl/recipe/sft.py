@@ -55,6 +55,10 @@ class SFTStage(StageSpec):
             Entry(f"stages.{self.name}.data.{d.domain}", d.domain, d.source, Split.SFT) for d in self.data
         ]
 
+    def may_share(self, other: StageSpec) -> bool:
+        """SFT stages may repeat each other's prompts, as the report's second does with its general data."""
+        return isinstance(other, SFTStage)
+
     def lacking(self, domains: Mapping[str, Able], earlier: Sequence[StageSpec]) -> Problems:
         """Domains without a teacher."""
         used = [domains[entry.domain] for entry in self.entries()]

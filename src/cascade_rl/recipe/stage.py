@@ -94,10 +94,17 @@ class StageSpec(Training, ABC):
         return None
 
     def prompt_limit(self) -> int | None:
-        """The most tokens of a prompt that training the policy samples on in every phase; None if it does not."""
+        """The most tokens of a prompt on which every phase of training the policy can sample.
+
+        None if it trains another model or samples nothing.
+        """
         if self.trains != "policy":
             return None
         return min((rule.max_prompt_tokens for rule in self.sampled()), default=None)
+
+    def may_share(self, other: StageSpec) -> bool:
+        """Whether it allows a prompt to stand in `other`, too; it is enough if one of the two does."""
+        return False
 
     def shrunk(self) -> Self:
         """The same stage cut down to a smoke test: two steps, saved after each."""
