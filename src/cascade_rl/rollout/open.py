@@ -16,9 +16,9 @@ from cascade_rl.rollout.vllm_sampler import VLLMSampler, utilisation
 
 
 def open_sampler(name: str, most: int, replicas: Replicas, tokenizer: Tokenizer, folder: Path) -> Sampler:
-    """A recipe's `sampler` over the replicas' policy, whose config lies in `folder`; raises InputError if it can't run here.
+    """A recipe's `sampler` over the replicas' policy, whose config lies in `folder`.
 
-    `most` tokens is the longest prompt with its reply.
+    `most` tokens is the longest prompt with its reply. Raises InputError if it can't run here.
     """
     if name == "torch":
         return TorchSampler(replicas, tokenizer)
