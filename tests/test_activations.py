@@ -21,13 +21,16 @@ from cascade_rl.model.decoder import DecoderConfig, packed_states
 from cascade_rl.model.free_memory import own_bytes, shared_bytes
 from cascade_rl.model.fused import swiglu
 from cascade_rl.model.replicas import Replicas, _keep_memory
+from cascade_rl.protocols import WHOLE, SamplingRule
 from cascade_rl.recipe import SFTStage, Training
 from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.run.journal import read_lines
-from cascade_rl.train import learner
+from cascade_rl.train import gradients, learner
 from cascade_rl.train.batch import Row, pack_rows
-from cascade_rl.train.learner import Learner, Objective, token_logprobs
+from cascade_rl.train.gradients import Objective, token_logprobs
+from cascade_rl.train.learner import Learner
 from cascade_rl.train.loop import StageRun
+from cascade_rl.train.loss import ON_POLICY
 from cascade_rl.train.sft import train_sft
 
 CPU = torch.device("cpu")
@@ -83,7 +86,7 @@ def test_the_peak_is_about_what_torch_allocates(precision, again):
     )
     batch = pack_rows(rows, CPU)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
-        token_logprobs(model.weights, model.config, batch, Objective("policy"), again).sum().backward()
+        token_logprobs(model.weights, model.config, batch, WHOLE, again).sum().backward()
     moments = sorted(
         (e for e in seen.profiler.kineto_results.events() if e.name() == "[memory]"),
         key=lambda e: e.start_ns(),
@@ -96,13 +99,13 @@ def test_the_peak_is_about_what_torch_allocates(precision, again):
 @pytest.mark.parametrize("rows", GROUPS.values(), ids=GROUPS)
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize(
-    "objective", [Objective("policy"), Objective("policy", 0.8, 0.9, 40)], ids=["plain", "truncated"]
+    "objective", [Objective(ON_POLICY), Objective(ON_POLICY, SamplingRule(0.8, 0.9, 40))], ids=["plain", "truncated"]
 )
 def test_layers_that_run_again_give_the_same_bits(rows, precision, objective):
     found = []
     for free in (math.inf, 0.0):
         policy = replicas_of(precision)
-        sums = learner.accumulate(policy.local, "policy", rows, 90, objective, free - own_bytes(CPU))
+        sums = gradients.accumulate(policy.local, "policy", rows, 90, objective, free - own_bytes(CPU))
         found.append((sums, policy.local.models["policy"].grad.clone()))
     (kept, gradient), (again, same) = found
     assert torch.equal(gradient, same) and gradient.norm() > 0
@@ -116,7 +119,7 @@ def test_layers_that_run_again_keep_less_and_run_twice(monkeypatch):
     model, batch = model_of("fp32"), pack_rows(GROUPS["shared prompts"], CPU)
     for again, count in ((False, 4), (True, 8)):
         calls.clear()
-        token_logprobs(model.weights, model.config, batch, Objective("policy"), again).sum().backward()
+        token_logprobs(model.weights, model.config, batch, WHOLE, again).sum().backward()
         assert len(calls) == count
     whole, less = (kept_bytes(model.config, batch.packed, 4, again) for again in (False, True))
     assert less < whole / 4
@@ -125,7 +128,7 @@ def test_layers_that_run_again_keep_less_and_run_twice(monkeypatch):
 @pytest.mark.parametrize("kind", ["rl", "reward"])
 def test_a_learner_decides_by_the_free_memory_says_so_once_and_learns_the_same(monkeypatch, kind):
     found = []
-    monkeypatch.setattr(learner, "own_bytes", lambda device: 0.0)
+    monkeypatch.setattr(gradients, "own_bytes", lambda device: 0.0)
     for free in (1e12, 4e5):
         policy = Policy()
         extra = {"score": (1, policy.config.hidden)} if kind == "reward" else {}
@@ -135,7 +138,7 @@ def test_a_learner_decides_by_the_free_memory_says_so_once_and_learns_the_same(m
         mine = Learner(policy.replicas, "it", Training(name="x", lr=0.01))
         rows = GROUPS["rows alone"]
         steps = [mine.pair_step([(rows[0], rows[1]), (rows[2], rows[3])], 1.0) if kind == "reward"
-                 else mine.policy_step(rows, Objective("policy"), 1.0) for _ in range(2)]  # fmt: skip
+                 else mine.policy_step(rows, Objective(ON_POLICY), 1.0) for _ in range(2)]  # fmt: skip
         found.append((steps, model.flat.clone(), mine.notes))
     (steps, weights, silent), (again, same, notes) = found
     assert again == steps and torch.equal(weights, same)
@@ -166,7 +169,7 @@ def test_the_decision_is_written_once_and_the_journal_is_the_same(monkeypatch, t
         name="sft", kind="sft", samples=8, batch_size=4, steps=3, data=[{"domain": "toy"}], lr=1e-3
     )
     domains, found = {"toy": toy_domain()}, []
-    monkeypatch.setattr(learner, "own_bytes", lambda device: 0.0)
+    monkeypatch.setattr(gradients, "own_bytes", lambda device: 0.0)
     for free in (1e12, 1.0):
         monkeypatch.setattr(learner, "shared_bytes", lambda device, free=free: free)
         policy, folder = Policy(), tmp_path / str(free)

@@ -17,11 +17,12 @@ from cascade_rl.protocols import Sampling
 from cascade_rl.recipe import SFTStage
 from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.train.batch import Row, microbatches, shares
-from cascade_rl.train.learner import Objective
+from cascade_rl.train.gradients import Objective
 from cascade_rl.train.loop import StageRun
+from cascade_rl.train.loss import ON_POLICY
 from cascade_rl.train.sft import train_sft
 
-POLICY = Objective("policy")
+POLICY = Objective(ON_POLICY)
 
 
 @pytest.fixture(scope="module")

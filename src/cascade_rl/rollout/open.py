@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from cascade_rl.model.decoder import flat_size
 from cascade_rl.model.replicas import Replicas
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.protocols import Sampler
@@ -23,9 +24,8 @@ def open_sampler(recipe: Recipe, replicas: Replicas, tokenizer: Tokenizer, folde
             f"sampler: vllm needs a CUDA device, and here the device is {replicas.device}; set sampler: torch"
         )
     model = replicas.local.models["policy"]
-    share = utilisation(
-        *torch.cuda.mem_get_info(replicas.device), len(model.flat), training=bool(model.grads)
-    )
+    numbers = flat_size(model.shapes)
+    share = utilisation(*torch.cuda.mem_get_info(replicas.device), numbers, training=model.trained)
     return VLLMSampler(replicas, tokenizer, folder, min(longest(recipe), model.config.max_positions), share)
 
 

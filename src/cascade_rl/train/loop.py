@@ -97,7 +97,7 @@ class StageRun:
                 self.journals["samples"].write(
                     {"step": step, "problem": p.id, "domain": p.domain, "mode": str(p.mode), "prompt": p.prompt_text,
                      "reply": rollout.text, "reward": verdict.reward, "outcome": str(verdict.outcome),
-                     "note": verdict.note, "tokens": len(rollout.ids), "stop": str(rollout.stop)}
+                     "note": verdict.note, "tokens": rollout.tokens, "stop": str(rollout.stop)}
                 )  # fmt: skip
 
     def write_rollouts(self, step: int, groups: list[Group]) -> None:

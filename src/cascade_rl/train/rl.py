@@ -13,13 +13,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from cascade_rl.errors import StageError
-from cascade_rl.protocols import Sampling
+from cascade_rl.protocols import Sampling, SamplingRule
 from cascade_rl.recipe import Phase, RLStage
 from cascade_rl.rollout.collect import collect
 from cascade_rl.train.advantage import final_rewards, group_advantage
 from cascade_rl.train.batch import Row
 from cascade_rl.train.diagnostics import describe, has_signal, update_metrics
-from cascade_rl.train.learner import Learner, Objective, lr_factor
+from cascade_rl.train.gradients import Objective, Teacher
+from cascade_rl.train.learner import Learner, lr_factor
 from cascade_rl.train.loop import StageRun, Steps, run_steps
 from cascade_rl.train.loss import Surrogate, token_weights
 from cascade_rl.train.pool import PromptPool
@@ -79,9 +80,12 @@ def gather(
     clock = {"rollout": 0.0, "grading": 0.0}
     for number in range(rounds):
         sampling = Sampling(
-            stage.rollouts_per_prompt, phase.max_response_tokens, phase.temperature, phase.top_p, phase.top_k,
-            phase.min_p, phase.max_prompt_tokens, (run.seed, stage.name, step, number),
-        )  # fmt: skip
+            stage.rollouts_per_prompt,
+            phase.max_response_tokens,
+            rule_of(phase),
+            phase.max_prompt_tokens,
+            (run.seed, stage.name, step, number),
+        )
         problems = unique(pool.draw(stage.prompts_per_step - len(kept)))
         found = collect(problems, run.domains, run.sampler, run.services, sampling)
         clock["rollout"] += found.rollout_s
@@ -146,8 +150,13 @@ def objective_of(stage: RLStage, phase: Phase) -> Objective:
     surrogate = Surrogate(
         stage.loss, stage.clip_low or 0.0, stage.clip_high or 0.0, stage.rollout_correction, low, high
     )
-    rule = (phase.temperature, phase.top_p, phase.top_k, phase.min_p)
-    return Objective("policy", *rule, stage.kl_coefficient, surrogate)
+    teachers = (Teacher("reference", stage.kl_coefficient),) if stage.kl_coefficient else ()
+    return Objective(surrogate, rule_of(phase), teachers)
+
+
+def rule_of(phase: Phase) -> SamplingRule:
+    """The distribution that a phase samples from and trains on."""
+    return SamplingRule(phase.temperature, phase.top_p, phase.top_k, phase.min_p)
 
 
 def make_rows(

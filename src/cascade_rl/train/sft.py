@@ -10,7 +10,8 @@ from cascade_rl.errors import StageError
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.recipe import SFTStage
 from cascade_rl.train.batch import Row
-from cascade_rl.train.learner import Learner, Objective, lr_factor
+from cascade_rl.train.gradients import LIKELIHOOD
+from cascade_rl.train.learner import Learner, lr_factor
 from cascade_rl.train.loop import StageRun, Steps, run_steps
 from cascade_rl.types import Demonstration, StepReport
 
@@ -54,7 +55,7 @@ def train_sft(run: StageRun, made: Sequence[Demonstration]) -> int:
         ]
         weight = 1.0 / sum(len(reply) for _, reply in chosen)
         factor = lr_factor(stage, step, stage.planned_steps)
-        update = learner.policy_step([Row.of(p, r, weight) for p, r in chosen], Objective("nll"), factor)
+        update = learner.policy_step([Row.of(p, r, weight) for p, r in chosen], LIKELIHOOD, factor)
         kept = {key: update[key] for key in ("loss", "grad_norm", "update_ratio", "skipped")}
         metrics = kept | {"lr": stage.lr * factor, "tokens": sum(len(p) + len(r) for p, r in chosen)}
         return StepReport(step, metrics, {"update": time.perf_counter() - begin})
