@@ -26,7 +26,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor
 
-from cascade_rl.errors import WorkerError
+from cascade_rl.errors import InputError, WorkerError
 from cascade_rl.model.cost import Work
 from cascade_rl.model.decoder import DecoderConfig, flat_size, views
 
@@ -176,7 +176,7 @@ class Replicas:
         self.device = torch.device(device)
         gpus = torch.cuda.device_count() if self.device.type == "cuda" and size > 1 else size
         if size > gpus:
-            raise ValueError(f"workers: {size} with device: {device}, but there are {gpus} GPUs here, and each worker needs "
+            raise InputError(f"workers: {size} with device: {device}, but there are {gpus} GPUs here, and each worker needs "
                              f"its own; set workers: {max(1, gpus)}, or device: cpu")  # fmt: skip
         self.size = size
         self.precision = precision

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from cascade_rl.errors import InputError
 from cascade_rl.model.activations import Room, take_note
 from cascade_rl.model.cost import Lengths, update_work
 from cascade_rl.model.decoder import DecoderConfig, head_logits, head_weight, packed_states, truncate
@@ -389,9 +390,9 @@ class Learner:
         self.replicas.all(_save_optimizer, self.name, str(folder))
 
     def load(self, folder: Path) -> None:
-        """Read what `save` wrote; raises ValueError if that was another number of workers."""
+        """Read what `save` wrote; raises InputError if that was another number of workers."""
         if (saved := len(list(folder.glob("optimizer-*.pt")))) != self.replicas.size:
-            raise ValueError(f"{folder} was saved by {saved} workers, and an optimiser is resumed by as many: set workers: "
+            raise InputError(f"{folder} was saved by {saved} workers, and an optimiser is resumed by as many: set workers: "
                              f"{saved}")  # fmt: skip
         self.replicas.all(_load_optimizer, self.name, str(folder))
 
