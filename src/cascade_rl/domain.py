@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from cascade_rl.errors import InputError
 from cascade_rl.protocols import Judge, RewardModel, Sandbox, Verifiers
 from cascade_rl.types import Mode, Problem, Rollout, Split, Verdict
 
@@ -123,9 +124,9 @@ class Benchmark:
                 f"benchmark {self.name}: headline {self.headline} is not among {', '.join(self.modes)}"
             )
         if not self.problems or self.k < 1:
-            raise ValueError(
+            raise InputError(
                 f"benchmark {self.name}: needs problems and k >= 1, has {len(self.problems)} and {self.k}"
             )
         repeated = len(self.problems) - len({problem.id for problem in self.problems})
         if repeated:
-            raise ValueError(f"benchmark {self.name}: {repeated} problems have an id that came before")
+            raise InputError(f"benchmark {self.name}: {repeated} problems have an id that came before")

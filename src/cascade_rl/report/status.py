@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 from rich.table import Table
 
+from cascade_rl.errors import InputError
 from cascade_rl.recipe import Recipe
 from cascade_rl.run.files import read_json
 from cascade_rl.run.folder import stage_folder
@@ -15,11 +16,14 @@ from cascade_rl.run.ledger import Ledger
 
 
 def run_status(run: Path) -> Table:
-    """A row a stage: state, steps, scores, gate. Raises ValueError when the directory is no run."""
+    """A row a stage: state, steps, scores, gate. Raises InputError when the directory is no run."""
     file = run / "recipe.yaml"
     if not file.is_file():
-        raise ValueError(f"{run} is no run directory: it has no recipe.yaml; runs are made by `cascade run`")
-    recipe = Recipe.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+        raise InputError(f"{run} is no run directory: it has no recipe.yaml; runs are made by `cascade run`")
+    try:
+        recipe = Recipe.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+    except (ValueError, yaml.YAMLError) as error:
+        raise InputError(f"{file} is no recipe of a run: {error}") from None
     finished = len(Ledger(run).entries)
     table = Table("stage", "state", "steps", *[b.name for b in recipe.benchmarks], "gate", box=None)
     for index, stage in enumerate(recipe.stages):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from cascade_rl.errors import InputError
 from cascade_rl.types import BenchmarkScore, Mode, ModeScore, Score, Scorecard
 
 
@@ -33,15 +34,15 @@ def to_json(name: str, found: BenchmarkScore) -> dict[str, Any]:
 
 
 def from_json(data: Mapping[str, Any]) -> tuple[str, BenchmarkScore]:
-    """The name and the score of an eval/NAME.json; ValueError naming the file's fault."""
+    """The name and the score of an eval/NAME.json; InputError naming the file's fault."""
     try:
         modes = {Mode(name): _mode_from_json(mode) for name, mode in data["modes"].items()}
         found = BenchmarkScore(Mode(data["headline"]), modes)
         name = data["benchmark"]
     except KeyError as error:
-        raise ValueError(f"evaluation {data.get('benchmark', '')!r} has no key {error}") from None
+        raise InputError(f"evaluation {data.get('benchmark', '')!r} has no key {error}") from None
     if found.headline not in modes:
-        raise ValueError(f"evaluation {name!r}: headline {found.headline} is not among {', '.join(modes)}")
+        raise InputError(f"evaluation {name!r}: headline {found.headline} is not among {', '.join(modes)}")
     return name, found
 
 
@@ -57,7 +58,7 @@ def scorecard_from_json(data: Mapping[str, Any]) -> Scorecard:
     """The scorecard of a scorecard.json."""
     missing = {"stage", "benchmarks"} - set(data)
     if missing:
-        raise ValueError(f"scorecard has no {', '.join(sorted(missing))}")
+        raise InputError(f"scorecard has no {', '.join(sorted(missing))}")
     return Scorecard(data["stage"], dict(from_json(found) for found in data["benchmarks"].values()))
 
 

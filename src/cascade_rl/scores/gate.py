@@ -25,6 +25,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from cascade_rl.errors import InputError
 from cascade_rl.scores.statistics import Change, Direction, compare
 from cascade_rl.types import Mode, ModeScore, Scorecard
 
@@ -333,7 +334,7 @@ def _check_cards(cards: Sequence[Scorecard], stages: Sequence[str]) -> None:
         )
     gone = {name for card in cards for name in card.benchmarks} - set(cards[-1].benchmarks)
     if gone:
-        raise ValueError(
+        raise InputError(
             f"scorecard of {names[-1]} lacks benchmarks measured before: {', '.join(sorted(gone))}"
         )
 
@@ -341,7 +342,7 @@ def _check_cards(cards: Sequence[Scorecard], stages: Sequence[str]) -> None:
 def _mode_score(card: Scorecard, benchmark: str, mode: Mode) -> ModeScore:
     modes = card.benchmarks[benchmark].modes
     if mode not in modes:
-        raise ValueError(
+        raise InputError(
             f"{benchmark} was not measured in {mode} mode after {card.stage}; found {', '.join(modes)}"
         )
     return modes[mode]
@@ -349,7 +350,7 @@ def _mode_score(card: Scorecard, benchmark: str, mode: Mode) -> ModeScore:
 
 def _known(name: str, names: Sequence[str], what: str) -> None:
     if name not in names:
-        raise ValueError(f"{what} {name!r} is unknown; known: {', '.join(names)}")
+        raise InputError(f"{what} {name!r} is unknown; known: {', '.join(names)}")
 
 
 def _points(share: float, *, sign: bool = False) -> str:
