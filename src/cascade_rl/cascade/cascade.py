@@ -26,16 +26,16 @@ from cascade_rl.model.peaks import Peaks, measure_peaks
 from cascade_rl.model.replicas import Replicas
 from cascade_rl.model.tokenizer import load_tokenizer
 from cascade_rl.recipe import Recipe, Stage, digest
-from cascade_rl.report.card import write_card
+from cascade_rl.report.card import Card, write_card
 from cascade_rl.rollout.open import open_sampler
 from cascade_rl.run.files import read_json, write_json
-from cascade_rl.run.folder import RunLock, stage_folder
+from cascade_rl.run.folder import RunLock, stage_folder, stage_folders
 from cascade_rl.run.journal import Journal, read_lines
 from cascade_rl.run.ledger import Ledger, admit, stage_key
 from cascade_rl.sandbox.levels import LEVELS
-from cascade_rl.scores import gate as gates
-from cascade_rl.scores.as_json import from_json, scorecard_to_json, to_json
-from cascade_rl.scores.matrix import markdown, matrix, retention, retention_markdown
+from cascade_rl.scores.as_json import from_json, gate_to_json, matrix_to_json, scorecard_to_json, to_json
+from cascade_rl.scores.gate import decide
+from cascade_rl.scores.matrix import matrix
 from cascade_rl.train.learned_reward import LearnedReward
 from cascade_rl.train.loop import Probe, StageRun
 from cascade_rl.train.reward_model import pair_accuracy, train_reward_model
@@ -332,34 +332,33 @@ class Cascade:
         card = Scorecard(stage.name, scores)
         self.cards.append(card)
         names = [s.name for s in self.recipe.stages]
-        result = gates.judge(self.cards, names, gate_settings(self.recipe))
+        result = decide(self.cards, names, self.recipe.gate)
         for cell in result.cells:
             if index and cell.before == names[index - 1]:
                 self.verdicts[(stage.name, cell.benchmark)] = str(cell.verdict)
         write_json(folder / "scorecard.json", scorecard_to_json(card))
-        write_json(folder / "gate.json", gates.to_json(result))
+        write_json(folder / "gate.json", gate_to_json(result))
         if not result.passed:
             self.screen.note(f"gate after {stage.name}: {'; '.join(result.notes)}")
         if "seconds" in entry and self.ledger.done(index, entry["key"]) is None:
             entry["seconds"] += time.perf_counter() - begin
-            entry["seconds"] = self._all_seconds(folder, entry["seconds"], time.perf_counter() - begin)
+            entry["seconds"] = self._all_seconds(stage, folder, entry["seconds"], time.perf_counter() - begin)
         self.seconds[stage.name] = entry["seconds"]
         own = {b.name: self.recipe.own_stage(b) for b in self.recipe.benchmarks}
-        write_card(folder / "checkpoint", read_json(folder / "stage.json"), markdown(self.cards, own),
-                   retention_markdown(retention(self.cards, own)), gates.to_json(result))  # fmt: skip
+        facts = read_json(folder / "stage.json")
+        write_card(folder / "checkpoint", Card(facts, self.cards, own, result))
 
-    def _all_seconds(self, folder: Path, here: float, evaluation: float) -> float:
+    def _all_seconds(self, stage: Stage, folder: Path, here: float, evaluation: float) -> float:
         """Write the evaluation's time, and count what earlier, interrupted processes spent on the stage."""
         journal = Journal(folder / "timings.jsonl")
-        journal.write({"step": self.recipe.stage(folder.name.partition("-")[2]).planned_steps,
+        journal.write({"step": stage.planned_steps,
                        "seconds": {"evaluation": evaluation}})  # fmt: skip
         journal.close()
         total = sum(sum(line["seconds"].values()) for line in read_lines(folder / "timings.jsonl"))
         return max(here, total)
 
     def _benchmark(self, benchmark: Benchmark, folder: Path, weights: str):
-        spec = next(b for b in self.recipe.benchmarks if b.name == benchmark.name)
-        key = digest([spec.model_dump(mode="json"), weights, [p.id for p in benchmark.problems]])
+        key = digest([benchmark.spec.model_dump(mode="json"), weights, [p.id for p in benchmark.problems]])
         path = folder / "eval" / f"{benchmark.name}.json"
         found = read_json(path) or self._same_weights(benchmark.name, key)
         if found and found["key"] == key:
@@ -379,22 +378,15 @@ class Cascade:
 
     def _same_weights(self, name: str, key: str) -> dict[str, Any] | None:
         """The result of an earlier stage whose weights are the same (a reward model leaves the policy as it is)."""
-        for folder in sorted((self.run / "stages").glob("[0-9][0-9]-*")):
-            found = read_json(folder / "eval" / f"{name}.json") if ".old-" not in folder.name else None
+        for folder in stage_folders(self.run):
+            found = read_json(folder.path / "eval" / f"{name}.json")
             if found and found["key"] == key:
                 return found
         return None
 
     def _matrix(self) -> dict[str, Any]:
         own = {b.name: self.recipe.own_stage(b) for b in self.recipe.benchmarks}
-        return matrix(self.cards, own, self.seconds)
-
-
-def gate_settings(recipe: Recipe) -> gates.GateSettings:
-    """The recipe's gate as the gate wants it."""
-    dips = tuple(gates.Dip(**d.model_dump()) for d in recipe.gate.dips)
-    waivers = tuple(gates.Waiver(**w.model_dump()) for w in recipe.gate.waivers)
-    return gates.GateSettings(recipe.gate.policy, recipe.gate.band, dips=dips, waivers=waivers)
+        return matrix_to_json(matrix(self.cards, own, self.seconds))
 
 
 def problem_pools(stage: Stage, data: Any) -> list[list[Problem]]:

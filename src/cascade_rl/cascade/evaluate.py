@@ -37,7 +37,7 @@ def evaluate_checkpoint(
         replicas.add_model("policy", config, flat, train=False)
         sampler = open_sampler(recipe, replicas, load_tokenizer(checkpoint), checkpoint)
         for benchmark in chosen:
-            console.print(f"{benchmark.name}: {len(benchmark.problems)} problems, k = {benchmark.k} ...")
+            console.print(f"{benchmark.name}: {len(benchmark.problems)} problems, k = {benchmark.spec.k} ...")
             found = run_benchmark(benchmark, sampler, services, ("evaluation",)).score
             for mode, m in found.modes.items():
                 star = "*" if mode is found.headline else ""

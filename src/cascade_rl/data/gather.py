@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from cascade_rl.data.demonstrations import demonstrations
 from cascade_rl.data.disjoint import _flat, check_disjoint, normal
-from cascade_rl.data.heldout import _benchmark, gather_benchmarks
+from cascade_rl.data.heldout import gather_benchmarks, gather_probes
 from cascade_rl.data.pairs import preference_pairs
 from cascade_rl.domain import Benchmark, Domain
 from cascade_rl.domains import load_domain
@@ -52,15 +52,9 @@ def gather_materials(recipe: Recipe) -> Materials:
                 _pool(stage, entry, domains[entry.domain], recipe.seed, used) for entry in stage.data
             ]
     benchmarks = gather_benchmarks(recipe)
-    probes = ()
-    if recipe.gate.policy == "best":
-        count = recipe.gate.probe_problems
-        probes = tuple(
-            _benchmark(spec, domains[spec.domain], Split.VALIDATION, count) for spec in recipe.benchmarks
-        )
     hashes = {name: digest([_content(item) for item in _flat(found)]) for name, found in data.items()}
     check_disjoint(recipe, data, benchmarks)
-    return Materials({d.name: d for d in domains.values()}, data, hashes, benchmarks, probes)
+    return Materials({d.name: d for d in domains.values()}, data, hashes, benchmarks, gather_probes(recipe, domains))
 
 
 def _stage_domains(recipe: Recipe) -> Iterable[str]:

@@ -1,4 +1,4 @@
-"""The benchmark runner, and how a benchmark's scores are written.
+"""The benchmark runner.
 
 The report's protocol (arXiv 2512.13607, evaluation): k samples per problem at temperature 0.6 and top-p 0.95, averaged;
 and one greedy reply. Each mode is measured on all problems. Accuracy is the domain's benchmark verdict, clamped to
@@ -33,8 +33,13 @@ class BenchmarkRun:
     verdicts: int
 
 
+_Request = tuple[list[Problem], Sampling]
+
+
 @dataclass(frozen=True, slots=True)
 class _Reply:
+    """One graded unit; the greedy reply of a problem is told from its k samples."""
+
     problem: Problem
     rollout: Rollout
     greedy: bool
@@ -69,27 +74,36 @@ def _sample(benchmark: Benchmark, sampler: Sampler, seed: tuple[int | str, ...])
     return {mode: [*_replies(*next(found), False), *_replies(*next(found), True)] for mode in benchmark.modes}
 
 
-def _requests(
-    benchmark: Benchmark, mode: Mode, seed: tuple[int | str, ...]
-) -> tuple[tuple[list[Problem], Sampling], tuple[list[Problem], Sampling]]:
+def _requests(benchmark: Benchmark, mode: Mode, seed: tuple[int | str, ...]) -> tuple[_Request, _Request]:
+    """The k samples, then the greedy reply, of all problems in one mode; both from the same seed."""
+    spec = benchmark.spec
     problems = [problem.in_mode(mode) for problem in benchmark.problems]
     seed = (*seed, "benchmark", benchmark.name, str(mode))
-    limits = {"max_new_tokens": benchmark.max_new_tokens, "max_prompt_tokens": benchmark.max_prompt_tokens}
-    k = benchmark.k if mode is benchmark.headline else benchmark.k_other_mode or benchmark.k
-    rule = {"temperature": benchmark.temperature, "top_p": benchmark.top_p, "min_p": benchmark.min_p}
-    sampled = Sampling(k, seed=seed, **rule, **limits)
-    greedy = Sampling(1, temperature=0.0, seed=seed, **limits)
+    k = spec.k if mode is benchmark.headline else spec.k_other_mode or spec.k
+    sampled = Sampling(
+        k,
+        spec.max_response_tokens,
+        temperature=spec.temperature,
+        top_p=spec.top_p,
+        min_p=spec.min_p,
+        max_prompt_tokens=spec.max_prompt_tokens,
+        seed=seed,
+    )
+    greedy = Sampling(
+        1, spec.max_response_tokens, temperature=0.0, max_prompt_tokens=spec.max_prompt_tokens, seed=seed
+    )
     return (problems, sampled), (problems, greedy)
 
 
 def _replies(
-    asked: tuple[Sequence[Problem], Sampling], groups: Sequence[tuple[Rollout, ...]], greedy: bool
+    asked: _Request, groups: Sequence[tuple[Rollout, ...]], greedy: bool
 ) -> list[_Reply]:
     problems, sampling = asked
     sizes = {len(group) for group in groups}
     if len(groups) != len(problems) or sizes != {sampling.n}:
         raise ValueError(
-            f"the sampler gave {len(groups)} groups of {sorted(sizes)} for {len(problems)} problems of {sampling.n}"
+            f"the sampler gave {len(groups)} groups of {sorted(sizes)} for {len(problems)} problems of "
+            f"{sampling.n}"
         )
     return [
         _Reply(p, rollout, greedy) for p, group in zip(problems, groups, strict=True) for rollout in group

@@ -7,7 +7,6 @@ model are left out and named: they come from weights, not from a verifier that c
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,13 +24,13 @@ from cascade_rl.grading.services import open_services, with_judge
 from cascade_rl.grading.verdicts import grading_thread
 from cascade_rl.recipe import JudgeSpec
 from cascade_rl.run.files import read_json, write_json
+from cascade_rl.run.folder import stage_folders
 from cascade_rl.run.journal import read_lines
 from cascade_rl.run.rollouts import read_groups
 from cascade_rl.types import Group, Rollout, Verdict
 
 BATCH = 64  # groups that are graded at once
 EXAMPLES = 5
-FOLDER = re.compile(r"\d\d-[^.]+")
 
 
 @dataclass(slots=True)
@@ -98,10 +97,7 @@ def regrade_run(run: Path, only: Sequence[str], console: Console, unsafe: bool =
 
     Raises ValueError when there are no stored rollouts, or no stage of a name in `only`.
     """
-    folders = {
-        f.name.partition("-")[2]: f for f in sorted((run / "stages").glob("*")) if FOLDER.fullmatch(f.name)
-    }
-    stored = {name: f for name, f in folders.items() if _stored(f)}
+    stored = {f.name: f.path for f in stage_folders(run) if _stored(f.path)}
     if missing := [name for name in only if name not in stored]:
         raise ValueError(
             f"{', '.join(missing)}: no such stage with rollouts in {run}; there are {', '.join(stored)}"

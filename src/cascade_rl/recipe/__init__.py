@@ -18,7 +18,7 @@ from cascade_rl.recipe.algorithm import Algorithm
 from cascade_rl.recipe.base import NAME, Fraction, Positive, Strict
 from cascade_rl.recipe.lora import LoRA
 from cascade_rl.recipe.sampling import PHASE_KEYS, Filter, JudgeSpec, NoFilter, Overlong, Phase, RLData
-from cascade_rl.recipe.scoring import BenchmarkSpec, GateSpec, PreflightSpec
+from cascade_rl.recipe.scoring import BenchmarkSpec, Gate, PreflightSpec
 from cascade_rl.types import Mode
 
 
@@ -286,7 +286,7 @@ class Recipe(Strict):
     model: ModelSpec = Field(default_factory=lambda: ModelSpec.model_validate({}))
     stages: Annotated[list[Stage], Field(min_length=1)]
     benchmarks: Annotated[list[BenchmarkSpec], Field(min_length=1)]
-    gate: GateSpec = GateSpec()
+    gate: Gate = Gate()
     preflight: PreflightSpec = PreflightSpec()
     smoke: bool = Field(
         default=False, description="set by --smoke: a stage without signal is then only noted"

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from cascade_rl.report.markup import duration, esc
+from cascade_rl.report.markup import esc
+from cascade_rl.report.numbers import duration
 
 WIDTH, HEIGHT = 380, 222
 LEFT, RIGHT, TOP, BOTTOM = 46, 370, 34, 188
@@ -91,8 +92,8 @@ def short(value: float) -> str:
     if not math.isfinite(value):
         return "not a number"
     if value != 0 and (abs(value) < 0.001 or abs(value) >= 1e6):
-        digits, power = f"{value:.1e}".split("e")
-        return f"{digits.removesuffix('.0')}e{int(power)}".replace("-", "\u2212")
+        mantissa, power = f"{value:.1e}".split("e")
+        return f"{mantissa.removesuffix('.0')}e{int(power)}".replace("-", "\u2212")
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 3
     text = f"{value:.{digits}f}"
     return (text.rstrip("0").rstrip(".") if "." in text else text).replace("-", "\u2212")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from cascade_rl.report.markup import DASH, details, duration, esc, moment, slug
+from cascade_rl.report.markup import details, esc, moment, slug
 from cascade_rl.report.matrix_page import judged, matrix_section
+from cascade_rl.report.numbers import DASH, duration
 from cascade_rl.report.records import DONE, WAITING, Run
-from cascade_rl.report.retention import retentions, verdict
-from cascade_rl.report.speed_page import speed_section
-from cascade_rl.report.stage_page import badge, spent_seconds, stage_section, time_section
+from cascade_rl.report.retention import run_retentions, verdict
+from cascade_rl.report.speed import spent_seconds
+from cascade_rl.report.speed_page import speed_section, time_section
+from cascade_rl.report.stage_page import badge, stage_section
 from cascade_rl.report.style import CSS
 from cascade_rl.report.values import as_mapping
 
@@ -54,7 +56,7 @@ def _gates(run: Run) -> str:
         f"{benchmark} at {stage} (since {cell.before})"
         for (stage, benchmark), cells in told.items()
         for cell in cells
-        if cell.verdict == "loss" and not (cell.excuse or cell.waiver)
+        if cell.fails
     ]
     if not told:
         return ""
@@ -66,7 +68,7 @@ def _gates(run: Run) -> str:
 
 
 def _verdict(run: Run) -> str:
-    text, tone = verdict(run.matrix, retentions(run.matrix, run))
+    text, tone = verdict(run.matrix, run_retentions(run))
     left = sum(stage.status != DONE for stage in run.stages)
     so_far = (
         f' <span class="quiet">So far: {left} of {len(run.stages)} stages are still open.</span>'

@@ -1,6 +1,6 @@
 """Where the time of a run went and how near each phase came to what the machine can do.
 
-From timings.jsonl alone: seconds, the work of each step with its least time (the cost model of `model.limits`), and the
+From timings.jsonl alone: seconds, the work of each step with its least time (the cost model of `model.cost`), and the
 rates that the run measured when it began. A run that wrote none of these has no figures, never zeros.
 """
 
@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
-from cascade_rl.report.markup import DASH, percent
-from cascade_rl.report.records import Effort, Matrix, Run, Stage
+from cascade_rl.report.numbers import DASH, percent
+from cascade_rl.report.records import Effort, Run, Stage
 from cascade_rl.report.values import as_mapping, number
+from cascade_rl.scores.matrix import Matrix
 
 OTHER = "other"
 SHARES = ("rollout", "grading", "update", "evaluation", OTHER)
@@ -22,6 +23,7 @@ PHASES = {
     "update": (("update",), "update", ("flops", "head_flops"), "flops"),
 }
 RATES = ("flops", "head_flops", "bytes", "workers")
+T = TypeVar("T", float, Effort)
 
 
 def machine(timings: Iterable[Mapping[str, Any]]) -> dict[str, float]:
@@ -56,8 +58,9 @@ def _effort(phase: str, row: Mapping[str, Any], rates: Mapping[str, float]) -> E
     tokens = number(done[held].get("tokens"))
     if not took or not tokens:
         return None
-    bounds = [number(part.get("bound_s")) for part in done.values() if part]
-    if not rates or None in bounds:
+    told = [number(part.get("bound_s")) for part in done.values() if part]
+    bounds = [bound for bound in told if bound is not None]
+    if not rates or len(bounds) < len(told):
         return Effort(took, tokens)
     used = math.fsum(number(done[held].get(name)) or 0.0 for name in needs)
     return Effort(took, tokens, took, math.fsum(bounds), used, took * rates[rate])
@@ -90,17 +93,17 @@ def speed_rows(run: Run) -> list[tuple[str, ...]]:
         if (spent := spent_seconds(stage, run.matrix))
     ]
     if len(known) > 1:
-        spent, found = (_merged(each[i] for each in known) for i in (1, 2))
-        known.append(("all stages", spent, found))
+        spent = _merged((each[1] for each in known), 0.0)
+        known.append(("all stages", spent, _merged((each[2] for each in known), Effort())))
     return [(name, *_shares(spent), *_figures(found)) for name, spent, found in known]
 
 
-def _merged(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def _merged(rows: Iterable[Mapping[str, T]], zero: T) -> dict[str, T]:
     """Sums by name."""
-    total: dict[str, Any] = {}
+    total: dict[str, T] = {}
     for row in rows:
         for name, value in row.items():
-            total[name] = total[name] + value if name in total else value
+            total[name] = total.get(name, zero) + value
     return total
 
 

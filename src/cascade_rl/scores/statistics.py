@@ -28,9 +28,7 @@ import numpy as np
 from cascade_rl.types import ModeScore, Score
 
 LEVEL = 0.95
-EXACT_SIGN_FLIP_LIMIT = (
-    100_000_000  # elementary steps of the convolution; above it the normal limit is as good
-)
+EXACT_SIGN_FLIP_LIMIT = 100_000_000  # elementary steps of the convolution; above it the normal limit is as good
 MAX_DENOMINATOR = 64  # averages over up to 64 samples are recognised as fractions
 
 
@@ -185,7 +183,8 @@ def student_quantile(df: int) -> float:
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
         (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
     )
-    return z + sum(term / df**power for power, term in enumerate(terms, start=1))
+    found: float = z + sum(term / df**power for power, term in enumerate(terms, start=1))
+    return found
 
 
 def _paired_interval(differences: Sequence[float], k: int) -> tuple[float, float]:
