@@ -1,7 +1,7 @@
 """A synthetic run directory, exactly as docs/runs.md describes it, and a reader of pages.
 
-For the tests of the report. The scores are those that arXiv 2512.13607 gives for its 8B model, so that the page shows
-a plausible matrix.
+For the tests of the report. The scores are those that arXiv 2512.13607 gives for its 8B model, so that the
+page shows a plausible matrix.
 """
 
 from __future__ import annotations
@@ -155,15 +155,25 @@ def rl_metrics(stage: str, step: int, steps: int) -> dict[str, float]:
     draw, done = random.Random(f"{stage}{step}"), step / max(1, steps - 1)
     mixed = 0.0 if step == 5 else 0.55 + 0.2 * draw.random()
     metrics = {
-        "reward": 0.35 + 0.4 * done + 0.06 * draw.gauss(0, 1), "reward_std": 0.3 - 0.1 * done,
-        "length": 22 + 9 * done + draw.random(), "clipped": max(0.0, 0.36 - 0.5 * done),
+        "reward": 0.35 + 0.4 * done + 0.06 * draw.gauss(0, 1),
+        "reward_std": 0.3 - 0.1 * done,
+        "length": 22 + 9 * done + draw.random(),
+        "clipped": max(0.0, 0.36 - 0.5 * done),
         "entropy": 0.62 - 0.3 * done + 0.03 * draw.random(),
         "grad_norm": 0.0 if step == 5 else 0.4 + 0.3 * draw.random(),
-        "lr": 2e-4, "loss": 0.002 * draw.gauss(0, 1), "signal": mixed, "solved_all": (1 - mixed) * done,
-        "solved_none": (1 - mixed) * (1 - done), "failed": 0.0, "timeout": 0.01,
-        "unparseable": 0.1 * (1 - done), "tokens": 4100.0, "leak": 0.02 * (1 - done),
-        "update_ratio": 0.002 * (1.1 - done), "ess": 0.97 - 0.02 * draw.random(),
-    }  # fmt: skip
+        "lr": 2e-4,
+        "loss": 0.002 * draw.gauss(0, 1),
+        "signal": mixed,
+        "solved_all": (1 - mixed) * done,
+        "solved_none": (1 - mixed) * (1 - done),
+        "failed": 0.0,
+        "timeout": 0.01,
+        "unparseable": 0.1 * (1 - done),
+        "tokens": 4100.0,
+        "leak": 0.02 * (1 - done),
+        "update_ratio": 0.002 * (1.1 - done),
+        "ess": 0.97 - 0.02 * draw.random(),
+    }
     for domain in DOMAINS[stage]:
         metrics[f"reward/{domain}"] = metrics["reward"] + (0.1 if domain == "alignment" else -0.1)
         metrics[f"signal/{domain}"] = mixed * (0.8 if domain == "alignment" else 1.0)
@@ -204,12 +214,18 @@ def sample(stage: str, step: int, index: int, domain: str, reply: str | None = N
     answer = r"\boxed{42}" if right else r"\boxed{41}"
     thought = f"<think>\n17 + 25: 7 + 5 = 12, carry 1; 1 + 2 + 1 = 4. So {42 if right else 41}.\n</think>\n\n"
     return {
-        "step": step, "problem": f"{domain}-{index:016x}", "domain": domain,
-        "mode": "thinking" if thinking else "instruct", "prompt": f"What is 17 + 25? ({stage} {index})",
-        "reply": reply or (thought + answer if thinking else answer), "reward": 1.0 if right else 0.0,
-        "outcome": "right" if right else "wrong", "note": "42 equals 42" if right else "41 is not 42",
-        "tokens": 31, "stop": "end",
-    }  # fmt: skip
+        "step": step,
+        "problem": f"{domain}-{index:016x}",
+        "domain": domain,
+        "mode": "thinking" if thinking else "instruct",
+        "prompt": f"What is 17 + 25? ({stage} {index})",
+        "reply": reply or (thought + answer if thinking else answer),
+        "reward": 1.0 if right else 0.0,
+        "outcome": "right" if right else "wrong",
+        "note": "42 equals 42" if right else "41 is not 42",
+        "tokens": 31,
+        "stop": "end",
+    }
 
 
 def samples(stage: str, steps: int) -> list[dict[str, Any]]:
@@ -291,7 +307,7 @@ def write_stage(root: Path, stage: str, *, steps: int = 40, finished: bool = Tru
 def build_run(
     root: Path, *, stages: Iterable[str] = STAGES, running: str | None = None, steps: int = 40
 ) -> Path:
-    """A run directory with the given stages finished, and one in progress after them if `running` names it."""
+    """A run directory with the given stages finished, and one in progress if `running` names it."""
     done = [s for s in STAGES if s in set(stages)]
     root.mkdir(parents=True, exist_ok=True)
     recipe = {"name": "tiny", "seed": 0, "model": MODEL}

@@ -459,7 +459,7 @@ def test_what_happened_in_the_processes_that_judge_is_told(tmp_path):
 
 
 def test_speed_is_what_the_steps_did_over_what_they_took(finished: Path, page: Page) -> None:
-    """By hand, 40 steps alike: 6200 tokens in 0.31 s, 32.4 of 0.18 x 400 GFLOP, 1.55 of 0.31 x 20 GB, bounds over times."""
+    """By hand, 40 steps alike: 6200 tokens in 0.31 s, 32.4 of 0.18 x 400 GFLOP, 1.55 of 0.31 x 20 GB."""
     rows = {row[0]: row[1:] for row in speed_rows(read_run(finished))}
     assert rows["math-rl"][5:] == ("20,000", "50,000", "45.0", "25.0", "28.5", "55.0")
     assert rows["sft-1"][5:] == ("–", "22,500", "20.2", "–", "–", "24.8")

@@ -73,7 +73,7 @@ def test_a_certain_fall_within_the_band_is_not_lost() -> None:
 
 
 def random_cards(rng: random.Random) -> tuple[list[Scorecard], dict[str, str]]:
-    """Scorecards of two to five stages; a benchmark may come late, know no problems, or have other ones once."""
+    """Two to five scorecards; a benchmark may come late, know no problems, or have other ones once."""
     stages = STAGES[: rng.randint(2, 5)]
     found: dict[str, dict[str, BenchmarkScore]] = {stage: {} for stage in stages}
     own = {}

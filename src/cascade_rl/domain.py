@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cascade_rl.protocols import Judge, RewardModel, Sandbox, Verifiers
-from cascade_rl.recipe import BenchmarkSpec
+from cascade_rl.recipe.scoring import BenchmarkSpec
 from cascade_rl.types import Mode, Problem, Rollout, Split, Verdict
 
 
@@ -23,7 +23,8 @@ from cascade_rl.types import Mode, Problem, Rollout, Split, Verdict
 class Services:
     """What a grader may use beside the reply: each may be absent when the domain does not need it.
 
-    limit_s  the most that one program or one judge's call may take, whatever the problem allows; kept by `services.py`
+    limit_s  the most that one program or one judge's call may take, whatever the problem allows; kept by
+    `services.py`
     counts   what happened in them, such as timeouts and crashes; depends on the clock
     """
 

@@ -7,7 +7,8 @@ from itertools import islice
 
 from cascade_rl.domain import Benchmark, Domain
 from cascade_rl.domains import load_domain
-from cascade_rl.recipe import BenchmarkSpec, Recipe
+from cascade_rl.recipe import Recipe
+from cascade_rl.recipe.scoring import BenchmarkSpec
 from cascade_rl.types import Split
 
 
@@ -17,7 +18,7 @@ def gather_benchmarks(recipe: Recipe) -> tuple[Benchmark, ...]:
 
 
 def gather_probes(recipe: Recipe, domains: Mapping[str, Domain]) -> tuple[Benchmark, ...]:
-    """For each benchmark a cheap one for probed steps, on validation problems; none unless the gate asks for them.
+    """For each benchmark a cheap one on validation problems, for probed steps; none unless the gate asks.
 
     One sample a problem in the headline mode: probes choose a step, they are not reported.
     """

@@ -15,8 +15,9 @@ class BenchmarkSpec(Strict):
     """Held-out problems of one domain, scored after every stage in both modes (avg@k, and greedy).
 
     `k` samples a problem in the headline mode, `k_other_mode` (the same if None) in the other one; without
-    `both_modes` there is no other one. `mode` is the headline; None takes the domain's own. `own_stage` is the stage
-    that trains for it; None takes the last RL stage with that domain, else the last SFT stage that has it.
+    `both_modes` there is no other one. `mode` is the headline; None takes the domain's own. `own_stage` is
+    the stage that trains for it; None takes the last RL stage with that domain, else the last SFT stage that
+    has it.
     """
 
     name: Annotated[str, Field(pattern=NAME)]
@@ -42,7 +43,7 @@ class BenchmarkSpec(Strict):
 
 
 class Dip(Strict):
-    """A fall that the order of stages makes on purpose: of `benchmark` at stage `at`, recovered by the end of `until`.
+    """A fall that is expected: of `benchmark` at stage `at`, to be recovered by the end of `until`.
 
     `most` is how deep it may go, as a share: 0.25 is 25 points.
     """
@@ -54,7 +55,7 @@ class Dip(Strict):
 
 
 class Waiver(Strict):
-    """A fall of one benchmark at one stage that somebody accepts; the reason stands in gate.json and the model card."""
+    """A fall of a benchmark at a stage that somebody accepts; the model card gives the reason."""
 
     benchmark: str
     stage: str
@@ -72,9 +73,9 @@ class Waiver(Strict):
 class Gate(Strict):
     """What happens after each stage: `warn`, `stop`, or `best` (hand over the stage's best probed step).
 
-    `band` is the fall that still counts as swing between steps, as a share: 0.04 is 4 points. With `best`, every
-    `probe_every` steps all domains are scored on `probe_problems` validation problems, which no benchmark uses.
-    What the gate makes of these settings is told in `scores/gate.py`.
+    `band` is the fall that still counts as swing between steps, as a share: 0.04 is 4 points. With `best`,
+    every `probe_every` steps all domains are scored on `probe_problems` validation problems, which no
+    benchmark uses. What the gate makes of these settings is told in `scores/gate.py`.
     """
 
     policy: Literal["warn", "stop", "best"] = "warn"

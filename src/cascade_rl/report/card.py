@@ -1,4 +1,4 @@
-"""The model card of a checkpoint: where it comes from, what it was trained on and how, and the matrix so far."""
+"""The model card of a checkpoint: where it comes from, what it was trained on, and the matrix so far."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from cascade_rl.scores.statistics import compare
 from cascade_rl.types import BenchmarkScore, Scorecard
 
 CAPTION = (
-    "Average over samples in the headline mode, in per cent; ↑ and ↓ mark changes from the stage before whose "
-    "paired 95 % interval excludes zero; bold is the stage that trains the benchmark's domain."
+    "Average over samples in the headline mode, in per cent; ↑ and ↓ mark changes from the stage before "
+    "whose paired 95 % interval excludes zero; bold is the stage that trains the benchmark's domain."
 )
 # What transformers and the Hub read of a card.
 FRONT_MATTER = "---\nlibrary_name: transformers\npipeline_tag: text-generation\ntags: [cascade-rl]\n---"
@@ -30,7 +30,7 @@ FRONT_MATTER = "---\nlibrary_name: transformers\npipeline_tag: text-generation\n
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What a card tells: the content of stage.json, all scorecards up to this stage, and the gate's last word.
+    """What a card tells: the content of stage.json, the scorecards up to this stage, and the gate's word.
 
     `own_stages` maps a benchmark to the stage that trains for it.
     """
@@ -53,8 +53,8 @@ def card_text(card: Card) -> str:
     parts = [
         FRONT_MATTER,
         f"# {run} after {stage['stage']}",
-        f"A checkpoint of a cascade (arXiv 2512.13607), exported by cascade-rl {__version__}. End a user turn with "
-        "` /think` for visible reasoning, with ` /no_think` for a direct answer.",
+        f"A checkpoint of a cascade (arXiv 2512.13607), exported by cascade-rl {__version__}. End a user "
+        "turn with ` /think` for visible reasoning, with ` /no_think` for a direct answer.",
         "## Benchmarks so far\n\n" + matrix_markdown(card.scorecards, card.own_stages),
         "## Retention\n\n" + retention_markdown(kept),
         "## Gate\n\n" + _gate_text(card.gate),
@@ -80,7 +80,7 @@ def retention_markdown(rows: Sequence[Retention]) -> str:
     head = ["benchmark", "own stage", "since own stage", "best before", "since best"]
     lines = [_line(head), _line(["---"] * len(head))]
     for row in rows:
-        # Without an own stage the first score stands in: its stage is named, or the number would belong to nothing.
+        # Without an own stage the first score stands in; unnamed, the number would belong to nothing.
         own = row.own_stage or (f"none; first score {row.since_own.stage}" if row.since_own else "")
         best = row.since_best.stage if row.since_best else ""
         lines.append(_line([row.benchmark, own, _change(row.since_own), best, _change(row.since_best)]))

@@ -10,7 +10,8 @@ from typing import Any
 
 from cascade_rl.report.numbers import DASH
 
-LONGEST_LIST = 60
+LONGEST_LIST = 60  # entries that are written out
+# control characters, direction overrides (which could reorder a page), and halves of surrogate pairs
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -38,13 +39,14 @@ def moment(epoch: float | None) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], css: str = "plain") -> str:
-    """A table of ready-made HTML cells; the first cell of a row is its header; it scrolls rather than overflows."""
+    """A table of ready-made HTML cells, the first of a row its header; it scrolls rather than overflows."""
     top = "".join(f'<th scope="col">{cell}</th>' for cell in head)
     body = "".join(
         f'<tr><th scope="row">{row[0]}</th>' + "".join(f"<td>{cell}</td>" for cell in row[1:]) + "</tr>"
         for row in rows
     )
-    return f'<div class="scroll"><table class="{css}"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+    inside = f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody>"
+    return f'<div class="scroll"><table class="{css}">{inside}</table></div>'
 
 
 def details(summary: str, body: str, css: str = "", opened: bool = False) -> str:

@@ -22,11 +22,12 @@ from cascade_rl.types import Score
 LEGEND = (
     "Percent of held-out problems solved, with the 95 % interval below. "
     '<span class="chip own">framed</span> after the stage that trains it; '
-    '<span class="chip gain">▲ gain</span> and <span class="chip loss">▼ loss</span> against the stage before, '
-    "paired over the same problems, where the 95 % interval excludes zero; "
-    '<span class="chip loss excused">▽ loss</span> that the gate lets pass: inside its band, declared, or waived. '
-    "<b>vs own</b>: final score minus the one after its own stage (the first score where no stage trains it); "
-    "<b>vs best</b>: minus the best earlier score. Both in points, paired where possible."
+    '<span class="chip gain">▲ gain</span> and <span class="chip loss">▼ loss</span> against the stage '
+    "before, paired over the same problems, where the 95 % interval excludes zero; "
+    '<span class="chip loss excused">▽ loss</span> that the gate lets pass: inside its band, declared, or '
+    "waived. "
+    "<b>vs own</b>: final score minus the one after its own stage (the first score where no stage trains "
+    "it); <b>vs best</b>: minus the best earlier score. Both in points, paired where possible."
 )
 
 
@@ -48,18 +49,23 @@ def _share_html(share: float) -> str:
 
 
 VIEWS = (
-    View("Both modes", "Percent solved, mean over the samples of each problem, in every mode.",
-         lambda cell: _score_html(cell.average)),
+    View(
+        "Both modes",
+        "Percent solved, mean over the samples of each problem, in every mode.",
+        lambda cell: _score_html(cell.average),
+    ),
     View("Greedy", "Percent solved by the single greedy reply.", lambda cell: _score_html(cell.greedy)),
-    View("Leak", "Percent of replies that break their mode: reasoning in instruct mode, no proper block in thinking.",
-         lambda cell: _share_html(cell.leak)),
+    View(
+        "Leak",
+        "Percent of replies that break their mode: reasoning in instruct mode, no proper block in thinking.",
+        lambda cell: _share_html(cell.leak),
+    ),
     View("Clipped", "Percent of replies cut off at the token limit.", lambda cell: _share_html(cell.clipped)),
-    View("Tokens", "Mean tokens per reply.",
-         lambda cell: f"<b>{cell.mean_tokens:,.0f}</b>"),
-)  # fmt: skip
+    View("Tokens", "Mean tokens per reply.", lambda cell: f"<b>{cell.mean_tokens:,.0f}</b>"),
+)
 
 
-def judged(run: Run) -> dict[tuple[str, str], tuple[Cell, ...]]:
+def gate_cells(run: Run) -> dict[tuple[str, str], tuple[Cell, ...]]:
     """(stage, benchmark) -> all that the gate says of it, the comparison with the stage before first."""
     order = {stage: i for i, stage in enumerate(run.matrix.stages)}
     told: dict[tuple[str, str], list[Cell]] = {}
@@ -109,7 +115,8 @@ def _since_own(kept: Retention | None) -> str:
     change, inside = since.change, bounds(since.change.low, since.change.high, points)
     tone = " loss" + ("" if since.lost else " excused") if since.fell else ""
     why = f"{kept.final} minus {since.stage}, 95 % interval {inside}"
-    return f'<td class="kept{tone}" title="{esc(why)}"><b>{points(change.change)}</b><small>{inside}</small></td>'
+    cell = f"<b>{points(change.change)}</b><small>{inside}</small>"
+    return f'<td class="kept{tone}" title="{esc(why)}">{cell}</td>'
 
 
 def _since_best(kept: Retention | None) -> str:
@@ -130,7 +137,7 @@ def _breaking(name: str) -> str:
 
 
 def _headline(run: Run) -> str:
-    matrix, told = run.matrix, judged(run)
+    matrix, told = run.matrix, gate_cells(run)
     kept = {k.benchmark: k for k in run_retentions(run)}
     rows = []
     for row in matrix.rows:
@@ -177,8 +184,8 @@ def matrix_section(run: Run) -> str:
     """The section #matrix with all its views."""
     if not run.matrix.rows:
         return (
-            '<section id="matrix"><h2>Benchmark matrix</h2><p class="empty">No stage has been scored yet: the first '
-            "column appears when the first stage is evaluated.</p></section>"
+            '<section id="matrix"><h2>Benchmark matrix</h2><p class="empty">No stage has been scored yet: '
+            "the first column appears when the first stage is evaluated.</p></section>"
         )
     views = [("Headline", _headline(run))]
     if any(row.modes for row in run.matrix.rows):

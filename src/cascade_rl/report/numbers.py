@@ -1,4 +1,4 @@
-"""Numbers, changes and times in words: the one owner of their form on the page, in the terminal and on the card."""
+"""The form of numbers, changes and times on the page, in the terminal and on the card."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def percent(share: float | None, digits: int = 1) -> str:
 
 
 def points(difference: float | None) -> str:
-    """A difference of shares in percentage points, with a sign; typeset, where `in_points` is for plain files."""
+    """A difference of shares in percentage points, signed and typeset (`in_points` is for plain files)."""
     if difference is None:
         return DASH
     text = f"{100 * difference:+.1f}"
@@ -34,6 +34,7 @@ def bounds(low: float | None, high: float | None, number: Callable[[float | None
 
 def duration(seconds: float) -> str:
     """Seconds in words, two units at most."""
+    # tenths matter only where a whole second is a large part
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)

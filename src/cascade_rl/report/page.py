@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from cascade_rl.report.markup import details, esc, moment, slug
-from cascade_rl.report.matrix_page import judged, matrix_section
+from cascade_rl.report.matrix_page import gate_cells, matrix_section
 from cascade_rl.report.numbers import DASH, duration
 from cascade_rl.report.records import DONE, WAITING, Run
 from cascade_rl.report.retention import run_retentions, verdict
@@ -16,6 +16,8 @@ from cascade_rl.report.stage_page import badge, stage_section
 from cascade_rl.report.style import CSS
 from cascade_rl.report.values import as_mapping
 
+# Nothing is fetched and nothing runs, whatever text of a model slips through.
+POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 MODEL_KEYS = ("init", "name", "path")
 SHAPE = {"num_hidden_layers": "layers", "hidden_size": "wide"}
 EMPTY = (
@@ -50,7 +52,7 @@ def _facts(run: Run) -> str:
 
 def _gates(run: Run) -> str:
     """How many cells fell against the stage before, and which losses of any comparison have no excuse."""
-    told = judged(run)
+    told = gate_cells(run)
     fell = sum(cells[0].verdict == "loss" for cells in told.values())
     bare = [
         f"{benchmark} at {stage} (since {cell.before})"
@@ -118,7 +120,7 @@ def render(run: Run) -> str:
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         f'<meta name="color-scheme" content="light dark"><title>{esc(run.name)}: cascade-rl</title>'
         f"<style>{CSS}</style></head><body><header><p class='kind'>cascade-rl run</p><h1>{esc(run.name)}</h1>"
         f"{_facts(run)}</header><main>{_body(run)}</main>{_footer(run)}</body></html>\n"

@@ -74,13 +74,14 @@ class Reader:
             try:
                 rows.append(as_mapping(json.loads(line)))
             except (ValueError, RecursionError):
+                # without a line feed after it, it is being written
                 if place < len(lines):
                     self.unread.append(f"{name}: line {place} is not JSON")
         return rows
 
 
 def _steps(rows: Iterable[Mapping[str, Any]]) -> tuple[Step, ...]:
-    """The steps in order, the last line of a step wins."""
+    """The steps in order; the last line of a step wins, since a resumed run writes it again."""
     steps = {}
     for row in rows:
         if row.get("kind") == "step" and isinstance(row.get("step"), int):

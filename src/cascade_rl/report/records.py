@@ -54,9 +54,9 @@ class Sample:
 class Effort:
     """What the steps of a stage did in a phase, in sum; only steps that say so count.
 
-    `tokens` were sampled, or went through updates, in `seconds`. Where the machine's rates are known, `bound_s` is the
-    least that the cost model allows for `known_s` of these seconds, in which `used` of `possible` operations (update)
-    or bytes (rollout) were needed.
+    `tokens` were sampled, or went through updates, in `seconds`. Where the machine's rates are known,
+    `bound_s` is the least that the cost model allows for `known_s` of these seconds, in which `used` of
+    `possible` operations (update) or bytes (rollout) were needed.
     """
 
     seconds: float = 0.0
@@ -94,7 +94,8 @@ class Stage:
     preflight    the content of preflight.json
     seconds      by phase
     efforts      phase -> what it did
-    machine      what the workers reach together a second (`flops`, `head_flops`, `bytes`), and how many `workers`
+    machine      what the workers reach together a second (`flops`, `head_flops`, `bytes`), and how many
+       `workers`
     counts       what happened in the processes that judge
     """
 
@@ -117,7 +118,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run directory; `started` and `updated` are seconds since the epoch, `unread` names files with faults."""
+    """A run directory; `started` and `updated` in seconds since the epoch, `unread` names faulty files."""
 
     name: str
     recipe: Mapping[str, Any]

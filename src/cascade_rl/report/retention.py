@@ -13,7 +13,7 @@ from cascade_rl.types import Scorecard
 
 
 def matrix_retentions(matrix: Matrix, cards: Mapping[str, Scorecard] | None = None) -> tuple[Retention, ...]:
-    """The retention of every benchmark in the matrix's order; paired where `cards` (by stage) know the problems."""
+    """The retention of every benchmark of a matrix; paired where `cards` (by stage) know the problems."""
     found = ((row, _measured(row, matrix, cards or {})) for row in matrix.rows)
     return tuple(retention(row.name, measured, row.own_stage) for row, measured in found if measured)
 

@@ -23,11 +23,11 @@ FIGURES = (
     "update of limit, %",
 )
 MEANING = (
-    "<b>MFU</b>: operations of the model in the updates (forward and backward, each prompt once, nothing recomputed) "
-    "over what the machine multiplies in their time. <b>MBU</b>: bytes of weights and cache that decoding must read "
-    "over what the machine copies in the time of the rollouts. <b>Of the limit</b>: the least time that the cost "
-    "model allows (docs/engine.md: products and bytes at the measured peaks, nothing else) over the time taken. "
-    "Trained tokens count a prompt once for all its replies."
+    "<b>MFU</b>: operations of the model in the updates (forward and backward, each prompt once, nothing "
+    "recomputed) over what the machine multiplies in their time. <b>MBU</b>: bytes of weights and cache that "
+    "decoding must read over what the machine copies in the time of the rollouts. <b>Of the limit</b>: the "
+    "least time that the cost model allows (docs/engine.md: products and bytes at the measured peaks, "
+    "nothing else) over the time taken. Trained tokens count a prompt once for all its replies."
 )
 
 
@@ -51,7 +51,8 @@ def time_section(stages: Sequence[Stage], matrix: Matrix) -> str:
         for name, spent in lines
     ]
     return (
-        f'<section id="time"><h2>Where the time went</h2>{stacked_bars(rows, parts)}<ul class="legend">{keys}</ul>'
+        f'<section id="time"><h2>Where the time went</h2>{stacked_bars(rows, parts)}'
+        f'<ul class="legend">{keys}</ul>'
         f"{table(['stage', *map(esc, parts), 'total'], cells, 'plain numbers')}</section>"
     )
 

@@ -1,8 +1,8 @@
 """Tables for the terminal: the matrix, how far a run is, where the time went.
 
-They are readable in plain text and without colours, the matrix and the times at 80 columns. In the matrix `*` stands
-before the score after a benchmark's own stage (bold as well), an arrow after it tells what the gate says against the
-stage before. Numbers are percent.
+They are readable in plain text and without colours, the matrix and the times at 80 columns. In the matrix `*`
+stands before the score after a benchmark's own stage (bold as well), an arrow after it tells what the gate
+says against the stage before. Numbers are percent.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def _plain_table(title: str, caption: str) -> Table:
 
 
 def matrix_table(matrix: Matrix, verdicts: Verdicts | None = None) -> Table:
-    """Benchmarks as rows, stages as columns, in percent; `verdicts` is (stage, benchmark) -> gain, loss or same."""
+    """Benchmarks x stages, in percent; `verdicts` is (stage, benchmark) -> gain, loss or same."""
     told = verdicts or {}
     caption = "percent solved; * after its own stage; ▲ gain, ▼ loss against the stage before"
     table = _plain_table("benchmark matrix", caption)
@@ -96,8 +96,8 @@ def speed_table(run: Run) -> Table:
     caption = "percent of the time"
     if told:
         caption += (
-            "; tokens/s sampled and trained; percent of the peak: MFU of updates, MBU of decoding; limit: the least "
-            f"time by the cost model over the time taken, in percent.\n{machine_line(run)}"
+            "; tokens/s sampled and trained; percent of the peak: MFU of updates, MBU of decoding; limit: "
+            f"the least time by the cost model over the time taken, in percent.\n{machine_line(run)}"
         )
     table = _plain_table("where the time went", caption)
     table.add_column("stage", overflow="fold", max_width=NAME)

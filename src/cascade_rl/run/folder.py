@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cascade_rl.errors import RunBusy
 
-# 05-if-rl: the number of the stage from 1, and its name; names hold no dot, so `.old-1` tells what was set aside.
+# 05-if-rl: the number of the stage from 1, and its name. Names hold no dot: `.old-1` was set aside.
 STAGE_FOLDER = re.compile(r"(\d{2,})-([^.]+)")
 
 
@@ -29,6 +29,7 @@ class RunLock:
 
     def __init__(self, run: Path) -> None:
         run.mkdir(parents=True, exist_ok=True)
+        # the file stays when the lock goes: unlinking it would let two processes hold two files
         self._file = (run / "run.lock").open("a+")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -65,6 +66,7 @@ def stage_folders(run: Path) -> list[StageFolder]:
 
 def set_aside(run: Path, index: int) -> None:
     """Keep the results of stage number `index` and later under `.old-N` names."""
+    # a new first stage may come from a new model, so what all stages start from goes too
     if index == 0:
         _rename_old(run, ["tokenizer", "base"])
     _rename_old(run / "stages", [f.path.name for f in stage_folders(run) if f.index >= index])

@@ -1,22 +1,23 @@
 """The gate: may the run go on after this stage, or has a domain been lost?
 
-After each stage every benchmark (of past, present and future domains) is compared in its headline mode with the
-scorecard before, and with the best so far, so that a series of falls that each hide in the noise is caught once
-their sum does not. Comparisons are paired over the held-out problems, or by Newcombe's interval where only
-published scores are known. A fall fails the gate when all of this holds:
+After each stage every benchmark (of past, present and future domains) is compared in its headline mode with
+the scorecard before, and with the best so far, so that a series of falls that each hide in the noise is
+caught once their sum does not. Comparisons are paired over the held-out problems, or by Newcombe's interval
+where only published scores are known. A fall fails the gate when all of this holds:
 
 1. Its 95 % interval excludes zero (verdict `loss`).
-2. It exceeds the band (`Gate.band`). Default 4 points: scores swing by so much between steps of one stage, and 4 is
-   the smallest whole number under which the report's own 8B matrix (arXiv 2512.13607) passes with one declared dip;
-   its largest real fall is MMLU-Pro 77.8 -> 74.5 at IF-RL, on 12,000 items. After the last stage the band is
-   `FINAL_BAND` at most.
+2. It exceeds the band (`Gate.band`). Default 4 points: scores swing by so much between steps of one stage,
+   and 4 is the smallest whole number under which the report's own 8B matrix (arXiv 2512.13607) passes with
+   one declared dip; its largest real fall is MMLU-Pro 77.8 -> 74.5 at IF-RL, on 12,000 items. After the last
+   stage the band is `FINAL_BAND` at most.
 3. Its p-value stays under `ALPHA` divided by the comparisons of this stage (Bonferroni): among twenty 95 %
    intervals one misses zero by chance, and the best so far is flattered by having been chosen.
-4. Nobody excused it: no waiver with a reason, no declared dip that is still before its stage of recovery and within
-   its depth. At the stage of recovery the benchmark must be back at its value before the dip, by the same rules.
+4. Nobody excused it: no waiver with a reason, no declared dip that is still before its stage of recovery and
+   within its depth. At the stage of recovery the benchmark must be back at its value before the dip, by the
+   same rules.
 
-A waiver accepts the value after its stage: later stages are measured from there. Every loss that passes says why in
-`excuse`; a loss without an excuse is what failed.
+A waiver accepts the value after its stage: later stages are measured from there. Every loss that passes says
+why in `excuse`; a loss without an excuse is what failed.
 """
 
 from __future__ import annotations
@@ -97,6 +98,7 @@ class _History:
 
     @property
     def band(self) -> float:
+        # of the cascade, not of the cards so far: a run in progress can still repair a fall
         last = self.now.stage == self.stages[-1]
         return min(self.gate.band, FINAL_BAND) if last else self.gate.band
 
@@ -123,9 +125,9 @@ class _History:
 def decide(scorecards: Sequence[Scorecard], stages: Sequence[str], gate: Gate) -> GateResult:
     """Hold the last of `scorecards` (oldest first) against the ones before.
 
-    `stages` is the order of the whole cascade. Raises ValueError for dips and waivers that name nothing known, for
-    scorecards out of order, and for a benchmark that was measured before and no longer is; ProblemMismatchError
-    where held-out sets differ.
+    `stages` is the order of the whole cascade. Raises ValueError for dips and waivers that name nothing
+    known, for scorecards out of order, and for a benchmark that was measured before and no longer is;
+    ProblemMismatchError where held-out sets differ.
     """
     _check_cards(scorecards, stages)
     check_names(gate, stages, {name for card in scorecards for name in card.benchmarks})
@@ -152,7 +154,7 @@ def check_names(gate: Gate, stages: Sequence[str], benchmarks: Collection[str]) 
 
 
 def _looks(history: _History, benchmark: str) -> list[_Look]:
-    """What a benchmark is held against: the stage before, the best so far, and the one before a dip that ends.
+    """What a benchmark is held against: the stage before, the best so far, the one before a dip that ends.
 
     Of equally good stages the latest is the best so far, which saves a second look at the same value.
     """
@@ -197,8 +199,9 @@ def _depth(history: _History, dip: Dip, fall: float) -> float:
 
 def _failure_notes(history: _History, cells: Sequence[Cell]) -> list[str]:
     return [
-        f"{cell.benchmark} fell by {in_points(-cell.change)} points from {cell.before} to {history.now.stage} "
-        f"(95 % interval {in_points(-cell.high)} to {in_points(-cell.low)}), beyond the band of {in_points(history.band)}"
+        f"{cell.benchmark} fell by {in_points(-cell.change)} points from {cell.before} to "
+        f"{history.now.stage} (95 % interval {in_points(-cell.high)} to {in_points(-cell.low)}), beyond the "
+        f"band of {in_points(history.band)}"
         for cell in cells
         if cell.fails
     ]

@@ -1,6 +1,7 @@
 """Benchmarks x stages: the table that shows what each stage did to every domain (the report's tables 3 to 9).
 
-A stage that changed no weights of the policy is a column like any other: its scorecard repeats the one before.
+A stage that changed no weights of the policy is a column like any other: its scorecard repeats the one
+before.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
-"""What is left of each benchmark at the end: the last score against its own stage and against the best before.
+"""What is left of each benchmark at the end, against its own stage and against the best before.
 
-One rule for the model card and for the page. A benchmark is held against the stage that trains for it, or, where no
-stage does, against its first score; and against its best earlier score. Changes are those of the gate: paired over
-the held-out problems where both sides know them and they are the same, else from the two scores alone. The best of
-several noisy scores is a little flattered: a small fall from it is expected of a run that forgot nothing.
+One rule for the model card and for the page. A benchmark is held against the stage that trains for it, or,
+where no stage does, against its first score; and against its best earlier score. Changes are those of the
+gate: paired over the held-out problems where both sides know them and they are the same, else from the two
+scores alone. The best of several noisy scores is a little flattered: a small fall from it is expected of a
+run that forgot nothing.
 
-A fall counts as lost when its 95 % interval excludes zero and it exceeds the band that the gate uses at the end
-(`gate.FINAL_BAND`): smaller ones are swing between steps.
+A fall counts as lost when its 95 % interval excludes zero and it exceeds the band that the gate uses at the
+end (`gate.FINAL_BAND`): smaller ones are swing between steps.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from cascade_rl.types import Score, Scorecard
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A benchmark after a stage in its headline mode; `per_problem` is empty where only the score is known."""
+    """A benchmark after a stage in its headline mode; `per_problem` is empty where that is not known."""
 
     score: Score
     per_problem: Mapping[str, float]
@@ -50,9 +51,9 @@ class Since:
 class Retention:
     """One benchmark after its last stage, `final`.
 
-    own_stage  the stage that trains for it, None where none does
-    since_own  against that stage, or against the first score; None while that is still to come or the last one
-    since_best against the best earlier score, the first of equals; None where there is no earlier one
+    own_stage  the stage that trains for it, None where none does since_own  against that stage, or against
+    the first score; None while that is still to come or the last one since_best against the best earlier
+    score, the first of equals; None where there is no earlier one
     """
 
     benchmark: str
