@@ -13,7 +13,6 @@ from cascade_rl.chat import thinking_reply
 from cascade_rl.data.abilities import load_recipe
 from cascade_rl.data.heldout import gather_benchmarks, gather_probes
 from cascade_rl.domain import Benchmark, Domain, Services
-from cascade_rl.domains import load_domain
 from cascade_rl.errors import GraderFailure
 from cascade_rl.evals.benchmark import run_benchmark
 from cascade_rl.protocols import Execution, Program, Sampling
@@ -226,8 +225,7 @@ def test_each_mode_has_its_own_number_of_samples_and_its_own_seed() -> None:
 def test_probes_are_cheap_and_use_no_held_out_problem() -> None:
     overrides = ["gate.policy=best", "gate.probe_problems=5", "benchmarks.following.temperature=0.7"]
     recipe = load_recipe("tiny", overrides)
-    domains = {spec.domain: load_domain(spec.domain) for spec in recipe.benchmarks}
-    probes, benchmarks = gather_probes(recipe, domains), gather_benchmarks(recipe)
+    probes, benchmarks = gather_probes(recipe), gather_benchmarks(recipe)
     assert [b.spec for b in benchmarks] == recipe.benchmarks
     for probe, benchmark in zip(probes, benchmarks, strict=True):
         assert len(probe.problems) == 5 and len(benchmark.problems) == benchmark.spec.problems
@@ -235,7 +233,7 @@ def test_probes_are_cheap_and_use_no_held_out_problem() -> None:
         rule = ("temperature", "top_p", "min_p", "max_prompt_tokens", "max_response_tokens")
         assert all(getattr(probe.spec, key) == getattr(benchmark.spec, key) for key in rule)
         assert not {p.id for p in probe.problems} & {p.id for p in benchmark.problems}
-    assert gather_probes(load_recipe("tiny", []), domains) == ()
+    assert gather_probes(load_recipe("tiny", [])) == ()
 
 
 def test_scores_survive_their_files() -> None:

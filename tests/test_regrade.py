@@ -10,17 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
-from tiny import toy_domain, toy_problem
+from tiny import toy_problem
 
 from cascade_rl.cli import main as cli
-from cascade_rl.domain import Services
 from cascade_rl.evals.regrade import regrade_run
-from cascade_rl.recipe import RLStage
+from cascade_rl.run.book import Book
 from cascade_rl.run.files import dumps
 from cascade_rl.run.journal import Journal, read_lines
 from cascade_rl.run.rollouts import read_groups, stored_group, stored_problem
-from cascade_rl.testing import ScriptedSampler
-from cascade_rl.train.loop import StageRun
 from cascade_rl.types import Group, Message, Mode, Outcome, Problem, Rollout, Stop, Verdict
 
 TEXT = st.text(max_size=40) | st.sampled_from(["\ud800", "a\nb", "</think>"])
@@ -45,13 +42,6 @@ def test_a_group_comes_back_as_it_was(replies, answer, mode, step):
     assert list(read_groups(lines)) == [(step, group)]
 
 
-def stage_run(folder) -> StageRun:
-    spec = RLStage(name="s", kind="rl", steps=2, lr=1e-3, prompts_per_step=2, rollouts_per_prompt=2, max_response_tokens=8,
-                   max_prompt_tokens=99, data=[{"domain": "maths", "problems": 4}])  # fmt: skip
-    domains = {"toy": toy_domain()}
-    return StageRun(folder, spec, 0, None, None, domains, Services(), ScriptedSampler(lambda p: "x"))
-
-
 def toy_group(number: int, mode: Mode = Mode.THINKING) -> Group:
     rollouts = tuple(Rollout.of_text(text) for text in ("a", "b"))
     return Group(
@@ -60,18 +50,18 @@ def toy_group(number: int, mode: Mode = Mode.THINKING) -> Group:
 
 
 def test_each_problem_is_written_once_also_after_a_cut(tmp_path):
-    run = stage_run(tmp_path)
-    run.write_rollouts(0, [toy_group(1), toy_group(2)])
-    kept = run.journals["rollouts"].sync()
-    run.write_rollouts(1, [toy_group(2, Mode.INSTRUCT), toy_group(3)])
+    run = Book(tmp_path)
+    run.rollouts(0, [toy_group(1), toy_group(2)])
+    kept = run.offsets()
+    run.rollouts(1, [toy_group(2, Mode.INSTRUCT), toy_group(3)])
     run.close()
     whole = (tmp_path / "rollouts.jsonl").read_bytes()
     assert [line["kind"] for line in read_lines(tmp_path / "rollouts.jsonl")] == [
         "problem", "group", "problem", "group", "group", "problem", "group",
     ]  # fmt: skip
-    again = stage_run(tmp_path)
-    again.journals["rollouts"].cut(kept)
-    again.write_rollouts(1, [toy_group(2, Mode.INSTRUCT), toy_group(3)])
+    again = Book(tmp_path)
+    again.cut(kept)
+    again.rollouts(1, [toy_group(2, Mode.INSTRUCT), toy_group(3)])
     again.close()
     assert (tmp_path / "rollouts.jsonl").read_bytes() == whole
     found = list(read_groups(read_lines(tmp_path / "rollouts.jsonl")))

@@ -20,7 +20,7 @@ from cascade_rl.model.fused import target_logprobs
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.rollout import decoding, torch_sampler
 from cascade_rl.rollout.torch_sampler import TorchSampler
-from cascade_rl.train import learner, rl
+from cascade_rl.train import learner, rl, update
 from cascade_rl.train.advantage import final_rewards
 from cascade_rl.train.batch import Row, pack_rows
 from cascade_rl.train.pool import PromptPool
@@ -152,7 +152,7 @@ def trains_on_text(patch, subject):
         def of(prompt, ids, *rest):
             return Row.of(prompt, subject.tokenizer.encode(subject.tokenizer.decode(ids)), *rest[:2])
 
-    patch.setattr(rl, "Row", Retokenised)
+    patch.setattr(update, "Row", Retokenised)
 
 
 def no_end_mark(patch, subject):

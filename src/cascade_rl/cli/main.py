@@ -57,7 +57,7 @@ def run(
     unsafe_exec: Unsafe = False,
 ) -> None:
     """Run a recipe to its end, or go on where an interrupted run stopped."""
-    from cascade_rl.cascade.cascade import Cascade
+    from cascade_rl.cascade.cascade import run_cascade
     from cascade_rl.cli.screen import ConsoleScreen
     from cascade_rl.data.abilities import load_recipe
     from cascade_rl.report import summary_line, write_report
@@ -68,17 +68,23 @@ def run(
     command = f"cascade run {' '.join([recipe, *(overrides or [])])}{' --smoke' if smoke else ''}{f' --out {out}' if out else ''}"
     stop = _StopRequest()
     with ConsoleScreen(console) as screen:
-        cascade = Cascade(resolved, folder, screen, stop.asked, accept_changes, unsafe_exec)
         try:
-            found = cascade.execute()
+            found = run_cascade(
+                resolved,
+                folder,
+                screen,
+                stop_asked=stop.asked,
+                accept_changes=accept_changes,
+                unsafe_exec=unsafe_exec,
+            )
         except KeyboardInterrupt as interrupt:
             write_report(folder)
             screen.note(f"{interrupt or 'stopped'}; go on with: {command}")
             raise typer.Exit(stop.exit_code) from None
-    screen.table(found, cascade.verdicts)
+    screen.table(found.matrix, found.verdicts)
     page = write_report(folder)
     console.print(summary_line(folder), soft_wrap=True)
-    console.print(f"{duration(sum(found['seconds'].values()))} in all. Report: {page}", soft_wrap=True)
+    console.print(f"{duration(sum(found.matrix['seconds'].values()))} in all. Report: {page}", soft_wrap=True)
 
 
 class _StopRequest:

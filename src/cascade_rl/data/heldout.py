@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import islice
 
 from cascade_rl.domain import Benchmark, Domain
@@ -17,7 +16,7 @@ def gather_benchmarks(recipe: Recipe) -> tuple[Benchmark, ...]:
     return tuple(_benchmark(spec, load_domain(spec.domain), Split.HELDOUT) for spec in recipe.benchmarks)
 
 
-def gather_probes(recipe: Recipe, domains: Mapping[str, Domain]) -> tuple[Benchmark, ...]:
+def gather_probes(recipe: Recipe) -> tuple[Benchmark, ...]:
     """For each benchmark a cheap one on validation problems, for probed steps; none unless the gate asks.
 
     One sample a problem in the headline mode: probes choose a step, they are not reported.
@@ -27,7 +26,7 @@ def gather_probes(recipe: Recipe, domains: Mapping[str, Domain]) -> tuple[Benchm
         return ()
     cheap = {"problems": count, "k": 1, "k_other_mode": None, "both_modes": False}
     specs = [spec.model_copy(update=cheap) for spec in recipe.benchmarks]
-    return tuple(_benchmark(spec, domains[spec.domain], Split.VALIDATION) for spec in specs)
+    return tuple(_benchmark(spec, load_domain(spec.domain), Split.VALIDATION) for spec in specs)
 
 
 def _benchmark(spec: BenchmarkSpec, domain: Domain, split: Split) -> Benchmark:

@@ -11,7 +11,6 @@ import math
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -27,12 +26,15 @@ from cascade_rl.model.checkpoint import weights_hash
 from cascade_rl.protocols import Sampler
 from cascade_rl.recipe import RLStage
 from cascade_rl.rollout.torch_sampler import TorchSampler
-from cascade_rl.testing import ScriptedSampler, text_rollout
+from cascade_rl.rollout.world import World
+from cascade_rl.run.book import Book
+from cascade_rl.testing import QuietScreen, ScriptedSampler, text_rollout
 from cascade_rl.train.advantage import final_rewards, group_advantage
-from cascade_rl.train.loop import StageRun
 from cascade_rl.train.loss import token_weights
-from cascade_rl.train.rl import make_rows, train_rl
-from cascade_rl.types import Group, Message, Outcome, Problem, Rollout, Split, Verdict, problem_id
+from cascade_rl.train.rl import train
+from cascade_rl.train.stage_run import StageRun
+from cascade_rl.train.update import make_rows
+from cascade_rl.types import Group, Message, Outcome, Pools, Problem, Rollout, Split, Verdict, problem_id
 
 ESTIMATORS = (("none", "grpo"), ("none", "dr_grpo"), ("tanh", "grpo"))
 
@@ -215,11 +217,11 @@ def _run(
         "name": "doctor", "kind": "rl", "data": [{"domain": "doctor"}], "prompts_per_step": 3, "rollouts_per_prompt": 4,
         "max_response_tokens": 8, "lr": 1e-3, **changes,
     })  # fmt: skip
-    run = StageRun(
-        folder, stage, 0, subject.replicas, subject.tokenizer, {"doctor": domain}, Services(),
-        sampler or TorchSampler(subject.replicas, subject.tokenizer), **extra,
-    )  # fmt: skip
+    sampler = sampler or TorchSampler(subject.replicas, subject.tokenizer)
+    world = World(subject.replicas, subject.tokenizer, sampler, Services(), subject.raw, subject.config)
+    book = Book(folder)
+    run = StageRun(stage, world, book, {"doctor": domain}, QuietScreen(), start=subject.folder, **extra)
     try:
-        train_rl(run, [[replace(p) for p in islice(domain.problems("builtin", Split.RL, 0), 6)]])
+        train(run, Pools((tuple(islice(domain.problems("builtin", Split.RL, 0), 6)),)))
     finally:
-        run.close()
+        book.close()

@@ -44,7 +44,10 @@ class RunLock:
         self._file.write(str(os.getpid()))
         self._file.flush()
 
-    def release(self) -> None:
+    def __enter__(self) -> RunLock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """Let the next process in."""
         self._file.truncate(0)
         self._file.close()
