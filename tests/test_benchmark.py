@@ -15,7 +15,7 @@ from cascade_rl.data.heldout import gather_benchmarks, gather_probes
 from cascade_rl.domain import Benchmark, Domain, Services
 from cascade_rl.errors import GraderFailure
 from cascade_rl.evals.benchmark import run_benchmark
-from cascade_rl.protocols import Execution, Program, Sampling
+from cascade_rl.protocols import Execution, Program, Sampling, SamplingRule
 from cascade_rl.recipe import BenchmarkSpec
 from cascade_rl.scores.as_json import from_json, scorecard_from_json, scorecard_to_json, to_json
 from cascade_rl.scores.statistics import wilson
@@ -78,8 +78,8 @@ def test_sampling_follows_the_protocol_of_the_report() -> None:
     run_benchmark(benchmark, sampler, Services(), (7, "math-rl"))
     (ids, sampled), (_, greedy) = sampler.asked
     assert ids == tuple(p.id for p in PROBLEMS)
-    assert (sampled.n, sampled.temperature, sampled.top_p, sampled.min_p) == (8, 0.6, 0.95, 0.1)
-    assert (greedy.n, greedy.temperature) == (1, 0.0)
+    assert (sampled.n, sampled.rule) == (8, SamplingRule(0.6, 0.95, min_p=0.1))
+    assert (greedy.n, greedy.rule.temperature) == (1, 0.0)
     assert {s.max_new_tokens for s in (sampled, greedy)} == {64}
     assert {s.max_prompt_tokens for s in (sampled, greedy)} == {128}
     assert sampled.seed[:2] == (7, "math-rl")
@@ -217,7 +217,7 @@ def test_the_headline_is_always_measured(own: Mode, said: Mode | None, both: boo
 def test_each_mode_has_its_own_number_of_samples_and_its_own_seed() -> None:
     sampler = ScriptedSampler(lambda asked: thought(asked.answer))
     run_benchmark(bench(toy(), PROBLEMS, k=3, k_other_mode=2, both_modes=True), sampler, Services(), (7,))
-    asked = [(s.n, s.temperature, s.seed) for _, s in sampler.asked]
+    asked = [(s.n, s.rule.temperature, s.seed) for _, s in sampler.asked]
     thinking, instruct = ((7, "benchmark", "toy", mode) for mode in ("thinking", "instruct"))
     assert asked == [(3, 0.6, thinking), (1, 0.0, thinking), (2, 0.6, instruct), (1, 0.0, instruct)]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from cascade_rl.chat import split_reply
-from cascade_rl.protocols import Sampling
+from cascade_rl.protocols import Sampling, SamplingRule
 from cascade_rl.types import Message, Mode, Problem, problem_id
 
 
@@ -47,7 +47,7 @@ def chat_loop(
         problem = Problem(
             problem_id("chat", [m.content for m in history]), "chat", tuple(history), None, mode
         )
-        sampling = Sampling(1, max_new_tokens, temperature, top_p, seed=(seed, len(history)))
+        sampling = Sampling(1, max_new_tokens, SamplingRule(temperature, top_p), seed=(seed, len(history)))
         rollout = sampler.sample([problem], sampling)[0][0]
         reply = split_reply(rollout.text, mode)
         if reply.thought:

@@ -18,7 +18,7 @@ from cascade_rl.chat import leaks
 from cascade_rl.domain import Benchmark, Services
 from cascade_rl.errors import GraderFailure
 from cascade_rl.grading.verdicts import grade_all
-from cascade_rl.protocols import Sampler, Sampling
+from cascade_rl.protocols import GREEDY, Sampler, Sampling, SamplingRule
 from cascade_rl.scores.statistics import score
 from cascade_rl.types import BenchmarkScore, Mode, ModeScore, Problem, Rollout, Stop, Verdict
 
@@ -81,19 +81,10 @@ def _requests(benchmark: Benchmark, mode: Mode, seed: tuple[int | str, ...]) -> 
     spec = benchmark.spec
     problems = [problem.in_mode(mode) for problem in benchmark.problems]
     seed = (*seed, "benchmark", benchmark.name, str(mode))
+    rule = SamplingRule(spec.temperature, spec.top_p, min_p=spec.min_p)
     k = spec.k if mode is benchmark.headline else spec.k_other_mode or spec.k
-    sampled = Sampling(
-        k,
-        spec.max_response_tokens,
-        temperature=spec.temperature,
-        top_p=spec.top_p,
-        min_p=spec.min_p,
-        max_prompt_tokens=spec.max_prompt_tokens,
-        seed=seed,
-    )
-    greedy = Sampling(
-        1, spec.max_response_tokens, temperature=0.0, max_prompt_tokens=spec.max_prompt_tokens, seed=seed
-    )
+    sampled = Sampling(k, spec.max_response_tokens, rule, spec.max_prompt_tokens, seed)
+    greedy = Sampling(1, spec.max_response_tokens, GREEDY, spec.max_prompt_tokens, seed)
     return (problems, sampled), (problems, greedy)
 
 
@@ -134,7 +125,7 @@ def _mode_score(replies: Sequence[_Reply], rewards: Sequence[float], mode: Mode)
         greedy=score(greedy),
         leak=_mean(leaks(rollout.text, mode) for rollout in rollouts),
         clipped=_mean(rollout.stop is Stop.LENGTH for rollout in rollouts),
-        mean_tokens=_mean(len(rollout.ids) for rollout in rollouts),
+        mean_tokens=_mean(rollout.tokens for rollout in rollouts if rollout.tokens is not None),
         per_problem={name: _mean(values) for name, values in sampled.items()},
     )
 
@@ -150,5 +141,6 @@ def _by_problem(
 
 
 def _mean(values: Iterable[float]) -> float:
+    """NaN of nothing: what nobody knows is not 0."""
     listed = list(values)
-    return math.fsum(listed) / len(listed)
+    return math.fsum(listed) / len(listed) if listed else math.nan
