@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from cascade_rl.chat import THINK_START, compose_reply, split_reply
 from cascade_rl.domain import Domain, Example, Services
-from cascade_rl.sources.rows import PREFIX, file_problems, unknown_source
+from cascade_rl.errors import AnswerError, InputError
+from cascade_rl.sources.shared import SHARED
 from cascade_rl.sources.small_world.everyday import (
     ASKS,
     CHAT_FAULTS,
@@ -24,8 +25,8 @@ from cascade_rl.sources.small_world.everyday import (
     write_chat,
 )
 from cascade_rl.sources.small_world.topics import NOUNS, TOPICS
-from cascade_rl.sources.splits import stream
-from cascade_rl.types import Message, Mode, Outcome, Problem, Rollout, Split, Verdict, problem_id
+from cascade_rl.sources.splits import drawn
+from cascade_rl.types import Message, Mode, Outcome, Problem, Rollout, Verdict, problem_id
 from cascade_rl.verify.preference import ADJECTIVES, CLOSINGS, OPENINGS, judge, judge_chat
 
 FORMS = ("Tell me about {}", "Describe {}", "What are {} like", "Say something about {}", "Please explain {}",
@@ -89,37 +90,26 @@ def write(topic: str, faults: frozenset[str] | set[str], rng: random.Random) -> 
     return body if "cold" in faults else framed(body, OPENINGS, CLOSINGS, rng)
 
 
-def _builtin(rng: random.Random) -> Problem:
+def make(rng: random.Random) -> Problem:
+    """A request on a topic of the small world."""
     topic, form = rng.choice(tuple(TOPICS)), rng.choice(FORMS)
     end = "?" if form.startswith(("What", "Why")) else "."
     prompt = form.format(topic) + rng.choice(FOR_WHOM) + rng.choice(WHEN) + end
     return _problem(prompt, {"topic": topic}, {}, rng)
 
 
-def _chat(rng: random.Random) -> Problem:
+def make_chat(rng: random.Random) -> Problem:
+    """An everyday request on a natural subject."""
     subject = rng.choice(tuple(SUBJECTS))
     prompt = rng.choice(ASKS).format(subject) + rng.choice(SITUATIONS)
     return _problem(prompt, {"topics": list(SUBJECTS[subject])}, {"subject": subject}, rng)
 
 
-def _problem(prompt: str, answer: dict, meta: dict, rng: random.Random) -> Problem:
-    mode = rng.choice((Mode.THINKING, Mode.INSTRUCT))
+def _problem(prompt: str, answer: dict[str, Any], meta: dict[str, Any], rng: random.Random) -> Problem:
+    mode = rng.choice((Mode.THINKING, Mode.INSTRUCT))  # half of the requests in each
     return Problem(
         problem_id("alignment", prompt), "alignment", (Message("user", prompt),), answer, mode, meta
     )
-
-
-MAKERS: dict[str, Callable[[random.Random], Problem]] = {"builtin": _builtin, "chat": _chat}
-SOURCES = (*MAKERS, "file:PATH")
-
-
-def problems(source: str, split: Split, seed: int) -> Iterator[Problem]:
-    """Requests of a source and split, half of them in each mode."""
-    if source.startswith(PREFIX):
-        return file_problems("alignment", source, split, seed)
-    if source not in MAKERS:
-        raise unknown_source("alignment", source, SOURCES)
-    return stream(MAKERS[source], split, seed)
 
 
 def criteria(problem: Problem, answer: str) -> dict[str, bool]:
@@ -172,7 +162,7 @@ def _writable(problem: Problem) -> bool:
 
 def _answer(problem: Problem, fault: str | None, rng: random.Random) -> str:
     if not _writable(problem):
-        raise ValueError(f"{problem.id}: alignment can write answers to problems of its own sources only")
+        raise InputError(f"{problem.id}: alignment can write answers to problems of its own sources only")
     if "topic" in problem.answer:
         return write(problem.answer["topic"], {fault} if fault else set(), rng)
     return write_chat(problem.meta["subject"], fault, rng)
@@ -273,16 +263,27 @@ def examples() -> Iterable[Example]:
     yield Example(asked, "Gladly! Rivers are calm and wide. You lazy idiot.", 0.0)
 
 
+def check_answer(answer: Any) -> None:
+    """Anything, since the reward model asks for no answer; but what the hidden rule or `pairs` would read, as they do."""
+    known = answer if isinstance(answer, Mapping) else {}
+    texts = [known[key] for key in ("topic", "chosen", "rejected") if key in known]
+    topics = known.get("topics", [])
+    if not isinstance(topics, list) or not all(isinstance(text, str) for text in (*texts, *topics)):
+        raise AnswerError('want "topic", "chosen" and "rejected" as texts, "topics" as a list of texts')
+    if ("chosen" in known) != ("rejected" in known):
+        raise AnswerError('want both of "chosen" and "rejected", or neither')
+
+
 DOMAIN = Domain(
     name="alignment",
     summary="requests with a hidden preference: courteous, descriptive, on topic",
-    problems=problems,
+    sources={"builtin": drawn(make), "chat": drawn(make_chat), **SHARED},
     grade=grade,
     score=score,
     examples=examples,
     gold=gold,
     demonstrate=demonstrate,
     pairs=pairs,
-    sources=SOURCES,
     needs=frozenset({"reward_model"}),
+    check_answer=check_answer,
 )

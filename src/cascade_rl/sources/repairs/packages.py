@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
+from cascade_rl.domain import Query
 from cascade_rl.sources.repairs.bugs import KINDS
 from cascade_rl.sources.repairs.harvest import STANDARD, Piece, catalogue
 from cascade_rl.sources.repairs.probe import Found, Record, record
@@ -48,14 +49,14 @@ WISHES = ("It should {want}.", "Expected: it should {want}.", "According to its 
 ALSO = ("Likewise {call} {got}, and should {want}.", "The same with {call}: it {got}; it should {want}.")
 
 
-def package_problems(source: str, split: Split, seed: int) -> Iterator[Problem]:
+def from_packages(query: Query) -> Iterator[Problem]:
     """Problems of `packages` (of the standard library) or `packages:NAME,...` (of installed packages and modules).
 
     Every function of the split in turn gives one problem, until there are no bugs left.
     """
-    names = tuple(source.partition(":")[2].split(",")) if ":" in source else STANDARD
-    pieces = [piece for piece, own in catalogue(names) if own is split]
-    rng = random.Random(f"{split}/{seed}")
+    names = tuple(query.rest.split(",")) if query.rest else STANDARD
+    pieces = [piece for piece, own in catalogue(names) if own is query.split]
+    rng = query.rng()
     rng.shuffle(pieces)
     left: dict[Piece, list[Found]] = {}
     seen: set[str] = set()
@@ -70,7 +71,7 @@ def package_problems(source: str, split: Split, seed: int) -> Iterator[Problem]:
             found = min(bugs, key=lambda f: used[f.bug.kind])
             bugs.remove(found)
             used[found.bug.kind] += 1
-            problem = _problem(piece, known, found, _others(piece, names, split), rng)
+            problem = _problem(piece, known, found, _others(piece, names, query.split), rng)
             if problem.id not in seen:
                 seen.add(problem.id)
                 yield problem
