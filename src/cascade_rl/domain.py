@@ -4,8 +4,9 @@ One file in `domains/` is one domain; its last line is `DOMAIN = Domain(...)`, a
 registration. A domain outside the package is loaded by its dotted module path. Domain modules import
 no torch.
 
-A source is what a recipe names: `builtin`, `file:rows.jsonl`, `reasoning-gym:chain_sum`. A domain maps the form of
-each source to the function that makes its problems; which of them a text means is decided here, for all domains.
+A source is what a recipe names: `builtin`, `file:rows.jsonl`, `reasoning-gym:chain_sum`. A domain maps the
+form of each source to the function that makes its problems; which of them a text means is decided here, for
+all domains.
 """
 
 from __future__ import annotations

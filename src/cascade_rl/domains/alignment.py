@@ -1,8 +1,8 @@
 """Alignment: requests with a hidden preference, learnt by a reward model and optimised by RLHF.
 
-RL sees the reward model's score of the answer without its reasoning; when the reasoning never ends, the whole text
-is scored (arXiv 2512.13607, section 4.2). The benchmark knows the rule itself (`verify.preference`). Source `builtin`
-speaks of a small world, `chat` holds everyday requests for a pretrained model.
+RL sees the reward model's score of the answer without its reasoning; when the reasoning never ends, the whole
+text is scored (arXiv 2512.13607, section 4.2). The benchmark knows the rule itself (`verify.preference`).
+Source `builtin` speaks of a small world, `chat` holds everyday requests for a pretrained model.
 """
 
 from __future__ import annotations
@@ -31,8 +31,10 @@ from cascade_rl.verify.preference import ADJECTIVES, CLOSINGS, OPENINGS, judge, 
 
 FORMS = ("Tell me about {}", "Describe {}", "What are {} like", "Say something about {}", "Please explain {}",
          "Write about {}", "What do you know of {}", "Why do people like {}")  # fmt: skip
-FOR_WHOM = ("", " for a child", " for a friend", " for my class", " for my mother", " for a farmer", " for a king",
-            " for my town")  # fmt: skip
+FOR_WHOM = (
+    "", " for a child", " for a friend", " for my class", " for my mother", " for a farmer", " for a king",
+    " for my town",
+)  # fmt: skip
 WHEN = (
     "",
     " in a letter",
@@ -61,8 +63,10 @@ REPEATED = (
     "{T} are {a}, {a}, {a}, {a}, {a}.",
 )
 REPEATED_FLAT = ("{T} have {w} and {w} and {w} and {w}.", "{T} bring {w}, {w}, {w}, {w}.")
-RUDE_LINES = ("That is a stupid question.", "Only a fool asks that.", "What a boring thing.", "I hate this nonsense.",
-              "How silly of you.", "You lazy idiot.", "Shut that ugly mouth.")  # fmt: skip
+RUDE_LINES = (
+    "That is a stupid question.", "Only a fool asks that.", "What a boring thing.", "I hate this nonsense.",
+    "How silly of you.", "You lazy idiot.", "Shut that ugly mouth.",
+)  # fmt: skip
 CURT = ("{T} are {a}.", "{T} have {w}.", "Just {t}.", "{A} {t}.")
 THOUGHTS = ("They ask about {t}.", "The topic is {t}.", "I think of {t} and {w}.")
 FAULTS = ("rude", "off-topic", "curt", "repetitive", "cold", "flat")
@@ -187,23 +191,28 @@ def gold(problem: Problem) -> str | None:
 
 
 def _spoilt(problem: Problem, good: str, rng: random.Random) -> str:
-    """A bad answer of a kind that a policy may find: broken, copied, overlong, unfinished or plainly faulty."""
+    """A bad answer of a kind that a policy may find: broken, copied, overlong, unfinished, faulty."""
     topic, (a, b) = problem.answer["topic"], rng.sample(ADJECTIVES, 2)
     kept, other = good.split(), write(topic, {"off-topic"}, rng)
     kinds: tuple[Callable[[], str], ...] = (
-        lambda: "", lambda: problem.prompt_text, lambda: f"{THINK_START}\nThey ask about {topic}.",
-        lambda: f"{THINK_START}\n{good}", lambda: " ".join(kept[: rng.randint(1, len(kept) - 1)]).rstrip(".!"),
+        lambda: "",
+        lambda: problem.prompt_text,
+        lambda: f"{THINK_START}\nThey ask about {topic}.",
+        lambda: f"{THINK_START}\n{good}",
+        lambda: " ".join(kept[: rng.randint(1, len(kept) - 1)]).rstrip(".!"),
         lambda: " ".join([good, *(write(topic, set(), rng) for _ in range(3))]),
-        lambda: " ".join([topic, *[a] * rng.randint(4, 9)]), lambda: f"{a} {topic} {b} {a} {topic} thank you",
-        lambda: " ".join([rng.choice(OPENINGS)] * 3), lambda: f"{good} {other}" if rng.random() < 0.5 else good[:-1],
+        lambda: " ".join([topic, *[a] * rng.randint(4, 9)]),
+        lambda: f"{a} {topic} {b} {a} {topic} thank you",
+        lambda: " ".join([rng.choice(OPENINGS)] * 3),
+        lambda: f"{good} {other}" if rng.random() < 0.5 else good[:-1],
         lambda: " ".join(rng.sample(kept, len(kept))).rstrip(".!"),
         lambda: write(topic, set(rng.sample(FAULTS, 2)), rng),
-    )  # fmt: skip
+    )
     return rng.choice(kinds)()
 
 
 def _topicless(topic: str, good: str, rng: random.Random) -> str:
-    """A good answer whose topic was left out, or gave way to another topic or to any word: a policy soon finds it."""
+    """A good answer whose topic was left out or gave way to another word: a policy soon finds it."""
     another = rng.choice([t for t in TOPICS if t != topic])
     wrong = rng.choice(
         (another, another, another, another, "", rng.choice((*ADJECTIVES, *NOUNS, "make", "are")))
@@ -213,11 +222,11 @@ def _topicless(topic: str, good: str, rng: random.Random) -> str:
 
 
 def pairs(problem: Problem, rng: random.Random) -> tuple[str, str]:
-    """A better and a worse answer: plain faults, other bad answers, one fault against two, and half of all a lost topic.
+    """A better and a worse answer: with a fault, with more of them, spoilt, or in half of all off the topic.
 
-    Whether an answer is about the right topic is the hardest to learn, and the first thing that a policy exploits.
-    The chosen answer always meets more criteria; drawing is repeated until it does. A problem whose answer holds
-    `chosen` and `rejected` is preference data already.
+    Whether an answer is about the right topic is the hardest to learn, and the first thing that a policy
+    exploits. The chosen answer always meets more criteria; drawing is repeated until it does. A problem whose
+    answer holds `chosen` and `rejected` is preference data already.
     """
     if {"chosen", "rejected"} <= set(_known(problem)):
         return problem.answer["chosen"], problem.answer["rejected"]
@@ -264,7 +273,7 @@ def examples() -> Iterable[Example]:
 
 
 def check_answer(answer: Any) -> None:
-    """Anything, since the reward model asks for no answer; but what the hidden rule or `pairs` would read, as they do."""
+    """Any answer will do for a reward model; what the hidden rule or `pairs` would read is checked."""
     known = answer if isinstance(answer, Mapping) else {}
     texts = [known[key] for key in ("topic", "chosen", "rejected") if key in known]
     topics = known.get("topics", [])

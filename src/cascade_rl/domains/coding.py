@@ -1,12 +1,13 @@
 """Write a function to a one-line specification; hidden tests decide.
 
-The built-in problems are composed of small pieces, see `_functions`. Their tests hold edge cases, chosen so that
-every faulty program of the teacher fails at least one.
+The built-in problems are composed of small pieces, see `_functions`. Their tests hold edge cases, chosen so
+that every faulty program of the teacher fails at least one.
 
-Reward: 1 when all tests pass, else 0 (arXiv 2512.13607, Code RL). All calls of a function are one sandbox run, a
-program that reads standard input has one for each test, and the expected results stay out of them. The tests of the
-source `humaneval` are assertions: 157 of the 164 split into calls and checks (`verify.assertions`), so that only the calls
-enter the sandbox; the others run whole, expected values included, and pass when a nonce comes back.
+Reward: 1 when all tests pass, else 0 (arXiv 2512.13607, Code RL). All calls of a function are one sandbox
+run, a program that reads standard input has one for each test, and the expected results stay out of them. The
+tests of the source `humaneval` are assertions: 157 of the 164 split into calls and checks
+(`verify.assertions`), so that only the calls enter the sandbox; the others run whole, expected values
+included, and pass when a nonce comes back.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ TOTAL_FACTOR = 15  # of the time for one test, for all tests of a program that r
 
 
 def make(rng: random.Random, split: Split) -> Problem:
-    """A problem of the built-in source; its tests depend on the prompt alone, so equal prompts are equal problems."""
+    """A built-in problem; its tests depend on the prompt alone, so equal prompts are equal problems."""
     while True:
         spec, misses, phrase = draw_spec(rng)
         prompt = f"Write a Python function {spec.name}({spec.argument}) that returns {phrase}."
@@ -78,8 +79,8 @@ def humaneval(query: Query) -> Iterator[Problem]:
 async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdict:
     """Full reward when every hidden test passes; the share that passed is a part of the verdict.
 
-    The answer holds `tests` of standard input and output, or of arguments and result with the `function` (a name, or
-    `Class.name`) that they call; `timeout_s` is the processor time of one test.
+    The answer holds `tests` of standard input and output, or of arguments and result with the `function` (a
+    name, or `Class.name`) that they call; `timeout_s` is the processor time of one test.
     """
     if services.sandbox is None:
         raise ValueError("coding needs a sandbox")
@@ -108,9 +109,12 @@ async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdi
 
 
 def _verdict(
-    results: Sequence[verify.Result], checks: Sequence[Callable[[Any], bool]], wanted: Sequence[str],
-    execution: Execution, timeout_s: float,
-) -> Verdict:  # fmt: skip
+    results: Sequence[verify.Result],
+    checks: Sequence[Callable[[Any], bool]],
+    wanted: Sequence[str],
+    execution: Execution,
+    timeout_s: float,
+) -> Verdict:
     """From the results of calls; the note tells the first that is not right."""
     right = [
         r.error is None and not r.late and check(r.value) for r, check in zip(results, checks, strict=True)
@@ -244,8 +248,10 @@ def check_answer(answer: Any) -> None:
         or not tests
         or not all(isinstance(t, dict) and keys <= set(t) for t in tests)
     ):
-        raise AnswerError('want {"tests": [{"stdin": text, "stdout": text}, ...]} or {"function": name, "tests": '
-                          '[{"args": [...], "result": ...}, ...]}')  # fmt: skip
+        raise AnswerError(
+            'want {"tests": [{"stdin": text, "stdout": text}, ...]} or {"function": name, "tests": '
+            '[{"args": [...], "result": ...}, ...]}'
+        )
     if not isinstance(answer.get("timeout_s", 1.0), int | float):
         raise AnswerError(f"want timeout_s as a number of seconds, not {answer['timeout_s']!r}")
 

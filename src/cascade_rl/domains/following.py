@@ -1,11 +1,11 @@
-"""Instruction following: prompts with verifiable constraints, those of IFEval and IFBench and a few of our own.
+"""Instruction following: prompts with verifiable constraints, of IFEval, of IFBench and a few of our own.
 
-Full reward only when every constraint is met (arXiv 2512.13607, section 4.3); the parts name each. RL scores strictly,
-the benchmark as the public reference implementations do; the small world's problems, known by their `cascade:*`
-instructions, have one scoring for both, the one that the tiny recipe was measured with. Source `builtin` asks for a
-few different words of that world, so that a tiny model can learn it; `ifeval-style` asks a pretrained model for
-natural texts; `ifeval-train` and `ifbench-train` combine one to ten constraints, for IF-RL's two stages of data;
-`ifeval` and `ifbench` are the benchmarks themselves, held out.
+Full reward only when every constraint is met (arXiv 2512.13607, section 4.3); the parts name each. RL scores
+strictly, the benchmark as the public reference implementations do; the small world's problems, known by their
+`cascade:*` instructions, have one scoring for both, the one that the tiny recipe was measured with. Source
+`builtin` asks for a few different words of that world, so that a tiny model can learn it; `ifeval-style` asks
+a pretrained model for natural texts; `ifeval-train` and `ifbench-train` combine one to ten constraints, for
+IF-RL's two stages of data; `ifeval` and `ifbench` are the benchmarks themselves, held out.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ HEADS = ("Write {n} different words about {t}.", "Give me {n} different words ab
 # Including a given word is asked most often: it is the copying that a model must learn first.
 LIKELY = {INCLUDE: 0.6, MARK: 0.35, LAST: 0.3, COMMAS: 0.3, AVOID: 0.25, QUOTED: 0.15}
 CLAUSES = {
-    INCLUDE: ("Include the word {w}.", "Use the word {w}."), AVOID: ("Avoid the word {w}.", "Do not say {w}."),
-    LAST: ("The last word is {w}.",), MARK: ("End with {m}.",),
-    COMMAS: ("Put commas between the words.",), NO_COMMA: ("Use no commas.",),
+    INCLUDE: ("Include the word {w}.", "Use the word {w}."),
+    AVOID: ("Avoid the word {w}.", "Do not say {w}."), LAST: ("The last word is {w}.",),
+    MARK: ("End with {m}.",), COMMAS: ("Put commas between the words.",), NO_COMMA: ("Use no commas.",),
     QUOTED: ("Wrap it in double quotation marks.",),
 }  # fmt: skip
 
@@ -113,7 +113,7 @@ def make_natural(rng: random.Random) -> Problem:
 
 
 def composed(query: Query) -> Iterator[Problem]:
-    """Prompts with up to ten constraints of the taxonomy that the source names, which came with a right reply."""
+    """Prompts with up to ten constraints of the taxonomy that the source names, each with a right reply."""
 
     def make_one(rng: random.Random) -> Problem:
         prompt, asked, reply = constrained_prompt(query.source, rng, query.split)
@@ -144,12 +144,12 @@ def _small_world(answer: Any) -> bool:
 
 
 async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdict:
-    """RL's reward: all constraints, strictly; an instruction that can't be judged is a failure of the grader."""
+    """RL's reward: all constraints, strictly; one that can't be judged is a failure of the grader."""
     return await _judged(problem, rollout, services, strict=not _small_world(problem.answer))
 
 
 async def score(problem: Problem, rollout: Rollout, services: Services) -> Verdict:
-    """The benchmark's: all constraints as the public reference implementation judges them (strict accuracy)."""
+    """The benchmark's: all constraints as the public reference judges them (strict accuracy)."""
     return await _judged(problem, rollout, services, strict=False)
 
 
@@ -250,7 +250,7 @@ def demonstrate(problem: Problem, rng: random.Random, fault_rate: float) -> str:
 
 
 def gold(problem: Problem) -> str | None:
-    """A right reply, always the same, to a builtin problem or to one that came with the reply; unknown for others."""
+    """A right reply to a builtin problem, or the one that came with the problem; unknown for others."""
     if isinstance(reply := problem.meta.get("reply"), str):
         return compose_reply(problem.mode, "Every constraint in turn.", reply)
     return (
@@ -261,9 +261,11 @@ def gold(problem: Problem) -> str | None:
 def examples() -> Iterable[Example]:
     """Vectors of the grader, among them a row of IFEval's own format."""
     asked: list[Constraint] = [
-        (COUNT, {"least": 4, "most": 4}), (AVOID, {"forbidden_words": ["water"]}), (MARK, {"end_phrase": "!"}),
+        (COUNT, {"least": 4, "most": 4}),
+        (AVOID, {"forbidden_words": ["water"]}),
+        (MARK, {"end_phrase": "!"}),
         (TOPIC, {"topic_words": ["rivers", "river", *related("rivers")], "least": 2}),
-    ]  # fmt: skip
+    ]
     prompt = "Write 4 different words about rivers. Avoid the word water. End with an exclamation mark."
     problem = _problem(prompt, asked, {"topic": "rivers"}, random.Random(0)).in_mode(Mode.INSTRUCT)
     yield Example(problem, "rivers fish wide boat!", 1.0)

@@ -1,12 +1,12 @@
 r"""Maths with a final answer in `\boxed{}`: short sums and word problems, or installed and own problem sets.
 
 The built-in problems are made to be learnt from scratch by a model of a few million parameters: two or three
-steps on integers from 0 to 30, one line of thought a step. Bare sums follow precedence: products first, then from
-left to right. The teacher is made imperfect on purpose, see `demonstrate`.
+steps on integers from 0 to 30, one line of thought a step. Bare sums follow precedence: products first, then
+from left to right. The teacher is made imperfect on purpose, see `demonstrate`.
 
-Reward: 1 for the right last box after the think block, else 0 (arXiv 2512.13607, Math RL). An answer that algebra
-can't finish in time earns 0 with the outcome `timeout`: it is the reply's expression that is pathological. A gold
-answer that can't be read, and a judge that crashes, give no reward at all.
+Reward: 1 for the right last box after the think block, else 0 (arXiv 2512.13607, Math RL). An answer that
+algebra can't finish in time earns 0 with the outcome `timeout`: it is the reply's expression that is
+pathological. A gold answer that can't be read, and a judge that crashes, give no reward at all.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Terms = Sequence[int | str]  # numbers and operators in turn: [7, "+", 5, "*", 3
 
 
 def work(terms: Terms) -> tuple[list[str], list[int]]:
-    """The steps as text, such as `5*3=15`, and the result of each: products first, then from left to right."""
+    """The steps as text, such as `5*3=15`, and the result of each: products first, then left to right."""
     rest, steps, results = list(terms), [], []
     while len(rest) > 1:
         i = rest.index("*") if "*" in rest else 1
@@ -118,14 +118,15 @@ def from_gym(query: Query) -> Iterator[Problem]:
 async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdict:
     """Full reward for the right last box of the answer; what stands in no box doesn't count.
 
-    The gold answer is a text, or `{"answer": text, "bare": whether an answer without a box counts}`. Built-in problems
-    are judged by arithmetic alone; for others `services.verifiers` must be there as soon as an answer takes algebra.
+    The gold answer is a text, or `{"answer": text, "bare": whether an answer without a box counts}`. Built-in
+    problems are judged by arithmetic alone; for others `services.verifiers` must be there as soon as an
+    answer takes algebra.
     """
     return await _verdict(problem, rollout, services, bare=False)
 
 
 async def score(problem: Problem, rollout: Rollout, services: Services) -> Verdict:
-    """The same, but a bare final answer counts as well, unless the problem is one of here, which ask for a box."""
+    """The same, but a bare final answer counts as well, except for our own problems, which ask for a box."""
     return await _verdict(problem, rollout, services, bare="family" not in problem.meta)
 
 
@@ -151,7 +152,7 @@ def _gold_text(problem: Problem) -> str:
 
 
 async def _by_algebra(gold: str, readings: Sequence[str], services: Services, note: str) -> Verdict:
-    """The verdict of a killable judge; what it can't do is the reply's fault unless the gold alone is too much."""
+    """The verdict of a killable judge; what it can't do is the reply's fault unless the gold is too much."""
     if reason := verify.excess(gold):
         return Verdict.failed(f"the gold answer is too large to judge: {reason}")
     if reason := verify.excess(readings[0]):
@@ -213,8 +214,9 @@ FAULTS: tuple[Callable[[Terms, random.Random], tuple[list[str], int] | None], ..
 def demonstrate(problem: Problem, rng: random.Random, fault_rate: float) -> str:
     """The gold reply, or with probability `fault_rate` one that stops a step early or takes a wrong sign.
 
-    A faulty teacher (`fault_rate` above 0) also rambles in 3 of 10 replies, right or wrong: each step is repeated
-    as a check, so that the thought is twice as long. Problems whose steps aren't known are demonstrated by gold.
+    A faulty teacher (`fault_rate` above 0) also rambles in 3 of 10 replies, right or wrong: each step is
+    repeated as a check, so that the thought is twice as long. Problems whose steps aren't known are
+    demonstrated by gold.
     """
     terms = problem.meta.get("terms")
     if not terms:

@@ -1,8 +1,8 @@
-r"""Multiple choice: questions with lettered options and one right letter; built-in ones, or own ones from a file.
+"""Multiple choice: questions with lettered options and one right letter.
 
-The answer is the letter, or `{"answer": letter, "choices": n}` where letters past the n-th are no options. Built-in
-questions ask which number is largest, what a sum is, or which word comes first; where the right option stands is
-drawn with the question, so that no position pays.
+The answer is the letter, or `{"answer": letter, "choices": n}` where letters past the n-th are no options.
+Built-in questions ask which number is largest, what a sum is, or which word comes first; where the right
+option stands is drawn with the question, so that no position pays.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from cascade_rl.verify import multiple_choice as verify
 
 CHOICES = 4
 WORDS = (
-    "apple", "bread", "chair", "dance", "eagle", "fruit", "glass", "house", "island", "juice", "knife", "lemon", "music",
-    "night", "ocean", "paper", "queen", "river", "stone", "table", "uncle", "voice", "water", "youth", "zebra",
+    "apple", "bread", "chair", "dance", "eagle", "fruit", "glass", "house", "island", "juice", "knife",
+    "lemon", "music", "night", "ocean", "paper", "queen", "river", "stone", "table", "uncle", "voice",
+    "water", "youth", "zebra",
 )  # fmt: skip
 
 

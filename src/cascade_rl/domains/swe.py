@@ -1,9 +1,10 @@
 """Repair a bug in a small repository with SEARCH/REPLACE edits or a unified diff.
 
-RL is rewarded without running anything, by likeness to the golden patch or by a judge model (arXiv 2512.13607, SWE RL;
-see `verify.patches`), with similarities under one half counted as none. The benchmark runs the repository's tests on
-the patched files, with pytest when tests are named (`verify.repository_tests`); the built-in problems' test functions
-are run by a small harness, where a pass is a nonce that is printed when all of them have run. docs/swe.md has the format.
+RL is rewarded without running anything, by likeness to the golden patch or by a judge model (arXiv
+2512.13607, SWE RL; see `verify.patches`), with similarities under one half counted as none. The benchmark
+runs the repository's tests on the patched files, with pytest when tests are named
+(`verify.repository_tests`); the built-in problems' test functions are run by a small harness, where a pass is
+a nonce that is printed when all of them have run. docs/swe.md has the format.
 
 Built-in replies leave the optional solution tags out, to be short.
 """
@@ -55,11 +56,13 @@ def make(rng: random.Random) -> Problem:
     files = {module.path: module.text(wrong), other.path: other.text(other.pieces[0])}
     plan = f"{module.path} {module.name}: {{}} to {{}}"
     faults = {
-        "elsewhere": _teach(other.edit(other.pieces[0], other.pieces[1]),
-                            f"{other.path} {other.name}: {other.pieces[0]} to {other.pieces[1]}"),
+        "elsewhere": _teach(
+            other.edit(other.pieces[0], other.pieces[1]),
+            f"{other.path} {other.name}: {other.pieces[0]} to {other.pieces[1]}",
+        ),
         "nothing": _teach(module.edit(wrong, wrong), plan.format(wrong, wrong)),
         "astray": _teach(module.edit(wrong, astray), plan.format(wrong, astray)),
-    }  # fmt: skip
+    }
     answer = {
         "files": files,
         "patch": edit_text(module.edit(wrong, right)),
@@ -85,9 +88,9 @@ def _refused(reward: float, error: PatchError | None = None) -> Verdict:
 
 
 async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdict:
-    """The execution-free reward: -1 unusable, 0 unchanged, 1 the golden change, else the similarity or the judge's.
+    """The execution-free reward: -1 unusable, 0 unchanged, 1 the golden change, else a share of it.
 
-    The similarity is lexical, and 0 under one half; with `services.judge` it is the probability of YES.
+    The share is the lexical similarity, 0 under one half; with `services.judge` it is the probability of YES.
     """
     if fault := _fault(problem.answer):
         return Verdict.failed(fault)
@@ -126,7 +129,7 @@ async def _likened(answer: Mapping[str, Any], found: Appraisal, length: int, ser
 
 
 async def _judged(problem: Problem, found: Appraisal, services: Services) -> Verdict:
-    """The judge's probability of YES; its failure is no verdict. What is too long to be shown earns nothing."""
+    """The judge's probability of YES; its failure is no verdict, a change too long to show earns nothing."""
     files = problem.answer["files"]
     golden, candidate = unified_diff(files, found.right), unified_diff(files, found.after)
     if len(candidate) > max(LONGEST, 2 * len(golden)):
@@ -186,7 +189,7 @@ def _named(tests: Mapping[str, Any]) -> bool:
 
 
 async def score(problem: Problem, rollout: Rollout, services: Services) -> Verdict:
-    """The benchmark: full reward when the repository's tests pass after the patch; RL's reward when there are none."""
+    """The benchmark: full reward when the repository's tests pass; RL's reward when there are none."""
     if fault := _fault(problem.answer):
         return Verdict.failed(fault)
     tests = problem.answer.get("tests")
@@ -268,7 +271,7 @@ def gold(problem: Problem) -> str:
 
 
 def null(problem: Problem) -> str:
-    """A patch that changes nothing: the golden edits with every REPLACE as its SEARCH, or a file in its own place."""
+    """A patch that changes nothing: each REPLACE of the golden edits is its SEARCH, or a file its own."""
     patch = problem.answer["patch"]
     if SEARCH in patch:
         edits = [Edit(e.path, e.search, e.search) for e in parse_edits(patch)]

@@ -1,9 +1,9 @@
 """Problems from a JSONL file: the source `file:PATH` that every domain shares.
 
 A row is `{"prompt" or "messages", "answer", "id"?, "split"?, "mode"?, "meta"?}`. A row without a split falls
-into the one that the hash of its prompt names, so splits stay disjoint whatever the file holds. Files come from
-outside: each row of every split is checked once, here, by its form and by the domain's `check_answer`, and the error
-names the lines that are wrong.
+into the one that the hash of its prompt names, so splits stay disjoint whatever the file holds. Files come
+from outside: each row of every split is checked once, here, by its form and by the domain's `check_answer`,
+and the error names the lines that are wrong.
 
 Not here: other formats (Parquet, columns of other names) and whether the problems are any good.
 """
@@ -25,7 +25,7 @@ MOST_NAMED = 5  # lines; a file in the wrong format is wrong in all of them
 
 
 def from_file(query: Query) -> Iterator[Problem]:
-    """The rows of the split, shuffled by the seed, without repeated ids; InputError names the lines that are wrong."""
+    """The rows of the split in the order of the seed, no id twice; InputError names the lines that are wrong."""
     path = Path(query.rest)
     chosen: dict[str, Problem] = {}
     wrong: list[str] = []
@@ -57,7 +57,7 @@ def _text(path: Path, domain: Domain) -> str:
 
 
 def _problem(row: Any, domain: Domain) -> tuple[Problem, Split]:
-    """The problem of a row and its split; what is wrong is a KeyError, TypeError, ValueError or AnswerError."""
+    """The problem of a row and its split; raises KeyError, TypeError, ValueError or AnswerError."""
     if not isinstance(row, dict):
         raise TypeError(f"the line holds {type(row).__name__}, not an object")
     messages = _messages(row)

@@ -14,7 +14,7 @@ SPLIT_SHARES = ((Split.SFT, 0.50), (Split.RL, 0.25), (Split.VALIDATION, 0.05), (
 
 
 def split_of(key: str) -> Split:
-    """The split that a prompt belongs to, from a hash of its text: disjoint by construction, on every machine."""
+    """The split that a prompt belongs to, from a hash of its text: the same on every machine."""
     digest = hashlib.blake2b(key.encode(), digest_size=8, person=b"split").digest()
     u = int.from_bytes(digest, "big") / 2**64
     for split, share in SPLIT_SHARES:

@@ -1,4 +1,4 @@
-r"""Numbers that need no algebra: integers, decimals, fractions, mixed and repeating ones, thousands, words, bases.
+r"""Numbers without algebra: integers, decimals, fractions, mixed and repeating ones, thousands, words, bases.
 
 Values are exact rationals, so `0.5`, `1/2` and `\frac{1}{2}` are one number and `0.333` is not `1/3`.
 """

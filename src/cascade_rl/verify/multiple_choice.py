@@ -1,8 +1,8 @@
-r"""Which letter a reply to a multiple-choice question states: in a box, after `answer`, or alone on its last line.
+r"""Which letter a reply to a multiple-choice question states: in a box, after `answer`, or alone at its end.
 
 The last statement wins, and it must name exactly one letter that is an option; a box without a letter is no
-statement. Articles and pronouns aren't letters: `a` counts only where nothing but punctuation follows, and `A` and
-`I` not before a word, unless it is one like `because`.
+statement. Articles and pronouns aren't letters: `a` counts only where nothing but punctuation follows, and
+`A` and `I` not before a word, unless it is one like `because`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _REASON = re.compile(
 
 
 def _one(match: re.Match[str], options: str) -> str | None:
-    """The option that a statement names; empty text if it names none or two, None if it is only an article."""
+    """The option that a statement names; empty text if it names none or two, None if it is an article."""
     letter, rest = match["letter"], match["rest"]
     if letter in "aAI" or letter.islower():
         word = re.match(r"\s+[a-z]", rest)

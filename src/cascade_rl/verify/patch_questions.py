@@ -1,9 +1,10 @@
 """What a judge model is asked about a patch: does it solve the issue as the golden patch does?
 
-(arXiv 2512.13607, SWE RL: the reward is the probability of YES.) The policy writes part of the prompt, so its part is
-fenced in: what is shown is the diff that the patch makes, not the reply; each part stands between lines that carry a
-mark which is a hash of all the parts, the golden patch included, so that no patch can hold the line that would close
-its own part; chat control tokens and lines that look like the fences are defused; the question comes last.
+(arXiv 2512.13607, SWE RL: the reward is the probability of YES.) The policy writes part of the prompt, so its
+part is fenced in: what is shown is the diff that the patch makes, not the reply; each part stands between
+lines that carry a mark which is a hash of all the parts, the golden patch included, so that no patch can hold
+the line that would close its own part; chat control tokens and lines that look like the fences are defused;
+the question comes last.
 """
 
 from __future__ import annotations

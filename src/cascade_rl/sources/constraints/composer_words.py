@@ -50,8 +50,11 @@ CHAIN = (
     "Warm rooms invite a song.",
 )
 
-EQUAL = (("The cat naps.", "A boy did it.", "We love teas."), ("Big dogs bark.", "Our sun shone.", "I saw ten men."),
-         ("Rain fell softly.", "She sang at noon.", "They like breads."))  # fmt: skip
+EQUAL = (
+    ("The cat naps.", "A boy did it.", "We love teas."),
+    ("Big dogs bark.", "Our sun shone.", "I saw ten men."),
+    ("Rain fell softly.", "She sang at noon.", "They like breads."),
+)  # fmt: skip
 
 
 def _spell(words: list[str]) -> str:
@@ -149,14 +152,22 @@ def option(rng: random.Random, options: str) -> str:
 
 
 WHOLES: Mapping[str, Callable[..., str]] = {
-    "words:alphabet": alphabet, "words:odd_even_syllables": alternating_syllables, "words:no_consecutive": other_initials,
+    "words:alphabet": alphabet,
+    "words:odd_even_syllables": alternating_syllables,
+    "words:no_consecutive": other_initials,
     "words:prime_lengths": lambda rng: _spell(_cut(rng, PRIMES)),
     "words:consonants": lambda rng: _spell(_cut(rng, CLUSTERS)),
     "words:vowel": lambda rng: _spell(_cut(rng, THREE_VOWELS)),
     "words:last_first": lambda rng: " ".join(CHAIN[: rng.randint(2, len(CHAIN))]),
-    "sentence:increment": growing_sentences, "sentence:alliteration_increment": growing_alliteration,
-    "ratio:sentence_words": lambda rng: " ".join(rng.choice(EQUAL)), "ratio:overlap": overlapping,
-    "format:line_indent": stairs, "format:no_whitespace": no_whitespace, "format:newline": word_lines,
+    "sentence:increment": growing_sentences,
+    "sentence:alliteration_increment": growing_alliteration,
+    "ratio:sentence_words": lambda rng: " ".join(rng.choice(EQUAL)),
+    "ratio:overlap": overlapping,
+    "format:line_indent": stairs,
+    "format:no_whitespace": no_whitespace,
+    "format:newline": word_lines,
     "detectable_format:json_format": json_record,
-    "format:options": option, "repeat:repeat_change": changed, "repeat:repeat_span": span,
-}  # fmt: skip
+    "format:options": option,
+    "repeat:repeat_change": changed,
+    "repeat:repeat_span": span,
+}

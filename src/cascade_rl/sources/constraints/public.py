@@ -1,7 +1,7 @@
 """The prompts of IFEval and IFBench, read from the packages that carry them; for benchmarks only.
 
-IFEval: 541 prompts, 834 instructions. IFBench: 294 prompts, 335 instructions of 57 of its 58 kinds. The packages are
-located, not imported: their own dependencies aren't needed.
+IFEval: 541 prompts, 834 instructions. IFBench: 294 prompts, 335 instructions of 57 of its 58 kinds. The
+packages are located, not imported: their own dependencies aren't needed.
 """
 
 from __future__ import annotations

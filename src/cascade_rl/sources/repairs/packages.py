@@ -1,10 +1,10 @@
-"""Repairs made from installed packages: a function that can stand alone, an injected bug, tests of what it did before.
+"""Repairs made from installed packages: a function that stands alone, an injected bug, tests of what it did.
 
-The source `packages` of `swe`. A problem is a small repository with one broken function; the issue tells symptoms (the
-call, what came out, what should), never the place. Half of the repositories hold only the broken file, half up to four
-others, in random order (arXiv 2512.13607, SWE RL: half of the prompts with wrongly localised files). Splits share no
-function and no copy of one. Everything is read from the installation at hand: another version of Python or of a
-package gives other problems.
+The source `packages` of `swe`. A problem is a small repository with one broken function; the issue tells
+symptoms (the call, what came out, what should), never the place. Half of the repositories hold only the
+broken file, half up to four others, in random order (arXiv 2512.13607, SWE RL: half of the prompts with
+wrongly localised files). Splits share no function and no copy of one. Everything is read from the
+installation at hand: another version of Python or of a package gives other problems.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ ALSO = ("Likewise {call} {got}, and should {want}.", "The same with {call}: it {
 
 
 def from_packages(query: Query) -> Iterator[Problem]:
-    """Problems of `packages` (of the standard library) or `packages:NAME,...` (of installed packages and modules).
+    """Problems of `packages` (the standard library) or `packages:NAME,...` (installed packages and modules).
 
     Every function of the split in turn gives one problem, until there are no bugs left.
     """
@@ -114,11 +114,15 @@ def _problem(
         "test_files": {test_path: _tests(piece, known)},
     }
     meta = {
-        "family": piece.module, "function": piece.name, "place": bug.place, "kind": bug.kind, "issue": issue,
+        "family": piece.module,
+        "function": piece.name,
+        "place": bug.place,
+        "kind": bug.kind,
+        "issue": issue,
         "edits": solution_text(edits_between(path, bug.text, piece.text)),
         "thought": f"The fault is in {bug.place} of {path}.",
         "difficulty": _difficulty(piece, known, found, shown),
-    }  # fmt: skip
+    }
     return Problem(problem_id("swe", prompt), "swe", (Message("user", prompt),), answer, meta=meta)
 
 
@@ -153,8 +157,11 @@ def _issue(piece: Piece, known: Record, found: Found, rng: random.Random) -> str
     shown = ranked[:1] + ([rng.choice(ranked[1:3])] if len(ranked) > 1 and rng.random() < 0.6 else [])
     told = []
     for i in shown:
-        words = {"call": f"`{_call(piece, known.calls[i])}`", "got": _does(found.symptoms[i], "s"),
-                 "want": _does(known.outcomes[i], "")}  # fmt: skip
+        words = {
+            "call": f"`{_call(piece, known.calls[i])}`",
+            "got": _does(found.symptoms[i], "s"),
+            "want": _does(known.outcomes[i], ""),
+        }
         told.append(words)
     text = f"{rng.choice(OPENINGS).format(**told[0])} {rng.choice(WISHES).format(**told[0])}"
     return text + "".join(" " + rng.choice(ALSO).format(**words) for words in told[1:])
@@ -163,8 +170,9 @@ def _issue(piece: Piece, known: Record, found: Found, rng: random.Random) -> str
 def _difficulty(piece: Piece, known: Record, found: Found, shown: dict[str, str]) -> dict[str, Any]:
     """How hard a problem should be, from 0 to 1, and what that is made of.
 
-    Lines and files to search, the kind of bug, how few tests show it, and whether it lies in another function than the
-    one that fails. The weights are a judgement, not a fit; `level` splits the problems in about three equal parts.
+    Lines and files to search, the kind of bug, how few tests show it, and whether it lies in another function
+    than the one that fails. The weights are a judgement, not a fit; `level` splits the problems in about
+    three equal parts.
     """
     lines = sum(bool(line.strip()) for text in shown.values() for line in text.split("\n"))
     share = len(found.symptoms) / len(known.calls)
@@ -172,5 +180,11 @@ def _difficulty(piece: Piece, known: Record, found: Found, shown: dict[str, str]
     search = min(1.0, math.log2(max(1, lines / 8)) / 6)
     score = 0.35 * search + 0.25 * KINDS[found.bug.kind] + 0.2 * (1 - share) + 0.2 * helper
     level = next(name for most, name in LEVELS if score <= most)
-    return {"level": level, "score": round(score, 3), "lines": lines, "files": len(shown), "failing": round(share, 3),
-            "elsewhere": helper}  # fmt: skip
+    return {
+        "level": level,
+        "score": round(score, 3),
+        "lines": lines,
+        "files": len(shown),
+        "failing": round(share, 3),
+        "elsewhere": helper,
+    }
