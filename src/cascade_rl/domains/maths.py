@@ -159,7 +159,8 @@ async def _by_algebra(gold: str, readings: Sequence[str], services: Services, no
         return Verdict(0.0, Outcome.UNPARSEABLE, note=f"{note}, too large to judge: {reason}")
     if services.verifiers is None:
         raise ValueError(
-            f"maths needs verifiers to compare {readings[0][:60]!r} with {gold[:60]!r}: Services(verifiers=...)"
+            f"maths needs verifiers to compare {readings[0][:60]!r} with {gold[:60]!r}: "
+            "Services(verifiers=...)"
         )
     judgement = await services.verifiers.call(JUDGE, gold, *readings, deadline_s=JUDGE_S)
     if judgement.fault == "timeout":

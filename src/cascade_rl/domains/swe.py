@@ -331,7 +331,8 @@ SOURCES = {
 
 DOMAIN = Domain(
     name="swe",
-    summary="repairs of small repositories: rewarded by likeness to the golden patch, scored by running tests",
+    summary="repairs of small repositories: rewarded by likeness to the golden patch, "
+    "scored by running tests",
     sources=SOURCES,
     grade=grade,
     examples=examples,

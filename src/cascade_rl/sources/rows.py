@@ -25,7 +25,7 @@ MOST_NAMED = 5  # lines; a file in the wrong format is wrong in all of them
 
 
 def from_file(query: Query) -> Iterator[Problem]:
-    """The rows of the split in the order of the seed, no id twice; InputError names the lines that are wrong."""
+    """The rows of the split in the order of the seed, no id twice; InputError names lines that are wrong."""
     path = Path(query.rest)
     chosen: dict[str, Problem] = {}
     wrong: list[str] = []

@@ -47,7 +47,7 @@ class Algebra(Protocol):
         ...
 
     def proportion(self, gold: str, given: str) -> int:
-        """1 or -1 when one is a positive or negative constant times the other; 0 else, and for two constants."""
+        """1 or -1: one is a positive or negative constant times the other; 0 else, and for two constants."""
         ...
 
 

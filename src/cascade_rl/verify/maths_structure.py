@@ -130,7 +130,8 @@ _GREEK_LABEL = (
     r"\\(?:[a-zA-Z]?(?:alpha|beta|gamma|delta|theta|lambda|mu|nu|rho|sigma|tau|phi|varphi|omega|Omega))"
 )
 _LABEL = re.compile(
-    rf"(?:\\(?:angle|triangle|overline|vec|hat|bar) ?\{{?[A-Za-z ]+\}}?|\|?[A-Z]{{1,4}}\|?|[a-z]|{_GREEK_LABEL}"
+    rf"(?:\\(?:angle|triangle|overline|vec|hat|bar) ?\{{?[A-Za-z ]+\}}?"
+    rf"|\|?[A-Z]{{1,4}}\|?|[a-z]|{_GREEK_LABEL}"
     rf"|{TEXT}[^{ENDTEXT}]+{ENDTEXT}|(?=[a-z]*[aeiou])[a-z]{{3,}})"
     r" ?(?:_(?:\{[^{}]*\}|\w))?(?:\^\{-1\})?'*(?: ?\([A-Za-z, ]*\))?"
 )

@@ -20,7 +20,8 @@ _LETTER = rf"{_OPEN}(?P<letter>[A-Za-z])(?![A-Za-z0-9'’^_=+]|\\(?![)\]]))"
 _REST = r"(?=(?P<rest>[^\n]{0,60}))"
 _BOX = re.compile(rf"\\f?box(?:ed)?\s*\{{{_LETTER}(?=(?P<rest>[^{{}}\n]{{0,60}}))", re.IGNORECASE)
 _STATED = re.compile(
-    rf"(?:\banswers?\b|\bcorrect (?:choice|option)\b|\bbest (?:choice|option)\b)(?:\s*(?:is|would be|must be|:|=|->|→))+"
+    rf"(?:\banswers?\b|\bcorrect (?:choice|option)\b|\bbest (?:choice|option)\b)"
+    rf"(?:\s*(?:is|would be|must be|:|=|->|→))+"
     rf"{_LETTER}{_REST}",
     re.IGNORECASE,
 )
@@ -28,7 +29,8 @@ _CHOSEN = re.compile(
     rf"\b(?:i (?:choose|pick|select)|choose|go with|select)\s+{_LETTER}{_REST}", re.IGNORECASE
 )
 _NAMED = re.compile(
-    r"(?:\b(?i:option|choice|answer) \(?|(?:^|[.!?]\s+|\n)\(?)(?P<letter>[A-Z])\)? is (?:the )?(?:correct|right|best)"
+    r"(?:\b(?i:option|choice|answer) \(?|(?:^|[.!?]\s+|\n)\(?)"
+    r"(?P<letter>[A-Z])\)? is (?:the )?(?:correct|right|best)"
     r"(?P<rest>)"
 )
 _ALONE = re.compile(r"[\s*_$(\[{]*(?P<letter>[A-Za-z])[\s*_$)\]}.:]*(?P<rest>)")

@@ -31,7 +31,9 @@ CALLS_HARNESS = """\
 import json, os, signal, sys
 
 def plain(value):
-    for kind, make in ((list, list.__iter__), (tuple, tuple.__iter__), (set, set.__iter__), (frozenset, frozenset.__iter__)):
+    for kind, make in (
+        (list, list.__iter__), (tuple, tuple.__iter__), (set, set.__iter__), (frozenset, frozenset.__iter__)
+    ):
         if isinstance(value, kind):
             return [kind.__name__, [plain(item) for item in make(value)]]
     if isinstance(value, dict):
@@ -245,7 +247,7 @@ def joined(results: Sequence[Result]) -> Result:
 
 
 def same(given: Any, expected: Any, tolerance: float = 1e-6) -> bool:
-    """Whether two JSON values agree: booleans are no numbers, floats may be `tolerance` off, tuples are lists."""
+    """Whether two JSON values agree: booleans are no numbers, floats may be `tolerance` off, tuples lists."""
     if isinstance(given, bool) or isinstance(expected, bool):
         return given is expected
     if isinstance(given, (list, tuple)) and isinstance(expected, (list, tuple)):

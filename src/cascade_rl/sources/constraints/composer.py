@@ -21,9 +21,8 @@ from cascade_rl.verify.instructions.text import sentences
 
 Asked = tuple[str, dict[str, Any]]
 
-FILLER = tuple(
-    line.strip()
-    for line in """
+# Two sentences a line, parted by blanks.
+_FILLER = """
 The old road winds between two quiet hills.         A warm light shone from the kitchen.
 Children played near the water until evening.       Nobody knew where the small boat had gone.
 The bakery opened its doors before sunrise.         Every morning brought a new surprise.
@@ -40,35 +39,31 @@ The fields turned golden at the end of summer.      Someone left a candle in the
 The dog ran ahead and waited by the gate.           Stars appeared one after another.
 Later the whole family laughed about it.            Nothing could disturb the calm of the lake.
 The captain studied an old map with care.           Green apples filled the wooden basket.
-""".replace(".  ", ".\n").splitlines()
-    if line.strip()
-)
-PALINDROMES = (
-    "level",
-    "radar",
-    "refer",
-    "rotor",
-    "civic",
-    "kayak",
-    "madam",
-    "tenet",
-    "solos",
-    "stats",
-    "sagas",
-    "rotator",
-)
+"""
+FILLER = tuple(line.strip() for line in _FILLER.replace(".  ", ".\n").splitlines() if line.strip())
+PALINDROMES = tuple("level radar refer rotor civic kayak madam tenet solos stats sagas rotator".split())
 TONGUES = {
    
-    "de": "Der alte Weg führt zwischen zwei stillen Hügeln hindurch. Die Kinder spielten am Wasser und es wurde Abend.",
-    "fr": "La vieille route passe entre deux collines tranquilles. Les enfants jouaient près de la rivière le soir.",
-    "es": "El viejo camino pasa entre dos colinas tranquilas. Los niños jugaban cerca del agua hasta la noche.",
-    "it": "La vecchia strada passa tra due colline tranquille. I bambini giocavano vicino all'acqua fino a sera.",
-    "pt": "A velha estrada passa entre duas colinas tranquilas. As crianças brincavam perto da água até à noite.",
-    "fi": "Vanha tie kulkee kahden hiljaisen kukkulan välissä. Lapset leikkivät veden äärellä iltaan asti.",
-    "pl": "Stara droga prowadzi między dwoma cichymi wzgórzami. Dzieci bawiły się nad wodą aż do wieczora.",
-    "ru": "Старая дорога проходит между двумя тихими холмами. Дети играли у воды до самого вечера.",
-    "bg": "Старият път минава между два тихи хълма. Децата играеха край водата до късно вечерта.",
-    "vi": "Con đường cũ chạy giữa hai ngọn đồi yên tĩnh. Trẻ em chơi gần mặt nước cho đến tối.",
+    "de": "Der alte Weg führt zwischen zwei stillen Hügeln hindurch. "
+    "Die Kinder spielten am Wasser und es wurde Abend.",
+    "fr": "La vieille route passe entre deux collines tranquilles. "
+    "Les enfants jouaient près de la rivière le soir.",
+    "es": "El viejo camino pasa entre dos colinas tranquilas. "
+    "Los niños jugaban cerca del agua hasta la noche.",
+    "it": "La vecchia strada passa tra due colline tranquille. "
+    "I bambini giocavano vicino all'acqua fino a sera.",
+    "pt": "A velha estrada passa entre duas colinas tranquilas. "
+    "As crianças brincavam perto da água até à noite.",
+    "fi": "Vanha tie kulkee kahden hiljaisen kukkulan välissä. "
+    "Lapset leikkivät veden äärellä iltaan asti.",
+    "pl": "Stara droga prowadzi między dwoma cichymi wzgórzami. "
+    "Dzieci bawiły się nad wodą aż do wieczora.",
+    "ru": "Старая дорога проходит между двумя тихими холмами. "
+    "Дети играли у воды до самого вечера.",
+    "bg": "Старият път минава между два тихи хълма. "
+    "Децата играеха край водата до късно вечерта.",
+    "vi": "Con đường cũ chạy giữa hai ngọn đồi yên tĩnh. "
+    "Trẻ em chơi gần mặt nước cho đến tối.",
 }  # fmt: skip
 
 

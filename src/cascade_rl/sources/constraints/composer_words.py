@@ -14,30 +14,30 @@ def _listed(words: str) -> list[str]:
 
 
 BANK = _listed("""
-river stone bread light garden winter silver window friend bridge music shadow forest island captain lantern
-apple boat cloud dream echo flame grass harbour ink jacket kettle lemon meadow night ocean paper quilt rain sand
-tree umbrella valley wind yard zebra bird candle door evening field goat hill jar king lamp moon nest orchard
-path queen road sea tower uncle village well yarn zone small quiet old bright warm soft long green calm kind
-brave
+    river stone bread light garden winter silver window friend bridge music shadow forest island captain
+    lantern apple boat cloud dream echo flame grass harbour ink jacket kettle lemon meadow night ocean
+    paper quilt rain sand tree umbrella valley wind yard zebra bird candle door evening field goat hill
+    jar king lamp moon nest orchard path queen road sea tower uncle village well yarn zone small quiet old
+    bright warm soft long green calm kind brave
 """)
 CLUSTERS = _listed("""
-thick black storms swept dark north coasts strong winds struck small ships trusty sailors grabbed masts stood
-firm first light brought calm bright clouds spread still soft waters
+    thick black storms swept dark north coasts strong winds struck small ships trusty sailors grabbed
+    masts stood firm first light brought calm bright clouds spread still soft waters
 """)
 PRIMES = _listed("""
-it was the old sea its red sun fed the green hills and the small birds among the trees the night brought visions
-so the world slept until the light
+    it was the old sea its red sun fed the green hills and the small birds among the trees the night
+    brought visions so the world slept until the light
 """)
 THREE_VOWELS = _listed("""
-a grand ship sails at night and all the men sing and spin in rain as the mast bends in the sea wind then the
-white land appears and the brave crew cheers
+    a grand ship sails at night and all the men sing and spin in rain as the mast bends in the sea wind
+    then the white land appears and the brave crew cheers
 """)
 ALPHABET = _listed("""
-an apple basket can dazzle every friendly goat however its jolly king likes making new orange pies quietly
-roasting seven turnips under very warm xenial yellow zeppelins
+    an apple basket can dazzle every friendly goat however its jolly king likes making new orange pies
+    quietly roasting seven turnips under very warm xenial yellow zeppelins
 """)
 RARE = _listed("""
-zyx quiz jazz vex waltz fjord gypsum kludge mumbo jumbo zigzag woozy puffy cwm pyx
+    zyx quiz jazz vex waltz fjord gypsum kludge mumbo jumbo zigzag woozy puffy cwm pyx
 """)
 CHAIN = (
     "The road meets a river.",

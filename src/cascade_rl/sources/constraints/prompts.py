@@ -49,34 +49,48 @@ OPTIONS = (
 )
 
 # What excludes one another: at most one of each group in a prompt.
-GROUPS: tuple[frozenset[str], ...] = tuple(
-    frozenset(group.split())
-    for group in (
-        "length_constraints:number_paragraphs length_constraints:nth_paragraph_first_word combination:two_responses "
-        "detectable_format:multiple_sections detectable_format:json_format",
-        "change_case:english_capital change_case:english_lowercase change_case:capital_word_frequency",
-        "change_case:english_capital change_case:english_lowercase language:response_language",
-        "change_case:english_capital change_case:english_lowercase detectable_format:multiple_sections "
-        "detectable_format:constrained_response",
-        "combination:repeat_prompt startend:quotation",
-        "detectable_format:json_format startend:quotation",
-        "detectable_format:json_format punctuation:no_comma",
-        "combination:repeat_prompt change_case:english_capital change_case:english_lowercase language:response_language",
-        "detectable_format:constrained_response language:response_language",
-        "startend:end_checker detectable_content:postscript",
-        "format:list format:sub-bullets format:no_bullets_bullets",
-        "format:thesis format:output_template words:start_verb words:words_position words:keywords_specific_position",
-        "format:thesis format:output_template sentence:keyword words:keywords_specific_position",
-        "format:emoji words:words_position words:paragraph_last_first format:quote_unquote",
-        "ratio:sentence_type ratio:sentence_balance words:words_position words:paragraph_last_first",
-        "ratio:sentence_type ratio:sentence_balance count:punctuation format:emoji format:no_bullets_bullets",
-        "format:title_case count:keywords_multiple words:keywords_specific_position words:words_position format:thesis",
-        "format:quotes format:quote_unquote",
-        "count:words_japanese words:words_position words:paragraph_last_first count:keywords_multiple format:thesis",
-        "words:paragraph_last_first words:start_verb format:no_bullets_bullets format:sub-bullets format:list",
-        "words:paragraph_last_first format:output_template format:thesis words:words_position",
-    )
+_GROUPS = (
+    """
+    length_constraints:number_paragraphs length_constraints:nth_paragraph_first_word
+    combination:two_responses detectable_format:multiple_sections detectable_format:json_format
+    """,
+    "change_case:english_capital change_case:english_lowercase change_case:capital_word_frequency",
+    "change_case:english_capital change_case:english_lowercase language:response_language",
+    """
+    change_case:english_capital change_case:english_lowercase detectable_format:multiple_sections
+    detectable_format:constrained_response
+    """,
+    "combination:repeat_prompt startend:quotation",
+    "detectable_format:json_format startend:quotation",
+    "detectable_format:json_format punctuation:no_comma",
+    """
+    combination:repeat_prompt change_case:english_capital change_case:english_lowercase
+    language:response_language
+    """,
+    "detectable_format:constrained_response language:response_language",
+    "startend:end_checker detectable_content:postscript",
+    "format:list format:sub-bullets format:no_bullets_bullets",
+    """
+    format:thesis format:output_template words:start_verb words:words_position
+    words:keywords_specific_position
+    """,
+    "format:thesis format:output_template sentence:keyword words:keywords_specific_position",
+    "format:emoji words:words_position words:paragraph_last_first format:quote_unquote",
+    "ratio:sentence_type ratio:sentence_balance words:words_position words:paragraph_last_first",
+    "ratio:sentence_type ratio:sentence_balance count:punctuation format:emoji format:no_bullets_bullets",
+    """
+    format:title_case count:keywords_multiple words:keywords_specific_position words:words_position
+    format:thesis
+    """,
+    "format:quotes format:quote_unquote",
+    """
+    count:words_japanese words:words_position words:paragraph_last_first count:keywords_multiple
+    format:thesis
+    """,
+    "words:paragraph_last_first words:start_verb format:no_bullets_bullets format:sub-bullets format:list",
+    "words:paragraph_last_first format:output_template format:thesis words:words_position",
 )
+GROUPS: tuple[frozenset[str], ...] = tuple(frozenset(group.split()) for group in _GROUPS)
 
 Draw = Callable[[random.Random, str], dict[str, Any]]
 
@@ -218,7 +232,8 @@ TAXONOMIES: Mapping[str, tuple[str, ...]] = {
 
 
 def _passage(rng: random.Random) -> str:
-    return f"We wrote {rng.choice(TEXTS)} about {rng.choice(THINGS)} while the rest of the house was asleep and nobody called."
+    wrote = f"We wrote {rng.choice(TEXTS)} about {rng.choice(THINGS)}"
+    return f"{wrote} while the rest of the house was asleep and nobody called."
 
 
 def fit_together(ident: str, chosen: list[str]) -> bool:

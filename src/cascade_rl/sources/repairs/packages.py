@@ -29,8 +29,8 @@ MOST_OTHERS = 4
 LEVELS = ((0.34, "easy"), (0.47, "medium"), (1.0, "hard"))  # the most that a problem of a level scores
 
 ASK = """\
-Fix the bug that the issue describes. Reply with SEARCH/REPLACE edits, each in its own fenced block that names the file \
-first; the SEARCH lines must stand in the file exactly once:
+Fix the bug that the issue describes. Reply with SEARCH/REPLACE edits, each in its own fenced block that \
+names the file first; the SEARCH lines must stand in the file exactly once:
 
 ```diff
 ### path/of/file.py

@@ -72,8 +72,8 @@ TEMPLATES = (
              "an hour of F has 60 minutes", NUMBERS),
     Template("names.py", ("full", "label"), (("a", "b"), ("x", "y")), ("A + @ * K",), ("B", "A", '"B"'),
              "F must end with B", (("Ann", "Lee"), ("x", "yz"))),
-    Template("loops.py", ("upto", "steps"), (("n",), ("k",)), ("m = A + K", "list(range(@))"), ("m", "A", "1, m"),
-             "F must count m numbers", NUMBERS),
+    Template("loops.py", ("upto", "steps"), (("n",), ("k",)), ("m = A + K", "list(range(@))"),
+             ("m", "A", "1, m"), "F must count m numbers", NUMBERS),
 )  # fmt: skip
 
 

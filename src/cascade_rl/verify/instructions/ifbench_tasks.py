@@ -212,7 +212,8 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
     "custom:multiples": Instruction(multiples_of_seven, "Print the multiples of 7 from 10 to 50.", {}),
     "custom:mcq_count_length": Instruction(
         four_questions,
-        "Write four numbered questions (Question 1, ...), each longer than the one before, with options A to E.",
+        "Write four numbered questions (Question 1, ...), each longer than the one before, "
+        "with options A to E.",
         {}, also=questions_of_words, strictly="a question holds words"),
     "custom:reverse_newline": Instruction(
         countries_backwards, "Name the African countries from Z to A, one a line.", {},
@@ -234,7 +235,8 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
         also=full_table, strictly="no empty field"),
     "custom:csv_special_character": Instruction(
         product_table,
-        "Make a CSV table of 14 rows: ProductID,Category,Brand,Price,Stock; quote one field that holds a special sign.",
+        "Make a CSV table of 14 rows: ProductID,Category,Brand,Price,Stock; "
+        "quote one field that holds a special sign.",
         {}, also=full_product_table, strictly="all rows are looked at; no empty field"),
     "custom:csv_quotes": Instruction(
         student_table,
@@ -251,6 +253,7 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
     "repeat:repeat_simple": Instruction(sentence_alone, f"Whatever else is asked: {ALONE}", {}),
     "repeat:repeat_span": Instruction(
         span_copied,
-        "Leave out the first {n_start} words of this text and copy it up to its word number {n_end}: {prompt_to_repeat}",
+        "Leave out the first {n_start} words of this text and copy it up to its word number {n_end}: "
+        "{prompt_to_repeat}",
         {"prompt_to_repeat": TEXT, "n_start": COUNT, "n_end": COUNT}),
 }  # fmt: skip

@@ -390,7 +390,8 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
         strictly="five words at least"),
     "count:keywords_multiple": Instruction(
         keywords_multiple,
-        "Use the word {keyword1} once, {keyword2} twice, {keyword3} 3 times, {keyword4} 5 times and {keyword5} 7 times.",
+        "Use the word {keyword1} once, {keyword2} twice, {keyword3} 3 times, {keyword4} 5 times "
+        "and {keyword5} 7 times.",
         {f"keyword{i}": TEXT for i in range(1, 6)}, also=keywords_multiple_as_words,
         strictly="whole words only"),
     "words:keywords_specific_position": Instruction(

@@ -213,7 +213,8 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
         strictly="a paragraph holds a word, a divider is a line"),
     "length_constraints:nth_paragraph_first_word": Instruction(
         nth_paragraph_first_word,
-        "Write {num_paragraphs} paragraphs, a blank line between; number {nth_paragraph} starts with {first_word}.",
+        "Write {num_paragraphs} paragraphs, a blank line between; "
+        "number {nth_paragraph} starts with {first_word}.",
         {"num_paragraphs": PLACE, "nth_paragraph": PLACE, "first_word": TEXT}, also=paragraphs_with_words,
         strictly="a paragraph holds a word"),
     "change_case:english_capital": Instruction(

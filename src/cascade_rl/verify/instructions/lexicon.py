@@ -14,19 +14,23 @@ def _listed(text: str) -> frozenset[str]:
 
 CONJUNCTIONS = _listed("and but for nor or so yet")
 # The pronouns that IFBench counts.
-PRONOUNS = _listed("""i me my mine myself we us our ours ourselves you your yours yourself yourselves he him his himself
-    she her hers herself it its itself they them their theirs themselves""")
+PRONOUNS = _listed("""
+    i me my mine myself we us our ours ourselves you your yours yourself yourselves he him his himself
+    she her hers herself it its itself they them their theirs themselves
+""")
 # Pieces that an apostrophe leaves behind (`don` and `t`) are among them.
-STOP_WORDS = _listed("""i me my myself we our ours ourselves you your yours yourself yourselves he him his himself she her hers
+STOP_WORDS = _listed("""
+    i me my myself we our ours ourselves you your yours yourself yourselves he him his himself she her hers
     herself it its itself they them their theirs themselves
     what which who whom this that these those when where why how
     am is are was were be been being have has had having do does did doing will can should just now
     a an the and but if or because as until while than so nor
-    of at by for with about against between into through during before after above below to from up down in out
-    on off over under again further then once here there
+    of at by for with about against between into through during before after above below to from up down
+    in out on off over under again further then once here there
     all any both each few more most other some such no not only own same too very
     d ll m o re s t ve y ma ain aren couldn didn doesn don hadn hasn haven isn mightn mustn needn shan shouldn
-    wasn weren won wouldn""")
+    wasn weren won wouldn
+""")
 _NAMES = """
     Emma Liam Sophia Jackson Olivia Noah Ava Lucas Isabella Mason Mia Ethan Charlotte Alexander Amelia
     Benjamin Harper Leo Zoe Daniel Chloe Samuel Lily Matthew Grace Owen Abigail Gabriel Ella Jacob Scarlett

@@ -68,7 +68,10 @@ def bracketed(text: str) -> int:
 
 
 # The chain of IFBench's sentence splitter: <prd> shields a full stop, <stop> ends a sentence.
-_STARTER = r"(Mr|Mrs|Ms|Dr|Prof|Capt|Cpt|Lt|He\s|She\s|It\s|They\s|Their\s|Our\s|We\s|But\s|However\s|That\s|This\s|Wherever)"
+_STARTER = (
+    r"(Mr|Mrs|Ms|Dr|Prof|Capt|Cpt|Lt|He\s|She\s|It\s|They\s|Their\s|Our\s|We\s|But\s|However\s"
+    r"|That\s|This\s|Wherever)"
+)
 _SHIELDS = tuple(
     (re.compile(pattern), to)
     for pattern, to in (
