@@ -120,7 +120,7 @@ class Rollout:
 
     @classmethod
     def of_text(cls, text: str, stop: Stop = Stop.END, tokens: int | None = None) -> Rollout:
-        """A reply that was not sampled here: text without ids, for graders; `tokens` if its server counted them."""
+        """A reply that was not sampled here: text without ids; `tokens` if its server counted them."""
         return cls((), (), (), text, stop, tokens)
 
 
@@ -319,7 +319,9 @@ class Pairs:
 
 @dataclass(frozen=True, slots=True)
 class Pools:
-    """What RL draws its prompts from: a pool of problems for each data entry of the stage, in the recipe's order."""
+    """What RL draws its prompts from: a pool of problems for each data entry of the stage, in the recipe's
+    order.
+    """
 
     entries: tuple[tuple[Problem, ...], ...]
 

@@ -61,7 +61,7 @@ class Best:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How the steps went: with a gradient, skipped since not finite, skipped in a row up to now; and the best probed."""
+    """How many steps had a gradient, were not finite, and were so in a row up to now; and the best probed."""
 
     signal: int = 0
     skipped: int = 0
@@ -133,8 +133,8 @@ class Steps:
             journal = run.book.folder / "journal.jsonl"
             _nothing(
                 run,
-                f"in {total} steps no group had mixed rewards ({tally.skipped} updates were skipped). Every reply "
-                f"earned the same: see solved_all, solved_none, clipped and failed in {journal}; longer "
+                f"in {total} steps no group had mixed rewards ({tally.skipped} updates were skipped). Every "
+                f"reply earned the same: see solved_all, solved_none, clipped and failed in {journal}; longer "
                 "responses, easier problems or more SFT may help",
             )
         handed_over = _hand_over(run, tally.best, total)
@@ -173,7 +173,8 @@ class Steps:
             self._run.note(report.step, "loss or gradient was not finite: this update was skipped")
         if self._tally.in_a_row >= MAX_SKIPPED:
             raise StageError(
-                f"{self._run.stage.name}: {MAX_SKIPPED} updates in a row were not finite; lower the learning rate"
+                f"{self._run.stage.name}: {MAX_SKIPPED} updates in a row were not finite; lower the learning "
+                "rate"
             )
 
     def _save(self, step: int) -> None:
@@ -187,7 +188,7 @@ class Steps:
 
 
 def _resume(run: StageRun, learner: Learner, memory: Resumable) -> tuple[int, Tally]:
-    """The first step to do, with model, learner, memory and journals as they were when it was about to begin."""
+    """The first step to do, with model, learner, memory and journals as they were before it."""
     state, damaged = latest_state(run.book.folder / "state")
     for path in damaged:
         run.screen.note(f"{path.name} is damaged (checksum): falling back to the state before it")
@@ -206,7 +207,7 @@ def _resume(run: StageRun, learner: Learner, memory: Resumable) -> tuple[int, Ta
 
 
 def _probe(run: StageRun, done: int, learner: Learner, best: Best | None) -> Best | None:
-    """Policy `best`: score the weights after `done` steps on validation problems; the best so far, kept in a file."""
+    """Policy `best`: score the weights after `done` steps; the best so far, which a file keeps."""
     if run.probe is None or (done % run.probe.every and done < run.stage.planned_steps):
         return best
     scores = run.probe.score(done)

@@ -1,4 +1,4 @@
-"""The reward model: the policy's body with a scalar head on the last token, trained on pairs (Bradley-Terry)."""
+"""The reward model: the policy's body with a scalar head on the last token, by Bradley-Terry on pairs."""
 
 from __future__ import annotations
 
@@ -93,8 +93,8 @@ def sampled_pairs(
 ) -> tuple[Pair, ...]:
     """Preference pairs by rule from the policy's own answers: its best against its worst on each prompt.
 
-    Answers are ranked by how many of the benchmark's criteria they meet; prompts whose answers are all alike give no
-    pair. Raises StageError when none does.
+    Answers are ranked by how many of the benchmark's criteria they meet; prompts whose answers are all alike
+    give no pair. Raises StageError when none does.
     """
     if stage.sample_rollouts is None or stage.sample_tokens is None:
         raise ValueError(
@@ -114,8 +114,8 @@ def sampled_pairs(
             found.append(Pair(problem, best.text, worst.text))
     if not found:
         raise StageError(
-            f"{stage.name}: on no prompt did the policy's {stage.sample_rollouts} answers differ by the rule of "
-            f"{domain.name}; set pairs_from: domain, or raise sample_rollouts"
+            f"{stage.name}: on no prompt did the policy's {stage.sample_rollouts} answers differ by the rule "
+            f"of {domain.name}; set pairs_from: domain, or raise sample_rollouts"
         )
     return tuple(found)
 

@@ -17,7 +17,7 @@ from cascade_rl.run.book import Book
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Policy `best`: every so many steps `score(step)` looks at all domains on validation problems (0 to 1 each)."""
+    """Policy `best`: every so many steps `score(step)` gives each domain's validation score, 0 to 1."""
 
     every: int
     score: Callable[[int], dict[str, float]]

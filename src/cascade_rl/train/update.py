@@ -24,7 +24,7 @@ def update_on(
     advantages: Sequence,
     factor: float,
 ) -> dict[str, float]:
-    """The update of a step, or `updates_per_batch` of them, each on its share of the prompts; what the journal keeps."""
+    """One update, or `updates_per_batch`, each on its share of the prompts; what the journal keeps."""
     objective = objective_of(stage, phase)
     found, tokens = [], 0
     for part in range(stage.updates_per_batch):
