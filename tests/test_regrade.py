@@ -9,10 +9,8 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 from tiny import toy_problem
 
-from cascade_rl.cli import main as cli
 from cascade_rl.evals.regrade import regrade_run
 from cascade_rl.run.book import Book
 from cascade_rl.run.files import dumps
@@ -135,9 +133,8 @@ def run(tmp_path, monkeypatch):
     return run
 
 
-def test_a_gain_that_was_a_fault_of_the_verifier_is_told_from_one_that_was_not(run):
-    console = Console(record=True, width=150)
-    found = regrade_run(run, [], console)
+def test_a_gain_that_was_a_fault_of_the_verifier_is_told_from_one_that_was_not(run, cascade):
+    found = regrade_run(run, []).to_json()
     assert json.loads((run / "regrade.json").read_text()) == found
     honest, hacked, _ = found["stages"]
     assert [row["stage"] for row in found["stages"]] == ["honest", "hacked", "mixed"]
@@ -149,14 +146,15 @@ def test_a_gain_that_was_a_fault_of_the_verifier_is_told_from_one_that_was_not(r
     assert (hacked["replies"], hacked["changed"], hacked["fault"]) == (80, 36, 0.5)
     assert hacked["steps"] == [[0, 1], [18, 19]]
     assert hacked["examples"][0]["reply"] == "cat dog cow" and len(hacked["examples"]) == 5
-    text = console.export_text()
+    status, text, _ = cascade("regrade", str(run))
+    assert status == 0
     assert "honest, words: every verdict is as it was" in text
     assert "hacked, words: of the gain of +0.500, 0.500 (100%) was the verifier's fault" in text
     assert "36 x right 1 -> wrong 0" in text and "cat dog cow" in text
 
 
 def test_what_can_not_be_judged_today_is_null_and_learned_rewards_are_left_out(run):
-    found = regrade_run(run, ["mixed"], Console(record=True))
+    found = regrade_run(run, ["mixed"]).to_json()
     [mixed] = found["stages"]
     assert mixed["moves"] == [{"old": "wrong 0", "new": "grader_error null", "count": 1}]
     assert mixed["new"]["start"] == 1.0, "a null is not a zero: the mean is over what both could judge"
@@ -166,16 +164,20 @@ def test_what_can_not_be_judged_today_is_null_and_learned_rewards_are_left_out(r
     ]
 
 
-def test_mistakes_are_named(run, tmp_path, monkeypatch, capsys):
+def test_mistakes_are_named(run, tmp_path, cascade):
     for arguments, told in [
         ([str(run), "--stage", "nothing"], "nothing: no such stage with rollouts"),
         ([str(tmp_path)], "has no stages with rollouts"),
     ]:
-        monkeypatch.setattr(sys, "argv", ["cascade", "regrade", *arguments])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        assert end.value.code == 1 and told in capsys.readouterr().err
-    monkeypatch.setattr(sys, "argv", ["cascade", "regrade", str(run), "--stage", "hacked"])
-    with pytest.raises(SystemExit) as end:
-        cli.main()
-    assert end.value.code == 0
+        status, _, err = cascade("regrade", *arguments)
+        assert status == 1 and told in err
+    assert cascade("regrade", str(run), "--stage", "hacked")[0] == 0
+
+
+def test_a_judge_that_is_none_is_named_with_the_file(run, cascade):
+    file = run / "stages/01-honest/stage.json"
+    record = json.loads(file.read_text())
+    record["settings"]["judge"] = {"url": "http://127.0.0.1:1/v1", "modl": "x"}
+    file.write_text(json.dumps(record))
+    status, _, err = cascade("regrade", str(run))
+    assert status == 1 and str(file) in err and "model: Field required" in err

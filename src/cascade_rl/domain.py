@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from cascade_rl.errors import InputError
 from cascade_rl.protocols import Judge, RewardModel, Sandbox, Verifiers
 from cascade_rl.recipe.scoring import BenchmarkSpec
 from cascade_rl.types import Mode, Problem, Rollout, Split, Verdict
@@ -109,10 +110,10 @@ class Benchmark:
 
     def __post_init__(self) -> None:
         if not self.problems:
-            raise ValueError(f"benchmark {self.name}: needs problems, has none")
+            raise InputError(f"benchmark {self.name}: needs problems, has none")
         repeated = len(self.problems) - len({problem.id for problem in self.problems})
         if repeated:
-            raise ValueError(f"benchmark {self.name}: {repeated} problems have an id that came before")
+            raise InputError(f"benchmark {self.name}: {repeated} problems have an id that came before")
 
     @property
     def name(self) -> str:

@@ -16,6 +16,7 @@ from cascade_rl.scores.as_json import matrix_from_json
 from cascade_rl.types import StepReport
 
 PLAIN_EVERY_S = 10.0
+# Of the step's metrics those that a person follows: key, label, format.
 SHOWN = (("reward", "reward", ".3f"), ("loss", "loss", ".3f"), ("accuracy", "pairs right", ".2f"), ("length", "tokens", ".0f"),
          ("clipped", "clipped", ".0%"), ("signal", "signal", ".0%"), ("entropy", "entropy", ".2f"))  # fmt: skip
 
@@ -31,7 +32,8 @@ class ConsoleScreen:
             else None
         )
         self._prefix, self._status = "", ""
-        self._begin, self._times, self._last_plain = time.monotonic(), [], 0.0
+        self._begin, self._last_plain = time.monotonic(), 0.0
+        self._times: list[float] = []
 
     def __enter__(self) -> ConsoleScreen:
         if self._live:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from cascade_rl.errors import InputError
 from cascade_rl.recipe import Recipe
 from cascade_rl.recipe import Stage as Plan
 from cascade_rl.report.read import read_run
@@ -36,13 +37,16 @@ class RunStatus:
 
 
 def run_status(run_dir: Path) -> RunStatus:
-    """The status of a run; raises ValueError when the directory is no run."""
+    """The status of a run; raises InputError when the directory is no run."""
     if not (run_dir / "recipe.yaml").is_file():
-        raise ValueError(
+        raise InputError(
             f"{run_dir} is no run directory: it has no recipe.yaml; runs are made by `cascade run`"
         )
     run = read_run(run_dir)
-    recipe = Recipe.model_validate(run.recipe)
+    try:
+        recipe = Recipe.model_validate(run.recipe)
+    except ValueError as error:
+        raise InputError(f"{run_dir / 'recipe.yaml'} is no recipe of a run: {error}") from None
     benchmarks = tuple(benchmark.name for benchmark in recipe.benchmarks)
     found = {stage.name: stage for stage in run.stages}
     rows = (

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cascade_rl.errors import InputError
 from cascade_rl.model.cost import Work, decode_work, prefill_work
 from cascade_rl.model.products import laid_out
 from cascade_rl.model.replicas import Replicas, deal
@@ -42,7 +43,7 @@ class TorchSampler:
     def sample(
         self, problems: Sequence[Problem], sampling: Sampling, finished: Finished | None = None
     ) -> list[tuple[Rollout, ...]]:
-        """`sampling.n` rollouts a problem; raises ValueError for a prompt over `max_prompt_tokens`."""
+        """`sampling.n` rollouts a problem; raises InputError for a prompt over `max_prompt_tokens`."""
         return self._sample([(problems, sampling)], finished)[0]
 
     def sample_many(
@@ -81,10 +82,10 @@ class TorchSampler:
 
 
 def prompt_ids(tokenizer: Tokenizer, problem: Problem, sampling: Sampling) -> tuple[int, ...]:
-    """The ids of a prompt; raises ValueError when they are over `max_prompt_tokens`."""
+    """The ids of a prompt; raises InputError when they are over `max_prompt_tokens`."""
     prompt = tokenizer.prompt(problem)
     if len(prompt) > sampling.max_prompt_tokens:
-        raise ValueError(
+        raise InputError(
             f"{problem.id}: the prompt has {len(prompt)} tokens, over {sampling.max_prompt_tokens}"
         )
     return tuple(prompt)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from cascade_rl.errors import InputError
 from cascade_rl.run.files import dumps
 
 
@@ -37,11 +38,11 @@ class Journal:
         return self._file.tell()
 
     def cut(self, size: int) -> None:
-        """Forget everything after `size` bytes; raises ValueError when less than that is there."""
+        """Forget everything after `size` bytes; raises InputError when less than that is there."""
         have = self.path.stat().st_size
         if have < size:
             # filling up with zeros, as truncate would, hides that lines were lost
-            raise ValueError(f"{self.path} has {have} bytes, but the saved state was written after {size}")
+            raise InputError(f"{self.path} has {have} bytes, but the saved state was written after {size}")
         self._file.truncate(size)
         self._file.seek(size)
 
@@ -56,5 +57,10 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
         return
     with path.open("rb") as file:
         for line in file:
-            if line.endswith(b"\n"):
-                yield json.loads(line)
+            if not line.endswith(b"\n"):
+                continue
+            try:
+                record = json.loads(line)
+            except ValueError as error:
+                raise InputError(f"{path} holds a line that is no JSON: {error}") from None
+            yield record

@@ -1,6 +1,6 @@
 """How scores stand in the files of a run: the only writer and the only reader of each format (docs/runs.md).
 
-eval/NAME.json and scorecard.json, gate.json, matrix.json. A reader raises ValueError, with what is wrong, for
+eval/NAME.json and scorecard.json, gate.json, matrix.json. A reader raises InputError, with what is wrong, for
 whatever is no such file; it never fills in what is missing.
 """
 
@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from cascade_rl.errors import InputError
 from cascade_rl.scores.gate import Cell, GateResult
 from cascade_rl.scores.matrix import Matrix, ModeCell, Row
 from cascade_rl.scores.statistics import Direction
@@ -50,7 +51,7 @@ def from_json(data: Mapping[str, Any]) -> tuple[str, BenchmarkScore]:
         found = BenchmarkScore(Mode(data["headline"]), modes)
         name = _text(data["benchmark"])
     if found.headline not in modes:
-        raise ValueError(f"evaluation {name!r}: headline {found.headline} is not among {', '.join(modes)}")
+        raise InputError(f"evaluation {name!r}: headline {found.headline} is not among {', '.join(modes)}")
     return name, found
 
 
@@ -67,7 +68,7 @@ def scorecard_from_json(data: Mapping[str, Any]) -> Scorecard:
     with _named("scorecard"):
         missing = {"stage", "benchmarks"} - set(data)
         if missing:
-            raise ValueError(f"scorecard has no {', '.join(sorted(missing))}")
+            raise InputError(f"scorecard has no {', '.join(sorted(missing))}")
         return Scorecard(
             _text(data["stage"]), dict(from_json(found) for found in data["benchmarks"].values())
         )
@@ -96,7 +97,7 @@ def gate_from_json(data: Mapping[str, Any]) -> GateResult:
         cells = tuple(_cell(cell) for cell in data["cells"])
         result = GateResult(_text(data["stage"]), cells, tuple(_text(note) for note in data["notes"]))
         if data["passed"] is not result.passed:
-            raise ValueError(f"gate of {result.stage}: passed is {data['passed']}, its cells say otherwise")
+            raise InputError(f"gate of {result.stage}: passed is {data['passed']}, its cells say otherwise")
         return result
 
 
@@ -172,22 +173,22 @@ def _score(data: Mapping[str, Any]) -> Score:
 def _number(raw: object) -> float:
     """A finite number; a bool is none, and what is not finite was written as text."""
     if isinstance(raw, bool) or not isinstance(raw, int | float) or not math.isfinite(raw):
-        raise ValueError(f"{raw!r} is no number")
+        raise InputError(f"{raw!r} is no number")
     return float(raw)
 
 
 def _text(raw: object) -> str:
     if not isinstance(raw, str):
-        raise ValueError(f"{raw!r} is no text")
+        raise InputError(f"{raw!r} is no text")
     return raw
 
 
 @contextmanager
 def _named(what: str) -> Iterator[None]:
-    """Inside, a fault of the shape becomes a ValueError that says where it is."""
+    """Inside, a fault of the shape becomes an InputError that says where it is."""
     try:
         yield
     except KeyError as error:
-        raise ValueError(f"{what} has no key {error}") from None
+        raise InputError(f"{what} has no key {error}") from None
     except (TypeError, AttributeError, OverflowError) as error:
-        raise ValueError(f"{what} has another shape than its format: {error}") from None
+        raise InputError(f"{what} has another shape than its format: {error}") from None

@@ -25,6 +25,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from cascade_rl.errors import InputError
 from cascade_rl.recipe.scoring import Dip, Gate
 from cascade_rl.scores.points import in_points
 from cascade_rl.scores.statistics import Change, Direction, compare
@@ -125,9 +126,9 @@ class _History:
 def decide(scorecards: Sequence[Scorecard], stages: Sequence[str], gate: Gate) -> GateResult:
     """Hold the last of `scorecards` (oldest first) against the ones before.
 
-    `stages` is the order of the whole cascade. Raises ValueError for dips and waivers that name nothing
-    known, for scorecards out of order, and for a benchmark that was measured before and no longer is;
-    ProblemMismatchError where held-out sets differ.
+    `stages` is the order of the whole cascade. Raises InputError for dips and waivers that name nothing
+    known, and for a benchmark or a mode that was measured before and no longer is; ProblemMismatchError where
+    held-out sets differ; ValueError for scorecards out of order.
     """
     _check_cards(scorecards, stages)
     check_names(gate, stages, {name for card in scorecards for name in card.benchmarks})
@@ -139,7 +140,7 @@ def decide(scorecards: Sequence[Scorecard], stages: Sequence[str], gate: Gate) -
 
 
 def check_names(gate: Gate, stages: Sequence[str], benchmarks: Collection[str]) -> None:
-    """Raise ValueError, with the known names, where a dip or a waiver names nothing of the cascade."""
+    """Raise InputError, with the known names, where a dip or a waiver names nothing of the cascade."""
     for dip in gate.dips:
         _known(dip.benchmark, sorted(benchmarks), f"dip of {dip.benchmark}: benchmark")
         _known(dip.at, stages[1:], f"dip of {dip.benchmark}: at (a stage with one before it)")
@@ -272,7 +273,7 @@ def _check_cards(cards: Sequence[Scorecard], stages: Sequence[str]) -> None:
         )
     gone = {name for card in cards for name in card.benchmarks} - set(cards[-1].benchmarks)
     if gone:
-        raise ValueError(
+        raise InputError(
             f"scorecard of {names[-1]} lacks benchmarks measured before: {', '.join(sorted(gone))}"
         )
 
@@ -280,7 +281,7 @@ def _check_cards(cards: Sequence[Scorecard], stages: Sequence[str]) -> None:
 def _mode_score(card: Scorecard, benchmark: str, mode: Mode) -> ModeScore:
     modes = card.benchmarks[benchmark].modes
     if mode not in modes:
-        raise ValueError(
+        raise InputError(
             f"{benchmark} was not measured in {mode} mode after {card.stage}; found {', '.join(modes)}"
         )
     return modes[mode]
@@ -288,4 +289,4 @@ def _mode_score(card: Scorecard, benchmark: str, mode: Mode) -> ModeScore:
 
 def _known(name: str, names: Sequence[str], what: str) -> None:
     if name not in names:
-        raise ValueError(f"{what} {name!r} is unknown; known: {', '.join(names)}")
+        raise InputError(f"{what} {name!r} is unknown; known: {', '.join(names)}")

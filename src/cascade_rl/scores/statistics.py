@@ -26,6 +26,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+from cascade_rl.errors import InputError
 from cascade_rl.types import ModeScore, Score
 
 LEVEL = 0.95
@@ -54,7 +55,7 @@ class Change:
     paired: bool
 
 
-class ProblemMismatchError(ValueError):
+class ProblemMismatchError(InputError):
     """Two scores can't be paired: they were measured on different problems."""
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from cascade_rl.errors import InputError
 from cascade_rl.model.activations import take_note
 from cascade_rl.model.cost import Lengths, update_work
 from cascade_rl.model.free_memory import shared_bytes
@@ -110,9 +111,9 @@ class Learner:
         self.replicas.all(optimiser.save, self.name, str(folder))
 
     def load(self, folder: Path) -> None:
-        """Read what `save` wrote; raises ValueError if that was another number of workers."""
+        """Read what `save` wrote; raises InputError if that was another number of workers."""
         if (saved := len(list(folder.glob("optimizer-*.pt")))) != self.replicas.size:
-            raise ValueError(
+            raise InputError(
                 f"{folder} was saved by {saved} workers, and an optimiser is resumed by as many: set workers: {saved}"
             )
         self.replicas.all(optimiser.load, self.name, str(folder))
