@@ -183,7 +183,7 @@ def regrade_run(run: Path, only: Sequence[str], unsafe: bool = False) -> Regrade
     Raises InputError when there are no stored rollouts, or no stage of a name in `only`, and SandboxUnavailable when
     programs have to be run and nothing isolates them.
     """
-    stored = {folder.name: folder.path for folder in stage_folders(run) if _stored(folder.path)}
+    stored = {f.name: f.path for f in stage_folders(run) if _stored(f.path)}
     if missing := [name for name in only if name not in stored]:
         raise InputError(
             f"{', '.join(missing)}: no such stage with rollouts in {run}; there are {', '.join(stored)}"

@@ -263,12 +263,12 @@ def _other_notes(history: _History) -> list[str]:
 
 def _check_cards(cards: Sequence[Scorecard], stages: Sequence[str]) -> None:
     if not cards:
-        raise ValueError("no scorecards: the gate decides on the last of them")
+        raise InputError("no scorecards: the gate decides on the last of them")
     names = [card.stage for card in cards]
     for name in names:
         _known(name, stages, "scorecard of stage")
     if names != [stage for stage in stages if stage in names]:
-        raise ValueError(
+        raise InputError(
             f"scorecards are out of order: {', '.join(names)}; the cascade is {', '.join(stages)}"
         )
     gone = {name for card in cards for name in card.benchmarks} - set(cards[-1].benchmarks)
