@@ -140,11 +140,24 @@ def _half_the_weights(model: Path) -> str:
 def _without_tokenizer(model: Path) -> str:
     for file in model.glob("*token*"):
         file.unlink()
-    return "its tokenizer can't be loaded"
+    return "the tokenizer has no <|im_end|> token"
+
+
+def _half_a_tokenizer(model: Path) -> str:
+    (model / "tokenizer.json").write_text("{")
+    return "model: its tokenizer can't be loaded"
 
 
 @pytest.mark.parametrize(
-    "harm", [_without_config, _another_family, _without_weights, _half_the_weights, _without_tokenizer]
+    "harm",
+    [
+        _without_config,
+        _another_family,
+        _without_weights,
+        _half_the_weights,
+        _without_tokenizer,
+        _half_a_tokenizer,
+    ],
 )
 def test_a_model_that_can_not_be_used_is_named(cascade, tmp_path, harm):
     told = harm(make_tiny(tmp_path / "model"))

@@ -15,8 +15,15 @@ from cascade_rl.types import StepReport
 
 PLAIN_EVERY_S = 10.0
 # Of the step's metrics those that a person follows: key, label, format.
-SHOWN = (("reward", "reward", ".3f"), ("loss", "loss", ".3f"), ("accuracy", "pairs right", ".2f"), ("length", "tokens", ".0f"),
-         ("clipped", "clipped", ".0%"), ("signal", "signal", ".0%"), ("entropy", "entropy", ".2f"))  # fmt: skip
+SHOWN = (
+    ("reward", "reward", ".3f"),
+    ("loss", "loss", ".3f"),
+    ("accuracy", "pairs right", ".2f"),
+    ("length", "tokens", ".0f"),
+    ("clipped", "clipped", ".0%"),
+    ("signal", "signal", ".0%"),
+    ("entropy", "entropy", ".2f"),
+)
 
 
 def duration(seconds: float) -> str:
@@ -82,10 +89,10 @@ class ConsoleScreen:
         """The matrix so far: the newest column in one line; the whole table comes at the end."""
         stage = found["stages"][-1]
         arrows = {"gain": "↑", "loss": "↓"}
-        cells = [
-            f"{name} {row['scores'][stage]['mean'] * 100:.1f}{arrows.get(verdicts.get((stage, name), ''), '')}"
-            for name, row in found["benchmarks"].items()
-        ]
+        cells = []
+        for name, row in found["benchmarks"].items():
+            arrow = arrows.get(verdicts.get((stage, name), ""), "")
+            cells.append(f"{name} {row['scores'][stage]['mean'] * 100:.1f}{arrow}")
         self._say(f"  after {stage}: " + "  ".join(cells) + f"  ({duration(found['seconds'][stage])})")
 
     def table(self, found: Mapping[str, Any], verdicts: Mapping[tuple[str, str], str]) -> None:
