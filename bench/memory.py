@@ -19,14 +19,14 @@ from pathlib import Path
 import torch
 
 from cascade_rl.data.abilities import load_recipe
-from cascade_rl.model.activations import activation_bytes
+from cascade_rl.model.activations import Room, activation_bytes
 from cascade_rl.model.checkpoint import scratch_config, scratch_weights
 from cascade_rl.model.decoder import DecoderConfig
 from cascade_rl.model.pretrained import find_model
 from cascade_rl.model.replicas import Replicas
-from cascade_rl.train import learner
 from cascade_rl.train.batch import Row, microbatches, pack_rows
-from cascade_rl.train.learner import Objective, accumulate
+from cascade_rl.train.gradients import Objective, accumulate
+from cascade_rl.train.loss import ON_POLICY
 
 CASES = [(model, precision, tokens, again) for model in ("tiny", "smollm2-135m") for precision in ("fp32", "bf16")
          for tokens in (1024, 4096) for again in (False, True)]  # fmt: skip
@@ -55,14 +55,14 @@ def measure(model: str, precision: str, tokens: int, again: bool) -> dict[str, f
     rows = [Row.of([5 + group] * long, [6] * long, 1e-3, 1.0) for group in range(4) for _ in range(8)]
     (group,) = microbatches(rows, tokens)
     packed = pack_rows([rows[i] for i in group], replicas.device).packed
-    learner.Room.too_small = lambda *_: again
+    Room.too_small = lambda *_: again
     accumulate(
-        replicas.local, "policy", rows[:2], tokens, Objective("policy")
+        replicas.local, "policy", rows[:2], tokens, Objective(ON_POLICY)
     )  # libraries load what they need
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")
     before, begin = resident("VmRSS"), time.perf_counter()
-    accumulate(replicas.local, "policy", rows, tokens, Objective("policy"))
+    accumulate(replicas.local, "policy", rows, tokens, Objective(ON_POLICY))
     seconds = time.perf_counter() - begin
     said = activation_bytes(config, packed, policy.dtype.itemsize, None, again)
     return {

@@ -20,10 +20,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 from work import Case, Ours, problems
 
 from cascade_rl.model.decoder import views
-from cascade_rl.protocols import Sampling
+from cascade_rl.protocols import Sampling, SamplingRule
 from cascade_rl.rollout.vllm_sampler import VLLMSampler, utilisation
 from cascade_rl.train.batch import Row, pack_rows
-from cascade_rl.train.learner import Objective, token_logprobs
+from cascade_rl.train.gradients import Objective, token_logprobs
+from cascade_rl.train.loss import ON_POLICY
 from cascade_rl.types import Rollout
 
 RULES = {"plain": {}, "temperature": {"temperature": 0.7}, "top-p": {"top_p": 0.9}, "top-k": {"top_k": 20},
@@ -33,13 +34,13 @@ LIMITS = {"torch": 1e-4, "vllm": 1e-3}
 
 def gaps(ours: Ours, rollouts: list[Rollout], rule: dict[str, float]) -> tuple[float, float]:
     """KL a token, and the largest |log p of the trainer - log p of the sampler|."""
-    model, objective = ours.replicas.local.models["policy"], Objective("policy", **rule)
+    model = ours.replicas.local.models["policy"]
     differences = []
     for rollout in rollouts:
         row = Row.of(rollout.prompt_ids, rollout.ids, 1.0, 1.0, rollout.logprobs)
         batch = pack_rows([row], ours.replicas.device)
         with torch.no_grad():
-            scores = token_logprobs(model.weights, ours.config, batch, objective)
+            scores = token_logprobs(model.weights, ours.config, batch, SamplingRule(**rule))
         differences.append((scores - batch.old).double())
     d = torch.cat(differences)
     return float((d.exp() - 1 - d).mean()), float(d.abs().max())
@@ -70,7 +71,7 @@ def main() -> None:
     worst, asked, limit = 0.0, problems(4), LIMITS[options.sampler]
     for moment in ("before", "after"):
         for name, rule in RULES.items():
-            groups = sampler.sample(asked, Sampling(4, 64, **rule, seed=("parity", name)))
+            groups = sampler.sample(asked, Sampling(4, 64, SamplingRule(**rule), seed=("parity", name)))
             rollouts = [r for group in groups for r in group]
             kl, largest = gaps(ours, rollouts, rule)
             worst = kl if not kl <= worst else worst  # a NaN is the worst
@@ -78,7 +79,7 @@ def main() -> None:
         if moment == "before":
             rows = [Row.of(r.prompt_ids, r.ids, 1e-3, 1.0 if i % 2 else -1.0) for i, r in enumerate(rollouts)]
             ours.learner.policy_step(
-                rows, Objective("policy"), 1e3
+                rows, Objective(ON_POLICY), 1e3
             )  # a learning rate of 1e-3: far enough to tell
             stale, _ = gaps(ours, rollouts, rule)
             print(f"replies of the weights before it: kl {stale:.1e}")

@@ -20,7 +20,9 @@ from cascade_rl.protocols import Sampling
 from cascade_rl.recipe import Architecture, Training
 from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.train.batch import Row
-from cascade_rl.train.learner import Learner, Objective
+from cascade_rl.train.gradients import LIKELIHOOD, Objective
+from cascade_rl.train.learner import Learner
+from cascade_rl.train.loss import ON_POLICY
 from cascade_rl.types import Message, Problem
 
 WORDS = (
@@ -122,7 +124,7 @@ class Ours:
         sampled = time.perf_counter()
         count, rng = case.prompts * case.rollouts * case.tokens, random.Random(seed)
         rows = [Row.of(r.prompt_ids, r.ids, 1 / count, rng.gauss(0, 1)) for group in groups for r in group]
-        self.learner.policy_step(rows, Objective("policy"), 1.0)
+        self.learner.policy_step(rows, Objective(ON_POLICY), 1.0)
         done = time.perf_counter()
         return {"step_s": done - begin, "rollout_s": sampled - begin, "update_s": done - sampled, "tokens": count,
                 "prompt_tokens": sum(len(g[0].prompt_ids) for g in groups) / len(groups)}  # fmt: skip
@@ -135,7 +137,7 @@ class Ours:
             chosen = made[step * batch : (step + 1) * batch]
             weight = 1.0 / sum(len(r) for _, r in chosen)
             begin = time.perf_counter()
-            self.learner.policy_step([Row.of(p, r, weight) for p, r in chosen], Objective("nll"), 1.0)
+            self.learner.policy_step([Row.of(p, r, weight) for p, r in chosen], LIKELIHOOD, 1.0)
             found.append(sum(len(p) + len(r) for p, r in chosen) / (time.perf_counter() - begin))
         return statistics.median(found[1:])
 

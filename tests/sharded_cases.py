@@ -20,9 +20,12 @@ from tiny import SHAPE, random_flat, raw_config
 
 from cascade_rl.model.decoder import DecoderConfig
 from cascade_rl.model.replicas import Replicas
+from cascade_rl.protocols import SamplingRule
 from cascade_rl.recipe import LoRA, Training
 from cascade_rl.train.batch import Row
-from cascade_rl.train.learner import Learner, Objective
+from cascade_rl.train.gradients import LIKELIHOOD, Objective, Teacher
+from cascade_rl.train.learner import Learner
+from cascade_rl.train.loss import ON_POLICY
 
 ODD = SHAPE.model_copy(update={"hidden_size": 33})  # rows that two workers can't share evenly
 SPEC = Training(name="x", lr=2e-3, weight_decay=0.1, grad_clip=0.5, tokens_per_microbatch=25)
@@ -57,15 +60,15 @@ class Case:
 
 
 CASES = {
-    "sft": Case(Objective("nll")),
-    "rl": Case(Objective("policy", 0.8)),
-    "rl, truncated, with KL": Case(Objective("policy", 0.8, 0.9, 40, kl=0.5)),
-    "rl, fewer rows than workers": Case(Objective("policy"), rows=1),
-    "rl, qwen2 with a head": Case(Objective("policy"), changes=(("model_type", "qwen2"), *UNTIED.items())),
+    "sft": Case(LIKELIHOOD),
+    "rl": Case(Objective(ON_POLICY, SamplingRule(0.8))),
+    "rl, truncated, with KL": Case(Objective(ON_POLICY, SamplingRule(0.8, 0.9, 40), (Teacher("reference", 0.5),))),
+    "rl, fewer rows than workers": Case(Objective(ON_POLICY), rows=1),
+    "rl, qwen2 with a head": Case(Objective(ON_POLICY), changes=(("model_type", "qwen2"), *UNTIED.items())),
     "reward model": Case(None),
     "reward model with an idle worker": Case(None, rows=1, changes=tuple(UNTIED.items())),
-    "muon": Case(Objective("policy"), MUON),
-    "lora": Case(Objective("policy"), ADAPTERS),
+    "muon": Case(Objective(ON_POLICY), MUON),
+    "lora": Case(Objective(ON_POLICY), ADAPTERS),
     "lora of a reward model": Case(None, ADAPTERS),
 }  # fmt: skip
 CASES |= {

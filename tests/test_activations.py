@@ -19,12 +19,16 @@ from cascade_rl.model.checkpoint import scratch_config, scratch_weights
 from cascade_rl.model.decoder import DecoderConfig, packed_states
 from cascade_rl.model.free_memory import own_bytes, shared_bytes
 from cascade_rl.model.fused import swiglu
-from cascade_rl.model.replicas import Replicas, _keep_memory
+from cascade_rl.model.replicas import Replicas
+from cascade_rl.model.worker import keep_memory
+from cascade_rl.protocols import WHOLE, SamplingRule
 from cascade_rl.recipe import SFTStage, Training
 from cascade_rl.run.journal import read_lines
-from cascade_rl.train import learner, sft
+from cascade_rl.train import gradients, learner, sft
 from cascade_rl.train.batch import Row, pack_rows
-from cascade_rl.train.learner import Learner, Objective, token_logprobs
+from cascade_rl.train.gradients import Objective, token_logprobs
+from cascade_rl.train.learner import Learner
+from cascade_rl.train.loss import ON_POLICY
 
 CPU = torch.device("cpu")
 GROUPS = {
@@ -79,7 +83,7 @@ def test_the_peak_is_about_what_torch_allocates(precision, again):
     )
     batch = pack_rows(rows, CPU)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
-        token_logprobs(model.weights, model.config, batch, Objective("policy"), again).sum().backward()
+        token_logprobs(model.weights, model.config, batch, WHOLE, again).sum().backward()
     moments = sorted(
         (e for e in seen.profiler.kineto_results.events() if e.name() == "[memory]"),
         key=lambda e: e.start_ns(),
@@ -92,13 +96,15 @@ def test_the_peak_is_about_what_torch_allocates(precision, again):
 @pytest.mark.parametrize("rows", GROUPS.values(), ids=GROUPS)
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize(
-    "objective", [Objective("policy"), Objective("policy", 0.8, 0.9, 40)], ids=["plain", "truncated"]
+    "objective",
+    [Objective(ON_POLICY), Objective(ON_POLICY, SamplingRule(0.8, 0.9, 40))],
+    ids=["plain", "truncated"],
 )
 def test_layers_that_run_again_give_the_same_bits(rows, precision, objective):
     found = []
     for free in (math.inf, 0.0):
         policy = replicas_of(precision)
-        sums = learner.accumulate(policy.local, "policy", rows, 90, objective, free - own_bytes(CPU))
+        sums = gradients.accumulate(policy.local, "policy", rows, 90, objective, free - own_bytes(CPU))
         found.append((sums, policy.local.models["policy"].grad.clone()))
     (kept, gradient), (again, same) = found
     assert torch.equal(gradient, same) and gradient.norm() > 0
@@ -112,7 +118,7 @@ def test_layers_that_run_again_keep_less_and_run_twice(monkeypatch):
     model, batch = model_of("fp32"), pack_rows(GROUPS["shared prompts"], CPU)
     for again, count in ((False, 4), (True, 8)):
         calls.clear()
-        token_logprobs(model.weights, model.config, batch, Objective("policy"), again).sum().backward()
+        token_logprobs(model.weights, model.config, batch, WHOLE, again).sum().backward()
         assert len(calls) == count
     whole, less = (kept_bytes(model.config, batch.packed, 4, again) for again in (False, True))
     assert less < whole / 4
@@ -121,7 +127,7 @@ def test_layers_that_run_again_keep_less_and_run_twice(monkeypatch):
 @pytest.mark.parametrize("kind", ["rl", "reward"])
 def test_a_learner_decides_by_the_free_memory_says_so_once_and_learns_the_same(monkeypatch, kind):
     found = []
-    monkeypatch.setattr(learner, "own_bytes", lambda device: 0.0)
+    monkeypatch.setattr(gradients, "own_bytes", lambda device: 0.0)
     for free in (1e12, 4e5):
         policy = Policy()
         extra = {"score": (1, policy.config.hidden)} if kind == "reward" else {}
@@ -131,7 +137,7 @@ def test_a_learner_decides_by_the_free_memory_says_so_once_and_learns_the_same(m
         mine = Learner(policy.replicas, "it", Training(name="x", lr=0.01))
         rows = GROUPS["rows alone"]
         steps = [mine.pair_step([(rows[0], rows[1]), (rows[2], rows[3])], 1.0) if kind == "reward"
-                 else mine.policy_step(rows, Objective("policy"), 1.0) for _ in range(2)]  # fmt: skip
+                 else mine.policy_step(rows, Objective(ON_POLICY), 1.0) for _ in range(2)]  # fmt: skip
         found.append((steps, model.flat.clone(), mine.notes))
     (steps, weights, silent), (again, same, notes) = found
     assert again == steps and torch.equal(weights, same)
@@ -162,7 +168,7 @@ def test_the_decision_is_written_once_and_the_journal_is_the_same(monkeypatch, t
         name="sft", kind="sft", samples=8, batch_size=4, steps=3, data=[{"domain": "toy"}], lr=1e-3
     )
     domains, found = {"toy": toy_domain()}, []
-    monkeypatch.setattr(learner, "own_bytes", lambda device: 0.0)
+    monkeypatch.setattr(gradients, "own_bytes", lambda device: 0.0)
     for free in (1e12, 1.0):
         monkeypatch.setattr(learner, "shared_bytes", lambda device, free=free: free)
         policy, folder = Policy(), tmp_path / str(free)
@@ -215,7 +221,7 @@ def test_the_free_memory_is_the_least_of_machine_and_control_groups(tmp_path, ve
 def test_what_was_freed_is_free_to_this_process():
     """The machine's own figures: they are there, and a freed block is counted where the allocator tells."""
     assert 0 < shared_bytes(CPU) < 1e15
-    _keep_memory()
+    keep_memory()
     block = torch.ones(1 << 22)
     held = own_bytes(CPU)
     del block

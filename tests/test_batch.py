@@ -15,10 +15,20 @@ from transformers import AutoModelForCausalLM
 
 from cascade_rl.model.checkpoint import save_directory, to_hf
 from cascade_rl.model.replicas import deal
+from cascade_rl.protocols import WHOLE, SamplingRule
 from cascade_rl.recipe import Training
-from cascade_rl.train import learner as learner_module
+from cascade_rl.train import gradients as gradients_module
 from cascade_rl.train.batch import Row, fill, microbatches, pack_rows, plant, shares
-from cascade_rl.train.learner import Learner, Objective, accumulate, accumulate_pairs, token_logprobs
+from cascade_rl.train.gradients import (
+    LIKELIHOOD,
+    Objective,
+    Teacher,
+    accumulate,
+    accumulate_pairs,
+    token_logprobs,
+)
+from cascade_rl.train.learner import Learner
+from cascade_rl.train.loss import ON_POLICY
 
 CPU = torch.device("cpu")
 HUGE = 10**9
@@ -95,7 +105,7 @@ def test_exactly_the_response_tokens_are_scored(shapes):
     for place, (row, target) in enumerate(found):
         position = positions[place].item()
         assert rows[row].ids[position] == ids[place] and rows[row].ids[position + 1] == target
-        assert (batch.weight[place], batch.advantage[place]) == (rows[row].weight, rows[row].advantage)
+        assert (batch.weight[place], batch.advantage[place]) == (rows[row].weight, rows[row].advantage[0])
     distinct = {tuple(r.ids[: r.start]) for r in rows if len(r.ids) > r.start}
     assert batch.packed.prefixes == sum(len(p) - 1 for p in distinct)
 
@@ -105,7 +115,7 @@ def test_one_target_touches_one_place():
     policy = Policy(seed=3)
     prompt = [5, 9, 14, 23, 8]
     batch = pack_rows([Row.of(prompt, [77], 1.0), Row.of([1] * 20, [2] * 9, 1.0)], CPU)
-    found = token_logprobs(policy.model.weights, policy.config, batch, Objective("nll"))[batch.rows == 0][0]
+    found = token_logprobs(policy.model.weights, policy.config, batch, WHOLE)[batch.rows == 0][0]
     from tiny import logits
 
     whole = logits(policy.config, policy.model.flat, torch.tensor([[*prompt, 77]]))[0].log_softmax(-1)
@@ -114,7 +124,7 @@ def test_one_target_touches_one_place():
 
 
 def gradient(policy, rows, tokens=HUGE, objective=None) -> tuple[dict[str, float], torch.Tensor]:
-    sums = accumulate(policy.replicas.local, "policy", rows, tokens, objective or Objective("policy"))
+    sums = accumulate(policy.replicas.local, "policy", rows, tokens, objective or Objective(ON_POLICY))
     return sums, policy.model.grad.clone()
 
 
@@ -124,7 +134,7 @@ def policy():
 
 
 @pytest.mark.parametrize(
-    "objective", [Objective("nll"), Objective("policy", 0.8, 0.9, 40)], ids=["nll", "policy"]
+    "objective", [LIKELIHOOD, Objective(ON_POLICY, SamplingRule(0.8, 0.9, 40))], ids=["nll", "policy"]
 )
 def test_loss_and_gradient_do_not_depend_on_the_split_or_the_order(policy, objective):
     rows = rows_of()
@@ -157,8 +167,8 @@ def test_pair_loss_and_gradient_do_not_depend_on_the_split():
         assert sums == pytest.approx(found[0][0], abs=1e-5)
         torch.testing.assert_close(grad, found[0][1], rtol=0, atol=1e-5)
     with torch.no_grad():
-        scores = learner_module.last_scores(
-            model.weights, model.config, [learner_module.stem(r) for r in rows], CPU
+        scores = gradients_module.last_scores(
+            model.weights, model.config, [gradients_module.stem(r) for r in rows], CPU
         )
     wanted = -F.logsigmoid(scores[::2] - scores[1::2]).mean().item()
     assert found[0][0]["loss"] == pytest.approx(wanted, abs=1e-5)
@@ -174,7 +184,7 @@ def test_two_workers_make_the_update_of_one():
         with policy.replicas:
             learner = Learner(policy.replicas, "policy", spec)
             before = policy.model.flat.clone()
-            found = [learner.policy_step(rows, Objective("policy"), 1.0) for _ in range(2)]
+            found = [learner.policy_step(rows, Objective(ON_POLICY), 1.0) for _ in range(2)]
             results.append((found, sum(policy.model.grads).clone(), policy.model.flat.clone()))
             assert not torch.equal(before, policy.model.flat)
     (one, grad_one, flat_one), (two, grad_two, flat_two) = results
@@ -218,7 +228,7 @@ def test_sft_loss_and_gradient_are_those_of_transformers(policy, tmp_path):
     made = [(tok.prompt(toy_problem(i)), tok.reply(text)) for i, text in enumerate(texts)]
     assert all(reply[-1] == tok.end_id for _, reply in made)
     total = sum(len(reply) for _, reply in made)
-    sums, grad = gradient(policy, [Row.of(p, r, 1 / total) for p, r in made], 90, Objective("nll"))
+    sums, grad = gradient(policy, [Row.of(p, r, 1 / total) for p, r in made], 90, LIKELIHOOD)
     width = max(len(p) + len(r) for p, r in made)
     ids, labels = torch.full((3, width), tok.pad_id), torch.full((3, width), -100)
     for i, (p, r) in enumerate(made):
@@ -234,12 +244,12 @@ def test_sft_loss_and_gradient_are_those_of_transformers(policy, tmp_path):
 def test_policy_gradient_is_that_of_reinforce_in_transformers(policy, temperature, tmp_path):
     theirs = hf_twin(policy, tmp_path)
     rows = rows_of(5, seed=6)
-    _, grad = gradient(policy, rows, 100, Objective("policy", temperature))
+    _, grad = gradient(policy, rows, 100, Objective(ON_POLICY, SamplingRule(temperature)))
     for row in rows:
         ids = torch.from_numpy(row.ids.astype(np.int64))[None]
         scores = (theirs(input_ids=ids).logits[0, row.start - 1 : -1] / temperature).log_softmax(-1)
         logprob = scores.gather(-1, ids[0, row.start :, None]).sum()
-        (-row.weight * row.advantage * logprob).backward()
+        (-row.weight * row.advantage[0] * logprob).backward()
     compare_gradients(theirs, policy, grad)
 
 
@@ -247,7 +257,7 @@ def test_kl_term_is_zero_at_the_reference_and_pulls_back_from_elsewhere():
     policy = Policy(seed=4)
     policy.replicas.add_model("reference", policy.config, policy.model.flat.clone(), train=False)
     rows = [Row.of(r.ids[: r.start], r.ids[r.start :], r.weight, 0.0) for r in rows_of(4)]
-    sums, grad = gradient(policy, rows, HUGE, Objective("policy", kl=0.5))
+    sums, grad = gradient(policy, rows, HUGE, Objective(ON_POLICY, teachers=(Teacher("reference", 0.5),)))
     assert abs(sums["kl"]) < 1e-9 and grad.abs().max() < 1e-5, (
         "rounding only: scoring uses another kernel than training"
     )
@@ -255,17 +265,20 @@ def test_kl_term_is_zero_at_the_reference_and_pulls_back_from_elsewhere():
         policy.model.flat.add_(
             torch.randn(policy.model.flat.shape, generator=torch.Generator().manual_seed(0)) * 0.02
         )
-    sums, grad = gradient(policy, rows, HUGE, Objective("policy", kl=0.5))
+    sums, grad = gradient(policy, rows, HUGE, Objective(ON_POLICY, teachers=(Teacher("reference", 0.5),)))
     assert sums["kl"] > 1e-4 and sums["loss"] == pytest.approx(0.5 * sums["kl"], rel=1e-4)
     with torch.no_grad():
         policy.model.flat.sub_(0.05 * grad / grad.norm())
-    assert gradient(policy, rows, HUGE, Objective("policy", kl=0.5))[0]["kl"] < sums["kl"]
+    assert (
+        gradient(policy, rows, HUGE, Objective(ON_POLICY, teachers=(Teacher("reference", 0.5),)))[0]["kl"]
+        < sums["kl"]
+    )
 
 
 def test_chunks_of_the_head_change_nothing(policy, monkeypatch):
-    rows, objective = rows_of(4), Objective("policy", 0.9, 0.95, 50)
+    rows, objective = rows_of(4), Objective(ON_POLICY, SamplingRule(0.9, 0.95, 50))
     sums, wanted = gradient(policy, rows, HUGE, objective)
-    monkeypatch.setattr(learner_module, "HEAD_CHUNK", policy.config.vocab * 7)
+    monkeypatch.setattr(gradients_module, "HEAD_CHUNK", policy.config.vocab * 7)
     found, grad = gradient(policy, rows, HUGE, objective)
     assert found == pytest.approx(sums, abs=1e-6)
     torch.testing.assert_close(grad, wanted, rtol=0, atol=1e-6)
@@ -275,7 +288,7 @@ def test_update_clips_the_norm_and_reports_it_before_clipping():
     policy, rows = Policy(seed=4), rows_of()
     _, grad = gradient(policy, rows)
     found = Learner(policy.replicas, "policy", Training(name="x", lr=1e-3, grad_clip=1e-3)).policy_step(
-        rows, Objective("policy"), 1.0
+        rows, Objective(ON_POLICY), 1.0
     )
     assert found["grad_norm"] == pytest.approx(grad.double().norm().item(), rel=1e-5)
     clipped = torch.cat([p.grad.flatten() for p in policy.model.optimizer.parameters.values()])
@@ -286,9 +299,9 @@ def test_an_update_that_is_not_finite_is_skipped_and_counted():
     policy = Policy(seed=4)
     learner = Learner(policy.replicas, "policy", Training(name="x", lr=1e-3))
     before = policy.model.flat.clone()
-    found = learner.policy_step([Row.of([1, 2], [3, 4], 1.0, float("nan"))], Objective("policy"), 1.0)
+    found = learner.policy_step([Row.of([1, 2], [3, 4], 1.0, float("nan"))], Objective(ON_POLICY), 1.0)
     assert found["skipped"] == 1.0 and torch.equal(policy.model.flat, before)
-    assert learner.policy_step(rows_of(2), Objective("policy"), 1.0)["skipped"] == 0.0
+    assert learner.policy_step(rows_of(2), Objective(ON_POLICY), 1.0)["skipped"] == 0.0
     assert not torch.equal(policy.model.flat, before)
 
 
@@ -301,7 +314,7 @@ def test_adamw_step_is_that_of_torch():
     optimizer = torch.optim.AdamW([twin], lr=2e-3 * 0.5, betas=(0.9, 0.95), weight_decay=0.1)
     twin.grad = grad
     optimizer.step()
-    Learner(policy.replicas, "policy", spec).policy_step(rows, Objective("policy"), 0.5)
+    Learner(policy.replicas, "policy", spec).policy_step(rows, Objective(ON_POLICY), 0.5)
     torch.testing.assert_close(policy.model.flat, twin.detach(), rtol=0, atol=1e-6)
 
 
@@ -313,7 +326,7 @@ def test_the_update_ratio_is_the_norm_of_what_moved_over_that_of_what_was(change
     try:
         for _ in range(2):
             before = policy.model.flat.double().clone()
-            found = learner.policy_step(rows, Objective("policy"), 0.5)
+            found = learner.policy_step(rows, Objective(ON_POLICY), 0.5)
             moved = policy.model.flat.double() - before
             assert found["update_ratio"] == pytest.approx(float(moved.norm() / before.norm()), rel=1e-5)
     finally:
@@ -321,7 +334,7 @@ def test_the_update_ratio_is_the_norm_of_what_moved_over_that_of_what_was(change
     skipped = [Row.of([1, 2], [3, 4], 1.0, float("nan"))]
     one = Policy(seed=4)
     found = Learner(one.replicas, "policy", Training(name="x", lr=1e-3)).policy_step(
-        skipped, Objective("policy"), 1.0
+        skipped, Objective(ON_POLICY), 1.0
     )
     assert found["update_ratio"] == 0.0
 
@@ -337,7 +350,7 @@ def test_parameters_that_step_one_by_one_step_as_all_at_once(change):
         if together:
             owned.step = lambda scale, factor, owned=owned: [o.step() for o, _ in owned.optimizers] and {}
         for _ in range(3):
-            learner.policy_step(rows_of(), Objective("policy"), 1.0)
+            learner.policy_step(rows_of(), Objective(ON_POLICY), 1.0)
         found.append(policy.model.flat.detach().clone())
     assert torch.equal(*found)
 

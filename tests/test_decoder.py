@@ -32,9 +32,10 @@ from cascade_rl.model.checkpoint import (
 )
 from cascade_rl.model.decoder import DecoderConfig, flat_size, truncate, views
 from cascade_rl.model.export import export
+from cascade_rl.protocols import SamplingRule
 from cascade_rl.train.batch import Row
+from cascade_rl.train.gradients import last_scores, stem
 from cascade_rl.train.learned_reward import reward_row
-from cascade_rl.train.learner import last_scores, stem
 from cascade_rl.types import Message
 
 SIZES = {
@@ -282,7 +283,7 @@ def numpy_truncated(
 )  # fmt: skip
 def test_truncated_distribution_follows_the_textbook(rule):
     rows = torch.randn(40, 97, generator=torch.Generator().manual_seed(1)) * 2
-    found = truncate(rows, *rule).exp().numpy()
+    found = truncate(rows, SamplingRule(*rule)).exp().numpy()
     wanted = np.stack([numpy_truncated(row, *rule) for row in rows.numpy()])
     np.testing.assert_allclose(found, wanted, atol=1e-6)
     np.testing.assert_array_equal(found > 0, wanted > 0)
@@ -291,8 +292,8 @@ def test_truncated_distribution_follows_the_textbook(rule):
 def test_kept_ids_stay_finite_outside_the_truncated_set():
     row = torch.tensor([[3.0, 2.0, 1.0, -8.0]])
     for rule in ((1.0, 0.5, 0, 0.0), (1.0, 1.0, 0, 0.1)):
-        assert truncate(row, *rule)[0, 3] == -torch.inf
-    assert truncate(row, 1.0, 0.5, 2, 0.9, torch.tensor([3]))[0, 3] > -torch.inf
+        assert truncate(row, SamplingRule(*rule))[0, 3] == -torch.inf
+    assert truncate(row, SamplingRule(1.0, 0.5, 2, 0.9), torch.tensor([3]))[0, 3] > -torch.inf
 
 
 @pytest.mark.parametrize(
@@ -309,6 +310,6 @@ def test_truncated_distribution_is_that_of_the_warpers_of_transformers(rule, spr
     warpers = GenerationMixin()._get_logits_processor(settings)
     assert [type(w).__name__ for w in warpers][-1] == "MinPLogitsWarper"
     wanted = warpers(None, rows).softmax(-1)
-    found = truncate(rows, *rule).exp()
+    found = truncate(rows, SamplingRule(*rule)).exp()
     assert torch.equal(found > 0, wanted > 0)
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-6)

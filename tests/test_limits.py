@@ -21,7 +21,9 @@ from cascade_rl.protocols import Sampling
 from cascade_rl.recipe import Training
 from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.train.batch import Row
-from cascade_rl.train.learner import Learner, Objective, accumulate, accumulate_pairs
+from cascade_rl.train.gradients import LIKELIHOOD, Objective, Teacher, accumulate, accumulate_pairs
+from cascade_rl.train.learner import Learner
+from cascade_rl.train.loss import ON_POLICY
 
 CONFIG = DecoderConfig.from_hf(raw_config())
 LAYERS, HEAD = matrix_parameters(CONFIG)
@@ -80,10 +82,10 @@ def test_an_update_multiplies_what_the_model_of_its_cost_says(kind):
     else:
         rows = [Row.of([9 + k] * prompt, [5] * reply, 0.1, 1.0) for k in range(3) for _ in range(branches)]
         trees = [(prompt - 1, [reply] * branches)] * 3
-        objective = Objective("policy", kl=0.1 if reference else 0.0)
+        objective = Objective(ON_POLICY, teachers=(Teacher("reference", 0.1),) if reference else ())
         policy.replicas.add_model("reference", CONFIG, policy.model.flat.detach().clone(), train=False)
         work = lambda: accumulate(worker, "policy", rows, 10**9, objective)  # noqa: E731
-    found = update_work(CONFIG, trees, scored=kind != "pairs", reference=reference)
+    found = update_work(CONFIG, trees, scored=kind != "pairs", teachers=int(reference))
     own, shared = map(sum, zip(*(scores(*tree) for tree in trees), strict=True))
     attention = (4 if reference else 3) * 4 * WIDTH * (CONFIG.layers * own + (CONFIG.layers - 1) * shared)
     products, batched = counted(work)
@@ -141,7 +143,7 @@ def test_the_least_time_is_that_of_the_slower_of_products_and_bytes():
 def test_both_engines_count_what_they_did():
     policy = Policy()
     rows = [Row.of([1, 2, 3], [4, 5], 0.1), Row.of([1, 2, 3], [6], 0.1), Row.of([7], [8, 9], 0.1)]
-    Learner(policy.replicas, "policy", Training(name="x", lr=1e-3)).policy_step(rows, Objective("nll"), 1.0)
+    Learner(policy.replicas, "policy", Training(name="x", lr=1e-3)).policy_step(rows, LIKELIHOOD, 1.0)
     assert policy.replicas.worked == {"update": update_work(CONFIG, [(2, [2, 1]), (0, [2])])}
 
 

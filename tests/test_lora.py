@@ -14,7 +14,9 @@ from cascade_rl.errors import RecipeError
 from cascade_rl.model.checkpoint import from_hf, save_directory, to_hf
 from cascade_rl.recipe import LoRA, Training
 from cascade_rl.train.batch import Row
-from cascade_rl.train.learner import Learner, Objective
+from cascade_rl.train.gradients import Objective
+from cascade_rl.train.learner import Learner
+from cascade_rl.train.loss import ON_POLICY
 
 TARGETS = ["q_proj", "v_proj", "o_proj", "up_proj"]
 SPEC = Training(
@@ -25,7 +27,7 @@ ROWS = [
     Row.of([5, 6], [70, 71, 72], 0.1, -2.0),
     Row.of([9, 8, 7, 6], [33], 0.1, 0.5),
 ]
-POLICY = Objective("policy")
+POLICY = Objective(ON_POLICY)
 
 
 def trained(size: int = 1, steps: int = 3, folder=None) -> tuple[Policy, Learner, list[float]]:
@@ -63,7 +65,7 @@ def reference(steps: int = 3) -> tuple[dict[str, torch.Tensor], list[float]]:
                 -1
             )
             picked = out[0, row.start - 1 : -1].gather(-1, ids[0, row.start :, None])
-            loss = loss - row.weight * row.advantage * picked.sum()
+            loss = loss - row.weight * row.advantage[0] * picked.sum()
         adam.zero_grad()
         loss.backward()
         norms.append(

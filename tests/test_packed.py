@@ -15,8 +15,10 @@ from tiny import Policy, random_flat
 from cascade_rl.model.decoder import hidden_states, packed_states, rotary, views
 from cascade_rl.model.packed import Attention, Tree, by_kernel, pack
 from cascade_rl.model.replicas import Replicas
+from cascade_rl.protocols import SamplingRule
 from cascade_rl.train.batch import Row, microbatches, plant
-from cascade_rl.train.learner import Objective, accumulate, accumulate_pairs, fork, last_scores, stem
+from cascade_rl.train.gradients import Objective, accumulate, accumulate_pairs, fork, last_scores, stem
+from cascade_rl.train.loss import ON_POLICY
 
 CPU = torch.device("cpu")
 HUGE = 10**9
@@ -50,7 +52,9 @@ def test_rows_with_one_prompt_compute_it_once():
 
 
 @pytest.mark.parametrize(
-    "objective", [Objective("policy", 0.8), Objective("policy", 0.9, 0.9, 40)], ids=["plain", "top-p"]
+    "objective",
+    [Objective(ON_POLICY, SamplingRule(0.8)), Objective(ON_POLICY, SamplingRule(0.9, 0.9, 40))],
+    ids=["plain", "top-p"],
 )
 def test_shared_prompts_give_the_gradient_of_rows_alone(policy, objective):
     rows = group_rows([4, 1, 3, 4])
@@ -67,11 +71,11 @@ def test_shared_prompts_give_the_gradient_of_rows_alone(policy, objective):
 
 def test_shared_prompts_give_the_gradient_of_transformers(policy, tmp_path):
     theirs, rows = hf_twin(policy, tmp_path), group_rows([3, 2, 3], seed=3)
-    _, grad = gradient(policy, rows, HUGE, Objective("policy"))
+    _, grad = gradient(policy, rows, HUGE, Objective(ON_POLICY))
     for row in rows:
         ids = torch.from_numpy(row.ids.astype(np.int64))[None]
         scores = theirs(input_ids=ids).logits[0, row.start - 1 : -1].log_softmax(-1)
-        (-row.weight * row.advantage * scores.gather(-1, ids[0, row.start :, None]).sum()).backward()
+        (-row.weight * row.advantage[0] * scores.gather(-1, ids[0, row.start :, None]).sum()).backward()
     compare_gradients(theirs, policy, grad)
 
 
@@ -160,7 +164,7 @@ def test_products_in_bf16_stay_near_and_their_gradients_are_summed_in_fp32():
         torch.set_num_threads(1)
         model = replicas.add_model("policy", Policy().config, flat.clone(), train=True)
         for tokens in (HUGE, 60):
-            accumulate(replicas.local, "policy", rows, tokens, Objective("policy"))
+            accumulate(replicas.local, "policy", rows, tokens, Objective(ON_POLICY))
             found[precision, tokens] = model.grad.clone()
     exact = found["fp32", HUGE]
     for tokens in (HUGE, 60):

@@ -8,15 +8,15 @@ import torch.nn.functional as F
 
 from cascade_rl.model import fused, products
 from cascade_rl.model.fused import target_logprobs
-from cascade_rl.model.products import laid_out, linear, read_out_linear
+from cascade_rl.model.products import Weight, laid_out, linear, read_out_linear
 
 
-def weights_of(dtype: torch.dtype) -> dict[str, torch.Tensor]:
+def weights_of(dtype: torch.dtype) -> dict[str, Weight]:
     rng = torch.Generator().manual_seed(0)
     found = {name: torch.randn(48, 32, generator=rng).to(dtype) for name in ("embed", "0.qkv", "0.down")}
     found["0.norm"] = torch.ones(32, dtype=dtype)
-    found["embed"].master = torch.randn(48, 32, generator=rng)
-    return found
+    master = torch.randn(48, 32, generator=rng)
+    return {name: Weight.of(w, master if name == "embed" else None) for name, w in found.items()}
 
 
 def rows(count: int, dtype: torch.dtype) -> torch.Tensor:
@@ -40,10 +40,10 @@ def test_a_laid_out_product_is_the_plain_one(dtype):
 def test_nothing_stays_laid_out_even_after_a_fault(layers):
     weights = weights_of(torch.float32)
     with pytest.raises(ZeroDivisionError), laid_out(weights, layers=layers):
-        assert hasattr(weights["0.qkv"], "laid_out") is layers and hasattr(weights["embed"], "laid_out")
-        assert not hasattr(weights["0.norm"], "laid_out")
+        assert (weights["0.qkv"].laid_out is not None) is layers and weights["embed"].laid_out is not None
+        assert weights["0.norm"].laid_out is None
         raise ZeroDivisionError
-    assert not any(hasattr(w, "laid_out") for w in weights.values())
+    assert not any(w.laid_out is not None for w in weights.values())
     with torch.no_grad():
         weights["0.qkv"].mul_(2)
     with torch.inference_mode(), laid_out(weights, layers=True):
@@ -63,14 +63,14 @@ def test_a_fault_while_laying_out_leaves_nothing_behind(monkeypatch):
     monkeypatch.setattr(torch.ops.mkldnn, "_reorder_linear_weight", fails_at_last)
     with pytest.raises(MemoryError), laid_out(weights, layers=True):
         pass
-    assert not any(hasattr(w, "laid_out") for w in weights.values())
+    assert not any(w.laid_out is not None for w in weights.values())
 
 
 def test_without_the_kernels_products_are_plain(monkeypatch):
     monkeypatch.setattr(products, "_can_lay_out", lambda dtype: False)
     weights, x = weights_of(torch.bfloat16), rows(5, torch.bfloat16)
     with torch.inference_mode(), laid_out(weights, layers=True):
-        assert not hasattr(weights["0.qkv"], "laid_out")
+        assert weights["0.qkv"].laid_out is None
         assert torch.equal(linear(x, weights["0.qkv"]), F.linear(x, weights["0.qkv"]))
 
 
@@ -108,8 +108,7 @@ def test_the_head_adds_its_gradient_to_main_grad_in_whatever_parts(monkeypatch, 
     rng = torch.Generator().manual_seed(4)
     master, hidden = torch.randn(48, 32, generator=rng), torch.randn(23, 32, generator=rng)
     targets, pull = torch.randint(48, (23,), generator=rng), torch.randn(23, generator=rng)
-    weight = master.bfloat16().requires_grad_()
-    weight.master, weight.main_grad = master, torch.ones_like(master)
+    weight = Weight.of(master.bfloat16(), master, torch.ones_like(master)).requires_grad_()
     twins = [t.clone().requires_grad_() for t in (hidden, master)]
     ((twins[0] @ twins[1].T).log_softmax(-1).gather(-1, targets[:, None])[:, 0] * pull).sum().backward()
     own = hidden.clone().requires_grad_()

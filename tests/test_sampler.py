@@ -12,12 +12,14 @@ from tiny import Policy, logits, tokenizer, toy_problem
 from transformers import AutoModelForCausalLM
 
 from cascade_rl.model.checkpoint import save_directory
-from cascade_rl.protocols import Sampling
+from cascade_rl.protocols import GREEDY, Sampling, SamplingRule
 from cascade_rl.recipe import Training
 from cascade_rl.rollout.decoding import slots_for
 from cascade_rl.rollout.torch_sampler import TorchSampler, choose, uniforms
 from cascade_rl.train.batch import Row, pack_rows
-from cascade_rl.train.learner import Learner, Objective, token_logprobs
+from cascade_rl.train.gradients import Objective, token_logprobs
+from cascade_rl.train.learner import Learner
+from cascade_rl.train.loss import ON_POLICY
 from cascade_rl.types import Message, Mode, Problem, Stop
 
 RULES = [
@@ -58,12 +60,12 @@ def sampler(policy, *, eos_ids=None, max_rows=256) -> TorchSampler:
 def trainer_logprobs(policy, rollout, objective: Objective) -> np.ndarray:
     batch = pack_rows([Row.of(rollout.prompt_ids, rollout.ids, 1.0)], torch.device("cpu"))
     with torch.no_grad():
-        return token_logprobs(policy.model.weights, policy.config, batch, objective).numpy()
+        return token_logprobs(policy.model.weights, policy.config, batch, objective.rule).numpy()
 
 
 def assert_parity(policy, groups, rule) -> None:
     """What the sampler says each token cost is what the trainer finds, row by row."""
-    objective = Objective("policy", *rule)
+    objective = Objective(ON_POLICY, SamplingRule(*rule))
     for rollout in (r for group in groups for r in group):
         np.testing.assert_allclose(
             rollout.logprobs, trainer_logprobs(policy, rollout, objective), rtol=0, atol=1e-4
@@ -76,7 +78,7 @@ def flat_rows(groups):
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_log_probabilities_are_those_of_the_trainer(policy, rule):
-    sampling = Sampling(4, 40, *rule, seed=(7,))  # 40 > two growths of the cache
+    sampling = Sampling(4, 40, SamplingRule(*rule), seed=(7,))  # 40 > two growths of the cache
     groups = sampler(policy, eos_ids=range(20, 24)).sample(PROBLEMS, sampling)
     assert {r.stop for g in groups for r in g} == {Stop.END, Stop.LENGTH}, "both ends are needed here"
     assert_parity(policy, groups, rule)
@@ -112,8 +114,8 @@ def test_slots_are_refilled_and_greedy_replies_stay_those_of_one_row_at_a_time(p
     """More rows than slots, limits and ends of all kinds, greedy beside sampled: what is in a batch changes nothing."""
     problems = [*PROBLEMS, *(toy_problem(i) for i in range(1, 9))]
     eos = range(20, 30)
-    asked = [(problems, Sampling(1, 40, temperature=0)), (problems[:4], Sampling(3, 17, seed=(2,))),
-             (problems[4:], Sampling(2, 30, 0.6, 0.95, seed=(3,)))]  # fmt: skip
+    asked = [(problems, Sampling(1, 40, GREEDY)), (problems[:4], Sampling(3, 17, seed=(2,))),
+             (problems[4:], Sampling(2, 30, SamplingRule(0.6, 0.95), seed=(3,)))]  # fmt: skip
     found = sampler(policy, eos_ids=eos, max_rows=slots).sample_many(asked)
     for (some, sampling), groups in zip(asked, found, strict=True):
         alone = [sampler(policy, eos_ids=eos, max_rows=1).sample([p], sampling)[0] for p in some]
@@ -138,7 +140,7 @@ def test_draws_invert_the_cumulative_distribution_of_the_textbook(rule, spread):
     """However many of the likeliest ids have to be looked at: a flat distribution needs most of them."""
     rows = torch.randn(60, 97, generator=torch.Generator().manual_seed(1)) * spread
     u = torch.rand(60, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-    ids, logprobs = choose(rows, u, rule)
+    ids, logprobs = choose(rows, u, SamplingRule(*rule))
     for row, draw, token, logprob in zip(
         rows.numpy(), u.tolist(), ids.tolist(), logprobs.tolist(), strict=True
     ):
@@ -159,9 +161,9 @@ def test_rows_differ_by_index_seed_problem_and_mode(policy):
 def test_greedy_is_what_transformers_generates(policy, tmp_path):
     save_directory(tmp_path, policy.raw, policy.config, policy.model.flat)
     theirs = AutoModelForCausalLM.from_pretrained(tmp_path).eval()
-    free = sampler(policy).sample(PROBLEMS, Sampling(1, 40, temperature=0))
+    free = sampler(policy).sample(PROBLEMS, Sampling(1, 40, GREEDY))
     ends = sorted({free[0][0].ids[5], free[1][0].ids[9]})  # so that some replies end early
-    for (rollout,) in sampler(policy, eos_ids=ends).sample(PROBLEMS, Sampling(1, 40, temperature=0)):
+    for (rollout,) in sampler(policy, eos_ids=ends).sample(PROBLEMS, Sampling(1, 40, GREEDY)):
         prompt = torch.tensor([rollout.prompt_ids])
         out = theirs.generate(
             prompt,
@@ -182,7 +184,9 @@ def test_greedy_is_what_transformers_generates(policy, tmp_path):
 def test_first_tokens_follow_the_truncated_softmax(policy, rule):
     """Chi-square over 6,000 rows, fixed seed; bins under 8 expected are pooled."""
     rows = 6000
-    groups = sampler(policy, max_rows=rows).sample(PROBLEMS[:1], Sampling(rows, 1, *rule, seed=(11,)))
+    groups = sampler(policy, max_rows=rows).sample(
+        PROBLEMS[:1], Sampling(rows, 1, SamplingRule(*rule), seed=(11,))
+    )
     ids = torch.tensor([groups[0][0].prompt_ids])
     wanted = numpy_truncated(logits(policy.config, policy.model.flat, ids)[0, -1].numpy(), *rule)
     counts = np.bincount([r.ids[0] for r in groups[0]], minlength=len(wanted))
@@ -252,10 +256,12 @@ def test_after_an_update_the_next_replies_come_from_the_new_weights():
         Row.of(r.prompt_ids, r.ids, 0.01, 1.0 if i % 2 else -1.0) for g in before for i, r in enumerate(g)
     ]
     Learner(policy.replicas, "policy", Training(name="x", lr=0.05)).policy_step(
-        rows, Objective("policy"), 1.0
+        rows, Objective(ON_POLICY), 1.0
     )
     stale = max(
-        np.abs(r.logprobs - trainer_logprobs(policy, r, Objective("policy"))).max() for g in before for r in g
+        np.abs(r.logprobs - trainer_logprobs(policy, r, Objective(ON_POLICY))).max()
+        for g in before
+        for r in g
     )
     assert stale > 0.1, "the update changed too little to tell old from new"
     after = draw.sample(PROBLEMS, sampling)

@@ -19,9 +19,10 @@ from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.testing import QuietScreen
 from cascade_rl.train import sft
 from cascade_rl.train.batch import Row, microbatches, shares
-from cascade_rl.train.learner import Objective
+from cascade_rl.train.gradients import Objective
+from cascade_rl.train.loss import ON_POLICY
 
-POLICY = Objective("policy")
+POLICY = Objective(ON_POLICY)
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from cascade_rl.data.abilities import check_recipe, load_recipe
 from cascade_rl.errors import RecipeError
 from cascade_rl.model.checkpoint import save_directory
 from cascade_rl.model.replicas import Replicas
-from cascade_rl.protocols import Sampling
+from cascade_rl.protocols import GREEDY, Sampling, SamplingRule
 from cascade_rl.recipe import Recipe
 from cascade_rl.recipe.explain import explain
 from cascade_rl.rollout import open as choice
@@ -41,7 +41,7 @@ def draw(monkeypatch, tmp_path):
 
 def test_each_call_takes_the_weights_over_forgets_prefixes_and_sleeps_again(draw):
     draw.sample(PROBLEMS, Sampling(2, 5))
-    draw.sample_many([(PROBLEMS, Sampling(1, 5)), (PROBLEMS, Sampling(1, 5, temperature=0))])
+    draw.sample_many([(PROBLEMS, Sampling(1, 5)), (PROBLEMS, Sampling(1, 5, GREEDY))])
     assert draw.llm.events == ["sleep 2", *CYCLE, *CYCLE]
     assert not draw.llm.awake
     draw.sample([], Sampling(1, 5))
@@ -88,13 +88,13 @@ def test_a_weight_that_vllm_does_not_get_is_an_error(draw, monkeypatch):
 
 
 def test_each_reply_is_a_request_with_its_own_lasting_seed(draw):
-    draw.sample(PROBLEMS, Sampling(2, 5, 0.8, 0.9, 7, 0.0, seed=(1, "rl")))
+    draw.sample(PROBLEMS, Sampling(2, 5, SamplingRule(0.8, 0.9, 7, 0.0), seed=(1, "rl")))
     first = list(draw.llm.asked)
     assert len({rule.seed for rule in first}) == 6
     keys = [f"1/rl/{p.id}/thinking/{i}" for p in PROBLEMS for i in range(2)]
     digests = [hashlib.blake2b(key.encode(), digest_size=16).digest() for key in keys]
     assert [rule.seed for rule in first] == [int.from_bytes(d, "big") >> 65 for d in digests]
-    draw.sample(PROBLEMS, Sampling(2, 5, 0.8, 0.9, 7, 0.0, seed=(1, "rl")))
+    draw.sample(PROBLEMS, Sampling(2, 5, SamplingRule(0.8, 0.9, 7, 0.0), seed=(1, "rl")))
     assert draw.llm.asked[6:] == first
     rule = first[0]
     assert (rule.n, rule.temperature, rule.top_p, rule.top_k, rule.min_p, rule.max_tokens) == (
@@ -106,7 +106,7 @@ def test_each_reply_is_a_request_with_its_own_lasting_seed(draw):
         5,
     )
     assert rule.stop_token_ids == list(draw.tokenizer.eos_ids) and rule.ignore_eos and rule.logprobs == 0
-    draw.sample(PROBLEMS[:1], Sampling(1, 5, 1.0, 1.0, 0, 0.2))
+    draw.sample(PROBLEMS[:1], Sampling(1, 5, SamplingRule(1.0, 1.0, 0, 0.2)))
     assert draw.llm.asked[-1].min_p == 0.2
 
 

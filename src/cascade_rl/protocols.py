@@ -18,21 +18,38 @@ from cascade_rl.types import Message, Problem, Rollout, StepReport
 
 
 @dataclass(frozen=True, slots=True)
-class Sampling:
-    """How replies are drawn: `n` per prompt, at most `max_new_tokens` long; temperature 0 is greedy.
+class SamplingRule:
+    """Which distribution tokens are drawn from, given the logits; temperature 0 is greedy.
 
     Filters come in the order of transformers: temperature, `top_k` (0 is off), `top_p`, and `min_p`, which
     keeps tokens at least that share as likely as the likeliest (arXiv 2407.01082; 0 is off).
+    """
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+
+    def truncates(self, vocab: int) -> bool:
+        """Whether some of `vocab` tokens may not be drawn."""
+        return self.top_p < 1 or 0 < self.top_k < vocab or self.min_p > 0
+
+
+WHOLE = SamplingRule()  # the model's own distribution
+GREEDY = SamplingRule(temperature=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How replies are drawn: `n` per prompt, at most `max_new_tokens` long, each token by the `rule`.
+
     `seed` is a tuple such as (run seed, stage, step): with the problem id and the rollout's index it
     derives the generator of each row, so a reply does not depend on what else is in the batch.
     """
 
     n: int
     max_new_tokens: int
-    temperature: float = 1.0
-    top_p: float = 1.0
-    top_k: int = 0
-    min_p: float = 0.0
+    rule: SamplingRule = WHOLE
     max_prompt_tokens: int = 1_000_000
     seed: tuple[int | str, ...] = (0,)
 

@@ -97,7 +97,8 @@ class Rollout:
 
     `logprobs[t]` is the natural-log probability of `ids[t]` under the distribution it was drawn from
     (after temperature, top-k and top-p). `ids` includes the end-of-sequence token when `stop` is END;
-    `text` does not.
+    `text` does not. `tokens` is how long the reply was, which a server may tell without the ids: None
+    where nobody knows, never 0 for it.
     """
 
     prompt_ids: tuple[int, ...]
@@ -105,15 +106,22 @@ class Rollout:
     logprobs: tuple[float, ...]
     text: str
     stop: Stop
+    tokens: int | None = None
 
     def __post_init__(self) -> None:
         if len(self.ids) != len(self.logprobs):
             raise ValueError(f"rollout has {len(self.ids)} ids but {len(self.logprobs)} log-probabilities")
+        if not (self.ids or self.prompt_ids):
+            return
+        if self.tokens is None:
+            object.__setattr__(self, "tokens", len(self.ids))
+        elif self.tokens != len(self.ids):
+            raise ValueError(f"rollout has {len(self.ids)} ids, but it says {self.tokens} tokens")
 
     @classmethod
-    def of_text(cls, text: str, stop: Stop = Stop.END) -> Rollout:
-        """A reply that was not sampled here: text without ids, for graders."""
-        return cls((), (), (), text, stop)
+    def of_text(cls, text: str, stop: Stop = Stop.END, tokens: int | None = None) -> Rollout:
+        """A reply that was not sampled here: text without ids, for graders; `tokens` if its server counted them."""
+        return cls((), (), (), text, stop, tokens)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,8 @@ from cascade_rl.protocols import Sampling
 from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.train.advantage import group_advantage
 from cascade_rl.train.batch import Row
-from cascade_rl.train.learner import Objective, accumulate
-from cascade_rl.train.loss import policy_gradient_loss, token_weights
+from cascade_rl.train.gradients import Objective, accumulate
+from cascade_rl.train.loss import ON_POLICY, policy_gradient_loss, token_weights
 
 VOCABULARY, LIMIT, STOP = 3, 2, 0
 
@@ -149,7 +149,7 @@ def test_sampler_and_trainer_together_converge_to_the_exact_gradient():
     rows = [Row.of(prompt, r.ids, w, a) for (r, a), w in zip(
         [(r, a) for g, row in zip(taken[:some], advantage, strict=False) for r, a in zip(g, row, strict=True)],
         weights, strict=True)]  # fmt: skip
-    accumulate(policy.replicas.local, "policy", rows, 2000, Objective("policy"))
+    accumulate(policy.replicas.local, "policy", rows, 2000, Objective(ON_POLICY))
     along = (
         float(policy.model.grad @ from_hf(dict(zip(names, direction, strict=True)), policy.config)) / length
     )

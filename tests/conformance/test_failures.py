@@ -19,9 +19,10 @@ from cascade_rl.doctor.subject import CheckResult, Subject, make_tiny
 from cascade_rl.model.decoder import hidden_states, packed_states, truncate
 from cascade_rl.model.fused import target_logprobs
 from cascade_rl.model.tokenizer import Tokenizer
+from cascade_rl.protocols import SamplingRule
 from cascade_rl.rollout import decoding, torch_sampler
 from cascade_rl.rollout.torch_sampler import TorchSampler
-from cascade_rl.train import learner, rl, update
+from cascade_rl.train import gradients, rl, update
 from cascade_rl.train.advantage import final_rewards
 from cascade_rl.train.batch import Row, pack_rows
 from cascade_rl.train.pool import PromptPool
@@ -74,25 +75,27 @@ def weights_of_the_micro_batch(patch, subject):
         batch = pack_rows(rows, device)
         return replace(batch, weight=batch.weight / batch.weight.sum())
 
-    patch.setattr(learner, "pack_rows", wrong)
+    patch.setattr(gradients, "pack_rows", wrong)
 
 
 def one_token_off(patch, subject):
-    patch.setattr(learner, "packed_states", lambda *a: packed_states(*a).roll(1, 0))
+    patch.setattr(gradients, "packed_states", lambda *a: packed_states(*a).roll(1, 0))
 
 
 def no_temperature(patch, subject):
-    patch.setattr(learner, "target_logprobs", lambda h, w, ids, t: target_logprobs(h, w, ids, 1.0))
+    patch.setattr(gradients, "target_logprobs", lambda h, w, ids, t: target_logprobs(h, w, ids, 1.0))
 
 
 def no_truncation(patch, subject):
     patch.setattr(
-        learner, "truncate", lambda logits, t, p, k, m, keep: truncate(logits, t, 1.0, 0, 0.0, keep)
+        gradients,
+        "truncate",
+        lambda logits, rule, keep: truncate(logits, SamplingRule(rule.temperature), keep),
     )
 
 
 def coarse_trainer(patch, subject):
-    patch.setattr(learner, "packed_states", lambda *a: packed_states(*a) * 1.05)
+    patch.setattr(gradients, "packed_states", lambda *a: packed_states(*a) * 1.05)
 
 
 def sees_its_neighbours(patch, subject):
@@ -100,7 +103,7 @@ def sees_its_neighbours(patch, subject):
         hidden = packed_states(*a)
         return hidden + 0.1 * hidden.mean(0)
 
-    patch.setattr(learner, "packed_states", wrong)
+    patch.setattr(gradients, "packed_states", wrong)
 
 
 def scores_the_prompts_end(patch, subject):
@@ -108,7 +111,7 @@ def scores_the_prompts_end(patch, subject):
         return pack_rows([r if len(r.ids) > r.start else Row.of(r.ids[:-1], r.ids[-1:], r.weight, r.advantage)
                           for r in rows], device)  # fmt: skip
 
-    patch.setattr(learner, "pack_rows", wrong)
+    patch.setattr(gradients, "pack_rows", wrong)
     patch.setattr(model_checks, "pack_rows", wrong)
 
 
@@ -144,7 +147,7 @@ def exports_something_else(patch, subject):
 
 
 def constant_loss(patch, subject):
-    patch.setattr(learner, "policy_loss", lambda s, lp, *rest: (0 * lp.sum(), torch.zeros(len(lp))))
+    patch.setattr(gradients, "policy_loss", lambda s, lp, *rest: (0 * lp.sum(), torch.zeros(len(lp))))
 
 
 def trains_on_text(patch, subject):

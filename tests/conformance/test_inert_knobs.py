@@ -32,7 +32,7 @@ from cascade_rl.recipe.prompts import BatchFilter, EpochFilter, NoFilter, Phase,
 from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.run.journal import read_lines
 from cascade_rl.testing import ScriptedSampler
-from cascade_rl.train import learner, rl
+from cascade_rl.train import gradients, rl
 from cascade_rl.types import Message, Outcome, Problem, Rollout, Verdict, problem_id
 
 SMALL: dict[str, Any] = {
@@ -314,9 +314,9 @@ def test_micro_batches(monkeypatch, tmp_path):
     counts = []
     for tokens in (4096, 40):
         calls = []
-        pack = learner.pack_rows
+        pack = gradients.pack_rows
         monkeypatch.setattr(
-            learner, "pack_rows", lambda *a, pack=pack, calls=calls: calls.append(1) or pack(*a)
+            gradients, "pack_rows", lambda *a, pack=pack, calls=calls: calls.append(1) or pack(*a)
         )
         run_stage(SMALL | {"tokens_per_microbatch": tokens, "steps": 1}, tmp_path / str(tokens))
         monkeypatch.undo()

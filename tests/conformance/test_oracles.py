@@ -19,7 +19,7 @@ from tiny import Policy, raw_config
 from cascade_rl.model.checkpoint import from_hf, to_hf
 from cascade_rl.train.advantage import group_advantage, overlong_penalty
 from cascade_rl.train.batch import Row
-from cascade_rl.train.learner import Objective, accumulate
+from cascade_rl.train.gradients import Objective, accumulate
 from cascade_rl.train.loss import Surrogate, icepop_weights, kl_k3, policy_loss, tis_weights, token_weights
 
 LENGTHS = [5, 1, 9, 3, 7, 2, 9, 4]
@@ -242,7 +242,7 @@ def test_gradient_of_every_weight_is_that_of_transformers_with_trl(surrogate):
             replies, token_weights(LENGTHS, "token"), found.advantage.tolist(), old.tolist(), strict=True
         )
     ]
-    sums = accumulate(policy.replicas.local, "policy", rows, 40, Objective("policy", surrogate=surrogate))
+    sums = accumulate(policy.replicas.local, "policy", rows, 40, Objective(surrogate))
     assert sums["loss"] == pytest.approx(loss.item(), abs=1e-5)
     torch.testing.assert_close(policy.model.grad, theirs, rtol=1e-4, atol=1e-5)
     assert theirs.abs().max() > 1e-3

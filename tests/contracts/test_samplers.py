@@ -12,12 +12,14 @@ import torch
 from tiny import Policy, tokenizer, toy_problem
 
 from cascade_rl.model.checkpoint import save_directory
-from cascade_rl.protocols import Sampling
+from cascade_rl.protocols import GREEDY, Sampling, SamplingRule
 from cascade_rl.recipe import Training
 from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.rollout.vllm_sampler import VLLMSampler
 from cascade_rl.train.batch import Row, pack_rows
-from cascade_rl.train.learner import Learner, Objective, token_logprobs
+from cascade_rl.train.gradients import Objective, token_logprobs
+from cascade_rl.train.learner import Learner
+from cascade_rl.train.loss import ON_POLICY
 from cascade_rl.types import Mode, Stop
 
 PROBLEMS = [toy_problem(0), toy_problem(1, series=" of a longer kind than the others"), toy_problem(2)]
@@ -47,10 +49,10 @@ def policy():
     return Policy(seed=1)
 
 
-def trainers(policy, rollout, objective=Objective("policy")) -> np.ndarray:
+def trainers(policy, rollout, objective=Objective(ON_POLICY)) -> np.ndarray:
     batch = pack_rows([Row.of(rollout.prompt_ids, rollout.ids, 1.0)], torch.device("cpu"))
     with torch.no_grad():
-        return token_logprobs(policy.model.weights, policy.config, batch, objective).numpy()
+        return token_logprobs(policy.model.weights, policy.config, batch, objective.rule).numpy()
 
 
 def plain(groups):
@@ -59,9 +61,9 @@ def plain(groups):
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_log_probabilities_are_those_of_the_trainer_under_every_filter(make, policy, rule):
-    groups = make(policy).sample(PROBLEMS, Sampling(3, 14, *rule, seed=(7,)))
+    groups = make(policy).sample(PROBLEMS, Sampling(3, 14, SamplingRule(*rule), seed=(7,)))
     for rollout in (r for group in groups for r in group):
-        wanted = trainers(policy, rollout, Objective("policy", *rule))
+        wanted = trainers(policy, rollout, Objective(ON_POLICY, SamplingRule(*rule)))
         np.testing.assert_allclose(rollout.logprobs, wanted, rtol=0, atol=1e-4)
 
 
@@ -95,8 +97,8 @@ def test_a_row_is_drawn_by_its_seed_problem_mode_and_index_alone(make, policy):
 
 
 def test_greedy_takes_the_likeliest_and_says_what_it_cost(make, policy):
-    (first,), *_ = draw = make(policy).sample(PROBLEMS, Sampling(1, 12, temperature=0))
-    assert plain(draw) == plain(make(policy).sample(PROBLEMS, Sampling(1, 12, temperature=0, seed=(9,))))
+    (first,), *_ = draw = make(policy).sample(PROBLEMS, Sampling(1, 12, GREEDY))
+    assert plain(draw) == plain(make(policy).sample(PROBLEMS, Sampling(1, 12, GREEDY, seed=(9,))))
     np.testing.assert_allclose(first.logprobs, trainers(policy, first), rtol=0, atol=1e-4)
 
 
@@ -112,7 +114,7 @@ def test_many_requests_give_what_each_gives_alone(make, policy):
     draw = make(policy)
     asked = [
         (PROBLEMS, Sampling(2, 9, seed=(1,))),
-        (PROBLEMS[:1], Sampling(1, 5, temperature=0)),
+        (PROBLEMS[:1], Sampling(1, 5, GREEDY)),
         ([], Sampling(1, 5)),
     ]
     assert [plain(g) for g in draw.sample_many(asked)] == [plain(draw.sample(*request)) for request in asked]
@@ -133,7 +135,7 @@ def test_after_an_update_replies_come_from_the_new_weights(make):
         Row.of(r.prompt_ids, r.ids, 0.01, 1.0 if i % 2 else -1.0) for g in before for i, r in enumerate(g)
     ]
     Learner(policy.replicas, "policy", Training(name="x", lr=0.05)).policy_step(
-        rows, Objective("policy"), 1.0
+        rows, Objective(ON_POLICY), 1.0
     )
     after = draw.sample(PROBLEMS, sampling)
     stale = [np.abs(np.array(r.logprobs) - trainers(policy, r)).max() for g in before for r in g]

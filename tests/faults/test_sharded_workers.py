@@ -33,14 +33,16 @@ def test_a_worker_that_fails_ends_the_call_of_those_who_wait_for_it(how, message
             replicas.all(_fail, how)
         with pytest.raises(WorkerError, match="start them again"):
             replicas.flat("policy")
-    assert not any(process.is_alive() for process in replicas._processes) and not dist.is_initialized()
+    assert (
+        not any(process.is_alive() for process in replicas.processes._processes) and not dist.is_initialized()
+    )
 
 
 def test_a_worker_killed_between_calls_is_told():
     policy = Policy(2, sharded=True)
     with policy.replicas as replicas:
-        os.kill(replicas._processes[0].pid, signal.SIGKILL)
-        replicas._processes[0].join()
+        os.kill(replicas.processes._processes[0].pid, signal.SIGKILL)
+        replicas.processes._processes[0].join()
         with pytest.raises(WorkerError, match=r"worker 1 died \(exit code -9"):
             replicas.flat("policy")
 
@@ -49,7 +51,7 @@ def test_the_driver_that_fails_leaves_no_worker_waiting():
     policy = Policy(2, sharded=True)
     with pytest.raises(KeyError, match="driver"), policy.replicas as replicas:
         replicas.all(_fail_in_driver)
-    assert not any(process.is_alive() for process in replicas._processes)
+    assert not any(process.is_alive() for process in replicas.processes._processes)
 
 
 def _fail_in_driver(worker):

@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from cascade_rl.cli.app import Overrides, Unsafe, console
-from cascade_rl.protocols import Sampling
+from cascade_rl.protocols import Sampling, SamplingRule
 from cascade_rl.types import BenchmarkScore
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def chat(
     """Talk to a checkpoint. End a turn with /think or /no_think to switch the mode; an empty line ends."""
     from cascade_rl.cli.talk import chat_loop
 
-    sampling = Sampling(1, max_new_tokens, temperature=temperature, top_p=top_p, min_p=min_p)
+    sampling = Sampling(1, max_new_tokens, SamplingRule(temperature, top_p, min_p=min_p))
     chat_loop(checkpoint, console, sampling, seed)
 
 

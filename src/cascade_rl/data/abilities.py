@@ -1,4 +1,4 @@
-"""Load a recipe for use: beside its own rules, whether the domains and sources that it names can do what it asks."""
+"""Load a recipe for use: beside its own rules, whether its domains and sources can do what it asks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ def check_recipe(raw: Mapping[str, Any], source: str = "recipe") -> Recipe:
 
 
 def domain_problems(recipe: Recipe, whole: bool) -> Problems:
-    """What is wrong with its domains and sources; what a stage asks of them is looked at only in a `whole` recipe."""
+    """What is wrong with its domains and sources.
+
+    What a stage asks of them is looked at only in a `whole` recipe: it may be what is wrong elsewhere.
+    """
     problems: Problems = []
     for entry in recipe.entries():
         try:
@@ -42,6 +45,6 @@ def domain_problems(recipe: Recipe, whole: bool) -> Problems:
 
 
 def _check_source(domain: Domain, source: str, split: Split) -> None:
-    """Raise ValueError if there is not even one problem, which is also how a source says that it can't be read."""
+    """Raise ValueError if there is not even one problem; a source that can't be read raises it itself."""
     if next(iter(domain.problems(source, split, 0)), None) is None:
         raise ValueError(f"source {source!r} of domain {domain.name} has no problems in the {split} split")

@@ -17,15 +17,17 @@ import torch
 from cascade_rl.doctor.subject import HUGE, CheckResult, Subject, difference, policy_rows
 from cascade_rl.model.checkpoint import load_directory
 from cascade_rl.model.export import export
-from cascade_rl.protocols import Sampling
+from cascade_rl.protocols import Sampling, SamplingRule
 from cascade_rl.recipe import Training
 from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.train.batch import Row, pack_rows
-from cascade_rl.train.learner import Learner, Objective
+from cascade_rl.train.gradients import LIKELIHOOD, Objective
+from cascade_rl.train.learner import Learner
+from cascade_rl.train.loss import ON_POLICY
 from cascade_rl.types import Rollout
 
 NATS, RELATIVE = 5e-3, 1e-3
-PLAIN = Objective("policy")
+PLAIN = Objective(ON_POLICY)
 
 
 def _sampling(**changes: Any) -> Sampling:
@@ -53,13 +55,12 @@ def check_accumulated_loss_is_not_the_mean_over_tokens(s: Subject) -> CheckResul
     """
     rollouts = s.rollouts(_sampling())
     cut = [
-        replace(r, ids=r.ids[: 1 + i % 5], logprobs=r.logprobs[: 1 + i % 5]) for i, r in enumerate(rollouts)
+        replace(r, ids=r.ids[: 1 + i % 5], logprobs=r.logprobs[: 1 + i % 5], tokens=None)
+        for i, r in enumerate(rollouts)
     ]
     scores = torch.cat(s.logprobs(cut, PLAIN))
     rows = [Row.of(r.prompt_ids, r.ids, 1 / len(scores)) for r in cut]
-    worst = max(
-        abs(s.gradient(rows, n, Objective("nll"))[0]["loss"] + float(scores.mean())) for n in (1, 64, HUGE)
-    )
+    worst = max(abs(s.gradient(rows, n, LIKELIHOOD)[0]["loss"] + float(scores.mean())) for n in (1, 64, HUGE))
     return CheckResult(worst < NATS, f"loss and mean over tokens differ by {worst:.1e}")
 
 
@@ -86,8 +87,9 @@ def check_temperature_missing_in_the_trainer(s: Subject) -> CheckResult:
 
     https://github.com/huggingface/trl/pull/3029, https://github.com/NVIDIA-NeMo/RL/pull/935
     """
-    rollouts = s.rollouts(_sampling(temperature=0.6))
-    gap, without = s.gap(rollouts, replace(PLAIN, temperature=0.6)), s.gap(rollouts, PLAIN)
+    cool = SamplingRule(temperature=0.6)
+    rollouts = s.rollouts(_sampling(rule=cool))
+    gap, without = s.gap(rollouts, replace(PLAIN, rule=cool)), s.gap(rollouts, PLAIN)
     return CheckResult(
         gap < NATS < without, f"gap {gap:.1e} nats at the temperature, {without:.2f} without it"
     )
@@ -99,9 +101,14 @@ def check_truncated_sampling_not_renormalised(s: Subject) -> CheckResult:
     https://github.com/huggingface/trl/issues/6789, https://github.com/PrimeIntellect-ai/prime-rl/pull/2979
     """
     gaps = []
-    for rule in ({"top_p": 0.8}, {"top_k": 5}, {"top_p": 0.9, "top_k": 20}, {"min_p": 0.2}):
-        rollouts = s.rollouts(_sampling(**rule))
-        gaps.append((s.gap(rollouts, replace(PLAIN, **rule)), s.gap(rollouts, PLAIN)))
+    for rule in (
+        SamplingRule(top_p=0.8),
+        SamplingRule(top_k=5),
+        SamplingRule(top_p=0.9, top_k=20),
+        SamplingRule(min_p=0.2),
+    ):
+        rollouts = s.rollouts(_sampling(rule=rule))
+        gaps.append((s.gap(rollouts, replace(PLAIN, rule=rule)), s.gap(rollouts, PLAIN)))
     passed = all(gap < NATS < without for gap, without in gaps)
     return CheckResult(
         passed, f"gap {max(g for g, _ in gaps):.1e} nats, {min(w for _, w in gaps):.2f} without"

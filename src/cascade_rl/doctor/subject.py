@@ -16,13 +16,14 @@ from torch import Tensor
 from cascade_rl.model.checkpoint import load_directory, scratch_config, scratch_weights
 from cascade_rl.model.decoder import DecoderConfig
 from cascade_rl.model.export import export
-from cascade_rl.model.replicas import Model, Replicas
+from cascade_rl.model.replicas import Replicas
 from cascade_rl.model.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
+from cascade_rl.model.weights import Shared
 from cascade_rl.protocols import Sampling
 from cascade_rl.recipe import Architecture
 from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.train.batch import Row, pack_rows
-from cascade_rl.train.learner import Objective, accumulate, token_logprobs
+from cascade_rl.train.gradients import Objective, accumulate, token_logprobs
 from cascade_rl.types import Message, Problem, Rollout, problem_id
 
 HUGE = 1 << 30  # tokens in a micro-batch: all rows go into one
@@ -56,11 +57,11 @@ class Subject:
         return cls(folder, raw, config, load_tokenizer(folder), replicas)
 
     @property
-    def model(self) -> Model:
+    def model(self) -> Shared:
         """The policy with its gradient."""
-        found = self.replicas.local.models["policy"]
-        assert isinstance(found, Model)  # one process: nothing is sharded
-        return found
+        model = self.replicas.local.models["policy"]
+        assert isinstance(model, Shared)  # `load` made it so
+        return model
 
     @cached_property
     def problems(self) -> list[Problem]:
@@ -78,7 +79,7 @@ class Subject:
         """What the trainer finds for each rollout's tokens, all in one pack."""
         batch = pack_rows([Row.of(r.prompt_ids, r.ids, 1.0) for r in rollouts], torch.device("cpu"))
         with torch.no_grad():
-            found = token_logprobs(self.model.weights, self.config, batch, objective)
+            found = token_logprobs(self.model.weights, self.config, batch, objective.rule)
         return [found[batch.rows == i] for i in range(len(rollouts))]
 
     def gap(self, rollouts: Sequence[Rollout], objective: Objective) -> float:
@@ -113,7 +114,7 @@ def policy_rows(rollouts: Sequence[Rollout]) -> list[Row]:
     made = [
         Row.of(r.prompt_ids, r.ids, 1 / total, math.sin(i + 1), r.logprobs) for i, r in enumerate(rollouts)
     ]
-    mean = sum(r.advantage * (len(r.ids) - r.start) for r in made) / total
+    mean = sum(float(r.advantage.sum()) for r in made) / total
     return [replace(row, advantage=row.advantage - mean) for row in made]
 
 

@@ -10,7 +10,7 @@ import torch
 
 from cascade_rl import chat
 from cascade_rl.doctor.subject import CheckResult, Subject
-from cascade_rl.protocols import Sampling
+from cascade_rl.protocols import GREEDY, Sampling
 from cascade_rl.recipe import RLStage
 from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.train.batch import Row, pack_rows
@@ -114,7 +114,7 @@ def check_end_mark_hidden_from_the_rollout(s: Subject) -> CheckResult:
 
     https://github.com/huggingface/trl/pull/3091
     """
-    sampling = Sampling(1, 8, temperature=0.0)
+    sampling = Sampling(1, 8, GREEDY)
     (whole,) = TorchSampler(s.replicas, s.tokenizer).sample(s.problems[:1], sampling)[0]
     ends = copy.copy(s.tokenizer)
     ends.eos_ids = (

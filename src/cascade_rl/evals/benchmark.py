@@ -17,7 +17,7 @@ from cascade_rl.chat import leaks
 from cascade_rl.domain import Benchmark, Services
 from cascade_rl.errors import GraderFailure
 from cascade_rl.grading.verdicts import grade_all
-from cascade_rl.protocols import Sampler, Sampling
+from cascade_rl.protocols import GREEDY, Sampler, Sampling, SamplingRule
 from cascade_rl.scores.statistics import score
 from cascade_rl.types import BenchmarkScore, Mode, ModeScore, Problem, Rollout, Stop, Verdict
 
@@ -76,9 +76,9 @@ def _requests(
     seed = (*seed, "benchmark", benchmark.name, str(mode))
     limits = {"max_new_tokens": benchmark.max_new_tokens, "max_prompt_tokens": benchmark.max_prompt_tokens}
     k = benchmark.k if mode is benchmark.headline else benchmark.k_other_mode or benchmark.k
-    rule = {"temperature": benchmark.temperature, "top_p": benchmark.top_p, "min_p": benchmark.min_p}
-    sampled = Sampling(k, seed=seed, **rule, **limits)
-    greedy = Sampling(1, temperature=0.0, seed=seed, **limits)
+    rule = SamplingRule(benchmark.temperature, benchmark.top_p, min_p=benchmark.min_p)
+    sampled = Sampling(k, rule=rule, seed=seed, **limits)
+    greedy = Sampling(1, rule=GREEDY, seed=seed, **limits)
     return (problems, sampled), (problems, greedy)
 
 
@@ -120,7 +120,7 @@ def _mode_score(replies: Sequence[_Reply], rewards: Sequence[float], mode: Mode)
         greedy=score(greedy),
         leak=_mean(leaks(rollout.text, mode) for rollout in rollouts),
         clipped=_mean(rollout.stop is Stop.LENGTH for rollout in rollouts),
-        mean_tokens=_mean(len(rollout.ids) for rollout in rollouts),
+        mean_tokens=_mean(rollout.tokens for rollout in rollouts if rollout.tokens is not None),
         per_problem={name: _mean(values) for name, values in sampled.items()},
     )
 
@@ -136,5 +136,6 @@ def _by_problem(
 
 
 def _mean(values: Iterable[float]) -> float:
+    """NaN of nothing: what nobody knows is not 0."""
     listed = list(values)
-    return math.fsum(listed) / len(listed)
+    return math.fsum(listed) / len(listed) if listed else math.nan

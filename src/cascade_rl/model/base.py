@@ -30,7 +30,9 @@ def choose_device(recipe: Recipe) -> tuple[str, str]:
 def make_base(recipe: Recipe, texts: Sequence[str], base: Path, tokens: Path) -> None:
     """Write the tokenizer (of a scratch model: learnt from `texts`) and the model that the first stage starts from."""
     spec = recipe.model
-    if spec.init == "scratch":
+    if (
+        spec.tokenizer is not None and spec.architecture is not None
+    ):  # `scratch`: the recipe fills in both, or neither
         stride = max(1, len(texts) // spec.tokenizer.samples)
         tokenizer = train_tokenizer(texts[::stride], spec.tokenizer.vocab_size)
         size = len(tokenizer.inner)

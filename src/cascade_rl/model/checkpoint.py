@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from cascade_rl.errors import InputError
-from cascade_rl.model.decoder import DecoderConfig, flat_size, views
+from cascade_rl.model.decoder import DecoderConfig, Shapes, flat_size, views
 from cascade_rl.recipe import Architecture
 
 PLAIN = {"input_norm": "input_layernorm", "mlp_norm": "post_attention_layernorm", "q_norm": "self_attn.q_norm",
@@ -50,7 +50,8 @@ def hf_tensors(flat: Tensor, config: DecoderConfig) -> Iterator[tuple[str, Tenso
     """The weights by their Hugging Face names, as views of the flat vector."""
     names = hf_names(config)
     for name, tensor in views(flat.detach(), config.shapes()).items():
-        for (full, _), rows in zip(names[name], tensor.split([n for _, n in names[name]]), strict=True):
+        parts = torch.split(tensor, [n for _, n in names[name]])
+        for (full, _), rows in zip(names[name], parts, strict=True):
             yield full, rows
 
 
@@ -142,7 +143,7 @@ def save_directory(path: Path, raw: Mapping[str, Any], config: DecoderConfig, fl
 
 
 def save_reward_directory(
-    path: Path, raw: Mapping[str, Any], config: DecoderConfig, flat: Tensor, shapes: Mapping
+    path: Path, raw: Mapping[str, Any], config: DecoderConfig, flat: Tensor, shapes: Shapes
 ) -> None:
     """Write a reward model that AutoModelForSequenceClassification loads: the body, and a `score` head of one label."""
     path.mkdir(parents=True, exist_ok=True)

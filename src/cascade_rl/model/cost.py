@@ -67,16 +67,17 @@ def _forward(config: DecoderConfig, trees: Sequence[Lengths]) -> int:
 
 
 def update_work(
-    config: DecoderConfig, trees: Sequence[Lengths], *, scored: bool = True, reference: bool = False
+    config: DecoderConfig, trees: Sequence[Lengths], *, scored: bool = True, teachers: int = 0
 ) -> Work:
     """The gradient of trees, whose prefixes are computed once for all branches.
 
-    `scored`: every token of a branch goes through the head. `reference`: a second model scores them, forward only.
+    `scored`: every token of a branch goes through the head. `teachers`: as many other models of this shape score
+    them, forward only.
     """
     own = sum(sum(branches) for _, branches in trees)
     body, head = _forward(config, trees), 2 * matrix_parameters(config)[1] * own * scored
     tokens = own + sum(p for p, _ in trees)
-    return Work(tokens, (4 if reference else 3) * body + 2 * head, (2 if reference else 1) * head)
+    return Work(tokens, (3 + teachers) * body + 2 * head, (1 + teachers) * head)
 
 
 def prefill_work(config: DecoderConfig, prompts: Sequence[int], element: int) -> Work:

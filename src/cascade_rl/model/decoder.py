@@ -22,8 +22,10 @@ from torch.utils.checkpoint import checkpoint
 from cascade_rl.errors import InputError
 from cascade_rl.model.fused import add_linear, embed, norm_linear, read_out, rms_norm, swiglu, turn_heads
 from cascade_rl.model.packed import Attention, Pack
+from cascade_rl.protocols import SamplingRule
 
 Attend = Callable[[int, Tensor, bool], Tensor]
+Shapes = Mapping[str, tuple[int, ...]]  # of parameters by name, in the order of the flat vector
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 
 
@@ -104,12 +106,12 @@ class DecoderConfig:
         return found
 
 
-def flat_size(shapes: Mapping[str, tuple[int, ...]]) -> int:
+def flat_size(shapes: Shapes) -> int:
     """How many numbers the flat vector holds."""
     return sum(prod(shape) for shape in shapes.values())
 
 
-def views(flat: Tensor, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+def views(flat: Tensor, shapes: Shapes) -> dict[str, Tensor]:
     """The parameters as views of a flat vector."""
     found, offset = {}, 0
     for name, shape in shapes.items():
@@ -145,7 +147,8 @@ def hidden_states(
         known = (weights, config, i, turn, attend, kept)
         if not recompute:
             return _layer(h, *known)
-        return checkpoint(_layer, h, *known, use_reentrant=False, preserve_rng_state=False)
+        found: Tensor = checkpoint(_layer, h, *known, use_reentrant=False, preserve_rng_state=False)
+        return found
 
     enter = getattr(weights, "enter", None)  # sharded weights are whole only inside their layer
     h = embed(ids, weights["embed"])
@@ -188,23 +191,21 @@ def head_logits(weights: Mapping[str, Tensor], hidden: Tensor) -> Tensor:
     return read_out(hidden, head_weight(weights))
 
 
-def truncate(
-    logits: Tensor, temperature: float, top_p: float, top_k: int, min_p: float, keep: Tensor | None = None
-) -> Tensor:
+def truncate(logits: Tensor, rule: SamplingRule, keep: Tensor | None = None) -> Tensor:
     """Log-probabilities [.., V] after temperature, top-k, top-p and min-p, renormalised over the kept set.
 
     `keep` [..] are ids that stay in the set whatever the rounding: the trainer passes the sampled ids, so that it
     scores the same truncated distribution that the sampler drew from.
     """
-    logits = logits / temperature
-    if 0 < top_k < logits.shape[-1]:
-        least = logits.topk(top_k, -1).values[..., -1:]
+    logits = logits / rule.temperature
+    if 0 < rule.top_k < logits.shape[-1]:
+        least = logits.topk(rule.top_k, -1).values[..., -1:]
         logits = logits.masked_fill(_drop(logits < least, keep), -torch.inf)
-    if top_p < 1:
-        logits = logits.masked_fill(_drop(_outside_nucleus(logits, top_p), keep), -torch.inf)
-    if min_p > 0:
+    if rule.top_p < 1:
+        logits = logits.masked_fill(_drop(_outside_nucleus(logits, rule.top_p), keep), -torch.inf)
+    if rule.min_p > 0:
         share = (logits - logits.amax(-1, keepdim=True)).exp()
-        logits = logits.masked_fill(_drop(share < min_p, keep), -torch.inf)
+        logits = logits.masked_fill(_drop(share < rule.min_p, keep), -torch.inf)
     return logits.log_softmax(-1)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from cascade_rl.model.checkpoint import save_directory, save_reward_directory
-from cascade_rl.model.decoder import DecoderConfig
+from cascade_rl.model.decoder import DecoderConfig, Shapes
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.run.files import sync_folder
 
@@ -21,7 +21,7 @@ def export(
     config: DecoderConfig,
     flat: Tensor,
     tokenizer: Tokenizer,
-    shapes: Mapping | None = None,
+    shapes: Shapes | None = None,
 ) -> None:
     """Write a model (a reward model when `shapes` with a score head is given) with its tokenizer, whole or not at all."""
     temporary = path.with_name(f".{path.name}.tmp")

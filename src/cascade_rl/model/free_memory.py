@@ -25,7 +25,7 @@ def shared_bytes(
 
 
 def own_bytes(device: torch.device) -> float:
-    """Bytes that were freed in this process, but kept for it by the allocator (see `replicas`): they are free to it alone."""
+    """Bytes that were freed in this process, but kept for it by the allocator (`worker.keep_memory`): free to it alone."""
     if device.type == "cuda":
         return float(torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
     libc = ctypes.CDLL(None)

@@ -1,8 +1,8 @@
 """Building blocks with their gradients written out: fewer passes over memory than autograd's own.
 
 On a CPU a small model spends half of its time outside matrix products; these take a good part of that. Gradients of
-weights that carry `main_grad` (an fp32 view, as in Megatron-LM) are added there, so that they are summed over
-micro-batches in fp32 whatever the products run in; other weights get them by autograd. Without gradients each block
+weights that have a `main_grad` (see `products.Weight`) are added there, so that they are summed over micro-batches in
+fp32 whatever the products run in; other weights get them by autograd. Without gradients each block
 takes the shortest way, since a decode step of a small model is mostly the calling of operators.
 
 Shapes: M tokens, H hidden, N heads, K key-value heads, D head size.
@@ -16,15 +16,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cascade_rl.model.products import linear, read_out_linear
+from cascade_rl.model.products import Weight, linear, read_out_linear
 
 HEAD_ROWS = 1 << 23  # logits made at once, in numbers: what the caches hold between two passes
 HEAD_KEPT = 1 << 28  # bytes of probabilities that a micro-batch may keep for its gradient
 
 
+def apply(block: type[torch.autograd.Function], *arguments: object) -> Tensor:
+    """The result of a block with its own gradient."""
+    found: Tensor = block.apply(*arguments)  # type: ignore[no-untyped-call]  # torch gives it no types
+    return found
+
+
 def settle(weight: Tensor, grad: Tensor) -> Tensor | None:
     """Add a weight's gradient to its `main_grad` if it has one (then autograd gets none)."""
-    main = getattr(weight, "main_grad", None)
+    main = weight.main_grad if isinstance(weight, Weight) else None
     if main is None:
         return grad.to(weight.dtype)
     main.add_(grad)
@@ -33,7 +39,7 @@ def settle(weight: Tensor, grad: Tensor) -> Tensor | None:
 
 def _scale(x: Tensor, eps: float) -> Tensor:
     """1 / rms over the last dimension [.., 1]."""
-    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
     return norm.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
 
 
@@ -54,8 +60,9 @@ class _RMSNorm(torch.autograd.Function):
         return (x * scale).mul_(weight)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor):
-        by_x, by_weight = _norm_backward(grad, *ctx.saved_tensors, ctx.weight)
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, scale = ctx.saved_tensors
+        by_x, by_weight = _norm_backward(grad, x, scale, ctx.weight)
         return by_x, settle(ctx.weight, by_weight), None
 
 
@@ -63,7 +70,7 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """x / rms(x) * weight over the last dimension, in fp32 (arXiv 1910.07467)."""
     if not torch.is_grad_enabled():
         return (x * _scale(x, eps)).mul_(weight)
-    return _RMSNorm.apply(x, weight, eps)
+    return apply(_RMSNorm, x, weight, eps)
 
 
 class _NormLinear(torch.autograd.Function):
@@ -76,7 +83,7 @@ class _NormLinear(torch.autograd.Function):
         return F.linear(normed, weight, bias)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (x, scale, normed), (norm, weight, bias) = ctx.saved_tensors, ctx.weights
         by_x, by_norm = _norm_backward((grad @ weight).float(), x, scale, norm)
         by_bias = None if bias is None else settle(bias, grad.sum(0, dtype=torch.float32))
@@ -87,7 +94,7 @@ def norm_linear(x: Tensor, norm: Tensor, weight: Tensor, bias: Tensor | None, ep
     """linear(rms_norm(x)) of fp32 x [M, H], in the dtype of the weight."""
     if not torch.is_grad_enabled():
         return linear(rms_norm(x, norm, eps).to(weight.dtype), weight, bias)
-    return _NormLinear.apply(x, norm, weight, bias, eps)
+    return apply(_NormLinear, x, norm, weight, bias, eps)
 
 
 class _AddLinear(torch.autograd.Function):
@@ -98,7 +105,7 @@ class _AddLinear(torch.autograd.Function):
         return residual + F.linear(x, weight)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (x,), weight = ctx.saved_tensors, ctx.weight
         low = grad.to(weight.dtype)
         return grad, low @ weight, settle(weight, low.t() @ x)
@@ -108,7 +115,7 @@ def add_linear(residual: Tensor, x: Tensor, weight: Tensor) -> Tensor:
     """residual + linear(x), the sum in fp32; without gradients it is written into the residual."""
     if not torch.is_grad_enabled():
         return residual.add_(linear(x, weight))
-    return _AddLinear.apply(residual, x, weight)
+    return apply(_AddLinear, residual, x, weight)
 
 
 class _SwiGLU(torch.autograd.Function):
@@ -135,7 +142,7 @@ def swiglu(both: Tensor) -> Tensor:
     if not torch.is_grad_enabled():
         gate, up = both.chunk(2, -1)
         return F.silu(gate).mul_(up)
-    return _SwiGLU.apply(both)
+    return apply(_SwiGLU, both)
 
 
 class _Embed(torch.autograd.Function):
@@ -146,9 +153,9 @@ class _Embed(torch.autograd.Function):
         return table.index_select(0, ids).float()
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (ids,), table = ctx.saved_tensors, ctx.table
-        main = getattr(table, "main_grad", None)
+        main = table.main_grad if isinstance(table, Weight) else None
         if main is None:
             return None, torch.zeros_like(table, dtype=torch.float32).index_add_(0, ids, grad).to(table.dtype)
         main.index_add_(0, ids, grad)
@@ -159,7 +166,7 @@ def embed(ids: Tensor, table: Tensor) -> Tensor:
     """Rows of the table in fp32 [M, H]; the gradient touches these rows only, not the whole table."""
     if not torch.is_grad_enabled():
         return table.index_select(0, ids).float()
-    return _Embed.apply(ids, table)
+    return apply(_Embed, ids, table)
 
 
 def _turn(x: Tensor, cos: Tensor, sin: Tensor, found: Tensor) -> None:
@@ -187,7 +194,8 @@ class _Heads(torch.autograd.Function):
     ) -> Tensor:
         gain = _gain(qkv, queries, norms)
         normed = len(gain)
-        x, rest = qkv[:, :normed].to(torch.float32, copy=True), ()
+        x = qkv[:, :normed].to(torch.float32, copy=True)
+        rest: tuple[Tensor, ...] = ()
         if norms:
             scale = _scale(x, eps)
             rest = (x.mul_(scale), scale)
@@ -199,9 +207,10 @@ class _Heads(torch.autograd.Function):
         return found
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         gain, cos, sin, *rest = ctx.saved_tensors
-        normed, by_norms = len(gain), ()
+        normed = len(gain)
+        by_norms: tuple[Tensor | None, ...] = ()
         found = torch.empty_like(grad)
         low = grad[:, :normed].float()
         by_x = torch.empty_like(low)
@@ -210,8 +219,8 @@ class _Heads(torch.autograd.Function):
             (unit, scale), (q_norm, k_norm) = rest, ctx.norms
             product = by_x * unit
             by_gain = product.sum(0)
-            by_norms = (settle(q_norm, by_gain[: ctx.queries].sum(0).mul_(grad.shape[2] ** -0.5)),
-                        settle(k_norm, by_gain[ctx.queries :].sum(0)))  # fmt: skip
+            by_queries = by_gain[: ctx.queries].sum(0).mul_(grad.shape[2] ** -0.5)
+            by_norms = (settle(q_norm, by_queries), settle(k_norm, by_gain[ctx.queries :].sum(0)))
             dot = product.mul_(gain).mean(-1, keepdim=True)
             by_x.mul_(gain).addcmul_(unit, dot, value=-1).mul_(scale)
         else:
@@ -239,7 +248,7 @@ def turn_heads(
         q.mul_(qkv.shape[2] ** -0.5)
         both.copy_(x.roll(qkv.shape[2] // 2, -1).mul_(sin).addcmul_(x, cos))
         return qkv
-    return _Heads.apply(qkv, turn, queries, eps, *(norms or ()))
+    return apply(_Heads, qkv, turn, queries, eps, *(norms or ()))
 
 
 class _ReadOut(torch.autograd.Function):
@@ -250,7 +259,7 @@ class _ReadOut(torch.autograd.Function):
         return read_out_linear(hidden, weight)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (hidden,), weight = ctx.saved_tensors, ctx.weight
         low = grad.to(weight.dtype)
         return (low @ weight).float(), settle(weight, low.t() @ hidden.to(weight.dtype))
@@ -260,17 +269,15 @@ def read_out(hidden: Tensor, weight: Tensor) -> Tensor:
     """Linear in fp32 of hidden states [M, H] by a weight [V, H]: its fp32 `master` if it has one."""
     if not torch.is_grad_enabled():
         return read_out_linear(hidden, weight)
-    return _ReadOut.apply(hidden, weight)
+    return apply(_ReadOut, hidden, weight)
 
 
 class _TargetLogprob(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float) -> Tensor:
         found, kept = hidden.new_empty(len(hidden)), None
-        if (
-            ctx.needs_input_grad[1]
-            and hidden.shape[0] * weight.numel() // hidden.shape[1] * weight.itemsize <= HEAD_KEPT
-        ):
+        size = hidden.shape[0] * weight.numel() // hidden.shape[1] * weight.itemsize
+        if ctx.needs_input_grad[1] and size <= HEAD_KEPT:
             kept = weight.new_empty(len(hidden), len(weight))
         for part in _head_parts(hidden, weight):
             errors = _head_errors(hidden[part], weight, targets[part], temperature, found[part])
@@ -281,21 +288,18 @@ class _TargetLogprob(torch.autograd.Function):
         return found
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         hidden, targets, *kept = ctx.saved_tensors
         weight, scale = ctx.weight, (grad / -ctx.temperature)[:, None]
-        by_hidden, by_weight = torch.empty_like(hidden), None
+        by_hidden = torch.empty_like(hidden)
+        by_weight: Tensor | None = None
         scaled = (hidden * scale).to(weight.dtype)
-        parts = (
-            [slice(None)]
-            if kept
-            else _head_parts(hidden, weight, HEAD_KEPT // weight.itemsize // len(weight))
-        )
-        for part in parts:
+        rows = HEAD_KEPT // weight.itemsize // len(weight)
+        for part in [slice(None)] if kept else _head_parts(hidden, weight, rows):
             errors = kept[0] if kept else _head_again(hidden[part], weight, targets[part], ctx.temperature)
             torch.mul(errors @ weight, scale[part], out=by_hidden[part])
             found = settle(weight, errors.t() @ scaled[part])
-            by_weight = found if by_weight is None else by_weight + found
+            by_weight = found if by_weight is None or found is None else by_weight + found
         return by_hidden, by_weight, None, None
 
 
@@ -345,4 +349,4 @@ def target_logprobs(hidden: Tensor, weight: Tensor, targets: Tensor, temperature
                 logits.div_(temperature)
             found[part] = logits.gather(-1, targets[part, None])[:, 0] - logits.logsumexp(-1)
         return found
-    return _TargetLogprob.apply(hidden, weight, targets, temperature)
+    return apply(_TargetLogprob, hidden, weight, targets, temperature)

@@ -21,6 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cascade_rl.model.fused import apply
+
 LANES = 16
 BLOCK_WASTE = 0.5  # share of padded scores above which a block is cut in two
 
@@ -51,8 +53,6 @@ class Block:
     prefix_back: Tensor
     branch_back: Tensor
     hidden: Tensor | None
-    first_prefix: int
-    first_branch: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +115,11 @@ def pack(trees: Sequence[Tree], device: torch.device) -> Pack:
     groups = _blocks(trees)
     prefixes = sum(len(t.prefix) for t in trees)
     at_prefix, at_branch = 0, prefixes
-    blocks, order, first, second = [], [], [], []
+    blocks: list[Block] = []
+    order: list[tuple[int, int]] = []
+    first: list[tuple[np.ndarray, int]] = []  # token ids and the position of the first, of prefixes
+    second: list[tuple[np.ndarray, int]] = []  # and of branches
     for members in groups:
-        begin = (at_prefix, at_branch)
         starts, branch_starts = [], []
         for i in members:
             starts.append(at_prefix)
@@ -131,15 +133,21 @@ def pack(trees: Sequence[Tree], device: torch.device) -> Pack:
         shape = (len(members), len(trees[members[0]].branches), -1)
         prefix, real = _table(starts, [len(trees[i].prefix) for i in members])
         branch, real_branch = _table(branch_starts, [len(b) for i in members for b in trees[i].branches])
-        tables = (prefix, branch.reshape(shape), np.flatnonzero(real), np.flatnonzero(real_branch))
-        hidden = None if real.all() else torch.from_numpy(~real).to(device)
-        blocks.append(Block(*(torch.from_numpy(t).to(device) for t in tables), hidden, *begin))
+        blocks.append(
+            Block(
+                prefix=torch.from_numpy(prefix).to(device),
+                branch=torch.from_numpy(branch.reshape(shape)).to(device),
+                prefix_back=torch.from_numpy(np.flatnonzero(real)).to(device),
+                branch_back=torch.from_numpy(np.flatnonzero(real_branch)).to(device),
+                hidden=None if real.all() else torch.from_numpy(~real).to(device),
+            )
+        )
     runs = [*first, *second]
     ids = np.concatenate([run for run, _ in runs]).astype(np.int64)
     positions = np.concatenate([np.arange(start, start + len(run)) for run, start in runs])
     lengths = tuple(len(run) for run, _ in second)
-    both = (torch.from_numpy(a).to(device) for a in (ids, positions))
-    return Pack(*both, prefixes, tuple(blocks), tuple(order), lengths)
+    placed, at = torch.from_numpy(ids).to(device), torch.from_numpy(positions).to(device)
+    return Pack(placed, at, prefixes, tuple(blocks), tuple(order), lengths)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +176,13 @@ class Attention:
     def __init__(self, packed: Pack, heads: int, kv_heads: int) -> None:
         self.pack, self.heads, self.kv_heads, self.group = packed, heads, kv_heads, heads // kv_heads
         per = heads + 2 * kv_heads
-        at, out_at, gather, grads, self.shapes = 0, 0, [], [], []
+        at, out_at = 0, 0
+        gather: list[Tensor] = []
+        grads: list[Tensor] = []
+        self.shapes: list[_Shape] = []
         for block in packed.blocks:
-            rows, outs = [], []
+            rows: list[slice] = []
+            outs: list[slice] = []
             for places, back in (
                 (block.prefix[:, None], block.prefix_back),
                 (block.branch, block.branch_back),
@@ -182,7 +194,7 @@ class Attention:
                 for first, count in ((0, heads), (heads, kv_heads), (heads + kv_heads, kv_heads)):
                     gather.append(self._spread(padded, per, first, count))
                     rows.append(slice(at, at := at + len(gather[-1])))
-            self.shapes.append(_shape(block, tuple(rows), tuple(outs)))
+            self.shapes.append(_shape(block, tuple(rows), (outs[0], outs[1])))
         self.gather, self.grads = torch.cat(gather), torch.cat(grads)
         self.inputs = _inverse(self.gather, len(packed.ids) * per)
         self.outputs = _inverse(self.grads, len(packed.ids) * heads)
@@ -199,10 +211,10 @@ class Attention:
             return by_kernel(self.pack, self.heads, qkv, last)
         if not torch.is_grad_enabled():
             return _attend(qkv, self, last)[0]
-        return _Attend.apply(qkv, self, last)
+        return apply(_Attend, qkv, self, last)
 
 
-def _shape(block: Block, rows: tuple[slice, ...], outs: tuple[slice, ...]) -> _Shape:
+def _shape(block: Block, rows: tuple[slice, ...], outs: tuple[slice, slice]) -> _Shape:
     trees, branches, width = block.branch.shape
     long, device = block.prefix.shape[1], block.branch.device
     causal, branch_causal = (torch.full((n, n), -torch.inf, device=device).triu_(1) for n in (long, width))
@@ -234,7 +246,7 @@ def _branch_weights(s: _Shape, q: Tensor, prefix_k: Tensor, k: Tensor) -> tuple[
     scores = q.new_empty(
         len(prefix_k), q.shape[0] * q.shape[1] // len(prefix_k), s.long + s.width, dtype=torch.float32
     )
-    old, own = scores.split((s.long, s.width), -1)
+    old, own = torch.split(scores, [s.long, s.width], -1)
     found = torch.bmm(q.view(len(prefix_k), -1, size), prefix_k.transpose(1, 2))
     if s.hidden is None:
         old.copy_(found)
@@ -243,7 +255,7 @@ def _branch_weights(s: _Shape, q: Tensor, prefix_k: Tensor, k: Tensor) -> tuple[
         torch.add(found.view(shape), s.hidden, out=old.view(shape))
     found = torch.bmm(q, k.transpose(1, 2)).view(len(prefix_k), -1, s.width, s.width)
     torch.add(found, s.branch_causal, out=own.view(found.shape))
-    old, own = scores.softmax(-1).to(q.dtype).split((s.long, s.width), -1)
+    old, own = torch.split(scores.softmax(-1).to(q.dtype), [s.long, s.width], -1)
     return old.contiguous(), own.reshape(len(q), -1, s.width)
 
 
@@ -256,12 +268,15 @@ def _parts(s: _Shape, kv_heads: int, table: Tensor) -> tuple[Tensor, ...]:
     )
 
 
-def _attend(qkv: Tensor, attention: Attention, last: bool) -> tuple[Tensor, ...]:
-    """The attended tokens, and what the gradient needs: padded inputs and outputs, and each block's weights."""
+def _attend(qkv: Tensor, attention: Attention, last: bool) -> tuple[Tensor, list[Tensor | None]]:
+    """The attended tokens, and what the gradient needs: padded inputs and outputs, and three weights of each block.
+
+    Those of the prefixes to themselves are None after the `last` layer, where nobody asks what prefixes see.
+    """
     size = qkv.shape[-1]
     table = qkv.view(-1, size).index_select(0, attention.gather)
     out = table.new_empty(len(attention.grads), size)
-    saved = []
+    saved: list[Tensor | None] = [table, out]
     for s in attention.shapes:
         prefix_q, prefix_k, prefix_v, q, k, v = _parts(s, attention.kv_heads, table)
         weights = None
@@ -273,19 +288,19 @@ def _attend(qkv: Tensor, attention: Attention, last: bool) -> tuple[Tensor, ...]
         found.view(*old.shape[:2], size).baddbmm_(old, prefix_v)
         saved += [weights, old, own]
     back = attention.outputs[attention.pack.prefixes * attention.heads :] if last else attention.outputs
-    return out.index_select(0, back).view(-1, attention.heads * size), table, out, *saved
+    return out.index_select(0, back).view(-1, attention.heads * size), saved
 
 
 class _Attend(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, qkv: Tensor, attention: Attention, last: bool) -> Tensor:
-        found, *saved = _attend(qkv, attention, last)
+        found, saved = _attend(qkv, attention, last)
         ctx.attention, ctx.is_last = attention, last
         ctx.save_for_backward(*saved)
         return found
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (table, out, *saved), attention = ctx.saved_tensors, ctx.attention
         size = table.shape[1]
         grad = torch.cat((grad.view(-1, size), grad.new_zeros(attention.heads, size)))
@@ -296,14 +311,10 @@ class _Attend(torch.autograd.Function):
         delta = (grad * out.float()).sum(-1, keepdim=True)
         found = torch.empty_like(table)
         for number, s in enumerate(attention.shapes):
-            _block_backward(
-                s, attention.kv_heads, table, found, grad, delta, *saved[3 * number : 3 * number + 3]
-            )
-        return (
-            found.index_select(0, attention.inputs).view(-1, attention.heads + 2 * attention.kv_heads, size),
-            None,
-            None,
-        )
+            weights = saved[3 * number : 3 * number + 3]
+            _block_backward(s, attention.kv_heads, (table, found), (grad, delta), *weights)
+        per = attention.heads + 2 * attention.kv_heads
+        return found.index_select(0, attention.inputs).view(-1, per, size), None, None
 
 
 def _weights_grad(grad: Tensor, value: Tensor, delta: Tensor, weights: Tensor) -> Tensor:
@@ -311,11 +322,23 @@ def _weights_grad(grad: Tensor, value: Tensor, delta: Tensor, weights: Tensor) -
     return torch.bmm(grad, value.transpose(1, 2)).sub_(delta).mul_(weights)
 
 
-def _block_backward(s: _Shape, kv_heads: int, table, found, grad, delta, weights, old, own) -> None:
-    """Write the gradients of a block's q, k, v into the table `found`."""
-    prefix_q, prefix_k, prefix_v, q, k, v = _parts(s, kv_heads, table)
-    by_prefix_q, by_prefix_k, by_prefix_v, by_q, by_k, by_v = _parts(s, kv_heads, found)
-    g, d = (x[s.outs[1]].view(*q.shape[:2], -1) for x in (grad, delta))
+def _block_backward(
+    s: _Shape,
+    kv_heads: int,
+    tables: tuple[Tensor, Tensor],
+    outer: tuple[Tensor, Tensor],
+    weights: Tensor | None,
+    old: Tensor,
+    own: Tensor,
+) -> None:
+    """Write the gradients of a block's q, k, v into the second of two tables like that of the inputs, the first.
+
+    `outer` are the gradient of the outputs and the row sums of its product with them (`delta`); the rest are the
+    weights that `_attend` kept.
+    """
+    prefix_q, prefix_k, prefix_v, q, k, v = _parts(s, kv_heads, tables[0])
+    by_prefix_q, by_prefix_k, by_prefix_v, by_q, by_k, by_v = _parts(s, kv_heads, tables[1])
+    g, d = (x[s.outs[1]].view(*q.shape[:2], -1) for x in outer)
     scores = _weights_grad(g, v, d, own)
     torch.bmm(scores, k, out=by_q)
     torch.bmm(scores.transpose(1, 2), q, out=by_k)
@@ -328,7 +351,7 @@ def _block_backward(s: _Shape, kv_heads: int, table, found, grad, delta, weights
     if weights is None:
         by_prefix_q.zero_()
         return
-    g, d = (x[s.outs[0]].view(*prefix_q.shape[:2], -1) for x in (grad, delta))
+    g, d = (x[s.outs[0]].view(*prefix_q.shape[:2], -1) for x in outer)
     scores = _weights_grad(g, prefix_v, d, weights)
     torch.bmm(scores, prefix_k, out=by_prefix_q)
     by_prefix_k.baddbmm_(scores.transpose(1, 2), prefix_q)
@@ -338,28 +361,29 @@ def _block_backward(s: _Shape, kv_heads: int, table, found, grad, delta, weights
 def by_kernel(packed: Pack, heads: int, qkv: Tensor, last: bool) -> Tensor:
     """The same attention by torch's fused kernels, which carry their own gradient (for a GPU)."""
     kv_heads = (qkv.shape[1] - heads) // 2
-    q, k, v = qkv.split((heads, kv_heads, kv_heads), 1)
+    q, k, v = torch.split(qkv, [heads, kv_heads, kv_heads], 1)
     first, second = [], []
+
+    def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        """Rows [.., L, heads, D] to tokens [.. L, N, D]; causally where no `mask` says otherwise."""
+        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+        found = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, is_causal=mask is None, scale=1.0, enable_gqa=True
+        )
+        return found.transpose(1, 2).flatten(0, 1)
+
     for block in packed.blocks:
         trees, branches, width = block.branch.shape
         long = block.prefix.shape[1]
         if not last and long:
-            rows = (x[block.prefix].transpose(1, 2) for x in (q, k, v))
-            found = F.scaled_dot_product_attention(*rows, is_causal=True, scale=1.0, enable_gqa=True)
-            first.append(found.transpose(1, 2).flatten(0, 1)[block.prefix_back])
+            places = block.prefix
+            first.append(attend(q[places], k[places], v[places], None)[block.prefix_back])
         places = block.prefix.unsqueeze(1).expand(trees, branches, long)
         columns = torch.cat((places, block.branch), 2).flatten(0, 1)
         visible = torch.ones_like(block.prefix, dtype=torch.bool) if block.hidden is None else ~block.hidden
         visible = visible.repeat_interleave(branches, 0)[:, None, None].expand(-1, 1, width, long)
-        causal = (
-            torch.ones(width, width, dtype=torch.bool, device=q.device)
-            .tril()
-            .expand(len(visible), 1, width, width)
-        )
-        rows = (q[block.branch.flatten(0, 1)], k[columns], v[columns])
-        mask = torch.cat((visible, causal), -1)
-        found = F.scaled_dot_product_attention(
-            *(x.transpose(1, 2) for x in rows), attn_mask=mask, scale=1.0, enable_gqa=True
-        )
-        second.append(found.transpose(1, 2).flatten(0, 1)[block.branch_back])
+        causal = torch.ones(width, width, dtype=torch.bool, device=q.device).tril()
+        mask = torch.cat((visible, causal.expand(len(visible), 1, width, width)), -1)
+        own = q[block.branch.flatten(0, 1)]
+        second.append(attend(own, k[columns], v[columns], mask)[block.branch_back])
     return torch.cat([*first, *second]).flatten(1)

@@ -1,4 +1,4 @@
-"""The rates that this machine reaches now, in the processes that do the work: what `limits` divides by."""
+"""The rates that this machine reaches now, in the processes that do the work: what `cost` divides by."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from torch.nn.functional import linear
 
 from cascade_rl.model.cost import Peaks
 from cascade_rl.model.decoder import DecoderConfig
-from cascade_rl.model.replicas import Replicas, Worker
+from cascade_rl.model.replicas import Replicas
+from cascade_rl.model.worker import Worker
 
 BLOCK = 1 << 25  # numbers that are copied: 128 MB, more than a cache holds
 HEAD_ROWS, HEAD_COLUMNS = 512, 16384  # of the head that is multiplied, at most
@@ -25,7 +26,8 @@ def measure_peaks(replicas: Replicas, config: DecoderConfig) -> Peaks:
     Takes about a second. Draws from no generator but its own and leaves no memory behind that matters.
     """
     found = replicas.all(_probe, config, replicas.dtype)
-    return Peaks(*(sum(each) for each in zip(*found, strict=True)), workers=replicas.size)
+    flops, head_flops, moved = (sum(each) for each in zip(*found, strict=True))
+    return Peaks(flops, head_flops, moved, replicas.size)
 
 
 def _probe(worker: Worker, config: DecoderConfig, dtype: torch.dtype) -> tuple[float, float, float]:
@@ -53,7 +55,7 @@ def _probe(worker: Worker, config: DecoderConfig, dtype: torch.dtype) -> tuple[f
 def _block(device: torch.device) -> Tensor:
     """`BLOCK` numbers, written to: pages that never were are all one page of zeros, which a cache holds.
 
-    On a CPU not from malloc, which would keep them for good (`replicas._keep_memory`).
+    On a CPU not from malloc, which would keep them for good (`worker.keep_memory`).
     """
     if device.type != "cpu":
         return torch.ones(BLOCK, device=device)

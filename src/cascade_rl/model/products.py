@@ -19,10 +19,34 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
+class Weight(Tensor):
+    """A weight as the blocks see it: the numbers that compute, with what belongs to them.
+
+    master     the fp32 original; None where the weight is its own
+    main_grad  where its gradient is added up, in fp32 (as in Megatron-LM); None leaves it to autograd
+    laid_out   its master (of the head) or itself as the CPU's kernels want it, only inside the function of that name
+    """
+
+    master: Tensor | None = None
+    main_grad: Tensor | None = None
+    laid_out: Tensor | None = None
+
+    # What nn.Parameter does: operators take it as any tensor, at their full speed, and give plain tensors back.
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]  # a C function, as there
+
+    @classmethod
+    def of(cls, numbers: Tensor, master: Tensor | None = None, main_grad: Tensor | None = None) -> Weight:
+        """A weight over the same memory as `numbers`, and of the same place in a graph of autograd."""
+        weight = numbers.as_subclass(cls)
+        weight.master, weight.main_grad = master, main_grad
+        return weight
+
+
 @cache
 def _can_lay_out(dtype: torch.dtype) -> bool:
     operators = torch.ops.mkldnn
-    if not torch.backends.mkldnn.is_available() or not hasattr(operators, "_linear_pointwise"):
+    available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]  # torch gives it no types
+    if not available or not hasattr(operators, "_linear_pointwise"):
         return False
     return dtype is torch.float32 or (dtype is torch.bfloat16 and operators._is_mkldnn_bf16_supported())
 
@@ -31,34 +55,40 @@ def _can_lay_out(dtype: torch.dtype) -> bool:
 def laid_out(weights: Mapping[str, Tensor], *, layers: bool) -> Iterator[None]:
     """Inside, products use laid-out copies of the head (its fp32 master) and, if `layers`, of the layers' matrices.
 
-    The weights must not change meanwhile.
+    The weights must not change meanwhile. Plain tensors among them stay as they are.
     """
     head = weights.get("head", weights["embed"])
-    pairs = [(head, getattr(head, "master", head))]
+    pairs = [(head, head.master if isinstance(head, Weight) and head.master is not None else head)]
     if layers:
         pairs += [(w, w) for n, w in weights.items() if w.dim() == 2 and n not in ("embed", "head", "score")]
     pairs = [(w, source) for w, source in pairs if source.device.type == "cpu" and _can_lay_out(source.dtype)]
+    chosen = [(weight, source) for weight, source in pairs if isinstance(weight, Weight)]
     try:
         with torch.no_grad():
-            for weight, source in pairs:
+            for weight, source in chosen:
                 weight.laid_out = torch.ops.mkldnn._reorder_linear_weight(source.detach(), 64)
         yield
     finally:
-        for weight, _ in pairs:
-            vars(weight).pop("laid_out", None)
+        for weight, _ in chosen:
+            weight.laid_out = None
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x [M, H] times a weight [W, H], plus bias, without gradients."""
-    return _product(x, weight, getattr(weight, "laid_out", None), bias)
+    if isinstance(weight, Weight) and weight.laid_out is not None:
+        return _by_kernel(x, weight.laid_out, bias)
+    return F.linear(x, weight, bias)
 
 
 def read_out_linear(x: Tensor, weight: Tensor) -> Tensor:
     """fp32 x [M, H] times the fp32 master of a weight [V, H] (or the weight, if it has none), without gradients."""
-    return _product(x, getattr(weight, "master", weight), getattr(weight, "laid_out", None), None)
+    if not isinstance(weight, Weight):
+        return F.linear(x, weight)
+    if weight.laid_out is not None:
+        return _by_kernel(x, weight.laid_out, None)
+    return F.linear(x, weight if weight.master is None else weight.master)
 
 
-def _product(x: Tensor, weight: Tensor, layout: Tensor | None, bias: Tensor | None) -> Tensor:
-    if layout is None:
-        return F.linear(x, weight, bias)
-    return torch.ops.mkldnn._linear_pointwise(x, layout, bias, "none", [], "")
+def _by_kernel(x: Tensor, layout: Tensor, bias: Tensor | None) -> Tensor:
+    found: Tensor = torch.ops.mkldnn._linear_pointwise(x, layout, bias, "none", [], "")
+    return found

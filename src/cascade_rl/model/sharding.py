@@ -10,58 +10,24 @@ Every worker must enter the same collectives: those with fewer micro-batches go 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any, Concatenate, cast
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor import DTensor
 
-from cascade_rl.model.decoder import DecoderConfig, flat_size, packed_states, views
+from cascade_rl.model.decoder import DecoderConfig, Shapes, flat_size, packed_states, views
 from cascade_rl.model.packed import Tree, pack
+from cascade_rl.model.products import Weight
+from cascade_rl.model.weights import ALL, Model, P
+from cascade_rl.model.worker import Worker
 
-if TYPE_CHECKING:
-    from cascade_rl.model.replicas import Worker
-
-TIMEOUT = timedelta(minutes=10)  # of one collective; a worker that dies is noticed at once
 READS_OUT = ("head", "score")
-
-
-def touch(worker: Worker) -> None:
-    """Start the device, so that a faulty one is told before others wait for it."""
-    if worker.device.type == "cuda":
-        torch.cuda.set_device(worker.device)
-        torch.zeros(1, device=worker.device)
-
-
-def join(worker: Worker, store: str) -> None:
-    """Enter the process group of the workers; `store` is a file that does not exist yet."""
-    if worker.device.type == "cuda":
-        place = {"backend": "nccl", "device_id": worker.device}
-    else:
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # one machine: the host's name need not resolve
-        place = {"backend": "gloo"}
-    dist.init_process_group(
-        init_method=f"file://{store}", rank=worker.rank, world_size=worker.size, timeout=TIMEOUT, **place
-    )
-
-
-def leave(worker: Worker) -> None:
-    """Leave the group, when all do."""
-    worker.models.clear()
-    if dist.is_initialized():
-        dist.destroy_process_group()
-
-
-def give_up() -> None:
-    """End the collectives under way, from another thread: a kernel of NCCL would wait for a dead worker for ever."""
-    if dist.is_initialized() and dist.get_backend() == "nccl":
-        dist.group.WORLD.abort()
 
 
 def add(worker: Worker, name: str, *arguments: Any) -> None:
@@ -69,14 +35,21 @@ def add(worker: Worker, name: str, *arguments: Any) -> None:
     worker.models[name] = Sharded(worker.device, *arguments)
 
 
-def flat(worker: Worker, name: str) -> Tensor | None:
+def whole(worker: Worker, name: str) -> Tensor | None:
     """Its fp32 weights as one vector on the CPU, from worker 0; None from others."""
-    return worker.models[name].flat()
+    return _sharded(worker, name).whole()
 
 
 def load(worker: Worker, name: str, flat: Tensor) -> None:
     """Give it other weights."""
-    worker.models[name].load(flat)
+    _sharded(worker, name).load(flat)
+
+
+def _sharded(worker: Worker, name: str) -> Sharded:
+    model = worker.models[name]
+    if not isinstance(model, Sharded):
+        raise TypeError(f"{name} is no sharded model")
+    return model
 
 
 class _Lower(torch.autograd.Function):
@@ -91,22 +64,34 @@ class _Lower(torch.autograd.Function):
         return tuple(m.view_as(m) if m.dtype is dtype else m.to(dtype) for m in masters)
 
     @staticmethod
-    def backward(ctx: Any, *_: None):
+    def backward(ctx: Any, *_: None) -> tuple[Tensor | None, ...]:
         return None, None, *ctx.grads
 
 
+def _lower(masters: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Weight]:
+    """Weights that compute in `dtype`, with their masters and a place for their gradients."""
+    grads = [torch.zeros_like(master) for master in masters.values()]
+    lowered = _Lower.apply(grads, dtype, *masters.values())  # type: ignore[no-untyped-call]  # torch gives it no types
+    parts = zip(masters.items(), lowered, grads, strict=True)
+    return {name: Weight.of(low, master, grad) for (name, master), low, grad in parts}
+
+
 class _Weights(dict[str, Tensor]):
-    """The parameters by name, as a forward pass sees them: those of a layer only while `enter` runs it."""
+    """The parameters by name, as a forward pass sees them: those of a layer only while `enter` runs it.
+
+    `decoder.hidden_states` asks for `enter`.
+    """
 
     def __init__(self, found: Mapping[str, Tensor], layers: nn.ModuleList) -> None:
         super().__init__(found)
         self.layers = layers
 
     def enter(self, i: int, h: Tensor, run: Callable[[int, Tensor, Mapping[str, Tensor]], Tensor]) -> Tensor:
-        return self.layers[i](h, lambda x, own: run(i, x, self | own))
+        found: Tensor = self.layers[i](h, lambda x, own: run(i, x, self | own))
+        return found
 
 
-class _Layer(nn.Module):
+class _Gathered(nn.Module):
     """What is gathered together: parameters by name (a module's own names may hold no dots)."""
 
     def __init__(self, whole: Mapping[str, Tensor]) -> None:
@@ -118,11 +103,15 @@ class _Layer(nn.Module):
     def held(self) -> dict[str, Tensor]:
         return {name: getattr(self, name.replace(".", "_")) for name in self.names}
 
+
+class _Layer(_Gathered):
+    """The matrices of a layer."""
+
     def forward(self, h: Tensor, run: Callable[[Tensor, dict[str, Tensor]], Tensor]) -> Tensor:
         return run(h, self.held())
 
 
-class _Root(_Layer):
+class _Root(_Gathered):
     """All layers, and the parameters outside of them."""
 
     def __init__(self, whole: Mapping[str, Tensor], layers: int, dtype: torch.dtype) -> None:
@@ -135,64 +124,84 @@ class _Root(_Layer):
         )
 
     def forward(self, run: Callable[[Mapping[str, Tensor]], Tensor]) -> Tensor:
-        held = self.held()
-        grads = [torch.zeros_like(master) for master in held.values()]
-        found = dict(zip(held, _Lower.apply(grads, self.dtype, *held.values()), strict=True))
-        for (name, weight), grad in zip(found.items(), grads, strict=True):
-            weight.main_grad, weight.master = grad, held[name]
+        found = _lower(self.held(), self.dtype)
         return run(_Weights(found, self.layers)).clone()  # a view would lose FSDP's hook
 
 
 def _spread(root: _Root, device: torch.device, dtype: torch.dtype) -> None:
     """Shard the root and each layer by rows, with sums in fp32."""
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
-    for unit in (*root.layers, root):
-        param = None if unit is root or dtype is torch.float32 else dtype
+    for module in (*root.layers, root):
+        param = None if module is root or dtype is torch.float32 else dtype
         policy = MixedPrecisionPolicy(
             param_dtype=param, reduce_dtype=torch.float32, cast_forward_inputs=False
         )
-        fully_shard(unit, mesh=mesh, mp_policy=policy)
+        unit: FSDPModule = fully_shard(module, mesh=mesh, mp_policy=policy)
         unit.set_gradient_divide_factor(1.0)
         unit.set_force_sum_reduction_for_comms(True)  # gloo knows no other
 
 
-class Sharded:
+def _full(shard: Tensor) -> Tensor:
+    """The whole of what a shard is a part of; collective."""
+    return cast(DTensor, shard).full_tensor()  # FSDP makes DTensors of all parameters, which their type hides
+
+
+def _local(shard: Tensor) -> Tensor:
+    """The rows of a shard that this worker holds, as a view."""
+    return cast(DTensor, shard).to_local()  # as above
+
+
+def _grad(shard: Tensor) -> Tensor:
+    """The gradient of a shard, zeros if no worker had a row."""
+    return torch.zeros_like(shard) if shard.grad is None else shard.grad
+
+
+class Sharded(Model):
     """A decoder's weights in one of several workers: whole copies that compute, and with `train` this worker's shards.
 
-    Does what `Model` does; all methods but `run` outside of training are collective.
+    All methods but `run` outside of training are collective.
     """
 
     def __init__(
         self,
         device: torch.device,
         config: DecoderConfig,
+        shapes: Shapes,
         flat: Tensor,
         train: bool,
         dtype: torch.dtype,
-        extra: dict,
     ) -> None:
-        self.config, self.device, self.dtype, self.shapes = config, device, dtype, config.shapes() | extra
-        self.rank, self.size = dist.get_rank(), dist.get_world_size()
-        self.optimizer: Any = None
-        self.weights = {}
-        for name, master in views(flat, self.shapes).items():
-            weight = self.weights[name] = master.to(device, dtype, copy=True)
-            if dtype is not torch.float32 and name in (*READS_OUT, "embed" if config.tied else ""):
-                weight.master = master.to(device, copy=True)
+        super().__init__(config, shapes, dtype, train)
+        self.device, self.rank, self.size = device, dist.get_rank(), dist.get_world_size()
+        keep = (*READS_OUT, "embed" if config.tied else "") if dtype is not torch.float32 else ()
+        for name, master in views(flat, shapes).items():
+            own = master.to(device, copy=True) if name in keep else None
+            self.weights[name] = Weight.of(master.to(device, dtype, copy=True), own)
         self._owners: Sequence[Sequence[str]] = ()
         self._whole: dict[str, Tensor] = {}
         self._gradients: dict[str, Tensor] = {}
-        if train:
-            self.root = _Root(views(flat, self.shapes), config.layers, dtype)
-            _spread(self.root, device, dtype)
-            self.shards = {n: p for unit in (self.root, *self.root.layers) for n, p in unit.held().items()}
+        self._idle = 0  # how many micro-batches other workers have more in this step
+        self._root = _Root(views(flat, shapes), config.layers, dtype) if train else None
+        self.shards: dict[str, Tensor] = {}
+        if self._root:
+            _spread(self._root, device, dtype)
+            units = [self._root, *(layer for layer in self._root.layers if isinstance(layer, _Layer))]
+            self.shards = {name: shard for unit in units for name, shard in unit.held().items()}
 
-    def run(self, function: Callable, *arguments: Any) -> Tensor:
-        """`function(weights, config, *arguments)` of weights that are gathered as they are needed, with gradient."""
-        return self.root(lambda weights: function(weights, self.config, *arguments))
+    def run(
+        self,
+        function: Callable[Concatenate[Mapping[str, Tensor], DecoderConfig, P], Tensor],
+        *arguments: P.args,
+        **named: P.kwargs,
+    ) -> Tensor:
+        """Of weights that are gathered as they are needed; only of a model that is trained."""
+        if self._root is None:
+            raise TypeError("this model is not trained: it has no shards")
+        found: Tensor = self._root(lambda weights: function(weights, self.config, *arguments, **named))
+        return found
 
     def begin(self, count: int) -> None:
-        """Before the first of this worker's `count` micro-batches of a step."""
+        """The workers agree on how many micro-batches there are at most."""
         self._gradients.clear()
         for shard in self.shards.values():
             shard.grad = None
@@ -201,26 +210,26 @@ class Sharded:
         self._idle = int(most) - count
 
     def end(self) -> None:
-        """After the last one: as many empty ones as other workers have more."""
+        """As many empty micro-batches as other workers have more."""
         token = np.zeros(1, np.int64)
         for _ in range(self._idle):
             hidden = self.run(packed_states, pack([Tree(token, (token,))], self.device))
-            hidden.backward(torch.zeros_like(hidden))
+            torch.autograd.backward(hidden, torch.zeros_like(hidden))
 
     @torch.no_grad()
     def refresh(self) -> None:
         """Take the shards over into the whole copies."""
         for name, weight in self.weights.items():
-            shard, master = self.shards[name].detach(), getattr(weight, "master", None)
-            if master is None:
-                weight.copy_(shard.to(self.dtype).full_tensor())
+            shard = self.shards[name].detach()
+            if weight.master is None:
+                weight.copy_(_full(shard.to(self.dtype)))
             else:
-                weight.copy_(master.copy_(shard.full_tensor()))
+                weight.copy_(weight.master.copy_(_full(shard)))
 
     def owned(self, owners: Sequence[Sequence[str]], whole: bool) -> dict[str, Tensor]:
-        """What this worker's optimiser steps: its shard of each parameter, or, if it needs matrices `whole`, its own."""
+        """This worker's shard of each parameter, or, if matrices are needed `whole`, its own."""
         if not whole:
-            found = {name: shard.detach().to_local() for name, shard in self.shards.items()}
+            found = {name: _local(shard.detach()) for name, shard in self.shards.items()}
             return {name: shard for name, shard in found.items() if shard.numel()}
         self._owners = owners
         self._whole = self._gather(lambda shard: shard.detach())
@@ -231,26 +240,23 @@ class Sharded:
         found = {}
         for rank, names in enumerate(self._owners):
             for name in names:
-                whole = part(self.shards[name]).full_tensor().contiguous()  # broadcast and optimisers want it
+                whole = _full(part(self.shards[name])).contiguous()  # broadcast and optimisers want it
                 if rank == self.rank:
                     found[name] = whole
         return found
 
     def gather(self) -> None:
-        """Before the optimisers look at gradients."""
-        for shard in self.shards.values():
-            if shard.grad is None:  # no worker had a row
-                shard.grad = torch.zeros_like(shard)
-        self._gradients = self._gather(lambda shard: shard.grad)
+        """Whole gradients go to the owners of whole parameters."""
+        self._gradients = self._gather(_grad)
 
-    def gradient(self, name: str, rows: slice = slice(None)) -> Tensor:
-        """The summed gradient of what `owned` gave."""
+    def gradient(self, name: str, rows: slice = ALL) -> Tensor:
+        """FSDP has summed it."""
         if self._owners:
             return self._gradients[name][rows]
-        return self.shards[name].grad.to_local()[rows]
+        return _local(_grad(self.shards[name]))[rows]
 
     def scatter(self) -> None:
-        """After the optimisers' step: owners hand their parameters back to the shards."""
+        """Owners hand their parameters back to the shards."""
         for rank, names in enumerate(self._owners):
             for name in names:
                 whole = self._whole.get(name)
@@ -264,7 +270,7 @@ class Sharded:
         """Take this worker's shard out of a whole parameter."""
         pieces = whole.chunk(self.size)
         if self.rank < len(pieces):
-            self.shards[name].detach().to_local().copy_(pieces[self.rank])
+            _local(self.shards[name].detach()).copy_(pieces[self.rank])
 
     @torch.no_grad()
     def load(self, flat: Tensor) -> None:
@@ -276,12 +282,12 @@ class Sharded:
         self.refresh()
 
     @torch.no_grad()
-    def flat(self) -> Tensor | None:
+    def whole(self) -> Tensor | None:
         """All fp32 weights as one vector on the CPU, for worker 0."""
         found = torch.empty(flat_size(self.shapes)) if self.rank == 0 else None
         into = {} if found is None else views(found, self.shapes)
         for name, shard in self.shards.items():
-            whole = shard.detach().full_tensor()
+            whole = _full(shard.detach())
             if into:
                 into[name].copy_(whole)
         return found

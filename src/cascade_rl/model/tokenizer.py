@@ -32,7 +32,8 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text that may hold chat markers."""
-        return self.inner.encode(text, add_special_tokens=False)
+        ids: list[int] = self.inner.encode(text, add_special_tokens=False)
+        return ids
 
     def prompt(self, problem: Problem) -> list[int]:
         """Ids of a problem's prompt, up to and including the assistant header."""
@@ -45,7 +46,8 @@ class Tokenizer:
     def decode(self, ids: Iterable[int]) -> str:
         """The text of sampled ids, end marks dropped; nothing else is hidden or cleaned up."""
         kept = [i for i in ids if i not in self.eos_ids]
-        return self.inner.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        text: str = self.inner.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        return text
 
     def save(self, path: Path) -> None:
         """Write it with the template and all ids that end a reply, so that transformers alone does the same."""
@@ -101,7 +103,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     markers = (chat.TURN_START, chat.TURN_END, chat.THINK_START, chat.THINK_END)
     core.train_from_iterator((_without(text, markers) for text in texts), trainer)
     core.add_tokens(tags)
-    inner = PreTrainedTokenizerFast(
+    inner = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # transformers gives it no types
         tokenizer_object=core,
         eos_token=chat.TURN_END,
         pad_token=chat.END_OF_TEXT,

@@ -1,9 +1,10 @@
 """The recipe: every knob of a run as one validated value.
 
 A recipe is YAML. It names the model, the seed, the ordered stages and the benchmarks; stages inherit
-`defaults.KIND`. Loading reports every problem at once with its path, and refuses keys that would have no effect.
-Defaults follow arXiv 2512.13607 (tables of appendices B to E) where it says something; sizes in tokens, learning
-rates per step. Here stands what other rooms use; they read recipes with `reading` and print them with `explain`.
+`defaults.KIND`. Loading reports every problem at once with its path, and refuses keys that would have no
+effect. Defaults follow arXiv 2512.13607 (tables of appendices B to E) where it says something; sizes in
+tokens, learning rates per step. Here stands what other rooms use; `reading` reads recipes, `explain` tells
+them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""How an RL stage turns rewards into an update: advantage, loss, aggregation, corrections; see docs/algorithms.md.
+"""How an RL stage turns rewards into an update: advantage, loss, aggregation, corrections.
 
-Each key is one choice. A value that would have no effect beside the others, or that would change what another one
-means, is an error that says why.
+Formulas and sources stand in docs/algorithms.md. Each key is one choice. A value that would have no effect
+beside the others, or that would change what another one means, is an error that says why.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from pydantic import Field, model_validator
 
 from cascade_rl.recipe.base import Positive, Strict
 
-# clip_low and clip_high of each loss, if the recipe gives none: DAPO (arXiv 2503.14476, clip-higher); no lower bound
-# and ratios up to 5 (ScaleRL, arXiv 2510.13786); GSPO (arXiv 2507.18071, section 5).
+# clip_low and clip_high of each loss, if the recipe gives none: DAPO (arXiv 2503.14476, clip-higher); no
+# lower bound and ratios up to 5 (ScaleRL, arXiv 2510.13786); GSPO (arXiv 2507.18071, section 5).
 CLIPS = {"ppo_clip": (0.2, 0.28), "cispo": (1.0, 4.0), "gspo": (3e-4, 4e-4)}
 # The bounds of each correction of rollout against trainer; IcePop's are its paper's (arXiv 2510.18855).
 BOUNDS = {"tis": {"tis_cap": 2.0}, "icepop": {"icepop_low": 0.5, "icepop_high": 5.0}}
@@ -25,10 +25,10 @@ class Algorithm(Strict):
 
     `advantage: dr_grpo` leaves the standard deviation out. `aggregation`: `token` all tokens weigh the same,
     `sequence` all replies do, `constant` divides by replies x max_response_tokens (Dr. GRPO). With
-    `updates_per_batch` above 1 the batch is split by prompts into as many parts, an update each, and `loss` says how
-    the ratio to the policy that sampled is bounded. `rollout_correction` reweighs tokens whose probability differs
-    between sampler and trainer. `kl_coefficient` weighs a k3 term against the stage's first weights.
-    `reward_shaping: tanh` squashes z-scores inside the group.
+    `updates_per_batch` above 1 the batch is split by prompts into as many parts, an update each, and `loss`
+    says how the ratio to the policy that sampled is bounded. `rollout_correction` reweighs tokens whose
+    probability differs between sampler and trainer. `kl_coefficient` weighs a k3 term against the stage's
+    first weights. `reward_shaping: tanh` squashes z-scores inside the group.
     """
 
     advantage: Literal["grpo", "dr_grpo"] = "grpo"
@@ -67,8 +67,8 @@ class Algorithm(Strict):
             )
         if plain and not once:
             raise ValueError(
-                f"updates_per_batch {self.updates_per_batch} needs a loss that bounds the ratio to the policy "
-                "that sampled: ppo_clip, cispo or gspo"
+                f"updates_per_batch {self.updates_per_batch} needs a loss that bounds the ratio to the "
+                "policy that sampled: ppo_clip, cispo or gspo"
             )
         if self.loss == "gspo" and self.aggregation != "sequence":
             raise ValueError(
@@ -95,7 +95,7 @@ class Algorithm(Strict):
             )
         if self.rollout_correction != "none" and self.updates_per_batch > 1:
             raise ValueError(
-                f"rollout_correction {self.rollout_correction} would count the difference twice: with more than "
-                "one update the ratio is already taken against the rollout's log-probabilities"
+                f"rollout_correction {self.rollout_correction} would count the difference twice: with "
+                "more than one update the ratio is already taken against the rollout's log-probabilities"
             )
         return self

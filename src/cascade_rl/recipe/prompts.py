@@ -41,17 +41,17 @@ class NoFilter(Strict):
 
 
 class BatchFilter(Strict):
-    """Dynamic sampling (DAPO, arXiv 2503.14476): refill until every group has mixed rewards, `max_rounds` at most."""
+    """Refill until every group has mixed rewards, at most `max_rounds` times (DAPO, arXiv 2503.14476)."""
 
     kind: Literal["batch"]
     max_rounds: Positive = 4
 
 
 class EpochFilter(Strict):
-    """After an epoch drop problems solved always or never; re-admit hard and easy ones with these probabilities."""
+    """After an epoch drop problems solved always or never; re-admit them with these probabilities."""
 
     kind: Literal["epoch"]
-    # the report's math RL (arXiv 2512.13607): what was hard may have become possible, what was easy rarely is forgotten
+    # the report's math RL (arXiv 2512.13607)
     readmit_hard: Fraction = 0.10
     readmit_easy: Fraction = 0.01
 
@@ -64,7 +64,7 @@ Overlong = Literal["mask", "zero", "score", "penalty"]
 
 
 class Phase(Strict):
-    """A sub-stage of a length curriculum: `share` of the steps, with its own lengths (in tokens) and sampling."""
+    """A sub-stage of a length curriculum: `share` of the steps, with its own lengths and sampling."""
 
     share: Annotated[float, Field(gt=0, le=1)]
     max_prompt_tokens: Positive | None = None
@@ -96,9 +96,10 @@ PHASE_KEYS = tuple(key for key in Phase.model_fields if key != "share")
 def sub_stages(
     steps: int, curriculum: Sequence[Phase], own: Mapping[str, Any]
 ) -> list[tuple[int, int, FullPhase]]:
-    """A stage's phases as (first step, end step, rule); `own` is what the stage says itself, for keys a phase leaves out.
+    """A stage's phases as (first step, end step, rule).
 
-    A phase whose share rounds to no step is left out.
+    `own` is what the stage says itself, for the keys that a phase leaves out. A phase whose share rounds to
+    no step does not take place.
     """
     found, start, share = [], 0, 0.0
     for phase in curriculum or [Phase(share=1.0)]:
@@ -122,7 +123,8 @@ def replaced_keys(stage: Mapping[str, Any]) -> list[str]:
 class JudgeSpec(Strict):
     """A judge model behind an OpenAI-compatible address: the probability of its YES is the reward.
 
-    `api_key_variable` names the environment variable that holds the key. A judge that reasons first needs more tokens.
+    `api_key_variable` names the environment variable that holds the key. A judge that reasons first needs
+    more tokens.
     """
 
     url: str

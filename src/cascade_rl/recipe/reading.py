@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from cascade_rl.errors import RecipeError
 from cascade_rl.recipe.base import Problems
-from cascade_rl.recipe.kinds import STAGE_KINDS, kind_of
+from cascade_rl.recipe.faults import build
+from cascade_rl.recipe.kinds import STAGE_KINDS
 from cascade_rl.recipe.overrides import apply_override
-from cascade_rl.recipe.prompts import FILTER_KINDS, replaced_keys
+from cascade_rl.recipe.prompts import replaced_keys
 from cascade_rl.recipe.recipe import Recipe
 from cascade_rl.recipe.rules import cross_problems
 from cascade_rl.recipe.smoke import smoke
 
-# Rules that need more than the recipe. It is whole (all of its own rules hold), or lacks the parts that are wrong.
+# Rules that need more than the recipe, which is whole (all of its own rules hold) or lacks the parts that are
+# wrong.
 Further = Callable[[Recipe, bool], Problems]
-# Where a part of a recipe stands, as pydantic says it.
-Place = tuple[str | int, ...]
 
 
 def no_further(recipe: Recipe, whole: bool) -> Problems:
@@ -72,7 +69,7 @@ def read_recipe(
 def validate(raw: Mapping[str, Any], source: str = "recipe", further: Further = no_further) -> Recipe:
     """The recipe of a raw mapping, or a RecipeError with all its problems."""
     problems = _default_problems(raw) + _inert_problems(raw)
-    recipe, found = _build(_stage_defaults(_numbers(raw)))
+    recipe, found = build(_stage_defaults(_numbers(raw)))
     problems += found
     if recipe is not None:
         own = cross_problems(recipe)
@@ -85,8 +82,8 @@ def validate(raw: Mapping[str, Any], source: str = "recipe", further: Further = 
 def _stage_defaults(raw: Mapping[str, Any]) -> dict[str, Any]:
     """The raw recipe with `defaults.KIND` merged under each stage, and the `defaults` block gone.
 
-    A default that every phase of a stage's curriculum replaces is not merged, so that the resolved recipe reads back
-    as itself.
+    A default that every phase of a stage's curriculum replaces is not merged, so that the resolved recipe
+    reads back as itself.
     """
     merged = {key: value for key, value in raw.items() if key != "defaults"}
     defaults = raw.get("defaults") or {}
@@ -101,49 +98,6 @@ def _stage_defaults(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 def _inherited(defaults: Mapping[str, Any], stage: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in defaults.items() if key not in replaced_keys(stage)}
-
-
-def _build(merged: dict[str, Any]) -> tuple[Recipe | None, Problems]:
-    """The recipe, and what is wrong in its blocks: a wrong part is left out, so that one fault hides no other.
-
-    None when what is left is no recipe.
-    """
-    rest = copy.deepcopy(merged)
-    problems: Problems = []
-    left_out: dict[Place, bool] = {}  # whether rules across the block of a part left out may now misjudge
-    while True:
-        try:
-            return Recipe.model_validate(rest), problems
-        except ValidationError as error:
-            new = [e for e in error.errors() if e["loc"] not in left_out]
-        doubtful = {loc[:n] for loc, changed in left_out.items() if changed for n in range(len(loc))}
-        problems += [_explain(rest, e) for e in new if e["type"] != "value_error" or e["loc"] not in doubtful]
-        # an unknown key takes nothing with it that a rule could miss
-        left_out |= {e["loc"]: e["type"] != "extra_forbidden" for e in new}
-        done = [_leave_out(rest, e["loc"]) for e in new]
-        if not new or not all(done):
-            return None, problems
-
-
-def _leave_out(rest: dict[str, Any], loc: Place) -> bool:
-    """Take the key at a pydantic location out, or strip a stage whose keys don't go together; False if it can't."""
-    node: Any = rest
-    owner, key = rest, None
-    for part in loc:
-        if isinstance(node, list) and isinstance(part, int):
-            node = node[part]
-        elif isinstance(node, dict) and part in node:
-            owner, key, node = node, part, node[part]
-    if key == "stages" and isinstance(node, dict):
-        kind = kind_of(node)
-        if kind is None or not isinstance(node.get("name"), str):
-            return False
-        kept = kind.stripped(node)
-        node.clear()
-        node.update(kept)
-    elif key is not None and key != "stages":
-        owner.pop(str(key), None)
-    return True
 
 
 def _numbers(node: Any) -> Any:
@@ -193,31 +147,3 @@ def _raw_stages(raw: Mapping[str, Any]) -> list[tuple[int, Mapping[str, Any]]]:
     if not isinstance(stages, list):
         return []
     return [(index, stage) for index, stage in enumerate(stages) if isinstance(stage, Mapping)]
-
-
-def _explain(raw: Mapping[str, Any], error: ErrorDetails) -> tuple[str, str]:
-    """A pydantic error as (path with names instead of numbers, message with the value)."""
-    text = error["msg"].removeprefix("Value error, ")
-    if error["type"] == "extra_forbidden":
-        text = "unknown key; see `cascade check` for the keys of this block"
-    elif error["type"] == "missing":
-        text = "missing; it has no default"
-    elif not isinstance(error.get("input"), Mapping | list | None):
-        text += f" (got {error['input']!r})"
-    return _path(raw, error["loc"]), text
-
-
-def _path(raw: Mapping[str, Any], loc: Place) -> str:
-    names: list[str] = []
-    node: Any = raw
-    for part in loc:
-        if isinstance(part, int) and isinstance(node, list) and part < len(node):
-            node = node[part]
-            label = node.get("name") or node.get("domain") if isinstance(node, Mapping) else None
-            names.append(str(label or part))
-        elif part in STAGE_KINDS or part in FILTER_KINDS:
-            continue  # the tag of a union, not a key
-        else:
-            names.append(str(part))
-            node = node.get(part) if isinstance(node, Mapping) else None
-    return ".".join(names)

@@ -36,7 +36,7 @@ class Recipe(Strict):
     @model_validator(mode="before")
     @classmethod
     def _fill_for_second_engine(cls, raw: object) -> object:
-        """Defaults that depend on the sampler are filled in before a stage is read, so that it shows and records them."""
+        """Fill in what depends on the sampler before stages are read, so that they show and record it."""
         if not isinstance(raw, Mapping) or raw.get("sampler") != "vllm":
             return raw
         stages = raw.get("stages")
@@ -59,10 +59,6 @@ class Recipe(Strict):
         """All problems that the run draws: the stages', then the benchmarks'."""
         asked = [Entry(f"benchmarks.{b.name}", b.domain, b.source, Split.HELDOUT) for b in self.benchmarks]
         return [entry for stage in self.stages for entry in stage.entries()] + asked
-
-    def domains(self) -> set[str]:
-        """The names of all domains that the run touches."""
-        return {entry.domain for entry in self.entries()}
 
     def own_stage(self, benchmark: BenchmarkSpec) -> str:
         """The stage that trains for a benchmark (see BenchmarkSpec)."""

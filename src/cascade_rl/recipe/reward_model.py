@@ -59,7 +59,7 @@ class RewardModelStage(StageSpec):
         return planned(self.steps, self.epochs, self.pairs, self.batch_size)
 
     def entries(self) -> list[Entry]:
-        """Prompts of RL: those that a reward model will be asked about (its held-out pairs are on validation prompts)."""
+        """Prompts of RL, where a reward model is asked; its held-out pairs are on validation prompts."""
         return [Entry(f"stages.{self.name}.data.{self.domain}", self.domain, self.source, Split.RL)]
 
     def sampled(self) -> list[FullPhase]:

@@ -1,4 +1,7 @@
-"""An RL stage, as a recipe says it; how rewards become an update is in `algorithm.py`, prompts and phases in `prompts.py`."""
+"""An RL stage, as a recipe says it.
+
+How rewards become an update is in `algorithm.py`; prompts, filters and phases are in `prompts.py`.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +31,8 @@ class RLStage(Algorithm, StageSpec):
     """GRPO, strictly on-policy by default: `prompts_per_step` x `rollouts_per_prompt` replies, one update.
 
     `overlong` says what a reply that hit the length limit earns: `mask` leaves it out of loss and baseline,
-    `zero` gives no reward, `score` grades it as it stands; `penalty` too, and takes up to 1 off the reward of a reply
-    that ends in the last `overlong_buffer` tokens before the limit. `top_k` 0 and `min_p` 0 are off.
+    `zero` gives no reward, `score` grades it as it stands; `penalty` too, and takes up to 1 off the reward of
+    a reply that ends in the last `overlong_buffer` tokens before the limit. `top_k` 0 and `min_p` 0 are off.
     """
 
     claim = 2
@@ -38,7 +41,8 @@ class RLStage(Algorithm, StageSpec):
     kind: Literal["rl"]
     data: Annotated[list[RLData], Field(min_length=1)]
     steps: Positive
-    # 128 x 8: math RL and code RL of the report (arXiv 2512.13607, appendix tables), and every stage in its body
+    # 128 x 8: math and code RL in the tables of arXiv 2512.13607; for RLHF and IF-RL, where the body says 128
+    # prompts, they say 256, and SWE RL has 16 rollouts
     prompts_per_step: Positive = 128
     rollouts_per_prompt: Annotated[int, Field(ge=2)] = 8
     mode_mix: Literal["thinking", "instruct", "half"] = "thinking"
@@ -107,11 +111,11 @@ class RLStage(Algorithm, StageSpec):
         return [Entry(f"stages.{self.name}.data.{d.domain}", d.domain, d.source, Split.RL) for d in self.data]
 
     def may_share(self, other: StageSpec) -> bool:
-        """RLHF may ask what the reward model was trained on (the report's RLHF prompts are a subset of its prompts)."""
+        """RLHF may ask what the reward model was trained on, as in the report."""
         return other.trains == "reward_model"
 
     def reward_model_among(self, earlier: Sequence[StageSpec]) -> str | None:
-        """The stage whose reward model it asks: the one that it names, else the last of the earlier ones."""
+        """The one that it names, else the last that an earlier stage trains."""
         trained = [stage.name for stage in earlier if stage.trains == "reward_model"]
         return self.reward_model or (trained[-1] if trained else None)
 
@@ -145,7 +149,7 @@ class RLStage(Algorithm, StageSpec):
 
     @classmethod
     def for_second_engine(cls, raw: Mapping[str, Any]) -> Mapping[str, Any]:
-        """`tis` unless the stage says what it wants: another engine's probabilities differ from the trainer's.
+        """`tis` unless the stage says what it wants: another engine's probabilities are not the trainer's.
 
         With more than one update the ratio is taken against the sampler's own log-probabilities already.
         """

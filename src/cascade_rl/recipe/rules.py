@@ -55,7 +55,7 @@ def _gate_problems(recipe: Recipe) -> Problems:
 
 
 def _sampler_problems(recipe: Recipe) -> Problems:
-    """What vLLM can't do: run without a GPU, or keep the trainer's set of tokens under both of two filters."""
+    """What vLLM can't do: run without a GPU, or keep the trainer's set of tokens under two filters."""
     if recipe.sampler != "vllm":
         return []
     wrong = {"device": recipe.device == "cpu", "workers": recipe.workers > 1}
@@ -69,6 +69,6 @@ def _sampler_problems(recipe: Recipe) -> Problems:
 
 
 _TWO_FILTERS = (
-    "with sampler vllm not beside top_p: vLLM applies min-p first, the trainer last, and their kept sets would "
-    "differ; set top_p: 1 or min_p: 0"
+    "with sampler vllm not beside top_p: vLLM applies min-p first, the trainer last, and their kept sets "
+    "would differ; set top_p: 1 or min_p: 0"
 )

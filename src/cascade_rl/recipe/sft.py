@@ -56,7 +56,7 @@ class SFTStage(StageSpec):
         ]
 
     def may_share(self, other: StageSpec) -> bool:
-        """SFT stages may repeat each other's prompts: the report's second stage shows its general data again."""
+        """SFT stages may repeat each other's prompts, as the report's second does with its general data."""
         return isinstance(other, SFTStage)
 
     def lacking(self, domains: Mapping[str, Able], earlier: Sequence[StageSpec]) -> Problems:

@@ -8,7 +8,10 @@ from cascade_rl.recipe.stage import SMOKE_TOKENS
 
 
 def smoke(recipe: Recipe) -> Recipe:
-    """The same recipe with two steps a stage, a handful of problems, short replies: proves the path, not the result."""
+    """The same recipe with two steps a stage, a handful of problems, short replies.
+
+    It proves the path, not the result.
+    """
     return recipe.model_copy(
         update={
             "stages": [stage.shrunk() for stage in recipe.stages],

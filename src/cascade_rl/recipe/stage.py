@@ -1,6 +1,7 @@
 """What every kind of stage answers for itself, so that nobody asks which kind it is.
 
-A new kind is a file beside this one with a class that fills in what is abstract here, and its name in `kinds.py`.
+A new kind is a file beside this one, with a class that fills in what is abstract here and says what is
+otherwise than the defaults, and its name in `kinds.py`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ SMOKE_TOKENS = 32
 
 
 class Entry(NamedTuple):
-    """Problems that a recipe draws: where it says so (a path for messages), from which domain, source and split."""
+    """Problems that a recipe draws, with the path of the place where it says so (for messages)."""
 
     path: str
     domain: str
@@ -51,11 +52,11 @@ class Able(Protocol):
 
 
 class StageSpec(Training, ABC):
-    """A stage of the cascade. A kind also has a field `kind`, the tag by which the reader finds it, and `steps`.
+    """A stage of the cascade. A kind also has the fields `kind` (its tag for the reader) and `steps`.
 
-    trains    the model whose weights the stage changes; the policy goes through every other stage as it came
-    claim     of the stages with a benchmark's domain the last one with the highest claim is said to train for it;
-              0 claims none
+    trains    the model whose weights the stage changes; one that trains another leaves the policy as it came
+    claim     of the stages with a benchmark's domain the last one with the highest claim is its own stage; 0
+              claims none
     referred  optional keys that other parts of the recipe are checked against
     """
 
@@ -85,7 +86,7 @@ class StageSpec(Training, ABC):
         return []
 
     def longest(self) -> int:
-        """The most tokens that a prompt and its reply have together in what it samples; 0 if it samples nothing."""
+        """The most tokens that a prompt and its reply have together; 0 if it samples nothing."""
         return max((rule.max_prompt_tokens + rule.max_response_tokens for rule in self.sampled()), default=0)
 
     def reward_model_among(self, earlier: Sequence[StageSpec]) -> str | None:
@@ -93,7 +94,10 @@ class StageSpec(Training, ABC):
         return None
 
     def prompt_limit(self) -> int | None:
-        """The most tokens of a prompt that policy training samples on in every phase; None if it samples nothing."""
+        """The most tokens of a prompt on which every phase of training the policy can sample.
+
+        None if it trains another model or samples nothing.
+        """
         if self.trains != "policy":
             return None
         return min((rule.max_prompt_tokens for rule in self.sampled()), default=None)
@@ -111,26 +115,26 @@ class StageSpec(Training, ABC):
         return []
 
     def lacking(self, domains: Mapping[str, Able], earlier: Sequence[StageSpec]) -> Problems:
-        """What it asks of its `domains` (by name) and of earlier stages that they don't have, and keys without use."""
+        """What it asks in vain of its domains (by name) and of earlier stages, and keys that have no use."""
         return []
 
     @classmethod
     def stripped(cls, raw: Mapping[str, Any]) -> dict[str, Any]:
-        """A raw stage whose keys don't go together, cut down to what it can't be without and what others refer to.
+        """A raw stage whose keys don't go together, cut down to what it can't be without or others refer to.
 
-        What is left is valid if each key is, so that a reader can go on to check the rest of the recipe.
+        What is left is valid, so that a reader can go on to check the rest of the recipe.
         """
         wanted = {key for key, field in cls.model_fields.items() if field.is_required()} | {*cls.referred}
         return {key: value for key, value in raw.items() if key in wanted} | {"steps": 1}
 
     @classmethod
     def for_second_engine(cls, raw: Mapping[str, Any]) -> Mapping[str, Any]:
-        """A raw stage with the defaults that hold when replies are sampled by another engine than the trainer."""
+        """A raw stage with the defaults that hold when another engine than the trainer samples replies."""
         return raw
 
 
 def planned(steps: int | None, epochs: int | None, items: int, batch_size: int) -> int:
-    """Optimiser steps of a stage that says either `steps` or `epochs` over so many items; raises ValueError if not."""
+    """Optimiser steps of a stage that says either `steps` or `epochs`; raises ValueError if it doesn't."""
     if steps is not None and epochs is None:
         return steps
     if steps is None and epochs is not None:

@@ -60,7 +60,7 @@ def _grade_late(
     services: Services,
 ) -> dict[int, tuple[Verdict, ...]]:
     """The verdicts of whole groups by their index, a batch for each domain."""
-    found = {}
+    found: dict[int, tuple[Verdict, ...]] = {}
     for name in dict.fromkeys(problems[i].domain for i in indices):
         chosen = [i for i in indices if problems[i].domain == name]
         pairs = [(problems[i], rollout) for i in chosen for rollout in rollouts[i]]

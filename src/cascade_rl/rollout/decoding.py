@@ -10,7 +10,7 @@ Shapes: S slots, C columns, N heads, K key-value heads, D head size, V vocabular
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,7 +55,10 @@ class Prefilled:
 
 
 def prefill(
-    weights, config: DecoderConfig, prompts: Sequence[Sequence[int]], device: torch.device
+    weights: Mapping[str, Tensor],
+    config: DecoderConfig,
+    prompts: Sequence[Sequence[int]],
+    device: torch.device,
 ) -> Prefilled:
     """Compute prompts side by side, without padding; only their last tokens go through the whole last layer."""
     arrays = [np.asarray(p, np.int64) for p in prompts]
@@ -64,7 +67,7 @@ def prefill(
     keys, values = [], []
 
     def attend(layer: int, qkv: Tensor, last: bool) -> Tensor:
-        _, k, v = qkv.split((config.heads, config.kv_heads, config.kv_heads), 1)
+        _, k, v = torch.split(qkv, [config.heads, config.kv_heads, config.kv_heads], 1)
         keys.append(k)
         values.append(v)
         return attention(layer, qkv, last)
@@ -95,6 +98,7 @@ class Cache:
         self.store = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(config.layers)]
         self.mask = torch.full((slots, 1, columns), -torch.inf, dtype=dtype, device=device)
         self.used = torch.zeros(slots, dtype=torch.long, device=device)
+        self.write = self.used  # where a step puts keys and values, as rows [2 S K] of `store`; see `begin`
 
     def resize(self, keep: Tensor | None, columns: int) -> None:
         """Keep these slots, in this order (None: all), with this many columns."""
@@ -147,7 +151,9 @@ class Cache:
 class Decoding:
     """The loop over one job; `job.ended` hears of each row."""
 
-    def __init__(self, weights, config: DecoderConfig, job: Job, slots: int, device: torch.device) -> None:
+    def __init__(
+        self, weights: Mapping[str, Tensor], config: DecoderConfig, job: Job, slots: int, device: torch.device
+    ) -> None:
         self.weights, self.config, self.job, self.device = weights, config, job, device
         lengths = [len(job.prompts[p]) for p in job.rows]
         # the longest prompt first: its rows have the most to compute, and neighbours are alike
@@ -221,8 +227,8 @@ class Decoding:
             if self.widest >= cache.columns:
                 cache.resize(None, cache.columns + COLUMNS)
         cache.begin()
-        turn = tuple(table.index_select(0, cache.used) for table in self.turn)
-        hidden = hidden_states(self.weights, self.config, self.next, turn, cache.attend)
+        cosines, sines = (table.index_select(0, cache.used) for table in self.turn)
+        hidden = hidden_states(self.weights, self.config, self.next, (cosines, sines), cache.attend)
         cache.used += self.rows < self.nobody
         self.widest += 1
         self._take(None, head_logits(self.weights, hidden))
@@ -259,12 +265,5 @@ def _round_up(columns: int) -> int:
 
 def slots_for(config: DecoderConfig, columns: int, dtype: torch.dtype, most: int, memory: int) -> int:
     """How many slots of so many columns fit into `memory` bytes, at most `most`, at least one."""
-    size = (
-        2
-        * config.layers
-        * config.kv_heads
-        * config.head_dim
-        * columns
-        * torch.empty(0, dtype=dtype).element_size()
-    )
-    return max(1, min(most, memory // size))
+    numbers = 2 * config.layers * config.kv_heads * config.head_dim * columns  # keys and values
+    return max(1, min(most, memory // (numbers * dtype.itemsize)))

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from cascade_rl.errors import InputError
+from cascade_rl.model.decoder import flat_size
 from cascade_rl.model.replicas import Replicas
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.protocols import Sampler
@@ -16,9 +17,9 @@ from cascade_rl.rollout.vllm_sampler import VLLMSampler, utilisation
 
 
 def open_sampler(name: str, most: int, replicas: Replicas, tokenizer: Tokenizer, folder: Path) -> Sampler:
-    """A recipe's `sampler` over the replicas' policy, whose config lies in `folder`; raises InputError if it can't run here.
+    """A recipe's `sampler` over the replicas' policy, whose config lies in `folder`.
 
-    `most` tokens is the longest prompt with its reply.
+    `most` tokens is the longest prompt with its reply. Raises InputError if it can't run here.
     """
     if name == "torch":
         return TorchSampler(replicas, tokenizer)
@@ -27,9 +28,8 @@ def open_sampler(name: str, most: int, replicas: Replicas, tokenizer: Tokenizer,
             f"sampler: vllm needs a CUDA device, and here the device is {replicas.device}; set sampler: torch"
         )
     model = replicas.local.models["policy"]
-    share = utilisation(
-        *torch.cuda.mem_get_info(replicas.device), len(model.flat), training=bool(model.grads)
-    )
+    numbers = flat_size(model.shapes)
+    share = utilisation(*torch.cuda.mem_get_info(replicas.device), numbers, training=model.trained)
     return VLLMSampler(replicas, tokenizer, folder, min(most, model.config.max_positions), share)
 
 

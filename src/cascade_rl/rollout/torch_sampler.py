@@ -19,15 +19,17 @@ from torch import Tensor
 from cascade_rl.errors import InputError
 from cascade_rl.model.cost import Work, decode_work, prefill_work
 from cascade_rl.model.products import laid_out
-from cascade_rl.model.replicas import Replicas, Worker, deal
+from cascade_rl.model.replicas import Replicas, deal
 from cascade_rl.model.tokenizer import Tokenizer
-from cascade_rl.protocols import Finished, Sampling
+from cascade_rl.model.worker import Worker
+from cascade_rl.protocols import Finished, Sampling, SamplingRule
 from cascade_rl.rollout.decoding import Decoding, Job, slots_for
 from cascade_rl.types import Problem, Rollout, Stop
 
 CACHE_BYTES = 1 << 31  # keys and values of all workers together
-
-Rule = tuple[float, float, int, float]  # temperature, top-p, top-k, min-p
+REPLY_COST = (
+    30.0  # of drawing one reply, in tokens of prefill; only how prompts are spread over workers rests on it
+)
 
 
 class TorchSampler:
@@ -54,32 +56,24 @@ class TorchSampler:
         self, asked: Sequence[tuple[Sequence[Problem], Sampling]], finished: Finished | None
     ) -> list[list[tuple[Rollout, ...]]]:
         """`finished` hears of the groups of a single request."""
-        groups = [(number, place, prompt_ids(self.tokenizer, problem, sampling))
-                  for number, (problems, sampling) in enumerate(asked) for place, problem in enumerate(problems)]  # fmt: skip
-        by_prompt: dict[tuple[int, ...], list[int]] = {}
-        for index, (_, _, prompt) in enumerate(groups):
-            by_prompt.setdefault(prompt, []).append(index)
-        prompts = list(by_prompt)
-        costs = [len(p) + sum(30.0 * asked[groups[i][0]][1].n for i in by_prompt[p]) for p in prompts]
-        shards = deal(range(len(prompts)), costs, self.replicas.size)
-        arguments, members = [], []
-        for shard in shards:
-            mine = [(prompt, i) for prompt, number in enumerate(shard) for i in by_prompt[prompts[number]]]
-            rows = [
-                Wanted(member, prompt, *_wanted(asked[groups[i][0]], groups[i][1], j))
-                for member, (prompt, i) in enumerate(mine) for j in range(asked[groups[i][0]][1].n)
-            ]  # fmt: skip
-            members.append([i for _, i in mine])
-            arguments.append(
-                (self.name, [prompts[p] for p in shard], rows, self.tokenizer.eos_ids, self.max_rows)
-            )
+        groups = [
+            _Group(number, place, problem, sampling, prompt_ids(self.tokenizer, problem, sampling))
+            for number, (problems, sampling) in enumerate(asked)
+            for place, problem in enumerate(problems)
+        ]
+        shards = _shards(groups, self.replicas.size)
+        arguments = [
+            (self.name, prompts, wanted, self.tokenizer.eos_ids, self.max_rows)
+            for prompts, _, wanted in shards
+        ]
         found: list[list[tuple[Rollout, ...]]] = [[()] * len(problems) for problems, _ in asked]
 
-        def heard(rank: int, part: tuple[int, list]) -> None:
-            number, place, prompt = groups[members[rank][part[0]]]
-            found[number][place] = tuple(rollout_of(self.tokenizer, prompt, *row) for row in part[1])
+        def heard(rank: int, part: tuple[int, list[Drawn]]) -> None:
+            group = shards[rank][1][part[0]]
+            rollouts = tuple(rollout_of(self.tokenizer, group.prompt, *row) for row in part[1])
+            found[group.request][group.place] = rollouts
             if finished:
-                finished(place, found[number][place])
+                finished(group.place, rollouts)
 
         for prefill, decode in self.replicas.map(generate, arguments, heard):
             self.replicas.count("prefill", prefill)
@@ -107,24 +101,60 @@ def rollout_of(
     )
 
 
+Drawn = tuple[list[int], list[float]]  # ids of a reply, and their log-probabilities
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """A reply that a worker makes: of which group, to which of its prompts, by which rule, how long, and its generator."""
 
     group: int
     prompt: int
-    rule: Rule
+    rule: SamplingRule
     limit: int
     key: str
     index: int
 
 
-def _wanted(
-    request: tuple[Sequence[Problem], Sampling], place: int, index: int
-) -> tuple[Rule, int, str, int]:
-    problem, sampling = request[0][place], request[1]
-    rule = (sampling.temperature, sampling.top_p, sampling.top_k, sampling.min_p)
-    return rule, sampling.max_new_tokens, row_key(problem, sampling), index
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """The replies to one problem: of which request, and at which place of it."""
+
+    request: int
+    place: int
+    problem: Problem
+    sampling: Sampling
+    prompt: tuple[int, ...]
+
+    def wanted(self, group: int, prompt: int) -> list[Wanted]:
+        """Its replies, as a worker is asked for them: with the numbers that group and prompt have there."""
+        rule, limit, key = (
+            self.sampling.rule,
+            self.sampling.max_new_tokens,
+            row_key(self.problem, self.sampling),
+        )
+        return [Wanted(group, prompt, rule, limit, key, index) for index in range(self.sampling.n)]
+
+
+Shard = tuple[
+    list[tuple[int, ...]], list[_Group], list[Wanted]
+]  # a worker's prompts, its groups, and their replies
+
+
+def _shards(groups: Sequence[_Group], size: int) -> list[Shard]:
+    """The groups of each worker; those with equal prompts stay together, so that each prompt is computed once."""
+    by_prompt: dict[tuple[int, ...], list[_Group]] = {}
+    for group in groups:
+        by_prompt.setdefault(group.prompt, []).append(group)
+    prompts = list(by_prompt)
+    costs = [len(p) + sum(REPLY_COST * group.sampling.n for group in by_prompt[p]) for p in prompts]
+    found: list[Shard] = []
+    for shard in deal(range(len(prompts)), costs, size):
+        own = [prompts[number] for number in shard]
+        mine = [(number, group) for number, prompt in enumerate(own) for group in by_prompt[prompt]]
+        wanted = [w for member, (number, group) in enumerate(mine) for w in group.wanted(member, number)]
+        found.append((own, [group for _, group in mine], wanted))
+    return found
 
 
 def row_key(problem: Problem, sampling: Sampling) -> str:
@@ -143,7 +173,12 @@ def uniforms(key: str, index: int, count: int) -> np.ndarray:
 
 
 def generate(
-    worker: Worker, name: str, prompts, wanted: Sequence[Wanted], eos_ids, max_rows: int
+    worker: Worker,
+    name: str,
+    prompts: Sequence[Sequence[int]],
+    wanted: Sequence[Wanted],
+    eos_ids: Sequence[int],
+    max_rows: int,
 ) -> tuple[Work, Work]:
     """Runs in a worker: reports each group as soon as it is done, as (its number, rows of ids and log-probabilities).
 
@@ -154,7 +189,7 @@ def generate(
         return Work(), Work()
     lengths = [0] * len(wanted)
     missing = Counter(w.group for w in wanted)
-    rows: dict[int, dict[int, tuple[list[int], list[float]]]] = {group: {} for group in missing}
+    rows: dict[int, dict[int, Drawn]] = {group: {} for group in missing}
 
     def ended(row: int, ids: list[int], logprobs: list[float]) -> None:
         group, done = wanted[row].group, rows[wanted[row].group]
@@ -184,7 +219,7 @@ class Draw:
         self.rule = torch.tensor([*(self.rules.index(w.rule) for w in wanted), 0], device=device)
         u = np.zeros((len(wanted) + 1, max(w.limit for w in wanted)))  # the last for slots without a row
         for row, w in enumerate(wanted):
-            if w.rule[0] > 0:
+            if w.rule.temperature > 0:
                 u[row, : w.limit] = uniforms(w.key, w.index, w.limit)
         self.u = torch.from_numpy(u).to(device)
 
@@ -201,19 +236,19 @@ class Draw:
         return ids, logprobs
 
 
-def choose(logits: Tensor, u: Tensor, rule: Rule) -> tuple[Tensor, Tensor]:
+def choose(logits: Tensor, u: Tensor, rule: SamplingRule) -> tuple[Tensor, Tensor]:
     """Ids [r] where the cumulative distribution passes u [r], and their log-probabilities; greedy at temperature 0."""
-    temperature, top_p, top_k, min_p = rule
-    if temperature == 0:
+    if rule.temperature == 0:
         best, ids = logits.max(-1)
         return ids, best - logits.logsumexp(-1)
-    p = (logits / temperature).softmax(-1)
-    if top_p >= 1 and not 0 < top_k < p.shape[-1] and not min_p:
+    p = (logits / rule.temperature).softmax(-1)
+    vocab = p.shape[-1]
+    if not rule.truncates(vocab):
         ids = _invert(p, u)
         return ids, p.gather(-1, ids[:, None])[:, 0].log()
-    if min_p and top_p >= 1:
-        top_p = math.inf  # a running sum of many small shares may reach 1 too early
-    return _choose_among_few(p, u, top_p, top_k if 0 < top_k < p.shape[-1] else p.shape[-1], min_p)
+    # with min-p alone: a running sum of many small shares may reach 1 too early
+    top_p = math.inf if rule.min_p and rule.top_p >= 1 else rule.top_p
+    return _choose_among_few(p, u, top_p, rule.top_k if 0 < rule.top_k < vocab else vocab, rule.min_p)
 
 
 def _invert(mass: Tensor, u: Tensor) -> Tensor:
@@ -231,10 +266,8 @@ def _choose_among_few(p: Tensor, u: Tensor, top_p: float, top_k: int, min_p: flo
     These are nearly always a handful, and the largest few are cheap to find: rows that need more are looked at again
     with more.
     """
-    ids, logprobs = (
-        torch.zeros(len(p), dtype=torch.long, device=p.device),
-        torch.zeros(len(p), device=p.device),
-    )
+    ids = torch.zeros(len(p), dtype=torch.long, device=p.device)
+    logprobs = torch.zeros(len(p), device=p.device)
     left = torch.arange(len(p), device=p.device)
     for width in (8, 64, p.shape[-1]) if top_k == p.shape[-1] else (top_k,):
         mass, index = p[left].topk(min(width, top_k), -1)

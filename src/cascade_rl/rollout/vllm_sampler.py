@@ -49,11 +49,17 @@ class VLLMSampler:
         self.vllm = _import()
         self.replicas, self.tokenizer, self.longest, self.name = replicas, tokenizer, longest, name
         self.llm = self.vllm.LLM(
-            model=str(folder), load_format="dummy", skip_tokenizer_init=True, generation_config="vllm",
-            dtype="bfloat16" if replicas.dtype is torch.bfloat16 else "float32", max_model_len=longest,
-            gpu_memory_utilization=share, enable_sleep_mode=True, enable_prefix_caching=True,
-            logprobs_mode="processed_logprobs",
-        )  # fmt: skip
+            model=str(folder),
+            load_format="dummy",  # ours come before each call
+            skip_tokenizer_init=True,
+            generation_config="vllm",
+            dtype="bfloat16" if replicas.dtype is torch.bfloat16 else "float32",
+            max_model_len=longest,
+            gpu_memory_utilization=share,
+            enable_sleep_mode=True,
+            enable_prefix_caching=True,
+            logprobs_mode="processed_logprobs",  # of the distribution that was drawn from
+        )
         self.llm.sleep(level=2)
 
     def sample(
@@ -95,21 +101,28 @@ class VLLMSampler:
     def _prompt(self, problem: Problem, sampling: Sampling) -> tuple[int, ...]:
         prompt = prompt_ids(self.tokenizer, problem, sampling)
         if len(prompt) + sampling.max_new_tokens > self.longest:
-            raise InputError(f"{problem.id}: a prompt of {len(prompt)} tokens and a reply of {sampling.max_new_tokens} are "
-                             f"over the {self.longest} that vLLM was started for")  # fmt: skip
+            raise InputError(
+                f"{problem.id}: a prompt of {len(prompt)} tokens and a reply of {sampling.max_new_tokens} are "
+                f"over the {self.longest} that vLLM was started for"
+            )
         return prompt
 
     def _rule(self, key: str, index: int, sampling: Sampling) -> Any:
         """One reply a request, since a request has one seed; our ids alone end it, whatever the model's files say."""
-        greedy = sampling.temperature == 0
-        filters = (
-            {} if greedy else {"top_p": sampling.top_p, "top_k": sampling.top_k, "min_p": sampling.min_p}
-        )
+        rule = sampling.rule
+        greedy = rule.temperature == 0
+        filters = {} if greedy else {"top_p": rule.top_p, "top_k": rule.top_k, "min_p": rule.min_p}
         return self.vllm.SamplingParams(
-            n=1, temperature=sampling.temperature, **filters, seed=row_seed(key, index) >> 65,
-            max_tokens=sampling.max_new_tokens, stop_token_ids=list(self.tokenizer.eos_ids), ignore_eos=True, logprobs=0,
+            n=1,
+            temperature=rule.temperature,
+            **filters,
+            seed=row_seed(key, index) >> 65,  # it takes 63 bits
+            max_tokens=sampling.max_new_tokens,
+            stop_token_ids=list(self.tokenizer.eos_ids),
+            ignore_eos=True,
+            logprobs=0,
             detokenize=False,
-        )  # fmt: skip
+        )
 
     def _generate(
         self, prompts: Sequence[tuple[int, ...]], rules: Sequence[Any]
@@ -137,8 +150,8 @@ class VLLMSampler:
             torch.cuda.empty_cache()
         try:
             self.llm.wake_up(tags=["weights"])
-            model = self.replicas.local.models[self.name]
-            self.llm.apply_model(partial(_load, hf_tensors(model.flat, model.config)))
+            config = self.replicas.local.models[self.name].config
+            self.llm.apply_model(partial(_load, hf_tensors(self.replicas.flat(self.name), config)))
             self.llm.wake_up(tags=["kv_cache"])
             if not self.llm.reset_prefix_cache():
                 raise RuntimeError(
@@ -159,16 +172,17 @@ def _load(weights: Iterable[tuple[str, torch.Tensor]], model: Any) -> None:
 
 
 def _import() -> Any:
-    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = (
-        "0"  # in a process of its own the engine would not see our tensors
-    )
+    # in a process of its own the engine would not see our tensors
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     try:
         import vllm
     except ModuleNotFoundError as error:
         if error.name != "vllm":
             raise
-        raise InputError("sampler: vllm needs the package vllm, which is not installed: pip install 'cascade-rl[vllm]' on a "
-                         "machine with CUDA, or set sampler: torch") from None  # fmt: skip
+        raise InputError(
+            "sampler: vllm needs the package vllm, which is not installed: pip install 'cascade-rl[vllm]' on a "
+            "machine with CUDA, or set sampler: torch"
+        ) from None
     return vllm
 
 

@@ -61,7 +61,7 @@ class Book:
                     "reward": verdict.reward,
                     "outcome": str(verdict.outcome),
                     "note": verdict.note,
-                    "tokens": len(rollout.ids),
+                    "tokens": rollout.tokens,
                     "stop": str(rollout.stop),
                 }
                 self._write("samples", record)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from cascade_rl.types import Group, Outcome, Stop
+from cascade_rl.types import Group, Outcome, Rollout, Stop, Verdict
 
 EPSILON = 1e-6
 
@@ -52,7 +52,7 @@ def final_rewards(
     groups: Sequence[Group],
     overlong: str,
     code_switch: Sequence[str | float],
-    foreign,
+    foreign: Callable[[str, str], bool],
     limit: int = 0,
     buffer: int = 0,
 ) -> list[list[float | None]]:
@@ -65,9 +65,10 @@ def final_rewards(
     """
     rewards = [[_reward(r, v, overlong) for r, v in zip(g.rollouts, g.verdicts, strict=True)] for g in groups]
     if overlong == "penalty":
-        rewards = [[None if r is None else r + overlong_penalty(len(rollout.ids), limit, buffer)
-                    for r, rollout in zip(row, g.rollouts, strict=True)]
-                   for row, g in zip(rewards, groups, strict=True)]  # fmt: skip
+        rewards = [
+            [_shortened(r, rollout, limit, buffer) for r, rollout in zip(row, g.rollouts, strict=True)]
+            for row, g in zip(rewards, groups, strict=True)
+        ]
     lowest = min((r for row in rewards for r in row if r is not None), default=0.0)
     for group, row, rule in zip(groups, rewards, code_switch, strict=True):
         if rule == "off":
@@ -79,7 +80,14 @@ def final_rewards(
     return rewards
 
 
-def _reward(rollout, verdict, overlong: str) -> float | None:
+def _shortened(reward: float | None, rollout: Rollout, limit: int, buffer: int) -> float | None:
+    """A reward less the penalty for length; a reply of unknown length can't be told to be too long."""
+    if reward is None or rollout.tokens is None:
+        return reward
+    return reward + overlong_penalty(rollout.tokens, limit, buffer)
+
+
+def _reward(rollout: Rollout, verdict: Verdict, overlong: str) -> float | None:
     if verdict.outcome is Outcome.GRADER_ERROR:
         return None
     if rollout.stop is Stop.LENGTH and overlong in ("mask", "zero"):

@@ -15,25 +15,40 @@ from cascade_rl.model.replicas import deal
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A prompt of `start` tokens and its response: `ids` [T] int32; `weight` and `advantage` hold for each response token.
+    """A prompt of `start` tokens and its response of R tokens: `ids` [start + R] int32.
 
-    `old` are the log-probabilities that the response was sampled with, zeros if it was not sampled.
+    weight     of each response token in the loss, the same for all
+    advantage  [R] float32, one a response token (of outcome rewards, all equal)
+    old        [R] float32, the log-probabilities that the response was sampled with, zeros if it was not sampled
     """
 
     ids: np.ndarray
     start: int
     weight: float
-    advantage: float
+    advantage: np.ndarray
     old: np.ndarray
 
     @classmethod
     def of(
-        cls, prompt: Sequence[int], response: Sequence[int], weight: float, advantage: float = 1.0,
-        old: Sequence[float] | None = None,
-    ) -> Row:  # fmt: skip
-        """From two lists of ids, and the log-probabilities of the second."""
+        cls,
+        prompt: Sequence[int],
+        response: Sequence[int],
+        weight: float,
+        advantage: float | Sequence[float] | np.ndarray = 1.0,
+        old: Sequence[float] | np.ndarray | None = None,
+    ) -> Row:
+        """From two lists of ids; `advantage` is one for all response tokens or one for each, `old` one for each.
+
+        Raises ValueError when there are not as many as response tokens.
+        """
+        ids = np.asarray([*prompt, *response], np.int32)
+        gains = np.asarray(advantage, np.float32)
+        gains = np.full(len(response), gains) if gains.ndim == 0 else gains
         known = np.zeros(len(response), np.float32) if old is None else np.asarray(old, np.float32)
-        return cls(np.asarray([*prompt, *response], np.int32), len(prompt), weight, advantage, known)
+        for name, values in (("advantages", gains), ("log-probabilities", known)):
+            if values.shape != (len(response),):
+                raise ValueError(f"{values.size} {name} for a response of {len(response)} tokens")
+        return cls(ids, len(prompt), weight, gains, known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +76,12 @@ def plant(rows: Sequence[Row]) -> list[tuple[Tree, list[int]]]:
     for index, row in enumerate(rows):
         if len(row.ids) > row.start:
             groups.setdefault(row.ids[: row.start].tobytes(), []).append(index)
-    return [
-        (
-            Tree(
-                rows[g[0]].ids[: rows[g[0]].start - 1], tuple(rows[i].ids[rows[i].start - 1 : -1] for i in g)
-            ),
-            g,
-        )
-        for g in groups.values()
-    ]
+    found = []
+    for group in groups.values():
+        first = rows[group[0]]
+        branches = tuple(rows[i].ids[rows[i].start - 1 : -1] for i in group)
+        found.append((Tree(first.ids[: first.start - 1], branches), group))
+    return found
 
 
 def shares(rows: Sequence[Row], size: int) -> list[list[int]]:
@@ -120,8 +132,12 @@ def pack_rows(rows: Sequence[Row], device: torch.device) -> Batch:
     order = [trees[tree][1][branch] for tree, branch in packed.order]
     counts = [len(rows[i].ids) - rows[i].start for i in order]
     targets = np.concatenate([rows[i].ids[rows[i].start :] for i in order]).astype(np.int64)
-    weight, advantage = (np.repeat([getattr(rows[i], name) for i in order], counts).astype(np.float32)
-                         for name in ("weight", "advantage"))  # fmt: skip
+    weight = np.repeat([rows[i].weight for i in order], counts).astype(np.float32)
+    advantage = np.concatenate([rows[i].advantage for i in order])
     old = np.concatenate([rows[i].old for i in order])
-    arrays = (np.repeat(order, counts), targets, weight, advantage, old)
-    return Batch(packed, *(torch.from_numpy(array).to(device) for array in arrays))
+
+    def placed(array: np.ndarray) -> Tensor:
+        return torch.from_numpy(array).to(device)
+
+    numbers = placed(np.repeat(order, counts))
+    return Batch(packed, numbers, placed(targets), placed(weight), placed(advantage), placed(old))

@@ -11,9 +11,10 @@ import numpy as np
 from cascade_rl.chat import leaks
 from cascade_rl.recipe import RLStage
 from cascade_rl.train.loss import effective_share
-from cascade_rl.types import Group, Outcome, Stop
+from cascade_rl.types import Group, Outcome, Rollout, Stop
 
 NGRAM = 4
+LENGTHS = ("length", "length_p50", "length_p95", "length_max", "length_ended")
 MEANS = ("loss", "grad_norm", "update_ratio", "skipped")  # of what the updates of a step say
 OUTCOMES = {"failed": Outcome.GRADER_ERROR, "unparseable": Outcome.UNPARSEABLE, "timeout": Outcome.TIMEOUT}
 
@@ -38,6 +39,17 @@ def repetition(ids: Sequence[int], n: int = NGRAM) -> float:
     return 1.0 - len(np.unique(rows)) / count
 
 
+def lengths(rollouts: Sequence[Rollout]) -> dict[str, float]:
+    """How long the replies are whose length is known, all NaN if none is; `length_ended`: those that ended, 0 if none."""
+    known = [r.tokens for r in rollouts if r.tokens is not None]
+    if not known:
+        return dict.fromkeys(LENGTHS, math.nan)
+    middle, late = np.quantile(known, (0.5, 0.95))
+    ended = [r.tokens for r in rollouts if r.tokens is not None and r.stop is Stop.END]
+    values = (fmean(known), float(middle), float(late), max(known), fmean(ended) if ended else 0.0)
+    return dict(zip(LENGTHS, values, strict=True))
+
+
 def describe(
     groups: Sequence[Group],
     rewards: Sequence[Sequence[float | None]],
@@ -50,19 +62,12 @@ def describe(
     signal = [has_signal(row) for row in advantages]
     even = [row for row, s in zip(known, signal, strict=True) if row and not s]
     logprobs = [lp for _, r in rollouts for lp in r.logprobs]
-    lengths = [len(r.ids) for _, r in rollouts]
-    middle, late = np.quantile(lengths, (0.5, 0.95))
-    ended = [len(r.ids) for _, r in rollouts if r.stop is Stop.END]
     metrics = {
         "reward": fmean(flat),
         "reward_std": pstdev(flat),
         "reward_min": min(flat),
         "reward_max": max(flat),
-        "length": fmean(lengths),
-        "length_p50": float(middle),
-        "length_p95": float(late),
-        "length_max": max(lengths),
-        "length_ended": fmean(ended) if ended else 0.0,
+        **lengths([r for _, r in rollouts]),
         "clipped": fmean(r.stop is Stop.LENGTH for _, r in rollouts),
         "entropy": -math.fsum(logprobs) / max(1, len(logprobs)),
         "signal": fmean(signal),

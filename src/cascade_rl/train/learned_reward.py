@@ -13,7 +13,7 @@ from cascade_rl.model.replicas import Replicas, deal
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.rollout.world import World
 from cascade_rl.train.batch import Row
-from cascade_rl.train.learner import score_rows
+from cascade_rl.train.gradients import score_rows
 from cascade_rl.types import Message, Mode
 
 SCORE_TOKENS = 4096
@@ -43,12 +43,12 @@ class LearnedReward:
 
     def __init__(self, replicas: Replicas, tokenizer: Tokenizer, name: str = MODEL) -> None:
         self.replicas, self.tokenizer, self.name = replicas, tokenizer, name
-        self._waiting: list[tuple[Row, asyncio.Future]] = []
+        self._waiting: list[tuple[Row, asyncio.Future[float]]] = []
 
     async def score(self, messages: Sequence[Message], answer: str) -> float:
         """The score of one answer; waits until everything else that is ready has asked too."""
         loop = asyncio.get_running_loop()
-        future: asyncio.Future = loop.create_future()
+        future: asyncio.Future[float] = loop.create_future()
         self._waiting.append((reward_row(self.tokenizer, messages, answer), future))
         if len(self._waiting) == 1:
             loop.call_soon(self._flush)

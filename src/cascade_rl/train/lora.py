@@ -13,19 +13,18 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
 from cascade_rl.model.checkpoint import hf_names
-from cascade_rl.model.replicas import Model
-from cascade_rl.recipe import LoRA, Training
-from cascade_rl.train.change import Squares, squares
-
-if TYPE_CHECKING:
-    from cascade_rl.model.sharding import Sharded
+from cascade_rl.model.weights import Model
+from cascade_rl.model.worker import Worker
+from cascade_rl.recipe import Training
+from cascade_rl.recipe.lora import LoRA
+from cascade_rl.train.optimiser import Owner, Squares, adamw, owner_of, squares
 
 HEAD = "score"  # the reward model's head is new and small: it is trained whole
 
@@ -45,34 +44,32 @@ class Adapter:
 
     def take(self, gradient: Tensor) -> float:
         """Set the factors' gradients from the matrix' own [out, in]; their squared norm."""
-        self.b.grad = self.scale * gradient @ self.a.T
-        self.a.grad = self.scale * self.b.T @ gradient
-        return float(self.a.grad.double().square().sum() + self.b.grad.double().square().sum())
+        by_b = self.scale * gradient @ self.a.T
+        by_a = self.scale * self.b.T @ gradient
+        self.a.grad, self.b.grad = by_a, by_b
+        return float(by_a.double().square().sum() + by_b.double().square().sum())
 
 
-class Adapted:
-    """A worker's share of the adapters and their optimiser; what `learner` asks of an owner of parameters."""
+class Adapted(Owner):
+    """A worker's share of the adapters and their optimiser; `masters` are the parameters that it owns."""
 
     def __init__(
-        self, model: Model | Sharded, masters: Mapping[str, Tensor], spec: Training, seed: str
+        self, model: Model, masters: Mapping[str, Tensor], spec: Training, lora: LoRA, seed: str
     ) -> None:
+        super().__init__()
         self.model, parts = model, hf_names(model.config)
         self.adapters: list[Adapter] = []
         for name, master in masters.items():
             start = 0
             for full, count in parts.get(name, []):
                 rows, start = slice(start, start + count), start + count
-                if full.endswith(".weight") and full.split(".")[-2] in spec.lora.targets:
-                    self.adapters.append(Adapter(full, name, rows, master[rows], spec.lora, seed))
+                if full.endswith(".weight") and full.split(".")[-2] in lora.targets:
+                    self.adapters.append(Adapter(full, name, rows, master[rows], lora, seed))
         self.heads = {name: master for name, master in masters.items() if name == HEAD}
         factors = [t for adapter in self.adapters for t in (adapter.a, adapter.b)]
         self.parameters = [*factors, *self.heads.values()]
-        self.optimizers: list[tuple[torch.optim.Optimizer, float]] = []
         if self.parameters:
-            adam = torch.optim.AdamW(
-                self.parameters, lr=spec.lr, betas=spec.betas, weight_decay=spec.weight_decay, fused=True
-            )
-            self.optimizers.append((adam, spec.lr))
+            self.optimizers.append((adamw(self.parameters, spec), spec.lr))
 
     def reduce(self) -> dict[str, float]:
         """Take the gradients and pass them on to the factors; their squared norms by parameter."""
@@ -81,24 +78,22 @@ class Adapted:
             square = adapter.take(self.model.gradient(adapter.name, adapter.rows))
             norms[adapter.name] = norms.get(adapter.name, 0.0) + square
         for name, head in self.heads.items():
-            head.grad = self.model.gradient(name)
-            norms[name] = float(head.grad.double().square().sum())
+            gradient = head.grad = self.model.gradient(name)
+            norms[name] = float(gradient.double().square().sum())
         return norms
 
     def step(self, scale: float, lr_factor: float) -> Squares:
-        """One optimiser step with gradients times `scale`; the matrices take over what changed.
-
-        Returns the squared norms of these changes and of the adapted matrices, and the head's.
-        """
+        """The matrices take over what changed; the squares are of these changes and the adapted matrices, and the head's."""
         for parameter in self.parameters:
-            parameter.grad.mul_(scale)
+            if parameter.grad is not None:
+                parameter.grad.mul_(scale)
         before = [adapter.b @ adapter.a for adapter in self.adapters]
         heads = [head.clone() for head in self.heads.values()]
-        for optimizer, lr in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = lr * lr_factor
+        self.set_rates(lr_factor)
+        for optimizer, _ in self.optimizers:
             optimizer.step()
-        norm, found = torch.linalg.vector_norm, []
+        norm = torch.linalg.vector_norm
+        found: list[Tensor] = []
         for adapter, old in zip(self.adapters, before, strict=True):
             change = adapter.b @ adapter.a - old
             found += [adapter.scale * norm(change), norm(adapter.weight)]
@@ -108,7 +103,7 @@ class Adapted:
         return squares([*(adapter.name for adapter in self.adapters), *self.heads], found)
 
     def extra_state(self) -> dict[str, Tensor]:
-        """The factors, by name; the optimiser's state is saved beside them."""
+        """The factors, by name."""
         return {f"{a.full}/{side}": t for a in self.adapters for side, t in (("a", a.a), ("b", a.b))}
 
     def load_extra(self, state: Mapping[str, Tensor]) -> None:
@@ -125,14 +120,29 @@ class Adapted:
         return found
 
 
+def peft_state(worker: Worker, name: str) -> dict[str, Tensor]:
+    """Runs in a worker: its part of the adapter; raises TypeError of a model that has none."""
+    owner = owner_of(worker, name)
+    if not isinstance(owner, Adapted):
+        raise TypeError(f"{name} is trained without an adapter")
+    return owner.peft_state()
+
+
 def write_adapter(folder: Path, state: Mapping[str, Tensor], lora: LoRA, base: str) -> None:
     """Write adapter_model.safetensors and adapter_config.json, which `peft` loads onto the model at `base`."""
     folder.mkdir(parents=True, exist_ok=True)
     head = any(name.endswith(f".{HEAD}.weight") for name in state)
     config: dict[str, Any] = {
-        "peft_type": "LORA", "task_type": "SEQ_CLS" if head else "CAUSAL_LM", "base_model_name_or_path": base,
-        "r": lora.rank, "lora_alpha": lora.alpha, "lora_dropout": 0.0, "bias": "none", "inference_mode": True,
-        "target_modules": list(lora.targets), "modules_to_save": [HEAD] if head else None,
-    }  # fmt: skip
+        "peft_type": "LORA",
+        "task_type": "SEQ_CLS" if head else "CAUSAL_LM",
+        "base_model_name_or_path": base,
+        "r": lora.rank,
+        "lora_alpha": lora.alpha,
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "inference_mode": True,
+        "target_modules": list(lora.targets),
+        "modules_to_save": [HEAD] if head else None,
+    }
     save_file(dict(sorted(state.items())), folder / "adapter_model.safetensors", metadata={"format": "pt"})
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n")

@@ -20,7 +20,7 @@ from cascade_rl.errors import StageError
 from cascade_rl.grading.services import with_judge
 from cascade_rl.model.checkpoint import load_directory
 from cascade_rl.protocols import Sampling
-from cascade_rl.recipe import Phase, RLStage
+from cascade_rl.recipe import FullPhase, RLStage
 from cascade_rl.rollout.collect import collect
 from cascade_rl.train.advantage import final_rewards, group_advantage
 from cascade_rl.train.diagnostics import describe, has_signal
@@ -29,12 +29,11 @@ from cascade_rl.train.learner import lr_factor
 from cascade_rl.train.loop import Steps
 from cascade_rl.train.pool import PromptPool
 from cascade_rl.train.stage_run import StageRun, Trained
-from cascade_rl.train.update import update_on
+from cascade_rl.train.update import REFERENCE, rule_of, update_on
 from cascade_rl.types import Group, Pools, Problem, StepReport, Verdict
 from cascade_rl.verify.script import switches
 
 MAX_FAILED = 0.2  # of a round's verdicts: a grader that fails more often is broken, not unlucky
-REFERENCE = "reference"  # the stage's first weights among the models of the workers
 
 Rewards = list[list[float | None]]  # [P][G]; None: not graded, so that it enters neither baseline nor loss
 
@@ -91,7 +90,7 @@ def at_work(run: StageRun, data: Pools) -> Iterator[StageRun]:
         replicas.drop_model(name)
 
 
-def phase_at(stage: RLStage, step: int) -> Phase:
+def phase_at(stage: RLStage, step: int) -> FullPhase:
     """The sub-stage of the curriculum that a step belongs to, with every key filled in."""
     return next(phase for start, end, phase in stage.phases() if start <= step < end)
 
@@ -111,7 +110,7 @@ class Gathered:
     seconds: Mapping[str, float]
 
 
-def gather(run: StageRun, pool: PromptPool, phase: Phase, step: int) -> Gathered:
+def gather(run: StageRun, pool: PromptPool, phase: FullPhase, step: int) -> Gathered:
     """The groups of one step; with the batch filter refilled until all carry signal, `max_rounds` at most."""
     stage: RLStage = run.stage
     rounds = stage.filter.max_rounds if stage.filter.kind == "batch" else 1
@@ -137,21 +136,14 @@ def gather(run: StageRun, pool: PromptPool, phase: Phase, step: int) -> Gathered
     return Gathered(kept or found.groups, rounds, seconds)
 
 
-def sampling_of(stage: RLStage, phase: Phase, seed: tuple[int | str, ...]) -> Sampling:
+def sampling_of(stage: RLStage, phase: FullPhase, seed: tuple[int | str, ...]) -> Sampling:
     """How a phase samples."""
     return Sampling(
-        stage.rollouts_per_prompt,
-        phase.max_response_tokens,
-        phase.temperature,
-        phase.top_p,
-        phase.top_k,
-        phase.min_p,
-        phase.max_prompt_tokens,
-        seed,
+        stage.rollouts_per_prompt, phase.max_response_tokens, rule_of(phase), phase.max_prompt_tokens, seed
     )
 
 
-def with_signal(groups: Sequence[Group], phase: Phase) -> list[Group]:
+def with_signal(groups: Sequence[Group], phase: FullPhase) -> list[Group]:
     """The groups whose answers differ in reward: lengths alone are no signal (DAPO filters by correctness)."""
     rule = "score" if phase.overlong == "penalty" else phase.overlong
     earned = final_rewards(groups, rule, ["off"] * len(groups), switches)
@@ -159,7 +151,7 @@ def with_signal(groups: Sequence[Group], phase: Phase) -> list[Group]:
 
 
 def rewards_of(
-    groups: Sequence[Group], stage: RLStage, phase: Phase, switch_rules: Mapping[str, str | float]
+    groups: Sequence[Group], stage: RLStage, phase: FullPhase, switch_rules: Mapping[str, str | float]
 ) -> Rewards:
     """What each reply earns, by the stage's rules for length and for foreign script (`switch_rules` by problem id)."""
     rules = [switch_rules[group.problem.id] for group in groups]

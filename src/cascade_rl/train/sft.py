@@ -10,7 +10,8 @@ from cascade_rl.errors import StageError
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.recipe import SFTStage
 from cascade_rl.train.batch import Row
-from cascade_rl.train.learner import Objective, lr_factor
+from cascade_rl.train.gradients import LIKELIHOOD
+from cascade_rl.train.learner import lr_factor
 from cascade_rl.train.loop import Steps
 from cascade_rl.train.stage_run import StageRun, Trained
 from cascade_rl.types import Demonstration, Demonstrations, StepReport
@@ -36,7 +37,7 @@ def train(run: StageRun, data: Demonstrations) -> Trained:
         weight = 1.0 / sum(len(reply) for _, reply in chosen)
         factor = lr_factor(stage, step, stage.planned_steps)
         rows_B = [Row.of(prompt, reply, weight) for prompt, reply in chosen]
-        update = learner.policy_step(rows_B, Objective("nll"), factor)
+        update = learner.policy_step(rows_B, LIKELIHOOD, factor)
         tokens = sum(len(prompt) + len(reply) for prompt, reply in chosen)
         metrics = {key: update[key] for key in KEPT} | {"lr": stage.lr * factor, "tokens": tokens}
         steps.done(StepReport(step, metrics, {"update": time.perf_counter() - begin}))

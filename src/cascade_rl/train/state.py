@@ -65,7 +65,7 @@ def _whole(state: Path) -> bool:
 
 def latest_state(folder: Path) -> tuple[Path | None, list[Path]]:
     """The newest whole state, and the damaged ones that were passed over."""
-    damaged = []
+    damaged: list[Path] = []
     for state in sorted(folder.glob("step-*"), reverse=True):
         if _whole(state):
             return state, damaged

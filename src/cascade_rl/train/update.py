@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cascade_rl.recipe import Phase, RLStage
+from cascade_rl.protocols import SamplingRule
+from cascade_rl.recipe import FullPhase, RLStage
 from cascade_rl.train.batch import Row
 from cascade_rl.train.diagnostics import update_metrics
-from cascade_rl.train.learner import Learner, Objective
+from cascade_rl.train.gradients import Objective, Teacher
+from cascade_rl.train.learner import Learner
 from cascade_rl.train.loss import Surrogate, token_weights
 from cascade_rl.types import Group
+
+REFERENCE = "reference"  # the stage's first weights among the models of the workers
 
 
 def update_on(
     learner: Learner,
     stage: RLStage,
-    phase: Phase,
+    phase: FullPhase,
     groups: Sequence[Group],
     advantages: Sequence,
     factor: float,
@@ -32,7 +36,7 @@ def update_on(
     return update_metrics(found, stage) | {"tokens": tokens}
 
 
-def objective_of(stage: RLStage, phase: Phase) -> Objective:
+def objective_of(stage: RLStage, phase: FullPhase) -> Objective:
     """The objective that a stage's keys ask for, on the distribution that a phase samples from."""
     low, high = {"tis": (0.0, stage.tis_cap), "icepop": (stage.icepop_low, stage.icepop_high)}.get(
         stage.rollout_correction, (0.0, 0.0)
@@ -40,8 +44,13 @@ def objective_of(stage: RLStage, phase: Phase) -> Objective:
     surrogate = Surrogate(
         stage.loss, stage.clip_low or 0.0, stage.clip_high or 0.0, stage.rollout_correction, low, high
     )
-    rule = (phase.temperature, phase.top_p, phase.top_k, phase.min_p)
-    return Objective("policy", *rule, stage.kl_coefficient, surrogate)
+    teachers = (Teacher(REFERENCE, stage.kl_coefficient),) if stage.kl_coefficient else ()
+    return Objective(surrogate, rule_of(phase), teachers)
+
+
+def rule_of(phase: FullPhase) -> SamplingRule:
+    """The distribution that a phase samples from and trains on."""
+    return SamplingRule(phase.temperature, phase.top_p, phase.top_k, phase.min_p)
 
 
 def make_rows(

@@ -1,0 +1,189 @@
+"""The parameters that a worker steps, and how: AdamW and Muon, their state, and how far a step moved the weights.
+
+Each worker owns a part of the parameters: it takes the sum of their gradients over the workers and steps its own
+optimiser. AdamW is torch's; with `muon` torch's Muon (arXiv 2502.16982) takes the matrices. Over GPUs a part is a shard
+of each parameter, or, for what needs whole matrices (Muon, LoRA), whole parameters as on a CPU.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from cascade_rl.model.weights import Model
+from cascade_rl.model.worker import Worker
+from cascade_rl.recipe import Training
+
+Squares = dict[str, tuple[float, float]]  # by parameter: squared norms of its change, and of what it was
+
+
+def squares(names: Iterable[str], norms: Sequence[Tensor]) -> Squares:
+    """From two norms a name, one of the change and one of the weights; a name that comes again adds to itself."""
+    found: Squares = {}
+    values = torch.stack(list(norms)).double().square().view(-1, 2).tolist() if norms else []
+    for name, (change, weights) in zip(names, values, strict=True):
+        before = found.get(name, (0.0, 0.0))
+        found[name] = (before[0] + change, before[1] + weights)
+    return found
+
+
+def update_ratio(names: Sequence[str], parts: Sequence[Mapping[str, tuple[float, float]]]) -> float:
+    """|change| / |weights| from what the workers found of their parameters or of their shards; 0 where nothing is trained."""
+    change, weights = (
+        math.fsum(part[name][i] for name in names for part in parts if name in part) for i in (0, 1)
+    )
+    return math.sqrt(change / weights) if weights else 0.0
+
+
+def is_matrix(name: str, shape: Sequence[int]) -> bool:
+    """Whether Muon takes a parameter: a matrix that neither is looked up in nor reads the final state out."""
+    return len(shape) == 2 and name not in ("embed", "head", "score")
+
+
+def step_cost(name: str, shape: Sequence[int], optimizer: str) -> float:
+    """About how long a parameter's step takes: Muon's five iterations multiply the matrix with its short side."""
+    numbers = float(math.prod(shape))
+    return numbers * min(shape) if optimizer == "muon" and is_matrix(name, shape) else numbers
+
+
+class Owner(ABC):
+    """A worker's share of the optimiser. `optimizers` come with the peak learning rate of each."""
+
+    def __init__(self) -> None:
+        self.optimizers: list[tuple[torch.optim.Optimizer, float]] = []
+
+    @abstractmethod
+    def reduce(self) -> dict[str, float]:
+        """Take the owned gradients; their squared norms by name."""
+
+    @abstractmethod
+    def step(self, scale: float, lr_factor: float) -> Squares:
+        """One optimiser step with gradients times `scale` and learning rates times `lr_factor`; see `Squares`."""
+
+    def set_rates(self, lr_factor: float) -> None:
+        """Learning rates for the next step."""
+        for optimizer, lr in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = lr * lr_factor
+
+    @abstractmethod
+    def extra_state(self) -> dict[str, Tensor]:
+        """What must be saved beside the optimisers' states and the weights."""
+
+    @abstractmethod
+    def load_extra(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `extra_state` gave."""
+
+
+class Owned(Owner):
+    """Steps the `parameters` themselves, one after the other."""
+
+    def __init__(self, model: Model, parameters: Mapping[str, Tensor], spec: Training) -> None:
+        super().__init__()
+        self.model, self.parameters = model, parameters
+        self.stepped_by: dict[str, torch.optim.Optimizer] = {}
+        matrices = [n for n, p in parameters.items() if is_matrix(n, p.shape)]
+        others = [n for n, p in parameters.items() if not is_matrix(n, p.shape)]
+        if spec.muon_lr is None:  # without Muon; the order is that of saved states
+            matrices, others = [], matrices + others
+        elif matrices:
+            chosen = [parameters[n] for n in matrices]
+            muon = torch.optim.Muon(chosen, lr=spec.muon_lr, weight_decay=spec.weight_decay)
+            self.optimizers.append((muon, spec.muon_lr))
+            self.stepped_by |= dict.fromkeys(matrices, muon)
+        if others:
+            adam = adamw([parameters[n] for n in others], spec)
+            self.optimizers.append((adam, spec.lr))
+            self.stepped_by |= dict.fromkeys(others, adam)
+
+    def reduce(self) -> dict[str, float]:
+        """The gradients are summed over the workers here."""
+        norms = {}
+        for name, parameter in self.parameters.items():
+            parameter.grad = self.model.gradient(name)
+            norms[name] = float(torch.linalg.vector_norm(parameter.grad, dtype=torch.float64)) ** 2
+        return norms
+
+    def step(self, scale: float, lr_factor: float) -> Squares:
+        """The parameters go one by one, so that what they were is held of one at a time."""
+        gradients = {name: _grad(parameter).mul_(scale) for name, parameter in self.parameters.items()}
+        for parameter in self.parameters.values():
+            parameter.grad = None  # an optimiser steps every parameter of its own that has one
+        self.set_rates(lr_factor)
+        found: list[Tensor] = []
+        for name, parameter in self.parameters.items():
+            before = parameter.clone()
+            parameter.grad = gradients[name]
+            self.stepped_by[name].step()
+            parameter.grad = None
+            weights = torch.linalg.vector_norm(before)
+            found += [torch.linalg.vector_norm(before.sub_(parameter)), weights]
+        for name, parameter in self.parameters.items():
+            parameter.grad = gradients[name]
+        return squares(self.parameters, found)
+
+    def extra_state(self) -> dict[str, Tensor]:
+        """Nothing: the weights themselves are saved by the loop."""
+        return {}
+
+    def load_extra(self, state: Mapping[str, Tensor]) -> None:
+        """Nothing to take over."""
+
+
+def adamw(parameters: Sequence[Tensor], spec: Training) -> torch.optim.AdamW:
+    """AdamW with a stage's settings, its peak learning rate among them."""
+    return torch.optim.AdamW(
+        parameters, lr=spec.lr, betas=spec.betas, weight_decay=spec.weight_decay, fused=True
+    )
+
+
+def _grad(parameter: Tensor) -> Tensor:
+    if parameter.grad is None:
+        raise RuntimeError("a step without gradients: `reduce` comes first")
+    return parameter.grad
+
+
+def owner_of(worker: Worker, name: str) -> Owner:
+    """What steps this worker's share of a model; raises TypeError if nothing does."""
+    owner = worker.models[name].optimizer
+    if not isinstance(owner, Owner):
+        raise TypeError(f"{name} is not trained")
+    return owner
+
+
+def reduce(worker: Worker, name: str) -> dict[str, float]:
+    """Runs in a worker: the squared norms of the gradients it owns."""
+    worker.models[name].gather()
+    return owner_of(worker, name).reduce()
+
+
+def step(worker: Worker, name: str, scale: float, lr_factor: float) -> Squares:
+    """Runs in a worker: a step of what it owns; see `Owner.step`."""
+    found = owner_of(worker, name).step(scale, lr_factor)
+    worker.models[name].scatter()
+    return found
+
+
+def save(worker: Worker, name: str, folder: str) -> None:
+    """Runs in a worker: write its part of the optimiser's state."""
+    owner = owner_of(worker, name)
+    states = [optimizer.state_dict() for optimizer, _ in owner.optimizers]
+    torch.save({"optimizers": states, "extra": owner.extra_state()}, _file(worker, folder))
+
+
+def load(worker: Worker, name: str, folder: str) -> None:
+    """Runs in a worker: read what `save` wrote."""
+    owner = owner_of(worker, name)
+    found = torch.load(_file(worker, folder), weights_only=True)
+    for (optimizer, _), state in zip(owner.optimizers, found["optimizers"], strict=True):
+        optimizer.load_state_dict(state)
+    owner.load_extra(found["extra"])
+
+
+def _file(worker: Worker, folder: str) -> Path:
+    return Path(folder) / f"optimizer-{worker.rank}.pt"
