@@ -108,7 +108,7 @@ def sees_its_neighbours(patch, subject):
 
 def scores_the_prompts_end(patch, subject):
     def wrong(rows, device):
-        return pack_rows([r if len(r.ids) > r.start else Row.of(r.ids[:-1], r.ids[-1:], r.weight, r.advantage)
+        return pack_rows([r if len(r.ids) > r.start else Row.of(r.ids[:-1], r.ids[-1:], r.weight, 5.0)
                           for r in rows], device)  # fmt: skip
 
     patch.setattr(gradients, "pack_rows", wrong)
