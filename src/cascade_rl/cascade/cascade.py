@@ -26,6 +26,7 @@ from cascade_rl.rollout.world import Engine, World, open_world
 from cascade_rl.run.files import write_json
 from cascade_rl.run.folder import RunLock, stage_folder
 from cascade_rl.run.ledger import Entry, Ledger, admit, stage_key
+from cascade_rl.scores.as_json import matrix_to_json
 from cascade_rl.scores.matrix import matrix
 from cascade_rl.types import Demonstrations, Problem
 
@@ -149,7 +150,7 @@ def _advance(run: Run, progress: Progress, index: int, stage: Stage) -> Progress
     after = _after(progress, stage, run.folder, entry, scored)
     write_json(run.folder / "matrix.json", _matrix(run.recipe, after))
     run.screen.scores(_matrix(run.recipe, after), after.verdicts)
-    if run.recipe.gate.policy == "stop" and not scored.gate.passed:
+    if scored.gate.stops(run.recipe.gate):
         raise GateClosed(
             f"the gate is closed after {stage.name}: {'; '.join(scored.gate.notes)}; declare a dip or a waiver in the "
             "recipe, or set gate.policy to warn"
@@ -174,4 +175,4 @@ def _after(progress: Progress, stage: Stage, run: Path, entry: Entry, scored: Sc
 
 
 def _matrix(recipe: Recipe, progress: Progress) -> dict[str, Any]:
-    return matrix(progress.cards, own_stages(recipe), progress.seconds)
+    return matrix_to_json(matrix(progress.cards, own_stages(recipe), progress.seconds))

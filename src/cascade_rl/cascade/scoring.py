@@ -13,13 +13,12 @@ from cascade_rl.domain import Benchmark
 from cascade_rl.errors import Interrupted
 from cascade_rl.evals.benchmark import run_benchmark
 from cascade_rl.recipe import Recipe, Stage, digest
-from cascade_rl.report.card import write_card
+from cascade_rl.report.card import Card, write_card
 from cascade_rl.run.files import read_json, write_json
 from cascade_rl.run.folder import stage_folders
 from cascade_rl.run.journal import Journal, read_lines
-from cascade_rl.scores import gate as gates
-from cascade_rl.scores.as_json import from_json, scorecard_to_json, to_json
-from cascade_rl.scores.matrix import markdown, retention, retention_markdown
+from cascade_rl.scores.as_json import from_json, gate_to_json, scorecard_to_json, to_json
+from cascade_rl.scores.gate import GateResult, decide
 from cascade_rl.types import BenchmarkScore, Scorecard
 
 
@@ -28,7 +27,7 @@ class Scored:
     """What a stage scored, what the gate says, and how many seconds that took here."""
 
     card: Scorecard
-    gate: gates.GateResult
+    gate: GateResult
     seconds: float
 
 
@@ -41,19 +40,13 @@ def score_stage(run: Run, stage: Stage, folder: Path, weights: str, earlier: Seq
     scores = {b.name: _benchmark(run, b, folder, weights) for b in run.materials.benchmarks}
     card = Scorecard(stage.name, scores)
     cards = [*earlier, card]
-    result = gates.judge(cards, [s.name for s in run.recipe.stages], gate_settings(run.recipe))
+    result = decide(cards, [s.name for s in run.recipe.stages], run.recipe.gate)
     write_json(folder / "scorecard.json", scorecard_to_json(card))
-    write_json(folder / "gate.json", gates.to_json(result))
+    write_json(folder / "gate.json", gate_to_json(result))
     if not result.passed:
         run.screen.note(f"gate after {stage.name}: {'; '.join(result.notes)}")
-    own = own_stages(run.recipe)
-    write_card(
-        folder / "checkpoint",
-        read_json(folder / "stage.json"),
-        markdown(cards, own),
-        retention_markdown(retention(cards, own)),
-        gates.to_json(result),
-    )
+    facts = read_json(folder / "stage.json")
+    write_card(folder / "checkpoint", Card(facts, cards, own_stages(run.recipe), result))
     return Scored(card, result, time.perf_counter() - begin)
 
 
@@ -73,8 +66,7 @@ def all_seconds(stage: Stage, folder: Path, training: float, evaluation: float) 
 
 def _benchmark(run: Run, benchmark: Benchmark, folder: Path, weights: str) -> BenchmarkScore:
     """The score of one benchmark; read where it is known for these weights, this specification and these problems."""
-    spec = next(b for b in run.recipe.benchmarks if b.name == benchmark.name)
-    key = digest([spec.model_dump(mode="json"), weights, [p.id for p in benchmark.problems]])
+    key = digest([benchmark.spec.model_dump(mode="json"), weights, [p.id for p in benchmark.problems]])
     path = folder / "eval" / f"{benchmark.name}.json"
     found = read_json(path) or _same_weights(run.folder, benchmark.name, key)
     if found and found["key"] == key:
@@ -96,14 +88,7 @@ def _benchmark(run: Run, benchmark: Benchmark, folder: Path, weights: str) -> Be
 def _same_weights(run: Path, name: str, key: str) -> Mapping[str, Any] | None:
     """The result of an earlier stage whose weights are the same (a reward model leaves the policy as it is)."""
     for folder in stage_folders(run):
-        found = read_json(folder / "eval" / f"{name}.json")
+        found = read_json(folder.path / "eval" / f"{name}.json")
         if found and found["key"] == key:
             return found
     return None
-
-
-def gate_settings(recipe: Recipe) -> gates.GateSettings:
-    """The recipe's gate as the gate wants it."""
-    dips = tuple(gates.Dip(**d.model_dump()) for d in recipe.gate.dips)
-    waivers = tuple(gates.Waiver(**w.model_dump()) for w in recipe.gate.waivers)
-    return gates.GateSettings(recipe.gate.policy, recipe.gate.band, dips=dips, waivers=waivers)

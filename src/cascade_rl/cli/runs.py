@@ -29,9 +29,10 @@ def run(
 ) -> None:
     """Run a recipe to its end, or go on where an interrupted run stopped."""
     from cascade_rl.cascade.cascade import run_cascade
-    from cascade_rl.cli.screen import ConsoleScreen, duration
+    from cascade_rl.cli.screen import ConsoleScreen
     from cascade_rl.data.abilities import load_recipe
     from cascade_rl.report import summary_line, write_report
+    from cascade_rl.report.numbers import duration
 
     resolved = load_recipe(recipe, overrides or [], smoke_test=smoke)
     folder = out or Path("runs") / (resolved.name + ("-smoke" if smoke else ""))
@@ -84,8 +85,9 @@ class _StopRequest:
 def status(run_dir: RunArgument) -> None:
     """Show how far a run is, what each stage scored, and the gate's verdicts."""
     from cascade_rl.report.status import run_status
+    from cascade_rl.report.terminal import status_table
 
-    console.print(run_status(run_dir))
+    console.print(status_table(run_status(run_dir)))
 
 
 def report(run_dir: RunArgument) -> None:

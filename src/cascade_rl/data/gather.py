@@ -33,7 +33,7 @@ class Materials:
 
 def gather(recipe: Recipe, provide: Provide) -> Materials:
     """Make all data from the recipe's seed; raises StageError when prompts of two uses overlap."""
-    by_path = {name: load_domain(name) for name in sorted(recipe.domains())}  # shipped names, or dotted paths
+    by_path = {name: load_domain(name) for name in sorted({entry.domain for entry in recipe.entries()})}
     data: dict[str, StageData] = {}
     taken: set[str] = set()
     for stage in recipe.stages:

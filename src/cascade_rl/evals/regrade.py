@@ -8,7 +8,6 @@ been mended.
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -23,13 +22,13 @@ from cascade_rl.errors import InputError
 from cascade_rl.grading.services import judge_spec, open_services, with_judge
 from cascade_rl.grading.verdicts import grading_thread
 from cascade_rl.run.files import read_json, write_json
+from cascade_rl.run.folder import stage_folders
 from cascade_rl.run.journal import read_lines
 from cascade_rl.run.rollouts import read_groups
 from cascade_rl.types import Group, Rollout, Verdict
 
 BATCH = 64  # groups that are graded at once
 EXAMPLES = 5
-FOLDER = re.compile(r"\d\d-[^.]+")  # a stage's folder; one that was set aside ends in .old-N
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +184,7 @@ def regrade_run(run: Path, only: Sequence[str], unsafe: bool = False) -> Regrade
     Raises InputError when there are no stored rollouts, or no stage of a name in `only`, and
     SandboxUnavailable when programs have to be run and nothing isolates them.
     """
-    folders = [f for f in sorted((run / "stages").glob("*")) if FOLDER.fullmatch(f.name)]
-    stored = {f.name.partition("-")[2]: f for f in folders if _stored(f)}
+    stored = {f.name: f.path for f in stage_folders(run) if _stored(f.path)}
     if missing := [name for name in only if name not in stored]:
         raise InputError(
             f"{', '.join(missing)}: no such stage with rollouts in {run}; there are {', '.join(stored)}"

@@ -17,7 +17,7 @@ from cascade_rl.recipe.prompts import FullPhase, JudgeSpec, Phase, RLData, repla
 from cascade_rl.recipe.recipe import Recipe
 from cascade_rl.recipe.reward_model import RewardModelStage
 from cascade_rl.recipe.rl import RLStage
-from cascade_rl.recipe.scoring import BenchmarkSpec, GateSpec, PreflightSpec
+from cascade_rl.recipe.scoring import BenchmarkSpec, Dip, Gate, PreflightSpec, Waiver
 from cascade_rl.recipe.sft import SFTData, SFTStage
 from cascade_rl.recipe.stage import Able, Entry, StageSpec
 from cascade_rl.recipe.training import Training
@@ -27,9 +27,10 @@ __all__ = [
     "Able",
     "Architecture",
     "BenchmarkSpec",
+    "Dip",
     "Entry",
     "FullPhase",
-    "GateSpec",
+    "Gate",
     "JudgeSpec",
     "LoRA",
     "Phase",
@@ -44,6 +45,7 @@ __all__ = [
     "Stage",
     "StageSpec",
     "Training",
+    "Waiver",
     "digest",
     "replaced_keys",
 ]

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from cascade_rl.recipe.base import NAME, Positive, Strict, digest
 from cascade_rl.recipe.kinds import Stage, kind_of
 from cascade_rl.recipe.model import ModelSpec
-from cascade_rl.recipe.scoring import BenchmarkSpec, GateSpec, PreflightSpec
+from cascade_rl.recipe.scoring import BenchmarkSpec, Gate, PreflightSpec
 from cascade_rl.recipe.stage import Entry
 from cascade_rl.types import Split
 
@@ -27,7 +27,7 @@ class Recipe(Strict):
     model: ModelSpec = Field(default_factory=lambda: ModelSpec.model_validate({}))
     stages: Annotated[list[Stage], Field(min_length=1)]
     benchmarks: Annotated[list[BenchmarkSpec], Field(min_length=1)]
-    gate: GateSpec = GateSpec()
+    gate: Gate = Gate()
     preflight: PreflightSpec = PreflightSpec()
     smoke: bool = Field(
         default=False, description="set by --smoke: a stage without signal is then only noted"

@@ -40,6 +40,7 @@ def write_text(path: Path, text: str) -> None:
     """Write a whole file or nothing: temporary name, sync, rename, sync of the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
+    # a rename is durable only once both the content and the folder are on the disk
     with temporary.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()

@@ -1,7 +1,8 @@
-"""The only writer and the only reader of a run's files: append-only JSONL, and atomic whole files.
+"""The journals of a run: append-only JSONL, cut back on resume.
 
-A line is synced before the next state is saved; on resume every journal is cut back to the offset that the state
-recorded, so a finished run holds the same bytes whether it was interrupted or not. A torn last line is dropped.
+A line is synced before the next state is saved; on resume every journal is cut back to the offset that the
+state recorded, so a finished run holds the same bytes whether it was interrupted or not. A torn last line is
+dropped.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
+        # bytes, so that offsets are those of the file whatever the text
         self._file = path.open("ab")
 
     def write(self, record: dict[str, Any]) -> None:
@@ -39,6 +41,7 @@ class Journal:
         """Forget everything after `size` bytes; raises InputError when less than that is there."""
         have = self.path.stat().st_size
         if have < size:
+            # filling up with zeros, as truncate would, hides that lines were lost
             raise InputError(f"{self.path} has {have} bytes, but the saved state was written after {size}")
         self._file.truncate(size)
         self._file.seek(size)
