@@ -81,12 +81,11 @@ async def grade(problem, rollout, services):
         raise RuntimeError("no idea")
     return Verdict.binary(rollout.text == problem.answer, f"said {rollout.text}")
 
-DOMAIN = Domain("words", "a word", lambda *a: iter(()), grade, list, lambda p: p.answer)
+DOMAIN = Domain("words", "a word", {}, grade, list, lambda p: p.answer)
 """
 LEARNED = """
 from cascade_rl.domain import Domain
-NEEDS = frozenset({"reward_model"})
-DOMAIN = Domain("taste", "", lambda *a: iter(()), None, list, lambda p: None, needs=NEEDS)
+DOMAIN = Domain("taste", "", {}, None, list, lambda p: None, needs=frozenset({"reward_model"}))
 """
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from cascade_rl.doctor.subject import CheckResult, Subject, make_tiny
-from cascade_rl.domain import Domain, Services
+from cascade_rl.domain import Domain, Query, Services
 from cascade_rl.errors import Interrupted, StageError
 from cascade_rl.model.checkpoint import weights_hash
 from cascade_rl.protocols import Sampler
@@ -92,12 +92,12 @@ def _domain(reward: Callable[[str], float]) -> Domain:
     async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdict:
         return Verdict(reward(rollout.text), Outcome.PARTIAL)
 
-    def problems(source: str, split: Split, seed: int) -> Iterator[Problem]:
+    def numbered(query: Query) -> Iterator[Problem]:
         for number in range(1000):
             text = f"Name thing {number}."
             yield Problem(problem_id("doctor", text), "doctor", (Message("user", text),), None)
 
-    return Domain("doctor", "for checks", problems, grade, examples=list, gold=lambda p: None)
+    return Domain("doctor", "for checks", {"builtin": numbered}, grade, examples=list, gold=lambda p: None)
 
 
 def _stage(**changes: Any) -> RLStage:

@@ -1,9 +1,10 @@
 """Repair a bug in a small repository with SEARCH/REPLACE edits or a unified diff.
 
-RL is rewarded without running anything, by likeness to the golden patch or by a judge model (arXiv 2512.13607, SWE RL;
-see `verify.patches`), with similarities under one half counted as none. The benchmark runs the repository's tests on
-the patched files, with pytest when tests are named (`verify.repository_tests`); the built-in problems' test functions
-are run by a small harness, where a pass is a nonce that is printed when all of them have run. docs/swe.md has the format.
+RL is rewarded without running anything, by likeness to the golden patch or by a judge model (arXiv
+2512.13607, SWE RL; see `verify.patches`), with similarities under one half counted as none. The benchmark
+runs the repository's tests on the patched files, with pytest when tests are named
+(`verify.repository_tests`); the built-in problems' test functions are run by a small harness, where a pass is
+a nonce that is printed when all of them have run. docs/swe.md has the format.
 
 Built-in replies leave the optional solution tags out, to be short.
 """
@@ -18,11 +19,11 @@ from typing import Any
 from cascade_rl.chat import compose_reply, split_reply, thinking_reply
 from cascade_rl.domain import Domain, Example, Services
 from cascade_rl.errors import AnswerError
-from cascade_rl.sources.repairs.packages import package_problems
-from cascade_rl.sources.rows import PREFIX, file_problems, unknown_source
+from cascade_rl.sources.repairs.packages import from_packages
+from cascade_rl.sources.shared import SHARED
 from cascade_rl.sources.small_world.repositories import draw_modules
-from cascade_rl.sources.splits import stream
-from cascade_rl.types import Message, Outcome, Problem, Rollout, Split, Verdict, problem_id
+from cascade_rl.sources.splits import drawn
+from cascade_rl.types import Message, Outcome, Problem, Rollout, Verdict, problem_id
 from cascade_rl.verify.patch_diffs import check_path
 from cascade_rl.verify.patch_errors import GoldenError, NoChange, PatchError
 from cascade_rl.verify.patch_questions import LONGEST, question
@@ -42,7 +43,6 @@ from cascade_rl.verify.patches import (
 from cascade_rl.verify.programs import check_program, checks_passed
 from cascade_rl.verify.repository_tests import read_run, restored, run_of
 
-SOURCES = ("builtin", "packages", "packages:NAME,...", "file:PATH")
 TIMEOUT_S = 4.0  # of the built-in problems' tests
 SUITE_TIMEOUT_S = 60.0
 FLOOR = 0.5
@@ -56,11 +56,13 @@ def make(rng: random.Random) -> Problem:
     files = {module.path: module.text(wrong), other.path: other.text(other.pieces[0])}
     plan = f"{module.path} {module.name}: {{}} to {{}}"
     faults = {
-        "elsewhere": _teach(other.edit(other.pieces[0], other.pieces[1]),
-                            f"{other.path} {other.name}: {other.pieces[0]} to {other.pieces[1]}"),
+        "elsewhere": _teach(
+            other.edit(other.pieces[0], other.pieces[1]),
+            f"{other.path} {other.name}: {other.pieces[0]} to {other.pieces[1]}",
+        ),
         "nothing": _teach(module.edit(wrong, wrong), plan.format(wrong, wrong)),
         "astray": _teach(module.edit(wrong, astray), plan.format(wrong, astray)),
-    }  # fmt: skip
+    }
     answer = {
         "files": files,
         "patch": edit_text(module.edit(wrong, right)),
@@ -80,26 +82,15 @@ def _problem(issue: str, answer: dict[str, Any], meta: Mapping[str, Any]) -> Pro
     return Problem(problem_id("swe", prompt), "swe", (Message("user", prompt),), answer, meta=meta)
 
 
-def problems(source: str, split: Split, seed: int) -> Iterator[Problem]:
-    """Problems of a source, see `SOURCES`."""
-    if source == "builtin":
-        return stream(make, split, seed)
-    if source.partition(":")[0] == "packages":
-        return package_problems(source, split, seed)
-    if source.startswith(PREFIX):
-        return file_problems("swe", source, split, seed)
-    raise unknown_source("swe", source, SOURCES)
-
-
 def _refused(reward: float, error: PatchError | None = None) -> Verdict:
     note = "no answer after the think block" if error is None else f"{type(error).__name__}: {error}"
     return Verdict(reward, Outcome.UNPARSEABLE, note=note)
 
 
 async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdict:
-    """The execution-free reward: -1 unusable, 0 unchanged, 1 the golden change, else the similarity or the judge's.
+    """The execution-free reward: -1 unusable, 0 unchanged, 1 the golden change, else a share of it.
 
-    The similarity is lexical, and 0 under one half; with `services.judge` it is the probability of YES.
+    The share is the lexical similarity, 0 under one half; with `services.judge` it is the probability of YES.
     """
     if fault := _fault(problem.answer):
         return Verdict.failed(fault)
@@ -138,7 +129,7 @@ async def _likened(answer: Mapping[str, Any], found: Appraisal, length: int, ser
 
 
 async def _judged(problem: Problem, found: Appraisal, services: Services) -> Verdict:
-    """The judge's probability of YES; its failure is no verdict. What is too long to be shown earns nothing."""
+    """The judge's probability of YES; its failure is no verdict, a change too long to show earns nothing."""
     files = problem.answer["files"]
     golden, candidate = unified_diff(files, found.right), unified_diff(files, found.after)
     if len(candidate) > max(LONGEST, 2 * len(golden)):
@@ -198,7 +189,7 @@ def _named(tests: Mapping[str, Any]) -> bool:
 
 
 async def score(problem: Problem, rollout: Rollout, services: Services) -> Verdict:
-    """The benchmark: full reward when the repository's tests pass after the patch; RL's reward when there are none."""
+    """The benchmark: full reward when the repository's tests pass; RL's reward when there are none."""
     if fault := _fault(problem.answer):
         return Verdict.failed(fault)
     tests = problem.answer.get("tests")
@@ -280,7 +271,7 @@ def gold(problem: Problem) -> str:
 
 
 def null(problem: Problem) -> str:
-    """A patch that changes nothing: the golden edits with every REPLACE as its SEARCH, or a file in its own place."""
+    """A patch that changes nothing: each REPLACE of the golden edits is its SEARCH, or a file its own."""
     patch = problem.answer["patch"]
     if SEARCH in patch:
         edits = [Edit(e.path, e.search, e.search) for e in parse_edits(patch)]
@@ -331,17 +322,24 @@ def check_answer(answer: Any) -> None:
         raise AnswerError(fault)
 
 
+SOURCES = {
+    "builtin": drawn(make),
+    "packages": from_packages,
+    "packages:NAME,...": from_packages,
+    **SHARED,
+}
+
 DOMAIN = Domain(
     name="swe",
-    summary="repairs of small repositories: rewarded by likeness to the golden patch, scored by running tests",
-    problems=problems,
+    summary="repairs of small repositories: rewarded by likeness to the golden patch, "
+    "scored by running tests",
+    sources=SOURCES,
     grade=grade,
     examples=examples,
     gold=gold,
     null=null,
     demonstrate=demonstrate,
     score=score,
-    sources=SOURCES,
     judged=True,
     needs=frozenset({"sandbox", "verifiers"}),
     check_answer=check_answer,

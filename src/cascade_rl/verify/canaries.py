@@ -1,8 +1,8 @@
-"""Tests that must fail, mixed into tests that must pass, so that code which makes everything pass gives itself away.
+"""Tests that must fail, mixed into tests that must pass: code that makes everything pass gives itself away.
 
-A canary is a copy of a real test in which one expected literal is another one, or of which the last word is false.
-Real tests and canaries get new names of one form, drawn anew for every run: no name, file or place in the file tells
-them apart. What reads the test's source at run time and works out the right answer still can.
+A canary is a copy of a real test in which one expected literal is another one, or of which the last word is
+false. Real tests and canaries get new names of one form, drawn anew for every run: no name, file or place in
+the file tells them apart. What reads the test's source at run time and works out the right answer still can.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MOST = 6  # canaries in a file: guessing which of two alike tests is the canary 
 
 @dataclass(frozen=True, slots=True)
 class MixedFile:
-    """A test file with canaries: its text, new names of real tests by old name, and the names of the canaries."""
+    """A test file with canaries: its text, new names of real tests by old name, the canaries' names."""
 
     text: str
     renamed: dict[str, str]
@@ -88,7 +88,7 @@ def _spoilt(copy: Source, name: str, rng: random.Random) -> str:
 
 
 def _expected(function: ast.FunctionDef) -> Iterator[tuple[ast.expr, Any]]:
-    """Literals to which a plain assertion of the function compares something that is no literal, with their values."""
+    """Literals, with their values, to which an assertion of the function compares what is no literal."""
     for node in function.body:
         test = node.test if isinstance(node, ast.Assert) else None
         if isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.ops[0], ast.Eq):

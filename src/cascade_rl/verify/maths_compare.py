@@ -1,8 +1,9 @@
-r"""When two answers are one, by their structure; single expressions are left to an `Algebra` that is passed in.
+r"""When two answers are one, by their structure; single expressions are left to an `Algebra`.
 
-In process that is `Arithmetic`, which knows rationals and raises `Undecided` for all else; in a worker it is the
-computer algebra of `maths_algebra`. Nothing here is approximate, and the gold answer always comes first: what may be
-left out (a name, a unit, a percent sign) may be left out on either side, but where both say it they must agree.
+In process that is `Arithmetic`, which knows rationals and raises `Undecided` for all else; in a worker it is
+the computer algebra of `maths_algebra`. Nothing here is approximate, and the gold answer always comes first:
+what may be left out (a name, a unit, a percent sign) may be left out on either side, but where both say it
+they must agree.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Algebra(Protocol):
         ...
 
     def proportion(self, gold: str, given: str) -> int:
-        """1 or -1 when one is a positive or negative constant times the other, else 0; 0 for two constants."""
+        """1 or -1: one is a positive or negative constant times the other; 0 else, and for two constants."""
         ...
 
 
@@ -95,9 +96,11 @@ def same(gold: Answer, given: Answer, algebra: Algebra) -> bool:
     if isinstance(gold, Ratio | Scalar) and isinstance(given, Ratio | Scalar):
         return _same_ratios(gold, given, algebra)
     if isinstance(gold, Matrix) and isinstance(given, Matrix):
-        return gold.kind == given.kind and len(gold.rows) == len(given.rows) and all(
-            _same_rows(a, b, algebra) for a, b in zip(gold.rows, given.rows, strict=True)
-        )  # fmt: skip
+        return (
+            gold.kind == given.kind
+            and len(gold.rows) == len(given.rows)
+            and all(_same_rows(a, b, algebra) for a, b in zip(gold.rows, given.rows, strict=True))
+        )
     if isinstance(gold, Union) and isinstance(given, Union):
         return _same_bags(gold.items, given.items, algebra)
     if isinstance(gold, Words | Based) and type(gold) is type(given):
@@ -169,7 +172,7 @@ def _same_ratios(gold: Ratio | Scalar, given: Ratio | Scalar, algebra: Algebra) 
 
 
 def _value(chain: Chain, algebra: Algebra) -> Answer | None:
-    """What an equation says that something is: the last side of `x = ... = 5`, or of a calculation `6 · 7 = 42`."""
+    """What an equation says that something is: the last side of `x = ... = 5`, or of `6 · 7 = 42`."""
     if set(chain.signs) != {"="}:
         return None
     first, last = chain.sides[0], chain.sides[-1]
@@ -223,7 +226,7 @@ def _reals(answer: Answer) -> bool:
 
 
 def _regions(answer: Answer) -> list[Interval] | None:
-    r"""The intervals of an answer: `x>3`, `(3,\infty)`, `x<1 or x>2`, `x≠3`, `\mathbb{R}`; None if it is none."""
+    r"""The intervals of an answer: `x>3`, `(3,\infty)`, `x<1 or x>2`, `x≠3`, `\mathbb{R}`; else None."""
     if isinstance(answer, Union | Many):
         if isinstance(answer, Many) and (answer.braced or not _inequality(answer)):
             return None

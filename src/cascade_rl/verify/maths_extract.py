@@ -1,7 +1,8 @@
 r"""The final answer of a maths reply: the last box, or, where that is allowed, a bare statement at the end.
 
-Only what stands last counts, so a reply can't hedge with several answers. Adjacent boxes joined by nothing but a
-comma or `and` are one list, too, for golds that are lists. A stray number in a sentence is never an answer.
+Only what stands last counts, so a reply can't hedge with several answers. Adjacent boxes joined by nothing
+but a comma or `and` are one list, too, for golds that are lists. A stray number in a sentence is never an
+answer.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ _BETWEEN = re.compile(
     r"[\s,;$]*(?:\\?\\[()\[\]]|\\quad|\\text\{ ?(?:and|or) ?\}|and|or|\\,|\\;)?[\s,;$]*(?:and |or )?"
 )
 _UNBRACED = re.compile(
-    r"((?>-?(?:\\[dt]?frac\s*[0-9]\s*[0-9]|[0-9](?:[0-9.,/]*[0-9])?|\\[A-Za-z]+|[A-Za-z](?![A-Za-z]))))(?! ?\})"
+    r"((?>-?(?:\\[dt]?frac\s*[0-9]\s*[0-9]|[0-9](?:[0-9.,/]*[0-9])?|\\[A-Za-z]+|[A-Za-z](?![A-Za-z]))))"
+    r"(?! ?\})"
 )
 
 
@@ -31,7 +33,7 @@ class Boxes:
 
 
 def boxes(text: str) -> Boxes | None:
-    r"""The last complete `\boxed{}` or `\fbox{}`, braces matched; without any, the last `\boxed 5`; else None."""
+    r"""The last complete `\boxed{}` or `\fbox{}`, braces matched; without any, the last `\boxed 5`."""
     found, loose, opened, spans = None, None, [], []
     for match in _BRACES.finditer(text):
         token = match.group()

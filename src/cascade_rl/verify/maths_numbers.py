@@ -1,4 +1,4 @@
-r"""Numbers that need no algebra: integers, decimals, fractions, mixed and repeating ones, thousands, words, bases.
+r"""Numbers without algebra: integers, decimals, fractions, mixed and repeating ones, thousands, words, bases.
 
 Values are exact rationals, so `0.5`, `1/2` and `\frac{1}{2}` are one number and `0.333` is not `1/3`.
 """
@@ -23,8 +23,10 @@ _REPEATING = re.compile(
 _THOUSANDS = re.compile(r"[+-]? ?[0-9]{1,3}(?:(?:,[0-9]{3})+|(?: [0-9]{3})+)(?:\.[0-9]+)?")
 _BASED = re.compile(r"([0-9A-Z]+)_(?:\{ ?\(?([0-9]{1,2})\)? ?\}|([0-9]{1,2}))")
 
-_TO_NINETEEN = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
-    seventeen eighteen nineteen"""
+_TO_NINETEEN = """
+    zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
+    seventeen eighteen nineteen
+"""
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
 _WORDS = {word: value for value, word in enumerate(_TO_NINETEEN.split())}
 _WORDS |= {word: 10 * value for value, word in enumerate(_TENS.split(), 2)}

@@ -1,9 +1,10 @@
 """Unified diffs: read them (git's and those of `diff -u`), apply them to files in memory, write them.
 
-Stricter than `git apply` and `patch`: the counts of a hunk must be right, its lines must stand in the file exactly,
-at the line that it names or at one place only within `FARTHEST` lines of it (both tools take the nearest of several,
-`patch` forgives context). Files may be made, removed, renamed and copied; modes are read and ignored; binary patches
-are refused. Nothing is written to disk, so no path or link can lead out of the repository.
+Stricter than `git apply` and `patch`: the counts of a hunk must be right, its lines must stand in the file
+exactly, at the line that it names or at one place only within `FARTHEST` lines of it (both tools take the
+nearest of several, `patch` forgives context). Files may be made, removed, renamed and copied; modes are read
+and ignored; binary patches are refused. Nothing is written to disk, so no path or link can lead out of the
+repository.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _HUNK = re.compile(r"@@ -(\d{1,9})(?:,(\d{1,9}))? \+(\d{1,9})(?:,(\d{1,9}))? @@"
 
 @dataclass(frozen=True, slots=True)
 class Hunk:
-    """Old and new lines, each with its newline; `start` is the 1-based old line, 0 for a file that is made."""
+    """Old and new lines, each with its newline; `start` is the old line, from 1, or 0 for a new file."""
 
     start: int
     old: tuple[str, ...]
@@ -45,7 +46,7 @@ class Hunk:
 
 @dataclass(slots=True)
 class Section:
-    """What a diff does to one file: paths are None for a file that is made or removed; `moves` is rename or copy."""
+    """What a diff does to one file: a path is None where it is made or removed; `moves`: rename or copy."""
 
     old: str | None
     new: str | None
@@ -188,7 +189,7 @@ def _read_hunks(lines: Sequence[str], i: int, section: Section) -> int:
 
 
 def _heads_file(lines: Sequence[str], i: int) -> bool:
-    """Whether a line that starts with a minus is the next file's header, or the signature that ends a mailed patch."""
+    """Whether a line that starts with a minus is the next file's header, or a mailed patch's signature."""
     header = lines[i].startswith("--- ") and i + 1 < len(lines) and lines[i + 1].startswith("+++ ")
     return header or lines[i].rstrip() in ("--", "---")
 
@@ -288,8 +289,11 @@ def _find(hunk: Hunk, lines: Sequence[str], expected: int, path: str | None) -> 
 
 def unified_diff(before: Mapping[str, str], after: Mapping[str, str], context: int = 3) -> str:
     """The unified diff of every file that differs, by path, as `git apply` and `patch -p1` read it."""
-    parts = [_file_diff(path, before.get(path), after.get(path), context)
-             for path in sorted(before.keys() | after.keys()) if before.get(path) != after.get(path)]  # fmt: skip
+    parts = [
+        _file_diff(path, before.get(path), after.get(path), context)
+        for path in sorted(before.keys() | after.keys())
+        if before.get(path) != after.get(path)
+    ]
     return "\n".join(parts)
 
 
@@ -309,8 +313,11 @@ def _file_diff(path: str, before: str | None, after: str | None, context: int) -
         i, k, j, m = group[0][1], group[-1][2], group[0][3], group[-1][4]
         out.append(f"@@ -{_range(i, k)} +{_range(j, m)} @@")
         for tag, a, b, c, d in group:
-            signed = [(" ", line) for line in old[a:b]] if tag == "equal" else (
-                [("-", line) for line in old[a:b]] + [("+", line) for line in new[c:d]])  # fmt: skip
+            signed = (
+                [(" ", line) for line in old[a:b]]
+                if tag == "equal"
+                else ([("-", line) for line in old[a:b]] + [("+", line) for line in new[c:d]])
+            )
             for sign, line in signed:
                 out += [sign + line[:-1]] if line.endswith("\n") else [sign + line, NO_NEWLINE]
     return "\n".join(out)

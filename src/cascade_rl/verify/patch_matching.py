@@ -1,9 +1,9 @@
 """difflib with a budget: what texts have in common, exactly where that is affordable, in bounded time always.
 
-difflib's matcher takes quadratic time on texts made of few different elements, and cubic time on texts made to hurt
-it: 5 s at 5,000 characters, 6 s on two ordinary files of 20,000. Here each pass is charged before it is run, and a
-matcher that has used up its budget gives way to a coarser comparison. The budget counts steps, not seconds, so the
-result is the same on every machine.
+difflib's matcher takes quadratic time on texts made of few different elements, and cubic time on texts made
+to hurt it: 5 s at 5,000 characters, 6 s on two ordinary files of 20,000. Here each pass is charged before it
+is run, and a matcher that has used up its budget gives way to a coarser comparison. The budget counts steps,
+not seconds, so the result is the same on every machine.
 """
 
 from __future__ import annotations

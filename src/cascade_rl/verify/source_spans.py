@@ -8,7 +8,10 @@ from itertools import accumulate
 
 
 class Source:
-    """A text with its syntax tree; a span is a pair of byte offsets. Raises SyntaxError or ValueError for no Python."""
+    """A text with its syntax tree; a span is a pair of byte offsets.
+
+    Raises SyntaxError or ValueError for what is no Python.
+    """
 
     def __init__(self, text: str) -> None:
         self.text = text

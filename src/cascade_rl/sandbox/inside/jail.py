@@ -1,9 +1,9 @@
 """The walls that a zygote builds once for all its candidates, and the ones each candidate puts up for itself.
 
 Once: namespaces, a file tree with the interpreter and nothing else, no new privileges, an empty bounding set.
-Each time: a new pid and mount namespace with a small file system (by the fork), resource limits, no capabilities,
-Landlock, the system-call filter. Levels: `full` has all of it, `lockdown` no namespaces and so no scratch directory,
-`limits` the filter and the limits, `none` the limits alone.
+Each time: a new pid and mount namespace with a small file system (by the fork), resource limits, no
+capabilities, Landlock, the system-call filter. Levels: `full` has all of it, `lockdown` no namespaces and so
+no scratch directory, `limits` the filter and the limits, `none` the limits alone.
 """
 
 from __future__ import annotations
@@ -90,11 +90,17 @@ class Jail:
     def limit(self, limits: Mapping[str, int]) -> None:
         """Resource limits; the hard limit is the soft one, so that none can be raised."""
         most = {
-            resource.RLIMIT_CPU: limits["cpu_s"], resource.RLIMIT_AS: limits["memory"], resource.RLIMIT_CORE: 0,
-            resource.RLIMIT_FSIZE: limits["file"], resource.RLIMIT_NOFILE: limits["descriptors"],
-            resource.RLIMIT_MEMLOCK: 0, resource.RLIMIT_MSGQUEUE: 0, resource.RLIMIT_SIGPENDING: 64,
-            resource.RLIMIT_NICE: 0, resource.RLIMIT_RTPRIO: 0,
-        }  # fmt: skip
+            resource.RLIMIT_CPU: limits["cpu_s"],
+            resource.RLIMIT_AS: limits["memory"],
+            resource.RLIMIT_CORE: 0,
+            resource.RLIMIT_FSIZE: limits["file"],
+            resource.RLIMIT_NOFILE: limits["descriptors"],
+            resource.RLIMIT_MEMLOCK: 0,
+            resource.RLIMIT_MSGQUEUE: 0,
+            resource.RLIMIT_SIGPENDING: 64,
+            resource.RLIMIT_NICE: 0,
+            resource.RLIMIT_RTPRIO: 0,
+        }
         if self._alone:
             most[resource.RLIMIT_NPROC] = limits["processes"]
         for which, value in most.items():
@@ -122,7 +128,7 @@ class Jail:
 
 
 def _readable(path: str, hidden: list[str]) -> list[tuple[str, int]]:
-    """Rules to read a tree without its hidden parts: Landlock only allows, so the siblings of those are named."""
+    """Rules to read a tree without its hidden parts: Landlock only allows, so their siblings are named."""
     if path in hidden or os.path.islink(path) or not os.path.exists(path):
         return []
     if not any(h.startswith(path + "/") for h in hidden):
@@ -136,7 +142,7 @@ _NO_CAPABILITIES = bytes(24)
 
 
 def _drop_bounding_set() -> None:
-    """A later exec, even by user 0, then gives no capability back. Without CAP_SETPCAP there is nothing to drop."""
+    """After this no exec gives a capability back, not even to user 0; without CAP_SETPCAP there are none."""
     for capability in range(64):
         try:
             prctl(calls.PR_CAPBSET_DROP, capability)
@@ -164,7 +170,10 @@ def _become(uid: int) -> None:
 
 
 def _enter_namespaces(config: Mapping[str, Any]) -> None:
-    """New namespaces and a new root. Root builds the tree first, while it may still read the interpreter's folder."""
+    """New namespaces and a new root.
+
+    Root builds the tree first, while it may still read the interpreter's folder.
+    """
     own = os.open("/proc/self", os.O_PATH | os.O_DIRECTORY)
     root = os.getuid() == 0
     if root:
@@ -250,5 +259,12 @@ def _bind(source: str, target: str, device: bool = False) -> None:
         )
     except StepFailed:  # before Linux 5.12: one mount at a time, and its own flags must be named again
         kept = os.statvfs(target).f_flag & (MS_NOSUID | MS_NODEV | MS_NOEXEC | 0x400 | 0x800 | 0x200000)
-        call("mount", None, os.fsencode(target), None, MS_REMOUNT | MS_BIND | flags | kept, None,
-             step=f"read-only {source}")  # fmt: skip
+        call(
+            "mount",
+            None,
+            os.fsencode(target),
+            None,
+            MS_REMOUNT | MS_BIND | flags | kept,
+            None,
+            step=f"read-only {source}",
+        )

@@ -1,8 +1,8 @@
 """Functions of installed packages that can stand alone: each with everything it needs, as one file.
 
-Sources are read, never imported, and nothing of them is kept in this repository. A function is taken when all that it
-refers to is a parameter, a harmless builtin, a definition of its own module or a harmless import of the standard
-library: so it neither reads nor writes anything, and may be called with made-up arguments.
+Sources are read, never imported, and nothing of them is kept in this repository. A function is taken when all
+that it refers to is a parameter, a harmless builtin, a definition of its own module or a harmless import of
+the standard library: so it neither reads nor writes anything, and may be called with made-up arguments.
 """
 
 from __future__ import annotations
@@ -16,32 +16,34 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from cascade_rl.domain import Split
+from cascade_rl.errors import InputError
 from cascade_rl.sources.splits import split_of
+from cascade_rl.types import Split
 from cascade_rl.verify.source_spans import Source
 
 # Modules of the standard library that hold functions of the kind that is wanted.
 STANDARD = (
     "ast", "base64", "binascii", "bisect", "calendar", "colorsys", "configparser", "copy", "csv",
-    "dataclasses", "datetime", "difflib", "dis", "email._header_value_parser", "email._parseaddr", "email.base64mime",
-    "email.charset", "email.header", "email.quoprimime", "email.utils", "fnmatch", "fractions", "functools", "genericpath",
-    "gettext", "glob", "graphlib", "hashlib", "heapq", "html", "http.cookies", "imaplib", "inspect", "ipaddress",
-    "json.encoder", "json.scanner", "keyword", "locale", "mailcap", "mimetypes", "ntpath", "numbers", "nturl2path",
-    "opcode", "operator", "optparse", "pickle", "pickletools", "plistlib", "posixpath", "pprint", "pyclbr", "quopri",
-    "random", "reprlib", "secrets", "shlex", "sndhdr", "stat", "statistics", "string", "stringprep", "tabnanny",
-    "textwrap", "token", "tokenize", "traceback", "turtle", "typing", "unittest.util", "urllib.parse", "uuid", "wave",
+    "dataclasses", "datetime", "difflib", "dis", "email._header_value_parser", "email._parseaddr",
+    "email.base64mime", "email.charset", "email.header", "email.quoprimime", "email.utils", "fnmatch",
+    "fractions", "functools", "genericpath", "gettext", "glob", "graphlib", "hashlib", "heapq", "html",
+    "http.cookies", "imaplib", "inspect", "ipaddress", "json.encoder", "json.scanner", "keyword", "locale",
+    "mailcap", "mimetypes", "ntpath", "numbers", "nturl2path", "opcode", "operator", "optparse", "pickle",
+    "pickletools", "plistlib", "posixpath", "pprint", "pyclbr", "quopri", "random", "reprlib", "secrets",
+    "shlex", "sndhdr", "stat", "statistics", "string", "stringprep", "tabnanny", "textwrap", "token",
+    "tokenize", "traceback", "turtle", "typing", "unittest.util", "urllib.parse", "uuid", "wave",
     "xml.sax.saxutils", "zipfile",
 )  # fmt: skip
 HARMLESS = frozenset((
-    "abc", "array", "binascii", "bisect", "cmath", "collections", "collections.abc", "contextlib", "copy", "dataclasses",
-    "datetime", "decimal", "difflib", "enum", "fractions", "functools", "heapq", "html", "html.entities", "itertools",
-    "keyword", "math", "numbers", "operator", "re", "statistics", "string", "struct", "textwrap", "token", "types",
-    "typing", "unicodedata", "warnings",
+    "abc", "array", "binascii", "bisect", "cmath", "collections", "collections.abc", "contextlib", "copy",
+    "dataclasses", "datetime", "decimal", "difflib", "enum", "fractions", "functools", "heapq", "html",
+    "html.entities", "itertools", "keyword", "math", "numbers", "operator", "re", "statistics", "string",
+    "struct", "textwrap", "token", "types", "typing", "unicodedata", "warnings",
 ))  # fmt: skip
 HARMLESS_PARTS = {"os": {"fspath", "PathLike"}, "sys": {"maxsize", "maxunicode", "float_info", "byteorder"}}
 HARMFUL = frozenset((
-    "open", "exec", "eval", "compile", "input", "breakpoint", "exit", "quit", "help", "globals", "locals", "vars", "print",
-    "id", "hash", "memoryview", "__import__", "copyright", "credits", "license",
+    "open", "exec", "eval", "compile", "input", "breakpoint", "exit", "quit", "help", "globals", "locals",
+    "vars", "print", "id", "hash", "memoryview", "__import__", "copyright", "credits", "license",
 ))  # fmt: skip
 SHORTEST, LONGEST = 6, 400  # lines of a file
 Definition = ast.stmt
@@ -222,12 +224,12 @@ def _joined(parts: Sequence[str]) -> str:
 def catalogue(names: tuple[str, ...]) -> tuple[tuple[Piece, Split], ...]:
     """All pieces of some modules and packages, each with the split that it belongs to.
 
-    Pieces that share a function, or a copy of one, belong to the same split. Raises ValueError for an unknown name, or
-    when there are none.
+    Pieces that share a function, or a copy of one, belong to the same split. Raises InputError for an unknown
+    name, or when there are none.
     """
     pieces = [piece for name in names for module, text in _sources(name) for piece in pieces_of(module, text)]
     if not pieces:
-        raise ValueError(f"swe: {', '.join(names)}: no function there can stand alone")
+        raise InputError(f"swe: {', '.join(names)}: no function there can stand alone")
     pieces = list({(piece.name, piece.digests): piece for piece in reversed(pieces)}.values())[
         ::-1
     ]  # copies once
@@ -255,7 +257,7 @@ def _sources(name: str) -> Iterator[tuple[str, str]]:
     if spec is None or not (spec.has_location or spec.submodule_search_locations):
         if name in STANDARD:
             return  # of another version of Python
-        raise ValueError(f"swe: there is no installed module {name!r} whose source can be read")
+        raise InputError(f"swe: there is no installed module {name!r} whose source can be read")
     if name in STANDARD or not spec.submodule_search_locations:
         files = [(name, Path(spec.origin))]
     else:

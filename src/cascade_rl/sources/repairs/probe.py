@@ -1,8 +1,9 @@
 """Find out what a function does: made-up arguments, recorded results, and which injected bugs they show.
 
-Arguments of many kinds are tried, the names of the parameters hinting at some; the combination that reaches most lines
-of the function is taken. The results of the original become its tests (characterisation tests, Feathers 2004). All
-runs are in processes of their own with limits, the recording twice with different hash seeds: what differs is dropped.
+Arguments of many kinds are tried, the names of the parameters hinting at some; the combination that reaches
+most lines of the function is taken. The results of the original become its tests (characterisation tests,
+Feathers 2004). All runs are in processes of their own with limits, the recording twice with different hash
+seeds: what differs is dropped.
 """
 
 from __future__ import annotations
@@ -113,12 +114,11 @@ KINDS: dict[str, Make] = {
 HINTS = (
     (r"path|file|dir|^p$|name", "path word"), (r"year|^y\d", "year"),
     (r"month|day|hour|^n$|^k$|width|count|size|^i$|num", "count"),
-    
     (r"text|string|^s$|doc|prompt|title|line", "text lines word"), (r"pat", "pattern"), (r"url|uri", "url"),
-    (r"html|markup", "markup"),
-    (r"data|xs|seq|iterable|values|^a$|list|items", "integers reals words"), (r"^x$|^y$|value|val", "real small large"),
-    (r"^[rghlsvyiq]$|prob|frac|alpha", "share"), (r"header|body|query|qs", "query hex"), (r"char|^c$|octet", "word digits"),
-    (r"bytes|buf|^b$", "bytes"), (r"dict|map|headers", "table"),
+    (r"html|markup", "markup"), (r"data|xs|seq|iterable|values|^a$|list|items", "integers reals words"),
+    (r"^x$|^y$|value|val", "real small large"), (r"^[rghlsvyiq]$|prob|frac|alpha", "share"),
+    (r"header|body|query|qs", "query hex"), (r"char|^c$|octet", "word digits"), (r"bytes|buf|^b$", "bytes"),
+    (r"dict|map|headers", "table"),
 )  # fmt: skip
 
 
@@ -132,7 +132,11 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A function's recorded calls: literals of the arguments, and (kind, text) of each outcome; and the bugs found."""
+    """A function's recorded calls and the bugs that they show.
+
+    calls     literals of the arguments
+    outcomes  of each call (kind, text), as probe_inside.py tells it
+    """
 
     calls: tuple[str, ...]
     outcomes: tuple[tuple[str, str], ...]
@@ -189,9 +193,14 @@ def _run(jobs: list[dict[str, Any]], hash_seed: int) -> list[list[list[Any]]]:
     """The outcomes of all jobs in a fresh process; none when it does not end well."""
     try:
         done = subprocess.run(
-            [sys.executable, "-s", "-S", "-P", "-B", str(INSIDE)], input=json.dumps(jobs), capture_output=True, text=True,
-            timeout=30, env={"PYTHONHASHSEED": str(hash_seed), "LC_ALL": "C.UTF-8"}, cwd="/",
-        )  # fmt: skip
+            [sys.executable, "-s", "-S", "-P", "-B", str(INSIDE)],
+            input=json.dumps(jobs),
+            capture_output=True,
+            text=True,
+            timeout=30,
+            env={"PYTHONHASHSEED": str(hash_seed), "LC_ALL": "C.UTF-8"},
+            cwd="/",
+        )
     except subprocess.TimeoutExpired:
         return []
     return json.loads(done.stdout) if done.returncode == 0 else []
@@ -221,7 +230,7 @@ def _kind(parameter: str, rng: random.Random, number: int) -> str:
 
 
 def _chosen(piece: Piece, results: list[list[Any]], owner: Sequence[int]) -> list[int]:
-    """Calls for tests: of the combinations that reach most, first those that reach new lines, then other results."""
+    """Calls for tests, of the combinations that reach most: first those with new lines, then new results."""
     raised = {
         name
         for name in re.findall(r"\braise (\w+)", piece.text)

@@ -1,8 +1,9 @@
-"""Run functions on many arguments and say what came out: a script for a process of its own, standard library only.
+"""Run functions on many arguments and say what came out: a script for a process of its own.
 
-Input: a JSON list of jobs {"text": file, "function": name, "yields": bool, "calls": [literal of the arguments, ...]}.
-Output: for each job a list with [kind, text, lines] for each call: ("value", literal), ("raises", name of a builtin
-exception), ("hangs", "") after `MOST_LINES` executed lines, ("other", ""); `lines` are those that were executed.
+Input: a JSON list of jobs {"text": file, "function": name, "yields": bool, "calls": [literal of the
+arguments, ...]}. Output: for each job a list with [kind, text, lines] for each call: ("value", literal),
+("raises", name of a builtin exception), ("hangs", "") after `MOST_LINES` executed lines, ("other", "");
+`lines` are those that were executed.
 """
 
 import ast
@@ -21,7 +22,7 @@ class Hangs(BaseException):
 
 
 def watched(function, arguments, yields):
-    """What a call gave, and the lines of the file that it went through; counting lines makes the limit repeatable."""
+    """What a call gave and the lines that it went through; a limit that counts lines is repeatable."""
     lines, left = set(), MOST_LINES
 
     def local(frame, event, _):
