@@ -20,7 +20,8 @@ from cascade_rl.model.checkpoint import scratch_config, scratch_weights
 from cascade_rl.model.decoder import DecoderConfig, packed_states
 from cascade_rl.model.free_memory import own_bytes, shared_bytes
 from cascade_rl.model.fused import swiglu
-from cascade_rl.model.replicas import Replicas, _keep_memory
+from cascade_rl.model.replicas import Replicas
+from cascade_rl.model.worker import keep_memory
 from cascade_rl.protocols import WHOLE, SamplingRule
 from cascade_rl.recipe import SFTStage, Training
 from cascade_rl.rollout.torch_sampler import TorchSampler
@@ -225,7 +226,7 @@ def test_the_free_memory_is_the_least_of_machine_and_control_groups(tmp_path, ve
 def test_what_was_freed_is_free_to_this_process():
     """The machine's own figures: they are there, and a freed block is counted where the allocator tells."""
     assert 0 < shared_bytes(CPU) < 1e15
-    _keep_memory()
+    keep_memory()
     block = torch.ones(1 << 22)
     held = own_bytes(CPU)
     del block

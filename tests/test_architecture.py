@@ -52,7 +52,7 @@ CATCH_ALL = {
         "verify/maths_algebra.py",
         "_judge",
     ): "algebra raises anything; raised again if the gold alone does so, too",
-    ("model/replicas.py", "_serve"): "a worker hands its traceback to the driver, which raises it",
+    ("model/worker.py", "serve"): "a worker hands its traceback to the driver, which raises it",
     (
         "grading/verdicts.py",
         "_once",

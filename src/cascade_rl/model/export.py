@@ -23,7 +23,9 @@ def export(
     tokenizer: Tokenizer,
     shapes: Shapes | None = None,
 ) -> None:
-    """Write a model (a reward model when `shapes` with a score head is given) with its tokenizer, whole or not at all."""
+    """Write a model (a reward model when `shapes` with a score head is given)
+    with its tokenizer, whole or not at all.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     if shapes is None:

@@ -1,13 +1,15 @@
-"""Attention over packed trees: a shared prefix and the branches that continue it, without padding in the products.
+"""Attention over packed trees: a shared prefix and the branches that continue
+it, without padding in the products.
 
-Rows of one group share their prompt; as one tree the prompt is computed once for all of them (the gradient is exact:
-each branch adds its share to the prompt's keys and values). A row alone is a tree with one branch. All tokens of a
-micro-batch lie side by side, prefixes first, then branches, so that linear layers see no padding and the last layer can
-leave the prefixes out; only attention pads, within blocks of trees of like size.
-Source: prefix sharing in training, verl pull request 4368; the attention gradient by row sums of dO * O, arXiv 2205.14135.
+Rows of one group share their prompt; as one tree the prompt is computed once for all of them (the gradient is
+exact: each branch adds its share to the prompt's keys and values). A row alone is a tree with one branch. All
+tokens of a micro-batch lie side by side, prefixes first, then branches, so that linear layers see no padding
+and the last layer can leave the prefixes out; only attention pads, within blocks of trees of like size.
+Source: prefix sharing in training, verl pull request 4368; the attention gradient by row sums of dO * O,
+arXiv 2205.14135.
 
-Shapes: M tokens, T trees of a block, G branches a tree, P prefix and R branch tokens (padded), N heads, K key-value
-heads, g = N / K, D head size.
+Shapes: M tokens, T trees of a block, G branches a tree, P prefix and R branch tokens (padded), N heads, K
+key-value heads, g = N / K, D head size.
 """
 
 from __future__ import annotations
@@ -42,10 +44,11 @@ class Tree:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Where the tokens of trees with equally many branches lie in the pack: places [T, P] and [T, G, R], padded with 0.
+    """Where the tokens of trees with equally many branches lie in the pack:
+    places [T, P] and [T, G, R], padded with 0.
 
-    `prefix_back`, `branch_back` are the slots of the real tokens in those tables, in the pack's order; `hidden` [T, P]
-    are the padded places of the prefixes, None if there are none.
+    `prefix_back`, `branch_back` are the slots of the real tokens in those tables, in the pack's order;
+    `hidden` [T, P] are the padded places of the prefixes, None if there are none.
     """
 
     prefix: Tensor
@@ -77,7 +80,9 @@ def _cost(trees: Sequence[Tree]) -> int:
 
 
 def _blocks(trees: Sequence[Tree]) -> list[list[int]]:
-    """Tree numbers in blocks of equally many branches and like size; cut where padding would waste too much."""
+    """Tree numbers in blocks of equally many branches and like size; cut where
+    padding would waste too much.
+    """
     size = [(len(t.branches), max(len(b) for b in t.branches) + len(t.prefix) / 4) for t in trees]
     order = sorted(range(len(trees)), key=lambda i: (size[i], i))
     blocks: list[list[int]] = []
@@ -102,7 +107,9 @@ def _padded(length: int) -> int:
 
 
 def _table(starts: Sequence[int], lengths: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Places [rows, width] of runs of tokens, 0 where there is none, and which are real; one column at least."""
+    """Places [rows, width] of runs of tokens, 0 where there is none, and which
+    are real; one column at least.
+    """
     columns = np.arange(_padded(max(1, *lengths)))
     real = columns < np.asarray(lengths)[:, None]
     return np.where(real, np.asarray(starts)[:, None] + columns, 0), real
@@ -166,11 +173,12 @@ class _Shape:
 
 
 class Attention:
-    """How the tokens of a pack attend: causally in their prefix, and in their branch with its prefix before it.
+    """How the tokens of a pack attend: causally in their prefix, and in their
+    branch with its prefix before it.
 
-    All heads of all tokens are rows of one table [M (N + 2 K), D]. `gather` lays them out padded, block by block, with
-    the heads that share keys side by side: [T, K, G, g, L]; one lookup replaces many transpositions. `outputs` and
-    `inputs` lead back.
+    All heads of all tokens are rows of one table [M (N + 2 K), D]. `gather` lays them out padded, block by
+    block, with the heads that share keys side by side: [T, K, G, g, L]; one lookup replaces many
+    transpositions. `outputs` and `inputs` lead back.
     """
 
     def __init__(self, packed: Pack, heads: int, kv_heads: int) -> None:
@@ -201,7 +209,9 @@ class Attention:
         self.gather.masked_fill_(self.gather >= len(packed.ids) * per, 0)  # padding reads anything finite
 
     def _spread(self, places: Tensor, per: int, first: int, count: int) -> Tensor:
-        """[T, G, L] places of tokens to rows of heads first .. first + count in the order [T, K, G, g, L], flat."""
+        """[T, G, L] places of tokens to rows of heads first .. first + count in
+        the order [T, K, G, g, L], flat.
+        """
         head = torch.arange(count, device=places.device).view(1, self.kv_heads, 1, -1, 1) + first
         return (places[:, None, :, None] * per + head).flatten()
 
@@ -260,7 +270,9 @@ def _branch_weights(s: _Shape, q: Tensor, prefix_k: Tensor, k: Tensor) -> tuple[
 
 
 def _parts(s: _Shape, kv_heads: int, table: Tensor) -> tuple[Tensor, ...]:
-    """q [T K, g P, D], k, v [T K, P, D] of the prefixes and q [T K G, g R, D], k, v [T K G, R, D] of the branches."""
+    """q [T K, g P, D], k, v [T K, P, D] of the prefixes and q [T K G, g R, D],
+    k, v [T K G, R, D] of the branches.
+    """
     trees = s.trees * kv_heads
     return tuple(
         table[part].view(trees * many, -1, table.shape[1])
@@ -269,7 +281,8 @@ def _parts(s: _Shape, kv_heads: int, table: Tensor) -> tuple[Tensor, ...]:
 
 
 def _attend(qkv: Tensor, attention: Attention, last: bool) -> tuple[Tensor, list[Tensor | None]]:
-    """The attended tokens, and what the gradient needs: padded inputs and outputs, and three weights of each block.
+    """The attended tokens, and what the gradient needs: padded inputs and
+    outputs, and three weights of each block.
 
     Those of the prefixes to themselves are None after the `last` layer, where nobody asks what prefixes see.
     """
@@ -331,10 +344,11 @@ def _block_backward(
     old: Tensor,
     own: Tensor,
 ) -> None:
-    """Write the gradients of a block's q, k, v into the second of two tables like that of the inputs, the first.
+    """Write the gradients of a block's q, k, v into the second of two tables
+    like that of the inputs, the first.
 
-    `outer` are the gradient of the outputs and the row sums of its product with them (`delta`); the rest are the
-    weights that `_attend` kept.
+    `outer` are the gradient of the outputs and the row sums of its product with them (`delta`); the rest are
+    the weights that `_attend` kept.
     """
     prefix_q, prefix_k, prefix_v, q, k, v = _parts(s, kv_heads, tables[0])
     by_prefix_q, by_prefix_k, by_prefix_v, by_q, by_k, by_v = _parts(s, kv_heads, tables[1])

@@ -1,7 +1,8 @@
 """Sample replies with our own decoder: all prompts of a step at once, spread over the workers.
 
-Each row draws from its own counter-based generator (Philox, keyed by seed, problem, mode and index), so a reply
-depends on the weights and its prompt, not on its neighbours. How rows share a worker's steps: see `decoding`.
+Each row draws from its own counter-based generator (Philox, keyed by seed, problem, mode and index), so a
+reply depends on the weights and its prompt, not on its neighbours. How rows share a worker's steps: see
+`decoding`.
 """
 
 from __future__ import annotations
@@ -26,11 +27,14 @@ from cascade_rl.rollout.decoding import Decoding, Job, slots_for
 from cascade_rl.types import Problem, Rollout, Stop
 
 CACHE_BYTES = 1 << 31  # keys and values of all workers together
-REPLY_COST = 30.0  # of drawing one reply, in tokens of prefill; only how prompts are spread over workers rests on it
+# Of drawing one reply, in tokens of prefill; only how prompts are spread over workers rests on it.
+REPLY_COST = 30.0
 
 
 class TorchSampler:
-    """A `Sampler` over the model `name` of the replicas; `max_rows` is the most that a worker decodes at once."""
+    """A `Sampler` over the model `name` of the replicas; `max_rows` is the most
+    that a worker decodes at once.
+    """
 
     def __init__(
         self, replicas: Replicas, tokenizer: Tokenizer, name: str = "policy", max_rows: int = 256
@@ -60,7 +64,8 @@ class TorchSampler:
         ]
         shards = _shards(groups, self.replicas.size)
         arguments = [
-            (self.name, prompts, wanted, self.tokenizer.eos_ids, self.max_rows) for prompts, _, wanted in shards
+            (self.name, prompts, wanted, self.tokenizer.eos_ids, self.max_rows)
+            for prompts, _, wanted in shards
         ]
         found: list[list[tuple[Rollout, ...]]] = [[()] * len(problems) for problems, _ in asked]
 
@@ -102,7 +107,9 @@ Drawn = tuple[list[int], list[float]]  # ids of a reply, and their log-probabili
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A reply that a worker makes: of which group, to which of its prompts, by which rule, how long, and its generator."""
+    """A reply that a worker makes: of which group, to which of its prompts, by
+    which rule, how long, and its generator.
+    """
 
     group: int
     prompt: int
@@ -124,15 +131,19 @@ class _Group:
 
     def wanted(self, group: int, prompt: int) -> list[Wanted]:
         """Its replies, as a worker is asked for them: with the numbers that group and prompt have there."""
-        rule, limit, key = self.sampling.rule, self.sampling.max_new_tokens, row_key(self.problem, self.sampling)
+        rule, limit = self.sampling.rule, self.sampling.max_new_tokens
+        key = row_key(self.problem, self.sampling)
         return [Wanted(group, prompt, rule, limit, key, index) for index in range(self.sampling.n)]
 
 
-Shard = tuple[list[tuple[int, ...]], list[_Group], list[Wanted]]  # a worker's prompts, its groups, and their replies
+# A worker's prompts, its groups, and their replies.
+Shard = tuple[list[tuple[int, ...]], list[_Group], list[Wanted]]
 
 
 def _shards(groups: Sequence[_Group], size: int) -> list[Shard]:
-    """The groups of each worker; those with equal prompts stay together, so that each prompt is computed once."""
+    """The groups of each worker; those with equal prompts stay together, so
+    that each prompt is computed once.
+    """
     by_prompt: dict[tuple[int, ...], list[_Group]] = {}
     for group in groups:
         by_prompt.setdefault(group.prompt, []).append(group)
@@ -170,7 +181,8 @@ def generate(
     eos_ids: Sequence[int],
     max_rows: int,
 ) -> tuple[Work, Work]:
-    """Runs in a worker: reports each group as soon as it is done, as (its number, rows of ids and log-probabilities).
+    """Runs in a worker: reports each group as soon as it is done, as (its
+    number, rows of ids and log-probabilities).
 
     Returns what the prefill and the decoding had to do.
     """
@@ -202,7 +214,9 @@ def generate(
 
 
 class Draw:
-    """Turns logits into ids and their log-probabilities, each row by its own rule and its own random numbers."""
+    """Turns logits into ids and their log-probabilities, each row by its own
+    rule and its own random numbers.
+    """
 
     def __init__(self, wanted: Sequence[Wanted], device: torch.device) -> None:
         self.rules = list(dict.fromkeys(w.rule for w in wanted))
@@ -227,7 +241,9 @@ class Draw:
 
 
 def choose(logits: Tensor, u: Tensor, rule: SamplingRule) -> tuple[Tensor, Tensor]:
-    """Ids [r] where the cumulative distribution passes u [r], and their log-probabilities; greedy at temperature 0."""
+    """Ids [r] where the cumulative distribution passes u [r], and their
+    log-probabilities; greedy at temperature 0.
+    """
     if rule.temperature == 0:
         best, ids = logits.max(-1)
         return ids, best - logits.logsumexp(-1)
@@ -250,11 +266,11 @@ def _invert(mass: Tensor, u: Tensor) -> Tensor:
 
 
 def _choose_among_few(p: Tensor, u: Tensor, top_p: float, top_k: int, min_p: float) -> tuple[Tensor, Tensor]:
-    """Among the `top_k` likeliest, the fewest whose share of their mass reaches `top_p`, without those below `min_p`
-    times the likeliest, renormalised.
+    """Among the `top_k` likeliest, the fewest whose share of their mass reaches `top_p`, without those below
+    `min_p` times the likeliest, renormalised.
 
-    These are nearly always a handful, and the largest few are cheap to find: rows that need more are looked at again
-    with more.
+    These are nearly always a handful, and the largest few are cheap to find: rows that need more are looked
+    at again with more.
     """
     ids = torch.zeros(len(p), dtype=torch.long, device=p.device)
     logprobs = torch.zeros(len(p), device=p.device)

@@ -37,7 +37,9 @@ HEAD_CHUNK = 1 << 25  # logits held at once when the distribution is truncated, 
 
 @dataclass(frozen=True, slots=True)
 class Teacher:
-    """A penalty on being far from another model of the workers: `coefficient` times KL(policy || teacher), by k3."""
+    """A penalty on being far from another model of the workers: `coefficient`
+    times KL(policy || teacher), by k3.
+    """
 
     model: str
     coefficient: float
@@ -67,7 +69,8 @@ def token_logprobs(
     rule: SamplingRule,
     recompute: bool = False,
 ) -> Tensor:
-    """Log-probabilities [N] of the targets, under the distribution they were sampled from; the head runs in chunks.
+    """Log-probabilities [N] of the targets, under the distribution they were
+    sampled from; the head runs in chunks.
 
     With `recompute` the layers run again in the backward pass.
     """
@@ -192,7 +195,9 @@ def accumulate_pairs(
     weight: float,
     free: float = math.inf,
 ) -> dict[str, float]:
-    """Runs in a worker: the gradient of the Bradley-Terry loss of its (chosen, rejected) pairs; see `accumulate`."""
+    """Runs in a worker: the gradient of the Bradley-Terry loss of its (chosen,
+    rejected) pairs; see `accumulate`.
+    """
     model, room = worker.models[name], room_of(worker, free)
     sums = {"loss": 0.0, "right": 0.0, "margin": 0.0}
     trees = [fork(*pair) for pair in pairs]

@@ -1,7 +1,7 @@
 """Updates one model of the replicas: who asks for gradients and steps, and when.
 
-Each worker adds up the gradient of its own micro-batches (`gradients`); then each owns a part of the parameters, takes
-the sum of their gradients over the workers and steps its own optimiser (`optimiser`).
+Each worker adds up the gradient of its own micro-batches (`gradients`); then each owns a part of the
+parameters, takes the sum of their gradients over the workers and steps its own optimiser (`optimiser`).
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def _own(worker: Worker, name: str, owners: Sequence[Sequence[str]], spec: Train
 class Learner:
     """Updates the model `name` of the replicas by one stage's settings, with a fresh optimiser.
 
-    `seed` is the run's: adapters start from a generator derived from it, the stage and the matrix. `notes` are for the
-    run's journal: whoever writes them clears them.
+    `seed` is the run's: adapters start from a generator derived from it, the stage and the matrix. `notes`
+    are for the run's journal: whoever writes them clears them.
     """
 
     def __init__(self, replicas: Replicas, name: str, spec: Training, seed: int = 0) -> None:
@@ -55,8 +55,8 @@ class Learner:
     def policy_step(self, rows: Sequence[Row], objective: Objective, lr_factor: float) -> dict[str, float]:
         """Gradient of all rows, then one update.
 
-        Returns loss, gradient norm (before clipping), `update_ratio`, `skipped`, tokens, and of a policy k3 and
-        `loss.ratio_sums`.
+        Returns loss, gradient norm (before clipping), `update_ratio`, `skipped`, tokens, and of a policy k3
+        and `loss.ratio_sums`.
         """
         self._count([tree for tree, _ in plant(rows)], teachers=len(objective.teachers))
         shards = shares(rows, self.replicas.size)
@@ -66,7 +66,9 @@ class Learner:
         return self._update(sums, lr_factor)
 
     def pair_step(self, pairs: Sequence[tuple[Row, Row]], lr_factor: float) -> dict[str, float]:
-        """Gradient of all pairs, then one update; loss, accuracy, margin, gradient norm and `update_ratio`."""
+        """Gradient of all pairs, then one update; loss, accuracy, margin,
+        gradient norm and `update_ratio`.
+        """
         self._count([fork(*pair) for pair in pairs], scored=False)
         costs = [float(len(a.ids) + len(b.ids)) for a, b in pairs]
         shards = deal(range(len(pairs)), costs, self.replicas.size)
@@ -113,12 +115,15 @@ class Learner:
         """Read what `save` wrote; raises ValueError if that was another number of workers."""
         if (saved := len(list(folder.glob("optimizer-*.pt")))) != self.replicas.size:
             raise ValueError(
-                f"{folder} was saved by {saved} workers, and an optimiser is resumed by as many: set workers: {saved}"
+                f"{folder} was saved by {saved} workers, and an optimiser is resumed by as many: "
+                f"set workers: {saved}"
             )
         self.replicas.all(optimiser.load, self.name, str(folder))
 
     def save_adapter(self, folder: Path, base: str) -> None:
-        """Write the adapter as it is now, for the model at `base`; raises ValueError of a stage without `lora`."""
+        """Write the adapter as it is now, for the model at `base`; raises
+        ValueError of a stage without `lora`.
+        """
         if self.spec.lora is None:
             raise ValueError(f"{self.spec.name} trains all weights: there is no adapter")
         state: dict[str, Tensor] = {}

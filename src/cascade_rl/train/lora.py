@@ -1,9 +1,10 @@
-"""Low-rank adapters (LoRA, arXiv 2106.09685, section 4.1): W = W0 + (alpha / rank) B A, with A and B trained alone.
+"""Low-rank adapters (LoRA, arXiv 2106.09685, section 4.1): W = W0 + (alpha /
+rank) B A, with A and B trained alone.
 
-Departs from module wrappers: the engine keeps one merged matrix, which sampling, scoring and export see as any other,
-and computes its whole gradient G. Those of the factors follow by the chain rule, dL/dB = s G A^T and dL/dA = s B^T G
-with s = alpha / rank, and each step adds the change of s B A to W. What is saved against full fine-tuning is the
-optimiser's state; the adapter itself is written in PEFT's format.
+Departs from module wrappers: the engine keeps one merged matrix, which sampling, scoring and export see as
+any other, and computes its whole gradient G. Those of the factors follow by the chain rule, dL/dB = s G A^T
+and dL/dA = s B^T G with s = alpha / rank, and each step adds the change of s B A to W. What is saved against
+full fine-tuning is the optimiser's state; the adapter itself is written in PEFT's format.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ HEAD = "score"  # the reward model's head is new and small: it is trained whole
 
 
 class Adapter:
-    """The factors of one projection: rows `rows` of the parameter `name`; A [rank, in], B [out, rank], B starts at 0."""
+    """The factors of one projection: rows `rows` of the parameter `name`; A
+    [rank, in], B [out, rank], B starts at 0.
+    """
 
     def __init__(self, full: str, name: str, rows: slice, weight: Tensor, lora: LoRA, seed: str) -> None:
         self.full, self.name, self.rows, self.weight = full, name, rows, weight
@@ -83,7 +86,9 @@ class Adapted(Owner):
         return norms
 
     def step(self, scale: float, lr_factor: float) -> Squares:
-        """The matrices take over what changed; the squares are of these changes and the adapted matrices, and the head's."""
+        """The matrices take over what changed; the squares are of these changes
+        and the adapted matrices, and the head's.
+        """
         for parameter in self.parameters:
             if parameter.grad is not None:
                 parameter.grad.mul_(scale)
@@ -129,7 +134,9 @@ def peft_state(worker: Worker, name: str) -> dict[str, Tensor]:
 
 
 def write_adapter(folder: Path, state: Mapping[str, Tensor], lora: LoRA, base: str) -> None:
-    """Write adapter_model.safetensors and adapter_config.json, which `peft` loads onto the model at `base`."""
+    """Write adapter_model.safetensors and adapter_config.json, which `peft`
+    loads onto the model at `base`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     head = any(name.endswith(f".{HEAD}.weight") for name in state)
     config: dict[str, Any] = {

@@ -1,8 +1,10 @@
-"""The parameters that a worker steps, and how: AdamW and Muon, their state, and how far a step moved the weights.
+"""The parameters that a worker steps, and how: AdamW and Muon, their state, and
+how far a step moved the weights.
 
-Each worker owns a part of the parameters: it takes the sum of their gradients over the workers and steps its own
-optimiser. AdamW is torch's; with `muon` torch's Muon (arXiv 2502.16982) takes the matrices. Over GPUs a part is a shard
-of each parameter, or, for what needs whole matrices (Muon, LoRA), whole parameters as on a CPU.
+Each worker owns a part of the parameters: it takes the sum of their gradients over the workers and steps its
+own optimiser. AdamW is torch's; with `muon` torch's Muon (arXiv 2502.16982) takes the matrices. Over GPUs a
+part is a shard of each parameter, or, for what needs whole matrices (Muon, LoRA), whole parameters as on a
+CPU.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ Squares = dict[str, tuple[float, float]]  # by parameter: squared norms of its c
 
 
 def squares(names: Iterable[str], norms: Sequence[Tensor]) -> Squares:
-    """From two norms a name, one of the change and one of the weights; a name that comes again adds to itself."""
+    """From two norms a name, one of the change and one of the weights; a name
+    that comes again adds to itself.
+    """
     found: Squares = {}
     values = torch.stack(list(norms)).double().square().view(-1, 2).tolist() if norms else []
     for name, (change, weights) in zip(names, values, strict=True):
@@ -33,7 +37,9 @@ def squares(names: Iterable[str], norms: Sequence[Tensor]) -> Squares:
 
 
 def update_ratio(names: Sequence[str], parts: Sequence[Mapping[str, tuple[float, float]]]) -> float:
-    """|change| / |weights| from what the workers found of their parameters or of their shards; 0 where nothing is trained."""
+    """|change| / |weights| from what the workers found of their parameters or
+    of their shards; 0 where nothing is trained.
+    """
     change, weights = (
         math.fsum(part[name][i] for name in names for part in parts if name in part) for i in (0, 1)
     )
@@ -46,7 +52,9 @@ def is_matrix(name: str, shape: Sequence[int]) -> bool:
 
 
 def step_cost(name: str, shape: Sequence[int], optimizer: str) -> float:
-    """About how long a parameter's step takes: Muon's five iterations multiply the matrix with its short side."""
+    """About how long a parameter's step takes: Muon's five iterations multiply
+    the matrix with its short side.
+    """
     numbers = float(math.prod(shape))
     return numbers * min(shape) if optimizer == "muon" and is_matrix(name, shape) else numbers
 
@@ -63,7 +71,9 @@ class Owner(ABC):
 
     @abstractmethod
     def step(self, scale: float, lr_factor: float) -> Squares:
-        """One optimiser step with gradients times `scale` and learning rates times `lr_factor`; see `Squares`."""
+        """One optimiser step with gradients times `scale` and learning rates
+        times `lr_factor`; see `Squares`.
+        """
 
     def set_rates(self, lr_factor: float) -> None:
         """Learning rates for the next step."""
