@@ -28,10 +28,10 @@ from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.run.journal import read_lines
 from cascade_rl.train import gradients, learner
 from cascade_rl.train.batch import Row, pack_rows
-from cascade_rl.train.gradients import Objective, token_logprobs
 from cascade_rl.train.learner import Learner
 from cascade_rl.train.loop import StageRun
 from cascade_rl.train.loss import ON_POLICY
+from cascade_rl.train.objective import Objective, token_logprobs
 from cascade_rl.train.sft import train_sft
 
 CPU = torch.device("cpu")

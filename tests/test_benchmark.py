@@ -13,7 +13,7 @@ from cascade_rl.chat import thinking_reply
 from cascade_rl.domain import Benchmark, Domain, Services
 from cascade_rl.errors import GraderFailure
 from cascade_rl.evals.benchmark import run_benchmark
-from cascade_rl.protocols import Execution, Program, Sampling
+from cascade_rl.protocols import Execution, Program, Sampling, SamplingRule
 from cascade_rl.scores.as_json import from_json, scorecard_from_json, scorecard_to_json, to_json
 from cascade_rl.scores.statistics import wilson
 from cascade_rl.testing import END_ID, FakeRewardModel, FakeSandbox, ScriptedSampler, text_rollout
@@ -68,8 +68,8 @@ def test_sampling_follows_the_protocol_of_the_report() -> None:
     run_benchmark(benchmark, sampler, Services(), (7, "math-rl"))
     (ids, sampled), (_, greedy) = sampler.asked
     assert ids == tuple(p.id for p in PROBLEMS)
-    assert (sampled.n, sampled.temperature, sampled.top_p, sampled.min_p) == (8, 0.6, 0.95, 0.1)
-    assert (greedy.n, greedy.temperature) == (1, 0.0)
+    assert (sampled.n, sampled.rule) == (8, SamplingRule(0.6, 0.95, min_p=0.1))
+    assert (greedy.n, greedy.rule) == (1, SamplingRule(temperature=0.0))
     assert {s.max_new_tokens for s in (sampled, greedy)} == {64}
     assert {s.max_prompt_tokens for s in (sampled, greedy)} == {128}
     assert sampled.seed[:2] == (7, "math-rl")

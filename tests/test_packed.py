@@ -17,8 +17,10 @@ from cascade_rl.model.packed import Attention, Tree, by_kernel, pack
 from cascade_rl.model.replicas import Replicas
 from cascade_rl.protocols import SamplingRule
 from cascade_rl.train.batch import Row, microbatches, plant
-from cascade_rl.train.gradients import Objective, accumulate, accumulate_pairs, fork, last_scores, stem
+from cascade_rl.train.gradients import accumulate
 from cascade_rl.train.loss import ON_POLICY
+from cascade_rl.train.objective import Objective
+from cascade_rl.train.scalar_head import accumulate_pairs, fork, last_scores, stem
 
 CPU = torch.device("cpu")
 HUGE = 10**9

@@ -235,9 +235,9 @@ def test_a_pool_smaller_than_the_batch_gives_no_twins(tmp_path):
 def test_sampling_follows_the_phase(tmp_path):
     curriculum = [{"share": 0.5, "max_response_tokens": 5, "temperature": 0.5}, {"share": 0.5, "top_k": 3}]
     _, _, asked, _ = gathered(tmp_path, lambda p: "right", curriculum=curriculum, step=0)
-    assert (asked[0][1].max_new_tokens, asked[0][1].temperature, asked[0][1].top_k) == (5, 0.5, 0)
+    assert (asked[0][1].max_new_tokens, asked[0][1].rule.temperature, asked[0][1].rule.top_k) == (5, 0.5, 0)
     _, _, asked, _ = gathered(tmp_path, lambda p: "right", curriculum=curriculum, step=4)
-    assert (asked[0][1].max_new_tokens, asked[0][1].temperature, asked[0][1].top_k) == (16, 1.0, 3)
+    assert (asked[0][1].max_new_tokens, asked[0][1].rule.temperature, asked[0][1].rule.top_k) == (16, 1.0, 3)
     assert asked[0][1].n == 2
 
 

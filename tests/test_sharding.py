@@ -17,9 +17,9 @@ from cascade_rl.protocols import Sampling
 from cascade_rl.recipe import SFTStage
 from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.train.batch import Row, microbatches, shares
-from cascade_rl.train.gradients import Objective
 from cascade_rl.train.loop import StageRun
 from cascade_rl.train.loss import ON_POLICY
+from cascade_rl.train.objective import Objective
 from cascade_rl.train.sft import train_sft
 
 POLICY = Objective(ON_POLICY)

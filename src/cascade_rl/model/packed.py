@@ -41,6 +41,11 @@ class Tree:
         """How many tokens are computed."""
         return len(self.prefix) + sum(len(b) for b in self.branches)
 
+    @property
+    def lengths(self) -> tuple[int, list[int]]:
+        """Tokens of the prefix, and of each branch."""
+        return len(self.prefix), [len(b) for b in self.branches]
+
 
 @dataclass(frozen=True, slots=True)
 class Block:

@@ -26,7 +26,8 @@ from cascade_rl.model.checkpoint import hf_tensors
 from cascade_rl.model.replicas import Replicas
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.protocols import Finished, Sampling
-from cascade_rl.rollout.torch_sampler import prompt_ids, rollout_of, row_key, row_seed
+from cascade_rl.rollout.drawing import row_key, row_seed
+from cascade_rl.rollout.torch_sampler import prompt_ids, rollout_of
 from cascade_rl.types import Problem, Rollout
 
 

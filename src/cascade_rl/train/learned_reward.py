@@ -9,7 +9,7 @@ from cascade_rl import chat
 from cascade_rl.model.replicas import Replicas, deal
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.train.batch import Row
-from cascade_rl.train.gradients import score_rows
+from cascade_rl.train.scalar_head import score_rows
 from cascade_rl.types import Message, Mode
 
 SCORE_TOKENS = 4096

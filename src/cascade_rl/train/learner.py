@@ -10,29 +10,17 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from torch import Tensor
-
 from cascade_rl.model.activations import take_note
 from cascade_rl.model.cost import Lengths, update_work
 from cascade_rl.model.free_memory import shared_bytes
-from cascade_rl.model.packed import Tree
 from cascade_rl.model.replicas import Replicas, deal
-from cascade_rl.model.worker import Worker
 from cascade_rl.recipe import Training
 from cascade_rl.train import optimiser
 from cascade_rl.train.batch import Row, plant, shares
-from cascade_rl.train.gradients import Objective, accumulate, accumulate_pairs, fork, merge
-from cascade_rl.train.lora import Adapted, peft_state, write_adapter
-
-
-def _own(worker: Worker, name: str, owners: Sequence[Sequence[str]], spec: Training, seed: str) -> None:
-    """Give a worker its share of a fresh optimiser."""
-    model = worker.models[name]
-    parameters = model.owned(owners, whole=spec.optimizer == "muon" or spec.lora is not None)
-    if spec.lora:
-        model.optimizer = Adapted(model, parameters, spec, spec.lora, seed)
-    else:
-        model.optimizer = optimiser.Owned(model, parameters, spec)
+from cascade_rl.train.gradients import accumulate, merge
+from cascade_rl.train.lora import save_adapter
+from cascade_rl.train.objective import Objective
+from cascade_rl.train.scalar_head import accumulate_pairs, fork
 
 
 class Learner:
@@ -50,7 +38,7 @@ class Learner:
         self._said = False
         costs = [optimiser.step_cost(n, model.shapes[n], spec.optimizer) for n in self.names]
         owners = [[self.names[i] for i in shard] for shard in deal(range(len(costs)), costs, replicas.size)]
-        replicas.all(_own, name, owners, spec, f"{seed}/{spec.name}")
+        replicas.all(optimiser.own, name, owners, spec, f"{seed}/{spec.name}")
 
     def policy_step(self, rows: Sequence[Row], objective: Objective, lr_factor: float) -> dict[str, float]:
         """Gradient of all rows, then one update.
@@ -58,7 +46,7 @@ class Learner:
         Returns loss, gradient norm (before clipping), `update_ratio`, `skipped`, tokens, and of a policy k3
         and `loss.ratio_sums`.
         """
-        self._count([tree for tree, _ in plant(rows)], teachers=len(objective.teachers))
+        self._count([tree.lengths for tree, _ in plant(rows)], teachers=len(objective.teachers))
         shards = shares(rows, self.replicas.size)
         tokens, free = self.spec.tokens_per_microbatch, self._free()
         arguments = [(self.name, [rows[i] for i in s], tokens, objective, free) for s in shards]
@@ -69,7 +57,7 @@ class Learner:
         """Gradient of all pairs, then one update; loss, accuracy, margin,
         gradient norm and `update_ratio`.
         """
-        self._count([fork(*pair) for pair in pairs], scored=False)
+        self._count([fork(*pair).lengths for pair in pairs], scored=False)
         costs = [float(len(a.ids) + len(b.ids)) for a, b in pairs]
         shards = deal(range(len(pairs)), costs, self.replicas.size)
         tokens, free = self.spec.tokens_per_microbatch, self._free()
@@ -82,10 +70,9 @@ class Learner:
             **{key: found[key] for key in ("grad_norm", "update_ratio", "skipped")},
         }
 
-    def _count(self, trees: Sequence[Tree], *, scored: bool = True, teachers: int = 0) -> None:
-        lengths: list[Lengths] = [(len(t.prefix), [len(b) for b in t.branches]) for t in trees]
+    def _count(self, trees: Sequence[Lengths], *, scored: bool = True, teachers: int = 0) -> None:
         config = self.replicas.local.models[self.name].config
-        self.replicas.count("update", update_work(config, lengths, scored=scored, teachers=teachers))
+        self.replicas.count("update", update_work(config, trees, scored=scored, teachers=teachers))
 
     def _free(self) -> float:
         """Each worker's part of the memory that nobody holds; on GPUs each asks for its own."""
@@ -126,10 +113,7 @@ class Learner:
         """
         if self.spec.lora is None:
             raise ValueError(f"{self.spec.name} trains all weights: there is no adapter")
-        state: dict[str, Tensor] = {}
-        for part in self.replicas.all(peft_state, self.name):
-            state |= part
-        write_adapter(folder, state, self.spec.lora, base)
+        save_adapter(folder, self.replicas, self.name, self.spec.lora, base)
 
 
 def lr_factor(spec: Training, step: int, total: int) -> float:

@@ -19,10 +19,10 @@ from cascade_rl.rollout.collect import collect
 from cascade_rl.train.advantage import final_rewards, group_advantage
 from cascade_rl.train.batch import Row
 from cascade_rl.train.diagnostics import describe, has_signal, update_metrics
-from cascade_rl.train.gradients import Objective, Teacher
 from cascade_rl.train.learner import Learner, lr_factor
 from cascade_rl.train.loop import StageRun, Steps, run_steps
 from cascade_rl.train.loss import Surrogate, token_weights
+from cascade_rl.train.objective import Objective, Teacher
 from cascade_rl.train.pool import PromptPool
 from cascade_rl.types import Group, Problem, StepReport, Verdict
 from cascade_rl.verify.script import switches
