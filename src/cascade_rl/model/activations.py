@@ -106,7 +106,7 @@ def _backward_bytes(config: DecoderConfig, packed: Pack, element: int) -> int:
 class Room:
     """The memory that a worker has for a micro-batch, in bytes; remembers the largest that did not fit.
 
-    `short` is empty while all fit; its keys go through `learner.merge`.
+    `short` is empty while all fit; its keys go through `gradients.merge`.
     """
 
     free: float = math.inf

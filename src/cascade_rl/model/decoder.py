@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from cascade_rl.model.attention import Attention
 from cascade_rl.model.fused import add_linear, embed, norm_linear, read_out, rms_norm, swiglu, turn_heads
-from cascade_rl.model.packed import Attention, Pack
+from cascade_rl.model.packed import Pack
 from cascade_rl.protocols import SamplingRule
 
 Attend = Callable[[int, Tensor, bool], Tensor]

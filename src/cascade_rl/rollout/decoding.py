@@ -18,8 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cascade_rl.model.attention import Attention
 from cascade_rl.model.decoder import DecoderConfig, head_logits, hidden_states, rotary
-from cascade_rl.model.packed import Attention, Tree, pack
+from cascade_rl.model.packed import Tree, pack
 
 COLUMNS = 16  # the cache grows and shrinks by so many columns
 REFILL = 8  # free slots are filled again when an eighth of all slots is free
