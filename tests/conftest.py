@@ -1,1 +1,32 @@
 """Puts this folder on the import path, so that tests in subfolders find the shared helpers (tiny.py, fake_run.py)."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from cascade_rl.cli import app
+from cascade_rl.cli import main as cli
+
+
+@pytest.fixture
+def cascade(monkeypatch, capsys, tmp_path) -> Callable[..., tuple[int, str, str]]:
+    """Run the command line in this process and in an empty folder: (exit status, standard output, standard error)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(app.console, "width", 200)
+
+    def call(*arguments: str, said: str = "") -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["cascade", *arguments])
+        monkeypatch.setattr(sys, "stdin", io.StringIO(said))
+        try:
+            cli.main()
+            status = 0
+        except SystemExit as end:
+            status = end.code or 0
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return call

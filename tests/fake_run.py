@@ -1,6 +1,7 @@
-"""A synthetic run directory, exactly as docs/runs.md describes it, and a reader of pages, for the tests of the report.
+"""A synthetic run directory, exactly as docs/runs.md describes it, and a reader of pages.
 
-The scores are those that arXiv 2512.13607 gives for its 8B model, so that the page shows a plausible matrix.
+For the tests of the report. The scores are those that arXiv 2512.13607 gives for its 8B model, so that the
+page shows a plausible matrix.
 """
 
 from __future__ import annotations
@@ -65,10 +66,14 @@ def score(mean: float, n: int = N, k: int = K) -> dict[str, Any]:
 
 
 def _per_problem(name: str, mean: float) -> dict[str, float]:
+    """Scores whose mean is `mean`: the ablest problems are solved, one of them in part, the rest not."""
     ability, luck = random.Random(name), random.Random(f"{name}{mean}")
     marks = sorted((ability.random() + 0.25 * luck.random(), i) for i in range(N))
-    solved = {i for _, i in marks[: round(mean * N)]}
-    return {f"{name}-{i:016x}": 1.0 if i in solved else 0.0 for i in range(N)}
+    left, found = mean * N, {}
+    for _, i in marks:
+        found[f"{name}-{i:016x}"] = max(0.0, min(1.0, left))
+        left -= 1
+    return found
 
 
 def modes(name: str, mean: float) -> dict[str, Any]:
@@ -108,7 +113,8 @@ def scorecard(stage: str) -> dict[str, Any]:
     for name, means in MEANS.items():
         mean, head = means[SCORED.index(stage)], HEADLINE.get(name, "thinking")
         found = modes(name, mean)
-        found[head]["per_problem"] = _per_problem(name, mean)
+        for numbers in found.values():
+            numbers["per_problem"] = _per_problem(name, numbers["avg"]["mean"])
         cards[name] = {"benchmark": name, "headline": head, "modes": found}
     return {"stage": stage, "benchmarks": cards}
 
@@ -134,7 +140,8 @@ def gate(stage: str) -> dict[str, Any]:
     for name, means in MEANS.items() if at else ():
         best = max(range(at), key=lambda i: (means[i], i))
         cells += [_gate_cell(stage, name, SCORED[i]) for i in dict.fromkeys((best, at - 1))]
-    return {"stage": stage, "passed": True, "cells": cells, "notes": []}
+    passed = not any(cell["verdict"] == "loss" and not cell["excuse"] for cell in cells)
+    return {"stage": stage, "passed": passed, "cells": cells, "notes": []}
 
 
 def step_verdicts(stage: str) -> dict[str, dict[str, Any]]:
@@ -148,15 +155,25 @@ def rl_metrics(stage: str, step: int, steps: int) -> dict[str, float]:
     draw, done = random.Random(f"{stage}{step}"), step / max(1, steps - 1)
     mixed = 0.0 if step == 5 else 0.55 + 0.2 * draw.random()
     metrics = {
-        "reward": 0.35 + 0.4 * done + 0.06 * draw.gauss(0, 1), "reward_std": 0.3 - 0.1 * done,
-        "length": 22 + 9 * done + draw.random(), "clipped": max(0.0, 0.36 - 0.5 * done),
+        "reward": 0.35 + 0.4 * done + 0.06 * draw.gauss(0, 1),
+        "reward_std": 0.3 - 0.1 * done,
+        "length": 22 + 9 * done + draw.random(),
+        "clipped": max(0.0, 0.36 - 0.5 * done),
         "entropy": 0.62 - 0.3 * done + 0.03 * draw.random(),
         "grad_norm": 0.0 if step == 5 else 0.4 + 0.3 * draw.random(),
-        "lr": 2e-4, "loss": 0.002 * draw.gauss(0, 1), "signal": mixed, "solved_all": (1 - mixed) * done,
-        "solved_none": (1 - mixed) * (1 - done), "failed": 0.0, "timeout": 0.01,
-        "unparseable": 0.1 * (1 - done), "tokens": 4100.0, "leak": 0.02 * (1 - done),
-        "update_ratio": 0.002 * (1.1 - done), "ess": 0.97 - 0.02 * draw.random(),
-    }  # fmt: skip
+        "lr": 2e-4,
+        "loss": 0.002 * draw.gauss(0, 1),
+        "signal": mixed,
+        "solved_all": (1 - mixed) * done,
+        "solved_none": (1 - mixed) * (1 - done),
+        "failed": 0.0,
+        "timeout": 0.01,
+        "unparseable": 0.1 * (1 - done),
+        "tokens": 4100.0,
+        "leak": 0.02 * (1 - done),
+        "update_ratio": 0.002 * (1.1 - done),
+        "ess": 0.97 - 0.02 * draw.random(),
+    }
     for domain in DOMAINS[stage]:
         metrics[f"reward/{domain}"] = metrics["reward"] + (0.1 if domain == "alignment" else -0.1)
         metrics[f"signal/{domain}"] = mixed * (0.8 if domain == "alignment" else 1.0)
@@ -197,12 +214,18 @@ def sample(stage: str, step: int, index: int, domain: str, reply: str | None = N
     answer = r"\boxed{42}" if right else r"\boxed{41}"
     thought = f"<think>\n17 + 25: 7 + 5 = 12, carry 1; 1 + 2 + 1 = 4. So {42 if right else 41}.\n</think>\n\n"
     return {
-        "step": step, "problem": f"{domain}-{index:016x}", "domain": domain,
-        "mode": "thinking" if thinking else "instruct", "prompt": f"What is 17 + 25? ({stage} {index})",
-        "reply": reply or (thought + answer if thinking else answer), "reward": 1.0 if right else 0.0,
-        "outcome": "right" if right else "wrong", "note": "42 equals 42" if right else "41 is not 42",
-        "tokens": 31, "stop": "end",
-    }  # fmt: skip
+        "step": step,
+        "problem": f"{domain}-{index:016x}",
+        "domain": domain,
+        "mode": "thinking" if thinking else "instruct",
+        "prompt": f"What is 17 + 25? ({stage} {index})",
+        "reply": reply or (thought + answer if thinking else answer),
+        "reward": 1.0 if right else 0.0,
+        "outcome": "right" if right else "wrong",
+        "note": "42 equals 42" if right else "41 is not 42",
+        "tokens": 31,
+        "stop": "end",
+    }
 
 
 def samples(stage: str, steps: int) -> list[dict[str, Any]]:
@@ -220,10 +243,38 @@ def _description(stage: str, parent: str | None, steps: int) -> dict[str, Any]:
         "n": 8,
     }
     settings["sampling"] = {"temperature": 1.0, "top_p": 0.95, "max_new_tokens": 40}
-    hashes = {"parent_weights_hash": "9f2c" * 8, "weights_hash": "51ab" * 8}
-    line = {"parent": parent or "base", "checkpoint": f"stages/{stage}/checkpoint", **hashes}
-    carried = {"optimiser": "fresh", "reward model": "stages/03-reward-model/reward_model"}
-    return {"stage": stage, "settings": settings, "hash": "c0ffee12" * 4, "lineage": line, "carried": carried}
+    line = {
+        "run": "tiny",
+        "seed": 0,
+        "parent": parent or "base",
+        "incoming_weights": "9f2c" * 8,
+        "checkpoint": f"stages/{stage}/checkpoint",
+        "weights": "51ab" * 8,
+    }
+    return {
+        "stage": stage,
+        "kind": settings["kind"],
+        "key": "c0ffee12" * 2,
+        "settings": settings,
+        "carried": "weights only; fresh optimiser, counters and generators",
+        "sandbox": "full",
+        "data": [f"{domain}: 64 problems" for domain in DOMAINS.get(stage, ())],
+        "lineage": line,
+    }
+
+
+def timings(stage: str, steps: int, scored: bool) -> list[dict[str, Any]]:
+    """timings.jsonl: the machine, the steps, a save, and the evaluation if there was one."""
+    seconds = {"rollout": 0.31, "grading": 0.02, "update": 0.18}
+    counts = [{"programs": 8, "program_timeouts": i % 2, "verifier_crashes": 0} for i in range(steps)]
+    if stage in DOMAINS:
+        clock = [{"step": i, "seconds": seconds, "work": WORK, "counts": counts[i]} for i in range(steps)]
+    else:
+        work = {"update": WORK["update"]}
+        clock = [{"step": i, "seconds": {"update": 0.4}, "work": work} for i in range(steps)]
+    end = [{"step": steps, "seconds": {"save": 0.05}}]
+    end += [{"step": steps, "seconds": {"evaluation": 9.1}}] if scored else []
+    return [{"step": 0, "seconds": {}, "peaks": PEAKS}, *clock, *end]
 
 
 def write_stage(root: Path, stage: str, *, steps: int = 40, finished: bool = True) -> Path:
@@ -233,23 +284,18 @@ def write_stage(root: Path, stage: str, *, steps: int = 40, finished: bool = Tru
     parent = f"stages/{at:02d}-{STAGES[at - 1]}/checkpoint" if at else None
     write_json(here / "stage.json", _description(stage, parent, 40))
     write_lines(here / "journal.jsonl", journal(stage, steps))
-    clock = [{"step": i, "seconds": {"rollout": 0.31, "grading": 0.02, "update": 0.18}, "work": WORK,
-              "counts": {"programs": 8, "program_timeouts": i % 2, "verifier_crashes": 0}} for i in range(steps)]  # fmt: skip
-    clock = (
-        clock
-        if stage in DOMAINS
-        else [
-            {"step": i, "seconds": {"update": 0.4}, "work": {"update": WORK["update"]}} for i in range(steps)
-        ]
-    )
-    clock.insert(0, {"step": 0, "seconds": {}, "peaks": PEAKS})
-    scoring = [{"step": steps, "seconds": {"evaluation": 9.1}}] if finished and stage in SCORED else []
-    write_lines(here / "timings.jsonl", [*clock, {"step": steps, "seconds": {"save": 0.05}}, *scoring])
+    scored = finished and stage in SCORED
+    write_lines(here / "timings.jsonl", timings(stage, steps, scored))
     if stage in DOMAINS:
-        bad = [{"problem": "maths-00000000000000aa", "why": "the gold answer earns no reward"}]
-        write_json(here / "preflight.json", {"tried": 64, "quarantined": bad, "disjoint": True})
+        bad = {"maths-00000000000000aa": "the gold answer earns no reward"}
+        domains = [
+            {"domain": domain, "tried": 64, "quarantined": bad, "without_gold": 0}
+            for domain in DOMAINS[stage]
+        ]
+        disjoint = "prompts of SFT, of each RL stage and of the benchmarks are disjoint"
+        write_json(here / "preflight.json", {"domains": domains, "disjoint": disjoint})
         write_lines(here / "samples.jsonl", samples(stage, steps))
-    if finished and stage in SCORED:
+    if scored:
         card = scorecard(stage)
         write_json(here / "scorecard.json", card)
         for name, entry in card["benchmarks"].items():
@@ -261,7 +307,7 @@ def write_stage(root: Path, stage: str, *, steps: int = 40, finished: bool = Tru
 def build_run(
     root: Path, *, stages: Iterable[str] = STAGES, running: str | None = None, steps: int = 40
 ) -> Path:
-    """A run directory with the given stages finished, and one in progress after them if `running` names it."""
+    """A run directory with the given stages finished, and one in progress if `running` names it."""
     done = [s for s in STAGES if s in set(stages)]
     root.mkdir(parents=True, exist_ok=True)
     recipe = {"name": "tiny", "seed": 0, "model": MODEL}
@@ -273,9 +319,14 @@ def build_run(
         write_stage(root, running, steps=7, finished=False)
     if any(name in SCORED for name in done):
         write_json(root / "matrix.json", matrix(done))
-    entries = {
-        s: {"hash": "ab" * 16, "checkpoint": f"stages/{STAGES.index(s) + 1:02d}-{s}/checkpoint"} for s in done
-    }
+    entries = [
+        {
+            "stage": name,
+            "key": "ab" * 8,
+            "checkpoint": f"stages/{STAGES.index(name) + 1:02d}-{name}/checkpoint",
+        }
+        for name in done
+    ]
     write_json(root / "ledger.json", {"stages": entries})
     return root
 

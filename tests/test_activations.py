@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import SHAPE, Policy, random_flat, tokenizer, toy_domain
+from tiny import SHAPE, Policy, random_flat, stage_run, tokenizer, toy_domain
 from torch.profiler import ProfilerActivity, profile
 
-from cascade_rl.data.demonstrations import demonstrations
-from cascade_rl.domain import Services
+from cascade_rl.data.demonstrations import provide
 from cascade_rl.model import decoder
 from cascade_rl.model.activations import activation_bytes, kept_bytes, take_note
 from cascade_rl.model.checkpoint import scratch_config, scratch_weights
@@ -24,15 +23,12 @@ from cascade_rl.model.replicas import Replicas
 from cascade_rl.model.worker import keep_memory
 from cascade_rl.protocols import WHOLE, SamplingRule
 from cascade_rl.recipe import SFTStage, Training
-from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.run.journal import read_lines
-from cascade_rl.train import gradients, learner
+from cascade_rl.train import gradients, learner, sft
 from cascade_rl.train.batch import Row, pack_rows
 from cascade_rl.train.learner import Learner
-from cascade_rl.train.loop import StageRun
 from cascade_rl.train.loss import ON_POLICY
 from cascade_rl.train.objective import Objective, token_logprobs
-from cascade_rl.train.sft import train_sft
 
 CPU = torch.device("cpu")
 GROUPS = {
@@ -100,7 +96,9 @@ def test_the_peak_is_about_what_torch_allocates(precision, again):
 @pytest.mark.parametrize("rows", GROUPS.values(), ids=GROUPS)
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize(
-    "objective", [Objective(ON_POLICY), Objective(ON_POLICY, SamplingRule(0.8, 0.9, 40))], ids=["plain", "truncated"]
+    "objective",
+    [Objective(ON_POLICY), Objective(ON_POLICY, SamplingRule(0.8, 0.9, 40))],
+    ids=["plain", "truncated"],
 )
 def test_layers_that_run_again_give_the_same_bits(rows, precision, objective):
     found = []
@@ -174,12 +172,9 @@ def test_the_decision_is_written_once_and_the_journal_is_the_same(monkeypatch, t
     for free in (1e12, 1.0):
         monkeypatch.setattr(learner, "shared_bytes", lambda device, free=free: free)
         policy, folder = Policy(), tmp_path / str(free)
-        sampler = TorchSampler(policy.replicas, policy.tokenizer)
-        told: list[str] = []
-        surroundings = (policy.replicas, policy.tokenizer, domains, Services(), sampler)
-        run = StageRun(folder, stage, 0, *surroundings, on_note=told.append)
-        train_sft(run, demonstrations(stage, domains, 0))
-        run.close()
+        with stage_run(folder, stage, domains, policy) as run:
+            sft.train(run, provide(stage, domains, 0))
+        told = run.screen.notes
         notes = [line for line in read_lines(folder / "timings.jsonl") if "memory" in line]
         found.append((policy.model.flat, (folder / "journal.jsonl").read_bytes(), notes, told))
     (weights, journal, *silent), (same, again, notes, heard) = found

@@ -170,7 +170,7 @@ def test_domains_verifiers_and_report_load_without_torch():
 def test_the_rl_loop_can_be_read_aloud():
     path = ROOT / "train" / "rl.py"
     assert len(path.read_text().splitlines()) <= 250
-    loop = next(f for f in functions(path) if f.name == "train_rl")
+    loop = next(f for f in functions(path) if f.name == "train")
     assert loop.end_lineno - loop.body[0].lineno + 1 <= 40
 
 

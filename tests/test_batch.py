@@ -301,9 +301,8 @@ def test_two_teachers_pull_as_the_sum_of_each_alone(policy):
         teachers = tuple(Teacher(name, terms[name]) for name in names)
         return gradient(policy, rows, HUGE, Objective(ON_POLICY, SamplingRule(0.8), teachers))
 
-    (plain, none), (near, one), (far, other), (both, two) = map(
-        lambda names: taught(*names), ((), ("near",), ("far",), ("near", "far"))
-    )
+    (plain, none), (near, one), (far, other) = taught(), taught("near"), taught("far")
+    both, two = taught("near", "far")
     policy.replicas.drop_model("near")
     policy.replicas.drop_model("far")
     assert plain["kl"] == 0 and 0 < near["kl"] < far["kl"]

@@ -10,10 +10,13 @@ from collections import Counter
 import pytest
 
 from cascade_rl.chat import thinking_reply
+from cascade_rl.data.abilities import load_recipe
+from cascade_rl.data.heldout import gather_benchmarks, gather_probes
 from cascade_rl.domain import Benchmark, Domain, Services
 from cascade_rl.errors import GraderFailure
 from cascade_rl.evals.benchmark import run_benchmark
 from cascade_rl.protocols import Execution, Program, Sampling, SamplingRule
+from cascade_rl.recipe import BenchmarkSpec
 from cascade_rl.scores.as_json import from_json, scorecard_from_json, scorecard_to_json, to_json
 from cascade_rl.scores.statistics import wilson
 from cascade_rl.testing import END_ID, FakeRewardModel, FakeSandbox, ScriptedSampler, text_rollout
@@ -37,6 +40,13 @@ def toy(grade=grade_last_word, **extra) -> Domain:
     )
 
 
+def bench(domain: Domain, problems: tuple[Problem, ...], **spec) -> Benchmark:
+    """A benchmark in one mode, unless the specification says otherwise."""
+    return Benchmark(
+        BenchmarkSpec(**{"name": "toy", "domain": "toy", "both_modes": False, **spec}), domain, problems
+    )
+
+
 def thought(answer: str) -> str:
     return thinking_reply("hm", answer)
 
@@ -49,7 +59,7 @@ def test_exact_numbers_of_one_mode() -> None:
         "toy-3": ["3", thought("9"), thought("9"), thought("9")],  # right, but without its think block
     }
     sampler = ScriptedSampler(replies)
-    run = run_benchmark(Benchmark("toy", toy(), PROBLEMS, k=4), sampler, Services(), (7,))
+    run = run_benchmark(bench(toy(), PROBLEMS, k=4), sampler, Services(), (7,))
     mode = run.score.modes[Mode.THINKING]
     assert dict(mode.per_problem) == {"toy-0": 1.0, "toy-1": 0.25, "toy-2": 0.5, "toy-3": 0.25}
     assert (mode.average.mean, mode.average.n, mode.average.k) == (0.5, 4, 4)
@@ -64,7 +74,7 @@ def test_exact_numbers_of_one_mode() -> None:
 
 def test_sampling_follows_the_protocol_of_the_report() -> None:
     sampler = ScriptedSampler(lambda asked: thought(asked.answer))
-    benchmark = Benchmark("toy", toy(), PROBLEMS, k=8, min_p=0.1, max_new_tokens=64, max_prompt_tokens=128)
+    benchmark = bench(toy(), PROBLEMS, k=8, min_p=0.1, max_response_tokens=64, max_prompt_tokens=128)
     run_benchmark(benchmark, sampler, Services(), (7, "math-rl"))
     (ids, sampled), (_, greedy) = sampler.asked
     assert ids == tuple(p.id for p in PROBLEMS)
@@ -79,9 +89,7 @@ def test_both_modes_are_measured_on_all_problems() -> None:
     def reply(asked: Problem) -> str:
         return thought(asked.answer) if asked.mode is Mode.THINKING else thought("9")
 
-    benchmark = Benchmark(
-        "toy", toy(), PROBLEMS, k=2, modes=(Mode.THINKING, Mode.INSTRUCT), headline=Mode.INSTRUCT
-    )
+    benchmark = bench(toy(), PROBLEMS, k=2, both_modes=True, mode=Mode.INSTRUCT)
     run = run_benchmark(benchmark, ScriptedSampler(reply), Services())
     thinking, instruct = run.score.modes[Mode.THINKING], run.score.modes[Mode.INSTRUCT]
     assert (thinking.average.mean, thinking.leak) == (1.0, 0.0)
@@ -92,7 +100,7 @@ def test_both_modes_are_measured_on_all_problems() -> None:
 
 def test_clipped_replies_count_as_clipped_leaking_and_whatever_the_grader_says() -> None:
     sampler = ScriptedSampler(lambda asked: thought(asked.answer))
-    run = run_benchmark(Benchmark("toy", toy(), PROBLEMS, k=2, max_new_tokens=9), sampler, Services())
+    run = run_benchmark(bench(toy(), PROBLEMS, k=2, max_response_tokens=9), sampler, Services())
     mode = run.score.modes[Mode.THINKING]
     assert (mode.clipped, mode.leak, mode.mean_tokens, mode.average.mean) == (1.0, 1.0, 9.0, 0.0)
 
@@ -105,9 +113,7 @@ def test_rewards_are_clamped_and_the_benchmarks_own_verdict_is_used() -> None:
         rewards = {"0": 3.0, "1": -2.0, "2": 0.5, "3": 1.0}
         return Verdict(rewards[asked.answer], Outcome.PARTIAL)
 
-    run = run_benchmark(
-        Benchmark("toy", toy(rl, score=own), PROBLEMS, k=1), ScriptedSampler(lambda p: "x"), Services()
-    )
+    run = run_benchmark(bench(toy(rl, score=own), PROBLEMS, k=1), ScriptedSampler(lambda p: "x"), Services())
     assert dict(run.score.modes[Mode.THINKING].per_problem) == {
         "toy-0": 1.0,
         "toy-1": 0.0,
@@ -130,7 +136,7 @@ def flaky(failures: Counter[str], reward: float | None = None):
 
 def test_a_failed_verdict_is_asked_for_once_more() -> None:
     domain = toy(flaky(Counter({"toy-2": 1})))
-    run = run_benchmark(Benchmark("toy", domain, PROBLEMS, k=1), ScriptedSampler(lambda p: "x"), Services())
+    run = run_benchmark(bench(domain, PROBLEMS, k=1), ScriptedSampler(lambda p: "x"), Services())
     assert (run.score.score.mean, run.failed) == (1.0, 0)
 
 
@@ -140,17 +146,17 @@ def test_too_many_failures_give_no_score_but_a_name(reward: float | None, note: 
     with pytest.raises(
         GraderFailure, match=rf"2 of 8 replies, more than 1%; the first is problem toy-2: {note}"
     ):
-        run_benchmark(Benchmark("toy", domain, PROBLEMS, k=1), ScriptedSampler(lambda p: "x"), Services())
+        run_benchmark(bench(domain, PROBLEMS, k=1), ScriptedSampler(lambda p: "x"), Services())
 
 
 def test_a_rare_failure_stays_in_the_denominator_and_is_counted() -> None:
     many = tuple(problem(i) for i in range(100))
     domain = toy(flaky(Counter({"toy-7": 2})))  # the sampled reply fails twice, the greedy one is graded
-    run = run_benchmark(Benchmark("toy", domain, many, k=1), ScriptedSampler(lambda p: "x"), Services())
+    run = run_benchmark(bench(domain, many, k=1), ScriptedSampler(lambda p: "x"), Services())
     score, greedy = run.score.score, run.score.modes[Mode.THINKING].greedy
     assert (run.failed, run.verdicts, score.n, score.mean, greedy.mean) == (1, 200, 100, 0.99, 1.0)
     domain = toy(flaky(Counter({"toy-7": 4})))
-    run = run_benchmark(Benchmark("toy", domain, many, k=1), ScriptedSampler(lambda p: "x"), Services())
+    run = run_benchmark(bench(domain, many, k=1), ScriptedSampler(lambda p: "x"), Services())
     assert (run.failed, run.score.score.n, run.score.score.mean) == (2, 100, 0.99)
 
 
@@ -161,9 +167,7 @@ def test_a_broken_grader_is_not_a_wrong_answer() -> None:
     with pytest.raises(
         GraderFailure, match=r"8 of 8 replies.*the grader raised RuntimeError: a fault of the domain"
     ):
-        run_benchmark(
-            Benchmark("toy", toy(broken), PROBLEMS, k=1), ScriptedSampler(lambda p: "x"), Services()
-        )
+        run_benchmark(bench(toy(broken), PROBLEMS, k=1), ScriptedSampler(lambda p: "x"), Services())
 
 
 def test_replies_are_graded_concurrently() -> None:
@@ -177,7 +181,7 @@ def test_replies_are_graded_concurrently() -> None:
         waiting -= 1
         return Verdict.binary(True)
 
-    run_benchmark(Benchmark("toy", toy(slow), PROBLEMS, k=4), ScriptedSampler(lambda p: "x"), Services())
+    run_benchmark(bench(toy(slow), PROBLEMS, k=4), ScriptedSampler(lambda p: "x"), Services())
     assert most == 20
 
 
@@ -187,26 +191,53 @@ def test_a_sampler_that_drops_replies_is_caught() -> None:
             return super().sample(problems[1:], sampling)
 
     with pytest.raises(ValueError, match=r"3 groups of .* for 4 problems"):
-        run_benchmark(Benchmark("toy", toy(), PROBLEMS), Forgetful(lambda p: "x"), Services())
+        run_benchmark(bench(toy(), PROBLEMS), Forgetful(lambda p: "x"), Services())
 
 
 @pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        ({"problems": ()}, "needs problems"),
-        ({"k": 0}, "k >= 1"),
-        ({"headline": Mode.INSTRUCT}, "headline instruct is not among thinking"),
-        ({"problems": (PROBLEMS[0], PROBLEMS[0])}, "1 problems have an id that came before"),
-    ],
+    ("problems", "message"),
+    [((), "needs problems"), ((PROBLEMS[0], PROBLEMS[0]), "1 problems have an id that came before")],
 )
-def test_benchmarks_refuse_what_can_not_be_measured(wrong: dict, message: str) -> None:
+def test_benchmarks_refuse_what_can_not_be_measured(problems: tuple, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Benchmark(**{"name": "toy", "domain": toy(), "problems": PROBLEMS, **wrong})
+        bench(toy(), problems)
+    with pytest.raises(ValueError, match=r"k\n.*greater than 0"):
+        bench(toy(), PROBLEMS, k=0)
+
+
+@pytest.mark.parametrize("own", list(Mode))
+@pytest.mark.parametrize("said", [None, *Mode])
+@pytest.mark.parametrize("both", [True, False])
+def test_the_headline_is_always_measured(own: Mode, said: Mode | None, both: bool) -> None:
+    found = bench(toy(headline=own), PROBLEMS, mode=said, both_modes=both)
+    assert found.headline is (own if said is None else said)
+    assert set(found.modes) == (set(Mode) if both else {found.headline})
+
+
+def test_each_mode_has_its_own_number_of_samples_and_its_own_seed() -> None:
+    sampler = ScriptedSampler(lambda asked: thought(asked.answer))
+    run_benchmark(bench(toy(), PROBLEMS, k=3, k_other_mode=2, both_modes=True), sampler, Services(), (7,))
+    asked = [(s.n, s.rule.temperature, s.seed) for _, s in sampler.asked]
+    thinking, instruct = ((7, "benchmark", "toy", mode) for mode in ("thinking", "instruct"))
+    assert asked == [(3, 0.6, thinking), (1, 0.0, thinking), (2, 0.6, instruct), (1, 0.0, instruct)]
+
+
+def test_probes_are_cheap_and_use_no_held_out_problem() -> None:
+    overrides = ["gate.policy=best", "gate.probe_problems=5", "benchmarks.following.temperature=0.7"]
+    recipe = load_recipe("tiny", overrides)
+    probes, benchmarks = gather_probes(recipe), gather_benchmarks(recipe)
+    assert [b.spec for b in benchmarks] == recipe.benchmarks
+    for probe, benchmark in zip(probes, benchmarks, strict=True):
+        assert len(probe.problems) == 5 and len(benchmark.problems) == benchmark.spec.problems
+        assert (probe.name, probe.modes, probe.spec.k) == (benchmark.name, (benchmark.headline,), 1)
+        rule = ("temperature", "top_p", "min_p", "max_prompt_tokens", "max_response_tokens")
+        assert all(getattr(probe.spec, key) == getattr(benchmark.spec, key) for key in rule)
+        assert not {p.id for p in probe.problems} & {p.id for p in benchmark.problems}
+    assert gather_probes(load_recipe("tiny", [])) == ()
 
 
 def test_scores_survive_their_files() -> None:
-    modes = (Mode.THINKING, Mode.INSTRUCT)
-    benchmark = Benchmark("toy", toy(), PROBLEMS, k=3, modes=modes)
+    benchmark = bench(toy(), PROBLEMS, k=3, both_modes=True)
     found = run_benchmark(benchmark, ScriptedSampler(lambda p: [thought(p.answer), "9"]), Services()).score
     data = json.loads(json.dumps(to_json("toy", found)))
     assert list(data) == ["benchmark", "headline", "modes"]

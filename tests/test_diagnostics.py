@@ -8,9 +8,8 @@ from itertools import islice
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import Policy, toy_domain, toy_problem
+from tiny import Policy, stage_run, toy_domain, toy_problem
 
-from cascade_rl.domain import Services
 from cascade_rl.errors import Interrupted
 from cascade_rl.recipe import RLStage
 from cascade_rl.run.alarms import RULES, broken_steps, warnings
@@ -18,8 +17,8 @@ from cascade_rl.run.journal import read_lines
 from cascade_rl.testing import ScriptedSampler, text_rollout
 from cascade_rl.train import rl
 from cascade_rl.train.diagnostics import describe, repetition, update_metrics
-from cascade_rl.train.loop import StageRun
-from cascade_rl.types import Group, Outcome, Split, Verdict
+from cascade_rl.train.update import update_on
+from cascade_rl.types import Group, Outcome, Pools, Split, Verdict
 
 
 def stage_of(**keys) -> RLStage:
@@ -102,7 +101,7 @@ def test_every_prompt_is_in_exactly_one_update_and_weights_are_those_of_its_part
     keys = {"loss": "ppo_clip"} if updates > 1 else {}
     stage, learner, groups = stage_of(updates_per_batch=updates, **keys), Recorder(), groups_of(4)
     advantages = [[1.0, -1.0]] * 4
-    found = rl.update_on(learner, stage, stage.phases()[0][2], groups, advantages, 1.0)
+    found = update_on(learner, stage, stage.phases()[0][2], groups, advantages, 1.0)
     assert len(learner.rows) == updates
     assert sum(map(len, learner.rows)) == 8 and found["tokens"] == 4 * (4 + 8)
     for rows in learner.rows:
@@ -113,7 +112,7 @@ def test_every_prompt_is_in_exactly_one_update_and_weights_are_those_of_its_part
 def test_a_part_without_gradient_is_no_update():
     stage, learner = stage_of(updates_per_batch=2, loss="cispo"), Recorder()
     advantages = [[0.0, 0.0], [None, None], [1.0, -1.0], [0.0, 0.0]]
-    found = rl.update_on(learner, stage, stage.phases()[0][2], groups_of(4), advantages, 1.0)
+    found = update_on(learner, stage, stage.phases()[0][2], groups_of(4), advantages, 1.0)
     assert [len(rows) for rows in learner.rows] == [2]
     assert found["tokens"] == 3 * (4 + 8), "what was not graded does not count, what has no spread does"
 
@@ -167,26 +166,17 @@ def test_the_journal_holds_the_diagnostics_and_the_alarms_also_after_a_resumptio
         stage = stage_of(steps=5, save_every=1, max_response_tokens=8)
         problems = list(islice(domain.problems("builtin", Split.RL, 0), 8))
 
-        def begin(policy=policy, stage=stage, folder=folder, **extra) -> StageRun:
+        def go(policy=policy, stage=stage, folder=folder, problems=problems, **extra) -> None:
             sampler = ScriptedSampler(
                 lambda problem: ["odd", "even", "much too long a reply", "also too long"]
             )
-            return StageRun(
-                folder,
-                stage,
-                0,
-                policy.replicas,
-                policy.tokenizer,
-                {"toy": domain},
-                Services(),
-                sampler,
-                **extra,
-            )
+            with stage_run(folder, stage, {"toy": domain}, policy, sampler, **extra) as run:
+                rl.train(run, Pools((tuple(problems),)))
 
         if stops:
             with pytest.raises(Interrupted):
-                rl.train_rl(begin(stop_asked=iter(stops).__next__), [problems])
-        rl.train_rl(begin(), [problems])
+                go(stop_asked=iter(stops).__next__)
+        go()
         journals.append((folder / "journal.jsonl").read_bytes())
     assert journals[0] == journals[1]
     lines = list(read_lines(tmp_path / "0" / "journal.jsonl"))

@@ -7,7 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from cascade_rl.scores.gate import Dip, GateSettings, Waiver, check_names, judge, to_json
+from cascade_rl.recipe.scoring import Dip, Gate, Waiver
+from cascade_rl.scores.as_json import gate_from_json, gate_to_json
+from cascade_rl.scores.gate import check_names, decide
 from cascade_rl.scores.statistics import Direction, ProblemMismatchError, published_score, score
 from cascade_rl.types import BenchmarkScore, Mode, ModeScore, Scorecard
 
@@ -25,7 +27,7 @@ REPORT = {  # arXiv 2512.13607, 8B unified: items, samples, and the score after 
     "LCB v6": (454, 8, (56.7, 67.2, 66.7, 67.4, 71.5, 71.1)),
     "SWE-V": (500, 4, (26.1, 28.2, 28.3, 30.6, 31.6, 37.2)),
 }
-IFEVAL_DIP = Dip("IFEval", at="rlhf", until="if-rl", most=0.25)
+IFEVAL_DIP = Dip(benchmark="IFEval", at="rlhf", until="if-rl", most=0.25)
 
 
 def report_cards(**changed: tuple[float, ...]) -> list[Scorecard]:
@@ -41,9 +43,9 @@ def report_cards(**changed: tuple[float, ...]) -> list[Scorecard]:
     return cards
 
 
-def run(cards: list[Scorecard], stages: tuple[str, ...], settings: GateSettings) -> dict[str, bool]:
+def run(cards: list[Scorecard], stages: tuple[str, ...], gate: Gate) -> dict[str, bool]:
     """Whether each stage passes."""
-    return {card.stage: judge(cards[: i + 1], stages, settings).passed for i, card in enumerate(cards)}
+    return {card.stage: decide(cards[: i + 1], stages, gate).passed for i, card in enumerate(cards)}
 
 
 def failing(result) -> list[tuple[str, str]]:
@@ -54,18 +56,18 @@ def failing(result) -> list[tuple[str, str]]:
 
 
 def test_the_report_passes_at_every_stage_with_its_one_dip_declared() -> None:
-    passed = run(report_cards(), REPORT_STAGES, GateSettings(dips=(IFEVAL_DIP,)))
+    passed = run(report_cards(), REPORT_STAGES, Gate(dips=[IFEVAL_DIP]))
     assert passed == dict.fromkeys(REPORT_STAGES, True)
 
 
 def test_without_the_dip_the_report_is_flagged_at_rlhf_and_only_there() -> None:
-    passed = run(report_cards(), REPORT_STAGES, GateSettings())
+    passed = run(report_cards(), REPORT_STAGES, Gate())
     assert [stage for stage, ok in passed.items() if not ok] == ["rlhf"]
-    assert failing(judge(report_cards()[:2], REPORT_STAGES, GateSettings())) == [("IFEval", "sft")]
+    assert failing(decide(report_cards()[:2], REPORT_STAGES, Gate())) == [("IFEval", "sft")]
 
 
 def test_mmlu_pro_falls_beyond_noise_and_says_why_it_passes() -> None:
-    result = judge(report_cards()[:3], REPORT_STAGES, GateSettings(dips=(IFEVAL_DIP,)))
+    result = decide(report_cards()[:3], REPORT_STAGES, Gate(dips=[IFEVAL_DIP]))
     cell = next(c for c in result.cells if c.benchmark == "MMLU-Pro")
     assert (cell.before, cell.verdict, cell.excuse) == (
         "rlhf",
@@ -75,20 +77,20 @@ def test_mmlu_pro_falls_beyond_noise_and_says_why_it_passes() -> None:
 
 
 def test_the_default_band_is_the_smallest_in_whole_points_that_the_report_passes() -> None:
-    passed = run(report_cards(), REPORT_STAGES, GateSettings(band=0.03, dips=(IFEVAL_DIP,)))
+    passed = run(report_cards(), REPORT_STAGES, Gate(band=0.03, dips=[IFEVAL_DIP]))
     assert [stage for stage, ok in passed.items() if not ok] == ["if-rl"]
 
 
 def test_the_last_stage_is_looked_at_more_strictly() -> None:
     cards = report_cards(**{"MMLU-Pro": (74.4, 77.8, 77.8, 77.8, 77.8, 74.3)})
-    settings = GateSettings(dips=(IFEVAL_DIP,))
-    assert failing(judge(cards, REPORT_STAGES, settings)) == [("MMLU-Pro", "code-rl")]
-    assert judge(cards, (*REPORT_STAGES, "more-rl"), settings).passed
+    settings = Gate(dips=[IFEVAL_DIP])
+    assert failing(decide(cards, REPORT_STAGES, settings)) == [("MMLU-Pro", "code-rl")]
+    assert decide(cards, (*REPORT_STAGES, "more-rl"), settings).passed
 
 
 def test_a_dip_that_was_not_recovered_is_flagged_where_it_should_have_been() -> None:
     cards = report_cards(IFEval=(70.8, 50.1, 52.0, 70.0, 70.0, 70.0))
-    passed = run(cards, REPORT_STAGES, GateSettings(dips=(IFEVAL_DIP,)))
+    passed = run(cards, REPORT_STAGES, Gate(dips=[IFEVAL_DIP]))
     assert [stage for stage, ok in passed.items() if not ok] == ["if-rl"]
 
 
@@ -114,28 +116,28 @@ def cascade(stages: tuple[str, ...] = STAGES, **rows: tuple[int, ...]) -> list[S
 
 
 def test_the_first_stage_has_nothing_to_lose() -> None:
-    result = judge(cascade(maths=(200,)), STAGES, GateSettings())
+    result = decide(cascade(maths=(200,)), STAGES, Gate())
     assert result.passed and result.cells == ()
     assert result.notes == ("maths is measured for the first time",)
 
 
 def test_a_loss_fails_and_says_so_in_points() -> None:
-    result = judge(cascade(maths=(200, 160)), STAGES, GateSettings())
+    result = decide(cascade(maths=(200, 160)), STAGES, Gate())
     assert not result.passed
     assert result.notes[0].startswith("maths fell by 10.0 points from sft to rlhf (95 % interval ")
 
 
 def test_domains_whose_stage_is_still_to_come_are_guarded_too() -> None:
-    result = judge(cascade(alignment=(100, 200), swe=(200, 150)), STAGES, GateSettings())
+    result = decide(cascade(alignment=(100, 200), swe=(200, 150)), STAGES, Gate())
     assert failing(result) == [("swe", "sft")]
 
 
 def test_a_thousand_cuts() -> None:
     """Three falls of 3 points each stay within the band; their sum does not."""
     stages = ("a", "b", "c", "d", "e")
-    passed = run(cascade(stages, maths=(240, 228, 216, 204)), stages, GateSettings())
+    passed = run(cascade(stages, maths=(240, 228, 216, 204)), stages, Gate())
     assert passed == {"a": True, "b": True, "c": False, "d": False}
-    result = judge(cascade(stages, maths=(240, 228, 216)), stages, GateSettings())
+    result = decide(cascade(stages, maths=(240, 228, 216)), stages, Gate())
     assert failing(result) == [("maths", "a")]
     assert [c.before for c in result.cells] == ["b", "a"]
 
@@ -147,14 +149,14 @@ def test_cuts_that_each_hide_in_the_noise_of_a_small_benchmark() -> None:
         return Scorecard(stage, {"aime": measured(right, n=60)})
 
     cards = [card("a", 50), card("b", 47), card("c", 45), card("d", 41)]
-    steps = [judge(cards[: i + 1], stages, GateSettings()) for i in range(4)]
+    steps = [decide(cards[: i + 1], stages, Gate()) for i in range(4)]
     assert all(step.cells[0].verdict is Direction.SAME for step in steps[1:])
     assert [step.passed for step in steps] == [True, True, True, False]
 
 
 def test_noise_of_a_small_benchmark_is_no_loss() -> None:
     cards = [Scorecard("sft", {"aime": measured(20, n=30)}), Scorecard("rlhf", {"aime": measured(17, n=30)})]
-    result = judge(cards, STAGES, GateSettings())
+    result = decide(cards, STAGES, Gate())
     assert result.passed and result.cells[0].change == pytest.approx(-0.1)
     assert result.cells[0].verdict is Direction.SAME
 
@@ -169,15 +171,15 @@ def test_many_comparisons_ask_for_more_evidence() -> None:
             Scorecard("rlhf", {"aime": measured(34, n=60), **quiet}),
         ]
 
-    assert failing(judge(cards(0), STAGES, GateSettings())) == [("aime", "sft")]
-    crowded = judge(cards(39), STAGES, GateSettings())
+    assert failing(decide(cards(0), STAGES, Gate())) == [("aime", "sft")]
+    crowded = decide(cards(39), STAGES, Gate())
     assert crowded.passed
     assert crowded.cells[0].excuse == "within the noise of 40 comparisons (p = 0.031)"
 
 
 def test_a_fall_of_exactly_the_band_is_within_it() -> None:
     cards = report_cards(**{"MMLU-Pro": (90.0, 86.0, 86.0, 86.0, 86.0, 86.0)})
-    cell = next(c for c in judge(cards[:2], REPORT_STAGES, GateSettings()).cells if c.benchmark == "MMLU-Pro")
+    cell = next(c for c in decide(cards[:2], REPORT_STAGES, Gate()).cells if c.benchmark == "MMLU-Pro")
     assert -cell.change > 0.04  # in the last bit
     assert cell.excuse == "within the band of 4.0 points"
 
@@ -202,34 +204,34 @@ def test_a_run_that_forgets_nothing_is_seldom_stopped() -> None:
     for _ in range(30):
         abilities = [rng.beta(0.6, 0.6, 60) for _ in range(6)]
         cards = [card(stage, abilities) for stage in stages]
-        failed += not all(run(cards, stages, GateSettings()).values())
+        failed += not all(run(cards, stages, Gate()).values())
     assert failed <= 7
 
 
 # --- declared dips
 
 
-DIP = Dip("following", at="rlhf", until="if-rl", most=0.2)
-DIPPED = GateSettings(dips=(DIP,))
+DIP = Dip(benchmark="following", at="rlhf", until="if-rl", most=0.2)
+DIPPED = Gate(dips=[DIP])
 
 
 def test_a_declared_dip_passes_and_is_recovered() -> None:
     cards = cascade(following=(200, 150, 198, 200))
     assert all(run(cards, STAGES, DIPPED).values())
-    during, after = judge(cards[:2], STAGES, DIPPED), judge(cards[:3], STAGES, DIPPED)
+    during, after = decide(cards[:2], STAGES, DIPPED), decide(cards[:3], STAGES, DIPPED)
     assert during.cells[0].excuse == "declared dip, to be recovered by if-rl"
     assert during.notes == ("following is 12.5 points below sft: declared dip, open until if-rl",)
     assert after.notes == ("following has recovered from its declared dip at rlhf: -0.5 points against sft",)
 
 
 def test_a_dip_deeper_than_declared_fails() -> None:
-    result = judge(cascade(following=(200, 100)), STAGES, DIPPED)
+    result = decide(cascade(following=(200, 100)), STAGES, DIPPED)
     assert failing(result) == [("following", "sft")]
     assert any("deeper than the 20.0 declared" in note for note in result.notes)
 
 
 def test_a_dip_that_deepens_over_several_stages_is_measured_from_its_start() -> None:
-    settings = GateSettings(dips=(Dip("following", "rlhf", "math-rl", 0.2),))
+    settings = Gate(dips=[Dip(benchmark="following", at="rlhf", until="math-rl", most=0.2)])
     passed = run(cascade(following=(200, 150, 110)), STAGES, settings)
     assert passed == {"sft": True, "rlhf": True, "if-rl": False}
 
@@ -237,100 +239,126 @@ def test_a_dip_that_deepens_over_several_stages_is_measured_from_its_start() -> 
 def test_the_depth_of_a_dip_counts_from_the_stage_before_it_not_from_the_best() -> None:
     stages = ("sft-1", *STAGES)
     cards = cascade(stages, following=(240, 226, 150))
-    settings = GateSettings(dips=(Dip("following", "if-rl", "math-rl", 0.2),))
+    settings = Gate(dips=[Dip(benchmark="following", at="if-rl", until="math-rl", most=0.2)])
     dipped = [
         Scorecard(stage, card.benchmarks)
         for stage, card in zip(("sft-1", "sft", "if-rl"), cards, strict=True)
     ]
-    result = judge(dipped, stages, settings)
+    result = decide(dipped, stages, settings)
     assert result.passed and min(cell.change for cell in result.cells) == pytest.approx(-0.225)
 
 
 def test_a_dip_that_is_not_recovered_fails_at_its_stage_of_recovery() -> None:
-    result = judge(cascade(following=(200, 150, 160)), STAGES, DIPPED)
+    result = decide(cascade(following=(200, 150, 160)), STAGES, DIPPED)
     assert failing(result) == [("following", "sft")]
     assert any("has not recovered" in note for note in result.notes)
 
 
 def test_the_value_before_the_dip_is_asked_for_even_where_an_older_one_was_better() -> None:
     stages = ("sft-1", *STAGES)
-    result = judge(cascade(stages, following=(206, 200, 150, 160)), stages, DIPPED)
+    result = decide(cascade(stages, following=(206, 200, 150, 160)), stages, DIPPED)
     assert {cell.before for cell in result.cells} == {"rlhf", "sft-1", "sft"}
     assert ("following", "sft") in failing(result)
 
 
 def test_a_dip_excuses_its_own_benchmark_only_and_only_while_open() -> None:
-    assert failing(judge(cascade(following=(200, 200), maths=(200, 150)), STAGES, DIPPED)) == [
+    assert failing(decide(cascade(following=(200, 200), maths=(200, 150)), STAGES, DIPPED)) == [
         ("maths", "sft")
     ]
-    late = judge(cascade(following=(200, 200, 150)), STAGES, DIPPED)
+    late = decide(cascade(following=(200, 200, 150)), STAGES, DIPPED)
     assert failing(late) == [("following", "rlhf"), ("following", "sft")]
 
 
 @pytest.mark.parametrize(
     ("dip", "message"),
     [
-        (Dip("folowing", "rlhf", "if-rl", 0.2), "benchmark 'folowing' is unknown; known: following, maths"),
-        (Dip("following", "rhlf", "if-rl", 0.2), "'rhlf' is unknown; known: rlhf, if-rl, math-rl"),
-        (Dip("following", "sft", "if-rl", 0.2), "one before it.* 'sft' is unknown"),
-        (Dip("following", "if-rl", "rlhf", 0.2), "a stage after if-rl.* 'rlhf' is unknown; known: math-rl"),
+        (
+            Dip(benchmark="folowing", at="rlhf", until="if-rl", most=0.2),
+            "benchmark 'folowing' is unknown; known: following, maths",
+        ),
+        (
+            Dip(benchmark="following", at="rhlf", until="if-rl", most=0.2),
+            "'rhlf' is unknown; known: rlhf, if-rl, math-rl",
+        ),
+        (Dip(benchmark="following", at="sft", until="if-rl", most=0.2), "one before it.* 'sft' is unknown"),
+        (
+            Dip(benchmark="following", at="if-rl", until="rlhf", most=0.2),
+            "a stage after if-rl.* 'rlhf' is unknown; known: math-rl",
+        ),
     ],
 )
 def test_dips_must_name_what_exists(dip: Dip, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        check_names(GateSettings(dips=(dip,)), STAGES, {"maths", "following"})
+        check_names(Gate(dips=[dip]), STAGES, {"maths", "following"})
     with pytest.raises(ValueError, match=message):
-        judge(cascade(maths=(1,), following=(1,)), STAGES, GateSettings(dips=(dip,)))
+        decide(cascade(maths=(1,), following=(1,)), STAGES, Gate(dips=[dip]))
 
 
 # --- waivers
 
 
 def test_a_waiver_excuses_its_stage_and_later_stages_start_from_there() -> None:
-    waiver = Waiver("following", "rlhf", "we ship without it")
-    settings = GateSettings(waivers=(waiver,))
+    waiver = Waiver(benchmark="following", stage="rlhf", reason="we ship without it")
+    settings = Gate(waivers=[waiver])
     cards = cascade(following=(200, 120, 120, 122), maths=(200, 200, 200, 200))
     assert all(run(cards, STAGES, settings).values())
-    waived = judge(cards[:2], STAGES, settings)
+    waived = decide(cards[:2], STAGES, settings)
     assert waived.cells[0].excuse == "waived: we ship without it"
     assert waived.notes == ("waiver of following: 20.0 points from sft; we ship without it",)
-    assert not judge(cascade(following=(200, 120, 90)), STAGES, settings).passed
+    assert not decide(cascade(following=(200, 120, 90)), STAGES, settings).passed
 
 
 def test_a_waiver_without_a_loss_says_so() -> None:
-    settings = GateSettings(waivers=(Waiver("maths", "rlhf", "just in case"),))
-    assert judge(cascade(maths=(200, 200)), STAGES, settings).notes == (
+    settings = Gate(waivers=[Waiver(benchmark="maths", stage="rlhf", reason="just in case")])
+    assert decide(cascade(maths=(200, 200)), STAGES, settings).notes == (
         "waiver of maths: no loss to waive; just in case",
     )
 
 
 def test_a_waiver_needs_a_reason_and_a_place() -> None:
     with pytest.raises(ValueError, match="say why"):
-        Waiver("maths", "rlhf", "  ")
+        Waiver(benchmark="maths", stage="rlhf", reason=" " * 12)
     with pytest.raises(ValueError, match="known: rlhf, if-rl, math-rl"):
-        check_names(GateSettings(waivers=(Waiver("maths", "nope", "because"),)), STAGES, {"maths"})
+        check_names(
+            Gate(waivers=[Waiver(benchmark="maths", stage="nope", reason="because we say so")]),
+            STAGES,
+            {"maths"},
+        )
 
 
 # --- records, errors
 
 
 def test_only_the_policy_stop_stops() -> None:
-    lost = judge(cascade(maths=(200, 100)), STAGES, GateSettings())
-    assert [lost.stops(GateSettings(policy=p)) for p in ("warn", "stop", "best")] == [False, True, False]
-    assert not judge(cascade(maths=(200, 200)), STAGES, GateSettings()).stops(GateSettings(policy="stop"))
+    lost = decide(cascade(maths=(200, 100)), STAGES, Gate())
+    assert [lost.stops(Gate(policy=p)) for p in ("warn", "stop", "best")] == [False, True, False]
+    assert not decide(cascade(maths=(200, 200)), STAGES, Gate()).stops(Gate(policy="stop"))
 
 
 def test_the_record_is_the_documented_one() -> None:
-    data = json.loads(json.dumps(to_json(judge(cascade(following=(200, 150)), STAGES, DIPPED))))
+    data = json.loads(json.dumps(gate_to_json(decide(cascade(following=(200, 150)), STAGES, DIPPED))))
     assert list(data) == ["stage", "passed", "cells", "notes"]
     assert list(data["cells"][0]) == ["benchmark", "before", "change", "low", "high", "verdict", "excuse"]
     assert (data["stage"], data["passed"], data["cells"][0]["verdict"]) == ("rlhf", True, "loss")
 
 
+def test_the_record_comes_back_from_its_file() -> None:
+    result = decide(cascade(following=(200, 150), maths=(200, 120)), STAGES, DIPPED)
+    data = json.loads(json.dumps(gate_to_json(result)))
+    assert gate_from_json(data) == result and not result.passed
+    with pytest.raises(ValueError, match="gate of rlhf: passed is True, its cells say otherwise"):
+        gate_from_json(data | {"passed": True})
+    with pytest.raises(ValueError, match="gate has no key 'cells'"):
+        gate_from_json({"stage": "rlhf", "passed": True, "notes": []})
+    for other in ([], None, {"cells": 3}, {"cells": [1], "stage": "rlhf", "notes": [], "passed": True}):
+        with pytest.raises(ValueError, match="gate has another shape"):
+            gate_from_json(other)
+
+
 def test_a_stage_that_changed_no_weights_passes() -> None:
     cards = cascade(maths=(200,))
     repeated = Scorecard("rlhf", cards[0].benchmarks)
-    assert judge([*cards, repeated], STAGES, GateSettings()).passed
+    assert decide([*cards, repeated], STAGES, Gate()).passed
 
 
 def test_a_loss_in_the_other_mode_is_noted_not_judged() -> None:
@@ -339,7 +367,7 @@ def test_a_loss_in_the_other_mode_is_noted_not_judged() -> None:
         return BenchmarkScore(Mode.THINKING, modes)
 
     cards = [Scorecard("sft", {"maths": both(200, 200)}), Scorecard("rlhf", {"maths": both(200, 100)})]
-    result = judge(cards, STAGES, GateSettings())
+    result = decide(cards, STAGES, Gate())
     assert result.passed
     assert result.notes == ("maths in instruct mode fell by 25.0 points from sft; not judged",)
 
@@ -347,27 +375,25 @@ def test_a_loss_in_the_other_mode_is_noted_not_judged() -> None:
 def test_errors_say_what_is_wrong_with_the_cards() -> None:
     cards = cascade(maths=(200, 200))
     with pytest.raises(ValueError, match="no scorecards"):
-        judge([], STAGES, GateSettings())
+        decide([], STAGES, Gate())
     with pytest.raises(ValueError, match="out of order: rlhf, sft"):
-        judge(cards[::-1], STAGES, GateSettings())
+        decide(cards[::-1], STAGES, Gate())
     with pytest.raises(ValueError, match="'rlhf' is unknown; known: sft"):
-        judge(cards, ("sft",), GateSettings())
+        decide(cards, ("sft",), Gate())
     with pytest.raises(ValueError, match="rlhf lacks benchmarks measured before: maths"):
-        judge([cards[0], Scorecard("rlhf", {})], STAGES, GateSettings())
+        decide([cards[0], Scorecard("rlhf", {})], STAGES, Gate())
     with pytest.raises(ProblemMismatchError, match="400 of 400 are missing after"):
-        judge([cards[0], Scorecard("rlhf", {"maths": measured(5, ids="q")})], STAGES, GateSettings())
+        decide([cards[0], Scorecard("rlhf", {"maths": measured(5, ids="q")})], STAGES, Gate())
     with pytest.raises(ValueError, match="was not measured in instruct mode after sft"):
-        judge(
-            [cards[0], Scorecard("rlhf", {"maths": measured(5, mode=Mode.INSTRUCT)})], STAGES, GateSettings()
-        )
+        decide([cards[0], Scorecard("rlhf", {"maths": measured(5, mode=Mode.INSTRUCT)})], STAGES, Gate())
 
 
-@pytest.mark.parametrize("wrong", [{"policy": "shrug"}, {"band": 4}, {"final_band": -0.1}, {"alpha": 1.0}])
+@pytest.mark.parametrize("wrong", [{"policy": "shrug"}, {"band": 4}, {"band": -0.1}, {"final_band": 0.1}])
 def test_settings_refuse_what_makes_no_sense(wrong: dict) -> None:
-    with pytest.raises(ValueError, match=r"policy|share"):
-        GateSettings(**wrong)
+    with pytest.raises(ValueError, match=r"policy|band"):
+        Gate(**wrong)
 
 
 def test_a_dip_has_a_depth() -> None:
-    with pytest.raises(ValueError, match="most is a share"):
-        Dip("maths", "rlhf", "if-rl", 20)
+    with pytest.raises(ValueError, match=r"most\n.*less than or equal to 1"):
+        Dip(benchmark="maths", at="rlhf", until="if-rl", most=20)

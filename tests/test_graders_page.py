@@ -16,7 +16,7 @@ import pytest
 from cascade_rl.chat import split_reply
 from cascade_rl.domain import Services
 from cascade_rl.domains import load_domain
-from cascade_rl.grading.contract import faults
+from cascade_rl.grading.proof import faults
 from cascade_rl.grading.services import open_services
 from cascade_rl.protocols import Execution
 from cascade_rl.testing import FakeSandbox
@@ -111,10 +111,10 @@ async def _kind(problem, rollout, services):
     [
         ({"score": _careless}, "reasoning that never ends earns 1.0"),
         ({"score": _raises}, "earns None: the grader raised AttributeError"),
-        ({"score": _kind}, "the null reply earns 1.0"),
+        ({"score": _kind}, "empty answer earns 1.0"),
         ({"score": _kind}, "junk ' ' earns 1.0"),
         ({"grade": _careless}, "reasoning that never ends earns 1.0"),
-        ({"gold": lambda p: "3"}, "the gold reply earns 0.0"),
+        ({"gold": lambda p: "3"}, "gold answer earns 0.0"),
         ({"examples": list}, "the examples need one full reward and one zero"),
         ({"name": "sums"}, "not of sums"),
     ],

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cascade_rl.cli import main as cli
 from cascade_rl.domain import Services
 from cascade_rl.domains import load_domain
 from cascade_rl.grading.services import with_judge
@@ -116,6 +115,28 @@ def drip(handler):
         pass
 
 
+def drip_head(handler):
+    """The same before the answer begins: one header after the other."""
+    try:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\n")
+        for number in range(90):
+            handler.wfile.write(b"X-%d: x\r\n" % number)
+            handler.wfile.flush()
+            time.sleep(0.02)
+    except OSError:
+        pass
+
+
+def flood(handler):
+    try:
+        handler.send_response(200)
+        handler.end_headers()
+        for _ in range(200):
+            handler.wfile.write(b" " * 100_000)
+    except OSError:
+        pass
+
+
 def hang(handler):
     time.sleep(2)
 
@@ -168,7 +189,8 @@ def test_one_failure_is_tried_again(trouble):
 @pytest.mark.parametrize(
     ("trouble", "fault", "asked"),
     [(status(500), "crash", 3), (status(400), "crash", 1), (status(401), "crash", 1), (drop, "crash", 3),
-     (cut_short, "crash", 3), (hang, "timeout", 3), (drip, "timeout", 3), (lambda h: send(h, 200, b"\xff"), "crash", 3),
+     (cut_short, "crash", 3), (hang, "timeout", 3), (drip, "timeout", 3),
+     (drip_head, "timeout", 3), (flood, "crash", 1), (lambda h: send(h, 200, b"\xff"), "crash", 3),
      (completion("Maybe", logprobs=[token("Maybe", Maybe=0.999)]), "crash", 1),
      (completion("I can't say"), "crash", None),
      (completion("YES", logprobs=[{"token": "YES", "top_logprobs": [{"token": 3}]}]), "crash", 1)],
@@ -190,6 +212,37 @@ def test_nobody_there():
     assert judgement.fault == "crash" and "Refused" in judgement.note
     with pytest.raises(ValueError, match="http://host"):
         j.HttpJudge("file:///etc/passwd", "m")
+
+
+def test_the_deadline_is_one_over_all_of_an_attempt():
+    for trouble in (drip, drip_head, hang):
+        with Server(trouble) as server:
+            began = time.monotonic()
+            assert ask(server, timeout_s=0.3, attempts=1).fault == "timeout"
+            assert 0.25 < time.monotonic() - began < 1.2
+
+
+def test_no_more_than_so_many_ask_at_a_time_and_from_any_loop():
+    now, most, lock = 0, 0, threading.Lock()
+
+    def slow(handler):
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.05)
+        with lock:
+            now -= 1
+        send(handler, 200, json.dumps(YES).encode())
+
+    async def ask_all(client):
+        return await asyncio.gather(*(client.probability(ASK) for _ in range(8)))
+
+    with Server(slow) as server:
+        client = j.HttpJudge(server.url, "m", timeout_s=5, parallel=3)
+        for _ in range(2):
+            assert all(found.value == 0.75 for found in asyncio.run(ask_all(client)))
+    assert most == 3
 
 
 def test_many_questions_at_once_and_none_hangs_the_others():
@@ -287,29 +340,57 @@ def test_the_domain_asks_only_about_changes_that_are_not_golden():
     assert "I am sure" not in judge.asked[0][1].content and "h * w" in judge.asked[0][1].content
 
 
-def test_cascade_grade_asks_the_judge(monkeypatch, capsys, tmp_path):
-    rows = [{"id": i, "answer": {"files": FILES, "patch": GOLDEN}, "response": reply}
-            for i, reply in enumerate([GOLDEN, edited("    return h * w"), "none"])]  # fmt: skip
+@pytest.fixture
+def cases(tmp_path):
+    """A file with the golden reply, one that a judge has to be asked about, and one without a patch."""
+    replies = (GOLDEN, edited("    return h * w"), "none")
+    answer = {"files": FILES, "patch": GOLDEN}
+    rows = [{"id": i, "answer": answer, "response": reply} for i, reply in enumerate(replies)]
     path = tmp_path / "cases.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
 
-    def grade(domain, *options):
-        monkeypatch.setattr(
-            "sys.argv", ["cascade", "grade", domain, "--input", str(path), "--reward", "rl", *options]
-        )
-        try:
-            cli.main()
-        except SystemExit as end:
-            return end.code, capsys.readouterr()
-        return 0, capsys.readouterr()
 
+def test_cascade_grade_asks_the_judge(cascade, cases):
+    asked = ("--input", cases, "--reward", "rl")
     with Server(YES) as server:
-        status, (out, _) = grade("swe", "--judge", server.url, "--judge-model", "kimi")
-    assert status in (0, None)
+        status, out, _ = cascade("grade", "swe", *asked, "--judge", server.url, "--judge-model", "kimi")
+    assert status == 0
     assert [json.loads(line)["reward"] for line in out.splitlines()] == [1.0, pytest.approx(0.75), -1.0]
     assert [body["model"] for body in server.requests] == ["kimi"]
-    status, (_, err) = grade("maths", "--judge", "http://127.0.0.1:1/v1")
+    assert "Authorization" not in server.headers[0][1]
+    status, _, err = cascade("grade", "maths", *asked, "--judge", "http://127.0.0.1:1/v1")
     assert status == 1 and "no judge model" in err
+    status, _, err = cascade("grade", "swe", *asked, "--judge", "ftp://somewhere")
+    assert status == 1 and "http://host:port/v1" in err
+
+
+def test_cascade_grade_sends_the_judge_a_key_and_tells_it_nobody(cascade, cases, monkeypatch):
+    with Server(YES, status(401)) as server:
+        options = (
+            "--input",
+            cases,
+            "--reward",
+            "rl",
+            "--judge",
+            server.url,
+            "--judge-key-variable",
+            "LAB_KEY",
+        )
+        code, out, err = cascade("grade", "swe", *options)
+        assert (code, out) == (1, "") and "environment variable LAB_KEY" in err
+        monkeypatch.setenv("LAB_KEY", "s3cret")
+        printed = [cascade("grade", "swe", *options) for _ in range(2)]
+        monkeypatch.setenv("LAB_KEY", "s3cret\n")
+        printed.append(cascade("grade", "swe", *options))
+    assert [code for code, _, _ in printed] == [0, 0, 1]
+    assert {headers["Authorization"] for _, headers in server.headers} == {"Bearer s3cret"}
+    assert [json.loads(line)["reward"] for line in printed[0][1].splitlines()] == [1, pytest.approx(0.75), -1]
+    assert json.loads(printed[1][1].splitlines()[1])["reward"] is None, "the server refused the key"
+    assert "line break" in printed[2][2]
+    assert not any("s3cret" in out + err for _, out, err in printed)
+    code, _, err = cascade("grade", "swe", "--input", cases, "--judge-key-variable", "LAB_KEY")
+    assert code == 1 and "no effect without --judge" in err
 
 
 def test_calls_of_the_judge_are_counted_and_its_key_comes_from_the_environment(monkeypatch):

@@ -8,13 +8,11 @@ from collections import Counter
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import toy_domain, toy_problem
+from tiny import stage_run, toy_domain, toy_problem
 
-from cascade_rl.domain import Services
 from cascade_rl.errors import StageError
 from cascade_rl.recipe import RLStage
 from cascade_rl.testing import ScriptedSampler, text_rollout
-from cascade_rl.train.loop import StageRun
 from cascade_rl.train.pool import PromptPool, how_fared
 from cascade_rl.train.rl import gather, phase_at
 from cascade_rl.types import Group, Mode, Outcome, Verdict
@@ -112,7 +110,7 @@ def test_epoch_filter_drops_solved_and_unsolvable_and_keeps_the_rest():
     pool.record([graded(p, *rewards) for p, rewards in zip(found, fates, strict=True)])
     stay = {p.id for i, p in enumerate(found) if i in (2, 3, 6, 7)}
     assert {p.id for p in pool.draw(4)} == stay
-    assert pool.notes == ["epoch 1: 4 of 8 problems stay"]
+    assert pool.take_notes() == ["epoch 1: 4 of 8 problems stay"]
     assert {p.id for p in pool.draw(4)} == stay, "dropped problems stay dropped"
 
 
@@ -120,7 +118,7 @@ def test_a_pool_without_anything_left_is_admitted_again_and_says_so():
     pool = make((5,), filter=EPOCH)
     pool.record([graded(p, 1, 1) for p in pool.draw(5)])
     assert len({p.id for p in pool.draw(5)}) == 5
-    assert "admitted again" in pool.notes[0]
+    assert "admitted again" in pool.take_notes()[0]
 
 
 @pytest.mark.parametrize(("fate", "chance"), [((0, 0), 0.10), ((1, 1), 0.01)])
@@ -175,18 +173,15 @@ async def _by_text(problem, rollout, services):
     )
 
 
-def run_of(tmp_path, spec, replies) -> StageRun:
-    domains = {"d0": toy_domain("d0", _by_text)}
-    return StageRun(tmp_path, spec, 0, None, None, domains, Services(), ScriptedSampler(replies))
+def run_of(tmp_path, spec, replies):
+    return stage_run(tmp_path, spec, {"d0": toy_domain("d0", _by_text)}, sampler=ScriptedSampler(replies))
 
 
 def gathered(tmp_path, replies, count=40, step=0, **settings):
     spec = stage(prompts_per_step=4, rollouts_per_prompt=2, max_response_tokens=16, **settings)
-    run = run_of(tmp_path, spec, replies)
-    pool = PromptPool(spec, problems(count), 0)
-    groups, rounds, _ = gather(run, pool, phase_at(spec, step), step)
-    run.close()
-    return groups, rounds, run.sampler.asked, (tmp_path / "journal.jsonl").read_text()
+    with run_of(tmp_path, spec, replies) as run:
+        found = gather(run, PromptPool(spec, problems(count), 0), phase_at(spec, step), step)
+    return found.groups, found.rounds, run.world.sampler.asked, (tmp_path / "journal.jsonl").read_text()
 
 
 def test_without_filter_one_round_whatever_the_rewards(tmp_path):

@@ -73,7 +73,7 @@ def test_recipe_guide_names_every_key():
         r.SFTData,
         r.RLData,
         r.BenchmarkSpec,
-        r.GateSpec,
+        r.Gate,
         r.PreflightSpec,
         r.JudgeSpec,
     )

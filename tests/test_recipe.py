@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from itertools import combinations
 
 import pytest
 import yaml
@@ -12,11 +13,13 @@ from hypothesis import strategies as st
 
 from cascade_rl.data.abilities import check_recipe, load_recipe
 from cascade_rl.errors import RecipeError
-from cascade_rl.recipe import PHASE_KEYS, Recipe, RLStage
+from cascade_rl.recipe import Recipe, RLStage
 from cascade_rl.recipe.overrides import apply_override
+from cascade_rl.recipe.prompts import PHASE_KEYS
 from cascade_rl.recipe.reading import shipped_recipes
 from cascade_rl.recipe.smoke import smoke
 from cascade_rl.run.ledger import recipe_text
+from cascade_rl.types import Split
 
 RAW = yaml.safe_load("""
 name: base
@@ -24,7 +27,8 @@ model: {architecture: {hidden_size: 32}, tokenizer: {vocab_size: 320}}
 defaults:
   rl: {lr: 1.0e-4, prompts_per_step: 4}
 stages:
-  - {name: sft-1, kind: sft, samples: 64, steps: 4, batch_size: 8, data: [{domain: maths}, {domain: alignment}]}
+  - {name: sft-1, kind: sft, samples: 64, steps: 4, batch_size: 8,
+     data: [{domain: maths}, {domain: alignment}]}
   - {name: reward-model, kind: reward_model, steps: 3}
   - {name: rlhf, kind: rl, steps: 6, data: [{domain: alignment}]}
   - {name: math-rl, kind: rl, steps: 10, data: [{domain: maths}]}
@@ -192,6 +196,9 @@ def test_each_fault_is_told_with_its_path(override, path, message):
     assert re.search(message, found[path]), found[path]
 
 
+ONE_SHORT_PHASE = "[{share: 0.5, max_response_tokens: 16}, {share: 0.5}]"
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -201,10 +208,12 @@ def test_each_fault_is_told_with_its_path(override, path, message):
         (("loss=ppo_clip", "updates_per_batch=5"), "can't exceed prompts_per_step"),
         (("rollout_correction=icepop", "tis_cap=2"), "tis_cap: no effect"),
         (("overlong=penalty", "overlong_buffer=64", "max_response_tokens=64"), "must be below"),
-        (("overlong=penalty", "overlong_buffer=20", "curriculum=[{share: 0.5, max_response_tokens: 16}, {share: 0.5}]"),
-         r"below max_response_tokens \(16\)"),
+        (
+            ("overlong=penalty", "overlong_buffer=20", f"curriculum={ONE_SHORT_PHASE}"),
+            r"below max_response_tokens \(16\)",
+        ),
     ],
-)  # fmt: skip
+)
 def test_algorithms_that_do_not_go_together_say_why(overrides, message):
     (found,) = faults(*(f"stages.math-rl.{override}" for override in overrides)).items()
     assert found[0] == "stages.math-rl" and re.search(message, found[1]), found
@@ -274,7 +283,7 @@ def test_rlhf_without_a_reward_model_is_told():
 
 
 def test_all_faults_are_told_at_once():
-    """One fault hides no other: not in the same stage, and not the names that only the whole recipe can check."""
+    """One fault hides no other: not in the same stage, nor the names that only the whole recipe can check."""
     found = faults(
         "banana=1",
         "defaults.distill.lr=1",
@@ -287,9 +296,16 @@ def test_all_faults_are_told_at_once():
         "benchmarks.maths.own_stage=nope",
     )
     assert set(found) == {
-        "banana", "defaults.distill", "stages.sft-1.lr", "stages.rlhf", "stages.math-rl.banana", "stages.math-rl",
-        "gate.dips.0", "gate.waivers.0", "benchmarks.maths.own_stage",
-    }  # fmt: skip
+        "banana",
+        "defaults.distill",
+        "stages.sft-1.lr",
+        "stages.rlhf",
+        "stages.math-rl.banana",
+        "stages.math-rl",
+        "gate.dips.0",
+        "gate.waivers.0",
+        "benchmarks.maths.own_stage",
+    }
 
 
 @pytest.mark.parametrize(
@@ -308,11 +324,19 @@ def test_a_typing_error_brings_no_second_complaint(overrides):
 
 
 def test_overrides_by_name_number_and_into_lists():
-    recipe = check_recipe(changed(
-        "stages.math-rl.steps=20", "stages.2.steps=7", "stages.sft-1.data.alignment.weight=2.5", "seed=3",
-        "stages.math-rl.lr=1e-4", "stages.math-rl.betas=[0.8, 0.9]", "gate.band=0.1", "benchmarks.maths.k=9",
-        "model.architecture={hidden_size: 64}", "stages.math-rl.filter.kind=epoch",
-    ))  # fmt: skip
+    overrides = (
+        "stages.math-rl.steps=20",
+        "stages.2.steps=7",
+        "stages.sft-1.data.alignment.weight=2.5",
+        "seed=3",
+        "stages.math-rl.lr=1e-4",
+        "stages.math-rl.betas=[0.8, 0.9]",
+        "gate.band=0.1",
+        "benchmarks.maths.k=9",
+        "model.architecture={hidden_size: 64}",
+        "stages.math-rl.filter.kind=epoch",
+    )
+    recipe = check_recipe(changed(*overrides))
     math_rl = recipe.stage("math-rl")
     assert (math_rl.steps, recipe.stage("rlhf").steps, recipe.seed) == (20, 7, 3)
     assert [d.weight for d in recipe.stage("sft-1").data] == [1.0, 2.5]
@@ -461,19 +485,84 @@ def test_smoke_keeps_the_path_and_cuts_the_size():
     assert short.hash != recipe.hash
 
 
+# ---------------------------------------------------------------- what every stage answers for itself
+
+
+def test_stages_say_what_they_draw_from():
+    recipe = check_recipe(changed("stages.reward-model.source=chat"))
+    drawn = {entry.path: tuple(entry[1:]) for entry in recipe.entries()}
+    assert drawn == {
+        "stages.sft-1.data.maths": ("maths", "builtin", Split.SFT),
+        "stages.sft-1.data.alignment": ("alignment", "builtin", Split.SFT),
+        "stages.reward-model.data.alignment": ("alignment", "chat", Split.RL),
+        "stages.rlhf.data.alignment": ("alignment", "builtin", Split.RL),
+        "stages.math-rl.data.maths": ("maths", "builtin", Split.RL),
+        "benchmarks.maths": ("maths", "builtin", Split.HELDOUT),
+        "benchmarks.alignment": ("alignment", "builtin", Split.HELDOUT),
+    }
+    assert recipe.stage("sft-1").domains() == ["maths", "alignment"]
+
+
+def test_stages_say_what_they_sample():
+    phases = "[{share: 0.5, max_response_tokens: 30, top_p: 0.9}, {share: 0.5, max_response_tokens: 20}]"
+    recipe = check_recipe(
+        changed(
+            "stages.math-rl.max_prompt_tokens=7",
+            f"stages.math-rl.curriculum={phases}",
+            "stages.reward-model.pairs_from=samples",
+            "stages.reward-model.max_tokens=50",
+            "stages.reward-model.sample_tokens=9",
+        )
+    )
+    rules = [(rule.max_response_tokens, rule.top_p) for rule in recipe.stage("math-rl").sampled()]
+    assert rules == [(30, 0.9), (20, 1.0)]
+    assert {stage.name: stage.prompt_limit() for stage in recipe.stages} == {
+        "sft-1": None,
+        "reward-model": None,
+        "rlhf": 4096,
+        "math-rl": 7,
+    }
+    longest = {stage.name: stage.longest() for stage in recipe.stages}
+    assert longest == {"sft-1": 0, "reward-model": 59, "rlhf": 4096 + 16384, "math-rl": 37}
+    assert check_recipe(RAW).stage("reward-model").longest() == 0, "pairs of the domain are not sampled"
+
+
+def test_which_stages_may_share_prompts():
+    raw = changed()
+    raw["stages"].insert(1, raw["stages"][0] | {"name": "sft-2"})
+    stages = check_recipe(raw).stages
+    allowed = {(a.name, b.name) for a, b in combinations(stages, 2) if a.may_share(b) or b.may_share(a)}
+    assert allowed == {("sft-1", "sft-2"), ("reward-model", "rlhf"), ("reward-model", "math-rl")}
+    own = {stage.name for stage in stages if stage.may_share(stage)}
+    assert own == {"sft-1", "sft-2", "reward-model"}, "two RL stages never share"
+
+
+def test_an_rl_stage_asks_the_reward_model_that_it_names_else_the_last_before_it():
+    raw = changed()
+    raw["stages"].insert(1, raw["stages"][1] | {"name": "older"})
+    recipe = check_recipe(raw)
+    assert [stage.name for stage in recipe.before("rlhf")] == ["sft-1", "older", "reward-model"]
+    assert recipe.stage("rlhf").reward_model_among(recipe.before("rlhf")) == "reward-model"
+    raw["stages"][3]["reward_model"] = "older"
+    recipe = check_recipe(raw)
+    assert recipe.stage("rlhf").reward_model_among(recipe.before("rlhf")) == "older"
+    assert check_recipe(RAW).stage("rlhf").reward_model_among([]) is None
+    assert recipe.stage("sft-1").reward_model_among(recipe.stages) is None
+
+
 # ---------------------------------------------------------------- no knob is inert
 
 
 OTHER = {
-    "name": "other", "optimizer": "muon", "lr": 0.5, "betas": [0.1, 0.2], "weight_decay": 0.3, "grad_clip": 9.0,
-    "schedule": "cosine", "warmup_steps": 3, "tokens_per_microbatch": 77, "save_every": 3, "steps": 11,
-    "data": [{"domain": "coding"}], "prompts_per_step": 5, "rollouts_per_prompt": 3, "mode_mix": "half",
-    "max_prompt_tokens": 9, "max_response_tokens": 9, "temperature": 0.5, "top_p": 0.5, "top_k": 5, "min_p": 0.1,
-    "overlong": "zero",
-    "curriculum": [{"share": 1.0}], "filter": {"kind": "epoch"}, "aggregation": "sequence", "kl_coefficient": 0.1,
-    "reward_shaping": "tanh", "reward_model": "rm", "muon_lr": 0.1, "final_lr_fraction": 0.5, "advantage": "dr_grpo",
-    "loss": "cispo", "clip_low": 0.1, "clip_high": 0.1, "updates_per_batch": 3, "overlong_buffer": 9,
-    "rollout_correction": "tis", "tis_cap": 3.0, "icepop_low": 0.6, "icepop_high": 3.0, "lora": {"rank": 3},
+    "name": "other", "optimizer": "muon", "lr": 0.5, "betas": [0.1, 0.2], "weight_decay": 0.3,
+    "grad_clip": 9.0, "schedule": "cosine", "warmup_steps": 3, "tokens_per_microbatch": 77, "save_every": 3,
+    "steps": 11, "data": [{"domain": "coding"}], "prompts_per_step": 5, "rollouts_per_prompt": 3,
+    "mode_mix": "half", "max_prompt_tokens": 9, "max_response_tokens": 9, "temperature": 0.5, "top_p": 0.5,
+    "top_k": 5, "min_p": 0.1, "overlong": "zero", "curriculum": [{"share": 1.0}], "filter": {"kind": "epoch"},
+    "aggregation": "sequence", "kl_coefficient": 0.1, "reward_shaping": "tanh", "reward_model": "rm",
+    "muon_lr": 0.1, "final_lr_fraction": 0.5, "advantage": "dr_grpo", "loss": "cispo", "clip_low": 0.1,
+    "clip_high": 0.1, "updates_per_batch": 3, "overlong_buffer": 9, "rollout_correction": "tis",
+    "tis_cap": 3.0, "icepop_low": 0.6, "icepop_high": 3.0, "lora": {"rank": 3},
     "judge": {"url": "http://h/v1", "model": "m"},
 }  # fmt: skip
 NEEDS = {
@@ -481,12 +570,16 @@ NEEDS = {
     "muon_lr": {"optimizer": "muon"},
     "final_lr_fraction": {"schedule": "linear"},
 }
+CLIPPED = {"loss": "ppo_clip", "updates_per_batch": 2}
 BASES = {
-    "final_lr_fraction": {"schedule": "linear"}, "muon_lr": {"optimizer": "muon", "muon_lr": 0.2},
-    **{key: {"loss": "ppo_clip", "updates_per_batch": 2} for key in ("loss", "updates_per_batch", "clip_low", "clip_high")},
-    "overlong_buffer": {"overlong": "penalty", "overlong_buffer": 8}, "tis_cap": {"rollout_correction": "tis"},
-    "icepop_low": {"rollout_correction": "icepop"}, "icepop_high": {"rollout_correction": "icepop"},
-}  # fmt: skip
+    "final_lr_fraction": {"schedule": "linear"},
+    "muon_lr": {"optimizer": "muon", "muon_lr": 0.2},
+    **dict.fromkeys(("loss", "updates_per_batch", "clip_low", "clip_high"), CLIPPED),
+    "overlong_buffer": {"overlong": "penalty", "overlong_buffer": 8},
+    "tis_cap": {"rollout_correction": "tis"},
+    "icepop_low": {"rollout_correction": "icepop"},
+    "icepop_high": {"rollout_correction": "icepop"},
+}
 
 
 def test_the_list_of_other_values_is_complete():

@@ -9,18 +9,13 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
-from tiny import toy_domain, toy_problem
+from tiny import toy_problem
 
-from cascade_rl.cli import main as cli
-from cascade_rl.domain import Services
 from cascade_rl.evals.regrade import regrade_run
-from cascade_rl.recipe import RLStage
+from cascade_rl.run.book import Book
 from cascade_rl.run.files import dumps
 from cascade_rl.run.journal import Journal, read_lines
 from cascade_rl.run.rollouts import read_groups, stored_group, stored_problem
-from cascade_rl.testing import ScriptedSampler
-from cascade_rl.train.loop import StageRun
 from cascade_rl.types import Group, Message, Mode, Outcome, Problem, Rollout, Stop, Verdict
 
 TEXT = st.text(max_size=40) | st.sampled_from(["\ud800", "a\nb", "</think>"])
@@ -45,13 +40,6 @@ def test_a_group_comes_back_as_it_was(replies, answer, mode, step):
     assert list(read_groups(lines)) == [(step, group)]
 
 
-def stage_run(folder) -> StageRun:
-    spec = RLStage(name="s", kind="rl", steps=2, lr=1e-3, prompts_per_step=2, rollouts_per_prompt=2, max_response_tokens=8,
-                   max_prompt_tokens=99, data=[{"domain": "maths", "problems": 4}])  # fmt: skip
-    domains = {"toy": toy_domain()}
-    return StageRun(folder, spec, 0, None, None, domains, Services(), ScriptedSampler(lambda p: "x"))
-
-
 def toy_group(number: int, mode: Mode = Mode.THINKING) -> Group:
     rollouts = tuple(Rollout.of_text(text) for text in ("a", "b"))
     return Group(
@@ -60,18 +48,18 @@ def toy_group(number: int, mode: Mode = Mode.THINKING) -> Group:
 
 
 def test_each_problem_is_written_once_also_after_a_cut(tmp_path):
-    run = stage_run(tmp_path)
-    run.write_rollouts(0, [toy_group(1), toy_group(2)])
-    kept = run.journals["rollouts"].sync()
-    run.write_rollouts(1, [toy_group(2, Mode.INSTRUCT), toy_group(3)])
+    run = Book(tmp_path)
+    run.rollouts(0, [toy_group(1), toy_group(2)])
+    kept = run.offsets()
+    run.rollouts(1, [toy_group(2, Mode.INSTRUCT), toy_group(3)])
     run.close()
     whole = (tmp_path / "rollouts.jsonl").read_bytes()
     assert [line["kind"] for line in read_lines(tmp_path / "rollouts.jsonl")] == [
         "problem", "group", "problem", "group", "group", "problem", "group",
     ]  # fmt: skip
-    again = stage_run(tmp_path)
-    again.journals["rollouts"].cut(kept)
-    again.write_rollouts(1, [toy_group(2, Mode.INSTRUCT), toy_group(3)])
+    again = Book(tmp_path)
+    again.cut(kept)
+    again.rollouts(1, [toy_group(2, Mode.INSTRUCT), toy_group(3)])
     again.close()
     assert (tmp_path / "rollouts.jsonl").read_bytes() == whole
     found = list(read_groups(read_lines(tmp_path / "rollouts.jsonl")))
@@ -145,9 +133,8 @@ def run(tmp_path, monkeypatch):
     return run
 
 
-def test_a_gain_that_was_a_fault_of_the_verifier_is_told_from_one_that_was_not(run):
-    console = Console(record=True, width=150)
-    found = regrade_run(run, [], console)
+def test_a_gain_that_was_a_fault_of_the_verifier_is_told_from_one_that_was_not(run, cascade):
+    found = regrade_run(run, []).to_json()
     assert json.loads((run / "regrade.json").read_text()) == found
     honest, hacked, _ = found["stages"]
     assert [row["stage"] for row in found["stages"]] == ["honest", "hacked", "mixed"]
@@ -159,14 +146,15 @@ def test_a_gain_that_was_a_fault_of_the_verifier_is_told_from_one_that_was_not(r
     assert (hacked["replies"], hacked["changed"], hacked["fault"]) == (80, 36, 0.5)
     assert hacked["steps"] == [[0, 1], [18, 19]]
     assert hacked["examples"][0]["reply"] == "cat dog cow" and len(hacked["examples"]) == 5
-    text = console.export_text()
+    status, text, _ = cascade("regrade", str(run))
+    assert status == 0
     assert "honest, words: every verdict is as it was" in text
     assert "hacked, words: of the gain of +0.500, 0.500 (100%) was the verifier's fault" in text
     assert "36 x right 1 -> wrong 0" in text and "cat dog cow" in text
 
 
 def test_what_can_not_be_judged_today_is_null_and_learned_rewards_are_left_out(run):
-    found = regrade_run(run, ["mixed"], Console(record=True))
+    found = regrade_run(run, ["mixed"]).to_json()
     [mixed] = found["stages"]
     assert mixed["moves"] == [{"old": "wrong 0", "new": "grader_error null", "count": 1}]
     assert mixed["new"]["start"] == 1.0, "a null is not a zero: the mean is over what both could judge"
@@ -176,16 +164,20 @@ def test_what_can_not_be_judged_today_is_null_and_learned_rewards_are_left_out(r
     ]
 
 
-def test_mistakes_are_named(run, tmp_path, monkeypatch, capsys):
+def test_mistakes_are_named(run, tmp_path, cascade):
     for arguments, told in [
         ([str(run), "--stage", "nothing"], "nothing: no such stage with rollouts"),
         ([str(tmp_path)], "has no stages with rollouts"),
     ]:
-        monkeypatch.setattr(sys, "argv", ["cascade", "regrade", *arguments])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        assert end.value.code == 1 and told in capsys.readouterr().err
-    monkeypatch.setattr(sys, "argv", ["cascade", "regrade", str(run), "--stage", "hacked"])
-    with pytest.raises(SystemExit) as end:
-        cli.main()
-    assert end.value.code == 0
+        status, _, err = cascade("regrade", *arguments)
+        assert status == 1 and told in err
+    assert cascade("regrade", str(run), "--stage", "hacked")[0] == 0
+
+
+def test_a_judge_that_is_none_is_named_with_the_file(run, cascade):
+    file = run / "stages/01-honest/stage.json"
+    record = json.loads(file.read_text())
+    record["settings"]["judge"] = {"url": "http://127.0.0.1:1/v1", "modl": "x"}
+    file.write_text(json.dumps(record))
+    status, _, err = cascade("regrade", str(run))
+    assert status == 1 and str(file) in err and "model: Field required" in err

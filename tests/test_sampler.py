@@ -185,7 +185,9 @@ def test_greedy_is_what_transformers_generates(policy, tmp_path):
 def test_first_tokens_follow_the_truncated_softmax(policy, rule):
     """Chi-square over 6,000 rows, fixed seed; bins under 8 expected are pooled."""
     rows = 6000
-    groups = sampler(policy, max_rows=rows).sample(PROBLEMS[:1], Sampling(rows, 1, SamplingRule(*rule), seed=(11,)))
+    groups = sampler(policy, max_rows=rows).sample(
+        PROBLEMS[:1], Sampling(rows, 1, SamplingRule(*rule), seed=(11,))
+    )
     ids = torch.tensor([groups[0][0].prompt_ids])
     wanted = numpy_truncated(logits(policy.config, policy.model.flat, ids)[0, -1].numpy(), *rule)
     counts = np.bincount([r.ids[0] for r in groups[0]], minlength=len(wanted))
@@ -258,7 +260,9 @@ def test_after_an_update_the_next_replies_come_from_the_new_weights():
         rows, Objective(ON_POLICY), 1.0
     )
     stale = max(
-        np.abs(r.logprobs - trainer_logprobs(policy, r, Objective(ON_POLICY))).max() for g in before for r in g
+        np.abs(r.logprobs - trainer_logprobs(policy, r, Objective(ON_POLICY))).max()
+        for g in before
+        for r in g
     )
     assert stale > 0.1, "the update changed too little to tell old from new"
     after = draw.sample(PROBLEMS, sampling)

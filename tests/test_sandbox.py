@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -399,7 +400,7 @@ def test_the_self_test_passes_here_and_sees_a_missing_wall(level):
         found = self_test(sandbox)
         assert found.failed == () and len(found.passed) == sum(level in row[1] for row in PROGRAMS.values())
     with ZygoteSandbox(2, level="none", unsafe=True) as bare:
-        bare._standing = type(bare.start())(level, 0, {})
+        bare._standing = replace(bare.start(), level=level)
         assert self_test(bare).failed
 
 

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 import torch
 from sharded_cases import ADAPTERS, CASES, MUON, SPEC, Case, difference, learning, make_rows, step, trained
-from tiny import logits, random_flat, tokenizer, toy_domain, toy_problem
+from tiny import logits, random_flat, stage_run, tokenizer, toy_domain, toy_problem
 
-from cascade_rl.data.demonstrations import demonstrations
-from cascade_rl.domain import Services
+from cascade_rl.data.demonstrations import provide
 from cascade_rl.errors import Interrupted
 from cascade_rl.model.replicas import Replicas
 from cascade_rl.protocols import Sampling
 from cascade_rl.recipe import SFTStage
 from cascade_rl.rollout.torch_sampler import TorchSampler
+from cascade_rl.testing import QuietScreen
+from cascade_rl.train import sft
 from cascade_rl.train.batch import Row, microbatches, shares
-from cascade_rl.train.loop import StageRun
 from cascade_rl.train.loss import ON_POLICY
 from cascade_rl.train.objective import Objective
-from cascade_rl.train.sft import train_sft
 
 POLICY = Objective(ON_POLICY)
 
@@ -113,15 +113,14 @@ def test_a_stopped_stage_ends_as_if_it_had_not_been(sharded, tmp_path):
         start = sharded.flat("policy")
         for folder, stop_at in (("whole", None), ("cut", 2), ("cut", None)):
             told = []
-            run = StageRun(
-                tmp_path / folder, stage, 0, sharded, tokenizer(), {"toy": toy_domain()}, Services(),
-                TorchSampler(sharded, tokenizer()), on_step=lambda report, total, phase, told=told: told.append(report.step),
-                stop_asked=lambda told=told, at=stop_at: told[-1] == at,
-            )  # fmt: skip
+            policy = SimpleNamespace(replicas=sharded, tokenizer=tokenizer(), raw={}, config=None)
             sharded.load("policy", start)
-            with pytest.raises(Interrupted) if stop_at else nullcontext():
-                train_sft(run, demonstrations(stage, run.domains, 0))
-            run.close()
+            screen, domains = QuietScreen(), {"toy": toy_domain()}
+            screen.step = lambda report, total, phase, told=told: told.append(report.step)
+            rest = {"screen": screen, "stop_asked": lambda told=told, at=stop_at: told[-1] == at}
+            with stage_run(tmp_path / folder, stage, domains, policy, **rest) as run:
+                with pytest.raises(Interrupted) if stop_at else nullcontext():
+                    sft.train(run, provide(stage, domains, 0))
             ends.append(sharded.flat("policy"))
     assert told == [3, 4, 5]
     assert torch.equal(ends[0], ends[2]) and not torch.equal(ends[0], ends[1])

@@ -183,16 +183,16 @@ def test_what_vllm_needs_is_checked_with_the_recipe(key, value):
 def test_the_recipe_chooses_and_a_change_redoes_all(monkeypatch, tmp_path):
     policy, recipe = Policy(), check_recipe(raw())
     assert isinstance(
-        open_sampler(check_recipe(raw() | {"sampler": "torch"}), policy.replicas, None, tmp_path),
+        open_sampler("torch", 99, policy.replicas, None, tmp_path),
         TorchSampler,
     )
     with pytest.raises(ValueError, match="sampler: vllm needs a CUDA device, and here the device is cpu"):
-        open_sampler(recipe, policy.replicas, None, tmp_path)
+        open_sampler(recipe.sampler, 99, policy.replicas, None, tmp_path)
     made = []
     monkeypatch.setattr(choice, "VLLMSampler", lambda *arguments: made.append(arguments))
     monkeypatch.setattr(choice.torch.cuda, "mem_get_info", lambda device: (10**9, 2 * 10**9))
     cuda = SimpleNamespace(device=torch.device("cuda"), local=policy.replicas.local)
-    open_sampler(recipe, cuda, "tok", tmp_path)
+    open_sampler(recipe.sampler, longest(recipe), cuda, "tok", tmp_path)
     (arguments,) = made
     assert arguments[:4] == (cuda, "tok", tmp_path, 512), "no more than the model has positions for"
     assert 0.39 < arguments[4] <= 0.4

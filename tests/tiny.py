@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from cascade_rl.domain import Domain
+from cascade_rl.domain import Domain, Services
 from cascade_rl.model.checkpoint import scratch_config
 from cascade_rl.model.decoder import DecoderConfig, flat_size, head_logits, packed_states, views
 from cascade_rl.model.packed import Tree, pack
 from cascade_rl.model.replicas import Replicas
 from cascade_rl.model.tokenizer import Tokenizer, train_tokenizer
-from cascade_rl.recipe import Architecture
+from cascade_rl.recipe import Architecture, Stage
+from cascade_rl.rollout.torch_sampler import TorchSampler
+from cascade_rl.rollout.world import World
+from cascade_rl.run.book import Book
+from cascade_rl.testing import QuietScreen
+from cascade_rl.train.stage_run import StageRun
 from cascade_rl.types import Message, Problem, Verdict, problem_id
 
 SHAPE = Architecture(
@@ -102,3 +110,25 @@ def toy_domain(name: str = "toy", grade=_parity) -> Domain:
         name, "a toy", problems, grade, examples=list, gold=lambda p: "the answer",
         demonstrate=lambda p, rng, fault_rate: f"the answer is {rng.randint(1, 99)}.", pairs=_pair,
     )  # fmt: skip
+
+
+@contextmanager
+def stage_run(
+    folder: Path,
+    stage: Stage,
+    domains: Mapping[str, Domain],
+    policy: Policy | None = None,
+    sampler=None,
+    services: Services | None = None,
+    **rest,
+) -> Iterator[StageRun]:
+    """What a stage needs to be trained in `folder`, with its journals open; without a policy only what needs no model."""
+    tools = (policy.replicas, policy.tokenizer) if policy else (None, None)
+    sampler = sampler or TorchSampler(*tools)
+    raw, config = (policy.raw, policy.config) if policy else ({}, None)
+    world = World(*tools, sampler, services or Services(), raw, config)
+    book = Book(folder)
+    try:
+        yield StageRun(stage, world, book, domains, **{"screen": QuietScreen(), **rest})
+    finally:
+        book.close()

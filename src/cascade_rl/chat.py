@@ -17,6 +17,7 @@ from typing import Any
 
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from cascade_rl.errors import InputError
 from cascade_rl.types import Message, Mode, Problem
 
 SYSTEM_PROMPT = "You are a helpful and harmless assistant."
@@ -81,7 +82,7 @@ def template_hash() -> str:
     return hashlib.sha256(TEMPLATE.encode()).hexdigest()[:16]
 
 
-class TemplateError(ValueError):
+class TemplateError(InputError):
     """The messages can't be rendered."""
 
 
@@ -108,7 +109,8 @@ def flagged(messages: Sequence[Message], mode: Mode) -> list[dict[str, str]]:
 
 def render(messages: Sequence[Message], mode: Mode, *, reply: str | None = None) -> str:
     """The prompt up to and including the assistant header, followed by `reply` and its end mark if given."""
-    text = _compiled().render(messages=flagged(messages, mode), tools=None, add_generation_prompt=True)
+    rows = flagged(messages, mode)
+    text: str = _compiled().render(messages=rows, tools=None, add_generation_prompt=True)
     return text if reply is None else text + reply + TURN_END
 
 

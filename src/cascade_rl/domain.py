@@ -14,7 +14,9 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from cascade_rl.errors import InputError
 from cascade_rl.protocols import Judge, RewardModel, Sandbox, Verifiers
+from cascade_rl.recipe.scoring import BenchmarkSpec
 from cascade_rl.types import Mode, Problem, Rollout, Split, Verdict
 
 
@@ -22,7 +24,8 @@ from cascade_rl.types import Mode, Problem, Rollout, Split, Verdict
 class Services:
     """What a grader may use beside the reply: each may be absent when the domain does not need it.
 
-    limit_s  the most that one program or one judge's call may take, whatever the problem allows; kept by `services.py`
+    limit_s  the most that one program or one judge's call may take, whatever the problem allows; kept by
+    `services.py`
     counts   what happened in them, such as timeouts and crashes; depends on the clock
     """
 
@@ -99,33 +102,30 @@ class Domain:
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """A fixed set of held-out problems of one domain with the way replies are drawn.
+    """A fixed set of held-out problems of one domain; `spec` says how replies to them are drawn."""
 
-    `k` samples per problem in the headline mode, `k_other_mode` (the same if None) in the other.
-    """
-
-    name: str
+    spec: BenchmarkSpec
     domain: Domain
     problems: tuple[Problem, ...]
-    k: int = 4
-    k_other_mode: int | None = None
-    modes: tuple[Mode, ...] = (Mode.THINKING,)
-    headline: Mode = Mode.THINKING
-    temperature: float = 0.6
-    top_p: float = 0.95
-    min_p: float = 0.0
-    max_new_tokens: int = 1024
-    max_prompt_tokens: int = 1_000_000
 
     def __post_init__(self) -> None:
-        if self.headline not in self.modes:
-            raise ValueError(
-                f"benchmark {self.name}: headline {self.headline} is not among {', '.join(self.modes)}"
-            )
-        if not self.problems or self.k < 1:
-            raise ValueError(
-                f"benchmark {self.name}: needs problems and k >= 1, has {len(self.problems)} and {self.k}"
-            )
+        if not self.problems:
+            raise InputError(f"benchmark {self.name}: needs problems, has none")
         repeated = len(self.problems) - len({problem.id for problem in self.problems})
         if repeated:
-            raise ValueError(f"benchmark {self.name}: {repeated} problems have an id that came before")
+            raise InputError(f"benchmark {self.name}: {repeated} problems have an id that came before")
+
+    @property
+    def name(self) -> str:
+        """Its name in the recipe and in all files."""
+        return self.spec.name
+
+    @property
+    def headline(self) -> Mode:
+        """The mode that is compared over stages: that of the recipe, else the domain's own."""
+        return self.spec.mode or self.domain.headline
+
+    @property
+    def modes(self) -> tuple[Mode, ...]:
+        """The modes that are measured, the headline among them."""
+        return tuple(Mode) if self.spec.both_modes else (self.headline,)

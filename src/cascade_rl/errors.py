@@ -86,9 +86,8 @@ class WorkerError(Mendable, RuntimeError):
 class SandboxUnavailable(Mendable, RuntimeError):
     """No level that isolates works here; the message names what is missing and how to get it."""
 
-    status = (
-        3  # scripts tell a machine that refuses programs from a run that failed; 2 is a wrong command line
-    )
+    # Scripts tell a machine that refuses programs from a run that failed; 2 is a wrong command line.
+    status = 3
 
 
 class Interrupted(KeyboardInterrupt):

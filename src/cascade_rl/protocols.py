@@ -1,4 +1,12 @@
-"""The seams where an implementation may be exchanged: sampler, sandbox, verifiers, reward model. The only Protocols."""
+"""The seams where an implementation may be exchanged, and the records that pass through them. The only Protocols.
+
+Sampler      draws replies from the policy
+Sandbox      runs untrusted programs
+Verifiers    runs verifier functions in processes that can be killed
+RewardModel  scores replies
+Judge        answers yes-or-no questions about replies
+Screen       is told how a run goes
+"""
 
 from __future__ import annotations
 
@@ -6,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from cascade_rl.types import Message, Problem, Rollout
+from cascade_rl.types import Message, Problem, Rollout, StepReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +118,35 @@ class Execution:
     cpu_s: float = field(default=0.0, compare=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How strongly a sandbox keeps programs in.
+
+    level   `full`, `lockdown`, `limits` or `none`: the first two isolate (docs/sandbox.md). A stage that was started at
+            one does not go on at a weaker one
+    walls   what keeps programs in, in a few words
+    advice  what each better level lacks and how to enable it; empty at the best one
+    """
+
+    level: str
+    walls: str
+    advice: tuple[str, ...] = ()
+
+    @property
+    def line(self) -> str:
+        """One line for the screen and the run's records."""
+        return f"sandbox: {self.level} ({self.walls})"
+
+
 class Sandbox(Protocol):
     """Runs untrusted programs. The expected answer is never handed to it."""
+
+    def standing(self) -> Standing:
+        """The level in force; starts what has to be started to know it.
+
+        Raises SandboxUnavailable when nothing isolates and it was not told to run programs all the same.
+        """
+        ...
 
     async def run(self, program: Program) -> Execution:
         """Run to the end or to the limit; equal programs give equal results."""
@@ -148,4 +183,28 @@ class Judge(Protocol):
 
     async def probability(self, messages: Sequence[Message]) -> Judgement:
         """The probability that the answer to the last message is yes, in [0, 1]; never raises for what the model does."""
+        ...
+
+
+class Screen(Protocol):
+    """Is told how a run goes. Nothing depends on what it does with it."""
+
+    def stage(self, name: str, index: int, count: int) -> None:
+        """Stage number `index` (from 0) of `count` begins."""
+        ...
+
+    def step(self, report: StepReport, total: int, phase: str) -> None:
+        """A training step of `total` ended; `phase` names the part of the curriculum, if there is one."""
+        ...
+
+    def waiting(self, what: str) -> None:
+        """Something other than training takes its time."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Something to be read."""
+        ...
+
+    def scores(self, found: Mapping[str, Any], verdicts: Mapping[tuple[str, str], str]) -> None:
+        """The content of matrix.json so far, and the gate's verdicts by (stage, benchmark)."""
         ...

@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from cascade_rl.protocols import Execution, Finished, Judgement, Program, Sampling
-from cascade_rl.types import Message, Problem, Rollout, Stop
+from cascade_rl.protocols import Execution, Finished, Judgement, Program, Sampling, Standing
+from cascade_rl.types import Message, Problem, Rollout, StepReport, Stop
 
 END_ID = 256  # ids are the bytes of the text; this one ends a reply
 
@@ -82,6 +82,10 @@ class FakeSandbox:
         self._result = result
         self.programs: list[Program] = []
 
+    def standing(self) -> Standing:
+        """The best level: what runs nothing lets nothing out."""
+        return Standing("full", "runs nothing")
+
     async def run(self, program: Program) -> Execution:
         """What the script says; a text stands for the output of a program that ended well."""
         self.programs.append(program)
@@ -128,3 +132,26 @@ class FakeRewardModel:
         """The scripted score."""
         self.asked.append((tuple(messages), answer))
         return float(self._score(messages, answer) if callable(self._score) else self._score)
+
+
+class QuietScreen:
+    """A `Screen` that shows nothing; `notes` holds what it was told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def stage(self, name: str, index: int, count: int) -> None:
+        """Nothing."""
+
+    def step(self, report: StepReport, total: int, phase: str) -> None:
+        """Nothing."""
+
+    def waiting(self, what: str) -> None:
+        """Nothing."""
+
+    def note(self, text: str) -> None:
+        """Keep it."""
+        self.notes.append(text)
+
+    def scores(self, found: Mapping[str, Any], verdicts: Mapping[tuple[str, str], str]) -> None:
+        """Nothing."""

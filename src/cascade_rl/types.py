@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 
 class Mode(StrEnum):
@@ -248,3 +249,101 @@ class Pair:
     problem: Problem
     chosen: str
     rejected: str
+
+
+class StageData(Protocol):
+    """What a stage trains on: a value with one face, whatever the kind of stage."""
+
+    def pools(self) -> tuple[tuple[Problem, ...], ...]:
+        """Its problems, each once, apart by data entry or by domain; all of a pool are of one domain."""
+        ...
+
+    def content(self) -> list[Any]:
+        """JSON that differs when the data do."""
+        ...
+
+    def described(self) -> list[str]:
+        """What it is, a line for each pool, for people."""
+        ...
+
+    def without(self, ids: Collection[str]) -> StageData:
+        """The same without the problems of these ids, where the stage would ask their graders."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Demonstrations:
+    """What SFT trains on."""
+
+    items: tuple[Demonstration, ...]
+
+    def pools(self) -> tuple[tuple[Problem, ...], ...]:
+        """A pool a domain."""
+        return _by_domain(item.problem for item in self.items)
+
+    def content(self) -> list[Any]:
+        """Ids and replies: the prompts follow from the ids."""
+        return [[item.problem.id, item.reply] for item in self.items]
+
+    def described(self) -> list[str]:
+        """Counts by domain and mode."""
+        counts = Counter((item.problem.domain, str(item.problem.mode)) for item in self.items)
+        return [f"{domain}, {mode}: {count} demonstrations" for (domain, mode), count in counts.items()]
+
+    def without(self, ids: Collection[str]) -> Demonstrations:
+        """All of it: SFT imitates replies, and no grader is asked."""
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """What a reward model trains on, and the pairs that it is measured by; all of one domain."""
+
+    training: tuple[Pair, ...]
+    heldout: tuple[Pair, ...]
+
+    def pools(self) -> tuple[tuple[Problem, ...], ...]:
+        """The prompts of the training pairs."""
+        return _by_domain(pair.problem for pair in self.training)
+
+    def content(self) -> list[Any]:
+        """Ids and both answers."""
+        return [[p.problem.id, p.chosen, p.rejected] for p in (*self.training, *self.heldout)]
+
+    def described(self) -> list[str]:
+        """One line."""
+        return [f"{self.training[0].problem.domain}: {len(self.training)} preference pairs"]
+
+    def without(self, ids: Collection[str]) -> Pairs:
+        """All of it: the order of two answers is known without a grader."""
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Pools:
+    """What RL draws its prompts from: a pool of problems for each data entry of the stage, in the recipe's order."""
+
+    entries: tuple[tuple[Problem, ...], ...]
+
+    def pools(self) -> tuple[tuple[Problem, ...], ...]:
+        """A pool a data entry."""
+        return self.entries
+
+    def content(self) -> list[Any]:
+        """Ids and answers."""
+        return [[problem.id, problem.answer] for pool in self.entries for problem in pool]
+
+    def described(self) -> list[str]:
+        """The size of each pool."""
+        return [f"{pool[0].domain}: {len(pool)} problems" for pool in self.entries]
+
+    def without(self, ids: Collection[str]) -> Pools:
+        """The same pools without these problems."""
+        return Pools(tuple(tuple(p for p in pool if p.id not in ids) for pool in self.entries))
+
+
+def _by_domain(problems: Iterable[Problem]) -> tuple[tuple[Problem, ...], ...]:
+    pools: dict[str, dict[str, Problem]] = {}
+    for problem in problems:
+        pools.setdefault(problem.domain, {})[problem.id] = problem
+    return tuple(tuple(pool.values()) for pool in pools.values())

@@ -12,16 +12,17 @@ import numpy as np
 import pytest
 import torch
 
-from cascade_rl import doctor as conformance
-from cascade_rl.doctor import MODEL_CHECKS, PURE_CHECKS, CheckResult, Subject, make_tiny, model_checks
-from cascade_rl.doctor import training_checks as pure_checks
+from cascade_rl.doctor import checks as conformance
+from cascade_rl.doctor import model_checks, training_checks
+from cascade_rl.doctor.checks import MODEL_CHECKS, TRAINING_CHECKS
+from cascade_rl.doctor.subject import CheckResult, Subject, make_tiny
 from cascade_rl.model.decoder import hidden_states, packed_states, truncate
 from cascade_rl.model.fused import target_logprobs
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.protocols import SamplingRule
 from cascade_rl.rollout import decoding, torch_sampler
 from cascade_rl.rollout.torch_sampler import TorchSampler
-from cascade_rl.train import gradients, objective, rl
+from cascade_rl.train import gradients, objective, rl, update
 from cascade_rl.train.advantage import final_rewards
 from cascade_rl.train.batch import Row, pack_rows
 from cascade_rl.train.pool import PromptPool
@@ -43,13 +44,13 @@ def run(check, subject):
     return check(subject) if check in MODEL_CHECKS else check()
 
 
-@pytest.mark.parametrize("check", [*MODEL_CHECKS, *PURE_CHECKS], ids=name)
+@pytest.mark.parametrize("check", [*MODEL_CHECKS, *TRAINING_CHECKS], ids=name)
 def test_no(check, subject):
     found = run(check, subject)
     assert found.passed, found.detail
 
 
-@pytest.mark.parametrize("check", [*MODEL_CHECKS, *PURE_CHECKS], ids=name)
+@pytest.mark.parametrize("check", [*MODEL_CHECKS, *TRAINING_CHECKS], ids=name)
 def test_every_check_names_a_public_report_of_its_failure(check):
     assert re.search(r"https://github\.com/[\w.-]+/[\w.-]+/(issues|pull)/\d+", check.__doc__)
 
@@ -60,7 +61,7 @@ def test_the_report_has_a_row_for_each(tmp_path, monkeypatch):
         return CheckResult(False, str(subject.config.vocab))
 
     monkeypatch.setattr(conformance, "MODEL_CHECKS", (check_one, *MODEL_CHECKS[-2:]))
-    monkeypatch.setattr(conformance, "PURE_CHECKS", PURE_CHECKS[:2])
+    monkeypatch.setattr(conformance, "TRAINING_CHECKS", TRAINING_CHECKS[:2])
     rows = list(conformance.model_report(make_tiny(tmp_path / "model", seed=1)))
     assert [row.passed for row in rows] == [False, True, True, True, True]
     assert rows[0] == conformance.Row("one", False, "300")
@@ -155,7 +156,7 @@ def trains_on_text(patch, subject):
         def of(prompt, ids, *rest):
             return Row.of(prompt, subject.tokenizer.encode(subject.tokenizer.decode(ids)), *rest[:2])
 
-    patch.setattr(rl, "Row", Retokenised)
+    patch.setattr(update, "Row", Retokenised)
 
 
 def no_end_mark(patch, subject):
@@ -188,7 +189,7 @@ def end_mark_dropped(patch, subject):
 
 
 def counts_tokens(patch, subject):
-    patch.setattr(pure_checks, "token_weights", lambda lengths, *_: [1 / sum(lengths)] * len(lengths))
+    patch.setattr(training_checks, "token_weights", lambda lengths, *_: [1 / sum(lengths)] * len(lengths))
 
 
 def plain_z_scores(patch, subject):
@@ -196,24 +197,24 @@ def plain_z_scores(patch, subject):
         r = np.asarray(rewards)
         return ((r - r.mean()) / (r.std() + 1e-6)).tolist()
 
-    patch.setattr(pure_checks, "group_advantage", advantage)
+    patch.setattr(training_checks, "group_advantage", advantage)
 
 
 def missing_is_zero(patch, subject):
-    plain = pure_checks.group_advantage
+    plain = training_checks.group_advantage
     patch.setattr(
-        pure_checks, "group_advantage", lambda rewards, *rest: plain([r or 0.0 for r in rewards], *rest)
+        training_checks, "group_advantage", lambda rewards, *rest: plain([r or 0.0 for r in rewards], *rest)
     )
 
 
 def masked_is_zero(patch, subject):
     patch.setattr(
-        pure_checks, "final_rewards", lambda groups, rule, *rest: final_rewards(groups, "zero", *rest)
+        training_checks, "final_rewards", lambda groups, rule, *rest: final_rewards(groups, "zero", *rest)
     )
 
 
 def needs_the_main_thread(patch, subject):
-    plain = pure_checks.load_domain
+    plain = training_checks.load_domain
 
     def load(wanted):
         domain = plain(wanted)
@@ -225,7 +226,7 @@ def needs_the_main_thread(patch, subject):
 
         return replace(domain, score=score)
 
-    patch.setattr(pure_checks, "load_domain", load)
+    patch.setattr(training_checks, "load_domain", load)
 
 
 def dead_groups_pass(patch, subject):
@@ -266,10 +267,10 @@ FAILURES = {
 
 
 def test_every_check_is_shown_its_failure():
-    assert set(FAILURES) == {name(check) for check in (*MODEL_CHECKS, *PURE_CHECKS)}
+    assert set(FAILURES) == {name(check) for check in (*MODEL_CHECKS, *TRAINING_CHECKS)}
 
 
-@pytest.mark.parametrize("check", [*MODEL_CHECKS, *PURE_CHECKS], ids=name)
+@pytest.mark.parametrize("check", [*MODEL_CHECKS, *TRAINING_CHECKS], ids=name)
 def test_the_check_catches(check, subject, monkeypatch):
     FAILURES[name(check)](monkeypatch, subject)
     found = run(check, subject)

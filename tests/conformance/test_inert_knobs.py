@@ -19,22 +19,20 @@ from typing import Any, Literal, get_args, get_origin
 
 import pytest
 import torch
-from tiny import Policy, random_flat
+from tiny import Policy, stage_run
 
-from cascade_rl.cascade import cascade
-from cascade_rl.cascade.cascade import Cascade
-from cascade_rl.data.gather import _pool
+from cascade_rl.cascade import stage as cascade_stage
+from cascade_rl.data.pools import provide
 from cascade_rl.domain import Domain, Services
 from cascade_rl.model.checkpoint import weights_hash
+from cascade_rl.model.export import export
 from cascade_rl.recipe import Recipe, RLStage
 from cascade_rl.recipe.algorithm import Algorithm
-from cascade_rl.recipe.sampling import BatchFilter, EpochFilter, NoFilter, Phase, RLData
+from cascade_rl.recipe.prompts import BatchFilter, EpochFilter, NoFilter, Phase, RLData
 from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.run.journal import read_lines
 from cascade_rl.testing import ScriptedSampler
-from cascade_rl.train import gradients
-from cascade_rl.train.loop import StageRun
-from cascade_rl.train.rl import train_rl
+from cascade_rl.train import gradients, rl
 from cascade_rl.types import Message, Outcome, Problem, Rollout, Verdict, problem_id
 
 SMALL: dict[str, Any] = {
@@ -182,17 +180,14 @@ def run_stage(settings: dict[str, Any], folder: Path, sampler: str = "own") -> t
     """The journal's metrics, step by step, and the hash of the weights in the end."""
     stage = RLStage.model_validate(settings)
     policy = Policy(seed=0, scale=0.1)
-    if stage.kl_coefficient:
-        policy.replicas.add_model("reference", policy.config, random_flat(policy.config, 0, 0.1), train=False)
+    start = folder / "start"
+    export(start, policy.raw, policy.config, policy.model.flat, policy.tokenizer)
     own = TorchSampler(policy.replicas, policy.tokenizer)
     chosen = {"own": own, "engine": Engine(own), "scripted": ScriptedSampler(lambda problem: REPLIES)}[
         sampler
     ]
-    run = StageRun(
-        folder, stage, 0, policy.replicas, policy.tokenizer, DOMAINS, Services(), chosen, smoke=True
-    )  # fmt: skip
-    train_rl(run, [_pool(stage, entry, DOMAINS[entry.domain], 0, set()) for entry in stage.data])
-    run.close()
+    with stage_run(folder, stage, DOMAINS, policy, chosen, smoke=True, start=start) as run:
+        rl.train(run, provide(stage, DOMAINS, 0))
     lines = [line["metrics"] for line in read_lines(folder / "journal.jsonl") if line["kind"] == "step"]
     return lines, weights_hash(policy.model.flat)
 
@@ -359,17 +354,16 @@ def test_reward_model(tmp_path):
                 "benchmarks": [{"name": "a", "domain": "alignment"}],
             }
         )
-        found.append(
-            Cascade._reward_folder(SimpleNamespace(recipe=recipe, run=tmp_path), recipe.stage("rlhf")).name
-        )
+        run = SimpleNamespace(recipe=recipe, folder=tmp_path)
+        found.append(cascade_stage._reward_model(run, recipe.stage("rlhf")).parent.name)
     assert found == ["02-second", "01-first"]
 
 
-def test_judge(monkeypatch, tmp_path):
-    domains = SimpleNamespace(domains={"graded": SimpleNamespace(needs=frozenset())}, data={"x": []})
+def test_judge(tmp_path):
     services = []
-    monkeypatch.setattr(cascade, "train_rl", lambda run, data: services.append(run.services))
     for change in ({}, {"judge": {"url": "http://127.0.0.1:1/v1", "model": "m"}}):
-        stage, run = RLStage.model_validate(SMALL | change), SimpleNamespace(services=Services())
-        Cascade._dispatch(SimpleNamespace(materials=domains), stage, run, tmp_path, {})
+        stage = RLStage.model_validate(SMALL | change)
+        data, sampler = provide(stage, DOMAINS, 0), ScriptedSampler(lambda problem: REPLIES)
+        with stage_run(tmp_path, stage, DOMAINS, sampler=sampler) as run, rl.at_work(run, data) as working:
+            services.append(working.world.services)
     assert services[0].judge is None and services[1].judge is not None

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 
 import pytest
 
 from cascade_rl.domain import Services
 from cascade_rl.domains import load_domain
-from cascade_rl.protocols import Execution, Program, Sandbox
+from cascade_rl.grading.services import _CountedSandbox, standing
+from cascade_rl.protocols import Execution, Program, Sandbox, Standing
+from cascade_rl.sandbox.levels import LEVELS
 from cascade_rl.sandbox.pool import ZygoteSandbox
 from cascade_rl.testing import FakeSandbox
 from cascade_rl.types import Rollout
@@ -33,8 +36,38 @@ def sandbox(request):
             yield made
 
 
+class Elsewhere:
+    """A second sandbox, which somebody else wrote: it owes nothing to ours."""
+
+    def __init__(self, level: str) -> None:
+        self.level, self.asked = level, 0
+
+    def standing(self) -> Standing:
+        self.asked += 1
+        return Standing(self.level, "a virtual machine")
+
+    async def run(self, program: Program) -> Execution:
+        return act(program)
+
+
 def run(sandbox: Sandbox, text: str, stdin: str = "", timeout_s: float = 0.2) -> Execution:
     return asyncio.run(sandbox.run(Program({"main.py": text}, "main.py", stdin, timeout_s)))
+
+
+def test_it_tells_how_strongly_programs_are_kept_in(sandbox, request):
+    found = sandbox.standing()
+    asked = request.node.callspec.params["sandbox"]
+    assert found.level == ("full" if asked == "fake" else asked) and found.level in LEVELS
+    assert found.line.startswith(f"sandbox: {found.level} (")
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_any_sandbox_is_asked_where_it_stands(level):
+    mine = Elsewhere(level)
+    assert standing(Services(sandbox=mine)) == Standing(level, "a virtual machine") and mine.asked == 1
+    counted = _CountedSandbox(mine, Counter(), 1.0)
+    assert standing(Services(sandbox=counted)).level == level and mine.asked == 2
+    assert standing(Services()) is None
 
 
 def test_what_a_program_prints_comes_back(sandbox):

@@ -17,9 +17,9 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def after(owner: object, name: str, count: int) -> None:
-    """Let `owner.name` return `count` times, then die before its caller goes on."""
-    original, calls = getattr(owner, name), [0]
+def after(name: str, count: int, *owners: object) -> None:
+    """Let `name` of the owners return `count` times in all, then die before its caller goes on."""
+    original, calls = getattr(owners[0], name), [0]
 
     def wrapped(*args, **kwargs):
         result = original(*args, **kwargs)
@@ -28,7 +28,8 @@ def after(owner: object, name: str, count: int) -> None:
             die()
         return result
 
-    setattr(owner, name, wrapped)
+    for owner in owners:
+        setattr(owner, name, wrapped)
 
 
 def half_written(owner: object, name: str, count: int) -> None:
@@ -48,23 +49,23 @@ def half_written(owner: object, name: str, count: int) -> None:
 
 def arm(where: str, count: int) -> None:
     """Place the kill."""
-    from cascade_rl.cascade import cascade
-    from cascade_rl.train import learner, loop, rl, state
+    from cascade_rl.cascade import scoring, stage
+    from cascade_rl.train import learner, loop, reward_model, rl, state
 
     if where == "update":
-        after(learner.Learner, "policy_step", count)
+        after("policy_step", count, learner.Learner)
     elif where == "pair":
-        after(learner.Learner, "pair_step", count)
+        after("pair_step", count, learner.Learner)
     elif where == "rollout":
-        after(rl, "gather", count)
+        after("gather", count, rl)
     elif where == "saving":
         half_written(state, "save_file", count)
     elif where == "saved":
-        after(loop, "save_state", count)
+        after("save_state", count, loop)
     elif where == "evaluation":
-        after(cascade, "run_benchmark", count)
+        after("run_benchmark", count, scoring)
     elif where == "export":
-        after(cascade, "export", count)
+        after("export", count, stage, reward_model)
     else:
         raise ValueError(where)
 

@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from tiny import Policy
+from tiny import Policy, stage_run
 
 from cascade_rl.domains import load_domain
 from cascade_rl.grading.services import open_services
@@ -18,9 +18,8 @@ from cascade_rl.recipe import RLStage
 from cascade_rl.run.journal import read_lines
 from cascade_rl.run.rollouts import read_groups
 from cascade_rl.testing import ScriptedSampler
-from cascade_rl.train.loop import StageRun
-from cascade_rl.train.rl import train_rl
-from cascade_rl.types import Message, Problem
+from cascade_rl.train import rl
+from cascade_rl.types import Message, Pools, Problem
 
 STEPS, PROMPTS = 8, 12
 STAGE = RLStage(
@@ -65,16 +64,16 @@ def kill_workers(before: set[int], counts: Counter[str], done: threading.Event, 
 def test_kill_9_of_workers_at_any_moment_of_an_rl_run(tmp_path):
     policy, before, done, killed = Policy(), children(), threading.Event(), []
     with open_services(frozenset({"sandbox"}), workers=2) as services:
-        run = StageRun(tmp_path, STAGE, 0, policy.replicas, policy.tokenizer, {"coding": load_domain("coding")}, services,
-                       ScriptedSampler(replies))  # fmt: skip
+        domains = {"coding": load_domain("coding")}
         killer = threading.Thread(target=kill_workers, args=(before, services.counts, done, killed))
         killer.start()
         try:
-            assert train_rl(run, [[problem(i) for i in range(STEPS * PROMPTS)]]) == STEPS
+            with stage_run(tmp_path, STAGE, domains, policy, ScriptedSampler(replies), services) as run:
+                made = rl.train(run, Pools((tuple(problem(i) for i in range(STEPS * PROMPTS)),)))
+            assert made.step == STEPS
         finally:
             done.set()
             killer.join()
-            run.close()
     assert len(killed) >= 3, "someone must have been killed"
     groups = [group for _, group in read_groups(read_lines(tmp_path / "rollouts.jsonl"))]
     assert len(groups) == STEPS * PROMPTS

@@ -33,7 +33,9 @@ def test_a_worker_that_fails_ends_the_call_of_those_who_wait_for_it(how, message
             replicas.all(_fail, how)
         with pytest.raises(WorkerError, match="start them again"):
             replicas.flat("policy")
-    assert not any(process.is_alive() for process in replicas.processes._processes) and not dist.is_initialized()
+    assert (
+        not any(process.is_alive() for process in replicas.processes._processes) and not dist.is_initialized()
+    )
 
 
 def test_a_worker_killed_between_calls_is_told():

@@ -24,19 +24,14 @@ import pytest
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tiny import Policy, random_flat, toy_domain
+from tiny import Policy, random_flat, stage_run, toy_domain
 
-from cascade_rl.data.demonstrations import demonstrations
+from cascade_rl.data import demonstrations
 from cascade_rl.data.pairs import preference_pairs
-from cascade_rl.domain import Services
 from cascade_rl.recipe import RewardModelStage, RLStage, SFTStage
-from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.run.journal import read_lines
-from cascade_rl.train.loop import StageRun
-from cascade_rl.train.reward_model import train_reward_model
-from cascade_rl.train.rl import train_rl
-from cascade_rl.train.sft import train_sft
-from cascade_rl.types import Split
+from cascade_rl.train import reward_model, rl, sft
+from cascade_rl.types import Pools, Split
 
 FILE = Path(__file__).with_name("golden.json")
 KEPT = ("loss", "grad_norm", "reward", "entropy", "length", "accuracy", "margin", "tokens")
@@ -64,24 +59,17 @@ def run_all(folder: Path, policy: Policy | None = None) -> dict[str, list[dict[s
     flat = random_flat(policy.config, 1, 0.1, extra)
     policy.replicas.add_model("reward", policy.config, flat, train=True, extra=extra)
 
-    def begin(stage, model="policy") -> StageRun:
-        (folder / stage.name).mkdir()
-        sampler = TorchSampler(policy.replicas, policy.tokenizer)
-        return StageRun(
-            folder / stage.name,
-            stage,
-            0,
-            policy.replicas,
-            policy.tokenizer,
-            {"toy": domain},
-            Services(),
-            sampler,
-            model,
-        )
+    domains = {"toy": domain}
 
-    train_sft(begin(SFT), demonstrations(SFT, {"toy": domain}, 0))
-    train_reward_model(begin(REWARD, "reward"), preference_pairs(REWARD, domain, Split.RL, REWARD.pairs, 0))
-    train_rl(begin(RL), [list(islice(domain.problems("builtin", Split.RL, 0), 13))])
+    def begin(stage, model="policy"):
+        return stage_run(folder / stage.name, stage, domains, policy, model=model)
+
+    with begin(SFT) as run:
+        sft.train(run, demonstrations.provide(SFT, domains, 0))
+    with begin(REWARD, "reward") as run:
+        reward_model.fit(run, preference_pairs(REWARD, domain, Split.RL, REWARD.pairs, 0))
+    with begin(RL) as run:
+        rl.train(run, Pools((tuple(islice(domain.problems("builtin", Split.RL, 0), 13)),)))
     return {stage.name: numbers(folder / stage.name) for stage in (SFT, REWARD, RL)}
 
 

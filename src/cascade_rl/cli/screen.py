@@ -10,21 +10,15 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from cascade_rl.report.numbers import THIN_ARROWS, duration
 from cascade_rl.report.terminal import matrix_table
+from cascade_rl.scores.as_json import matrix_from_json
 from cascade_rl.types import StepReport
 
 PLAIN_EVERY_S = 10.0
+# Of the step's metrics those that a person follows: key, label, format.
 SHOWN = (("reward", "reward", ".3f"), ("loss", "loss", ".3f"), ("accuracy", "pairs right", ".2f"), ("length", "tokens", ".0f"),
          ("clipped", "clipped", ".0%"), ("signal", "signal", ".0%"), ("entropy", "entropy", ".2f"))  # fmt: skip
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people read them."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return (
-        f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
-    )
 
 
 class ConsoleScreen:
@@ -38,7 +32,8 @@ class ConsoleScreen:
             else None
         )
         self._prefix, self._status = "", ""
-        self._begin, self._times, self._last_plain = time.monotonic(), [], 0.0
+        self._begin, self._last_plain = time.monotonic(), 0.0
+        self._times: list[float] = []
 
     def __enter__(self) -> ConsoleScreen:
         if self._live:
@@ -79,16 +74,15 @@ class ConsoleScreen:
     def scores(self, found: Mapping[str, Any], verdicts: Mapping[tuple[str, str], str]) -> None:
         """The matrix so far: the newest column in one line; the whole table comes at the end."""
         stage = found["stages"][-1]
-        arrows = {"gain": "↑", "loss": "↓"}
         cells = [
-            f"{name} {row['scores'][stage]['mean'] * 100:.1f}{arrows.get(verdicts.get((stage, name), ''), '')}"
+            f"{name} {row['scores'][stage]['mean'] * 100:.1f}{THIN_ARROWS.get(verdicts.get((stage, name), ''), '')}"
             for name, row in found["benchmarks"].items()
         ]
         self._say(f"  after {stage}: " + "  ".join(cells) + f"  ({duration(found['seconds'][stage])})")
 
     def table(self, found: Mapping[str, Any], verdicts: Mapping[tuple[str, str], str]) -> None:
         """The whole matrix."""
-        self.console.print(matrix_table(dict(found), dict(verdicts)))
+        self.console.print(matrix_table(matrix_from_json(found), verdicts))
 
     def _say(self, text: str) -> None:
         self.console.print(Text(text), soft_wrap=True)

@@ -3,37 +3,42 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 
 from cascade_rl.domain import Domain
 from cascade_rl.errors import StageError
 from cascade_rl.recipe import SFTData, SFTStage
-from cascade_rl.types import Demonstration, Split
+from cascade_rl.types import Demonstration, Demonstrations, Split
 
 
-def demonstrations(stage: SFTStage, domains: Mapping[str, Domain], seed: int) -> list[Demonstration]:
+def provide(
+    stage: SFTStage, domains: Mapping[str, Domain], seed: int, taken: Collection[str] = ()
+) -> Demonstrations:
     """`samples` demonstrations in the proportions of the stage; domains with two modes answer each prompt in both.
 
-    Raises StageError when a domain has fewer prompts than the stage asks for.
+    SFT stages may share prompts, so `taken` is not asked. Raises StageError when a domain has fewer prompts than the
+    stage asks for.
     """
     total = sum(data.weight for data in stage.data)
     found: list[Demonstration] = []
     for data in stage.data:
         wanted = max(1, round(stage.samples * data.weight / total / len(data.modes)))
-        made = list(
-            islice(_teach(data, domains[data.domain], f"{seed}/{stage.name}"), wanted * len(data.modes))
-        )
+        taught = _teach(data, domains[data.domain], f"{seed}/{stage.name}")
+        made = list(islice(taught, wanted * len(data.modes)))
         if len(made) < wanted * len(data.modes):
             raise StageError(
-                f"{stage.name}: {data.domain} has only {len(made) // len(data.modes)} SFT prompts, {wanted} are asked for; "
-                "lower samples or its weight"
+                f"{stage.name}: {data.domain} has only {len(made) // len(data.modes)} SFT prompts, {wanted} are "
+                "asked for; lower samples or its weight"
             )
         found += made
-    return found
+    return Demonstrations(tuple(found))
 
 
 def _teach(data: SFTData, domain: Domain, seed: str) -> Iterator[Demonstration]:
+    """Demonstrations without end; each has a generator of its own, so that no reply depends on another."""
+    if domain.demonstrate is None:
+        raise StageError(f"{domain.name} has no demonstrations")
     for problem in domain.problems(data.source, Split.SFT, random.Random(seed).getrandbits(32)):
         for mode in data.modes:
             asked = problem.in_mode(mode)

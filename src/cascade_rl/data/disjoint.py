@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from cascade_rl.domain import Benchmark
 from cascade_rl.errors import StageError
-from cascade_rl.recipe import Recipe
-from cascade_rl.types import Problem
+from cascade_rl.recipe import Stage
+from cascade_rl.types import Problem, StageData
 
 
 def normal(text: str) -> str:
@@ -15,46 +15,36 @@ def normal(text: str) -> str:
     return " ".join(text.lower().split())
 
 
-def prompts_of(found: object) -> set[str]:
+def prompts_of(problems: Iterable[Problem]) -> set[str]:
+    """Their normalised prompts."""
+    return {normal(problem.prompt_text) for problem in problems}
+
+
+def stage_prompts(data: StageData) -> set[str]:
     """The normalised prompts of a stage's data."""
-    problems = (item if isinstance(item, Problem) else item.problem for item in _flat(found))
-    return {normal(p.prompt_text) for p in problems}
+    return prompts_of(problem for pool in data.pools() for problem in pool)
 
 
-def _flat(found: object) -> Iterable[object]:
-    for item in found:
-        if isinstance(item, list):
-            yield from item
-        else:
-            yield item
+def may_share(one: Stage, other: Stage) -> bool:
+    """Whether a prompt may stand in both stages; it is enough if one of them allows it."""
+    return one.may_share(other) or other.may_share(one)
 
 
-def check_disjoint(recipe: Recipe, data: Mapping[str, object], benchmarks: Iterable[Benchmark]) -> None:
-    """Raise StageError naming an example when SFT, an RL stage or a benchmark share a prompt.
+def check_disjoint(
+    stages: Sequence[Stage], data: Mapping[str, StageData], benchmarks: Iterable[Benchmark]
+) -> None:
+    """Raise StageError naming an example when two uses share a prompt that may not; `data` by the stage's name.
 
-    SFT stages may share prompts with each other, as may a reward model and the RLHF that follows it (the report's
-    RLHF prompts are a subset of the reward model's).
+    No stage shares a prompt with a benchmark, nor two benchmarks with each other.
     """
-    uses: list[tuple[str, str, set[str]]] = []
-    for stage in recipe.stages:
-        kind = "sft" if stage.kind == "sft" else "reward" if stage.kind == "reward_model" else stage.name
-        found = data[stage.name]
-        uses.append(
-            (f"stage {stage.name}", kind, prompts_of(found[0] if stage.kind == "reward_model" else found))
-        )
-    uses += [
-        (f"benchmark {b.name}", f"benchmark {b.name}", {normal(p.prompt_text) for p in b.problems})
-        for b in benchmarks
-    ]
-    for index, (name, kind, prompts) in enumerate(uses):
-        for other, other_kind, others in uses[:index]:
+    uses: list[tuple[str, Stage | None, set[str]]] = []
+    uses += [(f"stage {stage.name}", stage, stage_prompts(data[stage.name])) for stage in stages]
+    uses += [(f"benchmark {b.name}", None, prompts_of(b.problems)) for b in benchmarks]
+    for index, (name, stage, prompts) in enumerate(uses):
+        for other_name, other, others in uses[:index]:
             shared = prompts & others
-            if shared and kind != other_kind and not _reward_pair(recipe, kind, other_kind):
+            if shared and not (stage and other and may_share(stage, other)):
                 raise StageError(
-                    f"{name} and {other} share {len(shared)} prompts, such as {min(shared)!r}: they must be disjoint"
+                    f"{name} and {other_name} share {len(shared)} prompts, such as {min(shared)!r}: "
+                    "they must be disjoint"
                 )
-
-
-def _reward_pair(recipe: Recipe, kind: str, other: str) -> bool:
-    names = {s.name for s in recipe.stages if s.kind == "rl"}
-    return "reward" in (kind, other) and bool({kind, other} & names)

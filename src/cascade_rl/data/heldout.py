@@ -1,32 +1,35 @@
-"""Benchmarks with their held-out problems."""
+"""Benchmarks with their held-out problems, and the small ones that are scored on the way."""
 
 from __future__ import annotations
 
+from itertools import islice
+
 from cascade_rl.domain import Benchmark, Domain
 from cascade_rl.domains import load_domain
-from cascade_rl.recipe import BenchmarkSpec, Recipe
-from cascade_rl.types import Mode, Problem, Split
+from cascade_rl.recipe import Recipe
+from cascade_rl.recipe.scoring import BenchmarkSpec
+from cascade_rl.types import Split
 
 
 def gather_benchmarks(recipe: Recipe) -> tuple[Benchmark, ...]:
     """The benchmarks of a recipe with their held-out problems."""
-    return tuple(
-        _benchmark(spec, load_domain(spec.domain), Split.HELDOUT, spec.problems) for spec in recipe.benchmarks
-    )
+    return tuple(_benchmark(spec, load_domain(spec.domain), Split.HELDOUT) for spec in recipe.benchmarks)
 
 
-def _benchmark(spec: BenchmarkSpec, domain: Domain, split: Split, count: int) -> Benchmark:
+def gather_probes(recipe: Recipe) -> tuple[Benchmark, ...]:
+    """For each benchmark a cheap one on validation problems, for probed steps; none unless the gate asks.
+
+    One sample a problem in the headline mode: probes choose a step, they are not reported.
+    """
+    count = recipe.gate.probe_problems
+    if count is None:
+        return ()
+    cheap = {"problems": count, "k": 1, "k_other_mode": None, "both_modes": False}
+    specs = [spec.model_copy(update=cheap) for spec in recipe.benchmarks]
+    return tuple(_benchmark(spec, load_domain(spec.domain), Split.VALIDATION) for spec in specs)
+
+
+def _benchmark(spec: BenchmarkSpec, domain: Domain, split: Split) -> Benchmark:
     """Held-out problems do not depend on the run's seed, so that runs can be compared problem by problem."""
-    problems: list[Problem] = []
-    for problem in domain.problems(spec.source, split, 0):
-        problems.append(problem)
-        if len(problems) == count:
-            break
-    headline = spec.mode or domain.headline
-    modes = tuple(Mode) if spec.both_modes else (headline,)
-    if split is Split.VALIDATION:
-        modes = (headline,)
-    return Benchmark(
-        spec.name, domain, tuple(problems), spec.k if split is Split.HELDOUT else 1, spec.k_other_mode, modes, headline,
-        spec.temperature, spec.top_p, spec.min_p, spec.max_response_tokens, spec.max_prompt_tokens,
-    )  # fmt: skip
+    problems = islice(domain.problems(spec.source, split, 0), spec.problems)
+    return Benchmark(spec, domain, tuple(problems))

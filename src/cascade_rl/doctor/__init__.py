@@ -1,50 +1,9 @@
-"""Checks for the ways in which RL of language models fails without a word, to be run on any model directory.
+"""What `cascade doctor` looks at: how this machine keeps programs in, and how RL of a model could fail without a word.
 
-`cascade doctor --model DIR` prints them. Each is a plain function named after the failure that it would catch, with the
-public report of it in its docstring; it returns a `CheckResult`. Those of `model_checks` and `text_checks` take a
-`Subject`, a loaded model; those of `pure_checks` take nothing.
+machine           the sandbox's level and its self-test; no torch
+checks            all checks on a model directory, and the rows of their report
+subject           a loaded model, as the checks want it
+model_checks      between a model's sampler and its trainer
+text_checks       between text and token ids
+training_checks   rewards, advantages, filters and resumption; these need no model of the user's
 """
-
-from __future__ import annotations
-
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
-
-from cascade_rl.doctor import model_checks, text_checks
-from cascade_rl.doctor import training_checks as pure_checks
-from cascade_rl.doctor.subject import CheckResult, Subject, make_tiny
-
-__all__ = ["MODEL_CHECKS", "PURE_CHECKS", "CheckResult", "Row", "Subject", "make_tiny", "model_report"]
-
-
-def _checks(module: ModuleType) -> tuple[Callable, ...]:
-    return tuple(f for name, f in vars(module).items() if name.startswith("check_"))
-
-
-MODEL_CHECKS = (*_checks(model_checks), *_checks(text_checks))
-PURE_CHECKS = _checks(pure_checks)
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the report: the failure, whether it is absent, and the numbers."""
-
-    failure: str
-    passed: bool
-    detail: str
-
-
-def model_report(folder: Path) -> Iterator[Row]:
-    """All checks on the model of a local Hugging Face directory, then those that need none, each as it is done.
-
-    Takes about the memory of training it in fp32. Raises ValueError when the directory holds no model that is supported.
-    """
-    subject = Subject.load(folder)
-    yield from (_row(check, check(subject)) for check in MODEL_CHECKS)
-    yield from (_row(check, check()) for check in PURE_CHECKS)
-
-
-def _row(check: Callable, found: CheckResult) -> Row:
-    return Row(check.__name__.removeprefix("check_").replace("_", " "), found.passed, found.detail)

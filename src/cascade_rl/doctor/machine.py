@@ -1,29 +1,46 @@
-"""What `cascade doctor` says of this machine: the sandbox's level, what is on, what is missing and how to enable it."""
+"""What this machine is good for: the sandbox's level, whether its walls hold, what is missing and how to enable it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import dataclass
 
 from cascade_rl.errors import SandboxUnavailable
-from cascade_rl.sandbox.levels import ISOLATING, LEVELS
+from cascade_rl.protocols import Standing
+from cascade_rl.sandbox.levels import LEVELS
 from cascade_rl.sandbox.pool import ZygoteSandbox
-from cascade_rl.sandbox.selftest import self_test
+from cascade_rl.sandbox.selftest import SelfTest, self_test
 
 
-def sandbox_section() -> tuple[list[str], bool]:
-    """The lines of the section on the sandbox, and whether code of a model may run here."""
+@dataclass(frozen=True, slots=True)
+class SandboxReport:
+    """The level in force with the test of its walls; or neither, and why nothing isolates here."""
+
+    standing: Standing | None
+    tested: SelfTest | None
+    refusal: str = ""
+
+    @property
+    def well(self) -> bool:
+        """Whether code of a model may run here."""
+        return self.tested is not None and not self.tested.failed
+
+    @property
+    def programs(self) -> Mapping[str, bool]:
+        """Kinds of programs, and whether they run at the level in force."""
+        level = self.standing.level if self.standing else None
+        return {
+            "programs in Python": level is not None,
+            "programs in C++ and repositories' tests": level == LEVELS[0],  # they need namespaces
+        }
+
+
+def sandbox_report() -> SandboxReport:
+    """Start the best sandbox that works here and try its walls; nothing runs where none isolates."""
     with closing(ZygoteSandbox()) as sandbox:
         try:
             standing = sandbox.start()
         except SandboxUnavailable as error:
-            return [
-                f"sandbox: none of the levels {', '.join(ISOLATING)} works; code is refused",
-                str(error),
-            ], False
-        tested = self_test(sandbox)
-    lines = [f"{standing.line}; {tested.line}"]
-    lines += [f"  {text}" for text in standing.advice]
-    full = standing.level == LEVELS[0]
-    lines += [f"  {name}: {'runs' if ok else 'refused, needs level full'}" for name, ok in
-              (("programs in Python", True), ("programs in C++ and repositories' tests", full))]  # fmt: skip
-    return lines, not tested.failed
+            return SandboxReport(None, None, str(error))
+        return SandboxReport(standing, self_test(sandbox))

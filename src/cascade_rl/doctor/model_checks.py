@@ -10,6 +10,7 @@ import math
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -23,12 +24,13 @@ from cascade_rl.train.batch import Row, pack_rows
 from cascade_rl.train.learner import Learner
 from cascade_rl.train.loss import ON_POLICY
 from cascade_rl.train.objective import LIKELIHOOD, Objective
+from cascade_rl.types import Rollout
 
 NATS, RELATIVE = 5e-3, 1e-3
 PLAIN = Objective(ON_POLICY)
 
 
-def _sampling(**changes) -> Sampling:
+def _sampling(**changes: Any) -> Sampling:
     return replace(Sampling(2, 8, seed=("doctor",)), **changes)
 
 
@@ -53,13 +55,12 @@ def check_accumulated_loss_is_not_the_mean_over_tokens(s: Subject) -> CheckResul
     """
     rollouts = s.rollouts(_sampling())
     cut = [
-        replace(r, ids=r.ids[: 1 + i % 5], logprobs=r.logprobs[: 1 + i % 5], tokens=None) for i, r in enumerate(rollouts)
+        replace(r, ids=r.ids[: 1 + i % 5], logprobs=r.logprobs[: 1 + i % 5], tokens=None)
+        for i, r in enumerate(rollouts)
     ]
     scores = torch.cat(s.logprobs(cut, PLAIN))
     rows = [Row.of(r.prompt_ids, r.ids, 1 / len(scores)) for r in cut]
-    worst = max(
-        abs(s.gradient(rows, n, LIKELIHOOD)[0]["loss"] + float(scores.mean())) for n in (1, 64, HUGE)
-    )
+    worst = max(abs(s.gradient(rows, n, LIKELIHOOD)[0]["loss"] + float(scores.mean())) for n in (1, 64, HUGE))
     return CheckResult(worst < NATS, f"loss and mean over tokens differ by {worst:.1e}")
 
 
@@ -71,7 +72,7 @@ def check_scored_one_token_off(s: Subject) -> CheckResult:
     from transformers import AutoModelForCausalLM
 
     rollout = s.rollouts(_sampling(n=1))[0]
-    model = AutoModelForCausalLM.from_pretrained(s.folder, dtype=torch.float32, local_files_only=True).eval()
+    model = AutoModelForCausalLM.from_pretrained(s.folder, dtype=torch.float32, local_files_only=True)
     ids = torch.tensor([[*rollout.prompt_ids, *rollout.ids]])
     with torch.no_grad():
         whole = model(ids).logits[0].log_softmax(-1)
@@ -147,7 +148,8 @@ def check_empty_reply_writes_before_its_start(s: Subject) -> CheckResult:
     https://github.com/verl-project/verl/pull/6508
     """
     rows = policy_rows(s.rollouts(_sampling(n=1)))
-    empty = Row.of(rows[0].ids[: rows[0].start], [], 1.0, 5.0)
+    prompt = rows[0].ids[: rows[0].start].tolist()
+    empty = Row.of(prompt, [], 1.0, 5.0)
     scored = int((pack_rows([empty, *rows], torch.device("cpu")).rows == 0).sum())
     _, wanted = s.gradient(rows, HUGE, PLAIN)
     _, found = s.gradient([empty, *rows], HUGE, PLAIN)
@@ -157,11 +159,11 @@ def check_empty_reply_writes_before_its_start(s: Subject) -> CheckResult:
     )
 
 
-def _updated(s: Subject):
+def _updated(s: Subject) -> tuple[list[Rollout], list[Rollout], list[Rollout]]:
     """Rollouts before and after one large update, by one sampler, and after it by a new one."""
     sampler, sampling = TorchSampler(s.replicas, s.tokenizer), _sampling()
     before = [r for group in sampler.sample(s.problems, sampling) for r in group]
-    size = float(s.model.flat.abs().mean())
+    size = float(s.model.flat.abs().mean())  # an update as large as the weights: no rounding could hide it
     Learner(s.replicas, "policy", Training(name="doctor", lr=max(1e-4, size))).policy_step(
         policy_rows(before), PLAIN, 1.0
     )
@@ -207,7 +209,7 @@ def check_tied_head_lost_in_export(s: Subject) -> CheckResult:
     with tempfile.TemporaryDirectory() as place:
         export(Path(place) / "out", s.raw, s.config, s.model.flat, s.tokenizer)
         flat = load_directory(Path(place) / "out")[2]
-        model = AutoModelForCausalLM.from_pretrained(Path(place) / "out", dtype=torch.float32).eval()
+        model = AutoModelForCausalLM.from_pretrained(Path(place) / "out", dtype=torch.float32)
         with torch.no_grad():
             whole = model(ids).logits[0, len(rollout.prompt_ids) - 1 : -1].log_softmax(-1)
     equal = bool((flat == s.model.flat).all())

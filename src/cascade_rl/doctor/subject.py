@@ -27,7 +27,7 @@ from cascade_rl.train.gradients import accumulate
 from cascade_rl.train.objective import Objective, token_logprobs
 from cascade_rl.types import Message, Problem, Rollout, problem_id
 
-HUGE = 1 << 30
+HUGE = 1 << 30  # tokens in a micro-batch: all rows go into one
 ASKED = ("Name a colour.", "Write one short sentence about the sea, then stop.")
 
 
@@ -51,7 +51,7 @@ class Subject:
 
     @classmethod
     def load(cls, folder: Path) -> Subject:
-        """From a local Hugging Face directory, in fp32; raises ValueError for what is not supported."""
+        """From a local Hugging Face directory, in fp32; raises InputError for what is not supported."""
         raw, config, flat = load_directory(folder)
         replicas = Replicas(1)
         replicas.add_model("policy", config, flat, train=True)
@@ -93,7 +93,9 @@ class Subject:
     ) -> tuple[dict[str, float], Tensor]:
         """The sums and a copy of the gradient of all weights."""
         sums = accumulate(self.replicas.local, "policy", rows, tokens, objective)
-        return sums, self.model.grad.clone()
+        gradient = self.model.grad
+        assert gradient is not None  # it was loaded for training
+        return sums, gradient.clone()
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -127,11 +129,17 @@ def make_tiny(folder: Path, seed: int = 0) -> Path:
     texts = [*ASKED, "The sky is blue and the sea is green; the answer is 19, since 12 + 7 = 19."] * 4
     tokenizer = train_tokenizer(texts, 300)
     shape = Architecture(
-        hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=8
-    )  # fmt: skip
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+    )
     raw = scratch_config(shape, len(tokenizer.inner), tokenizer.end_id, tokenizer.pad_id)
     config = DecoderConfig.from_hf(raw)
     flat = scratch_weights(config, seed)
+    # As drawn, the model is so even that truncation and temperature would hardly show.
     flat += 0.1 * torch.randn(len(flat), generator=torch.Generator().manual_seed(seed))
     export(folder, raw, config, flat, tokenizer)
     return folder

@@ -14,7 +14,7 @@ from cascade_rl.protocols import GREEDY, Sampling
 from cascade_rl.recipe import RLStage
 from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.train.batch import Row, pack_rows
-from cascade_rl.train.rl import make_rows
+from cascade_rl.train.update import make_rows
 from cascade_rl.types import Group, Mode, Rollout, Stop, Verdict
 
 

@@ -10,8 +10,7 @@ import asyncio
 import math
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -27,12 +26,15 @@ from cascade_rl.model.checkpoint import weights_hash
 from cascade_rl.protocols import Sampler
 from cascade_rl.recipe import RLStage
 from cascade_rl.rollout.torch_sampler import TorchSampler
-from cascade_rl.testing import ScriptedSampler, text_rollout
+from cascade_rl.rollout.world import World
+from cascade_rl.run.book import Book
+from cascade_rl.testing import QuietScreen, ScriptedSampler, text_rollout
 from cascade_rl.train.advantage import final_rewards, group_advantage
-from cascade_rl.train.loop import StageRun
 from cascade_rl.train.loss import token_weights
-from cascade_rl.train.rl import make_rows, train_rl
-from cascade_rl.types import Group, Message, Outcome, Problem, Rollout, Split, Verdict, problem_id
+from cascade_rl.train.rl import train
+from cascade_rl.train.stage_run import StageRun
+from cascade_rl.train.update import make_rows
+from cascade_rl.types import Group, Message, Outcome, Pools, Problem, Rollout, Split, Verdict, problem_id
 
 ESTIMATORS = (("none", "grpo"), ("none", "dr_grpo"), ("tanh", "grpo"))
 
@@ -55,8 +57,13 @@ def check_group_without_spread_is_not_zero() -> CheckResult:
 
     https://github.com/huggingface/trl/issues/5588, https://github.com/huggingface/trl/pull/6365
     """
-    found = [group_advantage([reward] * size, *estimator)
-             for estimator in ESTIMATORS for reward in (0.1, 1 / 3, -7.7, 1e8) for size in range(1, 17)]  # fmt: skip
+    # 0.1, 1 / 3 and -7.7 are no binary fractions: their sum over a group is rounded
+    found = [
+        group_advantage([reward] * size, *estimator)
+        for estimator in ESTIMATORS
+        for reward in (0.1, 1 / 3, -7.7, 1e8)
+        for size in range(1, 17)
+    ]
     wrong = sum(a != 0 for row in found for a in row)
     return CheckResult(wrong == 0, f"{wrong} of {sum(map(len, found))} advantages are not 0")
 
@@ -78,7 +85,7 @@ def check_missing_reward_poisons_its_group() -> CheckResult:
     return CheckResult(faults == 0, f"{faults} of {2 * len(ESTIMATORS) + 1} cases are wrong")
 
 
-def _with_none(row: list, place: int) -> list:
+def _with_none(row: Sequence[float | None], place: int) -> list[float | None]:
     return [*row[:place], None, *row[place:]]
 
 
@@ -88,13 +95,15 @@ def check_masked_sample_moves_the_baseline() -> CheckResult:
     https://github.com/verl-project/verl/pull/6452
     """
     group = _group(("long", "b", "c", "d"), [Verdict.binary(i != 1) for i in range(4)], limit=3)
-    stage = RLStage.model_validate({"name": "x", "kind": "rl", "steps": 1, "data": [{"domain": "maths"}]})
+    stage = _stage()
     counted, baselines = [], []
     for rule in ("mask", "zero"):
         (rewards,) = final_rewards([group], rule, ["off"], lambda p, t: False)
         row = group_advantage(rewards, "none", "dr_grpo")
         counted.append(make_rows([group], [row], stage, 3)[1])
-        baselines.append(rewards[2] - row[2])
+        reward, advantage = rewards[2], row[2]
+        assert reward is not None and advantage is not None  # the third reply is neither cut nor null
+        baselines.append(reward - advantage)
     lengths = [len(r.ids) for r in group.rollouts]
     passed = (
         counted == [sum(lengths[1:]), sum(lengths)]
@@ -111,17 +120,18 @@ def check_verifier_fails_off_the_main_thread() -> CheckResult:
 
     https://github.com/verl-project/verl/pull/5635 (all of MATH scored 0), https://github.com/huggingface/trl/pull/5281
     """
-    asked = [(domain, example) for name in ("maths", "following") for domain in [load_domain(name)]
-             for example in domain.examples()]  # fmt: skip
+    domains = [load_domain(name) for name in ("maths", "following")]
+    asked = [(domain, example) for domain in domains for example in domain.examples()]
     found: list[float | None] = []
 
-    def grade(services: Services) -> None:
+    async def grade(services: Services) -> None:
         for domain, example in asked:
             rollout = Rollout.of_text(example.reply)
-            found.append(asyncio.run(domain.benchmark_grade(example.problem, rollout, services)).reward)
+            found.append((await domain.benchmark_grade(example.problem, rollout, services)).reward)
 
     with ProcessVerifiers(1) as verifiers:
-        thread = threading.Thread(target=grade, args=(Services(verifiers=verifiers),))
+        services = Services(verifiers=verifiers)
+        thread = threading.Thread(target=lambda: asyncio.run(grade(services)))
         thread.start()
         thread.join()
     wrong = len(asked) - sum(a == e.reward for a, (_, e) in zip(found, asked, strict=False))
@@ -135,17 +145,11 @@ def check_filter_never_ends() -> CheckResult:
     """
     asked, told = [], []
     for reward in (0.0, 1.0):
-        sampler = ScriptedSampler(lambda problem: "yes")
-        changes = {"steps": 2, "filter": {"kind": "batch", "max_rounds": 3}}
+        sampler, domain = ScriptedSampler(lambda problem: "yes"), _domain(_constant(reward))
+        stage = _stage(steps=2, filter={"kind": "batch", "max_rounds": 3})
         with tempfile.TemporaryDirectory() as place:
             try:
-                _run(
-                    _tiny(Path(place)),
-                    changes,
-                    _domain(lambda text, reward=reward: reward),
-                    sampler,
-                    Path(place) / "run",
-                )
+                _run(_tiny(Path(place)), stage, domain, sampler, Path(place) / "run")
             except StageError as error:
                 told.append("mixed rewards" in str(error))
         asked.append(len(sampler.asked))
@@ -160,7 +164,7 @@ def check_resumed_run_differs() -> CheckResult:
     https://github.com/verl-project/verl/pull/5725, https://github.com/verl-project/verl/issues/7401
     """
     found = []
-    changes = {"steps": 4, "filter": {"kind": "epoch"}, "save_every": 2}
+    stage = _stage(steps=4, filter={"kind": "epoch"}, save_every=2)
     for stops in (False, True):
         with tempfile.TemporaryDirectory() as place:
             subject, folder = _tiny(Path(place)), Path(place) / "run"
@@ -168,10 +172,10 @@ def check_resumed_run_differs() -> CheckResult:
             if stops:
                 asked = iter((False, True))
                 try:
-                    _run(subject, changes, domain, None, folder, stop_asked=asked.__next__)
+                    _run(subject, stage, domain, None, folder, stop_asked=asked.__next__)
                 except Interrupted:
                     subject = _tiny(Path(place))  # a new process knows nothing of the old one
-            _run(subject, changes, domain, None, folder)
+            _run(subject, stage, domain, None, folder)
             found.append(((folder / "journal.jsonl").read_bytes(), weights_hash(subject.model.flat)))
     same = found[0] == found[1]
     return CheckResult(
@@ -182,7 +186,7 @@ def check_resumed_run_differs() -> CheckResult:
 # ---------------------------------------------------------------- what the checks run
 
 
-def _group(texts, verdicts, limit: int = 1000) -> Group:
+def _group(texts: Sequence[str], verdicts: Sequence[Verdict], limit: int = 1000) -> Group:
     problem = Problem("p", "doctor", (Message("user", "x"),), None)
     return Group(problem, tuple(text_rollout(text, limit) for text in texts), tuple(verdicts))
 
@@ -193,6 +197,10 @@ def _tiny(folder: Path) -> Subject:
     subject = Subject.load(folder / "model")
     torch.set_num_threads(1)  # the products are tiny: a second thread would only wait
     return subject
+
+
+def _constant(reward: float) -> Callable[[str], float]:
+    return lambda text: reward
 
 
 def _domain(reward: Callable[[str], float]) -> Domain:
@@ -207,19 +215,39 @@ def _domain(reward: Callable[[str], float]) -> Domain:
     return Domain("doctor", "for checks", problems, grade, examples=list, gold=lambda p: None)
 
 
+def _stage(**changes: Any) -> RLStage:
+    """A stage of three prompts a step; its own data are never read."""
+    settings = {
+        "name": "doctor",
+        "kind": "rl",
+        "steps": 1,
+        "data": [{"domain": "maths"}],
+        "prompts_per_step": 3,
+        "rollouts_per_prompt": 4,
+        "max_response_tokens": 8,
+        "lr": 1e-3,
+    }
+    return RLStage.model_validate(settings | changes)
+
+
 def _run(
-    subject: Subject, changes: dict[str, Any], domain: Domain, sampler: Sampler | None, folder: Path, **extra
+    subject: Subject,
+    stage: RLStage,
+    domain: Domain,
+    sampler: Sampler | None,
+    folder: Path,
+    *,
+    stop_asked: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Train three prompts a step on six problems."""
-    stage = RLStage.model_validate({
-        "name": "doctor", "kind": "rl", "data": [{"domain": "doctor"}], "prompts_per_step": 3, "rollouts_per_prompt": 4,
-        "max_response_tokens": 8, "lr": 1e-3, **changes,
-    })  # fmt: skip
-    run = StageRun(
-        folder, stage, 0, subject.replicas, subject.tokenizer, {"doctor": domain}, Services(),
-        sampler or TorchSampler(subject.replicas, subject.tokenizer), **extra,
-    )  # fmt: skip
+    """Train a stage on six problems."""
+    sampler = sampler or TorchSampler(subject.replicas, subject.tokenizer)
+    world = World(subject.replicas, subject.tokenizer, sampler, Services(), subject.raw, subject.config)
+    pools = Pools((tuple(islice(domain.problems("builtin", Split.RL, 0), 6)),))
+    book = Book(folder)
     try:
-        train_rl(run, [[replace(p) for p in islice(domain.problems("builtin", Split.RL, 0), 6)]])
+        domains, screen = {"doctor": domain}, QuietScreen()
+        train(
+            StageRun(stage, world, book, domains, screen, start=subject.folder, stop_asked=stop_asked), pools
+        )
     finally:
-        run.close()
+        book.close()

@@ -1,9 +1,10 @@
-"""The benchmark runner, and how a benchmark's scores are written.
+"""The benchmark runner.
 
-The report's protocol (arXiv 2512.13607, evaluation): k samples per problem at temperature 0.6 and top-p 0.95, averaged;
-and one greedy reply. Each mode is measured on all problems. Accuracy is the domain's benchmark verdict, clamped to
-[0, 1]. Every reply stays in the denominator: a grader that fails is asked once more; if more than one in a hundred
-verdicts still fail there is no score at all, and below that a failed verdict counts as wrong and is counted aloud.
+The report's protocol (arXiv 2512.13607, evaluation): k samples per problem at temperature 0.6 and top-p 0.95,
+averaged; and one greedy reply. Each mode is measured on all problems. Accuracy is the domain's benchmark
+verdict, clamped to [0, 1]. Every reply stays in the denominator: a grader that fails is asked once more; if
+more than one in a hundred verdicts still fail there is no score at all, and below that a failed verdict
+counts as wrong and is counted aloud.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from cascade_rl.protocols import GREEDY, Sampler, Sampling, SamplingRule
 from cascade_rl.scores.statistics import score
 from cascade_rl.types import BenchmarkScore, Mode, ModeScore, Problem, Rollout, Stop, Verdict
 
-MAX_FAILED = 0.01
+MAX_FAILED = 0.01  # of all verdicts; beyond it there is no score
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,13 @@ class BenchmarkRun:
     verdicts: int
 
 
+_Request = tuple[list[Problem], Sampling]
+
+
 @dataclass(frozen=True, slots=True)
 class _Reply:
+    """One graded unit; the greedy reply of a problem is told from its k samples."""
+
     problem: Problem
     rollout: Rollout
     greedy: bool
@@ -45,8 +51,8 @@ def run_benchmark(
 ) -> BenchmarkRun:
     """Sample, grade and score; equal seeds over stages make the comparison between stages tighter.
 
-    Raises GraderFailure when more than `MAX_FAILED` of the verdicts could not be given. Must not be called from
-    inside a running event loop.
+    Raises GraderFailure when more than `MAX_FAILED` of the verdicts could not be given. Must not be called
+    from inside a running event loop.
     """
     replies = _sample(benchmark, sampler, seed)
     every, domain = list(chain(*replies.values())), benchmark.domain
@@ -64,32 +70,31 @@ def run_benchmark(
 
 def _sample(benchmark: Benchmark, sampler: Sampler, seed: tuple[int | str, ...]) -> dict[Mode, list[_Reply]]:
     """For each mode the k samples of every problem, then the greedy replies; all are asked for at once."""
+    # one call for all, so that a sampler can decode short and long modes side by side
     asked = [request for mode in benchmark.modes for request in _requests(benchmark, mode, seed)]
     found = iter(zip(asked, sampler.sample_many(asked), strict=True))
     return {mode: [*_replies(*next(found), False), *_replies(*next(found), True)] for mode in benchmark.modes}
 
 
-def _requests(
-    benchmark: Benchmark, mode: Mode, seed: tuple[int | str, ...]
-) -> tuple[tuple[list[Problem], Sampling], tuple[list[Problem], Sampling]]:
+def _requests(benchmark: Benchmark, mode: Mode, seed: tuple[int | str, ...]) -> tuple[_Request, _Request]:
+    """The k samples, then the greedy reply, of all problems in one mode; both from the same seed."""
+    spec = benchmark.spec
     problems = [problem.in_mode(mode) for problem in benchmark.problems]
     seed = (*seed, "benchmark", benchmark.name, str(mode))
-    limits = {"max_new_tokens": benchmark.max_new_tokens, "max_prompt_tokens": benchmark.max_prompt_tokens}
-    k = benchmark.k if mode is benchmark.headline else benchmark.k_other_mode or benchmark.k
-    rule = SamplingRule(benchmark.temperature, benchmark.top_p, min_p=benchmark.min_p)
-    sampled = Sampling(k, rule=rule, seed=seed, **limits)
-    greedy = Sampling(1, rule=GREEDY, seed=seed, **limits)
+    rule = SamplingRule(spec.temperature, spec.top_p, min_p=spec.min_p)
+    k = spec.k if mode is benchmark.headline else spec.k_other_mode or spec.k
+    sampled = Sampling(k, spec.max_response_tokens, rule, spec.max_prompt_tokens, seed)
+    greedy = Sampling(1, spec.max_response_tokens, GREEDY, spec.max_prompt_tokens, seed)
     return (problems, sampled), (problems, greedy)
 
 
-def _replies(
-    asked: tuple[Sequence[Problem], Sampling], groups: Sequence[tuple[Rollout, ...]], greedy: bool
-) -> list[_Reply]:
+def _replies(asked: _Request, groups: Sequence[tuple[Rollout, ...]], greedy: bool) -> list[_Reply]:
     problems, sampling = asked
     sizes = {len(group) for group in groups}
     if len(groups) != len(problems) or sizes != {sampling.n}:
         raise ValueError(
-            f"the sampler gave {len(groups)} groups of {sorted(sizes)} for {len(problems)} problems of {sampling.n}"
+            f"the sampler gave {len(groups)} groups of {sorted(sizes)} for {len(problems)} problems of "
+            f"{sampling.n}"
         )
     return [
         _Reply(p, rollout, greedy) for p, group in zip(problems, groups, strict=True) for rollout in group
@@ -112,7 +117,7 @@ def _accuracy(verdict: Verdict) -> float:
 
 
 def _mode_score(replies: Sequence[_Reply], rewards: Sequence[float], mode: Mode) -> ModeScore:
-    """Leaks, clipping and length are those of the k samples; the greedy replies give the greedy score only."""
+    """Leaks, clipping and length are those of the k samples; greedy replies give the greedy score only."""
     sampled, greedy = _by_problem(replies, rewards, greedy=False), _by_problem(replies, rewards, greedy=True)
     rollouts = [reply.rollout for reply in replies if not reply.greedy]
     return ModeScore(

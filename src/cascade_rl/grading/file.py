@@ -11,7 +11,6 @@ import math
 import queue
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
@@ -21,44 +20,67 @@ from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
 from cascade_rl.domain import Domain, Grade, Services
-from cascade_rl.errors import AnswerError
+from cascade_rl.errors import AnswerError, InputError
 from cascade_rl.grading.services import open_services, with_judge
 from cascade_rl.grading.verdicts import grading_thread
-from cascade_rl.recipe import JudgeSpec
+from cascade_rl.recipe.prompts import JudgeSpec
 from cascade_rl.run.files import dumps
-from cascade_rl.types import Message, Mode, Outcome, Problem, Rollout, Verdict
+from cascade_rl.types import Message, Mode, Problem, Rollout, Verdict
 
-CLEAR = "\r\x1b[K"  # back to the start of the terminal's line, which is emptied
 WAITING = 512  # lines whose verdicts may be under way or unread at once
 FORM = '{"id", "answer", "response", "mode"?, "prompt"? or "messages"?}'
 
 
-class LineError(ValueError):
+class LineError(InputError):
     """What is wrong with a line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One line of the input, or why it is none; `number` counts from 1."""
+    """One line of the input that can be graded."""
 
-    number: int
+    id: str | int
+    problem: Problem
+    response: str
+
+
+@dataclass(frozen=True, slots=True)
+class BadLine:
+    """One line that can't be, with its id if that could be read and what is wrong with it."""
+
     id: Any
-    problem: Problem | None = None
-    response: str = ""
-    fault: str = ""
+    fault: str
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a file is graded.
+
+    reward   `benchmark` or `rl`: which of the domain's graders
+    workers  processes that run programs and verifiers; the machine's cores if None
+    limit_s  seconds that one program or judge's call may take, where the problem allows more
+    unsafe   run programs even where nothing isolates them
+    judge    the judge model that RL's grader asks, if the domain has one that does
+    """
+
+    reward: str = "benchmark"
+    workers: int | None = None
+    limit_s: float = math.inf
+    unsafe: bool = False
+    judge: JudgeSpec | None = None
 
 
 def grader(domain: Domain, reward: str) -> Grade:
-    """The domain's grader for a reward, `benchmark` or `rl`; ValueError when it needs a reward model."""
+    """The domain's grader for a reward, `benchmark` or `rl`; InputError when it needs a reward model."""
     grade = domain.benchmark_grade if reward == "benchmark" else domain.grade
     if domain.learned and grade is domain.grade:
         hint = "; --reward benchmark needs none" if domain.score else ""
-        raise ValueError(f"{domain.name}: this reward is given by a reward model, which lives in a run{hint}")
+        raise InputError(f"{domain.name}: this reward is given by a reward model, which lives in a run{hint}")
     return grade
 
 
-def parse(number: int, line: bytes, domain: Domain) -> Case:
-    """A line as a case; a bad one has a fault, and its id if that can be read."""
+def parse(number: int, line: bytes, domain: Domain) -> Case | BadLine:
+    """Line `number`, counted from 1, as a case, or what is wrong with it."""
     row: Any = None
     try:
         try:
@@ -66,10 +88,10 @@ def parse(number: int, line: bytes, domain: Domain) -> Case:
         except (ValueError, RecursionError) as error:
             raise LineError(f"not JSON: {error}") from None
         problem = _problem(_checked(row), domain)
-        return Case(number, row["id"], problem, row["response"])
-    except ValueError as error:
+        return Case(row["id"], problem, row["response"])
+    except ValueError as error:  # of ours, or of a record that does not take what stands there
         found = row.get("id") if isinstance(row, dict) else None
-        return Case(number, found, fault=f"line {number}: {error}")
+        return BadLine(found, f"line {number}: {error}")
 
 
 def _checked(row: Any) -> dict[str, Any]:
@@ -91,12 +113,8 @@ def _problem(row: dict[str, Any], domain: Domain) -> Problem:
         domain.check_answer(row["answer"])
     except AnswerError as error:
         raise LineError(f"answer: {error}") from None
-    except (
-        AttributeError,
-        LookupError,
-        TypeError,
-        ValueError,
-    ) as error:  # of a check that took a shape for granted
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        # of a check that took a shape for granted
         raise LineError(f"answer: {type(error).__name__}: {error}") from None
     messages, prompt = row.get("messages"), row.get("prompt", "")
     if messages is None:
@@ -120,11 +138,17 @@ def _kind(value: Any) -> str:
 
 def verdict_row(found: Any, verdict: Verdict) -> dict[str, Any]:
     """The output line of a verdict on the case with the id `found`."""
-    return {"id": found, "reward": verdict.reward, "outcome": str(verdict.outcome), "parts": dict(verdict.parts),
-            "note": verdict.note}  # fmt: skip
+    return {
+        "id": found,
+        "reward": verdict.reward,
+        "outcome": str(verdict.outcome),
+        "parts": dict(verdict.parts),
+        "note": verdict.note,
+    }
 
 
-_Waiting = queue.Queue[tuple[Case, Future | None] | Exception | None]
+_Graded = tuple[Case, Future[tuple[Verdict, ...]]]
+_Waiting = queue.Queue[_Graded | BadLine | Exception | None]
 
 
 def _read(
@@ -133,10 +157,14 @@ def _read(
     """Begin to grade line after line; ends the queue with None, or with what went wrong."""
     try:
         for number, line in enumerate(lines, 1):
-            if line.strip():
-                case = parse(number, line, domain)
+            if not line.strip():
+                continue
+            case = parse(number, line, domain)
+            if isinstance(case, BadLine):
+                waiting.put(case)
+            else:
                 pairs = [(case.problem, Rollout.of_text(case.response))]
-                waiting.put((case, None if case.fault else grading_thread().submit(grade, pairs, services)))
+                waiting.put((case, grading_thread().submit(grade, pairs, services)))
         waiting.put(None)
     except Exception as error:  # raised by the caller
         waiting.put(error)
@@ -145,7 +173,7 @@ def _read(
 def grade_lines(
     lines: Iterable[bytes], domain: Domain, grade: Grade, services: Services, told: Callable[[str], None]
 ) -> Iterator[tuple[dict[str, Any], bool]]:
-    """(output row, whether it is the last one that is ready now) for each line, in order; blank lines are passed over.
+    """(output row, whether it is the last one that is ready now) for each line, in order; blank ones are passed over.
 
     `told` hears of bad lines. Raises what reading raises.
     """
@@ -155,48 +183,52 @@ def grade_lines(
     while (item := waiting.get()) is not None:
         if isinstance(item, Exception):
             raise item
-        case, graded = item
-        if case.fault:
-            told(case.fault)
-        verdict = graded.result()[0] if graded else Verdict.failed(case.fault)
-        yield verdict_row(case.id, verdict), waiting.empty()
+        if isinstance(item, BadLine):
+            told(item.fault)
+            row = verdict_row(item.id, Verdict.failed(item.fault))
+        else:
+            case, graded = item
+            row = verdict_row(case.id, graded.result()[0])
+        yield row, waiting.empty()
 
 
 def grade_file(
-    domain: Domain, source: str, target: str, reward: str, workers: int | None, limit_s: float | None, unsafe: bool,
-    judge: JudgeSpec | None = None,
-) -> Counter[str]:  # fmt: skip
+    domain: Domain,
+    source: str,
+    target: str,
+    options: Options,
+    told: Callable[[str], None],
+    counted: Callable[[Counter[str]], None],
+) -> Counter[str]:
     """Grade the lines of a file to another; `-` is standard input or output. Counts verdicts by outcome.
 
-    Bad lines are named on standard error, as is progress when that is a terminal. Raises ValueError for an unknown
-    domain or a file that can't be opened.
+    `told` hears of bad lines, `counted` of the counts so far after each line. Raises InputError for a file that can't
+    be opened, a grader that lives in a run, or a judge that nobody asks.
     """
-    grade = grader(domain, reward)
-    if judge and not domain.judged:
-        raise ValueError(f"{domain.name}: its grader asks no judge model")
-    limit_s = math.inf if limit_s is None else limit_s
+    grade = grader(domain, options.reward)
+    if options.judge and not domain.judged:
+        raise InputError(f"{domain.name}: its grader asks no judge model")
+    counts: Counter[str] = Counter()
     with ExitStack() as stack:
         lines = stack.enter_context(_open_input(source))
         out = stack.enter_context(_open_output(target, source))
-        services = stack.enter_context(
-            open_services(domain.needs - {"reward_model"}, workers, limit_s, unsafe)
-        )
-        services = with_judge(services, judge) if judge else services
-        progress = _Progress(sys.stderr.isatty())
-        for row, last in grade_lines(lines, domain, grade, services, progress.say):
+        needs = domain.needs - {"reward_model"}
+        services = stack.enter_context(open_services(needs, options.workers, options.limit_s, options.unsafe))
+        services = with_judge(services, options.judge) if options.judge else services
+        for row, last in grade_lines(lines, domain, grade, services, told):
             out.write(dumps(row) + "\n")
             if last:
                 out.flush()
-            progress.count(row["outcome"])
-        progress.end()
-        return progress.counts
+            counts[row["outcome"]] += 1
+            counted(counts)
+    return counts
 
 
 def _open_input(source: str) -> BinaryIO:
     try:
         return open(0, "rb", closefd=False) if source == "-" else Path(source).open("rb")
     except OSError as error:
-        raise ValueError(f"can't read {source}: {error.strerror}") from None
+        raise InputError(f"can't read {source}: {error.strerror}") from None
 
 
 def _open_output(target: str, source: str) -> AbstractContextManager[TextIO]:
@@ -204,33 +236,8 @@ def _open_output(target: str, source: str) -> AbstractContextManager[TextIO]:
         return nullcontext(sys.stdout)
     path = Path(target)
     if source != "-" and path.exists() and path.samefile(source):
-        raise ValueError(f"--output {target} is the input: it would be overwritten before it is read")
+        raise InputError(f"--output {target} is the input: it would be overwritten before it is read")
     try:
         return path.open("w", encoding="utf-8")
     except OSError as error:
-        raise ValueError(f"can't write {target}: {error.strerror}") from None
-
-
-class _Progress:
-    """What standard error hears: bad lines always, a running count on a terminal."""
-
-    def __init__(self, terminal: bool) -> None:
-        self.terminal, self.counts, self._shown = terminal, Counter(), time.monotonic()
-
-    def say(self, text: str) -> None:
-        print(f"{CLEAR if self.terminal else ''}{text}", file=sys.stderr, flush=True)
-
-    def count(self, outcome: str) -> None:
-        self.counts[outcome] += 1
-        if self.terminal and time.monotonic() - self._shown > 0.2:
-            self._shown = time.monotonic()
-            print(f"{CLEAR}{self.line()}", end="", file=sys.stderr, flush=True)
-
-    def end(self) -> None:
-        if self.terminal:
-            self.say(self.line())
-
-    def line(self) -> str:
-        """Such as `1,200 graded: 800 right, 390 wrong, 10 grader_error`."""
-        parts = [f"{self.counts[o]:,} {o}" for o in map(str, Outcome) if self.counts[o]]
-        return f"{self.counts.total():,} graded" + (": " + ", ".join(parts) if parts else "")
+        raise InputError(f"can't write {target}: {error.strerror}") from None

@@ -1,4 +1,4 @@
-"""Open what graders use: the sandbox and the verifiers, counted and closed in one place, for runs, evaluations and files.
+"""Open what graders use: sandbox and verifiers, counted and closed in one place, for runs, evaluations and files.
 
 Both stand behind small wrappers, whatever implements them: these count what happens, and keep a caller's limit.
 """
@@ -8,17 +8,19 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pydantic import ValidationError
+
 from cascade_rl.domain import Services
+from cascade_rl.errors import InputError
 from cascade_rl.grading.verifiers import ProcessVerifiers
-from cascade_rl.protocols import Execution, Judgement, Program
-from cascade_rl.recipe import JudgeSpec
+from cascade_rl.protocols import Execution, Judge, Judgement, Program, Standing
+from cascade_rl.recipe.prompts import JudgeSpec
 from cascade_rl.remote.judge import HttpJudge
-from cascade_rl.sandbox.levels import Standing
 from cascade_rl.sandbox.pool import ZygoteSandbox
 from cascade_rl.types import Message
 
@@ -38,7 +40,7 @@ def open_services(
     Raises SandboxUnavailable when a sandbox is needed and nothing isolates.
     """
     if unknown := needs - set(KNOWN):
-        raise ValueError(f"no service {', '.join(sorted(unknown))}; a domain may need {', '.join(KNOWN)}")
+        raise InputError(f"no service {', '.join(sorted(unknown))}; a domain may need {', '.join(KNOWN)}")
     counts: Counter[str] = Counter()
     sandbox = ZygoteSandbox(workers, unsafe=unsafe) if "sandbox" in needs else None
     verifiers = ProcessVerifiers(workers) if "verifiers" in needs else None
@@ -57,11 +59,20 @@ def open_services(
                 service.close()
 
 
+def judge_spec(settings: Mapping[str, Any], source: str) -> JudgeSpec:
+    """The judge that `source` (a file, a command) describes; InputError, which names both, when it is none."""
+    try:
+        return JudgeSpec.model_validate(settings)
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise InputError(f"{source}: the judge: {wrong}") from None
+
+
 def with_judge(services: Services, spec: JudgeSpec) -> Services:
-    """The services with a judge model, counted; ValueError when its address or its key is missing."""
+    """The services with a judge model, counted; InputError when its address can't be used or its key is missing."""
     key = os.environ.get(spec.api_key_variable) if spec.api_key_variable else None
     if spec.api_key_variable and not key:
-        raise ValueError(f"the judge's key is not set: environment variable {spec.api_key_variable}")
+        raise InputError(f"the judge's key is not set: environment variable {spec.api_key_variable}")
     judge = HttpJudge(
         spec.url, spec.model, api_key=key, timeout_s=spec.timeout_s, max_tokens=spec.judge_tokens
     )
@@ -69,8 +80,8 @@ def with_judge(services: Services, spec: JudgeSpec) -> Services:
 
 
 def standing(services: Services) -> Standing | None:
-    """At which level programs are kept in; None without a sandbox that `open_services` opened."""
-    return services.sandbox.inner.start() if isinstance(services.sandbox, _CountedSandbox) else None
+    """How strongly programs are kept in; None where there is no sandbox."""
+    return services.sandbox.standing() if services.sandbox else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +89,9 @@ class _CountedSandbox:
     inner: ZygoteSandbox
     counts: Counter[str]
     limit_s: float
+
+    def standing(self) -> Standing:
+        return self.inner.standing()
 
     async def run(self, program: Program) -> Execution:
         if program.timeout_s > self.limit_s:
@@ -92,7 +106,7 @@ class _CountedSandbox:
 
 @dataclass(frozen=True, slots=True)
 class _CountedJudge:
-    inner: HttpJudge
+    inner: Judge
     counts: Counter[str]
 
     async def probability(self, messages: Sequence[Message]) -> Judgement:

@@ -19,10 +19,10 @@ from typing import Any, TypeVar
 from cascade_rl.domain import Grade, Services
 from cascade_rl.types import Outcome, Problem, Rollout, Verdict
 
-DEADLINE_S = (
-    300.0  # a backstop for graders without limits of their own; sandbox and verifiers have shorter ones
-)
-SLOTS = 64  # verdicts under way at once: enough to keep workers and a remote judge busy, few enough to wait little in line
+# A backstop for graders without limits of their own; sandbox and verifiers have shorter ones.
+DEADLINE_S = 300.0
+# Verdicts under way at once: enough to keep workers and a remote judge busy, few enough to wait little in line.
+SLOTS = 64
 
 T = TypeVar("T")
 
@@ -45,8 +45,9 @@ async def _once(grade: Grade, problem: Problem, rollout: Rollout, services: Serv
             f"TimeoutError: {error}" if str(error) else f"no verdict within {DEADLINE_S:.0f} s"
         )
     except asyncio.CancelledError:
-        if asyncio.current_task().cancelling():
-            raise
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise  # it is the grading itself that shall end
         return Verdict.failed("the grader was cancelled by something that it waited for")
     except SystemExit as error:  # it would end the thread that grades, and the run would wait for ever
         return Verdict.failed(f"the grader raised SystemExit: {error}")
@@ -62,7 +63,10 @@ async def _once(grade: Grade, problem: Problem, rollout: Rollout, services: Serv
 async def verdicts_here(
     grade: Grade, pairs: Sequence[tuple[Problem, Rollout]], services: Services
 ) -> tuple[Verdict, ...]:
-    """The verdicts on (problem, reply) pairs, all at once on the running loop: a learned reward makes one batch of them."""
+    """The verdicts on (problem, reply) pairs, all at once on the running loop.
+
+    A learned reward makes one batch of them.
+    """
     return tuple(await asyncio.gather(*(verdict_of(grade, p, r, services) for p, r in pairs)))
 
 
@@ -80,7 +84,9 @@ class GradingThread:
         """Begin to grade (problem, reply) pairs; the future holds their verdicts in order."""
         return asyncio.run_coroutine_threadsafe(self._all(grade, pairs, services), self._loop)
 
-    async def _all(self, grade: Grade, pairs: Sequence[tuple[Problem, Rollout]], services: Services) -> tuple:
+    async def _all(
+        self, grade: Grade, pairs: Sequence[tuple[Problem, Rollout]], services: Services
+    ) -> tuple[Verdict, ...]:
         return tuple(await asyncio.gather(*(self._one(grade, p, r, services) for p, r in pairs)))
 
     async def _one(self, grade: Grade, problem: Problem, rollout: Rollout, services: Services) -> Verdict:

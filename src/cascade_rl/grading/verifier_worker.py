@@ -57,15 +57,15 @@ def receive(connection: socket.socket, size: int) -> bytes | None:
 def resolve(path: str) -> Callable[..., Any]:
     """The function that `package.module:name` names."""
     module, _, name = path.partition(":")
-    return getattr(importlib.import_module(module), name)
+    found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return found
 
 
 def _answer(request: bytes) -> tuple[bytes, bool]:
     """The reply to a request, and whether the function returned."""
     function, arguments = json.loads(request)
     try:
-        reply, fine = {"value": resolve(function)(*arguments)}, True
-        data = json.dumps(reply).encode()
+        data, fine = json.dumps({"value": resolve(function)(*arguments)}).encode(), True
         if len(data) > LONGEST_REPLY:
             raise ValueError(f"a result of {len(data)} bytes")
     except Exception as error:
@@ -115,7 +115,8 @@ def _reap(pid: int) -> int:
 def _prepare(preload: Sequence[str]) -> None:
     """Import the modules (`package.module`) and call the functions (`package.module:name`) named."""
     os.environ |= {"MPMATH_NOGMPY": "1", "MPMATH_NOSAGE": "1", "SYMPY_GROUND_TYPES": "python"}
-    sys.modules.update(dict.fromkeys(BLOCKED))
+    for name in BLOCKED:
+        sys.modules[name] = None  # type: ignore[assignment]  # how Python is told that there is no such module
     for path in preload:
         if ":" in path:
             resolve(path)()

@@ -78,7 +78,8 @@ class _Zygote:
             raise _DiedError(f"the zygote does not answer: {error}") from None
         if len(message) != COMMAND.size:
             raise _DiedError("the zygote ended")
-        return COMMAND.unpack(message)[1]
+        number: int = COMMAND.unpack(message)[1]
+        return number
 
     def ask(self, verb: bytes, number: int, descriptors: Sequence[int] = ()) -> int:
         """The zygote's answer to one command."""
@@ -121,7 +122,8 @@ class _Worker:
             (size,) = HEADER.unpack(self._receive(HEADER.size, end))
             if size > LONGEST_REPLY:
                 raise _DiedError("the worker answered nonsense")
-            return json.loads(self._receive(size, end))
+            reply: dict[str, Any] = json.loads(self._receive(size, end))
+            return reply
         except TimeoutError:
             raise
         except (OSError, ValueError) as error:

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from cascade_rl.errors import InputError
 from cascade_rl.model.decoder import DecoderConfig, Shapes, flat_size, views
 from cascade_rl.recipe import Architecture
 
@@ -66,12 +67,12 @@ def to_hf(flat: Tensor, config: DecoderConfig) -> dict[str, Tensor]:
 
 
 def from_hf(state: Mapping[str, Tensor], config: DecoderConfig) -> Tensor:
-    """The flat fp32 vector of a transformers state dict; raises ValueError naming what is missing."""
+    """The flat fp32 vector of a transformers state dict; raises InputError naming what is missing."""
     flat = torch.empty(flat_size(config.shapes()))
     names = hf_names(config)
     missing = [full for parts in names.values() for full, _ in parts if full not in state]
     if missing:
-        raise ValueError(f"the weights lack {len(missing)} tensors, the first is {missing[0]}")
+        raise InputError(f"the weights lack {len(missing)} tensors, the first is {missing[0]}")
     for name, view in views(flat, config.shapes()).items():
         view.copy_(torch.cat([state[full].float() for full, _ in names[name]]))
     return flat
@@ -131,12 +132,15 @@ def load_directory(path: Path) -> tuple[dict[str, Any], DecoderConfig, Tensor]:
     """The config dictionary, our config and the flat weights of a local Hugging Face directory."""
     file = path / "config.json"
     if not file.is_file():
-        raise ValueError(f"{path} is no Hugging Face model directory: it has no config.json")
-    raw = json.loads(file.read_text())
+        raise InputError(f"{path} is no Hugging Face model directory: it has no config.json")
+    try:
+        raw = json.loads(file.read_text())
+    except ValueError as error:
+        raise InputError(f"{file} is no JSON: {error}") from None
     config = DecoderConfig.from_hf(raw)
     shards = sorted(path.glob("*.safetensors"))
     if not shards:
-        raise ValueError(f"{path} has no *.safetensors; save the model with save_pretrained")
+        raise InputError(f"{path} has no *.safetensors; save the model with save_pretrained")
     state: dict[str, Tensor] = {}
     for shard in shards:
         state |= load_file(shard)

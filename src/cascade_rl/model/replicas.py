@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cascade_rl.errors import InputError
 from cascade_rl.model.cost import Work
 from cascade_rl.model.decoder import DecoderConfig, Shapes, flat_size
 from cascade_rl.model.group import Group
@@ -37,7 +38,7 @@ class Replicas:
         on_gpus = size > 1 and self.device.type == "cuda"
         gpus = torch.cuda.device_count() if on_gpus else size
         if size > gpus:
-            raise ValueError(
+            raise InputError(
                 f"workers: {size} with device: {device}, but there are {gpus} GPUs here, and each worker "
                 f"needs its own; set workers: {max(1, gpus)}, or device: cpu"
             )

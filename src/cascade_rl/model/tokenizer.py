@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cascade_rl import chat
+from cascade_rl.errors import InputError
 from cascade_rl.types import Problem
 
 
@@ -22,7 +23,7 @@ class Tokenizer:
         self.inner = inner
         self.end_id = inner.convert_tokens_to_ids(chat.TURN_END)
         if self.end_id is None or self.end_id == inner.unk_token_id:
-            raise ValueError(
+            raise InputError(
                 f"the tokenizer has no {chat.TURN_END} token; "
                 f"add it (and {chat.TURN_START}) to the vocabulary"
             )
@@ -64,7 +65,10 @@ def load_tokenizer(path: Path) -> Tokenizer:
     """The tokenizer of a local Hugging Face directory, with our template put on it."""
     from transformers import AutoTokenizer
 
-    inner = AutoTokenizer.from_pretrained(str(path), local_files_only=True)
+    try:
+        inner = AutoTokenizer.from_pretrained(str(path), local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: its tokenizer can't be loaded: {error}") from None
     inner.chat_template = chat.TEMPLATE
     return Tokenizer(inner, end_ids(path))
 

@@ -1,20 +1,20 @@
-"""How an RL stage turns rewards into an update: advantage, loss, aggregation, corrections; see docs/algorithms.md.
+"""How an RL stage turns rewards into an update: advantage, loss, aggregation, corrections.
 
-Each key is one choice. A value that would have no effect beside the others, or that would change what another one
-means, is an error that says why.
+Formulas and sources stand in docs/algorithms.md. Each key is one choice. A value that would have no effect
+beside the others, or that would change what another one means, is an error that says why.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from cascade_rl.recipe.base import Positive, Strict
 
-# clip_low and clip_high of each loss, if the recipe gives none: DAPO (arXiv 2503.14476, clip-higher); no lower bound
-# and ratios up to 5 (ScaleRL, arXiv 2510.13786); GSPO (arXiv 2507.18071, section 5).
+# clip_low and clip_high of each loss, if the recipe gives none: DAPO (arXiv 2503.14476, clip-higher); no
+# lower bound and ratios up to 5 (ScaleRL, arXiv 2510.13786); GSPO (arXiv 2507.18071, section 5).
 CLIPS = {"ppo_clip": (0.2, 0.28), "cispo": (1.0, 4.0), "gspo": (3e-4, 4e-4)}
 # The bounds of each correction of rollout against trainer; IcePop's are its paper's (arXiv 2510.18855).
 BOUNDS = {"tis": {"tis_cap": 2.0}, "icepop": {"icepop_low": 0.5, "icepop_high": 5.0}}
@@ -25,10 +25,10 @@ class Algorithm(Strict):
 
     `advantage: dr_grpo` leaves the standard deviation out. `aggregation`: `token` all tokens weigh the same,
     `sequence` all replies do, `constant` divides by replies x max_response_tokens (Dr. GRPO). With
-    `updates_per_batch` above 1 the batch is split by prompts into as many parts, an update each, and `loss` says how
-    the ratio to the policy that sampled is bounded. `rollout_correction` reweighs tokens whose probability differs
-    between sampler and trainer. `kl_coefficient` weighs a k3 term against the stage's first weights.
-    `reward_shaping: tanh` squashes z-scores inside the group.
+    `updates_per_batch` above 1 the batch is split by prompts into as many parts, an update each, and `loss`
+    says how the ratio to the policy that sampled is bounded. `rollout_correction` reweighs tokens whose
+    probability differs between sampler and trainer. `kl_coefficient` weighs a k3 term against the stage's
+    first weights. `reward_shaping: tanh` squashes z-scores inside the group.
     """
 
     advantage: Literal["grpo", "dr_grpo"] = "grpo"
@@ -46,7 +46,7 @@ class Algorithm(Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_bounds(cls, raw: Any) -> Any:
+    def _fill_bounds(cls, raw: object) -> object:
         if not isinstance(raw, Mapping):
             return raw
         low, high = CLIPS.get(str(raw.get("loss")), (None, None))
@@ -61,11 +61,15 @@ class Algorithm(Strict):
                 f"{', '.join(extra)}: no effect with loss policy_gradient, which clips nothing; remove it"
             )
         if once and not plain:
-            raise ValueError(f"loss {self.loss} has no effect with updates_per_batch 1: the ratio is 1 by construction, "
-                             "so that nothing is clipped; remove it or ask for more updates")  # fmt: skip
+            raise ValueError(
+                f"loss {self.loss} has no effect with updates_per_batch 1: the ratio is 1 by construction, "
+                "so that nothing is clipped; remove it or ask for more updates"
+            )
         if plain and not once:
-            raise ValueError(f"updates_per_batch {self.updates_per_batch} needs a loss that bounds the ratio to the policy "
-                             "that sampled: ppo_clip, cispo or gspo")  # fmt: skip
+            raise ValueError(
+                f"updates_per_batch {self.updates_per_batch} needs a loss that bounds the ratio to the "
+                "policy that sampled: ppo_clip, cispo or gspo"
+            )
         if self.loss == "gspo" and self.aggregation != "sequence":
             raise ValueError(
                 "loss gspo has one ratio a reply, so that replies weigh the same: set aggregation: sequence"
@@ -75,8 +79,10 @@ class Algorithm(Strict):
     @model_validator(mode="after")
     def _rewards(self) -> Algorithm:
         if self.advantage == "dr_grpo" and self.reward_shaping == "tanh":
-            raise ValueError("reward_shaping tanh squashes z-scores, but advantage dr_grpo has no standard deviation to "
-                             "make them with; use one of the two")  # fmt: skip
+            raise ValueError(
+                "reward_shaping tanh squashes z-scores, but advantage dr_grpo has no standard deviation to "
+                "make them with; use one of the two"
+            )
         return self
 
     @model_validator(mode="after")
@@ -88,6 +94,8 @@ class Algorithm(Strict):
                 f"{', '.join(extra)}: no effect with rollout_correction {self.rollout_correction}; remove it"
             )
         if self.rollout_correction != "none" and self.updates_per_batch > 1:
-            raise ValueError(f"rollout_correction {self.rollout_correction} would count the difference twice: with more than "
-                             "one update the ratio is already taken against the rollout's log-probabilities")  # fmt: skip
+            raise ValueError(
+                f"rollout_correction {self.rollout_correction} would count the difference twice: with "
+                "more than one update the ratio is already taken against the rollout's log-probabilities"
+            )
         return self

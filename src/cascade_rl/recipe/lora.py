@@ -13,11 +13,13 @@ ALL: list[Projection] = list(get_args(Projection))
 
 
 class LoRA(Strict):
-    """Train low-rank factors of the `targets` instead of the weights (arXiv 2106.09685); their product times alpha / rank.
+    """Train low-rank factors of the `targets` instead of the weights (arXiv 2106.09685).
 
-    Sampling, evaluation and the exported checkpoint see the merged weights; the adapter is saved beside them.
+    Their product times alpha / rank is added to the weight. Sampling, evaluation and the exported checkpoint
+    see the merged weights; the adapter is saved beside them.
     """
 
+    # PEFT's custom: alpha is twice the rank. Every projection is a target, embeddings and norms never are.
     rank: Positive = 16
     alpha: Annotated[float, Field(gt=0)] = 32.0
     targets: Annotated[list[Projection], Field(min_length=1)] = ALL

@@ -44,7 +44,7 @@ def _step_into(node: Any, key: str, path: str) -> Any:
     return node[key]
 
 
-def _list_index(node: list, key: str, path: str) -> int:
+def _list_index(node: list[Any], key: str, path: str) -> int:
     names = [item.get("name") or item.get("domain") for item in node if isinstance(item, Mapping)]
     if key in names:
         return names.index(key)

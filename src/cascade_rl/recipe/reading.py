@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
 
 from cascade_rl.errors import RecipeError
-from cascade_rl.recipe import STAGE_KINDS, Recipe, replaced_keys, stage_defaults
+from cascade_rl.recipe.base import Problems
+from cascade_rl.recipe.faults import build
+from cascade_rl.recipe.kinds import STAGE_KINDS
 from cascade_rl.recipe.overrides import apply_override
+from cascade_rl.recipe.prompts import replaced_keys
+from cascade_rl.recipe.recipe import Recipe
 from cascade_rl.recipe.rules import cross_problems
 from cascade_rl.recipe.smoke import smoke
 
-# (path, what is wrong and how to mend it)
-Problems = list[tuple[str, str]]
-# Rules that need more than the recipe, of a recipe all of whose own rules hold or (False) one that lacks its wrong parts.
+# Rules that need more than the recipe, which is whole (all of its own rules hold) or lacks the parts that are
+# wrong.
 Further = Callable[[Recipe, bool], Problems]
-
-# What other parts of a recipe refer to, and what a stage can't be without.
-STRIPPED = ("name", "kind", "data", "domain", "source", "samples", "reward_model")
 
 
 def no_further(recipe: Recipe, whole: bool) -> Problems:
@@ -56,7 +54,7 @@ def read_recipe(
         raise RecipeError(
             str(path), [("", "a recipe is a mapping with the keys name, model, stages, benchmarks")]
         )
-    problems: list[tuple[str, str]] = []
+    problems: Problems = []
     for override in overrides:
         try:
             apply_override(raw, override)
@@ -71,7 +69,7 @@ def read_recipe(
 def validate(raw: Mapping[str, Any], source: str = "recipe", further: Further = no_further) -> Recipe:
     """The recipe of a raw mapping, or a RecipeError with all its problems."""
     problems = _default_problems(raw) + _inert_problems(raw)
-    recipe, found = _build(stage_defaults(_numbers(raw)))
+    recipe, found = build(_stage_defaults(_numbers(raw)))
     problems += found
     if recipe is not None:
         own = cross_problems(recipe)
@@ -81,43 +79,25 @@ def validate(raw: Mapping[str, Any], source: str = "recipe", further: Further = 
     return recipe
 
 
-def _build(merged: dict[str, Any]) -> tuple[Recipe | None, list[tuple[str, str]]]:
-    """The recipe, and what is wrong in its blocks: a wrong part is left out, so that one fault hides no other.
+def _stage_defaults(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The raw recipe with `defaults.KIND` merged under each stage, and the `defaults` block gone.
 
-    None when what is left is no recipe.
+    A default that every phase of a stage's curriculum replaces is not merged, so that the resolved recipe
+    reads back as itself.
     """
-    rest, problems = copy.deepcopy(merged), []
-    left_out: dict[tuple, bool] = {}  # place -> whether rules across its block may now misjudge
-    while True:
-        try:
-            return Recipe.model_validate(rest), problems
-        except ValidationError as error:
-            new = [e for e in error.errors() if e["loc"] not in left_out]
-        doubtful = {loc[:n] for loc, changed in left_out.items() if changed for n in range(len(loc))}
-        problems += [_explain(rest, e) for e in new if e["type"] != "value_error" or e["loc"] not in doubtful]
-        left_out |= {e["loc"]: e["type"] != "extra_forbidden" for e in new}
-        done = [_leave_out(rest, e["loc"]) for e in new]
-        if not new or not all(done):
-            return None, problems
+    merged = {key: value for key, value in raw.items() if key != "defaults"}
+    defaults = raw.get("defaults") or {}
+    stages = raw.get("stages")
+    if isinstance(defaults, Mapping) and isinstance(stages, list):
+        merged["stages"] = [
+            {**_inherited(defaults.get(s.get("kind")) or {}, s), **s} if isinstance(s, Mapping) else s
+            for s in stages
+        ]
+    return merged
 
 
-def _leave_out(rest: dict[str, Any], loc: Sequence[str | int]) -> bool:
-    """Take the key at a pydantic location out, or strip a stage whose keys don't go together; False if it can't."""
-    node, owner, key = rest, None, None
-    for part in loc:
-        if isinstance(node, list) and isinstance(part, int):
-            node = node[part]
-        elif isinstance(node, dict) and part in node:
-            owner, key, node = node, part, node[part]
-    if key == "stages" and isinstance(node, dict):
-        if node.get("kind") not in STAGE_KINDS or not isinstance(node.get("name"), str):
-            return False
-        kept = {k: node[k] for k in STRIPPED if k in node}
-        node.clear()
-        node.update(kept, steps=1)
-    elif owner is not None and key != "stages":
-        owner.pop(key, None)
-    return True
+def _inherited(defaults: Mapping[str, Any], stage: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in defaults.items() if key not in replaced_keys(stage)}
 
 
 def _numbers(node: Any) -> Any:
@@ -134,12 +114,11 @@ def _numbers(node: Any) -> Any:
     return node
 
 
-def _default_problems(raw: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _default_problems(raw: Mapping[str, Any]) -> Problems:
     defaults = raw.get("defaults") or {}
     if not isinstance(defaults, Mapping):
         return [("defaults", "must map stage kinds to settings")]
-    stages = raw.get("stages") if isinstance(raw.get("stages"), list) else []
-    kinds = {s.get("kind") for s in stages if isinstance(s, Mapping)}
+    kinds = {stage.get("kind") for _, stage in _raw_stages(raw)}
     problems = []
     for kind in defaults:
         if kind not in STAGE_KINDS:
@@ -149,40 +128,22 @@ def _default_problems(raw: Mapping[str, Any]) -> list[tuple[str, str]]:
     return problems
 
 
-def _inert_problems(raw: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _inert_problems(raw: Mapping[str, Any]) -> Problems:
     """Keys that a stage sets itself but that each phase of its curriculum overrides."""
-    problems = []
-    stages = raw.get("stages") if isinstance(raw.get("stages"), list) else []
-    for index, stage in enumerate(stages):
-        if not isinstance(stage, Mapping):
-            continue
-        for key in replaced_keys(stage):
-            if key in stage:
-                name = stage.get("name", index)
-                problems.append(
-                    (f"stages.{name}.{key}", "has no effect: every phase of the curriculum sets its own")
-                )
-    return problems
+    return [
+        (
+            f"stages.{stage.get('name', index)}.{key}",
+            "has no effect: every phase of the curriculum sets its own",
+        )
+        for index, stage in _raw_stages(raw)
+        for key in replaced_keys(stage)
+        if key in stage
+    ]
 
 
-def _explain(raw: Mapping[str, Any], error: Mapping[str, Any]) -> tuple[str, str]:
-    """A pydantic error as (path with names instead of numbers, message with the value)."""
-    names, node = [], raw
-    for part in error["loc"]:
-        if isinstance(part, int) and isinstance(node, list) and part < len(node):
-            node = node[part]
-            label = node.get("name") or node.get("domain") if isinstance(node, Mapping) else None
-            names.append(str(label or part))
-        elif part in STAGE_KINDS or part in ("none", "batch", "epoch"):
-            continue  # the tag of a union, not a key
-        else:
-            names.append(str(part))
-            node = node.get(part) if isinstance(node, Mapping) else None
-    text = error["msg"].removeprefix("Value error, ")
-    if error["type"] == "extra_forbidden":
-        text = "unknown key; see `cascade check` for the keys of this block"
-    elif error["type"] == "missing":
-        text = "missing; it has no default"
-    elif not isinstance(error.get("input"), Mapping | list | None):
-        text += f" (got {error['input']!r})"
-    return ".".join(names), text
+def _raw_stages(raw: Mapping[str, Any]) -> list[tuple[int, Mapping[str, Any]]]:
+    """The stages that are mappings, with their places; the schema tells of what is none."""
+    stages = raw.get("stages")
+    if not isinstance(stages, list):
+        return []
+    return [(index, stage) for index, stage in enumerate(stages) if isinstance(stage, Mapping)]

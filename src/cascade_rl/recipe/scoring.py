@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from cascade_rl.recipe.base import NAME, Fraction, Positive, Strict
 from cascade_rl.types import Mode
@@ -14,9 +14,10 @@ from cascade_rl.types import Mode
 class BenchmarkSpec(Strict):
     """Held-out problems of one domain, scored after every stage in both modes (avg@k, and greedy).
 
-    `k` samples a problem in the headline mode, `k_other_mode` (the same if None) in the other one.
-    `mode` is the headline; None takes the domain's own. `own_stage` is the stage that trains for it; None takes
-    the last RL stage with that domain, else the last SFT stage that has it.
+    `k` samples a problem in the headline mode, `k_other_mode` (the same if None) in the other one; without
+    `both_modes` there is no other one. `mode` is the headline; None takes the domain's own. `own_stage` is
+    the stage that trains for it; None takes the last RL stage with that domain, else the last SFT stage that
+    has it.
     """
 
     name: Annotated[str, Field(pattern=NAME)]
@@ -41,8 +42,11 @@ class BenchmarkSpec(Strict):
         return self
 
 
-class DipSpec(Strict):
-    """A fall that is expected: `benchmark` at stage `at`, at most `most`, to be recovered by stage `until`."""
+class Dip(Strict):
+    """A fall that is expected: of `benchmark` at stage `at`, to be recovered by the end of `until`.
+
+    `most` is how deep it may go, as a share: 0.25 is 25 points.
+    """
 
     benchmark: str
     at: str
@@ -50,27 +54,36 @@ class DipSpec(Strict):
     most: Annotated[float, Field(gt=0, le=1)] = 0.5
 
 
-class WaiverSpec(Strict):
-    """A fall that somebody accepts, with the reason that stands in the model card."""
+class Waiver(Strict):
+    """A fall of a benchmark at a stage that somebody accepts; the model card gives the reason."""
 
     benchmark: str
     stage: str
     reason: Annotated[str, Field(min_length=10)]
 
+    @field_validator("reason")
+    @classmethod
+    def _reason(cls, reason: str) -> str:
+        """Ten blanks are long enough and say nothing."""
+        if not reason.strip():
+            raise ValueError("a waiver without a reason: say why in reason")
+        return reason
 
-class GateSpec(Strict):
+
+class Gate(Strict):
     """What happens after each stage: `warn`, `stop`, or `best` (hand over the stage's best probed step).
 
-    `band` is the fall in points/100 that counts as swing between steps. With `best`, every `probe_every` steps all
-    domains are scored on `probe_problems` validation problems, which no benchmark uses.
+    `band` is the fall that still counts as swing between steps, as a share: 0.04 is 4 points. With `best`,
+    every `probe_every` steps all domains are scored on `probe_problems` validation problems, which no
+    benchmark uses. What the gate makes of these settings is told in `scores/gate.py`.
     """
 
     policy: Literal["warn", "stop", "best"] = "warn"
     band: Fraction = 0.04
     probe_every: Positive | None = None
     probe_problems: Positive | None = None
-    dips: list[DipSpec] = Field(default_factory=list)
-    waivers: list[WaiverSpec] = Field(default_factory=list)
+    dips: list[Dip] = Field(default_factory=list)
+    waivers: list[Waiver] = Field(default_factory=list)
 
     @model_validator(mode="before")
     @classmethod
@@ -84,7 +97,7 @@ class GateSpec(Strict):
         return raw
 
     @model_validator(mode="after")
-    def _probes(self) -> GateSpec:
+    def _probes(self) -> Gate:
         extra = [key for key in ("probe_every", "probe_problems") if getattr(self, key) is not None]
         if self.policy != "best" and extra:
             raise ValueError(f"{', '.join(extra)}: no effect unless policy is best")

@@ -1,4 +1,4 @@
-"""The steps of a stage that broke a rule of `cascade_rl.alarms`, for the marks on its curves."""
+"""The steps of a stage that broke a rule of `cascade_rl.run.alarms`, for the marks on its curves."""
 
 from __future__ import annotations
 

@@ -11,12 +11,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from cascade_rl.report.markup import duration, esc
+from cascade_rl.report.markup import esc
+from cascade_rl.report.numbers import duration
 
+# units of the view box
 WIDTH, HEIGHT = 380, 222
 LEFT, RIGHT, TOP, BOTTOM = 46, 370, 34, 188
-MOST_POINTS, SMOOTH_FROM = 240, 40
-BAR_ROW, COLOURS = 46, 8
+MOST_POINTS = 240  # more would only make the page larger: a plot is 324 units wide
+SMOOTH_FROM = 40  # steps from which a running mean says more than the points
+BAR_ROW = 46  # pixels
+COLOURS = 8  # of the palette in style.py, after which they repeat
+# seconds: 1 s to 24 h
 CLOCK_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 43200, 86400)
 
 
@@ -91,8 +96,8 @@ def short(value: float) -> str:
     if not math.isfinite(value):
         return "not a number"
     if value != 0 and (abs(value) < 0.001 or abs(value) >= 1e6):
-        digits, power = f"{value:.1e}".split("e")
-        return f"{digits.removesuffix('.0')}e{int(power)}".replace("-", "\u2212")
+        mantissa, power = f"{value:.1e}".split("e")
+        return f"{mantissa.removesuffix('.0')}e{int(power)}".replace("-", "\u2212")
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 3
     text = f"{value:.{digits}f}"
     return (text.rstrip("0").rstrip(".") if "." in text else text).replace("-", "\u2212")
@@ -273,7 +278,7 @@ def _bar(name: str, seconds: Mapping[str, float], parts: Sequence[str], top: int
 
 
 def stacked_bars(rows: Sequence[tuple[str, Mapping[str, float]]], parts: Sequence[str]) -> str:
-    """Horizontal bars of seconds, one a row, cut into `parts` (which fix the colours); a shared axis below."""
+    """Horizontal bars of seconds, a row each, cut into `parts` (which fix the colours); one axis below."""
     longest = max((math.fsum(seconds.values()) for _, seconds in rows), default=0.0)
     if longest <= 0:
         return ""
@@ -285,7 +290,8 @@ def stacked_bars(rows: Sequence[tuple[str, Mapping[str, float]]], parts: Sequenc
         place = f'x="{100 * value / longest:.2f}%" text-anchor="{anchor}"'
         text = "0" if value == 0 else duration(value).replace(".0 s", " s")
         out.append(f'<text class="tick" {place} y="{foot + 16}">{text}</text>')
-    start = f'<svg class="bars" width="100%" height="{foot + 22}" role="img" aria-label="seconds per phase and stage">'
+    size = f'width="100%" height="{foot + 22}"'
+    start = f'<svg class="bars" {size} role="img" aria-label="seconds per phase and stage">'
     return f"{start}<title>Time per phase</title>{''.join(out)}</svg>"
 
 

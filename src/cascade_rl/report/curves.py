@@ -19,13 +19,22 @@ RL, REWARD_MODEL, SFT = "reinforcement learning", "reward model", "supervised fi
 BAND = " The band is ± one standard deviation."
 PG_LOSS = (
     "Not a measure of progress. Advantages sum to zero within each group and the importance ratio is 1, so a "
-    "policy-gradient loss near 0 is healthy: the gradient is not 0. Read reward, signal and gradient norm instead."
+    "policy-gradient loss near 0 is healthy: the gradient is not 0. Read reward, signal and gradient norm "
+    "instead."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One chart: metric -> name of its line; `share` turns shares into percent."""
+    """One chart.
+
+    lines    metric -> name of its line
+    share    whether the metrics are shares, shown in percent
+    spread   the metric that is the half width of a band
+    split    the prefix of the metrics that have a line for each domain
+    floor    a value that the y axis must reach downwards; None lets the data decide
+    ceiling  likewise upwards, so that noise near zero is not blown up
+    """
 
     title: str
     unit: str
@@ -39,63 +48,99 @@ class Curve:
 
 
 REWARD = Curve(
-    "Reward", "mean reward", "Mean reward of the replies sampled at each step.",
-    (("reward", "reward"),), spread="reward_std", split="reward/", floor=None,
-)  # fmt: skip
+    "Reward",
+    "mean reward",
+    "Mean reward of the replies sampled at each step.",
+    (("reward", "reward"),),
+    spread="reward_std",
+    split="reward/",
+    floor=None,
+)
 LENGTH = Curve(
-    "Response length", "tokens", "Mean tokens per reply, thinking included.",
-    (("length", "length"),),
-)  # fmt: skip
+    "Response length", "tokens", "Mean tokens per reply, thinking included.", (("length", "length"),)
+)
 CLIPPED = Curve(
-    "Clipped replies", "% of replies", "Replies cut off at the token limit; above 30 % the limit decides the reward.",
-    (("clipped", "clipped"),), share=True, ceiling=10,
-)  # fmt: skip
+    "Clipped replies",
+    "% of replies",
+    "Replies cut off at the token limit; above 30 % the limit decides the reward.",
+    (("clipped", "clipped"),),
+    share=True,
+    ceiling=10,
+)
 ENTROPY = Curve(
-    "Entropy", "nats per token", "How undecided the policy is; near 0 it no longer explores, a steep rise is noise.",
+    "Entropy",
+    "nats per token",
+    "How undecided the policy is; near 0 it no longer explores, a steep rise is noise.",
     (("entropy", "entropy"),),
-)  # fmt: skip
+)
 SIGNAL = Curve(
-    "Groups with signal", "% of groups",
+    "Groups with signal",
+    "% of groups",
     "Groups whose replies earned different rewards: only these teach. The rest were all solved or none.",
     (("signal", "mixed rewards"), ("solved_all", "all solved"), ("solved_none", "none solved")),
-    share=True, ceiling=100,
-)  # fmt: skip
+    share=True,
+    ceiling=100,
+)
 SIGNAL_BY_DOMAIN = Curve(
-    "Signal by domain", "% of groups", "Groups with mixed rewards, one line per domain of the stage.",
-    (), share=True, split="signal/", ceiling=100,
-)  # fmt: skip
+    "Signal by domain",
+    "% of groups",
+    "Groups with mixed rewards, one line per domain of the stage.",
+    (),
+    share=True,
+    split="signal/",
+    ceiling=100,
+)
 GRADIENT = Curve(
-    "Gradient norm", "L2 norm", "Size of the update before clipping; 0 means nothing was learnt, spikes are unstable.",
+    "Gradient norm",
+    "L2 norm",
+    "Size of the update before clipping; 0 means nothing was learnt, spikes are unstable.",
     (("grad_norm", "gradient norm"),),
-)  # fmt: skip
+)
 CHANGE = Curve(
-    "Update size", "share of the weights' norm",
+    "Update size",
+    "share of the weights' norm",
     "Norm of the weights' change over their own, at each update; a steep rise comes before a collapse.",
     (("update_ratio", "update"),),
-)  # fmt: skip
+)
 SAMPLE_SIZE = Curve(
-    "Effective sample size", "% of tokens",
-    "How many of the trained tokens count, with the trainer's over the sampler's probability as weights; 100 is on-policy.",
-    (("ess", "effective"),), share=True, ceiling=100,
-)  # fmt: skip
+    "Effective sample size",
+    "% of tokens",
+    "How many of the trained tokens count, with the trainer's over the sampler's probability as weights; "
+    "100 is on-policy.",
+    (("ess", "effective"),),
+    share=True,
+    ceiling=100,
+)
 KL = Curve(
-    "Distance from the start", "nats per token", "KL divergence from the policy that the stage began with.",
+    "Distance from the start",
+    "nats per token",
+    "KL divergence from the policy that the stage began with.",
     (("kl", "KL"),),
-)  # fmt: skip
+)
 AGREEMENT = Curve(
-    "Trainer against sampler", "nats per token",
-    "How far apart the two engines' log-probabilities of the sampled tokens are; above 0.001 the KL is a fault.",
+    "Trainer against sampler",
+    "nats per token",
+    "How far apart the two engines' log-probabilities of the sampled tokens are; "
+    "above 0.001 the KL is a fault.",
     (("mismatch", "mean difference"), ("mismatch_kl", "KL")),
-)  # fmt: skip
+)
 RATE = Curve("Learning rate", "per step", "The step size that the schedule gave.", (("lr", "learning rate"),))
 FAULTS = Curve(
-    "Faults", "% of replies", "Replies that the grader could not judge (dropped), and replies that broke their mode.",
-    (("failed", "not graded"), ("leak", "broke their mode")), share=True, ceiling=5,
-)  # fmt: skip
+    "Faults",
+    "% of replies",
+    "Replies that the grader could not judge (dropped), and replies that broke their mode.",
+    (("failed", "not graded"), ("leak", "broke their mode")),
+    share=True,
+    ceiling=5,
+)
 UNUSABLE = Curve(
-    "Unusable replies", "% of replies", "Replies in which no answer could be read, and those whose program ran too long.",
-    (("unparseable", "no answer read"), ("timeout", "ran too long")), share=True, ceiling=10,
-)  # fmt: skip
+    "Unusable replies",
+    "% of replies",
+    "Replies in which no answer could be read, and those whose program ran too long.",
+    (("unparseable", "no answer read"), ("timeout", "ran too long")),
+    share=True,
+    ceiling=10,
+)
 RL_LOSS = Curve("Policy-gradient loss", "loss", PG_LOSS, (("loss", "loss"),), floor=None)
 SFT_LOSS = Curve(
     "Loss",
@@ -110,9 +155,13 @@ RM_LOSS = Curve(
     (("loss", "loss"),),
 )
 ACCURACY = Curve(
-    "Accuracy", "% of pairs", "Pairs in which the chosen reply scores higher; 50 % is guessing.",
-    (("accuracy", "accuracy"),), share=True, ceiling=100,
-)  # fmt: skip
+    "Accuracy",
+    "% of pairs",
+    "Pairs in which the chosen reply scores higher; 50 % is guessing.",
+    (("accuracy", "accuracy"),),
+    share=True,
+    ceiling=100,
+)
 MARGIN = Curve(
     "Margin", "score", "Chosen score minus rejected score, mean over the batch.", (("margin", "margin"),)
 )
@@ -173,7 +222,7 @@ def lines(curve: Curve, steps: Sequence[Step]) -> tuple[Series, ...]:
     """The lines that the journal has values for; with several domains each gets a line and the band goes."""
     prefix = curve.split
     domains = sorted({m for s in steps for m in s.metrics if prefix and m.startswith(prefix)})
-    several = len(domains) > 1
+    several = len(domains) > 1  # with one domain its line would lie on that of all
     names = [(metric, "all" if several else name) for metric, name in curve.lines]
     names += [(metric, metric.removeprefix(prefix or "")) for metric in domains] if several else []
     factor, spread = 100.0 if curve.share else 1.0, None if several else curve.spread

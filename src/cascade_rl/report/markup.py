@@ -1,4 +1,4 @@
-"""Small pieces of HTML: escaping, numbers and times in words, and JSON of any shape as lists and tables."""
+"""Small pieces of HTML: escaping, tables, parts that open, and JSON of any shape as lists and tables."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-LONGEST_LIST = 60
-MINUS, DASH = "\u2212", "\u2013"
+from cascade_rl.report.numbers import DASH
+
+LONGEST_LIST = 60  # entries that are written out
+# control characters, direction overrides (which could reorder a page), and halves of surrogate pairs
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -28,40 +30,6 @@ def slug(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-") or "x"
 
 
-def percent(share: float | None, digits: int = 1) -> str:
-    """A share as a number of percent, without the sign."""
-    return DASH if share is None else f"{100 * share:.{digits}f}"
-
-
-def points(difference: float | None) -> str:
-    """A difference of shares in percentage points, with a sign."""
-    if difference is None:
-        return DASH
-    text = f"{100 * difference:+.1f}"
-    return "0.0" if float(text) == 0 else text.replace("-", MINUS)
-
-
-def bounds(low: float | None, high: float | None, number=percent) -> str:
-    """An interval; signed numbers are joined by `to`, since a dash between minus signs can't be read."""
-    if low is None or high is None:
-        return ""
-    return f"{number(low)} to {number(high)}" if number is points else f"{number(low)}{DASH}{number(high)}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words, two units at most."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
-    first = next(i for i, (_, size) in enumerate(units) if whole >= size)
-    (big, size), (small, unit) = units[first], units[first + 1]
-    rest = whole % size // unit
-    return f"{whole // size} {big}" + (f" {rest} {small}" if rest else "")
-
-
 def moment(epoch: float | None) -> str:
     """A point in time, UTC, for readers and machines."""
     if epoch is None:
@@ -71,13 +39,14 @@ def moment(epoch: float | None) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], css: str = "plain") -> str:
-    """A table of ready-made HTML cells; the first cell of a row is its header; it scrolls rather than overflows."""
+    """A table of ready-made HTML cells, the first of a row its header; it scrolls rather than overflows."""
     top = "".join(f'<th scope="col">{cell}</th>' for cell in head)
     body = "".join(
         f'<tr><th scope="row">{row[0]}</th>' + "".join(f"<td>{cell}</td>" for cell in row[1:]) + "</tr>"
         for row in rows
     )
-    return f'<div class="scroll"><table class="{css}"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+    inside = f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody>"
+    return f'<div class="scroll"><table class="{css}">{inside}</table></div>'
 
 
 def details(summary: str, body: str, css: str = "", opened: bool = False) -> str:

@@ -10,20 +10,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cascade_rl.report.charts import sparkline
-from cascade_rl.report.markup import DASH, bounds, duration, esc, percent, points, slug
-from cascade_rl.report.records import GateCell, Matrix, ModeCell, Row, Run
-from cascade_rl.report.retention import Retention, from_best, retentions
+from cascade_rl.report.markup import esc, slug
+from cascade_rl.report.numbers import ARROWS, DASH, EXCUSED, bounds, duration, percent, points
+from cascade_rl.report.records import Run
+from cascade_rl.report.retention import run_retentions
+from cascade_rl.scores.gate import Cell
+from cascade_rl.scores.matrix import Matrix, ModeCell, Row
+from cascade_rl.scores.retention import Retention
 from cascade_rl.types import Score
 
-ARROWS = {"gain": "▲", "loss": "▼"}
 LEGEND = (
     "Percent of held-out problems solved, with the 95 % interval below. "
     '<span class="chip own">framed</span> after the stage that trains it; '
-    '<span class="chip gain">▲ gain</span> and <span class="chip loss">▼ loss</span> against the stage before, '
-    "paired over the same problems, where the 95 % interval excludes zero; "
-    '<span class="chip loss excused">▽ loss</span> that the gate lets pass: inside its band, declared, or waived. '
-    "<b>vs own</b>: final score minus the one after its own stage (the first score where no stage trains it), paired "
-    "where possible; <b>vs best</b>: minus the best score so far. Both in points."
+    '<span class="chip gain">▲ gain</span> and <span class="chip loss">▼ loss</span> against the stage '
+    "before, paired over the same problems, where the 95 % interval excludes zero; "
+    '<span class="chip loss excused">▽ loss</span> that the gate lets pass: inside its band, declared, or '
+    "waived. "
+    "<b>vs own</b>: final score minus the one after its own stage (the first score where no stage trains "
+    "it); <b>vs best</b>: minus the best earlier score. Both in points, paired where possible."
 )
 
 
@@ -36,32 +40,35 @@ class View:
     cell: Callable[[ModeCell], str]
 
 
-def _score_html(score: Score | None) -> str:
-    if score is None:
-        return DASH
+def _score_html(score: Score) -> str:
     return f"<b>{percent(score.mean)}</b><small>{bounds(score.low, score.high)}</small>"
 
 
-def _share_html(share: float | None) -> str:
+def _share_html(share: float) -> str:
     return f"<b>{percent(share)}</b>" if share else percent(share)
 
 
 VIEWS = (
-    View("Both modes", "Percent solved, mean over the samples of each problem, in every mode.",
-         lambda cell: _score_html(cell.average)),
+    View(
+        "Both modes",
+        "Percent solved, mean over the samples of each problem, in every mode.",
+        lambda cell: _score_html(cell.average),
+    ),
     View("Greedy", "Percent solved by the single greedy reply.", lambda cell: _score_html(cell.greedy)),
-    View("Leak", "Percent of replies that break their mode: reasoning in instruct mode, no proper block in thinking.",
-         lambda cell: _share_html(cell.leak)),
+    View(
+        "Leak",
+        "Percent of replies that break their mode: reasoning in instruct mode, no proper block in thinking.",
+        lambda cell: _share_html(cell.leak),
+    ),
     View("Clipped", "Percent of replies cut off at the token limit.", lambda cell: _share_html(cell.clipped)),
-    View("Tokens", "Mean tokens per reply.",
-         lambda cell: DASH if cell.mean_tokens is None else f"<b>{cell.mean_tokens:,.0f}</b>"),
-)  # fmt: skip
+    View("Tokens", "Mean tokens per reply.", lambda cell: f"<b>{cell.mean_tokens:,.0f}</b>"),
+)
 
 
-def judged(run: Run) -> dict[tuple[str, str], tuple[GateCell, ...]]:
+def gate_cells(run: Run) -> dict[tuple[str, str], tuple[Cell, ...]]:
     """(stage, benchmark) -> all that the gate says of it, the comparison with the stage before first."""
     order = {stage: i for i, stage in enumerate(run.matrix.stages)}
-    told: dict[tuple[str, str], list[GateCell]] = {}
+    told: dict[tuple[str, str], list[Cell]] = {}
     for stage in run.stages:
         for cell in stage.gate.cells if stage.gate else ():
             told.setdefault((stage.name, cell.benchmark), []).append(cell)
@@ -70,26 +77,23 @@ def judged(run: Run) -> dict[tuple[str, str], tuple[GateCell, ...]]:
     }
 
 
-def arrow(cell: GateCell) -> str:
-    """The sign of a gate cell; hollow when the loss is excused or waived."""
-    excused = cell.verdict == "loss" and (cell.excuse or cell.waiver)
-    return "▽" if excused else ARROWS.get(cell.verdict, "")
+def arrow(cell: Cell) -> str:
+    """The sign of a gate cell; hollow when the loss is excused."""
+    return EXCUSED if cell.verdict == "loss" and cell.excuse else ARROWS.get(cell.verdict, "")
 
 
-def _tooltip(row: Row, stage: str, score: Score, told: Sequence[GateCell]) -> str:
+def _tooltip(row: Row, stage: str, score: Score, told: Sequence[Cell]) -> str:
     parts = [f"{row.name} after {stage}: {percent(score.mean)} %"]
     if score.n:
         parts.append(f"{score.n} problems × {score.k} samples")
     for cell in told:
         inside = bounds(cell.low, cell.high, points)
-        parts.append(
-            f"{points(cell.change)} points since {cell.before or 'before'} ({inside}): {cell.verdict}"
-        )
-        parts += [text for text in (cell.excuse, cell.waiver) if text]
+        parts.append(f"{points(cell.change)} points since {cell.before} ({inside}): {cell.verdict}")
+        parts += [cell.excuse] if cell.excuse else []
     return "\n".join(parts)
 
 
-def _cell(row: Row, stage: str, told: Sequence[GateCell]) -> str:
+def _cell(row: Row, stage: str, told: Sequence[Cell]) -> str:
     score = row.scores.get(stage)
     where = f'data-benchmark="{esc(row.name)}" data-stage="{esc(stage)}"'
     if score is None:
@@ -98,29 +102,28 @@ def _cell(row: Row, stage: str, told: Sequence[GateCell]) -> str:
     sign = ""
     if told and told[0].verdict in ARROWS:
         change = told[0]
-        css.append(change.verdict + (" excused" if arrow(change) == "▽" else ""))
+        css.append(change.verdict + (" excused" if arrow(change) == EXCUSED else ""))
         sign = f'<i class="arrow">{arrow(change)}<span class="aside">{change.verdict}</span></i>'
     body = f"<b>{percent(score.mean)}{sign}</b><small>{bounds(score.low, score.high)}</small>"
     return f'<td class="{" ".join(css)}" {where} title="{esc(_tooltip(row, stage, score, told))}">{body}</td>'
 
 
 def _since_own(kept: Retention | None) -> str:
-    if kept is None:
+    if kept is None or kept.since_own is None:
         return f'<td class="kept none">{DASH}</td>'
-    tone = " loss" + ("" if kept.lost else " excused") if kept.fell else ""
-    inside = bounds(kept.low, kept.high, points)
-    why = f"{kept.final} minus {kept.since}, 95 % interval {inside}"
-    return (
-        f'<td class="kept{tone}" title="{esc(why)}"><b>{points(kept.change)}</b><small>{inside}</small></td>'
-    )
+    since = kept.since_own
+    change, inside = since.change, bounds(since.change.low, since.change.high, points)
+    tone = " loss" + ("" if since.lost else " excused") if since.fell else ""
+    why = f"{kept.final} minus {since.stage}, 95 % interval {inside}"
+    cell = f"<b>{points(change.change)}</b><small>{inside}</small>"
+    return f'<td class="kept{tone}" title="{esc(why)}">{cell}</td>'
 
 
-def _since_best(row: Row, matrix: Matrix) -> str:
-    found = from_best(row, matrix)
-    if found is None:
+def _since_best(kept: Retention | None) -> str:
+    if kept is None or kept.since_best is None:
         return f'<td class="kept none">{DASH}</td>'
-    best, fall = found
-    return f'<td class="kept" title="last score minus {esc(best)}"><b>{points(fall)}</b><small>{esc(best)}</small></td>'
+    best, change = esc(kept.since_best.stage), points(kept.since_best.change.change)
+    return f'<td class="kept" title="last score minus {best}"><b>{change}</b><small>{best}</small></td>'
 
 
 def _heads(matrix: Matrix) -> str:
@@ -134,16 +137,16 @@ def _breaking(name: str) -> str:
 
 
 def _headline(run: Run) -> str:
-    matrix, told = run.matrix, judged(run)
-    kept = {k.benchmark: k for k in retentions(matrix, run)}
+    matrix, told = run.matrix, gate_cells(run)
+    kept = {k.benchmark: k for k in run_retentions(run)}
     rows = []
     for row in matrix.rows:
         cells = "".join(_cell(row, stage, told.get((stage, row.name), ())) for stage in matrix.stages)
         own = matrix.stages.index(row.own_stage) if row.own_stage in matrix.stages else None
         spark = sparkline([s.mean if (s := row.scores.get(stage)) else None for stage in matrix.stages], own)
-        mode = f"<small>{esc(row.headline)}</small>" if row.headline else ""
+        mode = f"<small>{esc(row.headline)}</small>"
         name = f'<th scope="row">{_breaking(row.name)}{mode}</th>'
-        tail = f"{_since_own(kept.get(row.name))}{_since_best(row, matrix)}<td>{spark}</td>"
+        tail = f"{_since_own(kept.get(row.name))}{_since_best(kept.get(row.name))}<td>{spark}</td>"
         rows.append(f"<tr>{name}{cells}{tail}</tr>")
     tail = '<th scope="col">vs own</th><th scope="col">vs best</th><th scope="col">trend</th>'
     clock = "".join(
@@ -181,8 +184,8 @@ def matrix_section(run: Run) -> str:
     """The section #matrix with all its views."""
     if not run.matrix.rows:
         return (
-            '<section id="matrix"><h2>Benchmark matrix</h2><p class="empty">No stage has been scored yet: the first '
-            "column appears when the first stage is evaluated.</p></section>"
+            '<section id="matrix"><h2>Benchmark matrix</h2><p class="empty">No stage has been scored yet: '
+            "the first column appears when the first stage is evaluated.</p></section>"
         )
     views = [("Headline", _headline(run))]
     if any(row.modes for row in run.matrix.rows):

@@ -9,40 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cascade_rl.types import Score
+from cascade_rl.scores.gate import GateResult
+from cascade_rl.scores.matrix import Matrix
+from cascade_rl.types import Scorecard
 
 DONE, HELD, RUNNING, WAITING = "done", "held by its gate", "in progress", "waiting"
-
-
-@dataclass(frozen=True, slots=True)
-class ModeCell:
-    """One benchmark after one stage in one mode; `leak` and `clipped` are shares in [0, 1]."""
-
-    average: Score | None
-    greedy: Score | None
-    leak: float | None
-    clipped: float | None
-    mean_tokens: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One benchmark of the matrix; `modes` is stage -> mode -> cell."""
-
-    name: str
-    own_stage: str | None
-    headline: str | None
-    scores: Mapping[str, Score]
-    modes: Mapping[str, Mapping[str, ModeCell]]
-
-
-@dataclass(frozen=True, slots=True)
-class Matrix:
-    """Benchmarks x stages, in the order of the run; `seconds` per stage."""
-
-    stages: tuple[str, ...] = ()
-    rows: tuple[Row, ...] = ()
-    seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,35 +51,12 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class GateCell:
-    """One paired comparison of the gate; `change`, `low`, `high` are differences of shares."""
-
-    benchmark: str
-    before: str
-    change: float | None
-    low: float | None
-    high: float | None
-    verdict: str
-    excuse: str
-    waiver: str
-
-
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """What the gate said after a stage."""
-
-    passed: bool | None
-    cells: tuple[GateCell, ...]
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Effort:
     """What the steps of a stage did in a phase, in sum; only steps that say so count.
 
-    `tokens` were sampled, or went through updates, in `seconds`. Where the machine's rates are known, `bound_s` is the
-    least that the cost model allows for `known_s` of these seconds, in which `used` of `possible` operations (update)
-    or bytes (rollout) were needed.
+    `tokens` were sampled, or went through updates, in `seconds`. Where the machine's rates are known,
+    `bound_s` is the least that the cost model allows for `known_s` of these seconds, in which `used` of
+    `possible` operations (update) or bytes (rollout) were needed.
     """
 
     seconds: float = 0.0
@@ -141,9 +89,14 @@ class Effort:
 class Stage:
     """All that is known of one stage.
 
-    `efforts` is phase -> what it did, `machine` what the workers reach together (`flops`, `head_flops`, `bytes`, `workers`),
-    `counts` what happened in the processes that judge, `per_problem` is benchmark -> problem id -> score in the
-    headline mode.
+    description  the content of stage.json
+    ledger       its entry there, empty until it is done
+    preflight    the content of preflight.json
+    seconds      by phase
+    efforts      phase -> what it did
+    machine      what the workers reach together a second (`flops`, `head_flops`, `bytes`), and how many
+       `workers`
+    counts       what happened in the processes that judge
     """
 
     name: str
@@ -151,7 +104,7 @@ class Stage:
     status: str
     description: Mapping[str, Any] = field(default_factory=dict)
     ledger: Mapping[str, Any] = field(default_factory=dict)
-    preflight: Any = None
+    preflight: Mapping[str, Any] = field(default_factory=dict)
     steps: tuple[Step, ...] = ()
     notes: tuple[Note, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -159,13 +112,13 @@ class Stage:
     machine: Mapping[str, float] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
     samples: tuple[Sample, ...] = ()
-    gate: Gate | None = None
-    per_problem: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    gate: GateResult | None = None
+    card: Scorecard | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run directory; `started` and `updated` are seconds since the epoch, `unread` names files with faults."""
+    """A run directory; `started` and `updated` in seconds since the epoch, `unread` names faulty files."""
 
     name: str
     recipe: Mapping[str, Any]

@@ -10,7 +10,8 @@ from cascade_rl.report.markup import details, esc, words
 from cascade_rl.report.records import Sample
 from cascade_rl.types import Mode
 
-OPEN_PAIRS, LONGEST = 2, 6000
+OPEN_PAIRS = 2  # that are shown without a click, at least
+LONGEST = 6000  # characters of a text; the middle of a longer one is left out
 TONES = {"right": "good", "partial": "middling", "wrong": "bad", "unparseable": "bad", "timeout": "bad"}
 
 

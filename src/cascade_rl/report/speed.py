@@ -1,27 +1,29 @@
 """Where the time of a run went and how near each phase came to what the machine can do.
 
-From timings.jsonl alone: seconds, the work of each step with its least time (the cost model of `model.limits`), and the
-rates that the run measured when it began. A run that wrote none of these has no figures, never zeros.
+From timings.jsonl alone: seconds, the work of each step with its least time (the cost model of `model.cost`),
+and the rates that the run measured when it began. A run that wrote none of these has no figures, never zeros.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
-from cascade_rl.report.markup import DASH, percent
-from cascade_rl.report.records import Effort, Matrix, Run, Stage
+from cascade_rl.report.numbers import DASH, percent
+from cascade_rl.report.records import Effort, Run, Stage
 from cascade_rl.report.values import as_mapping, number
+from cascade_rl.scores.matrix import Matrix
 
 OTHER = "other"
 SHARES = ("rollout", "grading", "update", "evaluation", OTHER)
-# phase -> the parts of its work, the part that is held against the machine, what of it, and against which rate
+# phase -> the parts of its work, the part held against the machine, what of it, and against which rate
 PHASES = {
     "rollout": (("prefill", "decode"), "decode", ("bytes",), "bytes"),
     "update": (("update",), "update", ("flops", "head_flops"), "flops"),
 }
 RATES = ("flops", "head_flops", "bytes", "workers")
+T = TypeVar("T", float, Effort)
 
 
 def machine(timings: Iterable[Mapping[str, Any]]) -> dict[str, float]:
@@ -38,7 +40,7 @@ def _rates(row: Mapping[str, Any]) -> dict[str, float]:
 
 
 def efforts(timings: Iterable[Mapping[str, Any]]) -> dict[str, Effort]:
-    """The sums over the steps that say what they did, by phase; each against the rates of the process that ran it."""
+    """Sums by phase over the steps that say what they did, each against the rates of its own process."""
     found: dict[str, Effort] = {}
     rates: dict[str, float] = {}
     for row in timings:
@@ -56,8 +58,9 @@ def _effort(phase: str, row: Mapping[str, Any], rates: Mapping[str, float]) -> E
     tokens = number(done[held].get("tokens"))
     if not took or not tokens:
         return None
-    bounds = [number(part.get("bound_s")) for part in done.values() if part]
-    if not rates or None in bounds:
+    told = [number(part.get("bound_s")) for part in done.values() if part]
+    bounds = [bound for bound in told if bound is not None]
+    if not rates or len(bounds) < len(told):
         return Effort(took, tokens)
     used = math.fsum(number(done[held].get(name)) or 0.0 for name in needs)
     return Effort(took, tokens, took, math.fsum(bounds), used, took * rates[rate])
@@ -67,6 +70,7 @@ def spent_seconds(stage: Stage, matrix: Matrix) -> dict[str, float]:
     """Seconds per phase; what the stage took beyond its timings is `other`."""
     seconds = {name: value for name, value in stage.seconds.items() if value > 0}
     rest = matrix.seconds.get(stage.name, 0.0) - math.fsum(seconds.values())
+    # less than the clocks of phases and stage can differ by is no phase of its own
     return seconds | ({OTHER: seconds.get(OTHER, 0.0) + rest} if rest > 0.05 else {})
 
 
@@ -81,8 +85,8 @@ def time_shares(seconds: Mapping[str, float]) -> dict[str, float]:
 def speed_rows(run: Run) -> list[tuple[str, ...]]:
     """A row of text for each stage that took time, and one for all of them.
 
-    Stage; the shares of `SHARES` in percent; tokens/s sampled and trained; MFU, MBU, and the fraction of the limit of
-    rollout and of update, in percent.
+    Stage; the shares of `SHARES` in percent; tokens/s sampled and trained; MFU, MBU, and the fraction of the
+    limit of rollout and of update, in percent.
     """
     known = [
         (stage.name, spent, stage.efforts)
@@ -90,17 +94,17 @@ def speed_rows(run: Run) -> list[tuple[str, ...]]:
         if (spent := spent_seconds(stage, run.matrix))
     ]
     if len(known) > 1:
-        spent, found = (_merged(each[i] for each in known) for i in (1, 2))
-        known.append(("all stages", spent, found))
+        spent = _merged((each[1] for each in known), 0.0)
+        known.append(("all stages", spent, _merged((each[2] for each in known), Effort())))
     return [(name, *_shares(spent), *_figures(found)) for name, spent, found in known]
 
 
-def _merged(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def _merged(rows: Iterable[Mapping[str, T]], zero: T) -> dict[str, T]:
     """Sums by name."""
-    total: dict[str, Any] = {}
+    total: dict[str, T] = {}
     for row in rows:
         for name, value in row.items():
-            total[name] = total[name] + value if name in total else value
+            total[name] = total.get(name, zero) + value
     return total
 
 
@@ -130,6 +134,7 @@ def machine_line(run: Run) -> str:
         return ""
     workers = f"{rates['workers']:.0f} worker{'s' if rates['workers'] > 1 else ''} together"
     return (
-        f"Measured when its process began, {workers}: {rates['flops'] / 1e9:,.0f} GFLOP/s in the model's own products, "
-        f"{rates['head_flops'] / 1e9:,.0f} in the fp32 head, {rates['bytes'] / 1e9:,.1f} GB/s copied."
+        f"Measured when its process began, {workers}: {rates['flops'] / 1e9:,.0f} GFLOP/s in the model's own "
+        f"products, {rates['head_flops'] / 1e9:,.0f} in the fp32 head, {rates['bytes'] / 1e9:,.1f} GB/s "
+        "copied."
     )

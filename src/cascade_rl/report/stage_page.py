@@ -1,93 +1,72 @@
-"""The section of one stage: settings, lineage, preflight, alarms, curves, gate, samples; and the time chart."""
+"""The section of one stage: alarms, curves, gate, samples, lineage, preflight, settings."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cascade_rl.report.alarms import Alarm, alarms, ranges
-from cascade_rl.report.charts import short, stacked_bars
+from cascade_rl.report.charts import short
 from cascade_rl.report.curves import constant_rate, figures, kind, reading
-from cascade_rl.report.markup import (
-    DASH,
-    bounds,
-    details,
-    duration,
-    esc,
-    json_html,
-    points,
-    slug,
-    table,
-    words,
-)
+from cascade_rl.report.markup import details, esc, json_html, slug, table, words
 from cascade_rl.report.matrix_page import arrow
-from cascade_rl.report.records import DONE, RUNNING, WAITING, Gate, Matrix, Stage
+from cascade_rl.report.numbers import bounds, duration, points
+from cascade_rl.report.records import DONE, RUNNING, WAITING, Stage
 from cascade_rl.report.samples_page import samples_html
-from cascade_rl.report.speed import OTHER, spent_seconds
 from cascade_rl.report.values import as_mapping
+from cascade_rl.scores.gate import GateResult
+from cascade_rl.scores.matrix import Matrix
 
-PHASES = ("rollout", "grading", "update", "save", "evaluation")
-SETTINGS = ("settings", "config", "stage_settings")
-HASHES = {"parent": ("incoming_weights", "parent_weights_hash"), "checkpoint": ("weights", "weights_hash")}
-CARRIED = ("carried", "carried_in")
-
-
-def _first(description: Mapping[str, Any], keys: Iterable[str]) -> Any:
-    return next((description[key] for key in keys if description.get(key) not in (None, "", {}, [])), None)
+# the two ends of a stage in its lineage, each with the key of its weights' hash
+ENDS = {"parent": "incoming_weights", "checkpoint": "weights"}
+# keys of stage.json that have a place of their own on the page
+PLACED = ("stage", "settings", "carried", "lineage")
 
 
 def planned_steps(stage: Stage) -> int | None:
     """How many steps the settings ask for, if they say."""
-    found = as_mapping(_first(stage.description, SETTINGS)).get("steps", stage.description.get("steps"))
+    found = as_mapping(stage.description.get("settings")).get("steps")
     return found if isinstance(found, int) and not isinstance(found, bool) else None
 
 
 def lineage(stage: Stage) -> dict[str, Any]:
     """Parent, checkpoint and hashes, from the stage's own file and from the ledger."""
-    raw = stage.description.get("lineage")
-    own = as_mapping(raw) if isinstance(raw, Mapping) else {"lineage": raw} if raw else {}
-    loose = {
-        key: stage.description[key] for key in ("hash", "parent", "recipe_hash") if key in stage.description
-    }
-    return {**loose, **own, **stage.ledger}
+    return {**as_mapping(stage.description.get("lineage")), **stage.ledger}
 
 
 def _chain(found: Mapping[str, Any]) -> str:
     """Parent → checkpoint, each with the hash of its weights."""
     ends = []
-    for place, hashes in HASHES.items():
+    for place, weights in ENDS.items():
         if not found.get(place):
             continue
-        mark = _first(found, hashes)
+        mark = found.get(weights)
         short = f'<small title="{esc(mark)}">weights {esc(str(mark)[:12])}</small>' if mark else ""
-        where = found[place] if isinstance(found[place], str) else as_mapping(found[place]).get("path", place)
-        ends.append(f'<span class="node">{place} <code>{esc(where)}</code>{short}</span>')
+        ends.append(f'<span class="node">{place} <code>{esc(found[place])}</code>{short}</span>')
     return f'<p class="chain">{"<b>→</b>".join(ends)}</p>' if ends else ""
 
 
 def _lineage(stage: Stage) -> str:
-    found, carried = lineage(stage), _first(stage.description, CARRIED)
-    if not found and carried is None:
+    found, carried = lineage(stage), stage.description.get("carried")
+    if not found and not carried:
         return ""
-    kept = f"<p><b>Carried in</b></p>{json_html(carried)}" if carried is not None else ""
+    kept = f"<p><b>Carried in</b></p>{json_html(carried)}" if carried else ""
     rest = details("All of the lineage", json_html(found)) if found else ""
     return f'<div class="lineage"><h3>Lineage</h3>{_chain(found)}{kept}{rest}</div>'
 
 
 def _settings(stage: Stage) -> str:
-    known = {*SETTINGS, *CARRIED, "lineage", "hash", "parent", "recipe_hash", "name", "stage"}
-    chosen = _first(stage.description, SETTINGS)
-    rest = {key: value for key, value in stage.description.items() if key not in known}
-    body = (json_html(chosen) if chosen is not None else "") + (json_html(rest) if rest else "")
+    chosen = stage.description.get("settings")
+    rest = {key: value for key, value in stage.description.items() if key not in PLACED}
+    body = (json_html(chosen) if chosen else "") + (json_html(rest) if rest else "")
     return details("Settings", body, "settings") if body else ""
 
 
 def _preflight(stage: Stage) -> str:
     if not stage.preflight:
         return ""
-    facts = as_mapping(stage.preflight)
-    counts = [f"{words(k)} {_count(v)}" for k, v in facts.items() if _count(v)]
+    counts = [f"{words(k)} {_count(v)}" for k, v in stage.preflight.items() if _count(v)]
     summary = "Preflight" + (f' <span class="quiet">{" · ".join(counts[:4])}</span>' if counts else "")
     return details(summary, json_html(stage.preflight), "preflight")
 
@@ -119,21 +98,16 @@ def _clipped(text: str, most: int = 90) -> str:
     return text if len(text) <= most else text[:most].rpartition(",")[0] + " …"
 
 
-def _gate(gate: Gate | None) -> str:
+def _gate(gate: GateResult | None) -> str:
     if gate is None:
         return ""
     rows = []
     for cell in gate.cells:
-        reasons = [
-            f"excused: {cell.excuse}" if cell.excuse else "",
-            f"waived: {cell.waiver}" if cell.waiver else "",
-        ]
         word = f'<span class="chip {esc(cell.verdict)}">{arrow(cell)} {esc(cell.verdict)}</span>'
         inside = bounds(cell.low, cell.high, points)
-        why = esc("; ".join(filter(None, reasons)))
+        why = esc(f"excused: {cell.excuse}") if cell.excuse else ""
         rows.append([esc(cell.benchmark), esc(cell.before), points(cell.change), inside, word, why])
-    outcome = {True: "passed", False: "not passed", None: "no verdict"}[gate.passed]
-    tone = {True: "good", False: "bad", None: "open"}[gate.passed]
+    outcome, tone = ("passed", "good") if gate.passed else ("not passed", "bad")
     notes = "".join(f"<li>{esc(note)}</li>" for note in gate.notes)
     head = ("benchmark", "against", "points", "95 % interval", "verdict", "excuse or waiver")
     body = table(head, rows, "plain gate-cells") if rows else '<p class="quiet">No cells were compared.</p>'
@@ -177,29 +151,4 @@ def stage_section(stage: Stage, matrix: Matrix) -> str:
         + _gate(stage.gate)
         + samples_html(stage.samples)
         + f"{_lineage(stage)}{_preflight(stage)}{_settings(stage)}</section>"
-    )
-
-
-def time_section(stages: Sequence[Stage], matrix: Matrix) -> str:
-    """The section #time: a bar per stage and the same numbers as a table."""
-    rows = [(stage.name, spent) for stage in stages if (spent := spent_seconds(stage, matrix))]
-    if not rows:
-        return ""
-    used = {phase for _, spent in rows for phase in spent}
-    parts = [p for p in PHASES if p in used] + sorted(used - {*PHASES, OTHER}) + [OTHER] * (OTHER in used)
-    keys = "".join(f'<li><i class="key bar c{i % 8}"></i>{esc(part)}</li>' for i, part in enumerate(parts))
-    lines = [(name, spent) for name, spent in rows]
-    if len(rows) > 1:
-        lines.append(("all stages", {p: math.fsum(spent.get(p, 0.0) for _, spent in rows) for p in parts}))
-    cells = [
-        [
-            esc(name),
-            *(duration(spent[p]) if spent.get(p) else DASH for p in parts),
-            duration(math.fsum(spent.values())),
-        ]
-        for name, spent in lines
-    ]
-    return (
-        f'<section id="time"><h2>Where the time went</h2>{stacked_bars(rows, parts)}<ul class="legend">{keys}</ul>'
-        f"{table(['stage', *map(esc, parts), 'total'], cells, 'plain numbers')}</section>"
     )

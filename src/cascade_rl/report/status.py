@@ -1,46 +1,69 @@
-"""What `cascade status` shows: how far each stage of a run directory is."""
+"""How far each stage of a run directory is: what `cascade status` shows."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-from rich.table import Table
-
+from cascade_rl.errors import InputError
 from cascade_rl.recipe import Recipe
-from cascade_rl.run.files import read_json
-from cascade_rl.run.folder import stage_folder
-from cascade_rl.run.journal import read_lines
-from cascade_rl.run.ledger import Ledger
+from cascade_rl.recipe import Stage as Plan
+from cascade_rl.report.read import read_run
+from cascade_rl.report.records import WAITING, Stage
+from cascade_rl.scores.gate import GateResult
 
 
-def run_status(run: Path) -> Table:
-    """A row a stage: state, steps, scores, gate. Raises ValueError when the directory is no run."""
-    file = run / "recipe.yaml"
-    if not file.is_file():
-        raise ValueError(f"{run} is no run directory: it has no recipe.yaml; runs are made by `cascade run`")
-    recipe = Recipe.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
-    finished = len(Ledger(run).entries)
-    table = Table("stage", "state", "steps", *[b.name for b in recipe.benchmarks], "gate", box=None)
-    for index, stage in enumerate(recipe.stages):
-        folder = stage_folder(run, index, stage.name)
-        steps = max(
-            (line["step"] + 1 for line in read_lines(folder / "journal.jsonl") if line["kind"] == "step"),
-            default=0,
+@dataclass(frozen=True, slots=True)
+class StageStatus:
+    """One stage: `done`, `started` or `to do`; steps of those planned; what it scored; what the gate said.
+
+    `scores` are shares in the order of the benchmarks, None where there is none yet.
+    """
+
+    stage: str
+    state: str
+    steps: int
+    planned: int
+    scores: tuple[float | None, ...]
+    gate: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """All stages of the recipe in order, with the names of its benchmarks."""
+
+    benchmarks: tuple[str, ...]
+    stages: tuple[StageStatus, ...]
+
+
+def run_status(run_dir: Path) -> RunStatus:
+    """The status of a run; raises InputError when the directory is no run."""
+    if not (run_dir / "recipe.yaml").is_file():
+        raise InputError(
+            f"{run_dir} is no run directory: it has no recipe.yaml; runs are made by `cascade run`"
         )
-        card, gate = read_json(folder / "scorecard.json"), read_json(folder / "gate.json")
-        state = "done" if index < finished else "started" if (folder / "stage.json").exists() else "to do"
-        scores = [_score(card, b.name) for b in recipe.benchmarks]
-        table.add_row(stage.name, state, f"{steps}/{stage.planned_steps}", *scores, _gate(gate))
-    return table
+    run = read_run(run_dir)
+    try:
+        recipe = Recipe.model_validate(run.recipe)
+    except ValueError as error:
+        raise InputError(f"{run_dir / 'recipe.yaml'} is no recipe of a run: {error}") from None
+    benchmarks = tuple(benchmark.name for benchmark in recipe.benchmarks)
+    found = {stage.name: stage for stage in run.stages}
+    rows = (
+        _status(plan, found.get(plan.name, Stage(plan.name, "", WAITING)), benchmarks)
+        for plan in recipe.stages
+    )
+    return RunStatus(benchmarks, tuple(rows))
 
 
-def _score(card: dict | None, name: str) -> str:
-    if not card or name not in card["benchmarks"]:
-        return ""
-    found = card["benchmarks"][name]
-    return f"{found['modes'][found['headline']]['avg']['mean'] * 100:.1f}"
+def _status(plan: Plan, stage: Stage, benchmarks: tuple[str, ...]) -> StageStatus:
+    # The ledger alone says that a stage is done: it is written last, after scorecard and gate.
+    state = "done" if stage.ledger else "started" if stage.description else "to do"
+    steps = stage.steps[-1].step + 1 if stage.steps else 0
+    scores = stage.card.benchmarks if stage.card else {}
+    shares = tuple(scores[name].score.mean if name in scores else None for name in benchmarks)
+    return StageStatus(plan.name, state, steps, plan.planned_steps, shares, _gate(stage.gate))
 
 
-def _gate(gate: dict | None) -> str:
-    return "" if gate is None else "passed" if gate["passed"] else "; ".join(gate["notes"])
+def _gate(gate: GateResult | None) -> str:
+    return "" if gate is None else "passed" if gate.passed else "; ".join(gate.notes)

@@ -5,23 +5,24 @@ tell apart; lines after the first are dashed as well.
 """
 
 CSS = """
-:root { --ground: #fff; --raised: #f6f7f9; --ink: #1b1f24; --quiet: #5d6671; --rule: #dde1e6; --faint: #eceff2;
-  --accent: #0b5cad; --gain: #dcebfa; --gain-ink: #0b4f94; --loss: #fde6cf; --loss-ink: #8f4300; --good: #0b5cad;
-  --own: #1b1f24; --thought: #f3f1fa; --thought-rule: #a99bd1; --answer-rule: #3b8f6b; --mark: #d5420b; --c0: #0072b2;
-  --c1: #d55e00; --c2: #009e73; --c3: #b0568a; --c4: #b98a00; --c5: #4aa3df; --c6: #6b6b6b; --c7: #8a5a2b; --sans:
-  system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans", Arial, sans-serif; --mono:
-  ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; }
+:root { --ground: #fff; --raised: #f6f7f9; --ink: #1b1f24; --quiet: #5d6671; --rule: #dde1e6;
+  --faint: #eceff2; --accent: #0b5cad; --gain: #dcebfa; --gain-ink: #0b4f94; --loss: #fde6cf;
+  --loss-ink: #8f4300; --good: #0b5cad; --own: #1b1f24; --thought: #f3f1fa; --thought-rule: #a99bd1;
+  --answer-rule: #3b8f6b; --mark: #d5420b; --c0: #0072b2; --c1: #d55e00; --c2: #009e73; --c3: #b0568a;
+  --c4: #b98a00; --c5: #4aa3df; --c6: #6b6b6b; --c7: #8a5a2b;
+  --sans: system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans", Arial, sans-serif;
+  --mono: ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; }
 @media (prefers-color-scheme: dark) {
-  :root { --ground: #14171b; --raised: #1c2026; --ink: #e4e7eb; --quiet: #9aa4b0; --rule: #343b44; --faint: #262c33;
-    --accent: #7bb8f0; --gain: #14365a; --gain-ink: #a9d3fb; --loss: #4d2c0d; --loss-ink: #ffc48a; --good: #7bb8f0;
-    --own: #e4e7eb; --thought: #221f30; --thought-rule: #7d6fb0; --answer-rule: #4fae86; --mark: #ff8a5c; --c0:
-    #56b4e9; --c1: #ff8f4d; --c2: #2fc79b; --c3: #dd8fbd; --c4: #e6b93f; --c5: #9fd3f5; --c6: #a8adb3; --c7: #c99a66;
-    }
+  :root { --ground: #14171b; --raised: #1c2026; --ink: #e4e7eb; --quiet: #9aa4b0; --rule: #343b44;
+    --faint: #262c33; --accent: #7bb8f0; --gain: #14365a; --gain-ink: #a9d3fb; --loss: #4d2c0d;
+    --loss-ink: #ffc48a; --good: #7bb8f0; --own: #e4e7eb; --thought: #221f30; --thought-rule: #7d6fb0;
+    --answer-rule: #4fae86; --mark: #ff8a5c; --c0: #56b4e9; --c1: #ff8f4d; --c2: #2fc79b; --c3: #dd8fbd;
+    --c4: #e6b93f; --c5: #9fd3f5; --c6: #a8adb3; --c7: #c99a66; }
 }
 * { box-sizing: border-box; }
 html { color-scheme: light dark; }
-body { margin: 0 auto; max-width: 1320px; padding: 28px clamp(14px, 3vw, 40px) 60px; background: var(--ground); color:
-  var(--ink); font: 15px/1.5 var(--sans); -webkit-text-size-adjust: 100%; }
+body { margin: 0 auto; max-width: 1320px; padding: 28px clamp(14px, 3vw, 40px) 60px;
+  background: var(--ground); color: var(--ink); font: 15px/1.5 var(--sans); -webkit-text-size-adjust: 100%; }
 a { color: var(--accent); text-decoration: none; }
 a:hover { text-decoration: underline; }
 h1 { font-size: 2rem; line-height: 1.15; margin: 0 0 14px; letter-spacing: -.02em; overflow-wrap: anywhere; }
@@ -44,8 +45,8 @@ dl.facts { display: flex; flex-wrap: wrap; gap: 8px 34px; margin: 0; }
 dl.facts dt { font-size: .78rem; color: var(--quiet); }
 dl.facts dd { margin: 0; font-variant-numeric: tabular-nums; }
 p.facts { color: var(--quiet); margin: 0 0 10px; }
-#verdict { margin-top: 24px; padding: 14px 18px; border-left: 5px solid var(--quiet); background: var(--raised);
-  border-radius: 0 8px 8px 0; }
+#verdict { margin-top: 24px; padding: 14px 18px; border-left: 5px solid var(--quiet);
+  background: var(--raised); border-radius: 0 8px 8px 0; }
 #verdict p { margin: 0; }
 #verdict b { font-size: 1.12rem; }
 #verdict.good { border-color: var(--good); }
@@ -53,8 +54,8 @@ p.facts { color: var(--quiet); margin: 0 0 10px; }
 #verdict .gates-line { margin-top: 4px; color: var(--quiet); }
 nav { position: sticky; top: 0; z-index: 5; background: var(--ground); border-bottom: 1px solid var(--rule);
   margin-top: 20px; }
-nav ol { display: flex; gap: 4px 20px; list-style: none; margin: 0; padding: 9px 0; overflow-x: auto; font-size:
-  .88rem; scrollbar-width: thin; }
+nav ol { display: flex; gap: 4px 20px; list-style: none; margin: 0; padding: 9px 0; overflow-x: auto;
+  font-size: .88rem; scrollbar-width: thin; }
 nav li { flex: none; }
 .scroll { overflow-x: auto; max-width: 100%; position: relative; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
@@ -72,8 +73,9 @@ table.matrix { width: 100%; border-collapse: separate; border-spacing: 3px; marg
 .matrix th { border: 0; }
 .matrix td b { font-size: 1.02rem; font-weight: 600; }
 .matrix td small, .matrix th small { display: block; line-height: 1.35; }
-.matrix tbody th, .matrix tfoot th, .matrix thead th:first-child { position: sticky; left: 0; background:
-  var(--ground); z-index: 1; padding-left: 3px; min-width: 92px; max-width: 150px; overflow-wrap: break-word; }
+.matrix tbody th, .matrix tfoot th, .matrix thead th:first-child { position: sticky; left: 0;
+  background: var(--ground); z-index: 1; padding-left: 3px; min-width: 92px; max-width: 150px;
+  overflow-wrap: break-word; }
 .matrix td.own { box-shadow: inset 0 0 0 2px var(--own); }
 .matrix td.none { color: var(--quiet); }
 .matrix td.gain { background: var(--gain); }
@@ -106,19 +108,20 @@ table.matrix { width: 100%; border-collapse: separate; border-spacing: 3px; marg
 .panel { display: none; }
 .panel h3 { margin: 4px 0 0; font-size: .95rem; }
 .panel > p { color: var(--quiet); font-size: .85rem; }
-#view-0:checked ~ .panel-0, #view-1:checked ~ .panel-1, #view-2:checked ~ .panel-2, #view-3:checked ~ .panel-3,
-  #view-4:checked ~ .panel-4, #view-5:checked ~ .panel-5 { display: block; }
+#view-0:checked ~ .panel-0, #view-1:checked ~ .panel-1, #view-2:checked ~ .panel-2,
+  #view-3:checked ~ .panel-3, #view-4:checked ~ .panel-4, #view-5:checked ~ .panel-5 { display: block; }
 .outcome { font-size: .78rem; font-weight: 600; padding: 2px 9px; border-radius: 99px; vertical-align: .15em;
   letter-spacing: 0; background: var(--faint); color: var(--quiet); white-space: nowrap; }
 .outcome.good { background: var(--gain); color: var(--gain-ink); }
 .outcome.bad { background: var(--loss); color: var(--loss-ink); }
 .outcome.middling { background: var(--faint); color: var(--ink); }
 nav .outcome { font-size: .7rem; padding: 0 7px; vertical-align: 0; }
-.alarms { list-style: none; margin: 12px 0; padding: 10px 16px; border-left: 5px solid var(--mark); background:
-  var(--raised); border-radius: 0 8px 8px 0; }
+.alarms { list-style: none; margin: 12px 0; padding: 10px 16px; border-left: 5px solid var(--mark);
+  background: var(--raised); border-radius: 0 8px 8px 0; }
 .alarms li { margin: 3px 0; }
 .alarms li::before { content: "▲ "; color: var(--mark); font-size: .8em; }
-.curves { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 300px), 1fr)); gap: 22px 26px; }
+.curves { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 300px), 1fr));
+  gap: 22px 26px; }
 .reading { margin: -4px 0 12px; font-size: .85rem; color: var(--quiet); }
 .curve { margin: 0; min-width: 0; }
 .curve figcaption { font-weight: 600; font-size: .92rem; margin-bottom: 2px; }
@@ -129,7 +132,8 @@ svg .tick { font-size: 10.5px; font-variant-numeric: tabular-nums; }
 svg .unit { font-size: 10.5px; }
 .grid { stroke: var(--faint); }
 .axis, .notch { stroke: var(--quiet); stroke-opacity: .6; }
-.series path { fill: none; stroke: currentColor; stroke-width: 1.9; stroke-linejoin: round; stroke-linecap: round; }
+.series path { fill: none; stroke: currentColor; stroke-width: 1.9; stroke-linejoin: round;
+  stroke-linecap: round; }
 .series path.raw { stroke-width: 1; opacity: .32; }
 .series .band { fill: currentColor; opacity: .14; }
 .series circle { fill: currentColor; }
@@ -153,8 +157,8 @@ svg .unit { font-size: 10.5px; }
 .bar { fill: currentColor; stroke: var(--ground); stroke-width: 1; }
 .bars .bar-name { font-size: 13px; fill: var(--ink); }
 .bars .tick { font-size: 12px; }
-.legend { list-style: none; display: flex; flex-wrap: wrap; gap: 2px 16px; margin: 2px 0 6px; padding: 0; font-size:
-  .82rem; }
+.legend { list-style: none; display: flex; flex-wrap: wrap; gap: 2px 16px; margin: 2px 0 6px; padding: 0;
+  font-size: .82rem; }
 .key { display: inline-block; width: 20px; height: 0; border-top: 3px solid currentColor; margin-right: 6px;
   vertical-align: middle; }
 .key.c1, .key.c4 { border-top-style: dashed; }
@@ -166,13 +170,13 @@ details > summary .quiet { font-weight: 400; margin-left: 8px; }
 details[open] > summary { border-bottom: 1px solid var(--faint); }
 details > :not(summary) { margin: 10px 14px 14px; }
 .pair details { margin: 6px 0; }
-dl.json { display: grid; grid-template-columns: minmax(90px, max-content) minmax(0, 1fr); gap: 3px 18px; margin: 0;
-  font-size: .88rem; }
+dl.json { display: grid; grid-template-columns: minmax(90px, max-content) minmax(0, 1fr); gap: 3px 18px;
+  margin: 0; font-size: .88rem; }
 dl.json dt { color: var(--quiet); }
 dl.json dd { margin: 0; overflow-wrap: anywhere; min-width: 0; }
 .chain { display: flex; flex-wrap: wrap; gap: 8px 14px; align-items: center; }
-.node { background: var(--raised); border: 1px solid var(--rule); border-radius: 8px; padding: 6px 12px; font-size:
-  .82rem; color: var(--quiet); }
+.node { background: var(--raised); border: 1px solid var(--rule); border-radius: 8px; padding: 6px 12px;
+  font-size: .82rem; color: var(--quiet); }
 .node code { color: var(--ink); margin-left: 4px; }
 .node small { display: block; }
 ul.notes { padding-left: 20px; margin: 8px 0; }
@@ -187,7 +191,8 @@ ul.notes { padding-left: 20px; margin: 8px 0; }
 .sample > div { padding: 8px 14px; }
 .label { display: block; font-size: .74rem; color: var(--quiet); }
 .sample .prompt { background: var(--raised); }
-.sample .thought { background: var(--thought); border-left: 4px solid var(--thought-rule); padding-left: 10px; }
+.sample .thought { background: var(--thought); border-left: 4px solid var(--thought-rule);
+  padding-left: 10px; }
 .sample .thought pre { font-style: italic; color: var(--quiet); }
 .sample .answer { border-left: 4px solid var(--answer-rule); padding-left: 10px; }
 .sample > p.quiet { padding: 4px 14px; font-size: .85rem; }

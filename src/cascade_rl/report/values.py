@@ -21,3 +21,8 @@ def number(raw: Any) -> float | None:
     """A finite number, or None."""
     usable = isinstance(raw, (int, float)) and not isinstance(raw, bool) and math.isfinite(raw)
     return float(raw) if usable else None
+
+
+def text(raw: Any) -> str:
+    """`raw` if it is text, else nothing."""
+    return raw if isinstance(raw, str) else ""

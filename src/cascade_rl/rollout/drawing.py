@@ -1,4 +1,4 @@
-"""From logits to tokens: which generator a row draws from, and what a rule makes of its distribution.
+"""What samplers share: prompts as ids, replies as rollouts, and how a token is drawn from logits by a rule.
 
 Each row draws from its own counter-based generator (Philox, keyed by seed, problem, mode and index), so a
 reply depends on the weights and its prompt, not on its neighbours.
@@ -15,8 +15,30 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cascade_rl.errors import InputError
+from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.protocols import Sampling, SamplingRule
-from cascade_rl.types import Problem
+from cascade_rl.types import Problem, Rollout, Stop
+
+
+def prompt_ids(tokenizer: Tokenizer, problem: Problem, sampling: Sampling) -> tuple[int, ...]:
+    """The ids of a prompt; raises InputError when they are over `max_prompt_tokens`."""
+    prompt = tokenizer.prompt(problem)
+    if len(prompt) > sampling.max_prompt_tokens:
+        raise InputError(
+            f"{problem.id}: the prompt has {len(prompt)} tokens, over {sampling.max_prompt_tokens}"
+        )
+    return tuple(prompt)
+
+
+def rollout_of(
+    tokenizer: Tokenizer, prompt: tuple[int, ...], ids: Sequence[int], logprobs: Sequence[float]
+) -> Rollout:
+    """What was sampled, with its text, and whether it ended or met the limit."""
+    ended = bool(ids) and ids[-1] in tokenizer.eos_ids
+    return Rollout(
+        prompt, tuple(ids), tuple(logprobs), tokenizer.decode(ids), Stop.END if ended else Stop.LENGTH
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,8 @@ from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.model.worker import Worker
 from cascade_rl.protocols import Finished, Sampling
 from cascade_rl.rollout.decoding import Decoding, Job, slots_for
-from cascade_rl.rollout.drawing import Draw, Wanted, row_key
-from cascade_rl.types import Problem, Rollout, Stop
+from cascade_rl.rollout.drawing import Draw, Wanted, prompt_ids, rollout_of, row_key
+from cascade_rl.types import Problem, Rollout
 
 CACHE_BYTES = 1 << 31  # keys and values of all workers together
 # Of drawing one reply, in tokens of prefill; only how prompts are spread over workers rests on it.
@@ -40,7 +40,7 @@ class TorchSampler:
     def sample(
         self, problems: Sequence[Problem], sampling: Sampling, finished: Finished | None = None
     ) -> list[tuple[Rollout, ...]]:
-        """`sampling.n` rollouts a problem; raises ValueError for a prompt over `max_prompt_tokens`."""
+        """`sampling.n` rollouts a problem; raises InputError for a prompt over `max_prompt_tokens`."""
         return self._sample([(problems, sampling)], finished)[0]
 
     def sample_many(
@@ -76,26 +76,6 @@ class TorchSampler:
             self.replicas.count("prefill", prefill)
             self.replicas.count("decode", decode)
         return found
-
-
-def prompt_ids(tokenizer: Tokenizer, problem: Problem, sampling: Sampling) -> tuple[int, ...]:
-    """The ids of a prompt; raises ValueError when they are over `max_prompt_tokens`."""
-    prompt = tokenizer.prompt(problem)
-    if len(prompt) > sampling.max_prompt_tokens:
-        raise ValueError(
-            f"{problem.id}: the prompt has {len(prompt)} tokens, over {sampling.max_prompt_tokens}"
-        )
-    return tuple(prompt)
-
-
-def rollout_of(
-    tokenizer: Tokenizer, prompt: tuple[int, ...], ids: Sequence[int], logprobs: Sequence[float]
-) -> Rollout:
-    """What was sampled, with its text, and whether it ended or met the limit."""
-    ended = bool(ids) and ids[-1] in tokenizer.eos_ids
-    return Rollout(
-        prompt, tuple(ids), tuple(logprobs), tokenizer.decode(ids), Stop.END if ended else Stop.LENGTH
-    )
 
 
 Drawn = tuple[list[int], list[float]]  # ids of a reply, and their log-probabilities

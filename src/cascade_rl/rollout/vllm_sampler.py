@@ -22,12 +22,12 @@ from typing import Any
 
 import torch
 
+from cascade_rl.errors import InputError
 from cascade_rl.model.checkpoint import hf_tensors
 from cascade_rl.model.replicas import Replicas
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.protocols import Finished, Sampling
-from cascade_rl.rollout.drawing import row_key, row_seed
-from cascade_rl.rollout.torch_sampler import prompt_ids, rollout_of
+from cascade_rl.rollout.drawing import prompt_ids, rollout_of, row_key, row_seed
 from cascade_rl.types import Problem, Rollout
 
 
@@ -67,7 +67,7 @@ class VLLMSampler:
     def sample(
         self, problems: Sequence[Problem], sampling: Sampling, finished: Finished | None = None
     ) -> list[tuple[Rollout, ...]]:
-        """`sampling.n` rollouts a problem; raises ValueError for a prompt over `max_prompt_tokens`."""
+        """`sampling.n` rollouts a problem; raises InputError for a prompt over `max_prompt_tokens`."""
         return self._sample([(problems, sampling)], finished)[0]
 
     def sample_many(
@@ -103,7 +103,7 @@ class VLLMSampler:
     def _prompt(self, problem: Problem, sampling: Sampling) -> tuple[int, ...]:
         prompt = prompt_ids(self.tokenizer, problem, sampling)
         if len(prompt) + sampling.max_new_tokens > self.longest:
-            raise ValueError(
+            raise InputError(
                 f"{problem.id}: a prompt of {len(prompt)} tokens and a reply of {sampling.max_new_tokens} "
                 f"are over the {self.longest} that vLLM was started for"
             )
@@ -183,7 +183,7 @@ def _import() -> Any:
     except ModuleNotFoundError as error:
         if error.name != "vllm":
             raise
-        raise ValueError(
+        raise InputError(
             "sampler: vllm needs the package vllm, which is not installed: "
             "pip install 'cascade-rl[vllm]' on a machine with CUDA, or set sampler: torch"
         ) from None
@@ -194,11 +194,11 @@ def utilisation(free: int, total: int, numbers: int, *, training: bool) -> float
     """The share of a GPU's memory for vLLM: four fifths of what is free now,
     less the two moments of each weight.
 
-    Raises ValueError when that is less than the model's weights in bf16.
+    Raises InputError when that is less than the model's weights in bf16.
     """
     room = 0.8 * (free - 8 * numbers * training)
     if room < 2 * numbers:
-        raise ValueError(
+        raise InputError(
             f"sampler: vllm has no room beside the trainer: {free / 1e9:.1f} GB are free; set sampler: torch"
         )
     return round(room / total, 3)

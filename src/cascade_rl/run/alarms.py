@@ -1,7 +1,7 @@
 """What a curve should not do: a stage that looks alive and learns nothing, or is about to fall apart.
 
-Each rule looks at one metric of the journal: its values up to a step, that one last. The run says a rule once when it
-breaks, the report marks every step that broke it.
+Each rule looks at one metric of the journal: its values up to a step, that one last. The run says a rule once
+when it breaks, the report marks every step that broke it.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-START_STEPS = 3
-BACK_STEPS = 20
-QUIET_STEPS = 20
+START_STEPS = 3  # the first entropies are noisy: their mean is the start
+BACK_STEPS = 20  # how far back a change of length is looked for; slower ones are what training is for
+QUIET_STEPS = 20  # a rule that stays broken is not said again in this many steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,7 @@ class Rule:
 
 
 def _start(values: Sequence[float]) -> float:
+    # infinite where nothing is known, so that no value can be above it
     first = [v for v in values if math.isfinite(v)][:START_STEPS]
     return math.fsum(first) / len(first) if first else math.inf
 
@@ -37,29 +38,72 @@ def _jumped(values: Sequence[float]) -> bool:
     return now > 2 * before or now < before / 2
 
 
+# What the metrics are is told in docs/runs.md; several rules may hold for one of them.
 RULES = (
-    Rule("signal", "Reward without signal", "all replies to each prompt earned the same, so nothing was learnt",
-         lambda v: v[-1] == 0),
-    Rule("signal", "Under 10 % with signal", "nearly all prompts are solved always or never; the batch teaches little",
-         lambda v: 0 < v[-1] < 0.10),
-    Rule("clipped", "More than 30 % clipped", "replies hit the token limit before they could answer",
-         lambda v: v[-1] > 0.30),
-    Rule("length", "Length halved or doubled in 20 steps", "the policy changes how it answers; read the samples", _jumped),
+    Rule(
+        "signal",
+        "Reward without signal",
+        "all replies to each prompt earned the same, so nothing was learnt",
+        lambda v: v[-1] == 0,
+    ),
+    Rule(
+        "signal",
+        "Under 10 % with signal",
+        "nearly all prompts are solved always or never; the batch teaches little",
+        lambda v: 0 < v[-1] < 0.10,
+    ),
+    Rule(
+        "clipped",
+        "More than 30 % clipped",
+        "replies hit the token limit before they could answer",
+        lambda v: v[-1] > 0.30,
+    ),
+    Rule(
+        "length",
+        "Length halved or doubled in 20 steps",
+        "the policy changes how it answers; read the samples",
+        _jumped,
+    ),
     Rule("entropy", "Entropy under 0.05", "the policy has nearly stopped exploring", lambda v: v[-1] < 0.05),
-    Rule("entropy", "Entropy above 3 × its start", "the policy is dissolving into noise",
-         lambda v: v[-1] > 3 * _start(v)),
-    Rule("ratio", "Mean ratio is not 1", "trainer and sampler disagree about the sampled tokens by more than 5 %",
-         lambda v: abs(v[-1] - 1) > 0.05),
-    Rule("mismatch_kl", "Sampler and trainer differ", "their KL is above 0.001 before the update: stale weights, another "
-         "temperature, or too coarse a precision", lambda v: v[-1] > 1e-3),
+    Rule(
+        "entropy",
+        "Entropy above 3 × its start",
+        "the policy is dissolving into noise",
+        lambda v: v[-1] > 3 * _start(v),
+    ),
+    Rule(
+        "ratio",
+        "Mean ratio is not 1",
+        "trainer and sampler disagree about the sampled tokens by more than 5 %",
+        lambda v: abs(v[-1] - 1) > 0.05,
+    ),
+    Rule(
+        "mismatch_kl",
+        "Sampler and trainer differ",
+        "their KL is above 0.001 before the update: stale weights, another "
+        "temperature, or too coarse a precision",
+        lambda v: v[-1] > 1e-3,
+    ),
     Rule("grad_norm", "Gradient norm is 0", "the update changed nothing", lambda v: v[-1] == 0),
-    Rule("grad_norm", "Gradient norm is not a number", "the update was lost or harmful",
-         lambda v: not math.isfinite(v[-1])),
-    Rule("skipped", "Update skipped", "its gradient was not finite, so the weights stayed as they were",
-         lambda v: v[-1] > 0),
-    Rule("failed", "More than 1 % not graded", "the grader failed; these replies were dropped, not scored 0",
-         lambda v: v[-1] > 0.01),
-)  # fmt: skip
+    Rule(
+        "grad_norm",
+        "Gradient norm is not a number",
+        "the update was lost or harmful",
+        lambda v: not math.isfinite(v[-1]),
+    ),
+    Rule(
+        "skipped",
+        "Update skipped",
+        "its gradient was not finite, so the weights stayed as they were",
+        lambda v: v[-1] > 0,
+    ),
+    Rule(
+        "failed",
+        "More than 1 % not graded",
+        "the grader failed; these replies were dropped, not scored 0",
+        lambda v: v[-1] > 0.01,
+    ),
+)
 
 
 def broken_steps(rule: Rule, values: Sequence[float]) -> list[int]:

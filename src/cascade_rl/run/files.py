@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from cascade_rl.errors import InputError
+
 
 def _plain(value: Any) -> Any:
     """JSON has no NaN: numbers that are not finite are written as text."""
@@ -38,6 +40,7 @@ def write_text(path: Path, text: str) -> None:
     """Write a whole file or nothing: temporary name, sync, rename, sync of the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
+    # a rename is durable only once both the content and the folder are on the disk
     with temporary.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
@@ -52,8 +55,10 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The value of a JSON file, or None if there is no file."""
+    """The value of a JSON file, or None if there is no file; InputError when it holds something else."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
+    except ValueError as error:
+        raise InputError(f"{path} is no JSON: {error}") from None

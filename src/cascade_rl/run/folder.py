@@ -4,10 +4,24 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from cascade_rl.errors import RunBusy
+
+# 05-if-rl: the number of the stage from 1, and its name. Names hold no dot: `.old-1` was set aside.
+STAGE_FOLDER = re.compile(r"(\d{2,})-([^.]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class StageFolder:
+    """The folder of a stage that counts: `index` from 0, as in the recipe."""
+
+    path: Path
+    index: int
+    name: str
 
 
 class RunLock:
@@ -15,6 +29,7 @@ class RunLock:
 
     def __init__(self, run: Path) -> None:
         run.mkdir(parents=True, exist_ok=True)
+        # the file stays when the lock goes: unlinking it would let two processes hold two files
         self._file = (run / "run.lock").open("a+")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -29,7 +44,10 @@ class RunLock:
         self._file.write(str(os.getpid()))
         self._file.flush()
 
-    def release(self) -> None:
+    def __enter__(self) -> RunLock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """Let the next process in."""
         self._file.truncate(0)
         self._file.close()
@@ -40,14 +58,21 @@ def stage_folder(run: Path, index: int, name: str) -> Path:
     return run / "stages" / f"{index + 1:02d}-{name}"
 
 
+def stage_folders(run: Path) -> list[StageFolder]:
+    """The stages that a run directory holds, in order, without what was set aside."""
+    found = [
+        (path, STAGE_FOLDER.fullmatch(path.name)) for path in (run / "stages").glob("*") if path.is_dir()
+    ]
+    folders = [StageFolder(path, int(match[1]) - 1, match[2]) for path, match in found if match]
+    return sorted(folders, key=lambda folder: (folder.index, folder.name))
+
+
 def set_aside(run: Path, index: int) -> None:
     """Keep the results of stage number `index` and later under `.old-N` names."""
+    # a new first stage may come from a new model, so what all stages start from goes too
     if index == 0:
         _rename_old(run, ["tokenizer", "base"])
-    folders = sorted((run / "stages").glob("[0-9][0-9]-*")) if (run / "stages").is_dir() else []
-    _rename_old(
-        run / "stages", [f.name for f in folders if ".old-" not in f.name and int(f.name[:2]) > index]
-    )
+    _rename_old(run / "stages", [f.path.name for f in stage_folders(run) if f.index >= index])
 
 
 def _rename_old(parent: Path, names: Sequence[str]) -> None:

@@ -1,7 +1,8 @@
-"""The only writer and the only reader of a run's files: append-only JSONL, and atomic whole files.
+"""The journals of a run: append-only JSONL, cut back on resume.
 
-A line is synced before the next state is saved; on resume every journal is cut back to the offset that the state
-recorded, so a finished run holds the same bytes whether it was interrupted or not. A torn last line is dropped.
+A line is synced before the next state is saved; on resume every journal is cut back to the offset that the
+state recorded, so a finished run holds the same bytes whether it was interrupted or not. A torn last line is
+dropped.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from cascade_rl.errors import InputError
 from cascade_rl.run.files import dumps
 
 
@@ -21,6 +23,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
+        # bytes, so that offsets are those of the file whatever the text
         self._file = path.open("ab")
 
     def write(self, record: dict[str, Any]) -> None:
@@ -35,10 +38,11 @@ class Journal:
         return self._file.tell()
 
     def cut(self, size: int) -> None:
-        """Forget everything after `size` bytes; raises ValueError when less than that is there."""
+        """Forget everything after `size` bytes; raises InputError when less than that is there."""
         have = self.path.stat().st_size
         if have < size:
-            raise ValueError(f"{self.path} has {have} bytes, but the saved state was written after {size}")
+            # filling up with zeros, as truncate would, hides that lines were lost
+            raise InputError(f"{self.path} has {have} bytes, but the saved state was written after {size}")
         self._file.truncate(size)
         self._file.seek(size)
 
@@ -53,5 +57,10 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
         return
     with path.open("rb") as file:
         for line in file:
-            if line.endswith(b"\n"):
-                yield json.loads(line)
+            if not line.endswith(b"\n"):
+                continue
+            try:
+                record = json.loads(line)
+            except ValueError as error:
+                raise InputError(f"{path} holds a line that is no JSON: {error}") from None
+            yield record

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,31 +14,72 @@ from cascade_rl.errors import RecipeChanged
 from cascade_rl.recipe import Recipe, digest, replaced_keys
 from cascade_rl.run.files import read_json, write_json, write_text
 from cascade_rl.run.folder import set_aside
+from cascade_rl.types import Checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A stage that is done.
+
+    key      what makes it this one, see `stage_key`
+    data     16 hex digits of what it was trained on
+    seconds  training and evaluation, interrupted tries included
+    """
+
+    checkpoint: Checkpoint
+    key: str
+    data: str
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Its line in ledger.json."""
+        made = self.checkpoint
+        return {
+            "stage": made.stage,
+            "key": self.key,
+            "weights": made.weights_hash,
+            "step": made.step,
+            "checkpoint": made.path,
+            "data": self.data,
+            "parent": made.parent,
+            "recipe": made.recipe_hash,
+            "seconds": self.seconds,
+        }
+
+    @classmethod
+    def of_json(cls, row: Mapping[str, Any]) -> Entry:
+        """From its line; ledgers of older versions name no recipe."""
+        made = Checkpoint(
+            row["checkpoint"], row["stage"], row["step"], row["parent"], row.get("recipe", ""), row["weights"]
+        )
+        return cls(made, row["key"], row["data"], row["seconds"])
 
 
 class Ledger:
-    """The stages that are done, in order; each entry names settings, data, incoming and outgoing weights."""
+    """The stages that are done, in order, in a file that is written whole or not at all."""
 
     def __init__(self, run: Path) -> None:
         self.path = run / "ledger.json"
         found = read_json(self.path)
-        self.entries: list[dict[str, Any]] = found["stages"] if found else []
+        self.entries = [Entry.of_json(row) for row in found["stages"]] if found else []
 
-    def done(self, index: int, key: str) -> dict[str, Any] | None:
+    def done(self, index: int, key: str) -> Entry | None:
         """The entry of stage number `index` if it was finished with this very key."""
         entry = self.entries[index] if index < len(self.entries) else None
-        return entry if entry and entry["key"] == key else None
+        return entry if entry and entry.key == key else None
 
-    def add(self, index: int, entry: dict[str, Any]) -> None:
+    def add(self, index: int, entry: Entry) -> None:
         """Record a finished stage durably; later entries are void."""
-        self.entries = [*self.entries[:index], entry]
-        write_json(self.path, {"stages": self.entries})
+        self._write([*self.entries[:index], entry])
 
     def cut(self, index: int) -> None:
         """Forget stage number `index` and all later ones."""
         if len(self.entries) > index:
-            self.entries = self.entries[:index]
-            write_json(self.path, {"stages": self.entries})
+            self._write(self.entries[:index])
+
+    def _write(self, entries: list[Entry]) -> None:
+        self.entries = entries
+        write_json(self.path, {"stages": [entry.to_json() for entry in entries]})
 
 
 def stage_key(recipe: Recipe, index: int, settings: Mapping[str, Any], data: str, incoming: str) -> str:

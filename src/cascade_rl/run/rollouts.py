@@ -1,7 +1,7 @@
-"""How the replies of RL are kept in rollouts.jsonl: what a grader needs to judge them again, and what it said.
+"""How the replies of RL are kept in rollouts.jsonl: what a grader needs to grade again, and what it said.
 
-A problem is one line, written before the first group of it; a group is one line a step, its replies in the order in
-which they were drawn. Ids and log-probabilities are left out: no grader sees them.
+A problem is one line, written before the first group of it; a group is one line a step, its replies in the
+order in which they were drawn. Ids and log-probabilities are left out: no grader sees them.
 """
 
 from __future__ import annotations
@@ -20,21 +20,34 @@ def problem_key(record: Mapping[str, Any]) -> tuple[str, str]:
 def stored_problem(problem: Problem) -> dict[str, Any]:
     """The line of a problem; its mode stands with each group."""
     messages = [[m.role, m.content] for m in problem.messages]
-    return {"kind": "problem", "domain": problem.domain, "problem": problem.id, "messages": messages,
-            "answer": problem.answer, "meta": dict(problem.meta)}  # fmt: skip
+    return {
+        "kind": "problem",
+        "domain": problem.domain,
+        "problem": problem.id,
+        "messages": messages,
+        "answer": problem.answer,
+        "meta": dict(problem.meta),
+    }
 
 
 def stored_group(step: int, group: Group) -> dict[str, Any]:
     """The line of a group."""
     replies = [_stored_reply(r, v) for r, v in zip(group.rollouts, group.verdicts, strict=True)]
     problem = group.problem
-    return {"kind": "group", "step": step, "domain": problem.domain, "problem": problem.id, "mode": str(problem.mode),
-            "replies": replies}  # fmt: skip
+    return {
+        "kind": "group",
+        "step": step,
+        "domain": problem.domain,
+        "problem": problem.id,
+        "mode": str(problem.mode),
+        "replies": replies,
+    }
 
 
 def _stored_reply(rollout: Rollout, verdict: Verdict) -> dict[str, Any]:
     """A reply; what is as usual (it ended by itself, no note, no parts) is left out."""
     record: dict[str, Any] = {"text": rollout.text, "reward": verdict.reward, "outcome": str(verdict.outcome)}
+    # most replies of a run are of the usual kind, and there are hundreds of thousands
     if rollout.stop is not Stop.END:
         record["stop"] = str(rollout.stop)
     if verdict.note:
@@ -60,6 +73,7 @@ def read_groups(lines: Iterable[Mapping[str, Any]]) -> Iterator[tuple[int, Group
             Verdict(_number(r["reward"]), Outcome(r["outcome"]), r.get("parts", {}), r.get("note", ""))
             for r in replies
         )
+        # a problem may be asked in either mode, so the mode is the group's
         yield line["step"], Group(problems[problem_key(line)].in_mode(Mode(line["mode"])), rollouts, verdicts)
 
 

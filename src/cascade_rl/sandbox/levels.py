@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from cascade_rl.errors import SandboxUnavailable
+from cascade_rl.protocols import Standing
 
 LEVELS = ("full", "lockdown", "limits", "none")
 WALLS = {
@@ -30,24 +30,11 @@ MENDS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """The level in force, the version of Landlock (0: none), and the step that kept each better level from working."""
-
-    level: str
-    landlock: int
-    failures: Mapping[str, str]
-
-    @property
-    def line(self) -> str:
-        """One line for the screen and the run's records."""
-        landlock = f"; landlock {self.landlock}" if self.landlock else ""
-        return f"sandbox: {self.level} ({WALLS[self.level]}{landlock})"
-
-    @property
-    def advice(self) -> list[str]:
-        """What each better level lacks and how to enable it; empty in level `full`."""
-        return [f"{level}: {step} - {mend_of(step)}" for level, step in self.failures.items()]
+def standing_at(level: str, landlock: int, failures: Mapping[str, str]) -> Standing:
+    """What holds at a level, with the version of Landlock (0: none) and the step that kept each better level away."""
+    walls = WALLS[level] + (f"; landlock {landlock}" if landlock else "")
+    advice = tuple(f"{better}: {step} - {mend_of(step)}" for better, step in failures.items())
+    return Standing(level, walls, advice)
 
 
 def mend_of(step: str) -> str:

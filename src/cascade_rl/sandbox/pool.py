@@ -22,8 +22,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from cascade_rl.errors import SandboxUnavailable
-from cascade_rl.protocols import Execution, Program
-from cascade_rl.sandbox.levels import ISOLATING, LEVELS, Standing, refusal
+from cascade_rl.protocols import Execution, Program, Standing
+from cascade_rl.sandbox.levels import ISOLATING, LEVELS, refusal, standing_at
 from cascade_rl.sandbox.link import Ending, Starved, Zygote, ZygoteFault, encode, pack, package_entries
 
 OUTPUT_CAP = 4 << 20
@@ -78,6 +78,10 @@ class ZygoteSandbox:
                 self._closing = False
                 self._workers += [_Worker(self, None) for _ in range(self._count - 1)]
             return self._standing
+
+    def standing(self) -> Standing:
+        """The level in force, found by trying if it is not known yet."""
+        return self.start()
 
     @property
     def counters(self) -> dict[str, int]:
@@ -186,7 +190,7 @@ class _Worker:
                 if zygote := self._zygotes.pop("code", None):
                     zygote.close()
             else:
-                return Standing(level, zygote.landlock, failures)
+                return standing_at(level, zygote.landlock, failures)
         raise refusal(failures)
 
     def _execute(self, program: Program) -> Execution:

@@ -1,86 +1,40 @@
 """The gate: may the run go on after this stage, or has a domain been lost?
 
-After each stage every benchmark (of past, present and future domains) is compared in its headline mode with the
-scorecard before, and with the best so far, so that a series of falls that each hide in the noise is caught once
-their sum does not. Comparisons are paired over the held-out problems, or by Newcombe's interval where only published
-scores are known. A fall fails the gate when all of this holds:
+After each stage every benchmark (of past, present and future domains) is compared in its headline mode with
+the scorecard before, and with the best so far, so that a series of falls that each hide in the noise is
+caught once their sum does not. Comparisons are paired over the held-out problems, or by Newcombe's interval
+where only published scores are known. A fall fails the gate when all of this holds:
 
 1. Its 95 % interval excludes zero (verdict `loss`).
-2. It exceeds the band. Default 4 points: scores swing by so much between steps of one stage, and 4 is the smallest
-   whole number under which the report's own 8B matrix (arXiv 2512.13607) passes with one declared dip; its largest
-   real fall is MMLU-Pro 77.8 -> 74.5 at IF-RL, on 12,000 items. After the last stage nothing can repair a fall, so
-   there the band is 3 points (`final_band`): the report's run ends at most 2.2 under its best.
-3. Its p-value stays under `alpha` divided by the comparisons of this stage (Bonferroni): among twenty 95 % intervals
-   one misses zero by chance, and the best so far is flattered by having been chosen.
-4. Nobody excused it: no waiver with a reason, no declared dip that is still before its stage of recovery and within
-   its depth. At the stage of recovery the benchmark must be back at its value before the dip, by the same rules.
+2. It exceeds the band (`Gate.band`). Default 4 points: scores swing by so much between steps of one stage,
+   and 4 is the smallest whole number under which the report's own 8B matrix (arXiv 2512.13607) passes with
+   one declared dip; its largest real fall is MMLU-Pro 77.8 -> 74.5 at IF-RL, on 12,000 items. After the last
+   stage the band is `FINAL_BAND` at most.
+3. Its p-value stays under `ALPHA` divided by the comparisons of this stage (Bonferroni): among twenty 95 %
+   intervals one misses zero by chance, and the best so far is flattered by having been chosen.
+4. Nobody excused it: no waiver with a reason, no declared dip that is still before its stage of recovery and
+   within its depth. At the stage of recovery the benchmark must be back at its value before the dip, by the
+   same rules.
 
-A waiver accepts the value after its stage: later stages are measured from there. Every loss that passes says why in
-`excuse`; a loss without an excuse is what failed.
+A waiver accepts the value after its stage: later stages are measured from there. Every loss that passes says
+why in `excuse`; a loss without an excuse is what failed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
 
+from cascade_rl.errors import InputError
+from cascade_rl.recipe.scoring import Dip, Gate
+from cascade_rl.scores.points import in_points
 from cascade_rl.scores.statistics import Change, Direction, compare
 from cascade_rl.types import Mode, ModeScore, Scorecard
 
-Policy = Literal["warn", "stop", "best"]
+# After the last stage nothing can repair a fall; the report's run ends at most 2.2 points under its best.
+FINAL_BAND = 0.03
+ALPHA = 0.05  # the level of the 95 % intervals, shared by all comparisons of a stage
 ROUNDING = 1e-9  # a fall of exactly the band is within it, whatever the last bit says
-
-
-@dataclass(frozen=True, slots=True)
-class Dip:
-    """A fall that the order of stages makes on purpose: at most `most` (a share), recovered by the end of `until`."""
-
-    benchmark: str
-    at: str
-    until: str
-    most: float
-
-    def __post_init__(self) -> None:
-        if not 0 < self.most <= 1:
-            raise ValueError(f"dip of {self.benchmark}: most is a share in (0, 1], found {self.most}")
-
-
-@dataclass(frozen=True, slots=True)
-class Waiver:
-    """A loss of one benchmark at one stage that somebody accepts, and why."""
-
-    benchmark: str
-    stage: str
-    reason: str
-
-    def __post_init__(self) -> None:
-        if not self.reason.strip():
-            raise ValueError(f"waiver of {self.benchmark} at {self.stage}: say why in reason")
-
-
-@dataclass(frozen=True, slots=True)
-class GateSettings:
-    """What counts as a loss and what follows from one; bands are shares: 0.04 is four points.
-
-    `policy`: `warn` goes on, `stop` ends the run, `best` hands over the stage's best probed step.
-    """
-
-    policy: Policy = "warn"
-    band: float = 0.04
-    final_band: float = 0.03
-    alpha: float = 0.05
-    dips: tuple[Dip, ...] = ()
-    waivers: tuple[Waiver, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.policy not in get_args(Policy):
-            raise ValueError(f"policy {self.policy!r}; known: {', '.join(get_args(Policy))}")
-        for name in ("band", "final_band", "alpha"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(
-                    f"{name} is a share in [0, 1), found {getattr(self, name)}: 4 points are 0.04"
-                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +68,14 @@ class GateResult:
         """Whether no cell fails."""
         return not any(cell.fails for cell in self.cells)
 
-    def stops(self, settings: GateSettings) -> bool:
+    def stops(self, gate: Gate) -> bool:
         """Whether the run ends here."""
-        return settings.policy == "stop" and not self.passed
+        return gate.policy == "stop" and not self.passed
 
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """One comparison to be judged: of a benchmark now with the stage `before`."""
+    """One comparison to be decided on: of a benchmark now with the stage `before`."""
 
     benchmark: str
     before: str
@@ -130,11 +84,11 @@ class _Look:
 
 @dataclass(frozen=True, slots=True)
 class _History:
-    """The scorecards so far, oldest first, the judged one last; `stages` is the order of the whole cascade."""
+    """The scorecards so far, oldest first, the new one last; `stages` is the order of the whole cascade."""
 
     cards: Sequence[Scorecard]
     stages: Sequence[str]
-    settings: GateSettings
+    gate: Gate
 
     @property
     def now(self) -> Scorecard:
@@ -145,13 +99,14 @@ class _History:
 
     @property
     def band(self) -> float:
+        # of the cascade, not of the cards so far: a run in progress can still repair a fall
         last = self.now.stage == self.stages[-1]
-        return min(self.settings.band, self.settings.final_band) if last else self.settings.band
+        return min(self.gate.band, FINAL_BAND) if last else self.gate.band
 
     def earlier(self, benchmark: str) -> list[Scorecard]:
         """The cards that still bind a benchmark: measured before now, not forgiven by a waiver."""
         here = self.index(self.now.stage)
-        waived = [self.index(w.stage) for w in self.settings.waivers if w.benchmark == benchmark]
+        waived = [self.index(w.stage) for w in self.gate.waivers if w.benchmark == benchmark]
         start = max((w for w in waived if w < here), default=0)
         return [c for c in self.cards[:-1] if benchmark in c.benchmarks and self.index(c.stage) >= start]
 
@@ -168,24 +123,25 @@ class _History:
         return compare(_mode_score(before, benchmark, mode), _mode_score(self.now, benchmark, mode))
 
 
-def judge(scorecards: Sequence[Scorecard], stages: Sequence[str], settings: GateSettings) -> GateResult:
-    """Judge the last of `scorecards` (oldest first) by the ones before; `stages` is the order of the whole cascade.
+def decide(scorecards: Sequence[Scorecard], stages: Sequence[str], gate: Gate) -> GateResult:
+    """Hold the last of `scorecards` (oldest first) against the ones before.
 
-    Raises ValueError for dips and waivers that name nothing known, for scorecards out of order, and for a benchmark
-    that was measured before and no longer is; ProblemMismatchError where held-out sets differ.
+    `stages` is the order of the whole cascade. Raises ValueError for dips and waivers that name nothing
+    known, for scorecards out of order, and for a benchmark that was measured before and no longer is;
+    ProblemMismatchError where held-out sets differ.
     """
     _check_cards(scorecards, stages)
-    check_names(settings, stages, {name for card in scorecards for name in card.benchmarks})
-    history = _History(scorecards, stages, settings)
+    check_names(gate, stages, {name for card in scorecards for name in card.benchmarks})
+    history = _History(scorecards, stages, gate)
     looks = [look for name in history.now.benchmarks for look in _looks(history, name)]
     cells = tuple(_cell(history, look, len(looks)) for look in looks)
     notes = [*_failure_notes(history, cells), *_dip_notes(history, cells), *_waiver_notes(history, cells)]
     return GateResult(history.now.stage, cells, (*notes, *_other_notes(history)))
 
 
-def check_names(settings: GateSettings, stages: Sequence[str], benchmarks: Collection[str]) -> None:
-    """Raise ValueError, with the known names, where a dip or a waiver names no stage or benchmark of the cascade."""
-    for dip in settings.dips:
+def check_names(gate: Gate, stages: Sequence[str], benchmarks: Collection[str]) -> None:
+    """Raise ValueError, with the known names, where a dip or a waiver names nothing of the cascade."""
+    for dip in gate.dips:
         _known(dip.benchmark, sorted(benchmarks), f"dip of {dip.benchmark}: benchmark")
         _known(dip.at, stages[1:], f"dip of {dip.benchmark}: at (a stage with one before it)")
         _known(
@@ -193,30 +149,13 @@ def check_names(settings: GateSettings, stages: Sequence[str], benchmarks: Colle
             stages[stages.index(dip.at) + 1 :],
             f"dip of {dip.benchmark}: until (a stage after {dip.at})",
         )
-    for waiver in settings.waivers:
+    for waiver in gate.waivers:
         _known(waiver.benchmark, sorted(benchmarks), f"waiver of {waiver.benchmark}: benchmark")
         _known(waiver.stage, stages[1:], f"waiver of {waiver.benchmark}: stage (with one before it)")
 
 
-def to_json(result: GateResult) -> dict[str, Any]:
-    """The content of gate.json."""
-    cells = [
-        {
-            "benchmark": cell.benchmark,
-            "before": cell.before,
-            "change": cell.change,
-            "low": cell.low,
-            "high": cell.high,
-            "verdict": str(cell.verdict),
-            "excuse": cell.excuse,
-        }
-        for cell in result.cells
-    ]
-    return {"stage": result.stage, "passed": result.passed, "cells": cells, "notes": list(result.notes)}
-
-
 def _looks(history: _History, benchmark: str) -> list[_Look]:
-    """The stages that a benchmark is held against: the one before, the best so far, and the one before a dip that ends.
+    """What a benchmark is held against: the stage before, the best so far, the one before a dip that ends.
 
     Of equally good stages the latest is the best so far, which saves a second look at the same value.
     """
@@ -224,7 +163,7 @@ def _looks(history: _History, benchmark: str) -> list[_Look]:
     if not earlier:
         return []
     best = max(enumerate(earlier), key=lambda pair: (pair[1].benchmarks[benchmark].score.mean, pair[0]))[1]
-    ending = [d for d in history.settings.dips if d.benchmark == benchmark and d.until == history.now.stage]
+    ending = [d for d in history.gate.dips if d.benchmark == benchmark and d.until == history.now.stage]
     against = [earlier[-1], best, *(card for dip in ending if (card := history.before_dip(dip)))]
     unique = {card.stage: card for card in against}
     return [_Look(benchmark, card.stage, history.change(benchmark, card)) for card in unique.values()]
@@ -240,13 +179,13 @@ def _excuse(history: _History, look: _Look, comparisons: int) -> str:
     """Why a loss may stand, or the empty string."""
     fall = -look.change.change
     if fall <= history.band + ROUNDING:
-        return f"within the band of {_points(history.band)} points"
-    if look.change.p > history.settings.alpha / comparisons:
+        return f"within the band of {in_points(history.band)} points"
+    if look.change.p > ALPHA / comparisons:
         return f"within the noise of {comparisons} comparisons (p = {look.change.p:.2g})"
-    for waiver in history.settings.waivers:
+    for waiver in history.gate.waivers:
         if (waiver.benchmark, waiver.stage) == (look.benchmark, history.now.stage):
             return f"waived: {waiver.reason}"
-    for dip in history.settings.dips:
+    for dip in history.gate.dips:
         declared = dip.benchmark == look.benchmark and history.is_open(dip)
         if declared and _depth(history, dip, fall) <= dip.most + ROUNDING:
             return f"declared dip, to be recovered by {dip.until}"
@@ -261,8 +200,9 @@ def _depth(history: _History, dip: Dip, fall: float) -> float:
 
 def _failure_notes(history: _History, cells: Sequence[Cell]) -> list[str]:
     return [
-        f"{cell.benchmark} fell by {_points(-cell.change)} points from {cell.before} to {history.now.stage} "
-        f"(95 % interval {_points(-cell.high)} to {_points(-cell.low)}), beyond the band of {_points(history.band)}"
+        f"{cell.benchmark} fell by {in_points(-cell.change)} points from {cell.before} to "
+        f"{history.now.stage} (95 % interval {in_points(-cell.high)} to {in_points(-cell.low)}), beyond the "
+        f"band of {in_points(history.band)}"
         for cell in cells
         if cell.fails
     ]
@@ -271,38 +211,38 @@ def _failure_notes(history: _History, cells: Sequence[Cell]) -> list[str]:
 def _dip_notes(history: _History, cells: Sequence[Cell]) -> list[str]:
     """What has become of each declared dip that is open or ends here."""
     notes = []
-    for dip in history.settings.dips:
+    for dip in history.gate.dips:
         before = history.before_dip(dip)
         if before is None or dip.benchmark not in history.now.benchmarks:
             continue
         depth = -history.change(dip.benchmark, before).change
-        where = f"{dip.benchmark} is {_points(depth)} points below {before.stage}"
+        where = f"{dip.benchmark} is {in_points(depth)} points below {before.stage}"
         if history.is_open(dip) and depth > dip.most + ROUNDING:
-            notes.append(f"{where}: deeper than the {_points(dip.most)} declared for the dip at {dip.at}")
+            notes.append(f"{where}: deeper than the {in_points(dip.most)} declared for the dip at {dip.at}")
         elif history.is_open(dip) and depth > 0:
             notes.append(f"{where}: declared dip, open until {dip.until}")
         elif dip.until == history.now.stage:
             lost = any(c.fails for c in cells if (c.benchmark, c.before) == (dip.benchmark, before.stage))
             what = f"{dip.benchmark} has {'not ' if lost else ''}recovered from its declared dip at {dip.at}"
-            notes.append(f"{what}: {_points(-depth, sign=True)} points against {before.stage}")
+            notes.append(f"{what}: {in_points(-depth, sign=True)} points against {before.stage}")
     return notes
 
 
 def _waiver_notes(history: _History, cells: Sequence[Cell]) -> list[str]:
     """One line for each waiver of this stage, with the fall it covers or that there is none."""
     notes = []
-    for waiver in history.settings.waivers:
+    for waiver in history.gate.waivers:
         if waiver.stage == history.now.stage:
             covered = [
                 c for c in cells if c.benchmark == waiver.benchmark and c.excuse.startswith("waived: ")
             ]
-            falls = ", ".join(f"{_points(-c.change)} points from {c.before}" for c in covered)
+            falls = ", ".join(f"{in_points(-c.change)} points from {c.before}" for c in covered)
             notes.append(f"waiver of {waiver.benchmark}: {falls or 'no loss to waive'}; {waiver.reason}")
     return notes
 
 
 def _other_notes(history: _History) -> list[str]:
-    """Benchmarks without a past, and losses in the modes that the report does not headline (they are not judged)."""
+    """Benchmarks without a past, and losses in the modes that are not headlined (they hold nothing up)."""
     notes = []
     for name, now in history.now.benchmarks.items():
         earlier = history.earlier(name)
@@ -314,7 +254,7 @@ def _other_notes(history: _History) -> list[str]:
                 continue
             change = history.change(name, earlier[-1], mode)
             if change.verdict is Direction.LOSS and -change.change > history.band + ROUNDING:
-                fall = _points(-change.change)
+                fall = in_points(-change.change)
                 notes.append(
                     f"{name} in {mode} mode fell by {fall} points from {earlier[-1].stage}; not judged"
                 )
@@ -323,17 +263,17 @@ def _other_notes(history: _History) -> list[str]:
 
 def _check_cards(cards: Sequence[Scorecard], stages: Sequence[str]) -> None:
     if not cards:
-        raise ValueError("no scorecards: the gate judges the last of them")
+        raise InputError("no scorecards: the gate decides on the last of them")
     names = [card.stage for card in cards]
     for name in names:
         _known(name, stages, "scorecard of stage")
     if names != [stage for stage in stages if stage in names]:
-        raise ValueError(
+        raise InputError(
             f"scorecards are out of order: {', '.join(names)}; the cascade is {', '.join(stages)}"
         )
     gone = {name for card in cards for name in card.benchmarks} - set(cards[-1].benchmarks)
     if gone:
-        raise ValueError(
+        raise InputError(
             f"scorecard of {names[-1]} lacks benchmarks measured before: {', '.join(sorted(gone))}"
         )
 
@@ -341,7 +281,7 @@ def _check_cards(cards: Sequence[Scorecard], stages: Sequence[str]) -> None:
 def _mode_score(card: Scorecard, benchmark: str, mode: Mode) -> ModeScore:
     modes = card.benchmarks[benchmark].modes
     if mode not in modes:
-        raise ValueError(
+        raise InputError(
             f"{benchmark} was not measured in {mode} mode after {card.stage}; found {', '.join(modes)}"
         )
     return modes[mode]
@@ -349,8 +289,4 @@ def _mode_score(card: Scorecard, benchmark: str, mode: Mode) -> ModeScore:
 
 def _known(name: str, names: Sequence[str], what: str) -> None:
     if name not in names:
-        raise ValueError(f"{what} {name!r} is unknown; known: {', '.join(names)}")
-
-
-def _points(share: float, *, sign: bool = False) -> str:
-    return f"{100 * share:{'+' if sign else ''}.1f}"
+        raise InputError(f"{what} {name!r} is unknown; known: {', '.join(names)}")

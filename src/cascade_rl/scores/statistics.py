@@ -1,18 +1,19 @@
 """Intervals for scores and changes: closed forms only, so the same numbers come out on every machine.
 
 - One score, k = 1: Wilson's interval (Wilson 1927; Brown, Cai and DasGupta 2001).
-- One score, k > 1: the problems are drawn, their samples are not independent. Wilson's interval at the effective
-  sample size p(1-p)n/s^2, with s^2 the variance of the per-problem means, and with Student's quantile for the
-  n - 1 degrees of freedom of s^2 (Korn and Graubard 1998). At k = 1 this is Wilson's interval exactly. When all
-  problems are right or all wrong it is Wilson's interval on n problems: never of zero width.
-- A change over the same problems: the adjusted paired interval of Bonett and Price (2012), which adds one pseudo-pair
-  in each direction, here with Student's quantile and with pseudo-pairs of 1/sqrt(k), the scale on which averages
-  over k samples differ. The p-value is that of the exact sign-flip test, by convolution; for k = 1 that is McNemar's
-  exact test.
+- One score, k > 1: the problems are drawn, their samples are not independent. Wilson's interval at the
+  effective sample size p(1-p)n/s^2, with s^2 the variance of the per-problem means, and with Student's
+  quantile for the n - 1 degrees of freedom of s^2 (Korn and Graubard 1998). At k = 1 this is Wilson's
+  interval exactly. When all problems are right or all wrong it is Wilson's interval on n problems: never of
+  zero width.
+- A change over the same problems: the adjusted paired interval of Bonett and Price (2012), which adds one
+  pseudo-pair in each direction, here with Student's quantile and with pseudo-pairs of 1/sqrt(k), the scale on
+  which averages over k samples differ. The p-value is that of the exact sign-flip test, by convolution; for k
+  = 1 that is McNemar's exact test.
 - A change between published scores, without problems: Newcombe's (1998, method 10) from the two intervals.
 
-Two warnings that the gate takes to heart: the best of several noisy scores is flattered by its choice, and of many
-95 % intervals some miss.
+Two warnings that the gate takes to heart: the best of several noisy scores is flattered by its choice, and of
+many 95 % intervals some miss.
 """
 
 from __future__ import annotations
@@ -25,12 +26,11 @@ from statistics import NormalDist
 
 import numpy as np
 
+from cascade_rl.errors import InputError
 from cascade_rl.types import ModeScore, Score
 
 LEVEL = 0.95
-EXACT_SIGN_FLIP_LIMIT = (
-    100_000_000  # elementary steps of the convolution; above it the normal limit is as good
-)
+EXACT_SIGN_FLIP_LIMIT = 100_000_000  # steps of the convolution; above it the normal limit is as good
 MAX_DENOMINATOR = 64  # averages over up to 64 samples are recognised as fractions
 
 
@@ -55,7 +55,7 @@ class Change:
     paired: bool
 
 
-class ProblemMismatchError(ValueError):
+class ProblemMismatchError(InputError):
     """Two scores can't be paired: they were measured on different problems."""
 
 
@@ -71,7 +71,7 @@ def wilson(right: float, n: float, *, quantile: float | None = None) -> tuple[fl
 
 
 def clustered_interval(means: Sequence[float], k: int) -> tuple[float, float]:
-    """The 95 % interval of the mean of per-problem means, each over `k` samples (see the module's docstring)."""
+    """The 95 % interval of the mean of per-problem means, each over `k` samples (see the module)."""
     n = len(means)
     mean = _mean(means)
     variance = _mean((x - mean) ** 2 for x in means)
@@ -104,7 +104,7 @@ def score(per_problem: Mapping[str, Sequence[float]]) -> Score:
 
 
 def published_score(mean: float, n: int, k: int = 1) -> Score:
-    """A score of which only the mean is known: Wilson on `n` problems, as if samples of one problem were all alike."""
+    """A score with only the mean known: Wilson on `n` problems, as if all samples of one were alike."""
     low, high = wilson(mean * n, n)
     return Score(mean, low, high, n, k)
 
@@ -114,8 +114,8 @@ def paired_change(
 ) -> Change:
     """After minus before over the same problems; `k` is the number of samples behind each value.
 
-    The verdict is `same` unless the 95 % interval excludes zero and the change exceeds `band` (a share: 0.02 is two
-    points). Raises ProblemMismatchError when the ids differ.
+    The verdict is `same` unless the 95 % interval excludes zero and the change exceeds `band` (a share: 0.02
+    is two points). Raises ProblemMismatchError when the ids differ.
     """
     _require_same_problems(before, after)
     differences = [after[name] - before[name] for name in before]
@@ -128,7 +128,7 @@ def paired_change(
 
 
 def independent_change(before: Score, after: Score, *, band: float = 0.0) -> Change:
-    """After minus before when only the two scores are known: Newcombe's interval, and the p-value that fits it."""
+    """After minus before when only two scores are known: Newcombe's interval and the p-value that fits it."""
     change = after.mean - before.mean
     low = change - math.hypot(after.mean - after.low, before.high - before.mean)
     high = change + math.hypot(after.high - after.mean, before.mean - before.low)
@@ -139,7 +139,7 @@ def independent_change(before: Score, after: Score, *, band: float = 0.0) -> Cha
 
 
 def compare(before: ModeScore, after: ModeScore, *, band: float = 0.0) -> Change:
-    """The change between two measurements: paired where problems are known on both sides, else independent."""
+    """The change between two measurements: paired where both sides know the problems, else independent."""
     if before.per_problem and after.per_problem:
         k = min(before.average.k, after.average.k)
         return paired_change(before.per_problem, after.per_problem, k=k, band=band)
@@ -147,12 +147,13 @@ def compare(before: ModeScore, after: ModeScore, *, band: float = 0.0) -> Change
 
 
 def sign_flip_p(differences: Sequence[float]) -> float:
-    """The two-sided p-value that the signs of the differences are coin flips: exact, McNemar's for differences of 1.
+    """The two-sided p-value that the signs of the differences are coin flips; McNemar's for differences of 1.
 
-    The sum of the positive magnitudes is a sum of independent coins, so its law is a convolution over a grid: 1/k
-    where all differences are such fractions (k up to 64), else 1/1000. Beyond `EXACT_SIGN_FLIP_LIMIT` steps it is
-    the normal limit.
+    The sum of the positive magnitudes is a sum of independent coins, so its law is a convolution over a grid:
+    1/k where all differences are such fractions (k up to 64), else 1/1000. Beyond `EXACT_SIGN_FLIP_LIMIT`
+    steps it is the normal limit.
     """
+    # a difference of zero stays zero, whichever way its coin falls
     signed = np.asarray([d for d in differences if abs(d) > 1e-12])
     if signed.size == 0:
         return 1.0
@@ -185,7 +186,8 @@ def student_quantile(df: int) -> float:
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
         (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
     )
-    return z + sum(term / df**power for power, term in enumerate(terms, start=1))
+    found: float = z + sum(term / df**power for power, term in enumerate(terms, start=1))
+    return found
 
 
 def _paired_interval(differences: Sequence[float], k: int) -> tuple[float, float]:
@@ -224,8 +226,9 @@ def _require_same_problems(before: Collection[str], after: Collection[str]) -> N
     if gone or new:
         example = min(gone or new)
         raise ProblemMismatchError(
-            f"a paired change needs the same problems on both sides: {len(gone)} of {len(before)} are missing after, "
-            f"{len(new)} of {len(after)} are missing before (for example {example}); measure both on one held-out set"
+            f"a paired change needs the same problems on both sides: {len(gone)} of {len(before)} are "
+            f"missing after, {len(new)} of {len(after)} are missing before (for example {example}); measure "
+            "both on one held-out set"
         )
     if not before:
         raise ProblemMismatchError("a paired change needs at least one problem")

@@ -4,15 +4,34 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 
 from cascade_rl import chat
+from cascade_rl.model.checkpoint import load_reward_directory
+from cascade_rl.model.decoder import DecoderConfig
 from cascade_rl.model.replicas import Replicas, deal
 from cascade_rl.model.tokenizer import Tokenizer
+from cascade_rl.rollout.world import World
 from cascade_rl.train.batch import Row
 from cascade_rl.train.scalar_head import score_rows
 from cascade_rl.types import Message, Mode
 
 SCORE_TOKENS = 4096
+MODEL = "reward"  # its name among the models of the workers
+
+
+def head_shape(config: DecoderConfig) -> dict[str, tuple[int, int]]:
+    """What a reward model has beside a decoder: one row that reads a score off the last hidden state."""
+    return {"score": (1, config.hidden)}
+
+
+def serve(world: World, folder: Path) -> LearnedReward:
+    """Give the workers the reward model that was exported to `folder`; the name
+    `MODEL` is dropped by who asked.
+    """
+    flat = load_reward_directory(folder, world.config)
+    world.replicas.add_model(MODEL, world.config, flat, train=False, extra=head_shape(world.config))
+    return LearnedReward(world.replicas, world.tokenizer)
 
 
 def reward_row(tokenizer: Tokenizer, messages: Sequence[Message], answer: str) -> Row:
@@ -24,7 +43,7 @@ def reward_row(tokenizer: Tokenizer, messages: Sequence[Message], answer: str) -
 class LearnedReward:
     """A `RewardModel` over the model `name` of the replicas; concurrent calls are scored as one batch."""
 
-    def __init__(self, replicas: Replicas, tokenizer: Tokenizer, name: str = "reward") -> None:
+    def __init__(self, replicas: Replicas, tokenizer: Tokenizer, name: str = MODEL) -> None:
         self.replicas, self.tokenizer, self.name = replicas, tokenizer, name
         self._waiting: list[tuple[Row, asyncio.Future[float]]] = []
 

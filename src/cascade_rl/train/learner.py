@@ -10,17 +10,17 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from cascade_rl.errors import InputError
 from cascade_rl.model.activations import take_note
 from cascade_rl.model.cost import Lengths, update_work
 from cascade_rl.model.free_memory import shared_bytes
 from cascade_rl.model.replicas import Replicas, deal
 from cascade_rl.recipe import Training
-from cascade_rl.train import optimiser
+from cascade_rl.train import optimiser, scalar_head
 from cascade_rl.train.batch import Row, plant, shares
 from cascade_rl.train.gradients import accumulate, merge
 from cascade_rl.train.lora import save_adapter
 from cascade_rl.train.objective import Objective
-from cascade_rl.train.scalar_head import accumulate_pairs, fork
 
 
 class Learner:
@@ -57,12 +57,12 @@ class Learner:
         """Gradient of all pairs, then one update; loss, accuracy, margin,
         gradient norm and `update_ratio`.
         """
-        self._count([fork(*pair).lengths for pair in pairs], scored=False)
+        self._count([scalar_head.fork(*pair).lengths for pair in pairs], scored=False)
         costs = [float(len(a.ids) + len(b.ids)) for a, b in pairs]
         shards = deal(range(len(pairs)), costs, self.replicas.size)
         tokens, free = self.spec.tokens_per_microbatch, self._free()
         arguments = [(self.name, [pairs[i] for i in s], tokens, 1.0 / len(pairs), free) for s in shards]
-        found = self._update(self.replicas.map(accumulate_pairs, arguments), lr_factor)
+        found = self._update(self.replicas.map(scalar_head.accumulate_pairs, arguments), lr_factor)
         return {
             "loss": found["loss"],
             "accuracy": found["right"] / len(pairs),
@@ -99,9 +99,9 @@ class Learner:
         self.replicas.all(optimiser.save, self.name, str(folder))
 
     def load(self, folder: Path) -> None:
-        """Read what `save` wrote; raises ValueError if that was another number of workers."""
+        """Read what `save` wrote; raises InputError if that was another number of workers."""
         if (saved := len(list(folder.glob("optimizer-*.pt")))) != self.replicas.size:
-            raise ValueError(
+            raise InputError(
                 f"{folder} was saved by {saved} workers, and an optimiser is resumed by as many: "
                 f"set workers: {saved}"
             )

@@ -1,255 +1,238 @@
-"""What every stage's loop shares: resume, journals, saves, faults, and the proof that something was learnt."""
+"""What every stage's loop shares: resume, journals, saves, faults, and the proof that something was learnt.
+
+steps = Steps(run, ...)
+for step, learner in steps:      # from the last saved step on
+    ...
+    steps.done(report)
+return Trained(steps.finish())
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Protocol
 
 from safetensors.torch import load_file, save_file
 
-from cascade_rl.domain import Domain, Services
 from cascade_rl.errors import Interrupted, StageError
 from cascade_rl.model.checkpoint import weights_hash
-from cascade_rl.model.cost import Peaks
-from cascade_rl.model.replicas import Replicas
-from cascade_rl.model.tokenizer import Tokenizer
-from cascade_rl.protocols import Sampler
-from cascade_rl.recipe import Stage
 from cascade_rl.run.alarms import warnings
-from cascade_rl.run.journal import Journal, read_lines
-from cascade_rl.run.rollouts import problem_key, stored_group, stored_problem
 from cascade_rl.train.learner import Learner
+from cascade_rl.train.stage_run import StageRun
 from cascade_rl.train.state import latest_state, read_state, save_state
-from cascade_rl.types import Group, StepReport
+from cascade_rl.types import StepReport
 
-MAX_SKIPPED = 5
-JOURNALS = ("journal", "timings", "samples", "rollouts")
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """Policy `best`: every so many steps, `score(step)` looks at all domains on validation problems (0 to 1 each)."""
-
-    every: int
-    score: Callable[[int], dict[str, float]]
+MAX_SKIPPED = 5  # updates in a row that were not finite: then it is no accident
 
 
-@dataclass
-class StageRun:
-    """The surroundings of one stage: where it writes, with what it works, whom it tells.
+class Resumable(Protocol):
+    """What a kind of stage has to remember between steps, as JSON."""
 
-    `on_step(report, total, phase)` shows progress; `stop_asked()` turns true after Ctrl-C or SIGTERM; `peaks` are what the
-    machine can do, for the bounds beside the times.
-    """
+    def state(self) -> dict[str, Any]:
+        """Everything that the next step depends on."""
+        ...
 
-    folder: Path
-    stage: Stage
-    seed: int
-    replicas: Replicas
-    tokenizer: Tokenizer
-    domains: Mapping[str, Domain]
-    services: Services
-    sampler: Sampler
-    model: str = "policy"
-    on_step: Callable[[StepReport, int, str], None] = lambda report, total, phase: None
-    on_note: Callable[[str], None] = lambda text: None
-    stop_asked: Callable[[], bool] = lambda: False
-    probe: Probe | None = None
-    smoke: bool = False
-    peaks: Peaks | None = None
-    base: str = ""  # the model that the stage starts from, for the adapter's config
-    journals: dict[str, Journal] = field(init=False)
-    _stored: set[tuple[str, str]] | None = field(init=False, default=None)
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up a saved state."""
+        ...
 
-    def __post_init__(self) -> None:
-        self.journals = {name: Journal(self.folder / f"{name}.jsonl") for name in JOURNALS}
 
-    def note(self, step: int, text: str) -> None:
-        """Say something in the journal and on the screen."""
-        self.journals["journal"].write({"kind": "note", "step": step, "text": text})
-        self.on_note(text)
+class Forgetful:
+    """A stage whose steps depend on their number alone."""
 
-    def write_times(self, report: StepReport) -> None:
-        """What a step took, what it had to do, and how long that takes at least: everything that depends on the clock."""
-        work = {
-            phase: asdict(done) | ({"bound_s": done.seconds(self.peaks)} if self.peaks else {})
-            for phase, done in self.replicas.worked.items()
-        }
-        extra = {"counts": dict(report.counts), "work": work}
-        line = {"step": report.step, "seconds": dict(report.seconds)} | {k: v for k, v in extra.items() if v}
-        self.journals["timings"].write(line)
+    def state(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
 
-    def note_memory(self, step: int, learner: Learner) -> None:
-        """Say what the learner decided by the free memory: beside the timings, since the journal depends on no machine."""
-        for text in learner.notes:
-            self.journals["timings"].write({"step": step, "seconds": {}, "memory": text})
-            self.on_note(text)
-        learner.notes.clear()
-
-    def write_samples(self, step: int, groups: list[Group], problems: int = 3, rollouts: int = 2) -> None:
-        """Keep a few rollouts for people to read."""
-        for group in groups[:problems]:
-            for rollout, verdict in list(zip(group.rollouts, group.verdicts, strict=True))[:rollouts]:
-                p = group.problem
-                self.journals["samples"].write(
-                    {"step": step, "problem": p.id, "domain": p.domain, "mode": str(p.mode), "prompt": p.prompt_text,
-                     "reply": rollout.text, "reward": verdict.reward, "outcome": str(verdict.outcome),
-                     "note": verdict.note, "tokens": rollout.tokens, "stop": str(rollout.stop)}
-                )  # fmt: skip
-
-    def write_rollouts(self, step: int, groups: list[Group]) -> None:
-        """Keep every reply with its verdict, so that a mended grader can judge it again; each problem is written once."""
-        journal = self.journals["rollouts"]
-        if self._stored is None:  # after a resume, what the journal still holds
-            self._stored = {
-                problem_key(line) for line in read_lines(journal.path) if line["kind"] == "problem"
-            }
-        for group in groups:
-            record = stored_problem(group.problem)
-            if problem_key(record) not in self._stored:
-                self._stored.add(problem_key(record))
-                journal.write(record)
-            journal.write(stored_group(step, group))
-
-    def close(self) -> None:
-        """Close the journals."""
-        for journal in self.journals.values():
-            journal.close()
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Nothing to take up."""
 
 
 @dataclass(frozen=True, slots=True)
+class Best:
+    """The best probed step so far, with the file that holds its weights."""
+
+    step: int
+    score: float
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How the steps went: with a gradient, skipped since not finite, skipped in a row up to now; and the best probed."""
+
+    signal: int = 0
+    skipped: int = 0
+    in_a_row: int = 0
+    best: Best | None = None
+
+    @classmethod
+    def of_json(cls, row: Mapping[str, Any]) -> Tally:
+        """From a saved state."""
+        best = Best(**row["best"]) if row["best"] else None
+        return cls(row["signal"], row["skipped"], row["in_a_row"], best)
+
+    def after(self, metrics: Mapping[str, float]) -> Tally:
+        """With one step more; metrics name no `signal` where every step has one."""
+        skipped = bool(metrics.get("skipped", 0))
+        signal = not skipped and metrics.get("signal", 1) > 0
+        in_a_row = self.in_a_row + 1 if skipped else 0
+        return replace(self, signal=self.signal + signal, skipped=self.skipped + skipped, in_a_row=in_a_row)
+
+
 class Steps:
-    """What a kind of stage brings: one step, and the loop's own state (JSON) to save and restore.
+    """The steps of a stage that are still to do, as (number, learner); each ends with `done(report)`.
 
-    `step(n, learner)` returns the report; its metrics hold `skipped` (1 when loss or gradient was not finite) and
-    `signal` (0 when no row had a gradient).
+    Around each step it writes journals, warns, probes and saves. Raises StageError when updates keep failing,
+    Interrupted after a request to stop, once the step is saved.
     """
 
-    step: Callable[[int, Learner], StepReport]
-    phase: Callable[[int], str] = lambda step: ""
-    state: Callable[[], dict[str, Any]] = dict
-    restore: Callable[[dict[str, Any]], None] = lambda state: None
+    def __init__(
+        self, run: StageRun, memory: Resumable | None = None, phase: Callable[[int], str] = lambda step: ""
+    ) -> None:
+        self._run, self._phase = run, phase
+        self._memory = memory or Forgetful()
+        self._total = run.stage.planned_steps
+        self._incoming = weights_hash(run.world.replicas.flat(run.model))
+        self._learner = Learner(run.world.replicas, run.model, run.stage, run.seed)
+        self._tally = Tally()
+        self._report: StepReport | None = None
 
+    def __iter__(self) -> Iterator[tuple[int, Learner]]:
+        run = self._run
+        start, self._tally = _resume(run, self._learner, self._memory)
+        if run.peaks:
+            run.book.times(start, {}, peaks=asdict(run.peaks))
+        if start == 0:
+            self._save(0)
+        history = run.book.history()
+        for step in range(start, self._total):
+            run.world.replicas.worked.clear()
+            self._report = None
+            yield step, self._learner
+            report = self._reported(step)
+            history.append(report.metrics)
+            self._write(report, history)
+            self._tally = replace(self._tally, best=_probe(run, step + 1, self._learner, self._tally.best))
+            stopping = run.stop_asked()
+            if stopping or (step + 1) % run.stage.save_every == 0 or step + 1 == self._total:
+                self._save(step + 1)
+            if stopping:
+                raise Interrupted(f"stopped after step {step + 1} of {self._total} of {run.stage.name}")
 
-def run_steps(run: StageRun, steps: Steps) -> int:
-    """Run a stage to its end, from the last saved step; returns the step whose weights the model now holds.
+    def done(self, report: StepReport) -> None:
+        """End the step; its metrics hold `skipped` (1: not finite) and, where it may be 0, `signal`."""
+        self._report = report
 
-    Raises StageError when the stage trained nothing or keeps failing, Interrupted after a request to stop.
-    """
-    total, incoming = run.stage.planned_steps, weights_hash(run.replicas.flat(run.model))
-    learner = Learner(run.replicas, run.model, run.stage, run.seed)
-    tally = {"signal": 0, "skipped": 0, "in_a_row": 0, "best": None}
-    start = _resume(run, learner, steps, tally)
-    if run.peaks:
-        run.journals["timings"].write({"step": start, "seconds": {}, "peaks": asdict(run.peaks)})
-    if start == 0:
-        _save(run, 0, learner, steps, tally)
-    history = [line["metrics"] for line in read_lines(run.folder / "journal.jsonl") if line["kind"] == "step"]
-    for step in range(start, total):
-        run.replicas.worked.clear()
-        report = steps.step(step, learner)
-        run.journals["journal"].write(
-            {"kind": "step", "step": step, "phase": steps.phase(step), "metrics": dict(report.metrics)}
-        )
-        run.write_times(report)
-        _count(run, step, report, tally)
-        history.append(report.metrics)
+    def finish(self) -> int:
+        """The step whose weights the model now holds; raises StageError when the stage trained nothing."""
+        run, total, tally = self._run, self._total, self._tally
+        if tally.signal == 0:
+            journal = run.book.folder / "journal.jsonl"
+            _nothing(
+                run,
+                f"in {total} steps no group had mixed rewards ({tally.skipped} updates were skipped). Every reply "
+                f"earned the same: see solved_all, solved_none, clipped and failed in {journal}; longer "
+                "responses, easier problems or more SFT may help",
+            )
+        handed_over = _hand_over(run, tally.best, total)
+        if tally.signal and weights_hash(run.world.replicas.flat(run.model)) == self._incoming:
+            _nothing(run, f"after {total} steps the weights are those it started from")
+        if run.stage.lora and not tally.best:  # with probes the adapter of the best step lies there already
+            self._learner.save_adapter(run.book.folder / "adapter", str(run.start))
+        return handed_over
+
+    def _reported(self, step: int) -> StepReport:
+        if self._report is None or self._report.step != step:
+            raise RuntimeError(f"step {step} ended without done(report)")
+        return self._report
+
+    def _write(self, report: StepReport, history: list[Mapping[str, float]]) -> None:
+        """Journals, tally, alarms and the screen, in this order: the journal's bytes depend on it."""
+        run, step, phase = self._run, report.step, self._phase(report.step)
+        run.book.step(report, phase)
+        work = {
+            name: asdict(done) | ({"bound_s": done.seconds(run.peaks)} if run.peaks else {})
+            for name, done in run.world.replicas.worked.items()
+        }
+        run.book.times(step, report.seconds, counts=dict(report.counts), work=work)
+        self._count(report)
         for text in warnings(history):
             run.note(step, text)
-        run.note_memory(step, learner)
-        run.on_step(report, total, steps.phase(step))
-        _probe(run, step, total, learner, tally)
-        stopping = run.stop_asked()
-        if stopping or (step + 1) % run.stage.save_every == 0 or step + 1 == total:
-            _save(run, step + 1, learner, steps, tally)
-        if stopping:
-            raise Interrupted(f"stopped after step {step + 1} of {total} of {run.stage.name}")
-    handed_over = _finish(run, incoming, tally, total)
-    if run.stage.lora and not tally["best"]:
-        learner.save_adapter(run.folder / "adapter", run.base)
-    return handed_over
+        for text in self._learner.notes:  # decided by the free memory, so that they belong beside the timings
+            run.book.times(step, {}, memory=text)
+            run.screen.note(text)
+        self._learner.notes.clear()
+        run.screen.step(report, self._total, phase)
+
+    def _count(self, report: StepReport) -> None:
+        self._tally = self._tally.after(report.metrics)
+        if self._tally.in_a_row:
+            self._run.note(report.step, "loss or gradient was not finite: this update was skipped")
+        if self._tally.in_a_row >= MAX_SKIPPED:
+            raise StageError(
+                f"{self._run.stage.name}: {MAX_SKIPPED} updates in a row were not finite; lower the learning rate"
+            )
+
+    def _save(self, step: int) -> None:
+        """The journals are synced first: their offsets say how far back a resume has to cut them."""
+        run, begin = self._run, time.perf_counter()
+        offsets = run.book.offsets()
+        loop = {"step": step, "offsets": offsets, "loop": self._memory.state(), "tally": asdict(self._tally)}
+        flat = run.world.replicas.flat(run.model)
+        save_state(run.book.folder / "state", step, flat, self._learner.save, loop)
+        run.book.times(step, {"save": time.perf_counter() - begin})
 
 
-def _resume(run: StageRun, learner: Learner, steps: Steps, tally: dict[str, Any]) -> int:
-    state, damaged = latest_state(run.folder / "state")
+def _resume(run: StageRun, learner: Learner, memory: Resumable) -> tuple[int, Tally]:
+    """The first step to do, with model, learner, memory and journals as they were when it was about to begin."""
+    state, damaged = latest_state(run.book.folder / "state")
     for path in damaged:
-        run.on_note(f"{path.name} is damaged (checksum): falling back to the state before it")
+        run.screen.note(f"{path.name} is damaged (checksum): falling back to the state before it")
     if state is None:
-        for journal in run.journals.values():
-            journal.cut(0)
-        return 0
+        run.book.cut({})
+        return 0, Tally()
     flat, loop = read_state(state)
-    run.replicas.load(run.model, flat)
+    run.world.replicas.load(run.model, flat)
     learner.load(state)
-    steps.restore(loop["loop"])
-    tally.update(loop["tally"])
-    for name, journal in run.journals.items():
-        journal.cut(loop["offsets"].get(name, 0))  # a state of an older version knows fewer journals
-    if loop["step"]:
-        run.on_note(f"resuming {run.stage.name} at step {loop['step']} of {run.stage.planned_steps}")
-    return loop["step"]
+    memory.restore(loop["loop"])
+    run.book.cut(loop["offsets"])
+    step = int(loop["step"])
+    if step:
+        run.screen.note(f"resuming {run.stage.name} at step {step} of {run.stage.planned_steps}")
+    return step, Tally.of_json(loop["tally"])
 
 
-def _save(run: StageRun, step: int, learner: Learner, steps: Steps, tally: dict[str, Any]) -> None:
-    begin = time.perf_counter()
-    offsets = {name: journal.sync() for name, journal in run.journals.items()}
-    loop = {"step": step, "offsets": offsets, "loop": steps.state(), "tally": tally}
-    save_state(run.folder / "state", step, run.replicas.flat(run.model), learner.save, loop)
-    run.journals["timings"].write({"step": step, "seconds": {"save": time.perf_counter() - begin}})
-
-
-def _count(run: StageRun, step: int, report: StepReport, tally: dict[str, Any]) -> None:
-    skipped = bool(report.metrics.get("skipped", 0))
-    tally["skipped"] += skipped
-    tally["in_a_row"] = tally["in_a_row"] + 1 if skipped else 0
-    tally["signal"] += not skipped and report.metrics.get("signal", 1) > 0
-    if skipped:
-        run.note(step, "loss or gradient was not finite: this update was skipped")
-    if tally["in_a_row"] >= MAX_SKIPPED:
-        raise StageError(
-            f"{run.stage.name}: {MAX_SKIPPED} updates in a row were not finite; lower the learning rate"
-        )
-
-
-def _probe(run: StageRun, step: int, total: int, learner: Learner, tally: dict[str, Any]) -> None:
-    """Policy `best`: score this step on validation problems and keep weights and adapter of the best one."""
-    if run.probe is None or ((step + 1) % run.probe.every and step + 1 < total):
-        return
-    scores = run.probe.score(step + 1)
+def _probe(run: StageRun, done: int, learner: Learner, best: Best | None) -> Best | None:
+    """Policy `best`: score the weights after `done` steps on validation problems; the best so far, kept in a file."""
+    if run.probe is None or (done % run.probe.every and done < run.stage.planned_steps):
+        return best
+    scores = run.probe.score(done)
     mean = sum(scores.values()) / len(scores)
-    run.journals["journal"].write({"kind": "probe", "step": step + 1, "score": mean, "benchmarks": scores})
-    if tally["best"] is None or mean > tally["best"]["score"]:
-        name = f"best-{step + 1:06d}.safetensors"
-        flat = run.replicas.flat(run.model)
-        save_file({"weights": flat.detach().cpu().clone()}, run.folder / name)
-        if run.stage.lora:
-            learner.save_adapter(run.folder / "adapter", run.base)
-        tally["best"] = {"step": step + 1, "score": mean, "file": name}
+    run.book.probe(done, mean, scores)
+    if best is not None and mean <= best.score:
+        return best
+    name = f"best-{done:06d}.safetensors"
+    flat = run.world.replicas.flat(run.model)
+    save_file({"weights": flat.detach().cpu().clone()}, run.book.folder / name)
+    if run.stage.lora:
+        learner.save_adapter(run.book.folder / "adapter", str(run.start))
+    return Best(done, mean, name)
 
 
-def _finish(run: StageRun, incoming: str, tally: dict[str, Any], total: int) -> int:
-    if tally["signal"] == 0:
-        _nothing(
-            run,
-            f"in {total} steps no group had mixed rewards ({tally['skipped']} updates were skipped). Every reply earned "
-            f"the same: see solved_all, solved_none, clipped and failed in {run.folder / 'journal.jsonl'}; longer "
-            "responses, easier problems or more SFT may help",
+def _hand_over(run: StageRun, best: Best | None, total: int) -> int:
+    """Load the best step's weights if it was not the last; the step that the model now holds."""
+    if best and best.step != total:
+        run.world.replicas.load(run.model, load_file(run.book.folder / best.file)["weights"])
+        run.screen.note(
+            f"{run.stage.name}: handing over step {best.step} ({best.score:.3f} on validation), not the last"
         )
-    best = tally["best"]
-    if best and best["step"] != total:
-        run.replicas.load(run.model, load_file(run.folder / best["file"])["weights"])
-        run.on_note(
-            f"{run.stage.name}: handing over step {best['step']} ({best['score']:.3f} on validation), not the last"
-        )
-    for old in run.folder.glob("best-*.safetensors"):
-        if not best or old.name != best["file"]:
+    for old in run.book.folder.glob("best-*.safetensors"):
+        if not best or old.name != best.file:
             old.unlink()
-    if tally["signal"] and weights_hash(run.replicas.flat(run.model)) == incoming:
-        _nothing(run, f"after {total} steps the weights are those it started from")
-    return best["step"] if best else total
+    return best.step if best else total
 
 
 def _nothing(run: StageRun, why: str) -> None:
@@ -257,4 +240,4 @@ def _nothing(run: StageRun, why: str) -> None:
     text = f"{run.stage.name} trained nothing: {why}"
     if not run.smoke:
         raise StageError(text)
-    run.on_note(f"{text} (goes on, since this is a smoke test)")
+    run.screen.note(f"{text} (goes on, since this is a smoke test)")

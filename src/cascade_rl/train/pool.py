@@ -37,8 +37,12 @@ class PromptPool:
             _Source({p.id: p for p in found}, data.weight)
             for data, found in zip(stage.data, problems, strict=True)
         ]
+        # what a reply in foreign script earns, by problem id
+        self.switch_rules = {
+            p.id: data.code_switch for data, found in zip(stage.data, problems, strict=True) for p in found
+        }
         self.turn = 0
-        self.notes: list[str] = []
+        self._notes: list[str] = []
 
     def draw(self, count: int) -> list[Problem]:
         """The next `count` problems, by weight over the domains, in the modes of the stage."""
@@ -72,10 +76,10 @@ class PromptPool:
         rng = random.Random(f"{self.seed}/{self.stage.name}/{self.sources.index(source)}/{source.epoch}")
         kept = [i for i in source.problems if self._stays(source.fared.get(i), rng)]
         if not kept:
-            self.notes.append("every problem was solved always or never: all are admitted again")
+            self._notes.append("every problem was solved always or never: all are admitted again")
             kept = list(source.problems)
         elif source.epoch and len(kept) < len(source.problems):
-            self.notes.append(f"epoch {source.epoch}: {len(kept)} of {len(source.problems)} problems stay")
+            self._notes.append(f"epoch {source.epoch}: {len(kept)} of {len(source.problems)} problems stay")
         rng.shuffle(kept)
         source.order, source.cursor = kept, 0
 
@@ -95,6 +99,11 @@ class PromptPool:
             source = next(s for s in self.sources if group.problem.id in s.problems)
             if rewards:
                 source.fared[group.problem.id] = how_fared(rewards)
+
+    def take_notes(self) -> list[str]:
+        """What there was to say since the last call."""
+        notes, self._notes = self._notes, []
+        return notes
 
     def state(self) -> dict[str, Any]:
         """Everything that the next draw depends on."""

@@ -4,47 +4,129 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
+import torch
+from torch import Tensor
+
+from cascade_rl.domain import Domain
 from cascade_rl.errors import StageError
+from cascade_rl.grading.verdicts import grade_all
+from cascade_rl.model.export import export
 from cascade_rl.model.tokenizer import Tokenizer
+from cascade_rl.protocols import Sampling
 from cascade_rl.recipe import RewardModelStage
 from cascade_rl.train.batch import Row
-from cascade_rl.train.learned_reward import LearnedReward, reward_row
-from cascade_rl.train.learner import Learner, lr_factor
-from cascade_rl.train.loop import StageRun, Steps, run_steps
+from cascade_rl.train.learned_reward import MODEL, LearnedReward, head_shape, reward_row
+from cascade_rl.train.learner import lr_factor
+from cascade_rl.train.loop import Steps
 from cascade_rl.train.sft import batch_at
-from cascade_rl.types import Pair, StepReport
+from cascade_rl.train.stage_run import StageRun, Trained
+from cascade_rl.types import Mode, Pair, Pairs, StepReport
+
+HEAD_SCALE = 0.02  # of the new head's weights, as of the other matrices of a Qwen3
 
 
-def train_reward_model(run: StageRun, pairs: Sequence[Pair]) -> int:
-    """Run a reward-model stage over the model `run.model`, which has a `score` head."""
+def train(run: StageRun, data: Pairs) -> Trained:
+    """Train a reward model on top of the policy's weights, export it to FOLDER/reward_model, and measure it.
+
+    The policy itself stays as it is, so that nothing of it has to be probed.
+    """
     stage: RewardModelStage = run.stage
-    rows = _pair_rows(run.tokenizer, pairs)
-    kept = [pair for pair in rows if max(len(r.ids) for r in pair) <= stage.max_tokens]
-    if len(kept) < len(rows):
-        run.on_note(
-            f"{stage.name}: {len(rows) - len(kept)} of {len(rows)} pairs are longer than {stage.max_tokens} tokens"
-        )
-    if not kept:
-        raise StageError(f"{stage.name}: no pair fits into max_tokens: {stage.max_tokens}; raise it")
+    world, run = run.world, replace(run, model=MODEL, probe=None)
+    extra = head_shape(world.config)
+    model = world.replicas.add_model(MODEL, world.config, _start(run), train=True, extra=extra)
+    lines = []
+    if stage.pairs_from == "samples":
+        run.screen.waiting("sampling pairs")
+        domain = run.domains[data.training[0].problem.domain]
+        data = Pairs(*(sampled_pairs(run, stage, domain, pairs) for pairs in (data.training, data.heldout)))
+        lines.append(f"of the policy's own answers {len(data.training)} pairs differ by the rule")
+    step = fit(run, data.training)
+    accuracy = pair_accuracy(LearnedReward(world.replicas, world.tokenizer), data.heldout)
+    count = len(data.heldout)
+    lines.append(f"held-out pairs: {count}, the chosen answer scores higher in {accuracy:.1%}")
+    run.screen.note(f"reward model: {accuracy:.1%} of {count} held-out pairs are ranked right")
+    flat = world.replicas.flat(MODEL)
+    export(run.book.folder / "reward_model", world.raw, world.config, flat, world.tokenizer, model.shapes)
+    world.replicas.drop_model(MODEL)
+    return Trained(step, {"heldout_pair_accuracy": accuracy}, tuple(lines))
 
-    def one_step(step: int, learner: Learner) -> StepReport:
+
+def _start(run: StageRun) -> Tensor:
+    """The policy's flat weights with a fresh head behind them; the same for the same seed."""
+    generator = torch.Generator().manual_seed(run.seed)
+    head = torch.randn(run.world.config.hidden, generator=generator) * HEAD_SCALE
+    return torch.cat([run.world.replicas.flat("policy").detach().cpu(), head])
+
+
+def fit(run: StageRun, pairs: Sequence[Pair]) -> int:
+    """Train the model `run.model`, which has a `score` head, on pairs; the step that it now holds."""
+    stage: RewardModelStage = run.stage
+    kept = _fitting(run, stage, pairs)
+    steps = Steps(run)
+    for step, learner in steps:
         begin = time.perf_counter()
         chosen = [kept[i] for i in batch_at(step, stage.batch_size, len(kept), f"{run.seed}/{stage.name}")]
         factor = lr_factor(stage, step, stage.planned_steps)
         metrics = learner.pair_step(chosen, factor) | {"lr": stage.lr * factor}
-        return StepReport(step, metrics, {"update": time.perf_counter() - begin})
+        steps.done(StepReport(step, metrics, {"update": time.perf_counter() - begin}))
+    return steps.finish()
 
-    return run_steps(run, Steps(one_step))
+
+def _fitting(run: StageRun, stage: RewardModelStage, pairs: Sequence[Pair]) -> list[tuple[Row, Row]]:
+    """(chosen, rejected) of each pair that is not too long; StageError when there is none."""
+    rows = _pair_rows(run.world.tokenizer, pairs)
+    kept = [pair for pair in rows if max(len(row.ids) for row in pair) <= stage.max_tokens]
+    if len(kept) < len(rows):
+        left_out = len(rows) - len(kept)
+        run.screen.note(
+            f"{stage.name}: {left_out} of {len(rows)} pairs are longer than {stage.max_tokens} tokens"
+        )
+    if not kept:
+        raise StageError(f"{stage.name}: no pair fits into max_tokens: {stage.max_tokens}; raise it")
+    return kept
+
+
+def sampled_pairs(
+    run: StageRun, stage: RewardModelStage, domain: Domain, pairs: Sequence[Pair]
+) -> tuple[Pair, ...]:
+    """Preference pairs by rule from the policy's own answers: its best against its worst on each prompt.
+
+    Answers are ranked by how many of the benchmark's criteria they meet; prompts whose answers are all alike give no
+    pair. Raises StageError when none does.
+    """
+    if stage.sample_rollouts is None or stage.sample_tokens is None:
+        raise ValueError(
+            "pairs_from: samples needs sample_rollouts and sample_tokens, which the recipe fills in"
+        )
+    problems = [pair.problem.in_mode(Mode.INSTRUCT) for pair in pairs]
+    sampling = Sampling(stage.sample_rollouts, stage.sample_tokens, seed=(run.seed, stage.name, "pairs"))
+    groups = run.world.sampler.sample(problems, sampling)
+    asked = [(problem, rollout) for problem, group in zip(problems, groups, strict=True) for rollout in group]
+    verdicts = iter(grade_all(domain.benchmark_grade, asked, run.world.services))
+    found = []
+    for problem, group in zip(problems, groups, strict=True):
+        judged = [next(verdicts) for _ in group]
+        marks = [(v.reward, sum(v.parts.values())) for v in judged if v.reward is not None]
+        if len(marks) == len(judged) and max(marks) > min(marks):
+            best, worst = group[marks.index(max(marks))], group[marks.index(min(marks))]
+            found.append(Pair(problem, best.text, worst.text))
+    if not found:
+        raise StageError(
+            f"{stage.name}: on no prompt did the policy's {stage.sample_rollouts} answers differ by the rule of "
+            f"{domain.name}; set pairs_from: domain, or raise sample_rollouts"
+        )
+    return tuple(found)
 
 
 def _pair_rows(tokenizer: Tokenizer, pairs: Sequence[Pair]) -> list[tuple[Row, Row]]:
     return [
         (
-            reward_row(tokenizer, p.problem.messages, p.chosen),
-            reward_row(tokenizer, p.problem.messages, p.rejected),
+            reward_row(tokenizer, pair.problem.messages, pair.chosen),
+            reward_row(tokenizer, pair.problem.messages, pair.rejected),
         )
-        for p in pairs
+        for pair in pairs
     ]
 
 

@@ -3,63 +3,94 @@
 Source: arXiv 2512.13607. No old log-probabilities are computed: with one update the ratio is 1 by construction, with
 more it is taken against those that the rollouts recorded. A group whose rewards are all equal has no advantage and
 costs nothing, but its tokens count in the denominator.
+
+Suffixes say what an index runs over: P the prompts of a step, G the replies to one prompt, B the rows of an update.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 
 from cascade_rl.errors import StageError
-from cascade_rl.protocols import Sampling, SamplingRule
-from cascade_rl.recipe import Phase, RLStage
+from cascade_rl.grading.services import with_judge
+from cascade_rl.model.checkpoint import load_directory
+from cascade_rl.protocols import Sampling
+from cascade_rl.recipe import FullPhase, RLStage
 from cascade_rl.rollout.collect import collect
 from cascade_rl.train.advantage import final_rewards, group_advantage
-from cascade_rl.train.batch import Row
-from cascade_rl.train.diagnostics import describe, has_signal, update_metrics
-from cascade_rl.train.learner import Learner, lr_factor
-from cascade_rl.train.loop import StageRun, Steps, run_steps
-from cascade_rl.train.loss import Surrogate, token_weights
-from cascade_rl.train.objective import Objective, Teacher
+from cascade_rl.train.diagnostics import describe, has_signal
+from cascade_rl.train.learned_reward import MODEL, serve
+from cascade_rl.train.learner import lr_factor
+from cascade_rl.train.loop import Steps
 from cascade_rl.train.pool import PromptPool
-from cascade_rl.types import Group, Problem, StepReport, Verdict
+from cascade_rl.train.stage_run import StageRun, Trained
+from cascade_rl.train.update import REFERENCE, rule_of, update_on
+from cascade_rl.types import Group, Pools, Problem, StepReport, Verdict
 from cascade_rl.verify.script import switches
 
-MAX_FAILED = 0.2
+MAX_FAILED = 0.2  # of a round's verdicts: a grader that fails more often is broken, not unlucky
+
+Rewards = list[list[float | None]]  # [P][G]; None: not graded, so that it enters neither baseline nor loss
 
 
-def train_rl(run: StageRun, problems: Sequence[Sequence[Problem]]) -> int:
-    """Run an RL stage on the problems of each of its data entries; returns the step that is handed over."""
+def train(run: StageRun, data: Pools) -> Trained:
+    """Run an RL stage on the problems of each of its data entries."""
     stage: RLStage = run.stage
-    pool = PromptPool(stage, problems, run.seed)
-    rules = {p.id: data.code_switch for data, found in zip(stage.data, problems, strict=True) for p in found}
+    pool = PromptPool(stage, data.entries, run.seed)
+    with at_work(run, data) as run:
+        steps = Steps(run, pool, partial(label, stage))
+        for step, learner in steps:
+            phase, counted = phase_at(stage, step), Counter(run.world.services.counts)
+            found = gather(run, pool, phase, step)
+            groups_P = found.groups
+            rewards_PG = rewards_of(groups_P, stage, phase, pool.switch_rules)
+            advantages_PG = [
+                group_advantage(r_G, stage.reward_shaping, stage.advantage) for r_G in rewards_PG
+            ]
+            factor, begin = lr_factor(stage, step, stage.steps), time.perf_counter()
+            update = update_on(learner, stage, phase, groups_P, advantages_PG, factor)
+            seconds = found.seconds | {"update": time.perf_counter() - begin}
+            pool.record(groups_P)
+            if step in (0, stage.steps - 1):
+                run.book.samples(step, rewarded(groups_P, rewards_PG))
+            for text in pool.take_notes():
+                run.note(step, text)
+            metrics = describe(groups_P, rewards_PG, advantages_PG)
+            metrics |= {"lr": stage.lr * factor, "rounds": found.rounds} | update
+            steps.done(StepReport(step, metrics, seconds, run.world.services.counts - counted))
+        return Trained(steps.finish())
 
-    def one_step(step: int, learner: Learner) -> StepReport:
-        phase, before = phase_at(stage, step), Counter(run.services.counts)
-        groups, rounds, clock = gather(run, pool, phase, step)
-        switching = [rules[g.problem.id] for g in groups]
-        limits = (phase.max_response_tokens, stage.overlong_buffer or 0)
-        rewards = final_rewards(groups, phase.overlong, switching, switches, *limits)
-        advantages = [group_advantage(row, stage.reward_shaping, stage.advantage) for row in rewards]
-        begin = time.perf_counter()
-        factor = lr_factor(stage, step, stage.steps)
-        update = update_on(learner, stage, phase, groups, advantages, factor)
-        clock["update"] = time.perf_counter() - begin
-        pool.record(groups)
-        if step in (0, stage.steps - 1):
-            run.write_samples(step, rewarded(groups, rewards))
-        for note in pool.notes:
-            run.note(step, note)
-        pool.notes.clear()
-        metrics = describe(groups, rewards, advantages) | {"lr": stage.lr * factor, "rounds": rounds} | update
-        return StepReport(step, metrics, clock, run.services.counts - before)
 
-    return run_steps(run, Steps(one_step, lambda step: label(stage, step), pool.state, pool.restore))
+@contextmanager
+def at_work(run: StageRun, data: Pools) -> Iterator[StageRun]:
+    """The run with all that its rewards and its loss ask: a learned reward, a judge, the reference of the KL term.
+
+    The models are dropped when the stage has ended well; after a fault their workers may not answer any more.
+    """
+    stage: RLStage = run.stage
+    replicas, services = run.world.replicas, run.world.services
+    extra = []
+    if any(run.domains[pool[0].domain].learned for pool in data.entries):
+        if run.reward_model is None:
+            raise StageError(f"{stage.name}: its reward is learned, but there is no reward model")
+        services = replace(services, reward_model=serve(run.world, run.reward_model))
+        extra.append(MODEL)
+    if stage.judge:
+        services = with_judge(services, stage.judge)
+    if stage.kl_coefficient:
+        replicas.add_model(REFERENCE, run.world.config, load_directory(run.start)[2], train=False)
+        extra.append(REFERENCE)
+    yield replace(run, world=replace(run.world, services=services))
+    for name in extra:
+        replicas.drop_model(name)
 
 
-def phase_at(stage: RLStage, step: int) -> Phase:
+def phase_at(stage: RLStage, step: int) -> FullPhase:
     """The sub-stage of the curriculum that a step belongs to, with every key filled in."""
     return next(phase for start, end, phase in stage.phases() if start <= step < end)
 
@@ -70,41 +101,62 @@ def label(stage: RLStage, step: int) -> str:
     return f"{phase.max_response_tokens} tokens, overlong {phase.overlong}" if stage.curriculum else ""
 
 
-def gather(
-    run: StageRun, pool: PromptPool, phase: Phase, step: int
-) -> tuple[list[Group], int, dict[str, float]]:
-    """Graded groups for one step; with the batch filter refilled until all carry signal, `max_rounds` at most."""
-    stage = run.stage
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """Graded groups for one step, after how many rounds, and what took how long."""
+
+    groups: list[Group]
+    rounds: int
+    seconds: Mapping[str, float]
+
+
+def gather(run: StageRun, pool: PromptPool, phase: FullPhase, step: int) -> Gathered:
+    """The groups of one step; with the batch filter refilled until all carry signal, `max_rounds` at most."""
+    stage: RLStage = run.stage
     rounds = stage.filter.max_rounds if stage.filter.kind == "batch" else 1
     kept: list[Group] = []
-    clock = {"rollout": 0.0, "grading": 0.0}
+    seconds = {"rollout": 0.0, "grading": 0.0}
     for number in range(rounds):
-        sampling = Sampling(
-            stage.rollouts_per_prompt,
-            phase.max_response_tokens,
-            rule_of(phase),
-            phase.max_prompt_tokens,
-            (run.seed, stage.name, step, number),
-        )
         problems = unique(pool.draw(stage.prompts_per_step - len(kept)))
-        found = collect(problems, run.domains, run.sampler, run.services, sampling)
-        clock["rollout"] += found.rollout_s
-        clock["grading"] += found.grading_s
-        run.write_rollouts(step, found.groups)
+        sampling = sampling_of(stage, phase, (run.seed, stage.name, step, number))
+        found = collect(problems, run.domains, run.world.sampler, run.world.services, sampling)
+        seconds["rollout"] += found.rollout_s
+        seconds["grading"] += found.grading_s
+        run.book.rollouts(step, found.groups)
         check_failures(stage.name, found.groups)
         if stage.filter.kind != "batch":
-            return found.groups, 1, clock
-        # whether the answers differ, not their lengths: the penalty alone is no signal (DAPO filters by correctness)
-        rule = "score" if phase.overlong == "penalty" else phase.overlong
-        earned = final_rewards(found.groups, rule, ["off"] * len(found.groups), switches)
-        kept += [g for g, row in zip(found.groups, earned, strict=True) if has_signal(group_advantage(row))]
+            return Gathered(found.groups, 1, seconds)
+        kept += with_signal(found.groups, phase)
         if len(kept) >= stage.prompts_per_step:
-            return kept, number + 1, clock
+            return Gathered(kept, number + 1, seconds)
     run.note(
         step,
         f"dynamic filtering: {len(kept)} of {stage.prompts_per_step} groups with signal in {rounds} rounds",
     )
-    return kept or found.groups, rounds, clock
+    return Gathered(kept or found.groups, rounds, seconds)
+
+
+def sampling_of(stage: RLStage, phase: FullPhase, seed: tuple[int | str, ...]) -> Sampling:
+    """How a phase samples."""
+    return Sampling(
+        stage.rollouts_per_prompt, phase.max_response_tokens, rule_of(phase), phase.max_prompt_tokens, seed
+    )
+
+
+def with_signal(groups: Sequence[Group], phase: FullPhase) -> list[Group]:
+    """The groups whose answers differ in reward: lengths alone are no signal (DAPO filters by correctness)."""
+    rule = "score" if phase.overlong == "penalty" else phase.overlong
+    earned = final_rewards(groups, rule, ["off"] * len(groups), switches)
+    return [g for g, row in zip(groups, earned, strict=True) if has_signal(group_advantage(row))]
+
+
+def rewards_of(
+    groups: Sequence[Group], stage: RLStage, phase: FullPhase, switch_rules: Mapping[str, str | float]
+) -> Rewards:
+    """What each reply earns, by the stage's rules for length and for foreign script (`switch_rules` by problem id)."""
+    rules = [switch_rules[group.problem.id] for group in groups]
+    limits = (phase.max_response_tokens, stage.overlong_buffer or 0)
+    return final_rewards(groups, phase.overlong, rules, switches, *limits)
 
 
 def unique(problems: Sequence[Problem]) -> list[Problem]:
@@ -120,63 +172,6 @@ def check_failures(name: str, groups: Sequence[Group]) -> None:
         raise StageError(
             f"{name}: the grader failed on {len(notes)} of {total} replies; the first: {notes[0]}"
         )
-
-
-def update_on(
-    learner: Learner,
-    stage: RLStage,
-    phase: Phase,
-    groups: Sequence[Group],
-    advantages: Sequence,
-    factor: float,
-) -> dict[str, float]:
-    """The update of a step, or `updates_per_batch` of them, each on its share of the prompts; what the journal keeps."""
-    objective = objective_of(stage, phase)
-    found, tokens = [], 0
-    for part in range(stage.updates_per_batch):
-        begin, end = (len(groups) * (part + n) // stage.updates_per_batch for n in (0, 1))
-        rows, counted = make_rows(groups[begin:end], advantages[begin:end], stage, phase.max_response_tokens)
-        tokens += counted
-        if rows:
-            found.append(learner.policy_step(rows, objective, factor))
-    return update_metrics(found, stage) | {"tokens": tokens}
-
-
-def objective_of(stage: RLStage, phase: Phase) -> Objective:
-    """The objective that a stage's keys ask for, on the distribution that a phase samples from."""
-    low, high = {"tis": (0.0, stage.tis_cap), "icepop": (stage.icepop_low, stage.icepop_high)}.get(
-        stage.rollout_correction, (0.0, 0.0)
-    )
-    surrogate = Surrogate(
-        stage.loss, stage.clip_low or 0.0, stage.clip_high or 0.0, stage.rollout_correction, low, high
-    )
-    teachers = (Teacher("reference", stage.kl_coefficient),) if stage.kl_coefficient else ()
-    return Objective(surrogate, rule_of(phase), teachers)
-
-
-def rule_of(phase: Phase) -> SamplingRule:
-    """The distribution that a phase samples from and trains on."""
-    return SamplingRule(phase.temperature, phase.top_p, phase.top_k, phase.min_p)
-
-
-def make_rows(
-    groups: Sequence[Group], advantages: Sequence[Sequence[float | None]], stage: RLStage, limit: int
-) -> tuple[list[Row], int]:
-    """Rows that have a gradient, and how many response tokens count in the denominator."""
-    scored = [
-        (rollout, a)
-        for group, row in zip(groups, advantages, strict=True)
-        for rollout, a in zip(group.rollouts, row, strict=True)
-        if a is not None
-    ]
-    lengths = [len(rollout.ids) for rollout, _ in scored]
-    weights = token_weights(lengths, stage.aggregation, limit)
-    rows = [
-        Row.of(rollout.prompt_ids, rollout.ids, weight, a, rollout.logprobs)
-        for (rollout, a), weight in zip(scored, weights, strict=True)
-        if a != 0 or stage.kl_coefficient
-    ]
-    return rows, sum(lengths)
 
 
 def rewarded(groups: Sequence[Group], rewards: Sequence[Sequence[float | None]]) -> list[Group]:

@@ -10,13 +10,57 @@ from cascade_rl.errors import StageError
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.recipe import SFTStage
 from cascade_rl.train.batch import Row
-from cascade_rl.train.learner import Learner, lr_factor
-from cascade_rl.train.loop import StageRun, Steps, run_steps
+from cascade_rl.train.learner import lr_factor
+from cascade_rl.train.loop import Steps
 from cascade_rl.train.objective import LIKELIHOOD
-from cascade_rl.types import Demonstration, StepReport
+from cascade_rl.train.stage_run import StageRun, Trained
+from cascade_rl.types import Demonstration, Demonstrations, StepReport
+
+KEPT = (
+    "loss",
+    "grad_norm",
+    "update_ratio",
+    "skipped",
+)  # of an update's numbers, those that say something in SFT
 
 
-def encode(made: Sequence[Demonstration], tokenizer: Tokenizer, max_tokens: int) -> tuple[list[tuple], int]:
+def train(run: StageRun, data: Demonstrations) -> Trained:
+    """Run an SFT stage; loss is the mean over the reply tokens of a batch."""
+    stage: SFTStage = run.stage
+    samples = _fitting(run, stage, data.items)
+    steps = Steps(run)
+    for step, learner in steps:
+        begin = time.perf_counter()
+        chosen = [
+            samples[i] for i in batch_at(step, stage.batch_size, len(samples), f"{run.seed}/{stage.name}")
+        ]
+        weight = 1.0 / sum(len(reply) for _, reply in chosen)
+        factor = lr_factor(stage, step, stage.planned_steps)
+        rows_B = [Row.of(prompt, reply, weight) for prompt, reply in chosen]
+        update = learner.policy_step(rows_B, LIKELIHOOD, factor)
+        tokens = sum(len(prompt) + len(reply) for prompt, reply in chosen)
+        metrics = {key: update[key] for key in KEPT} | {"lr": stage.lr * factor, "tokens": tokens}
+        steps.done(StepReport(step, metrics, {"update": time.perf_counter() - begin}))
+    return Trained(steps.finish())
+
+
+def _fitting(
+    run: StageRun, stage: SFTStage, items: Sequence[Demonstration]
+) -> list[tuple[list[int], list[int]]]:
+    """(prompt ids, reply ids) of each demonstration that is not too long; StageError when there is none."""
+    samples, dropped = encode(items, run.world.tokenizer, stage.max_tokens)
+    if dropped:
+        run.screen.note(
+            f"{stage.name}: {dropped} of {len(items)} samples are longer than {stage.max_tokens} tokens: left out"
+        )
+    if not samples:
+        raise StageError(f"{stage.name}: no sample fits into max_tokens: {stage.max_tokens}; raise it")
+    return samples
+
+
+def encode(
+    made: Sequence[Demonstration], tokenizer: Tokenizer, max_tokens: int
+) -> tuple[list[tuple[list[int], list[int]]], int]:
     """(prompt ids, reply ids) of each that fits, and how many did not."""
     pairs = [(tokenizer.prompt(d.problem), tokenizer.reply(d.reply)) for d in made]
     kept = [pair for pair in pairs if len(pair[0]) + len(pair[1]) <= max_tokens]
@@ -35,29 +79,3 @@ def batch_at(step: int, size: int, count: int, seed: str) -> list[int]:
         found += taken
         place += len(taken)
     return found
-
-
-def train_sft(run: StageRun, made: Sequence[Demonstration]) -> int:
-    """Run an SFT stage; loss is the mean over the reply tokens of a batch."""
-    stage: SFTStage = run.stage
-    samples, dropped = encode(made, run.tokenizer, stage.max_tokens)
-    if dropped:
-        run.on_note(
-            f"{stage.name}: {dropped} of {len(made)} samples are longer than {stage.max_tokens} tokens: left out"
-        )
-    if not samples:
-        raise StageError(f"{stage.name}: no sample fits into max_tokens: {stage.max_tokens}; raise it")
-
-    def one_step(step: int, learner: Learner) -> StepReport:
-        begin = time.perf_counter()
-        chosen = [
-            samples[i] for i in batch_at(step, stage.batch_size, len(samples), f"{run.seed}/{stage.name}")
-        ]
-        weight = 1.0 / sum(len(reply) for _, reply in chosen)
-        factor = lr_factor(stage, step, stage.planned_steps)
-        update = learner.policy_step([Row.of(p, r, weight) for p, r in chosen], LIKELIHOOD, factor)
-        kept = {key: update[key] for key in ("loss", "grad_norm", "update_ratio", "skipped")}
-        metrics = kept | {"lr": stage.lr * factor, "tokens": sum(len(p) + len(r) for p, r in chosen)}
-        return StepReport(step, metrics, {"update": time.perf_counter() - begin})
-
-    return run_steps(run, Steps(one_step))

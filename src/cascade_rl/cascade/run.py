@@ -1,0 +1,54 @@
+"""What the stages of a run share, and how far the run has come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cascade_rl.data.gather import Materials
+from cascade_rl.model.cost import Peaks
+from cascade_rl.protocols import Screen
+from cascade_rl.recipe import Recipe
+from cascade_rl.rollout.world import World
+from cascade_rl.run.ledger import Ledger
+from cascade_rl.types import Scorecard
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a recipe in one directory, opened.
+
+    settings  how weights come about beside the recipe's stages: part of every stage's key, JSON
+    peaks     what this machine can do; measured when first asked, since a finished run needs no figures
+    """
+
+    recipe: Recipe
+    folder: Path
+    screen: Screen
+    stop_asked: Callable[[], bool]
+    materials: Materials
+    world: World
+    ledger: Ledger
+    settings: Mapping[str, Any]
+    peaks: Callable[[], Peaks]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """After some stages: the policy's weights, where they lie exported, and what the benchmarks say.
+
+    weights   16 hex digits of the policy's weights, with which the next stage begins
+    start     the folder that holds them
+    parent    the stage that made them; None before the first
+    seconds   of each stage, training and evaluation
+    verdicts  (stage, benchmark) to gain, loss or same, against the stage before
+    """
+
+    weights: str
+    start: Path
+    parent: str | None = None
+    cards: tuple[Scorecard, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    verdicts: Mapping[tuple[str, str], str] = field(default_factory=dict)

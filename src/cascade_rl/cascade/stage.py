@@ -1,0 +1,185 @@
+"""One stage from its settled data to its exported weights; and the table of the kinds that a stage can be.
+
+A new kind is a file in `recipe/` that says what it is, one in `data/` that provides what it trains on, one in `train/`
+that does it, and a row here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cascade_rl.cascade.run import Progress, Run
+from cascade_rl.data import demonstrations, pairs, pools
+from cascade_rl.data.settle import Settled, other_start
+from cascade_rl.errors import StageError
+from cascade_rl.evals.benchmark import run_benchmark
+from cascade_rl.grading.services import standing
+from cascade_rl.model.checkpoint import load_directory, weights_hash
+from cascade_rl.model.export import export
+from cascade_rl.recipe import Stage
+from cascade_rl.run.book import Book
+from cascade_rl.run.files import read_json, write_json
+from cascade_rl.run.folder import stage_folder
+from cascade_rl.sandbox.levels import LEVELS
+from cascade_rl.train import reward_model, rl, sft
+from cascade_rl.train.stage_run import Probe, StageRun, Trained
+from cascade_rl.types import Checkpoint, StageData
+
+CARRIED = "weights only; fresh optimiser, counters and generators"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What makes a stage's data, and what trains on them."""
+
+    provide: Callable[..., StageData]
+    train: Callable[..., Trained]
+
+
+KINDS = {
+    "sft": Kind(demonstrations.provide, sft.train),
+    "reward_model": Kind(pairs.provide, reward_model.train),
+    "rl": Kind(pools.provide, rl.train),
+}
+
+
+def provide(stage: Stage, *arguments: Any) -> StageData:
+    """The data of a stage, by its kind; see `data.gather.Provide`."""
+    return KINDS[stage.kind].provide(stage, *arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A stage that is about to begin: its place, its settled data and its key."""
+
+    stage: Stage
+    folder: Path
+    settled: Settled
+    key: str
+
+
+def train_stage(run: Run, progress: Progress, begun: Start) -> Checkpoint:
+    """Train a stage, from its last saved step if there is one, and export what it made; returns the exported model."""
+    folder = begun.folder
+    _check_started(run, begun)
+    record = _record(run, progress, begun)
+    write_json(folder / "stage.json", record)
+    run.screen.note(
+        f"carried into {begun.stage.name}: {CARRIED} ({progress.parent or 'base'}, {progress.weights})"
+    )
+    book = Book(folder)
+    try:
+        trained = KINDS[begun.stage.kind].train(_stage_run(run, progress, begun, book), begun.settled.data)
+    finally:
+        book.close()
+    flat = run.world.replicas.flat("policy")
+    path = str(folder.relative_to(run.folder) / "checkpoint")
+    weights = weights_hash(flat)
+    made = Checkpoint(path, begun.stage.name, trained.step, progress.parent, run.recipe.hash, weights)
+    lineage = record["lineage"] | {"checkpoint": made.path, "step": made.step, "weights": made.weights_hash}
+    data = [*record["data"], *trained.lines]
+    write_json(folder / "stage.json", record | {"data": data, "lineage": lineage} | trained.facts)
+    run.screen.waiting("export")
+    export(folder / "checkpoint", run.world.raw, run.world.config, flat, run.world.tokenizer)
+    return made
+
+
+def load_finished(run: Run, made: Checkpoint) -> None:
+    """Give the workers the weights of a stage that is done; StageError when they are not those of the ledger."""
+    path = run.folder / made.path
+    flat = load_directory(path)[2]
+    if weights_hash(flat) != made.weights_hash:
+        raise StageError(
+            f"{path} is not what the ledger recorded (its weights' checksum differs); restore it, or move the run "
+            "directory away"
+        )
+    run.world.replicas.load("policy", flat)
+
+
+def _stage_run(run: Run, progress: Progress, begun: Start, book: Book) -> StageRun:
+    return StageRun(
+        begun.stage,
+        run.world,
+        book,
+        run.materials.domains,
+        run.screen,
+        seed=run.recipe.seed,
+        start=progress.start,
+        reward_model=_reward_model(run, begun.stage),
+        stop_asked=run.stop_asked,
+        probe=_probe(run),
+        smoke=run.recipe.smoke,
+        peaks=run.peaks(),
+    )
+
+
+def _reward_model(run: Run, stage: Stage) -> Path | None:
+    """Where the reward model that a stage asks lies exported; None where none is asked or there is none."""
+    name = stage.reward_model_among(run.recipe.before(stage.name))
+    if name is None:
+        return None
+    index = [s.name for s in run.recipe.stages].index(name)
+    return stage_folder(run.folder, index, name) / "reward_model"
+
+
+def _probe(run: Run) -> Probe | None:
+    """Policy `best`: all domains on validation problems, which no benchmark uses."""
+    every = run.recipe.gate.probe_every
+    if not run.materials.probes or every is None:
+        return None
+
+    def score(step: int) -> dict[str, float]:
+        run.screen.waiting("probe")
+        found = {
+            probe.name: run_benchmark(probe, run.world.sampler, run.world.services, ("probe",))
+            for probe in run.materials.probes
+        }
+        return {name: probed.score.score.mean for name, probed in found.items()}
+
+    return Probe(every, score)
+
+
+def _check_started(run: Run, begun: Start) -> None:
+    """An unfinished stage goes on only if it was started with the same settings, data and weights."""
+    before = read_json(begun.folder / "stage.json")
+    if not before:
+        return
+    if before["key"] != begun.key:
+        raise StageError(other_start(begun.folder))
+    level, then = _sandbox_level(run), before.get("sandbox")
+    if level and then and LEVELS.index(level) > LEVELS.index(then):
+        raise StageError(
+            f"{begun.folder} was started with the sandbox level {then}, and here it is {level}: rewards would not be "
+            "comparable; see `cascade doctor`"
+        )
+
+
+def _sandbox_level(run: Run) -> str | None:
+    found = standing(run.world.services)
+    return found.level if found else None
+
+
+def _record(run: Run, progress: Progress, begun: Start) -> dict[str, Any]:
+    """The content of stage.json when a stage begins; docs/runs.md says what each key is."""
+    shared = {key: value for key, value in run.settings.items() if key != "model"}
+    return {
+        "stage": begun.stage.name,
+        "kind": begun.stage.kind,
+        "key": begun.key,
+        "settings": begun.stage.model_dump(mode="json", exclude_none=True),
+        "carried": CARRIED,
+        "sandbox": _sandbox_level(run),
+        "data": begun.settled.described,
+        "lineage": {
+            "run": run.recipe.name,
+            "seed": run.recipe.seed,
+            "parent": progress.parent or "base",
+            "incoming_weights": progress.weights,
+            "data": begun.settled.hash,
+            "recipe": run.recipe.hash,
+            **shared,
+        },
+    }

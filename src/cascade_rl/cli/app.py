@@ -1,0 +1,47 @@
+"""What the commands share: the application, the console, and the arguments that several of them take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(
+    help="Post-train a language model one domain after another: SFT, reward model, then RL domain by domain, "
+    "with a benchmark matrix after every stage (arXiv 2512.13607).",
+    epilog="Exit status: 0, all is well; 1, an error, told in one message; 2, a wrong command line; 3, nothing here "
+    "keeps a model's programs in (see docs/sandbox.md); 130 or 143, stopped by a signal.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+console = Console()
+
+RecipeArgument = Annotated[
+    str, typer.Argument(help="A shipped recipe (tiny, smollm2-135m) or the path of a YAML file.")
+]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(help="Changes to the recipe, such as stages.math-rl.steps=20 or seed=1.")
+]
+Smoke = Annotated[
+    bool,
+    typer.Option(
+        "--smoke", help="Two steps a stage and a few held-out problems: shows the path, not the result."
+    ),
+]
+Unsafe = Annotated[
+    bool,
+    typer.Option(
+        "--unsafe-exec",
+        help="Run a model's programs even where no sandbox isolates them. Not on your machine.",
+    ),
+]
+RunArgument = Annotated[Path, typer.Argument(help="A run directory, such as runs/tiny.")]
+
+
+def say(text: str) -> None:
+    """Print a text as it is: square brackets are no markup, and long lines are left to the terminal."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)

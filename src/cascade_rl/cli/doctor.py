@@ -1,0 +1,50 @@
+"""The command on this machine, and on a model in it: doctor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cascade_rl.cli.app import say
+from cascade_rl.errors import Mendable, SandboxUnavailable
+from cascade_rl.sandbox.levels import ISOLATING
+
+if TYPE_CHECKING:
+    from cascade_rl.doctor.machine import SandboxReport
+
+
+def doctor(
+    model: Annotated[
+        Path | None,
+        typer.Option(help="A local Hugging Face directory: run the conformance checks on it as well."),
+    ] = None,
+) -> None:
+    """Show how strongly programs are kept in here, and check a model's sampler and trainer against known failures."""
+    from cascade_rl.doctor.machine import sandbox_report
+
+    machine = sandbox_report()
+    for line in _lines(machine):
+        say(line)
+    well = machine.well
+    if model is not None:
+        from cascade_rl.doctor.checks import model_report
+
+        for row in model_report(model):
+            well = well and row.passed
+            say(f"{'ok    ' if row.passed else 'FAILED'}  {row.failure}: {row.detail}")
+    if not well:
+        raise typer.Exit(SandboxUnavailable.status if machine.refusal else Mendable.status)
+
+
+def _lines(found: SandboxReport) -> Iterator[str]:
+    if found.standing is None or found.tested is None:
+        yield f"sandbox: none of the levels {', '.join(ISOLATING)} works; code is refused"
+        yield found.refusal
+        return
+    yield f"{found.standing.line}; {found.tested.line}"
+    yield from (f"  {text}" for text in found.standing.advice)
+    for name, runs in found.programs.items():
+        yield f"  {name}: {'runs' if runs else 'refused, needs level full'}"

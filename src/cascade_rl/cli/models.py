@@ -1,0 +1,88 @@
+"""The commands on a checkpoint: eval, chat; and domains, which tells what can be asked of one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from cascade_rl.cli.app import Overrides, Unsafe, console
+from cascade_rl.protocols import Sampling, SamplingRule
+from cascade_rl.types import BenchmarkScore
+
+if TYPE_CHECKING:
+    from cascade_rl.domain import Benchmark
+
+
+def evaluate(
+    checkpoint: Annotated[
+        Path, typer.Argument(help="A checkpoint directory, such as runs/tiny/stages/04-rlhf/checkpoint.")
+    ],
+    recipe: Annotated[str, typer.Option(help="The recipe whose benchmarks are run.")] = "tiny",
+    overrides: Overrides = None,
+    benchmark: Annotated[list[str] | None, typer.Option(help="Only this benchmark; may be repeated.")] = None,
+    unsafe_exec: Unsafe = False,
+) -> None:
+    """Score a checkpoint on the held-out problems of a recipe's benchmarks, in both modes."""
+    from cascade_rl.cascade.evaluate import evaluate_checkpoint
+    from cascade_rl.data.abilities import load_recipe
+
+    resolved = load_recipe(recipe, overrides or [])
+    found = evaluate_checkpoint(
+        checkpoint, resolved, benchmark or [], begun=_say_begun, unsafe_exec=unsafe_exec
+    )
+    console.print(_score_table(dict(found)))
+
+
+def _say_begun(benchmark: Benchmark) -> None:
+    console.print(f"{benchmark.name}: {len(benchmark.problems)} problems, k = {benchmark.k} ...")
+
+
+def _score_table(scores: Mapping[str, BenchmarkScore]) -> Table:
+    """A row for each benchmark and mode, in per cent."""
+    table = Table("benchmark", "mode", "avg@k", "95 %", "greedy", "leak", "clipped", "tokens", box=None)
+    for name, found in scores.items():
+        for mode, m in found.modes.items():
+            table.add_row(
+                f"{name}*" if mode is found.headline else name,
+                str(mode),
+                f"{m.average.mean * 100:.1f}",
+                f"{m.average.low * 100:.1f}-{m.average.high * 100:.1f}",
+                f"{m.greedy.mean * 100:.1f}",
+                f"{m.leak:.1%}",
+                f"{m.clipped:.1%}",
+                f"{m.mean_tokens:.0f}",
+            )
+    table.caption = "* the headline mode"
+    return table
+
+
+def chat(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint directory.")],
+    max_new_tokens: Annotated[int, typer.Option(help="The longest reply, in tokens.")] = 256,
+    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.6,
+    top_p: Annotated[float, typer.Option(help="Nucleus sampling.")] = 0.95,
+    min_p: Annotated[
+        float, typer.Option(help="Keep tokens at least this share as likely as the likeliest; 0 is off.")
+    ] = 0.0,
+    seed: Annotated[int, typer.Option(help="Equal seeds give equal replies.")] = 0,
+) -> None:
+    """Talk to a checkpoint. End a turn with /think or /no_think to switch the mode; an empty line ends."""
+    from cascade_rl.cli.talk import chat_loop
+
+    sampling = Sampling(1, max_new_tokens, SamplingRule(temperature, top_p, min_p=min_p))
+    chat_loop(checkpoint, console, sampling, seed)
+
+
+def domains() -> None:
+    """List the domains that the package ships, with their sources."""
+    from cascade_rl.domains import domain_names, load_domain
+
+    table = Table("domain", "what it asks", "headline mode", "sources", box=None)
+    for name in domain_names():
+        domain = load_domain(name)
+        table.add_row(name, domain.summary, str(domain.headline), ", ".join(domain.sources))
+    console.print(table)

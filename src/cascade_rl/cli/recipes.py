@@ -1,0 +1,16 @@
+"""The command on a recipe: check."""
+
+from __future__ import annotations
+
+from cascade_rl.cli.app import Overrides, RecipeArgument, Smoke, say
+
+
+def check(recipe: RecipeArgument, overrides: Overrides = None, smoke: Smoke = False) -> None:
+    """Validate a recipe, print it with every key filled in, and explain what each stage will do."""
+    from cascade_rl.data.abilities import load_recipe
+    from cascade_rl.recipe.explain import explain
+    from cascade_rl.run.ledger import recipe_text
+
+    resolved = load_recipe(recipe, overrides or [], smoke_test=smoke)
+    say(recipe_text(resolved))
+    say(explain(resolved))

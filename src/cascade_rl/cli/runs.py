@@ -1,0 +1,103 @@
+"""The commands on a run: run, status, report."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cascade_rl.cli.app import Overrides, RecipeArgument, RunArgument, Smoke, Unsafe, console
+from cascade_rl.errors import InputError
+
+
+def run(
+    recipe: RecipeArgument,
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="The run directory; runs/NAME if not given.")] = None,
+    smoke: Smoke = False,
+    accept_changes: Annotated[
+        bool,
+        typer.Option(
+            "--accept-changes",
+            help="With a changed recipe: keep the stages before the first changed one, redo the rest.",
+        ),
+    ] = False,
+    unsafe_exec: Unsafe = False,
+) -> None:
+    """Run a recipe to its end, or go on where an interrupted run stopped."""
+    from cascade_rl.cascade.cascade import run_cascade
+    from cascade_rl.cli.screen import ConsoleScreen
+    from cascade_rl.data.abilities import load_recipe
+    from cascade_rl.report import summary_line, write_report
+    from cascade_rl.report.numbers import duration
+
+    resolved = load_recipe(recipe, overrides or [], smoke_test=smoke)
+    folder = out or Path("runs") / (resolved.name + ("-smoke" if smoke else ""))
+    again = ["cascade run", recipe, *(overrides or [])] + ["--smoke"] * smoke
+    again += ["--out", str(out)] if out else []
+    stop = _StopRequest()
+    with ConsoleScreen(console) as screen:
+        try:
+            found = run_cascade(
+                resolved,
+                folder,
+                screen,
+                stop_asked=stop.asked,
+                accept_changes=accept_changes,
+                unsafe_exec=unsafe_exec,
+            )
+        except KeyboardInterrupt as interrupt:
+            write_report(folder)
+            screen.note(f"{interrupt or 'stopped'}; go on with: {' '.join(again)}")
+            raise typer.Exit(stop.exit_code) from None
+    screen.table(found.matrix, found.verdicts)
+    page = write_report(folder)
+    console.print(summary_line(folder), soft_wrap=True)
+    console.print(f"{duration(sum(found.matrix['seconds'].values()))} in all. Report: {page}", soft_wrap=True)
+
+
+class _StopRequest:
+    """The first Ctrl-C or SIGTERM asks to stop after the step; the second stops at once."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._handle)
+
+    def _handle(self, number: int, frame: object) -> None:
+        if self.signal is not None:
+            raise KeyboardInterrupt
+        self.signal = number
+        print("\nstopping after this step (once more: at once) ...", file=sys.stderr, flush=True)
+
+    def asked(self) -> bool:
+        return self.signal is not None
+
+    @property
+    def exit_code(self) -> int:
+        """As a shell says it of a process that a signal ended."""
+        return 128 + (self.signal or signal.SIGINT)
+
+
+def status(run_dir: RunArgument) -> None:
+    """Show how far a run is, what each stage scored, and the gate's verdicts."""
+    from cascade_rl.report.status import run_status
+    from cascade_rl.report.terminal import status_table
+
+    console.print(status_table(run_status(run_dir)))
+
+
+def report(run_dir: RunArgument) -> None:
+    """Write RUN/report.html, one self-contained page, and show where the time went; works while the run goes on."""
+    from cascade_rl.report import write_report
+    from cascade_rl.report.read import read_run
+    from cascade_rl.report.terminal import speed_table
+
+    if not run_dir.is_dir():
+        raise InputError(f"there is no run directory {run_dir}")
+    if (table := speed_table(read_run(run_dir))).row_count:
+        console.print(table)
+    console.print(f"Report: {write_report(run_dir)}", soft_wrap=True)

@@ -1,0 +1,41 @@
+"""Pools of problems: what RL draws its prompts from."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Mapping
+
+from cascade_rl.data.disjoint import normal
+from cascade_rl.domain import Domain
+from cascade_rl.errors import StageError
+from cascade_rl.recipe import RLData, RLStage
+from cascade_rl.types import Pools, Problem, Split
+
+
+def provide(stage: RLStage, domains: Mapping[str, Domain], seed: int, taken: Collection[str] = ()) -> Pools:
+    """A pool for each data entry, of problems whose normalised prompts are not `taken` by another RL stage or entry.
+
+    Raises StageError when an entry has no problem left.
+    """
+    used = set(taken)
+    entries = []
+    for entry in stage.data:
+        pool = _pool(stage, entry, domains[entry.domain], seed, used)
+        used |= {normal(problem.prompt_text) for problem in pool}
+        entries.append(pool)
+    return Pools(tuple(entries))
+
+
+def _pool(
+    stage: RLStage, entry: RLData, domain: Domain, seed: int, used: Collection[str]
+) -> tuple[Problem, ...]:
+    start = random.Random(f"{seed}/{stage.name}/{entry.domain}").getrandbits(32)
+    pool: list[Problem] = []
+    for problem in domain.problems(entry.source, Split.RL, start):
+        if len(pool) == entry.problems:
+            break
+        if normal(problem.prompt_text) not in used:
+            pool.append(problem)
+    if not pool:
+        raise StageError(f"{stage.name}: {entry.domain} has no RL prompts left that no earlier stage uses")
+    return tuple(pool)

@@ -1,0 +1,118 @@
+"""Settle a stage's data before the stage begins: prompts, pre-flight, quarantine, digest, in that order.
+
+The outcome is stored in the stage's folder, so that a resume reads it and asks no grader again: a verdict that came
+out otherwise would change the pool under the ids that a saved state holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from cascade_rl.domain import Domain, Services
+from cascade_rl.errors import StageError
+from cascade_rl.grading.proof import Preflight, preflight
+from cascade_rl.recipe import PreflightSpec, Stage, digest
+from cascade_rl.run.files import read_json, write_json
+from cascade_rl.types import Problem, StageData
+
+FILE = "preflight.json"
+DISJOINT = "prompts of SFT, of each RL stage and of the benchmarks are disjoint"
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What a stage trains on in the end, its 16 hex digits, and its description for people, a line each."""
+
+    data: StageData
+    hash: str
+    described: list[str]
+
+
+def fitting(
+    name: str, limit: int | None, data: StageData, length: Callable[[Problem], int]
+) -> tuple[StageData, list[str]]:
+    """The data without prompts of more than `limit` tokens, and what there is to say of it, a line a pool.
+
+    Raises StageError when nothing of a pool is left.
+    """
+    if limit is None:
+        return data, []
+    notes, long = [], set()
+    for pool in data.pools():
+        over = {problem.id for problem in pool if length(problem) > limit}
+        if len(over) == len(pool):
+            raise StageError(f"{name}: every prompt is longer than max_prompt_tokens: {limit}; raise it")
+        if over:
+            notes.append(f"{name}: {len(over)} of {len(pool)} prompts over {limit} tokens are left out")
+        long |= over
+    return data.without(long), notes
+
+
+def settle(
+    stage: Stage,
+    made: StageData,
+    folder: Path,
+    spec: PreflightSpec,
+    domains: Mapping[str, Domain],
+    services: Services,
+    waiting: Callable[[str], None],
+) -> Settled:
+    """The data without what its own grader can't tell; read where the folder holds the outcome for the same data.
+
+    Raises StageError when too much failed, or when the folder holds a stage that was begun with other data.
+    """
+    hash_made, stored = digest(made.content()), read_json(folder / FILE)
+    if stored is None or stored.get("made") != hash_made:
+        refuse_other_data(folder, stored)
+        waiting("pre-flight")
+        stored = _report(stage, made, spec, domains, services) | {"made": hash_made}
+        write_json(folder / FILE, stored)
+    bad = {identity for domain in stored["domains"] for identity in domain["quarantined"]}
+    data = made.without(bad)
+    left_out = sum(map(len, made.pools())) - sum(map(len, data.pools()))
+    if not all(data.pools()):
+        raise StageError(f"{stage.name}: pre-flight left no problem of a pool; see {folder / FILE}")
+    remark = [f"left out by pre-flight: {left_out} problems"] if left_out else []
+    return Settled(data, digest(data.content()), data.described() + remark)
+
+
+def refuse_other_data(folder: Path, stored: Mapping[str, Any] | None) -> None:
+    """Raise StageError when a stage has begun here with other data than those at hand.
+
+    A pre-flight of a version that did not store what it looked at tells nothing: the stage's key decides then.
+    """
+    if stored is not None and "made" in stored and (folder / "stage.json").exists():
+        raise StageError(other_start(folder))
+
+
+def other_start(folder: Path) -> str:
+    """What to say of a folder whose stage was started otherwise."""
+    return (
+        f"{folder} was started with other settings, data or weights; --accept-changes does not cover a changed "
+        "program or machine: move the directory away, or choose another --out"
+    )
+
+
+def _report(
+    stage: Stage, made: StageData, spec: PreflightSpec, domains: Mapping[str, Domain], services: Services
+) -> dict[str, Any]:
+    """The content of preflight.json."""
+    reports = []
+    for pool in made.pools():
+        domain = domains[pool[0].domain]
+        found = preflight(domain, pool[: spec.problems], services)
+        reports.append(found)
+        if found.bad_share() > spec.max_bad:
+            raise StageError(_too_bad(stage.name, domain.name, found))
+    return {"domains": [asdict(report) for report in reports], "disjoint": DISJOINT}
+
+
+def _too_bad(stage: str, domain: str, found: Preflight) -> str:
+    problem, why = next(iter(found.quarantined.items()))
+    return (
+        f"{stage}: pre-flight failed on {len(found.quarantined)} of {found.tried} problems of {domain}; "
+        f"the first is {problem}: {why}"
+    )

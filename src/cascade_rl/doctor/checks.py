@@ -1,0 +1,50 @@
+"""Checks for the ways in which RL of language models fails without a word, to be run on any model directory.
+
+`cascade doctor --model DIR` prints them. Each is a plain function named after the failure that it would catch, with the
+public report of it in its docstring; it returns a `CheckResult`. Those of `model_checks` and `text_checks` take a
+`Subject`, a loaded model; those of `training_checks` take nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from cascade_rl.doctor import model_checks, text_checks, training_checks
+from cascade_rl.doctor.subject import CheckResult, Subject
+
+
+def _checks(module: ModuleType) -> tuple[Callable[..., CheckResult], ...]:
+    return tuple(f for name, f in vars(module).items() if name.startswith("check_"))
+
+
+ModelCheck = Callable[[Subject], CheckResult]
+TrainingCheck = Callable[[], CheckResult]
+MODEL_CHECKS: tuple[ModelCheck, ...] = (*_checks(model_checks), *_checks(text_checks))
+TRAINING_CHECKS: tuple[TrainingCheck, ...] = _checks(training_checks)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the report: the failure, whether it is absent, and the numbers."""
+
+    failure: str
+    passed: bool
+    detail: str
+
+
+def model_report(folder: Path) -> Iterator[Row]:
+    """All checks on the model of a local Hugging Face directory, then those that need none, each as it is done.
+
+    Takes about the memory of training it in fp32. Raises InputError when the directory holds no model that is supported.
+    """
+    subject = Subject.load(folder)
+    yield from (_row(check, check(subject)) for check in MODEL_CHECKS)
+    yield from (_row(check, check()) for check in TRAINING_CHECKS)
+
+
+def _row(check: Callable[..., Any], found: CheckResult) -> Row:
+    return Row(check.__name__.removeprefix("check_").replace("_", " "), found.passed, found.detail)

@@ -1,0 +1,89 @@
+"""Build a recipe, and say of all its blocks at once what is wrong in them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from cascade_rl.recipe.base import Problems
+from cascade_rl.recipe.kinds import STAGE_KINDS, kind_of
+from cascade_rl.recipe.prompts import FILTER_KINDS
+from cascade_rl.recipe.recipe import Recipe
+
+# Where a part of a recipe stands, as pydantic says it.
+Place = tuple[str | int, ...]
+
+
+def build(merged: dict[str, Any]) -> tuple[Recipe | None, Problems]:
+    """The recipe (None when what is left is none), and what is wrong in its blocks.
+
+    A wrong part is left out, so that one fault hides no other.
+    """
+    rest = copy.deepcopy(merged)
+    problems: Problems = []
+    left_out: dict[Place, bool] = {}  # whether rules across the block of a part left out may now misjudge
+    while True:
+        try:
+            return Recipe.model_validate(rest), problems
+        except ValidationError as error:
+            new = [e for e in error.errors() if e["loc"] not in left_out]
+        doubtful = {loc[:n] for loc, changed in left_out.items() if changed for n in range(len(loc))}
+        problems += [_explain(rest, e) for e in new if e["type"] != "value_error" or e["loc"] not in doubtful]
+        # an unknown key takes nothing with it that a rule could miss
+        left_out |= {e["loc"]: e["type"] != "extra_forbidden" for e in new}
+        done = [_leave_out(rest, e["loc"]) for e in new]
+        if not new or not all(done):
+            return None, problems
+
+
+def _leave_out(rest: dict[str, Any], loc: Place) -> bool:
+    """Take out the key at a location, or strip a stage whose keys don't go together; False if it can't."""
+    node: Any = rest
+    owner, key = rest, None
+    for part in loc:
+        if isinstance(node, list) and isinstance(part, int):
+            node = node[part]
+        elif isinstance(node, dict) and part in node:
+            owner, key, node = node, part, node[part]
+    if key == "stages" and isinstance(node, dict):
+        kind = kind_of(node)
+        if kind is None or not isinstance(node.get("name"), str):
+            return False
+        kept = kind.stripped(node)
+        node.clear()
+        node.update(kept)
+    elif key is not None and key != "stages":
+        owner.pop(str(key), None)
+    return True
+
+
+def _explain(raw: Mapping[str, Any], error: ErrorDetails) -> tuple[str, str]:
+    """A pydantic error as (path with names instead of numbers, message with the value)."""
+    text = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        text = "unknown key; see `cascade check` for the keys of this block"
+    elif error["type"] == "missing":
+        text = "missing; it has no default"
+    elif not isinstance(error.get("input"), Mapping | list | None):
+        text += f" (got {error['input']!r})"
+    return _path(raw, error["loc"]), text
+
+
+def _path(raw: Mapping[str, Any], loc: Place) -> str:
+    names: list[str] = []
+    node: Any = raw
+    for part in loc:
+        if isinstance(part, int) and isinstance(node, list) and part < len(node):
+            node = node[part]
+            label = node.get("name") or node.get("domain") if isinstance(node, Mapping) else None
+            names.append(str(label or part))
+        elif part in STAGE_KINDS or part in FILTER_KINDS:
+            continue  # the tag of a union, not a key
+        else:
+            names.append(str(part))
+            node = node.get(part) if isinstance(node, Mapping) else None
+    return ".".join(names)

@@ -1,0 +1,134 @@
+"""Which prompts an RL stage draws, which of them it keeps, and how its phases sample."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Field, field_validator
+
+from cascade_rl.recipe.base import Fraction, Positive, Strict, tag_of
+
+
+class RLData(Strict):
+    """A share of the prompts of an RL stage; `problems` bounds the pool that is drawn from.
+
+    `code_switch` is what a reply in foreign script to an English prompt earns: `off`, a reward, or
+    `batch_min_minus_10` (RLHF in the report; math -1, code 0).
+    """
+
+    domain: str
+    source: str = "builtin"
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    problems: Positive = 1024
+    code_switch: Literal["off", "batch_min_minus_10"] | float = "off"
+
+    @field_validator("code_switch", mode="before")
+    @classmethod
+    def _plain_off(cls, value: object) -> object:
+        """YAML 1.1 reads a bare `off` as false, which would become a reward of 0."""
+        if value is False:
+            return "off"
+        if value is True or (isinstance(value, str) and value not in ("off", "batch_min_minus_10")):
+            raise ValueError("should be off, batch_min_minus_10 or a reward, such as -1.0")
+        return value
+
+
+class NoFilter(Strict):
+    """Every group is used; groups without signal simply have no gradient."""
+
+    kind: Literal["none"] = "none"
+
+
+class BatchFilter(Strict):
+    """Refill until every group has mixed rewards, at most `max_rounds` times (DAPO, arXiv 2503.14476)."""
+
+    kind: Literal["batch"]
+    max_rounds: Positive = 4
+
+
+class EpochFilter(Strict):
+    """After an epoch drop problems solved always or never; re-admit them with these probabilities."""
+
+    kind: Literal["epoch"]
+    # the report's math RL (arXiv 2512.13607)
+    readmit_hard: Fraction = 0.10
+    readmit_easy: Fraction = 0.01
+
+
+AnyFilter = NoFilter | BatchFilter | EpochFilter
+Filter = Annotated[AnyFilter, Field(discriminator="kind")]
+FILTER_KINDS = {tag_of(block): block for block in get_args(AnyFilter)}
+
+Overlong = Literal["mask", "zero", "score", "penalty"]
+
+
+class Phase(Strict):
+    """A sub-stage of a length curriculum: `share` of the steps, with its own lengths and sampling."""
+
+    share: Annotated[float, Field(gt=0, le=1)]
+    max_prompt_tokens: Positive | None = None
+    max_response_tokens: Positive | None = None
+    temperature: Annotated[float, Field(gt=0)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    top_k: Annotated[int, Field(ge=0)] | None = None
+    min_p: Fraction | None = None
+    overlong: Overlong | None = None
+
+
+class FullPhase(Phase):
+    """A phase with every key filled in: the rule by which replies are sampled."""
+
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    max_prompt_tokens: Positive
+    max_response_tokens: Positive
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    top_k: Annotated[int, Field(ge=0)] = 0
+    min_p: Fraction = 0.0
+    overlong: Overlong = "score"
+
+
+# What a phase may set for itself, where the stage's own value holds otherwise.
+PHASE_KEYS = tuple(key for key in Phase.model_fields if key != "share")
+
+
+def sub_stages(
+    steps: int, curriculum: Sequence[Phase], own: Mapping[str, Any]
+) -> list[tuple[int, int, FullPhase]]:
+    """A stage's phases as (first step, end step, rule).
+
+    `own` is what the stage says itself, for the keys that a phase leaves out. A phase whose share rounds to
+    no step does not take place.
+    """
+    found, start, share = [], 0, 0.0
+    for phase in curriculum or [Phase(share=1.0)]:
+        share += phase.share
+        end = round(steps * share)
+        if end > start:
+            said = phase.model_dump(exclude_none=True)
+            found.append((start, end, FullPhase.model_validate({**own, **said})))
+        start = end
+    return found
+
+
+def replaced_keys(stage: Mapping[str, Any]) -> list[str]:
+    """The keys of a raw stage that have no effect because every phase of its curriculum sets its own."""
+    phases = stage.get("curriculum")
+    if not isinstance(phases, list) or not phases or not all(isinstance(p, Mapping) for p in phases):
+        return []
+    return [key for key in PHASE_KEYS if all(key in phase for phase in phases)]
+
+
+class JudgeSpec(Strict):
+    """A judge model behind an OpenAI-compatible address: the probability of its YES is the reward.
+
+    `api_key_variable` names the environment variable that holds the key. A judge that reasons first needs
+    more tokens.
+    """
+
+    url: str
+    model: str
+    api_key_variable: str | None = None
+    timeout_s: Annotated[float, Field(gt=0)] = 60.0
+    judge_tokens: Positive = 8

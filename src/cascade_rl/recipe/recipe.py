@@ -1,0 +1,78 @@
+"""A whole run as one validated value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from cascade_rl.recipe.base import NAME, Positive, Strict, digest
+from cascade_rl.recipe.kinds import Stage, kind_of
+from cascade_rl.recipe.model import ModelSpec
+from cascade_rl.recipe.scoring import BenchmarkSpec, Gate, PreflightSpec
+from cascade_rl.recipe.stage import Entry
+from cascade_rl.types import Split
+
+
+class Recipe(Strict):
+    """Model, stages in their order, benchmarks, and what the whole run shares; see docs/recipe.md."""
+
+    name: Annotated[str, Field(pattern=NAME)]
+    seed: Annotated[int, Field(ge=0)] = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    sampler: Literal["torch", "vllm"] = "torch"
+    workers: Positive = 1
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    model: ModelSpec = Field(default_factory=lambda: ModelSpec.model_validate({}))
+    stages: Annotated[list[Stage], Field(min_length=1)]
+    benchmarks: Annotated[list[BenchmarkSpec], Field(min_length=1)]
+    gate: Gate = Gate()
+    preflight: PreflightSpec = PreflightSpec()
+    smoke: bool = Field(
+        default=False, description="set by --smoke: a stage without signal is then only noted"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_for_second_engine(cls, raw: object) -> object:
+        """Fill in what depends on the sampler before stages are read, so that they show and record it."""
+        if not isinstance(raw, Mapping) or raw.get("sampler") != "vllm":
+            return raw
+        stages = raw.get("stages")
+        return {**raw, "stages": [_adapted(s) for s in stages]} if isinstance(stages, list) else raw
+
+    @property
+    def hash(self) -> str:
+        """16 hex digits over every key of the resolved recipe."""
+        return digest(self.model_dump(mode="json"))
+
+    def stage(self, name: str) -> Stage:
+        """The stage of that name."""
+        return next(s for s in self.stages if s.name == name)
+
+    def before(self, name: str) -> list[Stage]:
+        """The stages before the one of that name."""
+        return self.stages[: [s.name for s in self.stages].index(name)]
+
+    def entries(self) -> list[Entry]:
+        """All problems that the run draws: the stages', then the benchmarks'."""
+        asked = [Entry(f"benchmarks.{b.name}", b.domain, b.source, Split.HELDOUT) for b in self.benchmarks]
+        return [entry for stage in self.stages for entry in stage.entries()] + asked
+
+    def own_stage(self, benchmark: BenchmarkSpec) -> str:
+        """The stage that trains for a benchmark (see BenchmarkSpec)."""
+        if benchmark.own_stage:
+            return benchmark.own_stage
+        claims = [
+            (stage.claim, place)
+            for place, stage in enumerate(self.stages)
+            if stage.claim and benchmark.domain in stage.domains()
+        ]
+        return self.stages[max(claims)[1] if claims else -1].name
+
+
+def _adapted(stage: object) -> object:
+    if not isinstance(stage, Mapping) or (kind := kind_of(stage)) is None:
+        return stage
+    return kind.for_second_engine(stage)

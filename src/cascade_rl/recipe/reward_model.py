@@ -1,0 +1,96 @@
+"""The reward model's stage, as a recipe says it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from cascade_rl.recipe.base import Positive, Problems
+from cascade_rl.recipe.prompts import FullPhase
+from cascade_rl.recipe.stage import Able, Entry, StageSpec, in_epochs, planned
+from cascade_rl.types import Split
+
+
+class RewardModelStage(StageSpec):
+    """A scalar head on the policy's last hidden state, trained on preference pairs (Bradley-Terry).
+
+    `pairs_from`: `domain` takes the domain's own pairs; `samples` lets the policy answer each prompt
+    `sample_rollouts` times and pairs its best with its worst answer by the domain's benchmark rule.
+    """
+
+    trains = "reward_model"
+    referred = ("domain", "source")
+
+    kind: Literal["reward_model"]
+    domain: str = "alignment"
+    source: str = "builtin"
+    pairs_from: Literal["domain", "samples"] = "domain"
+    sample_rollouts: Annotated[int, Field(ge=2)] | None = None
+    sample_tokens: Positive | None = None
+    pairs: Positive = 2000
+    heldout_pairs: Positive = 300
+    # the report's batch for its 82K pairs (arXiv 2512.13607, section on the reward model)
+    batch_size: Positive = 256
+    steps: Positive | None = None
+    epochs: Positive | None = None
+    max_tokens: Positive = 4096
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_samples(cls, raw: object) -> object:
+        if not isinstance(raw, Mapping) or raw.get("pairs_from") != "samples":
+            return raw
+        rollouts, tokens = raw.get("sample_rollouts") or 4, raw.get("sample_tokens") or 256
+        return {**raw, "sample_rollouts": rollouts, "sample_tokens": tokens}
+
+    @model_validator(mode="after")
+    def _length(self) -> RewardModelStage:
+        extra = [key for key in ("sample_rollouts", "sample_tokens") if getattr(self, key) is not None]
+        if self.pairs_from == "domain" and extra:
+            raise ValueError(f"{', '.join(extra)}: no effect unless pairs_from is samples; remove it")
+        planned(self.steps, self.epochs, self.pairs, self.batch_size)
+        return self
+
+    @property
+    def planned_steps(self) -> int:
+        """Optimiser steps of the whole stage."""
+        return planned(self.steps, self.epochs, self.pairs, self.batch_size)
+
+    def entries(self) -> list[Entry]:
+        """Prompts of RL, where a reward model is asked; its held-out pairs are on validation prompts."""
+        return [Entry(f"stages.{self.name}.data.{self.domain}", self.domain, self.source, Split.RL)]
+
+    def sampled(self) -> list[FullPhase]:
+        """The policy's own answers, untruncated and at temperature 1, if the pairs are made of them."""
+        if self.sample_tokens is None:
+            return []
+        return [FullPhase(max_prompt_tokens=self.max_tokens, max_response_tokens=self.sample_tokens)]
+
+    def may_share(self, other: StageSpec) -> bool:
+        """Reward models may be trained on the same prompts."""
+        return other.trains == "reward_model"
+
+    def lacking(self, domains: Mapping[str, Able], earlier: Sequence[StageSpec]) -> Problems:
+        """A domain without preference pairs."""
+        if domains[self.domain].pairs is not None:
+            return []
+        return [(f"stages.{self.name}.domain", f"domain {self.domain} has no preference pairs")]
+
+    def shrunk(self) -> Self:
+        """Two batches of at most eight pairs, and eight held out."""
+        batch = min(self.batch_size, 8)
+        update: dict[str, Any] = {
+            "epochs": None,
+            "batch_size": batch,
+            "pairs": batch * 2,
+            "heldout_pairs": 8,
+        }
+        if self.sample_tokens is not None:
+            update["sample_tokens"] = min(self.sample_tokens, 48)
+        return super().shrunk().model_copy(update=update)
+
+    def explained(self) -> list[str]:
+        """Updates and epochs."""
+        return [in_epochs(self.planned_steps, self.batch_size, self.pairs, "preference pairs")]

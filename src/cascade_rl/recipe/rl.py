@@ -1,0 +1,203 @@
+"""An RL stage, as a recipe says it.
+
+How rewards become an update is in `algorithm.py`; prompts, filters and phases are in `prompts.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from cascade_rl.recipe.algorithm import Algorithm
+from cascade_rl.recipe.base import Fraction, Positive, Problems
+from cascade_rl.recipe.prompts import (
+    PHASE_KEYS,
+    Filter,
+    FullPhase,
+    JudgeSpec,
+    NoFilter,
+    Overlong,
+    Phase,
+    RLData,
+    sub_stages,
+)
+from cascade_rl.recipe.stage import SMOKE_TOKENS, Able, Entry, StageSpec
+from cascade_rl.types import Split
+
+
+class RLStage(Algorithm, StageSpec):
+    """GRPO, strictly on-policy by default: `prompts_per_step` x `rollouts_per_prompt` replies, one update.
+
+    `overlong` says what a reply that hit the length limit earns: `mask` leaves it out of loss and baseline,
+    `zero` gives no reward, `score` grades it as it stands; `penalty` too, and takes up to 1 off the reward of
+    a reply that ends in the last `overlong_buffer` tokens before the limit. `top_k` 0 and `min_p` 0 are off.
+    """
+
+    claim = 2
+    referred = ("reward_model",)
+
+    kind: Literal["rl"]
+    data: Annotated[list[RLData], Field(min_length=1)]
+    steps: Positive
+    # 128 x 8: math and code RL in the tables of arXiv 2512.13607; for RLHF and IF-RL, where the body says 128
+    # prompts, they say 256, and SWE RL has 16 rollouts
+    prompts_per_step: Positive = 128
+    rollouts_per_prompt: Annotated[int, Field(ge=2)] = 8
+    mode_mix: Literal["thinking", "instruct", "half"] = "thinking"
+    max_prompt_tokens: Positive = 4096
+    max_response_tokens: Positive = 16384
+    # The report samples with top-p 0.95, at a temperature of each stage's own: a recipe says both.
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    top_k: Annotated[int, Field(ge=0)] = 0
+    min_p: Fraction = 0.0
+    overlong: Overlong = "score"
+    overlong_buffer: Positive | None = None
+    curriculum: list[Phase] = Field(default_factory=list)
+    filter: Filter = NoFilter()
+    reward_model: str | None = None
+    judge: JudgeSpec | None = None
+
+    @model_validator(mode="after")
+    def _curriculum(self) -> RLStage:
+        if self.curriculum and abs(sum(p.share for p in self.curriculum) - 1) > 1e-6:
+            raise ValueError(f"curriculum: shares add up to {sum(p.share for p in self.curriculum):g}, not 1")
+        if len({(d.domain, d.source) for d in self.data}) < len(self.data):
+            raise ValueError("data: the same domain and source stand twice; add their weights instead")
+        return self
+
+    @model_validator(mode="after")
+    def _overlong(self) -> RLStage:
+        limits = [rule.max_response_tokens for rule in self.sampled() if rule.overlong == "penalty"]
+        if self.overlong_buffer is None:
+            if limits:
+                raise ValueError(
+                    "overlong penalty needs overlong_buffer: how many tokens before the limit it begins"
+                )
+        elif not limits:
+            raise ValueError("overlong_buffer has no effect unless overlong is penalty; remove it")
+        elif self.overlong_buffer >= min(limits):
+            raise ValueError(
+                f"overlong_buffer {self.overlong_buffer} must be below max_response_tokens ({min(limits)})"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _parts(self) -> RLStage:
+        if self.updates_per_batch > self.prompts_per_step:
+            raise ValueError(
+                f"updates_per_batch {self.updates_per_batch} splits the batch by prompts: it can't exceed "
+                f"prompts_per_step ({self.prompts_per_step})"
+            )
+        return self
+
+    @property
+    def planned_steps(self) -> int:
+        """Optimiser steps of the whole stage."""
+        return self.steps
+
+    def phases(self) -> list[tuple[int, int, FullPhase]]:
+        """Sub-stages as (first step, end step, settings with every key filled in)."""
+        return sub_stages(self.steps, self.curriculum, {key: getattr(self, key) for key in PHASE_KEYS})
+
+    def sampled(self) -> list[FullPhase]:
+        """The rule of each phase."""
+        return [rule for _, _, rule in self.phases()]
+
+    def entries(self) -> list[Entry]:
+        """Prompts whose replies are graded."""
+        return [Entry(f"stages.{self.name}.data.{d.domain}", d.domain, d.source, Split.RL) for d in self.data]
+
+    def may_share(self, other: StageSpec) -> bool:
+        """RLHF may ask what the reward model was trained on, as in the report."""
+        return other.trains == "reward_model"
+
+    def reward_model_among(self, earlier: Sequence[StageSpec]) -> str | None:
+        """The one that it names, else the last that an earlier stage trains."""
+        trained = [stage.name for stage in earlier if stage.trains == "reward_model"]
+        return self.reward_model or (trained[-1] if trained else None)
+
+    def dangling(self, earlier: Sequence[StageSpec]) -> Problems:
+        """A reward model that no earlier stage trains."""
+        trained = [stage.name for stage in earlier if stage.trains == "reward_model"]
+        if not self.reward_model or self.reward_model in trained:
+            return []
+        path = f"stages.{self.name}.reward_model"
+        return [(path, f"no earlier reward_model stage {self.reward_model!r}")]
+
+    def lacking(self, domains: Mapping[str, Able], earlier: Sequence[StageSpec]) -> Problems:
+        """A reward model that its domains need and nobody trains; one, or a judge, that no domain asks."""
+        problems, path = [], f"stages.{self.name}"
+        learned = any(domain.learned for domain in domains.values())
+        if learned and self.reward_model_among(earlier) is None:
+            problems.append((path, "needs a reward_model stage before it"))
+        if self.judge and not any(domain.judged for domain in domains.values()):
+            problems.append((f"{path}.judge", "has no effect: no domain of this stage asks it"))
+        if self.reward_model and not learned:
+            problems.append((f"{path}.reward_model", "has no effect: no domain of this stage asks for it"))
+        return problems
+
+    def shrunk(self) -> Self:
+        """A few short replies to a few prompts; every phase is walked through."""
+        return super().shrunk().model_copy(update=_small(self))
+
+    def explained(self) -> list[str]:
+        """Replies and updates a step, prompts, phases."""
+        return [_batch(self), _prompts(self), *(_phase(*phase) for phase in self.phases())]
+
+    @classmethod
+    def for_second_engine(cls, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+        """`tis` unless the stage says what it wants: another engine's probabilities are not the trainer's.
+
+        With more than one update the ratio is taken against the sampler's own log-probabilities already.
+        """
+        return {"rollout_correction": "tis", **raw} if raw.get("updates_per_batch", 1) == 1 else raw
+
+
+def _small(stage: RLStage) -> dict[str, Any]:
+    """What a smoke test changes beside what it changes in every stage."""
+    phases = len(stage.phases())
+    short = {"max_response_tokens": SMOKE_TOKENS}
+    return short | {
+        "data": [d.model_copy(update={"problems": min(d.problems, 16)}) for d in stage.data],
+        "curriculum": [
+            p.model_copy(update={"share": 1 / phases} | (short if p.max_response_tokens else {}))
+            for p in stage.curriculum[:phases]
+        ],
+        "steps": max(2, phases),
+        "prompts_per_step": min(stage.prompts_per_step, 4),
+        "rollouts_per_prompt": min(stage.rollouts_per_prompt, 4),
+        "updates_per_batch": min(stage.updates_per_batch, stage.prompts_per_step, 4),
+        "overlong_buffer": stage.overlong_buffer and min(stage.overlong_buffer, SMOKE_TOKENS // 2),
+    }
+
+
+def _batch(stage: RLStage) -> str:
+    replies = stage.prompts_per_step * stage.rollouts_per_prompt
+    updates = f"{stage.updates_per_batch} updates each ({stage.loss})"
+    if stage.updates_per_batch == 1:
+        updates = "one update each (strictly on-policy)"
+    return (
+        f"{stage.steps} steps: {stage.prompts_per_step} prompts x {stage.rollouts_per_prompt} rollouts = "
+        f"{replies} replies, {updates}"
+    )
+
+
+def _prompts(stage: RLStage) -> str:
+    shares = ", ".join(f"{d.domain} ({d.problems}, weight {d.weight:g})" for d in stage.data)
+    corrected = f"; correction {stage.rollout_correction}" if stage.rollout_correction != "none" else ""
+    return f"prompts: {shares}; {stage.mode_mix}; filter {stage.filter.kind}{corrected}"
+
+
+def _phase(start: int, end: int, rule: FullPhase) -> str:
+    """Lengths and sampling of a phase; a filter of tokens that is off by default is named when it is on."""
+    filters = [f"top-p {rule.top_p:g}"]
+    filters += [
+        f"{name} {value:g}" for name, value in (("top-k", rule.top_k), ("min-p", rule.min_p)) if value
+    ]
+    return (
+        f"steps {start}-{end}: responses up to {rule.max_response_tokens} tokens, "
+        f"temperature {rule.temperature:g}, {', '.join(filters)}, overlong: {rule.overlong}"
+    )

@@ -1,0 +1,78 @@
+"""Supervised fine-tuning, as a recipe says it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from cascade_rl.recipe.base import Fraction, Positive, Problems, Strict
+from cascade_rl.recipe.stage import Able, Entry, StageSpec, in_epochs, planned
+from cascade_rl.types import Mode, Split
+
+
+class SFTData(Strict):
+    """A share of the SFT mixture: demonstrations of one domain, in one mode or (parallel) in both.
+
+    `fault_rate` makes the teacher openly imperfect: that share of its replies carries a systematic fault.
+    """
+
+    domain: str
+    source: str = "builtin"
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    fault_rate: Fraction = 0.0
+    modes: Annotated[list[Mode], Field(min_length=1)] = Field(default_factory=lambda: [Mode.THINKING])
+
+
+class SFTStage(StageSpec):
+    """Supervised fine-tuning on teacher demonstrations; `samples` distinct ones, for `steps` or `epochs`."""
+
+    claim = 1  # below RL's: what a domain can do after SFT is where its RL stage begins
+
+    kind: Literal["sft"]
+    data: Annotated[list[SFTData], Field(min_length=1)]
+    samples: Positive
+    # 256 and 16K: the report's first SFT stage (arXiv 2512.13607, appendix B)
+    batch_size: Positive = 256
+    steps: Positive | None = None
+    epochs: Positive | None = None
+    max_tokens: Positive = 16384
+
+    @model_validator(mode="after")
+    def _length(self) -> SFTStage:
+        planned(self.steps, self.epochs, self.samples, self.batch_size)
+        return self
+
+    @property
+    def planned_steps(self) -> int:
+        """Optimiser steps of the whole stage."""
+        return planned(self.steps, self.epochs, self.samples, self.batch_size)
+
+    def entries(self) -> list[Entry]:
+        """Prompts that the teacher answers."""
+        return [
+            Entry(f"stages.{self.name}.data.{d.domain}", d.domain, d.source, Split.SFT) for d in self.data
+        ]
+
+    def may_share(self, other: StageSpec) -> bool:
+        """SFT stages may repeat each other's prompts, as the report's second does with its general data."""
+        return isinstance(other, SFTStage)
+
+    def lacking(self, domains: Mapping[str, Able], earlier: Sequence[StageSpec]) -> Problems:
+        """Domains without a teacher."""
+        used = [domains[entry.domain] for entry in self.entries()]
+        return [
+            (f"stages.{self.name}.data.{domain.name}", "this domain has no demonstrations")
+            for domain in used
+            if domain.demonstrate is None
+        ]
+
+    def shrunk(self) -> Self:
+        """Two batches of at most eight demonstrations."""
+        batch = min(self.batch_size, 8)
+        return super().shrunk().model_copy(update={"epochs": None, "batch_size": batch, "samples": batch * 2})
+
+    def explained(self) -> list[str]:
+        """Updates and epochs."""
+        return [in_epochs(self.planned_steps, self.batch_size, self.samples, "demonstrations")]

@@ -1,0 +1,50 @@
+"""What all stages share: optimiser, schedule, batching, saving."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from cascade_rl.recipe.base import NAME, Fraction, Positive, Strict
+from cascade_rl.recipe.lora import LoRA
+
+
+class Training(Strict):
+    """Optimiser, batching, saving. Learning rates are per step; without `lora` all weights are trained.
+
+    `tokens_per_microbatch` bounds memory only: the gradient of a step does not depend on it.
+    """
+
+    name: Annotated[str, Field(pattern=NAME)]
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    # 2e-6: reward model, RLHF, IF-RL and math RL of the 8B model (arXiv 2512.13607, appendices C to E)
+    lr: Annotated[float, Field(gt=0)] = 2e-6
+    muon_lr: Annotated[float, Field(gt=0)] | None = None
+    # AdamW's betas in every stage of the report
+    betas: tuple[Fraction, Fraction] = (0.9, 0.95)
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    # the report names no bound; 1 is the custom of most trainers
+    grad_clip: Annotated[float, Field(gt=0)] = 1.0
+    lora: LoRA | None = None
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    final_lr_fraction: Fraction = 0.0
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    tokens_per_microbatch: Positive = 4096
+    save_every: Positive = 10
+
+    @model_validator(mode="after")
+    def _optimizer_keys(self) -> Training:
+        if self.optimizer == "muon" and self.muon_lr is None:
+            raise ValueError(
+                "optimizer muon needs muon_lr (for the matrices; lr is for embeddings and norms)"
+            )
+        if self.optimizer != "muon" and self.muon_lr is not None:
+            raise ValueError("muon_lr has no effect with optimizer adamw; remove it or set optimizer: muon")
+        if self.optimizer == "muon" and self.lora is not None:
+            raise ValueError(
+                "muon orthogonalises whole matrices, lora trains thin factors: set optimizer: adamw"
+            )
+        if self.schedule == "constant" and self.final_lr_fraction:
+            raise ValueError("final_lr_fraction has no effect with schedule constant")
+        return self

@@ -1,0 +1,84 @@
+"""What a policy needs to answer and to be graded, opened once and alike for a run, an evaluation, a chat and the doctor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cascade_rl.domain import Services
+from cascade_rl.grading.services import open_services
+from cascade_rl.model.base import choose_device
+from cascade_rl.model.checkpoint import load_directory
+from cascade_rl.model.decoder import DecoderConfig
+from cascade_rl.model.replicas import Replicas
+from cascade_rl.model.tokenizer import Tokenizer, load_tokenizer
+from cascade_rl.protocols import Sampler
+from cascade_rl.recipe import Recipe
+from cascade_rl.rollout.open import longest, open_sampler
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """With what a model computes: processes, device, precision of products (`fp32` or `bf16`), sampler.
+
+    longest  the most tokens that a prompt and its reply have together; for samplers that set memory aside for them
+    """
+
+    workers: int = 1
+    device: str = "cpu"
+    precision: str = "fp32"
+    sampler: str = "torch"
+    longest: int = 0
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> Engine:
+        """What a recipe asks for, `auto` settled by this machine."""
+        device, precision = choose_device(recipe)
+        return cls(recipe.workers, device, precision, recipe.sampler, longest(recipe))
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The model `policy` in its workers, with what it speaks, samples and is graded by; open while its context lasts.
+
+    raw     the model's config.json, which an export repeats
+    config  the same as the decoder reads it
+    """
+
+    replicas: Replicas
+    tokenizer: Tokenizer
+    sampler: Sampler
+    services: Services
+    raw: Mapping[str, Any]
+    config: DecoderConfig
+
+
+@contextmanager
+def open_world(
+    folder: Path,
+    engine: Engine,
+    needs: frozenset[str] = frozenset(),
+    *,
+    train: bool = False,
+    unsafe: bool = False,
+) -> Iterator[World]:
+    """The model of a Hugging Face directory at work, with the services that `needs` names.
+
+    train   with gradients, to be trained
+    unsafe  run a model's programs even where nothing isolates them
+
+    Raises SandboxUnavailable when a sandbox is needed and nothing isolates, InputError for a model that is not supported.
+    """
+    raw, config, flat = load_directory(folder)
+    tokenizer = load_tokenizer(folder)
+    with (
+        open_services(needs, unsafe=unsafe) as services,
+        Replicas(engine.workers, engine.device, engine.precision) as replicas,
+    ):
+        replicas.add_model("policy", config, flat, train=train)
+        del flat  # the workers hold their own copy, and a run lasts for hours
+        sampler = open_sampler(engine.sampler, engine.longest, replicas, tokenizer, folder)
+        yield World(replicas, tokenizer, sampler, services, raw, config)

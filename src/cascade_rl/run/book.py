@@ -1,0 +1,101 @@
+"""What a stage writes while it trains: its journals, its samples, every reply of RL.
+
+`journal`, `samples` and `rollouts` hold only what the seed determines, so that a resumed run ends with the same bytes;
+whatever depends on the clock or on the machine goes to `timings`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cascade_rl.run.journal import Journal, read_lines
+from cascade_rl.run.rollouts import problem_key, stored_group, stored_problem
+from cascade_rl.types import Group, StepReport
+
+JOURNALS = ("journal", "timings", "samples", "rollouts")
+
+
+class Book:
+    """The journals of one stage, in its folder; `offsets` and `cut` tie them to a saved state."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._journals = {name: Journal(folder / f"{name}.jsonl") for name in JOURNALS}
+        # After a resume the journal holds problems already. It is read at the first group and not here, since a resume
+        # cuts it back first.
+        self._stored: set[tuple[str, str]] | None = None
+
+    def step(self, report: StepReport, phase: str) -> None:
+        """The numbers of a step, that is, those that the seed determines."""
+        metrics = dict(report.metrics)
+        self._write("journal", {"kind": "step", "step": report.step, "phase": phase, "metrics": metrics})
+
+    def note(self, step: int, text: str) -> None:
+        """A remark for people."""
+        self._write("journal", {"kind": "note", "step": step, "text": text})
+
+    def probe(self, step: int, score: float, benchmarks: Mapping[str, float]) -> None:
+        """What the validation problems of all domains say of the weights after `step` steps; shares."""
+        line = {"kind": "probe", "step": step, "score": score, "benchmarks": dict(benchmarks)}
+        self._write("journal", line)
+
+    def times(self, step: int, seconds: Mapping[str, float], **more: Any) -> None:
+        """How long something took, with what else depends on the clock; what is empty is left out."""
+        kept = {name: value for name, value in more.items() if value}
+        self._write("timings", {"step": step, "seconds": dict(seconds)} | kept)
+
+    def samples(self, step: int, groups: Sequence[Group], problems: int = 3, rollouts: int = 2) -> None:
+        """Keep a few rollouts for people to read."""
+        for group in groups[:problems]:
+            asked = group.problem
+            for rollout, verdict in list(zip(group.rollouts, group.verdicts, strict=True))[:rollouts]:
+                record = {
+                    "step": step,
+                    "problem": asked.id,
+                    "domain": asked.domain,
+                    "mode": str(asked.mode),
+                    "prompt": asked.prompt_text,
+                    "reply": rollout.text,
+                    "reward": verdict.reward,
+                    "outcome": str(verdict.outcome),
+                    "note": verdict.note,
+                    "tokens": rollout.tokens,
+                    "stop": str(rollout.stop),
+                }
+                self._write("samples", record)
+
+    def rollouts(self, step: int, groups: Sequence[Group]) -> None:
+        """Keep every reply with its verdict, so that a mended grader can judge it again; a problem is written once."""
+        if self._stored is None:
+            lines = read_lines(self._journals["rollouts"].path)
+            self._stored = {problem_key(line) for line in lines if line["kind"] == "problem"}
+        for group in groups:
+            record = stored_problem(group.problem)
+            if problem_key(record) not in self._stored:
+                self._stored.add(problem_key(record))
+                self._write("rollouts", record)
+            self._write("rollouts", stored_group(step, group))
+
+    def history(self) -> list[Mapping[str, float]]:
+        """The metrics of all steps so far."""
+        path = self._journals["journal"].path
+        return [line["metrics"] for line in read_lines(path) if line["kind"] == "step"]
+
+    def offsets(self) -> dict[str, int]:
+        """The size of each journal in bytes, all of it on the disk."""
+        return {name: journal.sync() for name, journal in self._journals.items()}
+
+    def cut(self, offsets: Mapping[str, int]) -> None:
+        """Go back to these sizes; a journal without one starts anew (a state of an older version knows fewer)."""
+        for name, journal in self._journals.items():
+            journal.cut(offsets.get(name, 0))
+
+    def close(self) -> None:
+        """Close the journals."""
+        for journal in self._journals.values():
+            journal.close()
+
+    def _write(self, journal: str, record: dict[str, Any]) -> None:
+        self._journals[journal].write(record)

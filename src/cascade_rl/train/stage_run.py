@@ -1,0 +1,69 @@
+"""What a stage trains with, and what it hands over: the two ends of `train(run, data) -> Trained`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cascade_rl.domain import Domain
+from cascade_rl.model.cost import Peaks
+from cascade_rl.protocols import Screen
+from cascade_rl.recipe import Stage
+from cascade_rl.rollout.world import World
+from cascade_rl.run.book import Book
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Policy `best`: every so many steps `score(step)` looks at all domains on validation problems (0 to 1 each)."""
+
+    every: int
+    score: Callable[[int], dict[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class StageRun:
+    """The surroundings of one stage: with what it works, where it writes, whom it tells.
+
+    model         the model of the workers that is trained
+    start         the exported model that the stage starts from
+    reward_model  the exported reward model that RL asks, where a domain's reward is learned
+    stop_asked    turns true after Ctrl-C or SIGTERM
+    smoke         a stage that trains nothing is then noted, not refused
+    peaks         what the machine can do, for the bounds beside the times
+    """
+
+    stage: Stage
+    world: World
+    book: Book
+    domains: Mapping[str, Domain]
+    screen: Screen
+    seed: int = 0
+    model: str = "policy"
+    start: Path = Path()
+    reward_model: Path | None = None
+    stop_asked: Callable[[], bool] = lambda: False
+    probe: Probe | None = None
+    smoke: bool = False
+    peaks: Peaks | None = None
+
+    def note(self, step: int, text: str) -> None:
+        """Say something in the journal and on the screen."""
+        self.book.note(step, text)
+        self.screen.note(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a stage hands over.
+
+    step   the step whose weights the model now holds
+    facts  what its record says beside, by key
+    lines  what there is to say of its data that only training could tell
+    """
+
+    step: int
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    lines: tuple[str, ...] = ()

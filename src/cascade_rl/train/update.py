@@ -1,0 +1,73 @@
+"""From graded groups to the update of a step: rows, objective, and the parts of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cascade_rl.protocols import SamplingRule
+from cascade_rl.recipe import FullPhase, RLStage
+from cascade_rl.train.batch import Row
+from cascade_rl.train.diagnostics import update_metrics
+from cascade_rl.train.learner import Learner
+from cascade_rl.train.loss import Surrogate, token_weights
+from cascade_rl.train.objective import Objective, Teacher
+from cascade_rl.types import Group
+
+REFERENCE = "reference"  # the stage's first weights among the models of the workers
+
+
+def update_on(
+    learner: Learner,
+    stage: RLStage,
+    phase: FullPhase,
+    groups: Sequence[Group],
+    advantages: Sequence,
+    factor: float,
+) -> dict[str, float]:
+    """The update of a step, or `updates_per_batch` of them, each on its share of the prompts; what the journal keeps."""
+    objective = objective_of(stage, phase)
+    found, tokens = [], 0
+    for part in range(stage.updates_per_batch):
+        begin, end = (len(groups) * (part + n) // stage.updates_per_batch for n in (0, 1))
+        rows, counted = make_rows(groups[begin:end], advantages[begin:end], stage, phase.max_response_tokens)
+        tokens += counted
+        if rows:
+            found.append(learner.policy_step(rows, objective, factor))
+    return update_metrics(found, stage) | {"tokens": tokens}
+
+
+def objective_of(stage: RLStage, phase: FullPhase) -> Objective:
+    """The objective that a stage's keys ask for, on the distribution that a phase samples from."""
+    low, high = {"tis": (0.0, stage.tis_cap), "icepop": (stage.icepop_low, stage.icepop_high)}.get(
+        stage.rollout_correction, (0.0, 0.0)
+    )
+    surrogate = Surrogate(
+        stage.loss, stage.clip_low or 0.0, stage.clip_high or 0.0, stage.rollout_correction, low, high
+    )
+    teachers = (Teacher(REFERENCE, stage.kl_coefficient),) if stage.kl_coefficient else ()
+    return Objective(surrogate, rule_of(phase), teachers)
+
+
+def rule_of(phase: FullPhase) -> SamplingRule:
+    """The distribution that a phase samples from and trains on."""
+    return SamplingRule(phase.temperature, phase.top_p, phase.top_k, phase.min_p)
+
+
+def make_rows(
+    groups: Sequence[Group], advantages: Sequence[Sequence[float | None]], stage: RLStage, limit: int
+) -> tuple[list[Row], int]:
+    """Rows that have a gradient, and how many response tokens count in the denominator."""
+    scored = [
+        (rollout, a)
+        for group, row in zip(groups, advantages, strict=True)
+        for rollout, a in zip(group.rollouts, row, strict=True)
+        if a is not None
+    ]
+    lengths = [len(rollout.ids) for rollout, _ in scored]
+    weights = token_weights(lengths, stage.aggregation, limit)
+    rows = [
+        Row.of(rollout.prompt_ids, rollout.ids, weight, a, rollout.logprobs)
+        for (rollout, a), weight in zip(scored, weights, strict=True)
+        if a != 0 or stage.kl_coefficient
+    ]
+    return rows, sum(lengths)
