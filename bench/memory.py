@@ -25,8 +25,9 @@ from cascade_rl.model.decoder import DecoderConfig
 from cascade_rl.model.pretrained import find_model
 from cascade_rl.model.replicas import Replicas
 from cascade_rl.train.batch import Row, microbatches, pack_rows
-from cascade_rl.train.gradients import Objective, accumulate
+from cascade_rl.train.gradients import accumulate
 from cascade_rl.train.loss import ON_POLICY
+from cascade_rl.train.objective import Objective
 
 CASES = [(model, precision, tokens, again) for model in ("tiny", "smollm2-135m") for precision in ("fp32", "bf16")
          for tokens in (1024, 4096) for again in (False, True)]  # fmt: skip

@@ -23,8 +23,8 @@ from cascade_rl.model.decoder import views
 from cascade_rl.protocols import Sampling, SamplingRule
 from cascade_rl.rollout.vllm_sampler import VLLMSampler, utilisation
 from cascade_rl.train.batch import Row, pack_rows
-from cascade_rl.train.gradients import Objective, token_logprobs
 from cascade_rl.train.loss import ON_POLICY
+from cascade_rl.train.objective import Objective, token_logprobs
 from cascade_rl.types import Rollout
 
 RULES = {"plain": {}, "temperature": {"temperature": 0.7}, "top-p": {"top_p": 0.9}, "top-k": {"top_k": 20},

@@ -20,9 +20,9 @@ from cascade_rl.protocols import Sampling
 from cascade_rl.recipe import Architecture, Training
 from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.train.batch import Row
-from cascade_rl.train.gradients import LIKELIHOOD, Objective
 from cascade_rl.train.learner import Learner
 from cascade_rl.train.loss import ON_POLICY
+from cascade_rl.train.objective import LIKELIHOOD, Objective
 from cascade_rl.types import Message, Problem
 
 WORDS = (

@@ -23,9 +23,9 @@ from cascade_rl.model.replicas import Replicas
 from cascade_rl.protocols import SamplingRule
 from cascade_rl.recipe import LoRA, Training
 from cascade_rl.train.batch import Row
-from cascade_rl.train.gradients import LIKELIHOOD, Objective, Teacher
 from cascade_rl.train.learner import Learner
 from cascade_rl.train.loss import ON_POLICY
+from cascade_rl.train.objective import LIKELIHOOD, Objective, Teacher
 
 ODD = SHAPE.model_copy(update={"hidden_size": 33})  # rows that two workers can't share evenly
 SPEC = Training(name="x", lr=2e-3, weight_decay=0.1, grad_clip=0.5, tokens_per_microbatch=25)

@@ -26,9 +26,9 @@ from cascade_rl.recipe import SFTStage, Training
 from cascade_rl.run.journal import read_lines
 from cascade_rl.train import gradients, learner, sft
 from cascade_rl.train.batch import Row, pack_rows
-from cascade_rl.train.gradients import Objective, token_logprobs
 from cascade_rl.train.learner import Learner
 from cascade_rl.train.loss import ON_POLICY
+from cascade_rl.train.objective import Objective, token_logprobs
 
 CPU = torch.device("cpu")
 GROUPS = {

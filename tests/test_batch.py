@@ -17,18 +17,14 @@ from cascade_rl.model.checkpoint import save_directory, to_hf
 from cascade_rl.model.replicas import deal
 from cascade_rl.protocols import WHOLE, SamplingRule
 from cascade_rl.recipe import Training
-from cascade_rl.train import gradients as gradients_module
+from cascade_rl.train import objective as objective_module
+from cascade_rl.train import scalar_head
 from cascade_rl.train.batch import Row, fill, microbatches, pack_rows, plant, shares
-from cascade_rl.train.gradients import (
-    LIKELIHOOD,
-    Objective,
-    Teacher,
-    accumulate,
-    accumulate_pairs,
-    token_logprobs,
-)
+from cascade_rl.train.gradients import accumulate
 from cascade_rl.train.learner import Learner
-from cascade_rl.train.loss import ON_POLICY
+from cascade_rl.train.loss import ON_POLICY, Surrogate
+from cascade_rl.train.objective import LIKELIHOOD, Objective, Teacher, token_logprobs
+from cascade_rl.train.scalar_head import accumulate_pairs
 
 CPU = torch.device("cpu")
 HUGE = 10**9
@@ -167,8 +163,8 @@ def test_pair_loss_and_gradient_do_not_depend_on_the_split():
         assert sums == pytest.approx(found[0][0], abs=1e-5)
         torch.testing.assert_close(grad, found[0][1], rtol=0, atol=1e-5)
     with torch.no_grad():
-        scores = gradients_module.last_scores(
-            model.weights, model.config, [gradients_module.stem(r) for r in rows], CPU
+        scores = scalar_head.last_scores(
+            model.weights, model.config, [scalar_head.stem(r) for r in rows], CPU
         )
     wanted = -F.logsigmoid(scores[::2] - scores[1::2]).mean().item()
     assert found[0][0]["loss"] == pytest.approx(wanted, abs=1e-5)
@@ -253,6 +249,68 @@ def test_policy_gradient_is_that_of_reinforce_in_transformers(policy, temperatur
     compare_gradients(theirs, policy, grad)
 
 
+def test_an_advantage_a_token_weighs_each_token_of_a_reply(policy, tmp_path):
+    """Rows of one prompt with gains that differ, and even signs, within a reply; by autograd through transformers."""
+    theirs = hf_twin(policy, tmp_path)
+    prompt, replies = [5, 9, 14], ([7, 8, 9, 10], [11, 12])
+    gains = ([0.5, -1.0, 0.0, 2.0], [-0.25, 3.0])
+    rows = [Row.of(prompt, r, 0.1, gain) for r, gain in zip(replies, gains, strict=True)]
+    assert [row.advantage.dtype for row in rows] == [np.float32] * 2
+    _, grad = gradient(policy, rows, 100)
+    for reply, gain in zip(replies, gains, strict=True):
+        scores = theirs(input_ids=torch.tensor([[*prompt, *reply]])).logits[0, 2:-1].log_softmax(-1)
+        logprobs = scores.gather(-1, torch.tensor(reply)[:, None])[:, 0]
+        (-0.1 * torch.tensor(gain) * logprobs).sum().backward()
+    compare_gradients(theirs, policy, grad)
+
+
+@pytest.mark.parametrize("loss", ["policy_gradient", "ppo_clip", "cispo"])
+def test_advantages_that_share_a_reply_add_up(policy, loss):
+    """The gradient is linear in advantages of one sign a token: that of a row is the sum of two halves of it."""
+    old = [-3.0, -5.0, -2.0, -4.0]
+    objective = Objective(Surrogate(loss, 0.2, 0.2))
+
+    def of(gain):
+        return gradient(policy, [Row.of([5, 9, 14], [7, 8, 9, 10], 0.1, gain, old)], HUGE, objective)[1]
+
+    whole, first, second = of([1.0, 2.0, -3.0, 0.5]), of([1.0, 0.0, -3.0, 0.0]), of([0.0, 2.0, 0.0, 0.5])
+    assert first.norm() > 0 and second.norm() > 0
+    torch.testing.assert_close(whole, first + second, rtol=0, atol=1e-6)
+
+
+def test_a_number_stands_for_all_tokens_and_a_wrong_length_is_refused():
+    np.testing.assert_array_equal(
+        Row.of([1], [2, 3], 1.0, 0.5).advantage, Row.of([1], [2, 3], 1.0, [0.5, 0.5]).advantage
+    )
+    assert Row.of([1], [], 1.0, 0.5).advantage.shape == (0,)
+    for wrong in ([1.0], [1.0, 2.0, 3.0], []):
+        with pytest.raises(ValueError, match=f"{len(wrong)} advantages for a response of 2 tokens"):
+            Row.of([1], [2, 3], 1.0, wrong)
+    with pytest.raises(ValueError, match="1 log-probabilities for a response of 2 tokens"):
+        Row.of([1], [2, 3], 1.0, 1.0, [-1.0])
+
+
+def test_two_teachers_pull_as_the_sum_of_each_alone(policy):
+    """Beside a surrogate that is counted once; each by its own coefficient."""
+    rows, terms = rows_of(4), {"near": 0.5, "far": 0.125}
+    for name, scale in (("near", 0.01), ("far", 0.05)):
+        noise = torch.randn(policy.model.flat.shape, generator=torch.Generator().manual_seed(len(name)))
+        policy.replicas.add_model(name, policy.config, policy.model.flat + scale * noise, train=False)
+
+    def taught(*names):
+        teachers = tuple(Teacher(name, terms[name]) for name in names)
+        return gradient(policy, rows, HUGE, Objective(ON_POLICY, SamplingRule(0.8), teachers))
+
+    (plain, none), (near, one), (far, other) = taught(), taught("near"), taught("far")
+    both, two = taught("near", "far")
+    policy.replicas.drop_model("near")
+    policy.replicas.drop_model("far")
+    assert plain["kl"] == 0 and 0 < near["kl"] < far["kl"]
+    assert both["kl"] == pytest.approx(near["kl"] + far["kl"])
+    assert both["loss"] - plain["loss"] == pytest.approx(0.5 * near["kl"] + 0.125 * far["kl"], abs=1e-6)
+    torch.testing.assert_close(two - none, (one - none) + (other - none), rtol=0, atol=1e-6)
+
+
 def test_kl_term_is_zero_at_the_reference_and_pulls_back_from_elsewhere():
     policy = Policy(seed=4)
     policy.replicas.add_model("reference", policy.config, policy.model.flat.clone(), train=False)
@@ -278,7 +336,7 @@ def test_kl_term_is_zero_at_the_reference_and_pulls_back_from_elsewhere():
 def test_chunks_of_the_head_change_nothing(policy, monkeypatch):
     rows, objective = rows_of(4), Objective(ON_POLICY, SamplingRule(0.9, 0.95, 50))
     sums, wanted = gradient(policy, rows, HUGE, objective)
-    monkeypatch.setattr(gradients_module, "HEAD_CHUNK", policy.config.vocab * 7)
+    monkeypatch.setattr(objective_module, "HEAD_CHUNK", policy.config.vocab * 7)
     found, grad = gradient(policy, rows, HUGE, objective)
     assert found == pytest.approx(sums, abs=1e-6)
     torch.testing.assert_close(grad, wanted, rtol=0, atol=1e-6)

@@ -78,7 +78,7 @@ def test_sampling_follows_the_protocol_of_the_report() -> None:
     (ids, sampled), (_, greedy) = sampler.asked
     assert ids == tuple(p.id for p in PROBLEMS)
     assert (sampled.n, sampled.rule) == (8, SamplingRule(0.6, 0.95, min_p=0.1))
-    assert (greedy.n, greedy.rule.temperature) == (1, 0.0)
+    assert (greedy.n, greedy.rule) == (1, SamplingRule(temperature=0.0))
     assert {s.max_new_tokens for s in (sampled, greedy)} == {64}
     assert {s.max_prompt_tokens for s in (sampled, greedy)} == {128}
     assert sampled.seed[:2] == (7, "math-rl")

@@ -34,8 +34,8 @@ from cascade_rl.model.decoder import DecoderConfig, flat_size, truncate, views
 from cascade_rl.model.export import export
 from cascade_rl.protocols import SamplingRule
 from cascade_rl.train.batch import Row
-from cascade_rl.train.gradients import last_scores, stem
 from cascade_rl.train.learned_reward import reward_row
+from cascade_rl.train.scalar_head import last_scores, stem
 from cascade_rl.types import Message
 
 SIZES = {

@@ -21,9 +21,11 @@ from cascade_rl.protocols import Sampling
 from cascade_rl.recipe import Training
 from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.train.batch import Row
-from cascade_rl.train.gradients import LIKELIHOOD, Objective, Teacher, accumulate, accumulate_pairs
+from cascade_rl.train.gradients import accumulate
 from cascade_rl.train.learner import Learner
 from cascade_rl.train.loss import ON_POLICY
+from cascade_rl.train.objective import LIKELIHOOD, Objective, Teacher
+from cascade_rl.train.scalar_head import accumulate_pairs
 
 CONFIG = DecoderConfig.from_hf(raw_config())
 LAYERS, HEAD = matrix_parameters(CONFIG)

@@ -14,9 +14,9 @@ from cascade_rl.errors import RecipeError
 from cascade_rl.model.checkpoint import from_hf, save_directory, to_hf
 from cascade_rl.recipe import LoRA, Training
 from cascade_rl.train.batch import Row
-from cascade_rl.train.gradients import Objective
 from cascade_rl.train.learner import Learner
 from cascade_rl.train.loss import ON_POLICY
+from cascade_rl.train.objective import Objective
 
 TARGETS = ["q_proj", "v_proj", "o_proj", "up_proj"]
 SPEC = Training(

@@ -12,13 +12,16 @@ from hypothesis import strategies as st
 from test_batch import compare_gradients, gradient, hf_twin
 from tiny import Policy, random_flat
 
+from cascade_rl.model.attention import Attention, by_kernel
 from cascade_rl.model.decoder import hidden_states, packed_states, rotary, views
-from cascade_rl.model.packed import Attention, Tree, by_kernel, pack
+from cascade_rl.model.packed import Tree, pack
 from cascade_rl.model.replicas import Replicas
 from cascade_rl.protocols import SamplingRule
 from cascade_rl.train.batch import Row, microbatches, plant
-from cascade_rl.train.gradients import Objective, accumulate, accumulate_pairs, fork, last_scores, stem
+from cascade_rl.train.gradients import accumulate
 from cascade_rl.train.loss import ON_POLICY
+from cascade_rl.train.objective import Objective
+from cascade_rl.train.scalar_head import accumulate_pairs, fork, last_scores, stem
 
 CPU = torch.device("cpu")
 HUGE = 10**9

@@ -15,11 +15,12 @@ from cascade_rl.model.checkpoint import save_directory
 from cascade_rl.protocols import GREEDY, Sampling, SamplingRule
 from cascade_rl.recipe import Training
 from cascade_rl.rollout.decoding import slots_for
-from cascade_rl.rollout.torch_sampler import TorchSampler, choose, uniforms
+from cascade_rl.rollout.drawing import choose, uniforms
+from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.train.batch import Row, pack_rows
-from cascade_rl.train.gradients import Objective, token_logprobs
 from cascade_rl.train.learner import Learner
 from cascade_rl.train.loss import ON_POLICY
+from cascade_rl.train.objective import Objective, token_logprobs
 from cascade_rl.types import Message, Mode, Problem, Stop
 
 RULES = [

@@ -19,8 +19,8 @@ from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.testing import QuietScreen
 from cascade_rl.train import sft
 from cascade_rl.train.batch import Row, microbatches, shares
-from cascade_rl.train.gradients import Objective
 from cascade_rl.train.loss import ON_POLICY
+from cascade_rl.train.objective import Objective
 
 POLICY = Objective(ON_POLICY)
 

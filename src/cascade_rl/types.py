@@ -120,7 +120,9 @@ class Rollout:
 
     @classmethod
     def of_text(cls, text: str, stop: Stop = Stop.END, tokens: int | None = None) -> Rollout:
-        """A reply that was not sampled here: text without ids; `tokens` if its server counted them."""
+        """A reply that was not sampled here: text without ids, for graders;
+        `tokens` if its server counted them.
+        """
         return cls((), (), (), text, stop, tokens)
 
 

@@ -21,8 +21,9 @@ from cascade_rl.protocols import Sampling
 from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.train.advantage import group_advantage
 from cascade_rl.train.batch import Row
-from cascade_rl.train.gradients import Objective, accumulate
+from cascade_rl.train.gradients import accumulate
 from cascade_rl.train.loss import ON_POLICY, policy_gradient_loss, token_weights
+from cascade_rl.train.objective import Objective
 
 VOCABULARY, LIMIT, STOP = 3, 2, 0
 

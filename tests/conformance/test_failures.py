@@ -22,7 +22,7 @@ from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.protocols import SamplingRule
 from cascade_rl.rollout import decoding, torch_sampler
 from cascade_rl.rollout.torch_sampler import TorchSampler
-from cascade_rl.train import gradients, rl, update
+from cascade_rl.train import gradients, objective, rl, update
 from cascade_rl.train.advantage import final_rewards
 from cascade_rl.train.batch import Row, pack_rows
 from cascade_rl.train.pool import PromptPool
@@ -79,23 +79,23 @@ def weights_of_the_micro_batch(patch, subject):
 
 
 def one_token_off(patch, subject):
-    patch.setattr(gradients, "packed_states", lambda *a: packed_states(*a).roll(1, 0))
+    patch.setattr(objective, "packed_states", lambda *a: packed_states(*a).roll(1, 0))
 
 
 def no_temperature(patch, subject):
-    patch.setattr(gradients, "target_logprobs", lambda h, w, ids, t: target_logprobs(h, w, ids, 1.0))
+    patch.setattr(objective, "target_logprobs", lambda h, w, ids, t: target_logprobs(h, w, ids, 1.0))
 
 
 def no_truncation(patch, subject):
     patch.setattr(
-        gradients,
+        objective,
         "truncate",
         lambda logits, rule, keep: truncate(logits, SamplingRule(rule.temperature), keep),
     )
 
 
 def coarse_trainer(patch, subject):
-    patch.setattr(gradients, "packed_states", lambda *a: packed_states(*a) * 1.05)
+    patch.setattr(objective, "packed_states", lambda *a: packed_states(*a) * 1.05)
 
 
 def sees_its_neighbours(patch, subject):
@@ -103,13 +103,13 @@ def sees_its_neighbours(patch, subject):
         hidden = packed_states(*a)
         return hidden + 0.1 * hidden.mean(0)
 
-    patch.setattr(gradients, "packed_states", wrong)
+    patch.setattr(objective, "packed_states", wrong)
 
 
 def scores_the_prompts_end(patch, subject):
     def wrong(rows, device):
-        return pack_rows([r if len(r.ids) > r.start else Row.of(r.ids[:-1], r.ids[-1:], r.weight, 5.0)
-                          for r in rows], device)  # fmt: skip
+        moved = [r if len(r.ids) > r.start else Row.of(r.ids[:-1], r.ids[-1:], r.weight, 5.0) for r in rows]
+        return pack_rows(moved, device)
 
     patch.setattr(gradients, "pack_rows", wrong)
     patch.setattr(model_checks, "pack_rows", wrong)

@@ -19,8 +19,9 @@ from tiny import Policy, raw_config
 from cascade_rl.model.checkpoint import from_hf, to_hf
 from cascade_rl.train.advantage import group_advantage, overlong_penalty
 from cascade_rl.train.batch import Row
-from cascade_rl.train.gradients import Objective, accumulate
+from cascade_rl.train.gradients import accumulate
 from cascade_rl.train.loss import Surrogate, icepop_weights, kl_k3, policy_loss, tis_weights, token_weights
+from cascade_rl.train.objective import Objective
 
 LENGTHS = [5, 1, 9, 3, 7, 2, 9, 4]
 LIMIT, VOCABULARY = 9, 11

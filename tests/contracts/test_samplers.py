@@ -17,9 +17,9 @@ from cascade_rl.recipe import Training
 from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.rollout.vllm_sampler import VLLMSampler
 from cascade_rl.train.batch import Row, pack_rows
-from cascade_rl.train.gradients import Objective, token_logprobs
 from cascade_rl.train.learner import Learner
 from cascade_rl.train.loss import ON_POLICY
+from cascade_rl.train.objective import Objective, token_logprobs
 from cascade_rl.types import Mode, Stop
 
 PROBLEMS = [toy_problem(0), toy_problem(1, series=" of a longer kind than the others"), toy_problem(2)]

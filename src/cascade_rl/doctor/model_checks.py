@@ -21,9 +21,9 @@ from cascade_rl.protocols import Sampling, SamplingRule
 from cascade_rl.recipe import Training
 from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.train.batch import Row, pack_rows
-from cascade_rl.train.gradients import LIKELIHOOD, Objective
 from cascade_rl.train.learner import Learner
 from cascade_rl.train.loss import ON_POLICY
+from cascade_rl.train.objective import LIKELIHOOD, Objective
 from cascade_rl.types import Rollout
 
 NATS, RELATIVE = 5e-3, 1e-3

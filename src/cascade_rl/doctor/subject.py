@@ -23,7 +23,8 @@ from cascade_rl.protocols import Sampling
 from cascade_rl.recipe import Architecture
 from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.train.batch import Row, pack_rows
-from cascade_rl.train.gradients import Objective, accumulate, token_logprobs
+from cascade_rl.train.gradients import accumulate
+from cascade_rl.train.objective import Objective, token_logprobs
 from cascade_rl.types import Message, Problem, Rollout, problem_id
 
 HUGE = 1 << 30  # tokens in a micro-batch: all rows go into one

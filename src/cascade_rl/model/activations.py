@@ -1,8 +1,8 @@
 """How many bytes a micro-batch keeps for its gradient, and whether there is room for them.
 
-Where there is none, layers keep only what they begin with and run again in the backward pass (arXiv 1604.06174): the
-same numbers, bit for bit, for about a third more time. What is counted is what `fused` and `packed` save;
-tests/test_activations.py compares it with what autograd holds.
+Where there is none, layers keep only what they begin with and run again in the backward pass (arXiv
+1604.06174): the same numbers, bit for bit, for about a third more time. What is counted is what `fused` and
+`packed` save; tests/test_activations.py compares it with what autograd holds.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ SHARE = 0.8  # of the free memory: a process grows by about a fifth more than it
 
 def activation_bytes(
     config: DecoderConfig, packed: Pack, element: int, chunk: int | None, recompute: bool = False
-) -> int:  # fmt: skip
+) -> int:
     """The most that a micro-batch needs at once beyond the model, products taking `element` bytes a number.
 
-    The peak lies where the backward pass begins: all that is kept, and the head or one layer at work. `chunk` is how
-    many tokens a truncated distribution computes at a time, None for a whole one, 0 without a head.
+    The peak lies where the backward pass begins: all that is kept, and the head or one layer at work. `chunk`
+    is how many tokens a truncated distribution computes at a time, None for a whole one, 0 without a head.
     """
     kept = kept_bytes(config, packed, element, recompute)
     if recompute:
@@ -58,7 +58,9 @@ def layer_bytes(config: DecoderConfig, packed: Pack, element: int, last: bool = 
 
 
 def _attention_sizes(packed: Pack, last: bool = False) -> tuple[int, int]:
-    """Padded tokens of all blocks, and how many scores of a head are kept: those of branches with their prefix twice."""
+    """Padded tokens of all blocks, and how many scores of a head are kept:
+    those of branches with their prefix twice.
+    """
     padded, scores = 0, 0
     for block in packed.blocks:
         trees, branches, width = block.branch.shape
@@ -71,9 +73,9 @@ def _attention_sizes(packed: Pack, last: bool = False) -> tuple[int, int]:
 def _head_bytes(config: DecoderConfig, packed: Pack, element: int, chunk: int | None) -> int:
     """What the head needs: probabilities, logits at work, the gradient of its weight, and hidden states.
 
-    A whole distribution keeps its probabilities in the products' dtype (see `fused.target_logprobs`), and its fp32
-    weight is laid out anew. Of a truncated one's chunks the last one's logits are still there; short products need their
-    own copy of the logits' gradient.
+    A whole distribution keeps its probabilities in the products' dtype (see `fused.target_logprobs`), and its
+    fp32 weight is laid out anew. Of a truncated one's chunks the last one's logits are still there; short
+    products need their own copy of the logits' gradient.
     """
     scored, short = len(packed.ids) - packed.prefixes, element if element < 4 else 0
     weight = config.vocab * config.hidden * (element + (4 if short else 0))
@@ -90,7 +92,9 @@ def _head_bytes(config: DecoderConfig, packed: Pack, element: int, chunk: int | 
 
 
 def _backward_bytes(config: DecoderConfig, packed: Pack, element: int) -> int:
-    """What the backward pass of a layer needs beside what is kept: the MLP's and attention's largest moments."""
+    """What the backward pass of a layer needs beside what is kept: the MLP's
+    and attention's largest moments.
+    """
     tokens, wide = len(packed.ids), config.intermediate
     mlp = tokens * max(4 * element * wide + 4 * config.hidden, 2 * element * wide + 24 * config.hidden)
     padded, scores = _attention_sizes(packed)
@@ -102,7 +106,7 @@ def _backward_bytes(config: DecoderConfig, packed: Pack, element: int) -> int:
 class Room:
     """The memory that a worker has for a micro-batch, in bytes; remembers the largest that did not fit.
 
-    `short` is empty while all fit; its keys go through `learner.merge`.
+    `short` is empty while all fit; its keys go through `gradients.merge`.
     """
 
     free: float = math.inf
@@ -115,8 +119,12 @@ class Room:
             return False
         if need > self.short.get("short_bytes_max", 0):
             again = activation_bytes(config, packed, element, chunk, recompute=True)
-            self.short = {"short_bytes_max": need, "short_tokens_max": len(packed.ids), "short_again_max": again,
-                          "short_free_max": SHARE * self.free}  # fmt: skip
+            self.short = {
+                "short_bytes_max": need,
+                "short_tokens_max": len(packed.ids),
+                "short_again_max": again,
+                "short_free_max": SHARE * self.free,
+            }
         return True
 
 

@@ -28,11 +28,12 @@ def choose_device(recipe: Recipe) -> tuple[str, str]:
 
 
 def make_base(recipe: Recipe, texts: Sequence[str], base: Path, tokens: Path) -> None:
-    """Write the tokenizer (of a scratch model: learnt from `texts`) and the model that the first stage starts from."""
+    """Write the tokenizer (of a scratch model: learnt from `texts`) and the
+    model that the first stage starts from.
+    """
     spec = recipe.model
-    if (
-        spec.tokenizer is not None and spec.architecture is not None
-    ):  # `scratch`: the recipe fills in both, or neither
+    # `scratch`: the recipe fills in both, and neither for any other
+    if spec.tokenizer is not None and spec.architecture is not None:
         stride = max(1, len(texts) // spec.tokenizer.samples)
         tokenizer = train_tokenizer(texts[::stride], spec.tokenizer.vocab_size)
         size = len(tokenizer.inner)

@@ -16,8 +16,14 @@ from cascade_rl.errors import InputError
 from cascade_rl.model.decoder import DecoderConfig, Shapes, flat_size, views
 from cascade_rl.recipe import Architecture
 
-PLAIN = {"input_norm": "input_layernorm", "mlp_norm": "post_attention_layernorm", "q_norm": "self_attn.q_norm",
-         "k_norm": "self_attn.k_norm", "o": "self_attn.o_proj", "down": "mlp.down_proj"}  # fmt: skip
+PLAIN = {  # our names of what is one tensor there too, and theirs
+    "input_norm": "input_layernorm",
+    "mlp_norm": "post_attention_layernorm",
+    "q_norm": "self_attn.q_norm",
+    "k_norm": "self_attn.k_norm",
+    "o": "self_attn.o_proj",
+    "down": "mlp.down_proj",
+}
 
 
 def hf_names(config: DecoderConfig) -> dict[str, list[tuple[str, int]]]:
@@ -77,20 +83,31 @@ def scratch_config(shape: Architecture, vocab: int, eos: int, pad: int) -> dict[
     from transformers import Qwen3Config
 
     config = Qwen3Config(
-        vocab_size=vocab, hidden_size=shape.hidden_size, intermediate_size=shape.intermediate_size,
-        num_hidden_layers=shape.num_hidden_layers, num_attention_heads=shape.num_attention_heads,
-        num_key_value_heads=shape.num_key_value_heads, head_dim=shape.head_dim, tie_word_embeddings=True,
-        max_position_embeddings=shape.max_position_embeddings, bos_token_id=None, eos_token_id=eos, pad_token_id=pad,
-        rope_parameters={"rope_type": "default", "rope_theta": shape.rope_theta}, architectures=["Qwen3ForCausalLM"],
+        vocab_size=vocab,
+        hidden_size=shape.hidden_size,
+        intermediate_size=shape.intermediate_size,
+        num_hidden_layers=shape.num_hidden_layers,
+        num_attention_heads=shape.num_attention_heads,
+        num_key_value_heads=shape.num_key_value_heads,
+        head_dim=shape.head_dim,
+        tie_word_embeddings=True,
+        max_position_embeddings=shape.max_position_embeddings,
+        bos_token_id=None,
+        eos_token_id=eos,
+        pad_token_id=pad,
+        rope_parameters={"rope_type": "default", "rope_theta": shape.rope_theta},
+        architectures=["Qwen3ForCausalLM"],
         dtype="float32",
-    )  # fmt: skip
+    )
     return config.to_dict()
 
 
 def scratch_weights(config: DecoderConfig, seed: int) -> Tensor:
-    """Normal(0, 0.02) matrices, with the two that write to the residual stream scaled down by depth (GPT-2), norms 1.
+    """Normal(0, 0.02) matrices, with the two that write to the residual stream
+    scaled down by depth (GPT-2), norms 1.
 
-    Embeddings get 0.1: at 0.02 a small model takes several times longer to learn to look at its prompt (docs/LOG.md).
+    Embeddings get 0.1: at 0.02 a small model takes several times longer to learn to look at its prompt
+    (docs/LOG.md).
     """
     generator = torch.Generator().manual_seed(seed)
     flat, depth = torch.empty(flat_size(config.shapes())), 0.02 / (2 * config.layers) ** 0.5
@@ -145,16 +162,23 @@ def save_directory(path: Path, raw: Mapping[str, Any], config: DecoderConfig, fl
 def save_reward_directory(
     path: Path, raw: Mapping[str, Any], config: DecoderConfig, flat: Tensor, shapes: Shapes
 ) -> None:
-    """Write a reward model that AutoModelForSequenceClassification loads: the body, and a `score` head of one label."""
+    """Write a reward model that AutoModelForSequenceClassification loads: the
+    body, and a `score` head of one label.
+    """
     path.mkdir(parents=True, exist_ok=True)
     kind = raw["architectures"][0].replace("ForCausalLM", "ForSequenceClassification")
-    raw = {**raw, "architectures": [kind], "num_labels": 1, "id2label": {"0": "score"}, "label2id": {"score": 0},
-           "dtype": "float32"}  # fmt: skip
+    raw = {
+        **raw,
+        "architectures": [kind],
+        "num_labels": 1,
+        "id2label": {"0": "score"},
+        "label2id": {"score": 0},
+        "dtype": "float32",
+    }
     ends = raw.get("eos_token_id")
     if raw.get("pad_token_id") in (ends if isinstance(ends, list) else [ends]):
-        raw["pad_token_id"] = (
-            None  # transformers would take the end mark for padding, and score the token before it
-        )
+        # transformers would take the end mark for padding, and score the token before it
+        raw["pad_token_id"] = None
     (path / "config.json").write_text(json.dumps(raw, indent=2, sort_keys=True, default=str) + "\n")
     state = to_hf(flat[: flat_size(config.shapes())], config)
     state.pop("lm_head.weight", None)

@@ -1,9 +1,11 @@
-"""The cost model: what a step must compute and move, from shapes and lengths alone, and how long that takes at least.
+"""The cost model: what a step must compute and move, from shapes and lengths
+alone, and how long that takes at least.
 
-It counts products and bytes only (no norms, no sampling, no optimiser, no Python), so that what is measured can come
-near it but not below. A token costs 2 operations a number in the matrices that it passes, and 4 a layer, head, place of
-a head and column that it sees; a gradient costs twice as much again. Decoding reads all weights once a step, and each
-row's keys and values. What a trainer's fraction of the peak (MFU) and a decoder's of the bandwidth (MBU) rest on.
+It counts products and bytes only (no norms, no sampling, no optimiser, no Python), so that what is measured
+can come near it but not below. A token costs 2 operations a number in the matrices that it passes, and 4 a
+layer, head, place of a head and column that it sees; a gradient costs twice as much again. Decoding reads all
+weights once a step, and each row's keys and values. What a trainer's fraction of the peak (MFU) and a
+decoder's of the bandwidth (MBU) rest on.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ Lengths = tuple[int, Sequence[int]]  # of a tree: tokens of its prefix, and of e
 
 @dataclass(frozen=True, slots=True)
 class Peaks:
-    """Operations a second of the blocks' products and of the fp32 head, and bytes a second, of all workers together."""
+    """Operations a second of the blocks' products and of the fp32 head, and
+    bytes a second, of all workers together.
+    """
 
     flops: float
     head_flops: float
@@ -29,7 +33,9 @@ class Peaks:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What has to be done: operations at the blocks' rate and at the fp32 head's, bytes; `tokens` that it is done for."""
+    """What has to be done: operations at the blocks' rate and at the fp32
+    head's, bytes; `tokens` that it is done for.
+    """
 
     tokens: int = 0
     flops: int = 0
@@ -71,8 +77,8 @@ def update_work(
 ) -> Work:
     """The gradient of trees, whose prefixes are computed once for all branches.
 
-    `scored`: every token of a branch goes through the head. `teachers`: as many other models of this shape score
-    them, forward only.
+    `scored`: every token of a branch goes through the head. `teachers`: as many other models of this shape
+    score them, forward only.
     """
     own = sum(sum(branches) for _, branches in trees)
     body, head = _forward(config, trees), 2 * matrix_parameters(config)[1] * own * scored
@@ -81,7 +87,9 @@ def update_work(
 
 
 def prefill_work(config: DecoderConfig, prompts: Sequence[int], element: int) -> Work:
-    """Prompts, each once: the weights are read once, `element` bytes a number, and the head reads the last tokens."""
+    """Prompts, each once: the weights are read once, `element` bytes a number,
+    and the head reads the last tokens.
+    """
     layers, head = matrix_parameters(config)
     flops = _forward(config, [(p - 1, (1,)) for p in prompts])
     return Work(sum(prompts), flops, 2 * head * len(prompts), layers * element + head * 4)
@@ -90,7 +98,8 @@ def prefill_work(config: DecoderConfig, prompts: Sequence[int], element: int) ->
 def decode_work(
     config: DecoderConfig, prompts: Sequence[int], replies: Sequence[int], slots: int, element: int
 ) -> Work:
-    """A worker's replies, one for each prompt, with so many slots; `element` bytes a number of weights and cache.
+    """A worker's replies, one for each prompt, with so many slots; `element`
+    bytes a number of weights and cache.
 
     The first token of a reply comes from the prefill. Steps are as few as lengths and slots allow.
     """

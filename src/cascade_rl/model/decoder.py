@@ -1,9 +1,9 @@
 """A decoder-only transformer over one flat weight vector: the Llama, Mistral, Qwen2 and Qwen3 families.
 
 Departs from transformers' modules in three ways that make it several times faster on a CPU and let processes
-share weights: all parameters are views of one flat tensor, q/k/v and gate/up are fused, and one function serves
-training, prefill and decoding (they differ only in how they attend). Log-probabilities equal transformers' own
-(tests/test_decoder.py).
+share weights: all parameters are views of one flat tensor, q/k/v and gate/up are fused, and one function
+serves training, prefill and decoding (they differ only in how they attend). Log-probabilities equal
+transformers' own (tests/test_decoder.py).
 
 Shapes: M tokens side by side, H hidden, N heads, K key-value heads, D head size, V vocabulary.
 """
@@ -20,8 +20,9 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from cascade_rl.errors import InputError
+from cascade_rl.model.attention import Attention
 from cascade_rl.model.fused import add_linear, embed, norm_linear, read_out, rms_norm, swiglu, turn_heads
-from cascade_rl.model.packed import Attention, Pack
+from cascade_rl.model.packed import Pack
 from cascade_rl.protocols import SamplingRule
 
 Attend = Callable[[int, Tensor, bool], Tensor]
@@ -49,7 +50,9 @@ class DecoderConfig:
 
     @classmethod
     def from_hf(cls, config: Mapping[str, Any]) -> DecoderConfig:
-        """From the dictionary of a Hugging Face config; raises InputError for what is not supported, and says what is."""
+        """From the dictionary of a Hugging Face config; raises InputError for
+        what is not supported, and says what is.
+        """
         family = config.get("model_type")
         if family not in FAMILIES:
             raise InputError(f"model type {family!r} is not supported; supported: {', '.join(FAMILIES)}")
@@ -121,7 +124,8 @@ def views(flat: Tensor, shapes: Shapes) -> dict[str, Tensor]:
 
 
 def rotary(config: DecoderConfig, positions: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosines and sines [M, 1, D] for positions [M], the first half of the sines negative (RoFormer, arXiv 2104.09864).
+    """Cosines and sines [M, 1, D] for positions [M], the first half of the
+    sines negative (RoFormer, arXiv 2104.09864).
 
     x turns into x * cosine + (x with its halves swapped) * sine.
     """
@@ -132,15 +136,21 @@ def rotary(config: DecoderConfig, positions: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def hidden_states(
-    weights: Mapping[str, Tensor], config: DecoderConfig, ids: Tensor, turn: tuple[Tensor, Tensor], attend: Attend,
-    kept: slice = slice(None), recompute: bool = False,
-) -> Tensor:  # fmt: skip
-    """The final normed hidden states [M, H], in fp32, of tokens [M] whose positions have the angles `turn` (`rotary`).
+    weights: Mapping[str, Tensor],
+    config: DecoderConfig,
+    ids: Tensor,
+    turn: tuple[Tensor, Tensor],
+    attend: Attend,
+    kept: slice = slice(None),
+    recompute: bool = False,
+) -> Tensor:
+    """The final normed hidden states [M, H], in fp32, of tokens [M] whose
+    positions have the angles `turn` (`rotary`).
 
-    `attend(layer, qkv, last)` gets [M, N + 2 K, D], q scaled, and returns [M, N D]; for the last layer only the tokens
-    `kept`, of which alone the hidden states are given back. Matrix products run in the dtype of the weights, the
-    residual stream and the norms in fp32. With `recompute` layers keep only what they begin with, and run again for the
-    gradient: the same numbers, bit for bit.
+    `attend(layer, qkv, last)` gets [M, N + 2 K, D], q scaled, and returns [M, N D]; for the last layer only
+    the tokens `kept`, of which alone the hidden states are given back. Matrix products run in the dtype of
+    the weights, the residual stream and the norms in fp32. With `recompute` layers keep only what they begin
+    with, and run again for the gradient: the same numbers, bit for bit.
     """
 
     def layer(i: int, h: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
@@ -158,9 +168,14 @@ def hidden_states(
 
 
 def _layer(
-    h: Tensor, weights: Mapping[str, Tensor], config: DecoderConfig, i: int, turn: tuple[Tensor, Tensor], attend: Attend,
+    h: Tensor,
+    weights: Mapping[str, Tensor],
+    config: DecoderConfig,
+    i: int,
+    turn: tuple[Tensor, Tensor],
+    attend: Attend,
     kept: slice,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     last = i + 1 == config.layers
     norms = (weights[f"{i}.q_norm"], weights[f"{i}.k_norm"]) if config.qk_norm else None
     qkv = norm_linear(
@@ -174,7 +189,7 @@ def _layer(
 
 def packed_states(
     weights: Mapping[str, Tensor], config: DecoderConfig, packed: Pack, recompute: bool = False
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """Hidden states [m, H] of the branches of a pack, in its order."""
     attend = Attention(packed, config.heads, config.kv_heads)
     turn = rotary(config, packed.positions)
@@ -194,8 +209,8 @@ def head_logits(weights: Mapping[str, Tensor], hidden: Tensor) -> Tensor:
 def truncate(logits: Tensor, rule: SamplingRule, keep: Tensor | None = None) -> Tensor:
     """Log-probabilities [.., V] after temperature, top-k, top-p and min-p, renormalised over the kept set.
 
-    `keep` [..] are ids that stay in the set whatever the rounding: the trainer passes the sampled ids, so that it
-    scores the same truncated distribution that the sampler drew from.
+    `keep` [..] are ids that stay in the set whatever the rounding: the trainer passes the sampled ids, so
+    that it scores the same truncated distribution that the sampler drew from.
     """
     logits = logits / rule.temperature
     if 0 < rule.top_k < logits.shape[-1]:
@@ -210,7 +225,8 @@ def truncate(logits: Tensor, rule: SamplingRule, keep: Tensor | None = None) -> 
 
 
 def _outside_nucleus(logits: Tensor, top_p: float, few: int = 64) -> Tensor:
-    """Which tokens [.., V] lie outside the smallest set whose mass reaches `top_p`; the one that crosses it is inside.
+    """Which tokens [.., V] lie outside the smallest set whose mass reaches
+    `top_p`; the one that crosses it is inside.
 
     The set is nearly always small, so that a few largest logits decide; otherwise all are sorted.
     """

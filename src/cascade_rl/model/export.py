@@ -1,17 +1,20 @@
-"""Exported checkpoints: a directory that transformers loads with no code of ours, and its model card."""
+"""Exported checkpoints: directories that transformers or, of an adapter, PEFT loads with no code of ours."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import save_file
 from torch import Tensor
 
 from cascade_rl.model.checkpoint import save_directory, save_reward_directory
 from cascade_rl.model.decoder import DecoderConfig, Shapes
 from cascade_rl.model.tokenizer import Tokenizer
+from cascade_rl.recipe.lora import LoRA
 from cascade_rl.run.files import sync_folder
 
 
@@ -23,7 +26,9 @@ def export(
     tokenizer: Tokenizer,
     shapes: Shapes | None = None,
 ) -> None:
-    """Write a model (a reward model when `shapes` with a score head is given) with its tokenizer, whole or not at all."""
+    """Write a model (a reward model when `shapes` with a score head is given)
+    with its tokenizer, whole or not at all.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     if shapes is None:
@@ -34,3 +39,25 @@ def export(
     shutil.rmtree(path, ignore_errors=True)
     temporary.rename(path)
     sync_folder(path.parent)
+
+
+def write_adapter(folder: Path, state: Mapping[str, Tensor], lora: LoRA, base: str) -> None:
+    """Write adapter_model.safetensors and adapter_config.json, which `peft`
+    loads onto the model at `base`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    head = any(name.endswith(".score.weight") for name in state)
+    config: dict[str, Any] = {
+        "peft_type": "LORA",
+        "task_type": "SEQ_CLS" if head else "CAUSAL_LM",
+        "base_model_name_or_path": base,
+        "r": lora.rank,
+        "lora_alpha": lora.alpha,
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "inference_mode": True,
+        "target_modules": list(lora.targets),
+        "modules_to_save": ["score"] if head else None,
+    }
+    save_file(dict(sorted(state.items())), folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n")

@@ -1,4 +1,6 @@
-"""How much memory this process may still take: of the machine or its control group on a CPU, of the device on a GPU."""
+"""How much memory this process may still take: of the machine or its control
+group on a CPU, of the device on a GPU.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ from pathlib import Path
 
 import torch
 
-VERSIONS = {  # of control groups: where they lie, and the files of the limit, the use, and what of it is given up first
+# Of control groups: where they lie, and the files of the limit, the use, and what of it is given up first.
+VERSIONS = {
     2: ("", "memory.max", "memory.current", "inactive_file"),
     1: ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
 }
@@ -18,14 +21,18 @@ VERSIONS = {  # of control groups: where they lie, and the files of the limit, t
 def shared_bytes(
     device: torch.device, proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")
 ) -> float:
-    """Bytes that nobody holds yet, for all processes of the run together; infinite where the system doesn't say."""
+    """Bytes that nobody holds yet, for all processes of the run together;
+    infinite where the system doesn't say.
+    """
     if device.type == "cuda":
         return float(torch.cuda.mem_get_info(device)[0])
     return min([_available(proc), *_group_rooms(proc, groups)])
 
 
 def own_bytes(device: torch.device) -> float:
-    """Bytes that were freed in this process, but kept for it by the allocator (`worker.keep_memory`): free to it alone."""
+    """Bytes that were freed in this process, but kept for it by the allocator
+    (`worker.keep_memory`): free to it alone.
+    """
     if device.type == "cuda":
         return float(torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
     libc = ctypes.CDLL(None)
@@ -35,9 +42,23 @@ def own_bytes(device: torch.device) -> float:
     return float(libc.mallinfo2().fordblks)
 
 
+# The numbers that glibc's mallinfo2 gives, in its order.
+MALLINFO2 = (
+    "arena",
+    "ordblks",
+    "smblks",
+    "hblks",
+    "hblkhd",
+    "usmblks",
+    "fsmblks",
+    "uordblks",
+    "fordblks",
+    "keepcost",
+)
+
+
 class _Mallinfo(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_size_t) for name in (
-        "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")]  # fmt: skip
+    _fields_ = [(name, ctypes.c_size_t) for name in MALLINFO2]
 
 
 def _available(proc: Path) -> float:

@@ -1,9 +1,9 @@
 """Building blocks with their gradients written out: fewer passes over memory than autograd's own.
 
-On a CPU a small model spends half of its time outside matrix products; these take a good part of that. Gradients of
-weights that have a `main_grad` (see `products.Weight`) are added there, so that they are summed over micro-batches in
-fp32 whatever the products run in; other weights get them by autograd. Without gradients each block
-takes the shortest way, since a decode step of a small model is mostly the calling of operators.
+On a CPU a small model spends half of its time outside matrix products; these take a good part of that.
+Gradients of weights that have a `main_grad` (see `products.Weight`) are added there, so that they are summed
+over micro-batches in fp32 whatever the products run in; other weights get them by autograd. Without gradients
+each block takes the shortest way, since a decode step of a small model is mostly the calling of operators.
 
 Shapes: M tokens, H hidden, N heads, K key-value heads, D head size.
 """
@@ -178,7 +178,9 @@ def _turn(x: Tensor, cos: Tensor, sin: Tensor, found: Tensor) -> None:
 
 
 def _gain(qkv: Tensor, queries: int, norms: tuple[Tensor, ...]) -> Tensor:
-    """What q and k heads are multiplied by [N + K, D or 1]: their norms' weights, and q by the scale of the scores."""
+    """What q and k heads are multiplied by [N + K, D or 1]: their norms'
+    weights, and q by the scale of the scores.
+    """
     normed, size = (qkv.shape[1] + queries) // 2, qkv.shape[2]
     gain = torch.ones(normed, 1, device=qkv.device)
     if norms:
@@ -233,9 +235,11 @@ class _Heads(torch.autograd.Function):
 def turn_heads(
     qkv: Tensor, turn: tuple[Tensor, Tensor], queries: int, norms: tuple[Tensor, Tensor] | None, eps: float
 ) -> Tensor:
-    """q, k and v side by side [M, N + 2 K, D], q and k normed per head if `norms`, then rotated; `queries` is N.
+    """q, k and v side by side [M, N + 2 K, D], q and k normed per head if
+    `norms`, then rotated; `queries` is N.
 
-    `turn` are cosines and sines [M, 1, D]: see `rotary`. q comes multiplied by D**-0.5, the scale of the scores.
+    `turn` are cosines and sines [M, 1, D]: see `rotary`. q comes multiplied by D**-0.5, the scale of the
+    scores.
     """
     if not torch.is_grad_enabled():
         both, (cos, sin) = qkv[:, : (qkv.shape[1] + queries) // 2], turn
@@ -312,7 +316,9 @@ def _head_parts(hidden: Tensor, weight: Tensor, rows: int | None = None) -> list
 def _head_errors(
     hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float, found: Tensor
 ) -> Tensor:
-    """softmax(logits / temperature) less 1 at the targets [m, V]; the targets' log-probabilities go to `found` [m]."""
+    """softmax(logits / temperature) less 1 at the targets [m, V]; the targets'
+    log-probabilities go to `found` [m].
+    """
     logits = read_out_linear(hidden, weight)
     if temperature != 1:
         logits.div_(temperature)
@@ -338,8 +344,8 @@ def _head_again(hidden: Tensor, weight: Tensor, targets: Tensor, temperature: fl
 def target_logprobs(hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float) -> Tensor:
     """log softmax(logits / temperature) at the targets [M], in fp32, a few tokens' logits at a time.
 
-    For the gradient the probabilities are kept in the weight's dtype, up to `HEAD_KEPT` bytes; beyond that they are made
-    again (arXiv 2411.09009).
+    For the gradient the probabilities are kept in the weight's dtype, up to `HEAD_KEPT` bytes; beyond that
+    they are made again (arXiv 2411.09009).
     """
     if not torch.is_grad_enabled():
         found = hidden.new_empty(len(hidden))

@@ -46,7 +46,9 @@ class Group(Processes):
     def map(
         self, function: Callable[..., T], shards: Sequence[Arguments], heard: Heard | None = None
     ) -> list[T]:
-        """As in `Processes`; a fault anywhere raises the WorkerError of who failed first, as far as that is known."""
+        """As in `Processes`; a fault anywhere raises the WorkerError of who
+        failed first, as far as that is known.
+        """
         for rank, shard in enumerate(shards[1:], 1):
             self.send(rank, function, shard)
         early = [self._readers.submit(self.receive, rank, heard) for rank in range(1, self.size)]
@@ -120,7 +122,9 @@ def _leave(worker: Worker) -> None:
 
 
 def _give_up_after_a_fault(result: Future[Any]) -> None:
-    """End the collectives under way, from another thread: a kernel of NCCL would wait for a dead worker for ever."""
+    """End the collectives under way, from another thread: a kernel of NCCL
+    would wait for a dead worker for ever.
+    """
     if result.exception() and dist.is_initialized() and dist.get_backend() == "nccl":
         world = dist.group.WORLD
         if world is not None:

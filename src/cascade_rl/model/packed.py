@@ -1,27 +1,22 @@
-"""Attention over packed trees: a shared prefix and the branches that continue it, without padding in the products.
+"""Trees of tokens laid side by side: a shared prefix and the branches that continue it, without padding.
 
-Rows of one group share their prompt; as one tree the prompt is computed once for all of them (the gradient is exact:
-each branch adds its share to the prompt's keys and values). A row alone is a tree with one branch. All tokens of a
-micro-batch lie side by side, prefixes first, then branches, so that linear layers see no padding and the last layer can
-leave the prefixes out; only attention pads, within blocks of trees of like size.
-Source: prefix sharing in training, verl pull request 4368; the attention gradient by row sums of dO * O, arXiv 2205.14135.
+Rows of one group share their prompt; as one tree the prompt is computed once for all of them (the gradient is
+exact: each branch adds its share to the prompt's keys and values). A row alone is a tree with one branch. All
+tokens of a micro-batch lie side by side, prefixes first, then branches, so that linear layers see no padding
+and the last layer can leave the prefixes out; only `attention` pads, within blocks of trees of like size.
+Source: prefix sharing in training, verl pull request 4368.
 
-Shapes: M tokens, T trees of a block, G branches a tree, P prefix and R branch tokens (padded), N heads, K key-value
-heads, g = N / K, D head size.
+Shapes: M tokens, T trees of a block, G branches a tree, P prefix and R branch tokens (padded).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-
-from cascade_rl.model.fused import apply
 
 LANES = 16
 BLOCK_WASTE = 0.5  # share of padded scores above which a block is cut in two
@@ -39,13 +34,19 @@ class Tree:
         """How many tokens are computed."""
         return len(self.prefix) + sum(len(b) for b in self.branches)
 
+    @property
+    def lengths(self) -> tuple[int, list[int]]:
+        """Tokens of the prefix, and of each branch."""
+        return len(self.prefix), [len(b) for b in self.branches]
+
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Where the tokens of trees with equally many branches lie in the pack: places [T, P] and [T, G, R], padded with 0.
+    """Where the tokens of trees with equally many branches lie in the pack:
+    places [T, P] and [T, G, R], padded with 0.
 
-    `prefix_back`, `branch_back` are the slots of the real tokens in those tables, in the pack's order; `hidden` [T, P]
-    are the padded places of the prefixes, None if there are none.
+    `prefix_back`, `branch_back` are the slots of the real tokens in those tables, in the pack's order;
+    `hidden` [T, P] are the padded places of the prefixes, None if there are none.
     """
 
     prefix: Tensor
@@ -77,7 +78,9 @@ def _cost(trees: Sequence[Tree]) -> int:
 
 
 def _blocks(trees: Sequence[Tree]) -> list[list[int]]:
-    """Tree numbers in blocks of equally many branches and like size; cut where padding would waste too much."""
+    """Tree numbers in blocks of equally many branches and like size; cut where
+    padding would waste too much.
+    """
     size = [(len(t.branches), max(len(b) for b in t.branches) + len(t.prefix) / 4) for t in trees]
     order = sorted(range(len(trees)), key=lambda i: (size[i], i))
     blocks: list[list[int]] = []
@@ -102,7 +105,9 @@ def _padded(length: int) -> int:
 
 
 def _table(starts: Sequence[int], lengths: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Places [rows, width] of runs of tokens, 0 where there is none, and which are real; one column at least."""
+    """Places [rows, width] of runs of tokens, 0 where there is none, and which
+    are real; one column at least.
+    """
     columns = np.arange(_padded(max(1, *lengths)))
     real = columns < np.asarray(lengths)[:, None]
     return np.where(real, np.asarray(starts)[:, None] + columns, 0), real
@@ -148,242 +153,3 @@ def pack(trees: Sequence[Tree], device: torch.device) -> Pack:
     lengths = tuple(len(run) for run, _ in second)
     placed, at = torch.from_numpy(ids).to(device), torch.from_numpy(positions).to(device)
     return Pack(placed, at, prefixes, tuple(blocks), tuple(order), lengths)
-
-
-@dataclass(frozen=True, slots=True)
-class _Shape:
-    """The sizes of a block and where its parts lie in the padded tables of `_Tables`."""
-
-    trees: int
-    branches: int
-    long: int  # P
-    width: int  # R
-    causal: Tensor
-    branch_causal: Tensor
-    hidden: Tensor | None
-    rows: tuple[slice, ...]  # of q, k, v of the prefixes, then of the branches, in the table of inputs
-    outs: tuple[slice, slice]  # of the prefixes and of the branches in the table of outputs
-
-
-class Attention:
-    """How the tokens of a pack attend: causally in their prefix, and in their branch with its prefix before it.
-
-    All heads of all tokens are rows of one table [M (N + 2 K), D]. `gather` lays them out padded, block by block, with
-    the heads that share keys side by side: [T, K, G, g, L]; one lookup replaces many transpositions. `outputs` and
-    `inputs` lead back.
-    """
-
-    def __init__(self, packed: Pack, heads: int, kv_heads: int) -> None:
-        self.pack, self.heads, self.kv_heads, self.group = packed, heads, kv_heads, heads // kv_heads
-        per = heads + 2 * kv_heads
-        at, out_at = 0, 0
-        gather: list[Tensor] = []
-        grads: list[Tensor] = []
-        self.shapes: list[_Shape] = []
-        for block in packed.blocks:
-            rows: list[slice] = []
-            outs: list[slice] = []
-            for places, back in (
-                (block.prefix[:, None], block.prefix_back),
-                (block.branch, block.branch_back),
-            ):
-                padded = torch.full_like(places, len(packed.ids))
-                padded.view(-1)[back] = places.flatten()[back]
-                grads.append(self._spread(padded, heads, 0, heads))
-                outs.append(slice(out_at, out_at := out_at + len(grads[-1])))
-                for first, count in ((0, heads), (heads, kv_heads), (heads + kv_heads, kv_heads)):
-                    gather.append(self._spread(padded, per, first, count))
-                    rows.append(slice(at, at := at + len(gather[-1])))
-            self.shapes.append(_shape(block, tuple(rows), (outs[0], outs[1])))
-        self.gather, self.grads = torch.cat(gather), torch.cat(grads)
-        self.inputs = _inverse(self.gather, len(packed.ids) * per)
-        self.outputs = _inverse(self.grads, len(packed.ids) * heads)
-        self.gather.masked_fill_(self.gather >= len(packed.ids) * per, 0)  # padding reads anything finite
-
-    def _spread(self, places: Tensor, per: int, first: int, count: int) -> Tensor:
-        """[T, G, L] places of tokens to rows of heads first .. first + count in the order [T, K, G, g, L], flat."""
-        head = torch.arange(count, device=places.device).view(1, self.kv_heads, 1, -1, 1) + first
-        return (places[:, None, :, None] * per + head).flatten()
-
-    def __call__(self, layer: int, qkv: Tensor, last: bool) -> Tensor:
-        """[M, N + 2 K, D] to [M, N D]; after the `last` layer branches only."""
-        if qkv.is_cuda:
-            return by_kernel(self.pack, self.heads, qkv, last)
-        if not torch.is_grad_enabled():
-            return _attend(qkv, self, last)[0]
-        return apply(_Attend, qkv, self, last)
-
-
-def _shape(block: Block, rows: tuple[slice, ...], outs: tuple[slice, slice]) -> _Shape:
-    trees, branches, width = block.branch.shape
-    long, device = block.prefix.shape[1], block.branch.device
-    causal, branch_causal = (torch.full((n, n), -torch.inf, device=device).triu_(1) for n in (long, width))
-    hidden = None
-    if block.hidden is not None:
-        hidden = torch.zeros(block.hidden.shape, device=device).masked_fill_(block.hidden, -torch.inf)[
-            :, None, None
-        ]
-    return _Shape(trees, branches, long, width, causal, branch_causal, hidden, rows, outs)
-
-
-def _inverse(places: Tensor, count: int) -> Tensor:
-    """Where each of `count` rows stands in `places`; padding, beyond them, is left out."""
-    found = torch.empty(count, dtype=torch.long, device=places.device)
-    real = (places < count).nonzero()[:, 0]
-    found[places[real]] = real
-    return found
-
-
-def _prefix_weights(s: _Shape, q: Tensor, k: Tensor) -> Tensor:
-    """Attention within prefixes [T K, g P, P]."""
-    scores = torch.bmm(q, k.transpose(1, 2)).view(-1, s.long, s.long)
-    return (scores + s.causal).softmax(-1).to(q.dtype).view(len(q), -1, s.long)
-
-
-def _branch_weights(s: _Shape, q: Tensor, prefix_k: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-    """Attention of branches to their prefix [T K, G g R, P] and within themselves [T K G, g R, R]."""
-    size = q.shape[-1]
-    scores = q.new_empty(
-        len(prefix_k), q.shape[0] * q.shape[1] // len(prefix_k), s.long + s.width, dtype=torch.float32
-    )
-    old, own = torch.split(scores, [s.long, s.width], -1)
-    found = torch.bmm(q.view(len(prefix_k), -1, size), prefix_k.transpose(1, 2))
-    if s.hidden is None:
-        old.copy_(found)
-    else:
-        shape = (s.trees, -1, *found.shape[1:])
-        torch.add(found.view(shape), s.hidden, out=old.view(shape))
-    found = torch.bmm(q, k.transpose(1, 2)).view(len(prefix_k), -1, s.width, s.width)
-    torch.add(found, s.branch_causal, out=own.view(found.shape))
-    old, own = torch.split(scores.softmax(-1).to(q.dtype), [s.long, s.width], -1)
-    return old.contiguous(), own.reshape(len(q), -1, s.width)
-
-
-def _parts(s: _Shape, kv_heads: int, table: Tensor) -> tuple[Tensor, ...]:
-    """q [T K, g P, D], k, v [T K, P, D] of the prefixes and q [T K G, g R, D], k, v [T K G, R, D] of the branches."""
-    trees = s.trees * kv_heads
-    return tuple(
-        table[part].view(trees * many, -1, table.shape[1])
-        for part, many in zip(s.rows, (1, 1, 1, s.branches, s.branches, s.branches), strict=True)
-    )
-
-
-def _attend(qkv: Tensor, attention: Attention, last: bool) -> tuple[Tensor, list[Tensor | None]]:
-    """The attended tokens, and what the gradient needs: padded inputs and outputs, and three weights of each block.
-
-    Those of the prefixes to themselves are None after the `last` layer, where nobody asks what prefixes see.
-    """
-    size = qkv.shape[-1]
-    table = qkv.view(-1, size).index_select(0, attention.gather)
-    out = table.new_empty(len(attention.grads), size)
-    saved: list[Tensor | None] = [table, out]
-    for s in attention.shapes:
-        prefix_q, prefix_k, prefix_v, q, k, v = _parts(s, attention.kv_heads, table)
-        weights = None
-        if not last:
-            weights = _prefix_weights(s, prefix_q, prefix_k)
-            torch.bmm(weights, prefix_v, out=out[s.outs[0]].view(prefix_q.shape))
-        old, own = _branch_weights(s, q, prefix_k, k)
-        found = torch.bmm(own, v, out=out[s.outs[1]].view(q.shape))
-        found.view(*old.shape[:2], size).baddbmm_(old, prefix_v)
-        saved += [weights, old, own]
-    back = attention.outputs[attention.pack.prefixes * attention.heads :] if last else attention.outputs
-    return out.index_select(0, back).view(-1, attention.heads * size), saved
-
-
-class _Attend(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, qkv: Tensor, attention: Attention, last: bool) -> Tensor:
-        found, saved = _attend(qkv, attention, last)
-        ctx.attention, ctx.is_last = attention, last
-        ctx.save_for_backward(*saved)
-        return found
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        (table, out, *saved), attention = ctx.saved_tensors, ctx.attention
-        size = table.shape[1]
-        grad = torch.cat((grad.view(-1, size), grad.new_zeros(attention.heads, size)))
-        places = attention.grads
-        if ctx.is_last:
-            places = (places - attention.pack.prefixes * attention.heads).clamp_(min=0)
-        grad = grad.index_select(0, places)
-        delta = (grad * out.float()).sum(-1, keepdim=True)
-        found = torch.empty_like(table)
-        for number, s in enumerate(attention.shapes):
-            weights = saved[3 * number : 3 * number + 3]
-            _block_backward(s, attention.kv_heads, (table, found), (grad, delta), *weights)
-        per = attention.heads + 2 * attention.kv_heads
-        return found.index_select(0, attention.inputs).view(-1, per, size), None, None
-
-
-def _weights_grad(grad: Tensor, value: Tensor, delta: Tensor, weights: Tensor) -> Tensor:
-    """Gradient of the scores: weights * (dO V^T - rowsum(dO O))."""
-    return torch.bmm(grad, value.transpose(1, 2)).sub_(delta).mul_(weights)
-
-
-def _block_backward(
-    s: _Shape,
-    kv_heads: int,
-    tables: tuple[Tensor, Tensor],
-    outer: tuple[Tensor, Tensor],
-    weights: Tensor | None,
-    old: Tensor,
-    own: Tensor,
-) -> None:
-    """Write the gradients of a block's q, k, v into the second of two tables like that of the inputs, the first.
-
-    `outer` are the gradient of the outputs and the row sums of its product with them (`delta`); the rest are the
-    weights that `_attend` kept.
-    """
-    prefix_q, prefix_k, prefix_v, q, k, v = _parts(s, kv_heads, tables[0])
-    by_prefix_q, by_prefix_k, by_prefix_v, by_q, by_k, by_v = _parts(s, kv_heads, tables[1])
-    g, d = (x[s.outs[1]].view(*q.shape[:2], -1) for x in outer)
-    scores = _weights_grad(g, v, d, own)
-    torch.bmm(scores, k, out=by_q)
-    torch.bmm(scores.transpose(1, 2), q, out=by_k)
-    torch.bmm(own.transpose(1, 2), g, out=by_v)
-    g, d, q, by_q = (x.view(*old.shape[:2], -1) for x in (g, d, q, by_q))
-    scores = _weights_grad(g, prefix_v, d, old)
-    by_q.baddbmm_(scores, prefix_k)
-    torch.bmm(scores.transpose(1, 2), q, out=by_prefix_k)
-    torch.bmm(old.transpose(1, 2), g, out=by_prefix_v)
-    if weights is None:
-        by_prefix_q.zero_()
-        return
-    g, d = (x[s.outs[0]].view(*prefix_q.shape[:2], -1) for x in outer)
-    scores = _weights_grad(g, prefix_v, d, weights)
-    torch.bmm(scores, prefix_k, out=by_prefix_q)
-    by_prefix_k.baddbmm_(scores.transpose(1, 2), prefix_q)
-    by_prefix_v.baddbmm_(weights.transpose(1, 2), g)
-
-
-def by_kernel(packed: Pack, heads: int, qkv: Tensor, last: bool) -> Tensor:
-    """The same attention by torch's fused kernels, which carry their own gradient (for a GPU)."""
-    kv_heads = (qkv.shape[1] - heads) // 2
-    q, k, v = torch.split(qkv, [heads, kv_heads, kv_heads], 1)
-    first, second = [], []
-
-    def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-        """Rows [.., L, heads, D] to tokens [.. L, N, D]; causally where no `mask` says otherwise."""
-        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
-        found = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, is_causal=mask is None, scale=1.0, enable_gqa=True
-        )
-        return found.transpose(1, 2).flatten(0, 1)
-
-    for block in packed.blocks:
-        trees, branches, width = block.branch.shape
-        long = block.prefix.shape[1]
-        if not last and long:
-            places = block.prefix
-            first.append(attend(q[places], k[places], v[places], None)[block.prefix_back])
-        places = block.prefix.unsqueeze(1).expand(trees, branches, long)
-        columns = torch.cat((places, block.branch), 2).flatten(0, 1)
-        visible = torch.ones_like(block.prefix, dtype=torch.bool) if block.hidden is None else ~block.hidden
-        visible = visible.repeat_interleave(branches, 0)[:, None, None].expand(-1, 1, width, long)
-        causal = torch.ones(width, width, dtype=torch.bool, device=q.device).tril()
-        mask = torch.cat((visible, causal.expand(len(visible), 1, width, width)), -1)
-        own = q[block.branch.flatten(0, 1)]
-        second.append(attend(own, k[columns], v[columns], mask)[block.branch_back])
-    return torch.cat([*first, *second]).flatten(1)

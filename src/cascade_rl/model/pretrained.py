@@ -57,7 +57,8 @@ def convert_smollm2(target: Path) -> Path:
     loaded = AutoModelForCausalLM.from_pretrained(str(gguf.parent), gguf_file=gguf.name, dtype="float32")
     # The loaded model carries its quantisation; a fresh one of the same shape takes the plain weights over.
     settings = {k: v for k, v in loaded.config.to_dict().items() if k not in ("quantization_config", "dtype")}
-    plain = LlamaForCausalLM(LlamaConfig(**settings)).float()  # type: ignore[no-untyped-call]  # torch's, untyped
+    empty = LlamaForCausalLM(LlamaConfig(**settings))
+    plain = empty.float()  # type: ignore[no-untyped-call]  # transformers gives it no types
     plain.load_state_dict(loaded.state_dict())
     temporary = target.with_name(f".{target.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)

@@ -1,6 +1,7 @@
 """The worker processes and the pipes to them; what models they hold is not known here.
 
-The driver is worker 0; with one worker there is no other process. Workers whose calls are collective: see `group`.
+The driver is worker 0; with one worker there is no other process. Workers whose calls are collective: see
+`group`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ Arguments = tuple[Any, ...]  # what a function takes after its worker; it goes t
 
 
 class Processes:
-    """One worker for each of the devices `places`: `local`, which is this process, and a process each for the others."""
+    """One worker for each of the devices `places`: `local`, which is this
+    process, and a process each for the others.
+    """
 
     ends_on_fault = False  # whether a worker that raises ends itself, too
 
@@ -76,7 +79,9 @@ class Processes:
             raise self._died(rank) from None
 
     def receive(self, rank: int, heard: Heard | None = None) -> Any:
-        """The result of what was asked; raises WorkerError with the traceback, or with how the worker died."""
+        """The result of what was asked; raises WorkerError with the traceback,
+        or with how the worker died.
+        """
         try:
             while (message := self._pipes[rank - 1].recv())[0] == "part":
                 if heard:

@@ -1,9 +1,10 @@
 """Matrix products with weights that are laid out once as the CPU's kernels want them.
 
-A product of few rows spends half of its time copying the weight into oneDNN's blocked layout, at every call. While many
-products share the same weights (a whole decoding, all micro-batches of a step), `laid_out` does that once: 1.4 to 1.9
-times faster for up to 64 rows in bf16, with the same bits, and 1.2 to 1.8 times in fp32. Where torch lacks these kernels
-(private operators, which its own compiler calls), or off the CPU, everything runs as plain `linear`.
+A product of few rows spends half of its time copying the weight into oneDNN's blocked layout, at every call.
+While many products share the same weights (a whole decoding, all micro-batches of a step), `laid_out` does
+that once: 1.4 to 1.9 times faster for up to 64 rows in bf16, with the same bits, and 1.2 to 1.8 times in
+fp32. Where torch lacks these kernels (private operators, which its own compiler calls), or off the CPU,
+everything runs as plain `linear`.
 
 Shapes: M rows, H inputs, W outputs.
 """
@@ -24,15 +25,16 @@ class Weight(Tensor):
 
     master     the fp32 original; None where the weight is its own
     main_grad  where its gradient is added up, in fp32 (as in Megatron-LM); None leaves it to autograd
-    laid_out   its master (of the head) or itself as the CPU's kernels want it, only inside the function of that name
+    laid_out   its master (of the head) or itself as the CPU's kernels want it, only inside the function of
+               that name
     """
 
     master: Tensor | None = None
     main_grad: Tensor | None = None
     laid_out: Tensor | None = None
 
-    # What nn.Parameter does: operators take it as any tensor, at their full speed, and give plain tensors back.
-    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]  # a C function, as there
+    # As nn.Parameter does: operators take it as any tensor, at full speed, and give plain tensors back.
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]  # C's, as there
 
     @classmethod
     def of(cls, numbers: Tensor, master: Tensor | None = None, main_grad: Tensor | None = None) -> Weight:
@@ -44,8 +46,8 @@ class Weight(Tensor):
 
 @cache
 def _can_lay_out(dtype: torch.dtype) -> bool:
-    operators = torch.ops.mkldnn
-    available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]  # torch gives it no types
+    operators, backend = torch.ops.mkldnn, torch.backends.mkldnn
+    available = backend.is_available()  # type: ignore[no-untyped-call]  # torch gives it no types
     if not available or not hasattr(operators, "_linear_pointwise"):
         return False
     return dtype is torch.float32 or (dtype is torch.bfloat16 and operators._is_mkldnn_bf16_supported())
@@ -53,7 +55,8 @@ def _can_lay_out(dtype: torch.dtype) -> bool:
 
 @contextmanager
 def laid_out(weights: Mapping[str, Tensor], *, layers: bool) -> Iterator[None]:
-    """Inside, products use laid-out copies of the head (its fp32 master) and, if `layers`, of the layers' matrices.
+    """Inside, products use laid-out copies of the head (its fp32 master) and,
+    if `layers`, of the layers' matrices.
 
     The weights must not change meanwhile. Plain tensors among them stay as they are.
     """
@@ -81,7 +84,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def read_out_linear(x: Tensor, weight: Tensor) -> Tensor:
-    """fp32 x [M, H] times the fp32 master of a weight [V, H] (or the weight, if it has none), without gradients."""
+    """fp32 x [M, H] times the fp32 master of a weight [V, H] (or the weight, if
+    it has none), without gradients.
+    """
     if not isinstance(weight, Weight):
         return F.linear(x, weight)
     if weight.laid_out is not None:

@@ -1,8 +1,9 @@
 """Workers that hold the same models: over shared memory, one process a core, or sharded over GPUs.
 
-`map` runs a function in every worker, each on its own shard. On a CPU (one process a core beats two threads) a model is
-a flat fp32 weight vector that all workers see, and a flat gradient a worker; sums over workers are taken in the order of
-their ranks, so the same number of workers gives the same bits. Over GPUs see `sharding`.
+`map` runs a function in every worker, each on its own shard. On a CPU (one process a core beats two threads)
+a model is a flat fp32 weight vector that all workers see, and a flat gradient a worker; sums over workers are
+taken in the order of their ranks, so the same number of workers gives the same bits. Over GPUs see
+`sharding`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from cascade_rl.model.worker import Worker
 
 
 class Replicas:
-    """`size` workers on a CPU over shared memory, or a GPU each; `sharded` makes the latter's path run on a CPU.
+    """`size` workers on a CPU over shared memory, or a GPU each; `sharded`
+    makes the latter's path run on a CPU.
 
     `worked` counts what they did, by phase, until somebody clears it.
     """
@@ -37,14 +39,13 @@ class Replicas:
         gpus = torch.cuda.device_count() if on_gpus else size
         if size > gpus:
             raise InputError(
-                f"workers: {size} with device: {device}, but there are {gpus} GPUs here, and each worker needs "
-                f"its own; set workers: {max(1, gpus)}, or device: cpu"
+                f"workers: {size} with device: {device}, but there are {gpus} GPUs here, and each worker "
+                f"needs its own; set workers: {max(1, gpus)}, or device: cpu"
             )
         self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         self.sharded = sharded or on_gpus
-        places = [
-            f"cuda:{rank}" if self.sharded and self.device.type == "cuda" else device for rank in range(size)
-        ]
+        own = self.sharded and self.device.type == "cuda"  # a GPU for each
+        places = [f"cuda:{rank}" if own else device for rank in range(size)]
         self.processes = Group(places) if self.sharded else Processes(places)
         self.local = self.processes.local
         self.worked: dict[str, Work] = {}
@@ -152,7 +153,9 @@ def _drop_model(worker: Worker, name: str) -> None:
 
 
 def deal(items: Sequence[int], costs: Sequence[float], size: int) -> list[list[int]]:
-    """Split item numbers over `size` workers: the dearest first, each to the least loaded; stable and deterministic."""
+    """Split item numbers over `size` workers: the dearest first, each to the
+    least loaded; stable and deterministic.
+    """
     shards: list[list[int]] = [[] for _ in range(size)]
     loads = [0.0] * size
     for item in sorted(items, key=lambda i: (-costs[i], i)):

@@ -1,9 +1,9 @@
 """A model spread over several workers by torch's FSDP2: a GPU each, or gloo on a CPU, where it is tested.
 
-Masters, gradients and moments are sharded by rows; each layer is whole only while it computes (ZeRO-3, arXiv 1910.02054).
-The matrices of a layer travel in the dtype of the products, everything else (embedding, head, norms, biases) in fp32,
-so that numbers are those of one process but for the order of sums. Gradients are summed, not averaged: weights of rows
-are global. Each worker also has whole copies for sampling and scoring.
+Masters, gradients and moments are sharded by rows; each layer is whole only while it computes (ZeRO-3, arXiv
+1910.02054). The matrices of a layer travel in the dtype of the products, everything else (embedding, head,
+norms, biases) in fp32, so that numbers are those of one process but for the order of sums. Gradients are
+summed, not averaged: weights of rows are global. Each worker also has whole copies for sampling and scoring.
 
 Every worker must enter the same collectives: those with fewer micro-batches go through empty ones.
 """
@@ -53,7 +53,9 @@ def _sharded(worker: Worker, name: str) -> Sharded:
 
 
 class _Lower(torch.autograd.Function):
-    """fp32 parameters in the dtype of the products; their gradients are what `settle` has added up in fp32."""
+    """fp32 parameters in the dtype of the products; their gradients are what
+    `settle` has added up in fp32.
+    """
 
     @staticmethod
     def forward(
@@ -71,7 +73,8 @@ class _Lower(torch.autograd.Function):
 def _lower(masters: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Weight]:
     """Weights that compute in `dtype`, with their masters and a place for their gradients."""
     grads = [torch.zeros_like(master) for master in masters.values()]
-    lowered = _Lower.apply(grads, dtype, *masters.values())  # type: ignore[no-untyped-call]  # torch gives it no types
+    whole = masters.values()
+    lowered = _Lower.apply(grads, dtype, *whole)  # type: ignore[no-untyped-call]  # torch gives it no types
     parts = zip(masters.items(), lowered, grads, strict=True)
     return {name: Weight.of(low, master, grad) for (name, master), low, grad in parts}
 
@@ -157,7 +160,8 @@ def _grad(shard: Tensor) -> Tensor:
 
 
 class Sharded(Model):
-    """A decoder's weights in one of several workers: whole copies that compute, and with `train` this worker's shards.
+    """A decoder's weights in one of several workers: whole copies that compute,
+    and with `train` this worker's shards.
 
     All methods but `run` outside of training are collective.
     """

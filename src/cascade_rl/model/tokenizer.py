@@ -15,8 +15,8 @@ from cascade_rl.types import Problem
 class Tokenizer:
     """A transformers tokenizer with our template; encodes without adding any token of its own.
 
-    `eos_ids` are all ids that end a reply: the end of a turn, the tokenizer's own end mark, and `ends`, which are those
-    of the model's generation config. A model that ends with an id left out here seems never to end.
+    `eos_ids` are all ids that end a reply: the end of a turn, the tokenizer's own end mark, and `ends`, which
+    are those of the model's generation config. A model that ends with an id left out here seems never to end.
     """
 
     def __init__(self, inner: Any, ends: Iterable[int] = ()) -> None:
@@ -24,7 +24,8 @@ class Tokenizer:
         self.end_id = inner.convert_tokens_to_ids(chat.TURN_END)
         if self.end_id is None or self.end_id == inner.unk_token_id:
             raise InputError(
-                f"the tokenizer has no {chat.TURN_END} token; add it (and {chat.TURN_START}) to the vocabulary"
+                f"the tokenizer has no {chat.TURN_END} token; "
+                f"add it (and {chat.TURN_START}) to the vocabulary"
             )
         own = [] if inner.eos_token_id is None else [inner.eos_token_id]
         self.eos_ids = tuple(sorted({self.end_id, *own, *ends}))
@@ -50,7 +51,9 @@ class Tokenizer:
         return text
 
     def save(self, path: Path) -> None:
-        """Write it with the template and all ids that end a reply, so that transformers alone does the same."""
+        """Write it with the template and all ids that end a reply, so that
+        transformers alone does the same.
+        """
         self.inner.save_pretrained(str(path))
         file = path / "generation_config.json"
         settings = json.loads(file.read_text()) if file.is_file() else {}
@@ -97,9 +100,11 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     special = [AddedToken(t, special=True) for t in (chat.END_OF_TEXT, chat.TURN_START, chat.TURN_END)]
     tags = [AddedToken(t, special=False, normalized=False) for t in (chat.THINK_START, chat.THINK_END)]
     trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size - len(tags), special_tokens=special, show_progress=False,
+        vocab_size=vocab_size - len(tags),
+        special_tokens=special,
+        show_progress=False,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-    )  # fmt: skip
+    )
     markers = (chat.TURN_START, chat.TURN_END, chat.THINK_START, chat.THINK_END)
     core.train_from_iterator((_without(text, markers) for text in texts), trainer)
     core.add_tokens(tags)

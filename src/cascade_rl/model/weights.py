@@ -22,8 +22,8 @@ ALL = slice(None)
 class Model(ABC):
     """A decoder's weights in one worker: those that compute, in `dtype`, and where its gradients go.
 
-    `shapes` are those of the config and of what a stage added (a score head). `optimizer` is this worker's share of
-    whoever trains the model, kept here so that it goes when the model goes.
+    `shapes` are those of the config and of what a stage added (a score head). `optimizer` is this worker's
+    share of whoever trains the model, kept here so that it goes when the model goes.
     """
 
     def __init__(self, config: DecoderConfig, shapes: Shapes, dtype: torch.dtype, trained: bool) -> None:
@@ -73,9 +73,11 @@ class Model(ABC):
 
 
 class Shared(Model):
-    """Weights as one flat fp32 vector that all workers see, with a flat gradient for each; on a GPU there is one worker.
+    """Weights as one flat fp32 vector that all workers see, with a flat
+    gradient for each; on a GPU there is one worker.
 
-    Without `grads` it is not trained. `gradient` sums in the order of ranks, so that as many workers give the same bits.
+    Without `grads` it is not trained. `gradient` sums in the order of ranks, so that as many workers give the
+    same bits.
     """
 
     def __init__(

@@ -37,7 +37,9 @@ class Worker:
 
 
 def keep_memory() -> None:
-    """Tell glibc to keep freed memory and to grow by much at once: new pages cost a training step up to a third."""
+    """Tell glibc to keep freed memory and to grow by much at once: new pages
+    cost a training step up to a third.
+    """
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
         libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
@@ -54,10 +56,11 @@ def _die_with_parent(parent: int) -> None:
 def serve(
     pipe: Connection, rank: int, size: int, threads: int, parent: int, device: str, ends_on_fault: bool
 ) -> None:
-    """The life of a worker process: run each (function, arguments) that comes through the pipe, until it is closed.
+    """The life of a worker process: run each (function, arguments) that comes
+    through the pipe, until it is closed.
 
-    Answers are (kind, value): any number of `part`s, then one `result` or `error`. With `ends_on_fault` the process
-    ends after an error, since others may wait in a collective that it left: its end tells them.
+    Answers are (kind, value): any number of `part`s, then one `result` or `error`. With `ends_on_fault` the
+    process ends after an error, since others may wait in a collective that it left: its end tells them.
     """
     _die_with_parent(parent)
     if device == "cpu":

@@ -1,7 +1,8 @@
 """From problems to graded groups: each group is graded as soon as it is sampled, while others still decode.
 
-Rewards of a reward model are the exception: it runs on the workers that sample, whose pipes belong to one thread, and
-it scores best in one batch. They are graded when sampling has ended. Either way the verdicts are the same.
+Rewards of a reward model are the exception: it runs on the workers that sample, whose pipes belong to one
+thread, and it scores best in one batch. They are graded when sampling has ended. Either way the verdicts are
+the same.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from cascade_rl.types import Group, Problem, Rollout, Verdict
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """Graded groups, in the order of their problems; `grading_s` is what grading took after the last group was sampled."""
+    """Graded groups, in the order of their problems; `grading_s` is what
+    grading took after the last group was sampled.
+    """
 
     groups: list[Group]
     rollout_s: float

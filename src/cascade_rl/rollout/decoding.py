@@ -1,9 +1,10 @@
 """Decode many rows at once: continuous batching over slots of a key-value cache, one per worker.
 
-A row waits, is prefilled with its prompt (once for all rows of that prompt), takes a slot, and leaves it when it ends;
-the slot goes to the next row, and when none waits the cache shrinks. Who shares a step with whom depends on lengths
-alone, so that the same command gives the same bits. Keys and values are stored [slots, K, columns, D] without gaps:
-attention over them is one batched product, which a CPU does four times faster than the fused kernel.
+A row waits, is prefilled with its prompt (once for all rows of that prompt), takes a slot, and leaves it when
+it ends; the slot goes to the next row, and when none waits the cache shrinks. Who shares a step with whom
+depends on lengths alone, so that the same command gives the same bits. Keys and values are stored [slots, K,
+columns, D] without gaps: attention over them is one batched product, which a CPU does four times faster than
+the fused kernel.
 
 Shapes: S slots, C columns, N heads, K key-value heads, D head size, V vocabulary.
 """
@@ -17,8 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cascade_rl.model.attention import Attention
 from cascade_rl.model.decoder import DecoderConfig, head_logits, hidden_states, rotary
-from cascade_rl.model.packed import Attention, Tree, pack
+from cascade_rl.model.packed import Tree, pack
 
 COLUMNS = 16  # the cache grows and shrinks by so many columns
 REFILL = 8  # free slots are filled again when an eighth of all slots is free
@@ -45,7 +47,9 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Prefilled:
-    """Prompts that were computed: logits [P, V] after each, keys and values of all tokens, and where each prompt's lie."""
+    """Prompts that were computed: logits [P, V] after each, keys and values of
+    all tokens, and where each prompt's lie.
+    """
 
     logits: Tensor
     keys: list[Tensor]
@@ -60,7 +64,9 @@ def prefill(
     prompts: Sequence[Sequence[int]],
     device: torch.device,
 ) -> Prefilled:
-    """Compute prompts side by side, without padding; only their last tokens go through the whole last layer."""
+    """Compute prompts side by side, without padding; only their last tokens go
+    through the whole last layer.
+    """
     arrays = [np.asarray(p, np.int64) for p in prompts]
     packed = pack([Tree(ids[:-1], (ids[-1:],)) for ids in arrays], device)
     attention = Attention(packed, config.heads, config.kv_heads)
@@ -88,7 +94,9 @@ def prefill(
 
 
 class Cache:
-    """Keys and values of each layer [2, S, K, C, D], a mask [S, 1, C] over columns, and how many columns a slot uses."""
+    """Keys and values of each layer [2, S, K, C, D], a mask [S, 1, C] over
+    columns, and how many columns a slot uses.
+    """
 
     def __init__(
         self, config: DecoderConfig, slots: int, columns: int, dtype: torch.dtype, device: torch.device

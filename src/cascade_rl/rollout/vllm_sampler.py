@@ -1,12 +1,14 @@
-"""Sample replies with vLLM, in the trainer's process and on its GPU: optional, for models that it decodes faster.
+"""Sample replies with vLLM, in the trainer's process and on its GPU: optional,
+for models that it decodes faster.
 
-Before each call the engine is woken, takes the trainer's weights over and forgets its prefix cache; afterwards it sleeps
-and its memory is the trainer's. Prompts go in and replies come out as ids, each with a seed of its own and with the
-log-probabilities of the distribution that was drawn from. They are a second engine's, so that they differ a little from
-the trainer's: see `rollout_correction`. Unlike our own sampler, a reply may depend on its neighbours by rounding.
+Before each call the engine is woken, takes the trainer's weights over and forgets its prefix cache;
+afterwards it sleeps and its memory is the trainer's. Prompts go in and replies come out as ids, each with a
+seed of its own and with the log-probabilities of the distribution that was drawn from. They are a second
+engine's, so that they differ a little from the trainer's: see `rollout_correction`. Unlike our own sampler, a
+reply may depend on its neighbours by rounding.
 
-Written against the API and source of vLLM 0.24.0; tested with a stand-in for it (tests/fake_vllm.py), not on a GPU.
-`bench/parity.py --sampler vllm` measures how far the two engines are apart.
+Written against the API and source of vLLM 0.24.0; tested with a stand-in for it (tests/fake_vllm.py), not on
+a GPU. `bench/parity.py --sampler vllm` measures how far the two engines are apart.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from cascade_rl.model.checkpoint import hf_tensors
 from cascade_rl.model.replicas import Replicas
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.protocols import Finished, Sampling
-from cascade_rl.rollout.torch_sampler import prompt_ids, rollout_of, row_key, row_seed
+from cascade_rl.rollout.drawing import prompt_ids, rollout_of, row_key, row_seed
 from cascade_rl.types import Problem, Rollout
 
 
@@ -102,13 +104,15 @@ class VLLMSampler:
         prompt = prompt_ids(self.tokenizer, problem, sampling)
         if len(prompt) + sampling.max_new_tokens > self.longest:
             raise InputError(
-                f"{problem.id}: a prompt of {len(prompt)} tokens and a reply of {sampling.max_new_tokens} are "
-                f"over the {self.longest} that vLLM was started for"
+                f"{problem.id}: a prompt of {len(prompt)} tokens and a reply of {sampling.max_new_tokens} "
+                f"are over the {self.longest} that vLLM was started for"
             )
         return prompt
 
     def _rule(self, key: str, index: int, sampling: Sampling) -> Any:
-        """One reply a request, since a request has one seed; our ids alone end it, whatever the model's files say."""
+        """One reply a request, since a request has one seed; our ids alone end
+        it, whatever the model's files say.
+        """
         rule = sampling.rule
         greedy = rule.temperature == 0
         filters = {} if greedy else {"top_p": rule.top_p, "top_k": rule.top_k, "min_p": rule.min_p}
@@ -133,7 +137,7 @@ class VLLMSampler:
         with self._awake():
             asked = [self.vllm.TokensPrompt(prompt_token_ids=list(prompt)) for prompt in prompts]
             names = self.llm.enqueue(asked, rules, use_tqdm=False)
-            # the engine adds a random part to the number that it gives a request, and leaves it out of its answer
+            # the engine adds a random part to a request's number, and leaves it out of its answer
             rows = {name.partition("-")[0]: row for row, name in enumerate(names)}
             while self.llm.llm_engine.has_unfinished_requests():
                 for answer in self.llm.llm_engine.step():
@@ -180,14 +184,15 @@ def _import() -> Any:
         if error.name != "vllm":
             raise
         raise InputError(
-            "sampler: vllm needs the package vllm, which is not installed: pip install 'cascade-rl[vllm]' on a "
-            "machine with CUDA, or set sampler: torch"
+            "sampler: vllm needs the package vllm, which is not installed: "
+            "pip install 'cascade-rl[vllm]' on a machine with CUDA, or set sampler: torch"
         ) from None
     return vllm
 
 
 def utilisation(free: int, total: int, numbers: int, *, training: bool) -> float:
-    """The share of a GPU's memory for vLLM: four fifths of what is free now, less the two moments of each weight.
+    """The share of a GPU's memory for vLLM: four fifths of what is free now,
+    less the two moments of each weight.
 
     Raises InputError when that is less than the model's weights in bf16.
     """

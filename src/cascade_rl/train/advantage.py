@@ -11,7 +11,9 @@ EPSILON = 1e-6
 
 
 def z_scores(rewards: Sequence[float]) -> list[float]:
-    """(r - mean) / (std + 1e-6) with the sample standard deviation (n - 1), as in verl; zeros without spread."""
+    """(r - mean) / (std + 1e-6) with the sample standard deviation (n - 1), as
+    in verl; zeros without spread.
+    """
     if len(rewards) < 2 or max(rewards) == min(rewards):
         return [0.0] * len(rewards)
     mean = math.fsum(rewards) / len(rewards)
@@ -20,7 +22,9 @@ def z_scores(rewards: Sequence[float]) -> list[float]:
 
 
 def centred(rewards: Sequence[float]) -> list[float]:
-    """r - mean: the standard deviation would weigh easy and hard prompts more (Dr. GRPO, arXiv 2503.20783)."""
+    """r - mean: the standard deviation would weigh easy and hard prompts more
+    (Dr. GRPO, arXiv 2503.20783).
+    """
     if len(rewards) < 2 or max(rewards) == min(rewards):
         return [0.0] * len(rewards)
     mean = math.fsum(rewards) / len(rewards)
@@ -32,8 +36,8 @@ def group_advantage(
 ) -> list[float | None]:
     """The advantage of each member; None for a member without reward, which enters neither baseline nor loss.
 
-    With `tanh` the reward becomes tanh(z) before it is normalised again: bounded, so that no single reply of a weak
-    reward model dominates. `advantage` is `grpo` (z-scores) or `dr_grpo` (centred only).
+    With `tanh` the reward becomes tanh(z) before it is normalised again: bounded, so that no single reply of
+    a weak reward model dominates. `advantage` is `grpo` (z-scores) or `dr_grpo` (centred only).
     """
     known = [r for r in rewards if r is not None]
     scores = z_scores(known) if advantage == "grpo" else centred(known)
@@ -44,7 +48,9 @@ def group_advantage(
 
 
 def overlong_penalty(length: int, limit: int, buffer: int) -> float:
-    """What a reply of `length` tokens loses: 0 up to limit - buffer, then falling to -1 (DAPO, arXiv 2503.14476, eq. 13)."""
+    """What a reply of `length` tokens loses: 0 up to limit - buffer, then
+    falling to -1 (DAPO, arXiv 2503.14476, eq. 13).
+    """
     return -min(1.0, max(0, length - (limit - buffer)) / buffer)
 
 
@@ -58,9 +64,10 @@ def final_rewards(
 ) -> list[list[float | None]]:
     """What each rollout earns in RL: the verdict's reward, then the rules for length and for foreign script.
 
-    overlong     `mask`: a reply that hit the limit has no reward (it is not scored); `zero`: 0; `score`: as graded;
-                 `penalty`: as graded, less what `overlong_penalty` says for `limit` and `buffer`
-    code_switch  for each group `off`, a reward, or `batch_min_minus_10` (the lowest reward of the batch minus 10)
+    overlong     `mask`: a reply that hit the limit has no reward (it is not scored); `zero`: 0; `score`: as
+                 graded; `penalty`: as graded, less what `overlong_penalty` says for `limit` and `buffer`
+    code_switch  for each group `off`, a reward, or `batch_min_minus_10` (the lowest reward of the batch minus
+                 10)
     foreign      (prompt, text) -> whether an English prompt got a reply in foreign script
     """
     rewards = [[_reward(r, v, overlong) for r, v in zip(g.rollouts, g.verdicts, strict=True)] for g in groups]

@@ -1,4 +1,6 @@
-"""Rows of token ids with weights, and how they are laid out in micro-batches. The first type that knows torch."""
+"""Rows of token ids with weights, and how they are laid out in micro-batches.
+The first type that knows torch.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ class Row:
 
     weight     of each response token in the loss, the same for all
     advantage  [R] float32, one a response token (of outcome rewards, all equal)
-    old        [R] float32, the log-probabilities that the response was sampled with, zeros if it was not sampled
+    old        [R] float32, the log-probabilities that the response was sampled with, zeros if it was not
+               sampled
     """
 
     ids: np.ndarray
@@ -37,7 +40,8 @@ class Row:
         advantage: float | Sequence[float] | np.ndarray = 1.0,
         old: Sequence[float] | np.ndarray | None = None,
     ) -> Row:
-        """From two lists of ids; `advantage` is one for all response tokens or one for each, `old` one for each.
+        """From two lists of ids; `advantage` is one for all response tokens or
+        one for each, `old` one for each.
 
         Raises ValueError when there are not as many as response tokens.
         """
@@ -69,8 +73,8 @@ class Batch:
 def plant(rows: Sequence[Row]) -> list[tuple[Tree, list[int]]]:
     """Rows with equal prompts as one tree, with the numbers of its rows; rows without response are left out.
 
-    What predicts the first response token is the prompt's last, so that each branch begins there; what comes after the
-    last response token predicts nothing, so that it is left out.
+    What predicts the first response token is the prompt's last, so that each branch begins there; what comes
+    after the last response token predicts nothing, so that it is left out.
     """
     groups: dict[bytes, list[int]] = {}
     for index, row in enumerate(rows):
@@ -85,7 +89,9 @@ def plant(rows: Sequence[Row]) -> list[tuple[Tree, list[int]]]:
 
 
 def shares(rows: Sequence[Row], size: int) -> list[list[int]]:
-    """Row numbers for `size` workers, alike in tokens; rows with equal prompts stay together unless there are few."""
+    """Row numbers for `size` workers, alike in tokens; rows with equal prompts
+    stay together unless there are few.
+    """
     trees = plant(rows)
     parts = 1 if len(trees) >= 4 * size else size
     pieces = [group[k::parts] for _, group in trees for k in range(parts) if group[k::parts]]
@@ -113,7 +119,9 @@ def microbatches(rows: Sequence[Row], tokens: int) -> list[list[int]]:
 
 
 def fill(sizes: Sequence[int], most: int) -> list[list[int]]:
-    """Item numbers in bins of at most `most`, the largest first, so that neighbours are alike; a larger one stands alone."""
+    """Item numbers in bins of at most `most`, the largest first, so that
+    neighbours are alike; a larger one stands alone.
+    """
     bins: list[list[int]] = []
     left = 0
     for index in sorted(range(len(sizes)), key=lambda i: (-sizes[i], i)):

@@ -1,4 +1,6 @@
-"""The numbers of an RL step that tell a healthy run from a dying one; deterministic, and cheap beside the step."""
+"""The numbers of an RL step that tell a healthy run from a dying one;
+deterministic, and cheap beside the step.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ def share(groups: Sequence[Group], outcome: Outcome) -> float:
 
 
 def repetition(ids: Sequence[int], n: int = NGRAM) -> float:
-    """The share of a reply's n-grams of tokens that occurred in it before; 0 for a reply shorter than that."""
+    """The share of a reply's n-grams of tokens that occurred in it before; 0
+    for a reply shorter than that.
+    """
     count = len(ids) - n + 1
     if count < 2:
         return 0.0
@@ -40,7 +44,9 @@ def repetition(ids: Sequence[int], n: int = NGRAM) -> float:
 
 
 def lengths(rollouts: Sequence[Rollout]) -> dict[str, float]:
-    """How long the replies are whose length is known, all NaN if none is; `length_ended`: those that ended, 0 if none."""
+    """How long the replies are whose length is known, all NaN if none is;
+    `length_ended`: those that ended, 0 if none.
+    """
     known = [r.tokens for r in rollouts if r.tokens is not None]
     if not known:
         return dict.fromkeys(LENGTHS, math.nan)
@@ -95,7 +101,8 @@ def update_metrics(updates: Sequence[dict[str, float]], stage: RLStage) -> dict[
     update_ratio          norm of the weights' change over their own
     ratio, ratio_max      p_trainer / p_rollout of the sampled tokens; 1 when sampler and trainer agree
     ess                   how many tokens these ratios, as importance weights, are worth, as a share of all
-    mismatch, .._max, .._kl  |log p_trainer - log p_rollout|, and KL, before the first update: the engines' difference
+    mismatch, .._max, .._kl  |log p_trainer - log p_rollout|, and KL, before the first update: the engines'
+                             difference
     clip_fraction         tokens that the loss or the correction clipped, capped or masked
     grad_clipped          share of the updates whose gradient was scaled down
     """

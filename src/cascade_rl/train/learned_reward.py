@@ -13,7 +13,7 @@ from cascade_rl.model.replicas import Replicas, deal
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.rollout.world import World
 from cascade_rl.train.batch import Row
-from cascade_rl.train.gradients import score_rows
+from cascade_rl.train.scalar_head import score_rows
 from cascade_rl.types import Message, Mode
 
 SCORE_TOKENS = 4096
@@ -26,7 +26,9 @@ def head_shape(config: DecoderConfig) -> dict[str, tuple[int, int]]:
 
 
 def serve(world: World, folder: Path) -> LearnedReward:
-    """Give the workers the reward model that was exported to `folder`; the name `MODEL` is dropped by who asked."""
+    """Give the workers the reward model that was exported to `folder`; the name
+    `MODEL` is dropped by who asked.
+    """
     flat = load_reward_directory(folder, world.config)
     world.replicas.add_model(MODEL, world.config, flat, train=False, extra=head_shape(world.config))
     return LearnedReward(world.replicas, world.tokenizer)

@@ -1,7 +1,7 @@
 """Updates one model of the replicas: who asks for gradients and steps, and when.
 
-Each worker adds up the gradient of its own micro-batches (`gradients`); then each owns a part of the parameters, takes
-the sum of their gradients over the workers and steps its own optimiser (`optimiser`).
+Each worker adds up the gradient of its own micro-batches (`gradients`); then each owns a part of the
+parameters, takes the sum of their gradients over the workers and steps its own optimiser (`optimiser`).
 """
 
 from __future__ import annotations
@@ -10,37 +10,24 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from torch import Tensor
-
 from cascade_rl.errors import InputError
 from cascade_rl.model.activations import take_note
 from cascade_rl.model.cost import Lengths, update_work
 from cascade_rl.model.free_memory import shared_bytes
-from cascade_rl.model.packed import Tree
 from cascade_rl.model.replicas import Replicas, deal
-from cascade_rl.model.worker import Worker
 from cascade_rl.recipe import Training
-from cascade_rl.train import optimiser
+from cascade_rl.train import optimiser, scalar_head
 from cascade_rl.train.batch import Row, plant, shares
-from cascade_rl.train.gradients import Objective, accumulate, accumulate_pairs, fork, merge
-from cascade_rl.train.lora import Adapted, peft_state, write_adapter
-
-
-def _own(worker: Worker, name: str, owners: Sequence[Sequence[str]], spec: Training, seed: str) -> None:
-    """Give a worker its share of a fresh optimiser."""
-    model = worker.models[name]
-    parameters = model.owned(owners, whole=spec.optimizer == "muon" or spec.lora is not None)
-    if spec.lora:
-        model.optimizer = Adapted(model, parameters, spec, spec.lora, seed)
-    else:
-        model.optimizer = optimiser.Owned(model, parameters, spec)
+from cascade_rl.train.gradients import accumulate, merge
+from cascade_rl.train.lora import save_adapter
+from cascade_rl.train.objective import Objective
 
 
 class Learner:
     """Updates the model `name` of the replicas by one stage's settings, with a fresh optimiser.
 
-    `seed` is the run's: adapters start from a generator derived from it, the stage and the matrix. `notes` are for the
-    run's journal: whoever writes them clears them.
+    `seed` is the run's: adapters start from a generator derived from it, the stage and the matrix. `notes`
+    are for the run's journal: whoever writes them clears them.
     """
 
     def __init__(self, replicas: Replicas, name: str, spec: Training, seed: int = 0) -> None:
@@ -51,15 +38,15 @@ class Learner:
         self._said = False
         costs = [optimiser.step_cost(n, model.shapes[n], spec.optimizer) for n in self.names]
         owners = [[self.names[i] for i in shard] for shard in deal(range(len(costs)), costs, replicas.size)]
-        replicas.all(_own, name, owners, spec, f"{seed}/{spec.name}")
+        replicas.all(optimiser.own, name, owners, spec, f"{seed}/{spec.name}")
 
     def policy_step(self, rows: Sequence[Row], objective: Objective, lr_factor: float) -> dict[str, float]:
         """Gradient of all rows, then one update.
 
-        Returns loss, gradient norm (before clipping), `update_ratio`, `skipped`, tokens, and of a policy k3 and
-        `loss.ratio_sums`.
+        Returns loss, gradient norm (before clipping), `update_ratio`, `skipped`, tokens, and of a policy k3
+        and `loss.ratio_sums`.
         """
-        self._count([tree for tree, _ in plant(rows)], teachers=len(objective.teachers))
+        self._count([tree.lengths for tree, _ in plant(rows)], teachers=len(objective.teachers))
         shards = shares(rows, self.replicas.size)
         tokens, free = self.spec.tokens_per_microbatch, self._free()
         arguments = [(self.name, [rows[i] for i in s], tokens, objective, free) for s in shards]
@@ -67,13 +54,15 @@ class Learner:
         return self._update(sums, lr_factor)
 
     def pair_step(self, pairs: Sequence[tuple[Row, Row]], lr_factor: float) -> dict[str, float]:
-        """Gradient of all pairs, then one update; loss, accuracy, margin, gradient norm and `update_ratio`."""
-        self._count([fork(*pair) for pair in pairs], scored=False)
+        """Gradient of all pairs, then one update; loss, accuracy, margin,
+        gradient norm and `update_ratio`.
+        """
+        self._count([scalar_head.fork(*pair).lengths for pair in pairs], scored=False)
         costs = [float(len(a.ids) + len(b.ids)) for a, b in pairs]
         shards = deal(range(len(pairs)), costs, self.replicas.size)
         tokens, free = self.spec.tokens_per_microbatch, self._free()
         arguments = [(self.name, [pairs[i] for i in s], tokens, 1.0 / len(pairs), free) for s in shards]
-        found = self._update(self.replicas.map(accumulate_pairs, arguments), lr_factor)
+        found = self._update(self.replicas.map(scalar_head.accumulate_pairs, arguments), lr_factor)
         return {
             "loss": found["loss"],
             "accuracy": found["right"] / len(pairs),
@@ -81,10 +70,9 @@ class Learner:
             **{key: found[key] for key in ("grad_norm", "update_ratio", "skipped")},
         }
 
-    def _count(self, trees: Sequence[Tree], *, scored: bool = True, teachers: int = 0) -> None:
-        lengths: list[Lengths] = [(len(t.prefix), [len(b) for b in t.branches]) for t in trees]
+    def _count(self, trees: Sequence[Lengths], *, scored: bool = True, teachers: int = 0) -> None:
         config = self.replicas.local.models[self.name].config
-        self.replicas.count("update", update_work(config, lengths, scored=scored, teachers=teachers))
+        self.replicas.count("update", update_work(config, trees, scored=scored, teachers=teachers))
 
     def _free(self) -> float:
         """Each worker's part of the memory that nobody holds; on GPUs each asks for its own."""
@@ -114,18 +102,18 @@ class Learner:
         """Read what `save` wrote; raises InputError if that was another number of workers."""
         if (saved := len(list(folder.glob("optimizer-*.pt")))) != self.replicas.size:
             raise InputError(
-                f"{folder} was saved by {saved} workers, and an optimiser is resumed by as many: set workers: {saved}"
+                f"{folder} was saved by {saved} workers, and an optimiser is resumed by as many: "
+                f"set workers: {saved}"
             )
         self.replicas.all(optimiser.load, self.name, str(folder))
 
     def save_adapter(self, folder: Path, base: str) -> None:
-        """Write the adapter as it is now, for the model at `base`; raises ValueError of a stage without `lora`."""
+        """Write the adapter as it is now, for the model at `base`; raises
+        ValueError of a stage without `lora`.
+        """
         if self.spec.lora is None:
             raise ValueError(f"{self.spec.name} trains all weights: there is no adapter")
-        state: dict[str, Tensor] = {}
-        for part in self.replicas.all(peft_state, self.name):
-            state |= part
-        write_adapter(folder, state, self.spec.lora, base)
+        save_adapter(folder, self.replicas, self.name, self.spec.lora, base)
 
 
 def lr_factor(spec: Training, step: int, total: int) -> float:

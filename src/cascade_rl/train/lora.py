@@ -1,36 +1,38 @@
-"""Low-rank adapters (LoRA, arXiv 2106.09685, section 4.1): W = W0 + (alpha / rank) B A, with A and B trained alone.
+"""Low-rank adapters (LoRA, arXiv 2106.09685, section 4.1): W = W0 + (alpha /
+rank) B A, with A and B trained alone.
 
-Departs from module wrappers: the engine keeps one merged matrix, which sampling, scoring and export see as any other,
-and computes its whole gradient G. Those of the factors follow by the chain rule, dL/dB = s G A^T and dL/dA = s B^T G
-with s = alpha / rank, and each step adds the change of s B A to W. What is saved against full fine-tuning is the
-optimiser's state; the adapter itself is written in PEFT's format.
+Departs from module wrappers: the engine keeps one merged matrix, which sampling, scoring and export see as
+any other, and computes its whole gradient G. Those of the factors follow by the chain rule, dL/dB = s G A^T
+and dL/dA = s B^T G with s = alpha / rank, and each step adds the change of s B A to W. What is saved against
+full fine-tuning is the optimiser's state; the adapter itself is written in PEFT's format.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from cascade_rl.model.checkpoint import hf_names
+from cascade_rl.model.export import write_adapter
+from cascade_rl.model.replicas import Replicas
 from cascade_rl.model.weights import Model
 from cascade_rl.model.worker import Worker
 from cascade_rl.recipe import Training
 from cascade_rl.recipe.lora import LoRA
-from cascade_rl.train.optimiser import Owner, Squares, adamw, owner_of, squares
+from cascade_rl.train.owner import Owner, Squares, adamw, owner_of, squares
 
 HEAD = "score"  # the reward model's head is new and small: it is trained whole
 
 
 class Adapter:
-    """The factors of one projection: rows `rows` of the parameter `name`; A [rank, in], B [out, rank], B starts at 0."""
+    """The factors of one projection: rows `rows` of the parameter `name`; A
+    [rank, in], B [out, rank], B starts at 0.
+    """
 
     def __init__(self, full: str, name: str, rows: slice, weight: Tensor, lora: LoRA, seed: str) -> None:
         self.full, self.name, self.rows, self.weight = full, name, rows, weight
@@ -83,7 +85,9 @@ class Adapted(Owner):
         return norms
 
     def step(self, scale: float, lr_factor: float) -> Squares:
-        """The matrices take over what changed; the squares are of these changes and the adapted matrices, and the head's."""
+        """The matrices take over what changed; the squares are of these changes
+        and the adapted matrices, and the head's.
+        """
         for parameter in self.parameters:
             if parameter.grad is not None:
                 parameter.grad.mul_(scale)
@@ -120,7 +124,7 @@ class Adapted(Owner):
         return found
 
 
-def peft_state(worker: Worker, name: str) -> dict[str, Tensor]:
+def _peft_state(worker: Worker, name: str) -> dict[str, Tensor]:
     """Runs in a worker: its part of the adapter; raises TypeError of a model that has none."""
     owner = owner_of(worker, name)
     if not isinstance(owner, Adapted):
@@ -128,21 +132,9 @@ def peft_state(worker: Worker, name: str) -> dict[str, Tensor]:
     return owner.peft_state()
 
 
-def write_adapter(folder: Path, state: Mapping[str, Tensor], lora: LoRA, base: str) -> None:
-    """Write adapter_model.safetensors and adapter_config.json, which `peft` loads onto the model at `base`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    head = any(name.endswith(f".{HEAD}.weight") for name in state)
-    config: dict[str, Any] = {
-        "peft_type": "LORA",
-        "task_type": "SEQ_CLS" if head else "CAUSAL_LM",
-        "base_model_name_or_path": base,
-        "r": lora.rank,
-        "lora_alpha": lora.alpha,
-        "lora_dropout": 0.0,
-        "bias": "none",
-        "inference_mode": True,
-        "target_modules": list(lora.targets),
-        "modules_to_save": [HEAD] if head else None,
-    }
-    save_file(dict(sorted(state.items())), folder / "adapter_model.safetensors", metadata={"format": "pt"})
-    (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n")
+def save_adapter(folder: Path, replicas: Replicas, name: str, lora: LoRA, base: str) -> None:
+    """Write the adapter of a model that is trained so, as it is now, for the model at `base`."""
+    state: dict[str, Tensor] = {}
+    for part in replicas.all(_peft_state, name):
+        state |= part
+    write_adapter(folder, state, lora, base)

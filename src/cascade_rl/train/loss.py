@@ -1,7 +1,8 @@
-"""Objectives as small pure functions of log-probabilities; weights carry the aggregation (docs/algorithms.md).
+"""Objectives as small pure functions of log-probabilities; weights carry the
+aggregation (docs/algorithms.md).
 
-N response tokens of a micro-batch, flat: `logprob` [N] of the policy that learns, `old` [N] the rollout's own, both of
-the distribution that was sampled from; `row` [N] the reply that a token belongs to.
+N response tokens of a micro-batch, flat: `logprob` [N] of the policy that learns, `old` [N] the rollout's
+own, both of the distribution that was sampled from; `row` [N] the reply that a token belongs to.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from torch import Tensor
 
 
 def policy_gradient_loss(logprob: Tensor, advantage: Tensor, weight: Tensor) -> Tensor:
-    """- sum of weight * ratio * advantage, strictly on-policy (arXiv 2512.13607, equation of GRPO without KL).
+    """- sum of weight * ratio * advantage, strictly on-policy (arXiv
+    2512.13607, equation of GRPO without KL).
 
-    One update a batch makes the importance ratio exactly 1: it is written as p / stop-gradient(p), whose gradient is
-    that of the log-probability. The value is therefore minus the weighted mean advantage, often about 0; the gradient
-    is not.
+    One update a batch makes the importance ratio exactly 1: it is written as p / stop-gradient(p), whose
+    gradient is that of the log-probability. The value is therefore minus the weighted mean advantage, often
+    about 0; the gradient is not.
     """
     ratio = torch.exp(logprob - logprob.detach())
     return -(weight * ratio * advantage).sum()
@@ -28,9 +30,11 @@ def policy_gradient_loss(logprob: Tensor, advantage: Tensor, weight: Tensor) -> 
 def ppo_clip_loss(
     logprob: Tensor, old: Tensor, advantage: Tensor, weight: Tensor, low: float, high: float
 ) -> tuple[Tensor, Tensor]:
-    """- sum of weight * min(r A, clip(r, 1 - low, 1 + high) A) with r = p / p_old (PPO, arXiv 1707.06347, eq. 7).
+    """- sum of weight * min(r A, clip(r, 1 - low, 1 + high) A) with r = p /
+    p_old (PPO, arXiv 1707.06347, eq. 7).
 
-    Two bounds of their own are clip-higher (DAPO, arXiv 2503.14476). Also returns which tokens [N] got no gradient.
+    Two bounds of their own are clip-higher (DAPO, arXiv 2503.14476). Also returns which tokens [N] got no
+    gradient.
     """
     ratio = torch.exp(logprob - old)
     return _clipped(ratio, advantage, weight, low, high)
@@ -41,7 +45,8 @@ def gspo_loss(
 ) -> tuple[Tensor, Tensor]:
     """PPO's clip on one ratio a reply, the geometric mean of its tokens' (GSPO, arXiv 2507.18071).
 
-    `weight` spreads a reply's weight over its tokens, so that it counts once. Also returns which tokens were clipped.
+    `weight` spreads a reply's weight over its tokens, so that it counts once. Also returns which tokens were
+    clipped.
     """
     count = int(row.max()) + 1 if len(row) else 0
     sums = torch.zeros(count, dtype=logprob.dtype, device=row.device).index_add(0, row, logprob - old)
@@ -78,14 +83,18 @@ def tis_weights(logprob: Tensor, rollout: Tensor, cap: float) -> Tensor:
 
 
 def icepop_weights(logprob: Tensor, rollout: Tensor, low: float, high: float) -> Tensor:
-    """k = p_trainer / p_rollout where low <= k <= high, else 0, without gradient (IcePop, arXiv 2510.18855)."""
+    """k = p_trainer / p_rollout where low <= k <= high, else 0, without
+    gradient (IcePop, arXiv 2510.18855).
+    """
     k = torch.exp(logprob.detach() - rollout)
     return torch.where((k >= low) & (k <= high), k, torch.zeros_like(k))
 
 
 @dataclass(frozen=True, slots=True)
 class Surrogate:
-    """Which policy loss, with its bounds; `correction` is for rollout against trainer (`none`, `tis`, `icepop`)."""
+    """Which policy loss, with its bounds; `correction` is for rollout against
+    trainer (`none`, `tis`, `icepop`).
+    """
 
     loss: str = "policy_gradient"
     low: float = 0.0
@@ -122,8 +131,8 @@ def policy_loss(
 def ratio_sums(logprob: Tensor, old: Tensor, touched: Tensor) -> dict[str, float]:
     """Sums over tokens (and, in `..._max`, the largest) of how far the policy is from the one that sampled.
 
-    `ratio_square` is that of the ratio's square; `mismatch` is |log p - log p_old|; `mismatch_kl` the k3 estimate of
-    KL(p_old || p), never negative.
+    `ratio_square` is that of the ratio's square; `mismatch` is |log p - log p_old|; `mismatch_kl` the k3
+    estimate of KL(p_old || p), never negative.
     """
     names = ("ratio", "ratio_square", "ratio_max", "mismatch", "mismatch_max", "mismatch_kl", "touched")
     if not len(logprob):
@@ -136,7 +145,9 @@ def ratio_sums(logprob: Tensor, old: Tensor, touched: Tensor) -> dict[str, float
 
 
 def effective_share(total: float, squares: float, count: float) -> float:
-    """Kish's effective sample size (sum w)^2 / sum w^2 of importance weights, as a share of their `count`; 1 when equal."""
+    """Kish's effective sample size (sum w)^2 / sum w^2 of importance weights,
+    as a share of their `count`; 1 when equal.
+    """
     return total * total / (count * squares) if squares else 0.0
 
 
@@ -159,9 +170,9 @@ def bradley_terry_loss(chosen: Tensor, rejected: Tensor, weight: float) -> Tenso
 def token_weights(lengths: Sequence[int], aggregation: str, limit: int = 1) -> list[float]:
     """The weight of each token of each row, over the whole batch, before it is split into micro-batches.
 
-    `token`: one over all response tokens. `sequence`: every row counts the same, whatever its length. `constant`: one
-    over rows times `limit`, the longest reply allowed, so that no length changes another's weight (Dr. GRPO,
-    arXiv 2503.20783).
+    `token`: one over all response tokens. `sequence`: every row counts the same, whatever its length.
+    `constant`: one over rows times `limit`, the longest reply allowed, so that no length changes another's
+    weight (Dr. GRPO, arXiv 2503.20783).
     """
     rows, tokens = len(lengths), sum(lengths)
     if aggregation == "token":

@@ -1,15 +1,15 @@
-"""The parameters that a worker steps, and how: AdamW and Muon, their state, and how far a step moved the weights.
+"""The parameters that a worker steps, and how: AdamW and Muon, their state, and how far a step moved weights.
 
-Each worker owns a part of the parameters: it takes the sum of their gradients over the workers and steps its own
-optimiser. AdamW is torch's; with `muon` torch's Muon (arXiv 2502.16982) takes the matrices. Over GPUs a part is a shard
-of each parameter, or, for what needs whole matrices (Muon, LoRA), whole parameters as on a CPU.
+Each worker owns a part of the parameters: it takes the sum of their gradients over the workers and steps its
+own optimiser. AdamW is torch's; with `muon` torch's Muon (arXiv 2502.16982) takes the matrices. Over GPUs a
+part is a shard of each parameter, or, for what needs whole matrices (Muon, LoRA), whole parameters as on a
+CPU.
 """
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -18,22 +18,14 @@ from torch import Tensor
 from cascade_rl.model.weights import Model
 from cascade_rl.model.worker import Worker
 from cascade_rl.recipe import Training
-
-Squares = dict[str, tuple[float, float]]  # by parameter: squared norms of its change, and of what it was
-
-
-def squares(names: Iterable[str], norms: Sequence[Tensor]) -> Squares:
-    """From two norms a name, one of the change and one of the weights; a name that comes again adds to itself."""
-    found: Squares = {}
-    values = torch.stack(list(norms)).double().square().view(-1, 2).tolist() if norms else []
-    for name, (change, weights) in zip(names, values, strict=True):
-        before = found.get(name, (0.0, 0.0))
-        found[name] = (before[0] + change, before[1] + weights)
-    return found
+from cascade_rl.train.lora import Adapted
+from cascade_rl.train.owner import Owner, Squares, adamw, owner_of, squares
 
 
 def update_ratio(names: Sequence[str], parts: Sequence[Mapping[str, tuple[float, float]]]) -> float:
-    """|change| / |weights| from what the workers found of their parameters or of their shards; 0 where nothing is trained."""
+    """|change| / |weights| from what the workers found of their parameters or
+    of their shards; 0 where nothing is trained.
+    """
     change, weights = (
         math.fsum(part[name][i] for name in names for part in parts if name in part) for i in (0, 1)
     )
@@ -46,38 +38,11 @@ def is_matrix(name: str, shape: Sequence[int]) -> bool:
 
 
 def step_cost(name: str, shape: Sequence[int], optimizer: str) -> float:
-    """About how long a parameter's step takes: Muon's five iterations multiply the matrix with its short side."""
+    """About how long a parameter's step takes: Muon's five iterations multiply
+    the matrix with its short side.
+    """
     numbers = float(math.prod(shape))
     return numbers * min(shape) if optimizer == "muon" and is_matrix(name, shape) else numbers
-
-
-class Owner(ABC):
-    """A worker's share of the optimiser. `optimizers` come with the peak learning rate of each."""
-
-    def __init__(self) -> None:
-        self.optimizers: list[tuple[torch.optim.Optimizer, float]] = []
-
-    @abstractmethod
-    def reduce(self) -> dict[str, float]:
-        """Take the owned gradients; their squared norms by name."""
-
-    @abstractmethod
-    def step(self, scale: float, lr_factor: float) -> Squares:
-        """One optimiser step with gradients times `scale` and learning rates times `lr_factor`; see `Squares`."""
-
-    def set_rates(self, lr_factor: float) -> None:
-        """Learning rates for the next step."""
-        for optimizer, lr in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = lr * lr_factor
-
-    @abstractmethod
-    def extra_state(self) -> dict[str, Tensor]:
-        """What must be saved beside the optimisers' states and the weights."""
-
-    @abstractmethod
-    def load_extra(self, state: Mapping[str, Tensor]) -> None:
-        """Take over what `extra_state` gave."""
 
 
 class Owned(Owner):
@@ -135,25 +100,20 @@ class Owned(Owner):
         """Nothing to take over."""
 
 
-def adamw(parameters: Sequence[Tensor], spec: Training) -> torch.optim.AdamW:
-    """AdamW with a stage's settings, its peak learning rate among them."""
-    return torch.optim.AdamW(
-        parameters, lr=spec.lr, betas=spec.betas, weight_decay=spec.weight_decay, fused=True
-    )
-
-
 def _grad(parameter: Tensor) -> Tensor:
     if parameter.grad is None:
         raise RuntimeError("a step without gradients: `reduce` comes first")
     return parameter.grad
 
 
-def owner_of(worker: Worker, name: str) -> Owner:
-    """What steps this worker's share of a model; raises TypeError if nothing does."""
-    owner = worker.models[name].optimizer
-    if not isinstance(owner, Owner):
-        raise TypeError(f"{name} is not trained")
-    return owner
+def own(worker: Worker, name: str, owners: Sequence[Sequence[str]], spec: Training, seed: str) -> None:
+    """Runs in a worker: give it its share of a fresh optimiser; `owners` are names of parameters by rank."""
+    model = worker.models[name]
+    parameters = model.owned(owners, whole=spec.optimizer == "muon" or spec.lora is not None)
+    if spec.lora:
+        model.optimizer = Adapted(model, parameters, spec, spec.lora, seed)
+    else:
+        model.optimizer = Owned(model, parameters, spec)
 
 
 def reduce(worker: Worker, name: str) -> dict[str, float]:

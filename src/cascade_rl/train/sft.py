@@ -10,9 +10,9 @@ from cascade_rl.errors import StageError
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.recipe import SFTStage
 from cascade_rl.train.batch import Row
-from cascade_rl.train.gradients import LIKELIHOOD
 from cascade_rl.train.learner import lr_factor
 from cascade_rl.train.loop import Steps
+from cascade_rl.train.objective import LIKELIHOOD
 from cascade_rl.train.stage_run import StageRun, Trained
 from cascade_rl.types import Demonstration, Demonstrations, StepReport
 

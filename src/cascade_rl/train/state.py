@@ -1,7 +1,7 @@
 """Save and restore the middle of a stage, so that SIGKILL at any instant loses at most the steps since.
 
-A state is a directory whose manifest, with sizes and checksums, is written last. A state that is torn or damaged
-is passed over for the one before it.
+A state is a directory whose manifest, with sizes and checksums, is written last. A state that is torn or
+damaged is passed over for the one before it.
 """
 
 from __future__ import annotations

@@ -8,9 +8,9 @@ from cascade_rl.protocols import SamplingRule
 from cascade_rl.recipe import FullPhase, RLStage
 from cascade_rl.train.batch import Row
 from cascade_rl.train.diagnostics import update_metrics
-from cascade_rl.train.gradients import Objective, Teacher
 from cascade_rl.train.learner import Learner
 from cascade_rl.train.loss import Surrogate, token_weights
+from cascade_rl.train.objective import Objective, Teacher
 from cascade_rl.types import Group
 
 REFERENCE = "reference"  # the stage's first weights among the models of the workers

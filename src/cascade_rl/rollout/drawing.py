@@ -1,0 +1,150 @@
+"""What samplers share: prompts as ids, replies as rollouts, and how a token is drawn from logits by a rule.
+
+Each row draws from its own counter-based generator (Philox, keyed by seed, problem, mode and index), so a
+reply depends on the weights and its prompt, not on its neighbours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cascade_rl.errors import InputError
+from cascade_rl.model.tokenizer import Tokenizer
+from cascade_rl.protocols import Sampling, SamplingRule
+from cascade_rl.types import Problem, Rollout, Stop
+
+
+def prompt_ids(tokenizer: Tokenizer, problem: Problem, sampling: Sampling) -> tuple[int, ...]:
+    """The ids of a prompt; raises InputError when they are over `max_prompt_tokens`."""
+    prompt = tokenizer.prompt(problem)
+    if len(prompt) > sampling.max_prompt_tokens:
+        raise InputError(
+            f"{problem.id}: the prompt has {len(prompt)} tokens, over {sampling.max_prompt_tokens}"
+        )
+    return tuple(prompt)
+
+
+def rollout_of(
+    tokenizer: Tokenizer, prompt: tuple[int, ...], ids: Sequence[int], logprobs: Sequence[float]
+) -> Rollout:
+    """What was sampled, with its text, and whether it ended or met the limit."""
+    ended = bool(ids) and ids[-1] in tokenizer.eos_ids
+    return Rollout(
+        prompt, tuple(ids), tuple(logprobs), tokenizer.decode(ids), Stop.END if ended else Stop.LENGTH
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A reply that a worker makes: of which group, to which of its prompts, by
+    which rule, how long, and its generator.
+    """
+
+    group: int
+    prompt: int
+    rule: SamplingRule
+    limit: int
+    key: str
+    index: int
+
+
+def row_key(problem: Problem, sampling: Sampling) -> str:
+    """What the generators of a problem's rows are keyed by, beside their index."""
+    return "/".join(map(str, (*sampling.seed, problem.id, problem.mode)))
+
+
+def row_seed(key: str, index: int) -> int:
+    """128 bits that belong to row `index` of `key`."""
+    return int.from_bytes(hashlib.blake2b(f"{key}/{index}".encode(), digest_size=16).digest(), "big")
+
+
+def uniforms(key: str, index: int, count: int) -> np.ndarray:
+    """`count` uniform numbers of the generator that belongs to row `index` of `key`."""
+    return np.random.Generator(np.random.Philox(key=row_seed(key, index))).random(count)
+
+
+class Draw:
+    """Turns logits into ids and their log-probabilities, each row by its own
+    rule and its own random numbers.
+    """
+
+    def __init__(self, wanted: Sequence[Wanted], device: torch.device) -> None:
+        self.rules = list(dict.fromkeys(w.rule for w in wanted))
+        self.rule = torch.tensor([*(self.rules.index(w.rule) for w in wanted), 0], device=device)
+        u = np.zeros((len(wanted) + 1, max(w.limit for w in wanted)))  # the last for slots without a row
+        for row, w in enumerate(wanted):
+            if w.rule.temperature > 0:
+                u[row, : w.limit] = uniforms(w.key, w.index, w.limit)
+        self.u = torch.from_numpy(u).to(device)
+
+    def __call__(self, logits: Tensor, rows: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
+        u = self.u[rows, steps]
+        if len(self.rules) == 1:
+            return choose(logits, u, self.rules[0])
+        ids, logprobs = torch.zeros_like(rows), torch.zeros_like(u, dtype=torch.float32)
+        rule = self.rule[rows]
+        for number, each in enumerate(self.rules):
+            mine = (rule == number).nonzero()[:, 0]
+            if len(mine):
+                ids[mine], logprobs[mine] = choose(logits[mine], u[mine], each)
+        return ids, logprobs
+
+
+def choose(logits: Tensor, u: Tensor, rule: SamplingRule) -> tuple[Tensor, Tensor]:
+    """Ids [r] where the cumulative distribution passes u [r], and their
+    log-probabilities; greedy at temperature 0.
+    """
+    if rule.temperature == 0:
+        best, ids = logits.max(-1)
+        return ids, best - logits.logsumexp(-1)
+    p = (logits / rule.temperature).softmax(-1)
+    vocab = p.shape[-1]
+    if not rule.truncates(vocab):
+        ids = _invert(p, u)
+        return ids, p.gather(-1, ids[:, None])[:, 0].log()
+    # with min-p alone: a running sum of many small shares may reach 1 too early
+    top_p = math.inf if rule.min_p and rule.top_p >= 1 else rule.top_p
+    return _choose_among_few(p, u, top_p, rule.top_k if 0 < rule.top_k < vocab else vocab, rule.min_p)
+
+
+def _invert(mass: Tensor, u: Tensor) -> Tensor:
+    """The first place [r] where the running sum of mass [r, V] exceeds u times its total."""
+    total = mass.double().cumsum(-1)
+    return torch.searchsorted(total, (u * total[:, -1])[:, None], right=True)[:, 0].clamp_(
+        max=mass.shape[-1] - 1
+    )
+
+
+def _choose_among_few(p: Tensor, u: Tensor, top_p: float, top_k: int, min_p: float) -> tuple[Tensor, Tensor]:
+    """Among the `top_k` likeliest, the fewest whose share of their mass reaches `top_p`, without those below
+    `min_p` times the likeliest, renormalised.
+
+    These are nearly always a handful, and the largest few are cheap to find: rows that need more are looked
+    at again with more.
+    """
+    ids = torch.zeros(len(p), dtype=torch.long, device=p.device)
+    logprobs = torch.zeros(len(p), device=p.device)
+    left = torch.arange(len(p), device=p.device)
+    for width in (8, 64, p.shape[-1]) if top_k == p.shape[-1] else (top_k,):
+        mass, index = p[left].topk(min(width, top_k), -1)
+        if width == top_k:
+            mass = mass / mass.sum(-1, keepdim=True)
+        running = mass.cumsum(-1)
+        enough = mass >= min_p * mass[:, :1]
+        done = (running[:, -1] >= top_p) | (width >= top_k) | ~enough[:, -1]
+        index, order = index.sort(-1)  # by id, so that a draw means the same however many were looked at
+        kept = (mass * ((running - mass < top_p) & enough)).gather(-1, order)
+        place = _invert(kept, u[left])[:, None]
+        share = kept.gather(-1, place) / kept.sum(-1, keepdim=True)
+        ids[left[done]], logprobs[left[done]] = index.gather(-1, place)[done, 0], share[done, 0].log()
+        left = left[~done]
+        if not len(left):
+            break
+    return ids, logprobs

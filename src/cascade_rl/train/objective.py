@@ -1,0 +1,72 @@
+"""What a policy is trained for, and the log-probabilities that it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from cascade_rl.model.decoder import DecoderConfig, head_logits, head_weight, packed_states, truncate
+from cascade_rl.model.fused import target_logprobs
+from cascade_rl.protocols import WHOLE, SamplingRule
+from cascade_rl.train.batch import Batch
+from cascade_rl.train.loss import Surrogate
+
+HEAD_CHUNK = 1 << 25  # logits held at once when the distribution is truncated, in numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Teacher:
+    """A penalty on being far from another model of the workers: `coefficient`
+    times KL(policy || teacher), by k3.
+    """
+
+    model: str
+    coefficient: float
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """Which loss, on which distribution, near which teachers.
+
+    surrogate  of a policy's; None is the plain likelihood of the rows (SFT), which looks at no advantage
+    rule       what the log-probabilities follow: that which the rows were sampled by
+    teachers   each adds its KL term, under the same rule
+    """
+
+    surrogate: Surrogate | None
+    rule: SamplingRule = WHOLE
+    teachers: tuple[Teacher, ...] = ()
+
+
+LIKELIHOOD = Objective(surrogate=None)
+
+
+def token_logprobs(
+    weights: Mapping[str, Tensor],
+    config: DecoderConfig,
+    batch: Batch,
+    rule: SamplingRule,
+    recompute: bool = False,
+) -> Tensor:
+    """Log-probabilities [N] of the targets, under the distribution they were
+    sampled from; the head runs in chunks.
+
+    With `recompute` the layers run again in the backward pass.
+    """
+    hidden = packed_states(weights, config, batch.packed, recompute)
+    if not rule.truncates(config.vocab):
+        return target_logprobs(hidden, head_weight(weights), batch.targets, rule.temperature)
+    size = max(1, HEAD_CHUNK // config.vocab)
+
+    def score(part: Tensor, targets: Tensor) -> Tensor:
+        logprobs = truncate(head_logits(weights, part), rule, targets)
+        return logprobs.gather(-1, targets[:, None])[:, 0]
+
+    if len(hidden) <= size:
+        return score(hidden, batch.targets)
+    parts = zip(torch.split(hidden, size), torch.split(batch.targets, size), strict=True)
+    return torch.cat([checkpoint(score, part, targets, use_reentrant=False) for part, targets in parts])
