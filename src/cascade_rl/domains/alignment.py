@@ -177,11 +177,9 @@ def demonstrate(problem: Problem, rng: random.Random, fault_rate: float) -> str:
     known = FAULTS if "topic" in _known(problem) else CHAT_FAULTS
     fault = rng.choice(known) if rng.random() < fault_rate else None
     answer, topic = _answer(problem, fault, rng), _known(problem).get("topic")
-    thought = (
-        _fill(rng.choice(THOUGHTS), topic, rng)
-        if topic
-        else "A short and kind answer on the subject will do."
-    )
+    thought = "A short and kind answer on the subject will do."
+    if topic:
+        thought = _fill(rng.choice(THOUGHTS), topic, rng)
     return compose_reply(problem.mode, thought, answer)
 
 

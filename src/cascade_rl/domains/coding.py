@@ -170,11 +170,12 @@ async def _grade_streams(
         if execution.error:
             return Verdict.failed(execution.error)
         try:
-            source, words = compiled(language, execution)
+            binary, words = compiled(language, execution)
         except FileNotFoundError as error:
             return Verdict.failed(str(error))
-        if source is None:
+        if binary is None:
             return Verdict(0.0, Outcome.WRONG, {"passed": 0.0}, f"does not compile: {words}")
+        source = binary
     spent_s = 0.0
     order = sorted(range(len(tests)), key=lambda i: len(tests[i]["stdin"]))
     for passed, index in enumerate(order):

@@ -66,7 +66,8 @@ class Draft:
 
 def _word_of(ident: str, given: dict[str, Any]) -> str:
     """The word that a constraint speaks of."""
-    return (given.get("keywords") or given.get("forbidden_words") or [given.get("word", "")])[0]
+    words: list[str] = given.get("keywords") or given.get("forbidden_words") or [given.get("word", "")]
+    return words[0]
 
 
 def _constraints(topic: str, rng: random.Random) -> list[Constraint]:
@@ -174,7 +175,8 @@ async def _checked(asked: Any, reply: str, strict: bool, services: Services) -> 
     )
     if judgement.fault is not None:
         raise InstructionError(f"{judgement.fault} on a reply of {len(reply)} characters: {judgement.note}")
-    return judgement.value
+    parts: dict[str, bool] = judgement.value
+    return parts
 
 
 def _asked(problem: Problem) -> dict[str, dict[str, Any]]:
@@ -253,9 +255,8 @@ def gold(problem: Problem) -> str | None:
     """A right reply to a builtin problem, or the one that came with the problem; unknown for others."""
     if isinstance(reply := problem.meta.get("reply"), str):
         return compose_reply(problem.mode, "Every constraint in turn.", reply)
-    return (
-        demonstrate(problem, random.Random(problem.id), 0.0) if problem.meta.get("topic") in TOPICS else None
-    )
+    builtin = problem.meta.get("topic") in TOPICS
+    return demonstrate(problem, random.Random(problem.id), 0.0) if builtin else None
 
 
 def examples() -> Iterable[Example]:
@@ -289,13 +290,11 @@ def examples() -> Iterable[Example]:
 
 def check_answer(answer: Any) -> None:
     """Instruction ids with their arguments, as IFEval writes them."""
-    found = [
-        answer.get(key) if isinstance(answer, dict) else None for key in ("instruction_id_list", "kwargs")
-    ]
-    if not all(isinstance(part, list) for part in found) or len(found[0]) != len(found[1]) or not found[0]:
-        raise AnswerError(
-            'want {"instruction_id_list": [...], "kwargs": [...]}, lists of one length and not empty'
-        )
+    given = answer if isinstance(answer, dict) else {}
+    ids, kwargs = given.get("instruction_id_list"), given.get("kwargs")
+    if not (isinstance(ids, list) and isinstance(kwargs, list) and len(ids) == len(kwargs) and ids):
+        form = '{"instruction_id_list": [...], "kwargs": [...]}'
+        raise AnswerError(f"want {form}, lists of one length and not empty")
 
 
 SOURCES = {

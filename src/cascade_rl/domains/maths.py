@@ -36,10 +36,13 @@ Terms = Sequence[int | str]  # numbers and operators in turn: [7, "+", 5, "*", 3
 
 def work(terms: Terms) -> tuple[list[str], list[int]]:
     """The steps as text, such as `5*3=15`, and the result of each: products first, then left to right."""
-    rest, steps, results = list(terms), [], []
+    rest: list[int | str] = list(terms)
+    steps: list[str] = []
+    results: list[int] = []
     while len(rest) > 1:
         i = rest.index("*") if "*" in rest else 1
         a, sign, b = rest[i - 1 : i + 2]
+        assert isinstance(a, int) and isinstance(b, int)  # numbers and signs stand in turn
         value = a * b if sign == "*" else a + b if sign == "+" else a - b
         rest[i - 1 : i + 2] = [value]
         steps.append(f"{a}{sign}{b}={value}")

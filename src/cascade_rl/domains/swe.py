@@ -19,6 +19,7 @@ from typing import Any
 from cascade_rl.chat import compose_reply, split_reply, thinking_reply
 from cascade_rl.domain import Domain, Example, Services
 from cascade_rl.errors import AnswerError
+from cascade_rl.protocols import Judge, Sandbox, Verifiers
 from cascade_rl.sources.repairs.packages import from_packages
 from cascade_rl.sources.shared import SHARED
 from cascade_rl.sources.small_world.repositories import draw_modules
@@ -29,7 +30,6 @@ from cascade_rl.verify.patch_errors import GoldenError, NoChange, PatchError
 from cascade_rl.verify.patch_questions import LONGEST, question
 from cascade_rl.verify.patches import (
     SEARCH,
-    Appraisal,
     Edit,
     apply_patch,
     appraise,
@@ -43,6 +43,9 @@ from cascade_rl.verify.patches import (
 from cascade_rl.verify.programs import check_program, checks_passed
 from cascade_rl.verify.repository_tests import read_run, restored, run_of
 
+Files = dict[str, str]  # path: text
+
+SIMILARITY = "cascade_rl.verify.patches:similarity"  # as a verifier's process is told it
 TIMEOUT_S = 4.0  # of the built-in problems' tests
 SUITE_TIMEOUT_S = 60.0
 FLOOR = 0.5
@@ -103,24 +106,23 @@ async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdi
         return Verdict.failed(str(error))
     if isinstance(found.error, NoChange):
         return Verdict(0.0, Outcome.WRONG, {"similarity": 0.0}, str(found.error))
-    if found.error is not None:
+    if found.after is None:
         return _refused(-1.0, found.error)
     if found.after == found.right:
         return Verdict(1.0, Outcome.RIGHT, {"similarity": 1.0})
     if services.judge is not None:
-        return await _judged(problem, found, services)
-    return await _likened(problem.answer, found, len(answer), services)
+        return await _judged(problem, found.after, found.right, services.judge)
+    return await _likened(problem.answer, found.after, found.right, len(answer), services.verifiers)
 
 
-async def _likened(answer: Mapping[str, Any], found: Appraisal, length: int, services: Services) -> Verdict:
-    """The lexical similarity; of long patches in a judge's process, since it may take a second."""
-    arguments = answer["files"], found.after, found.right
-    if services.verifiers is None or length + len(answer["patch"]) <= LONG:
-        value = similarity(*arguments)
+async def _likened(
+    answer: Mapping[str, Any], after: Files, right: Files, length: int, verifiers: Verifiers | None
+) -> Verdict:
+    """The lexical similarity; of long patches in a verifier's process, since it may take a second."""
+    if verifiers is None or length + len(answer["patch"]) <= LONG:
+        value = similarity(answer["files"], after, right)
     else:
-        judgement = await services.verifiers.call(
-            "cascade_rl.verify.patches:similarity", *arguments, deadline_s=30.0
-        )
+        judgement = await verifiers.call(SIMILARITY, answer["files"], after, right, deadline_s=30.0)
         if judgement.fault is not None:
             return Verdict.failed(f"similarity: {judgement.fault}: {judgement.note}")
         value = judgement.value
@@ -128,14 +130,14 @@ async def _likened(answer: Mapping[str, Any], found: Appraisal, length: int, ser
     return Verdict(reward, Outcome.PARTIAL if reward else Outcome.WRONG, {"similarity": value})
 
 
-async def _judged(problem: Problem, found: Appraisal, services: Services) -> Verdict:
+async def _judged(problem: Problem, after: Files, right: Files, judge: Judge) -> Verdict:
     """The judge's probability of YES; its failure is no verdict, a change too long to show earns nothing."""
     files = problem.answer["files"]
-    golden, candidate = unified_diff(files, found.right), unified_diff(files, found.after)
+    golden, candidate = unified_diff(files, right), unified_diff(files, after)
     if len(candidate) > max(LONGEST, 2 * len(golden)):
         return Verdict(0.0, Outcome.WRONG, note="the change is too long for the judge")
     issue = problem.meta.get("issue") or problem.prompt_text
-    judgement = await services.judge.probability(question(issue, golden, candidate))
+    judgement = await judge.probability(question(issue, golden, candidate))
     if judgement.fault is not None:
         return Verdict.failed(f"the judge failed: {judgement.fault}: {judgement.note}")
     outcome = Outcome.PARTIAL if judgement.value > 0 else Outcome.WRONG
@@ -175,9 +177,9 @@ def _fault(answer: Any) -> str | None:
     timeout_s = answer.get("timeout_s", SUITE_TIMEOUT_S)
     if isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float) or not 0 < timeout_s < 86_400:
         return 'want "timeout_s": seconds'
-    return (
-        None if _names(answer.get("packages", ())) else 'want "packages": [names of installed distributions]'
-    )
+    if not _names(answer.get("packages", ())):
+        return 'want "packages": [names of installed distributions]'
+    return None
 
 
 KINDS = ("fail_to_pass", "pass_to_pass")
@@ -207,13 +209,13 @@ async def score(problem: Problem, rollout: Rollout, services: Services) -> Verdi
     except PatchError as error:
         return _refused(0.0, error)
     run = _run_suite if _named(tests) else _run_checks
-    return await run(problem.answer, files, services)
+    return await run(problem.answer, files, services.sandbox)
 
 
-async def _run_checks(answer: Mapping[str, Any], files: dict[str, str], services: Services) -> Verdict:
+async def _run_checks(answer: Mapping[str, Any], files: Files, sandbox: Sandbox) -> Verdict:
     """The test functions of the built-in problems; the test files are put back after the patch."""
     program = check_program(files | answer["tests"], list(answer["tests"]), TIMEOUT_S)
-    execution = await services.sandbox.run(program)
+    execution = await sandbox.run(program)
     if execution.error:
         return Verdict.failed(execution.error)
     if execution.timed_out:
@@ -232,7 +234,7 @@ def _touched(answer: Mapping[str, Any]) -> set[str]:
     }
 
 
-async def _run_suite(answer: Mapping[str, Any], patched: dict[str, str], services: Services) -> Verdict:
+async def _run_suite(answer: Mapping[str, Any], patched: Files, sandbox: Sandbox) -> Verdict:
     """The named tests under pytest, with canaries, after what a patch may not touch has been taken back."""
     files, taken_back = restored(answer["files"], patched, answer.get("test_files", {}), _touched(answer))
     note = "; ".join(f"{path} was put back ({why})" for path, why in sorted(taken_back.items()))
@@ -244,7 +246,7 @@ async def _run_suite(answer: Mapping[str, Any], patched: dict[str, str], service
         run = run_of(files, [*tests[KINDS[0]], *tests[KINDS[1]]], rng, timeout_s, answer.get("packages", ()))
     except ValueError as error:
         return Verdict.failed(str(error))
-    execution = await services.sandbox.run(run.program)
+    execution = await sandbox.run(run.program)
     if execution.error:
         return Verdict.failed(execution.error)
     if execution.timed_out:
@@ -254,11 +256,8 @@ async def _run_suite(answer: Mapping[str, Any], patched: dict[str, str], service
         if ids:
             parts[kind] = sum(result.passed[node_id] for node_id in ids) / len(ids)
     failed = [node_id for node_id, passed in result.passed.items() if not passed]
-    reasons = [
-        result.doubt,
-        failed and f"{len(failed)} of {len(result.passed)} tests fail: {failed[0]}",
-        note,
-    ]
+    told = f"{len(failed)} of {len(result.passed)} tests fail: {failed[0]}" if failed else ""
+    reasons = [result.doubt, told, note]
     return Verdict.binary(result.right, "; ".join(filter(None, reasons)), **parts)
 
 

@@ -126,7 +126,7 @@ class Zygote:
             reply = self._await_end(wall_s)
             if "setup" in reply:
                 raise ZygoteFault(reply["setup"])
-            outputs = [os.pread(number, cap, 0) for number in files[2:4]]
+            stdout, stderr = (os.pread(number, cap, 0) for number in files[2:4])
             full = any(os.fstat(number).st_size >= cap for number in files[2:4])
             collected = os.pread(files[4], os.fstat(files[4]).st_size, 0)
         except OSError as error:
@@ -134,7 +134,7 @@ class Zygote:
         finally:
             for number in files:
                 os.close(number)
-        return Ending(reply["status"], reply["cpu_s"], reply["killed"], *outputs, collected, full)
+        return Ending(reply["status"], reply["cpu_s"], reply["killed"], stdout, stderr, collected, full)
 
     def _await_end(self, wall_s: float) -> dict[str, Any]:
         begin = time.monotonic()
@@ -154,7 +154,7 @@ class Zygote:
         self._socket.settimeout(timeout_s)
         try:
             while text := self._socket.recv(1 << 16):
-                message = json.loads(text)
+                message: dict[str, Any] = json.loads(text)
                 if message.get("job", self._jobs) == self._jobs:
                     return message
         except TimeoutError:

@@ -201,8 +201,8 @@ class _Worker:
                 zygote.run(pack(probe), b"", limits_of(probe), PROBE_S, OUTPUT_CAP)
             except ZygoteFault as fault:
                 failures[level] = str(fault)
-                if zygote := self._zygotes.pop("code", None):
-                    zygote.close()
+                if failed := self._zygotes.pop("code", None):
+                    failed.close()
             else:
                 return standing_at(level, zygote.landlock, failures)
         raise refusal(failures)
@@ -249,8 +249,8 @@ class _Worker:
             return Execution("", "", -1, error=str(fault))
         except ZygoteFault as fault:
             sandbox._add("respawns")
-            if zygote := self._zygotes.pop(program.profile, None):
-                zygote.close()
+            if failed := self._zygotes.pop(program.profile, None):
+                failed.close()
             return Execution("", "", -1, error=str(fault))
 
 
@@ -286,7 +286,7 @@ def check(program: Program) -> None:
         raise ValueError(f"no profile {program.profile!r}; there are {', '.join(PROFILES)}")
     if program.entry not in program.files:
         raise ValueError(f"the entry {program.entry!r} is none of the files")
-    folders = set()
+    folders: set[str] = set()
     for name in (*program.files, *program.collect):
         name.encode()  # no lone surrogates
         path = PurePosixPath(name)

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from cascade_rl.protocols import Program
 from cascade_rl.sandbox.pool import ZygoteSandbox
 
-# name: (source, levels that promise it, standard output when all is well; None: anything that does not say
-# "reached")
 REACH = "try:\n    {}\n    print('reached')\nexcept OSError as error:\n    print('refused')"
+# name: (source, levels that promise it, standard output when all is well, or None for all but "reached")
 PROGRAMS = {
     "an honest program runs": ("print(sum(map(int, input().split())))", "full lockdown limits none", "3\n"),
     "threads work": (

@@ -67,6 +67,7 @@ def _has_arguments(node: ast.FunctionDef) -> bool:
 def _renaming(source: Source, node: ast.FunctionDef, name: str) -> tuple[int, int, str]:
     start, _ = source.span(node)
     head = re.match(r"def\s+", source.part(start, source.span(node.body[0])[0]))
+    assert head is not None  # a definition begins with it: decorators are not in the span
     start += len(head[0])
     return start, start + len(node.name.encode()), name
 
@@ -74,6 +75,7 @@ def _renaming(source: Source, node: ast.FunctionDef, name: str) -> tuple[int, in
 def _spoilt(copy: Source, name: str, rng: random.Random) -> str:
     """A test under another name that can't pass if the original does."""
     [node] = copy.tree.body
+    assert isinstance(node, ast.FunctionDef)  # the copy is of one
     changes = [_renaming(copy, node, name)]
     expected = list(_expected(node))
     if expected:
@@ -81,9 +83,8 @@ def _spoilt(copy: Source, name: str, rng: random.Random) -> str:
         changes.append((*copy.span(literal), repr(another(value, rng))))
     else:
         end = copy.span(node)[1]
-        changes.append(
-            (end, end, "\n" + " " * node.body[-1].col_offset + f"assert [{rng.randint(1, 9)}] == []")
-        )
+        indent = " " * node.body[-1].col_offset
+        changes.append((end, end, f"\n{indent}assert [{rng.randint(1, 9)}] == []"))
     return copy.changed(changes).rstrip()
 
 

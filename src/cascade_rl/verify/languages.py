@@ -63,10 +63,9 @@ def compiler(language: Language, source: str) -> Program:
     return Program(
         {language.file: source, "compile.py": script},
         "compile.py",
-        "",
-        COMPILE_S,
-        COMPILE_MB,
-        profile="tests",
+        timeout_s=COMPILE_S,
+        memory_mb=COMPILE_MB,
+        profile="tests",  # a compiler forks
         collect=("program",),
         packages=(),
     )

@@ -68,8 +68,8 @@ def quick(gold: str, given: str) -> bool | None:
     if given == gold or given.strip() == gold.strip():
         return True
     if len(given) > LONGEST_ANSWER or len(gold) > LONGEST_ANSWER:
-        ours, theirs = rational(gold.strip()), rational(given.strip())
-        return False if ours is None or theirs is None else ours == theirs
+        number, other = rational(gold.strip()), rational(given.strip())
+        return False if number is None or other is None else number == other
     ours, theirs = tidy(gold), tidy(given)
     if not ours or not theirs:
         return False

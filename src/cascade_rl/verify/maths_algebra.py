@@ -180,7 +180,7 @@ def equal(a: sympy.Expr, b: sympy.Expr) -> bool:
         return _equal_constants(a, b)
     values = _values(a, b)
     if not values:
-        return verify([a], [b], timeout_seconds=None)
+        return bool(verify([a], [b], timeout_seconds=None))
     return all(_close(x, y) for x, y in values)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 from cascade_rl.verify.maths_notation import squeezed
 from cascade_rl.verify.maths_numbers import rational
@@ -128,12 +128,16 @@ def _same_scalars(gold: Scalar, given: Scalar, algebra: Algebra) -> bool:
 
 
 def _same_collections(gold: Many | Row, given: Many | Row, algebra: Algebra) -> bool:
-    if isinstance(gold, Many) and isinstance(given, Many):
-        return _same_bags(gold.items, given.items, algebra)
-    if isinstance(gold, Row) and isinstance(given, Row):
+    if isinstance(gold, Many):
+        if isinstance(given, Many):
+            return _same_bags(gold.items, given.items, algebra)
+        row, many = given, gold
+    elif isinstance(given, Row):
+        # brackets of a pair tell an interval from a point; of three items and more they tell nothing
         alike = (gold.opening, gold.closing) == (given.opening, given.closing) or len(gold.items) > 2
         return alike and _same_rows(gold.items, given.items, algebra)
-    row, many = (gold, given) if isinstance(gold, Row) else (given, gold)
+    else:
+        row, many = gold, given
     plain = row.opening == "(" and row.closing == ")" and not many.braced
     return plain and _same_rows(gold.items, given.items, algebra)
 
@@ -221,7 +225,7 @@ def _inequality(answer: Answer) -> bool:
     return isinstance(answer, Chain) and "=" not in answer.signs
 
 
-def _reals(answer: Answer) -> bool:
+def _reals(answer: Answer) -> TypeGuard[Scalar]:
     return isinstance(answer, Scalar) and answer.text.startswith(r"\mathbb{R}")
 
 
@@ -230,13 +234,17 @@ def _regions(answer: Answer) -> list[Interval] | None:
     if isinstance(answer, Union | Many):
         if isinstance(answer, Many) and (answer.braced or not _inequality(answer)):
             return None
-        parts = [_regions(item) for item in answer.items]
-        return None if None in parts else [interval for part in parts for interval in part]
+        intervals: list[Interval] = []
+        for part in map(_regions, answer.items):
+            if part is None:
+                return None
+            intervals += part
+        return intervals
     if isinstance(answer, Row) and len(answer.items) == 2:
-        ends = answer.items
-        if not all(isinstance(end, Scalar) for end in ends):
+        low, high = answer.items
+        if not (isinstance(low, Scalar) and isinstance(high, Scalar)):
             return None
-        return [(ends[0].text, answer.opening == "(", ends[1].text, answer.closing == ")")]
+        return [(low.text, answer.opening == "(", high.text, answer.closing == ")")]
     if _reals(answer):
         return _punctured(answer.text.removeprefix(r"\mathbb{R}").strip())
     return _ray(answer) if isinstance(answer, Chain) else None
@@ -247,7 +255,7 @@ def _punctured(rest: str) -> list[Interval] | None:
     if not rest:
         return [(r"-\infty", True, r"\infty", True)]
     match = re.fullmatch(r"(?:\\setminus|-) ?\\\{([^{},]+)\\\}", rest)
-    return match and [(r"-\infty", True, match[1], True), (match[1], True, r"\infty", True)]
+    return [(r"-\infty", True, match[1], True), (match[1], True, r"\infty", True)] if match else None
 
 
 def _ray(chain: Chain) -> list[Interval] | None:

@@ -34,7 +34,12 @@ class Boxes:
 
 def boxes(text: str) -> Boxes | None:
     r"""The last complete `\boxed{}` or `\fbox{}`, braces matched; without any, the last `\boxed 5`."""
-    found, loose, opened, spans = None, None, [], []
+    found: tuple[int, int] | None = None
+    loose: str | None = None
+    opened: list[
+        tuple[int, int] | None
+    ] = []  # braces: of a box its place and its content's, of others nothing
+    spans: list[tuple[int, int, tuple[int, int]]] = []  # of each box its place and that of its content
     for match in _BRACES.finditer(text):
         token = match.group()
         if token == "}":
@@ -51,7 +56,7 @@ def boxes(text: str) -> Boxes | None:
             bare = _UNBRACED.match(text, match.end())
             loose = bare[1] if bare else loose
     if found is None:
-        return loose and Boxes(loose, loose)
+        return Boxes(loose, loose) if loose else None
     parts = [spans[-1][2]]
     for before, after in zip(reversed(spans[:-1]), reversed(spans), strict=False):
         if after[0] - before[1] > WIDEST_GAP or not _BETWEEN.fullmatch(text, before[1], after[0]):
@@ -64,7 +69,7 @@ def boxes(text: str) -> Boxes | None:
 def last_boxed(text: str) -> str | None:
     """The content of the last box, or None."""
     found = boxes(text)
-    return found and found.last
+    return found.last if found else None
 
 
 _STATEMENT = re.compile(

@@ -61,11 +61,11 @@ def rational(text: str) -> Fraction | None:
     if match := _FRACTION.fullmatch(text):
         *signs, above, sign_below, below = match.group(1, 2, 3, 4, 5)
         return _ratio(above, below, [*signs, sign_below].count("-") % 2 == 1)
-    return _mixed(text) if (match := _MIXED.fullmatch(text)) else _repeating(text)
+    return _mixed(match) if (match := _MIXED.fullmatch(text)) else _repeating(text)
 
 
-def _mixed(text: str) -> Fraction | None:
-    sign, whole, *parts = _MIXED.fullmatch(text).groups()
+def _mixed(match: re.Match[str]) -> Fraction | None:
+    sign, whole, *parts = match.groups()
     above, below = (int(p) for p in parts if p is not None)
     if not 0 < above < below:
         return None
@@ -78,9 +78,9 @@ def _repeating(text: str) -> Fraction | None:
     if not match:
         return None
     sign, whole, fixed, period = match.groups()
-    nines = 10 ** len(period) - 1
-    value = Fraction(int((whole or "0") + fixed)) + Fraction(int(period), nines)
-    value /= 10 ** len(fixed)
+    nines: int = 10 ** len(period) - 1
+    shift: int = 10 ** len(fixed)
+    value = (Fraction(int((whole or "0") + fixed)) + Fraction(int(period), nines)) / shift
     return -value if sign == "-" else value
 
 

@@ -116,7 +116,9 @@ main()
 
 def code_blocks(text: str) -> list[tuple[str, str]]:
     """The fenced blocks that are closed: (mark after the fence, content)."""
-    found, fence, mark, body = [], "", "", []
+    found: list[tuple[str, str]] = []
+    body: list[str] = []
+    fence = mark = ""
     for line in text.split("\n"):
         edge = re.match(r"\s{0,3}(`{3,})\s*([\w+.-]*)\s*$", line)
         if not fence and edge:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from cascade_rl.protocols import Execution, Program
-from cascade_rl.verify.canaries import with_canaries
+from cascade_rl.verify.canaries import MixedFile, with_canaries
 
 START, SETTINGS, REPORT = "_start_tests.py", "_tests.ini", "junit.xml"
 OWN = frozenset({START, SETTINGS, REPORT})
@@ -137,7 +137,10 @@ def run_of(
         raise ModuleNotFoundError("grading by tests needs pytest: pip install cascade-rl[swe]", name="pytest")
     if not node_ids:
         raise ValueError("no tests are named")
-    files, wanted, canaries, arguments = dict(files), {}, set(), []
+    files = dict(files)
+    wanted: dict[tuple[str, str], str] = {}
+    canaries: set[tuple[str, str]] = set()
+    arguments: list[str] = []
     by_file: dict[str, list[str]] = {}
     for node_id in dict.fromkeys(node_ids):
         by_file.setdefault(node_id.partition("::")[0], []).append(node_id)
@@ -160,7 +163,7 @@ def run_of(
     return SuiteRun(program, wanted, frozenset(canaries))
 
 
-def _mixed(path: str, text: str, ids: Sequence[str], rng: random.Random):
+def _mixed(path: str, text: str, ids: Sequence[str], rng: random.Random) -> MixedFile:
     names = [node_id.split("::")[1].partition("[")[0] for node_id in ids if "::" in node_id]
     try:
         return with_canaries(text, list(dict.fromkeys(names)), rng)

@@ -77,7 +77,7 @@ def call(name: str, *arguments: object, step: str = "") -> int:
     if not _numbers:
         _numbers.update(numbers(os.uname().machine))
     words = [ctypes.c_long(a) if isinstance(a, int) else a for a in arguments]
-    result = _libc.syscall(ctypes.c_long(_numbers[name]), *words)
+    result: int = _libc.syscall(ctypes.c_long(_numbers[name]), *words)
     if result < 0:
         number = ctypes.get_errno()
         raise StepFailed(number, f"{step or name}: {os.strerror(number)}")

@@ -184,9 +184,9 @@ def _interpret(source: bytes, entry: str, files: Mapping[str, bytes]) -> int:
             return end.code or 0
         print(end.code, file=sys.stderr)
         return 1
-    except BaseException:  # whatever the program raised is its own fault: a traceback and exit code 1
-        kind, error, trace = sys.exc_info()
-        sys.excepthook(kind, error.with_traceback(trace.tb_next), trace.tb_next)  # without our own frame
+    except BaseException as error:  # whatever the program raised is its own fault: traceback, exit code 1
+        trace = error.__traceback__ and error.__traceback__.tb_next  # without our own frame
+        sys.excepthook(type(error), error.with_traceback(trace), trace)
         return 1
     return 0
 

@@ -46,14 +46,8 @@ NEW_NAMESPACES, CLONE_THREAD = 0x7E020080, 0x10000
 NEWEST = 463  # calls from here on were unknown when the list was written: libc expects ENOSYS
 OWN_PID = 0x7A7A7A7A  # stands for the process id, which is known only after the fork
 
-TERMINAL_QUERIES = (
-    0x5401,
-    0x5413,
-    0x541B,
-    0x5421,
-    0x5450,
-    0x5451,
-)  # TCGETS TIOCGWINSZ FIONREAD FIONBIO FIO(N)CLEX
+# TCGETS TIOCGWINSZ FIONREAD FIONBIO FIO(N)CLEX
+TERMINAL_QUERIES = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
 SIGNAL_SENDERS = (8, 10, 15, 1024, 1026)  # F_SETOWN F_SETSIG F_SETOWN_EX F_SETLEASE F_NOTIFY
 
 Instruction = tuple[int, int, int, int]
@@ -169,7 +163,7 @@ class Filter:
 
     def __init__(self, profile: str, scratch: bool) -> None:
         code = assemble(policy(profile, scratch), os.uname().machine)
-        self._code = (_SockFilter * len(code))(*code)
+        self._code = (_SockFilter * len(code))(*(_SockFilter(*row) for row in code))
         self._own = [i for i, row in enumerate(code) if row[3] == OWN_PID and row[0] == JUMP_EQUAL]
         self._program = _SockProgram(len(code), self._code)
 

@@ -32,9 +32,8 @@ PRELOADED = (
 
 def main() -> None:
     """Build the jail, say so, serve until the supervisor closes its end."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_DFL
-    )  # else a candidate could interrupt process 1 of its namespace
+    # else a candidate could interrupt process 1 of its namespace
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     config = json.loads(sys.argv[1])
     sys.argv[1:] = []
     supervisor = _socket.socket(fileno=SOCKET)

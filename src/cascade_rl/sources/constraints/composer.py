@@ -41,7 +41,9 @@ Later the whole family laughed about it.            Nothing could disturb the ca
 The captain studied an old map with care.           Green apples filled the wooden basket.
 """
 FILLER = tuple(line.strip() for line in _FILLER.replace(".  ", ".\n").splitlines() if line.strip())
-PALINDROMES = tuple("level radar refer rotor civic kayak madam tenet solos stats sagas rotator".split())
+PALINDROMES = (
+    "level", "radar", "refer", "rotor", "civic", "kayak", "madam", "tenet", "solos", "stats", "sagas", "rotator",
+)  # fmt: skip
 TONGUES = {
    
     "de": "Der alte Weg führt zwischen zwei stillen Hügeln hindurch. "
@@ -140,11 +142,8 @@ def _paragraphs(d: Draft, num_paragraphs: int) -> None:
 
 
 def _nth_paragraph(d: Draft, num_paragraphs: int, nth_paragraph: int, first_word: str) -> None:
-    d.parts, d.divide, d.starts = (
-        num_paragraphs,
-        "\n\n",
-        {nth_paragraph: f"{first_word.capitalize()} came to mind. "},
-    )
+    d.parts, d.divide = num_paragraphs, "\n\n"
+    d.starts = {nth_paragraph: f"{first_word.capitalize()} came to mind. "}
 
 
 def _sections(d: Draft, section_spliter: str, num_sections: int) -> None:
@@ -257,16 +256,11 @@ def _balanced(text: str, rng: random.Random, exclamations: bool) -> str:
     statements, asked, cried = (ends.count(mark) for mark in ".?!")
     if exclamations:
         most = max(statements, asked, cried)
-        extra = (
-            ["So it was."] * (most - statements)
-            + ["Was it so?"] * (most - asked)
-            + ["What a day!"] * (most - cried)
-        )
+        extra = ["So it was."] * (most - statements) + ["Was it so?"] * (most - asked)
+        extra += ["What a day!"] * (most - cried)
     else:
-        half = -(-statements // 2)
-        extra = ["So it was."] * (2 * max(half, asked) - statements) + ["Was it so?"] * (
-            max(half, asked) - asked
-        )
+        wanted = max(-(-statements // 2), asked)  # questions: half as many as statements
+        extra = ["So it was."] * (2 * wanted - statements) + ["Was it so?"] * (wanted - asked)
     rng.shuffle(extra)
     return " ".join([text, *extra])
 

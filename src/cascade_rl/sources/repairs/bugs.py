@@ -96,7 +96,7 @@ def _changes(source: Source, top: ast.AST) -> Iterator[tuple[str, int, Change]]:
                     yield kind, getattr(node, "lineno", 0), change
 
 
-def _between(source: Source, left: ast.AST, right: ast.AST, old: str, new: str) -> Change | None:
+def _between(source: Source, left: ast.expr, right: ast.expr, old: str, new: str) -> Change | None:
     """Exchange the operator between two operands; None where comments or line ends make it unclear."""
     start, stop = source.span(left)[1], source.span(right)[0]
     gap = source.part(start, stop)
@@ -151,16 +151,11 @@ def _of_values(source: Source, node: ast.AST, names: list[str]) -> Iterator[tupl
             for bound in (lower, upper):
                 if bound is not None and not isinstance(bound, ast.Constant):
                     text = source.part(*source.span(bound))
-                    yield (
-                        "boundary",
-                        (*source.span(bound), f"{text} + 1" if text.isidentifier() else f"({text}) + 1"),
-                    )
+                    more = f"{text} + 1" if text.isidentifier() else f"({text}) + 1"
+                    yield "boundary", (*source.span(bound), more)
         case ast.IfExp(test=test, body=body, orelse=orelse):
-            first, second = source.part(*source.span(body)), source.part(*source.span(orelse))
-            yield (
-                "condition",
-                (*source.span(node), f"{second} if {source.part(*source.span(test))} else {first}"),
-            )
+            first, asked, second = (source.part(*source.span(n)) for n in (body, test, orelse))
+            yield "condition", (*source.span(node), f"{second} if {asked} else {first}")
         case ast.Attribute(attr=attr) if attr in OTHER_ATTRIBUTE:
             stop = source.span(node)[1]
             yield "attribute", (stop - len(attr), stop, OTHER_ATTRIBUTE[attr])
@@ -197,8 +192,11 @@ def _of_statements(source: Source, node: ast.AST, names: list[str]) -> Iterator[
             yield "case", (start, source.lines(orelse[-1])[1], "")
         case ast.AugAssign() | ast.Assign() | ast.Expr(value=ast.Call()):
             yield "statement", _without(source, node)
-        case ast.Return(value=ast.BinOp(left=kept)) | ast.Return(value=ast.Call(args=[kept], keywords=[])):
-            yield "result", (*source.span(node.value), source.part(*source.span(kept)))
+        case (
+            ast.Return(value=ast.BinOp(left=kept) as value)
+            | ast.Return(value=ast.Call(args=[kept], keywords=[]) as value)
+        ):
+            yield "result", (*source.span(value), source.part(*source.span(kept)))
 
 
 def _is_elif(source: Source, node: ast.If) -> bool:

@@ -14,6 +14,7 @@ import importlib.machinery
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 from cascade_rl.errors import InputError
@@ -75,10 +76,11 @@ class _Module:
     def __init__(self, text: str) -> None:
         self.source = Source(text)
         self.definitions: dict[str, Definition] = {}
-        twice = set()
+        twice: set[str] = set()
         for node in self.source.tree.body:
             for name in _defined(node):
-                (twice.add if name in self.definitions else lambda _: None)(name)
+                if name in self.definitions:
+                    twice.add(name)
                 self.definitions[name] = node
         for name in twice:  # of which one would have to know which counts
             del self.definitions[name]
@@ -138,13 +140,12 @@ def _defined(node: ast.stmt) -> list[str]:
 
 def _bound(node: ast.AST) -> set[str]:
     """Names that are bound inside by other means than assignment."""
-    found = set()
+    binding = ast.FunctionDef | ast.ClassDef | ast.ExceptHandler | ast.MatchAs | ast.MatchStar
+    found: set[str] = set()
     for n in ast.walk(node):
         if isinstance(n, ast.arg):
             found.add(n.arg)
-        elif n is not node and isinstance(
-            n, ast.FunctionDef | ast.ClassDef | ast.ExceptHandler | ast.MatchAs | ast.MatchStar
-        ):
+        elif n is not node and isinstance(n, binding) and n.name:
             found.add(n.name)  # not the statement's own, which its decorators can't see
     return found
 
@@ -168,7 +169,8 @@ def _digest(node: ast.AST) -> str:
     """A digest of a function without its docstring."""
     body = getattr(node, "body", [])
     if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
-        node = ast.parse(ast.unparse(node)).body[0]
+        [node] = ast.parse(ast.unparse(node)).body  # a copy, since the tree is still needed as it is
+        assert isinstance(node, ast.FunctionDef | ast.ClassDef)
         node.body = node.body[1:] or [ast.Pass()]
     return hashlib.blake2b(ast.dump(node).encode(), digest_size=8).hexdigest()
 
@@ -230,9 +232,8 @@ def catalogue(names: tuple[str, ...]) -> tuple[tuple[Piece, Split], ...]:
     pieces = [piece for name in names for module, text in _sources(name) for piece in pieces_of(module, text)]
     if not pieces:
         raise InputError(f"swe: {', '.join(names)}: no function there can stand alone")
-    pieces = list({(piece.name, piece.digests): piece for piece in reversed(pieces)}.values())[
-        ::-1
-    ]  # copies once
+    once = {(piece.name, piece.digests): piece for piece in reversed(pieces)}  # of copies the first
+    pieces = list(once.values())[::-1]
     group = {digest: digest for piece in pieces for digest in piece.digests}
 
     def head(digest: str) -> str:
@@ -244,6 +245,16 @@ def catalogue(names: tuple[str, ...]) -> tuple[tuple[Piece, Split], ...]:
         first, *others = sorted({head(digest) for digest in piece.digests})
         group.update(dict.fromkeys(others, first))
     return tuple((piece, split_of(f"swe/{head(piece.digests[0])}")) for piece in pieces)
+
+
+def _files(name: str, spec: ModuleSpec) -> list[tuple[str, Path]]:
+    """The module itself, or all modules of a package; of the standard library's only what STANDARD names."""
+    places = spec.submodule_search_locations
+    if places and name not in STANDARD:
+        root = Path(next(iter(places)))
+        found = ((path.relative_to(root).with_suffix("").parts, path) for path in sorted(root.rglob("*.py")))
+        return [(".".join([name, *parts]), path) for parts, path in found]
+    return [(name, Path(spec.origin))] if spec.origin else []
 
 
 def _sources(name: str) -> Iterator[tuple[str, str]]:
@@ -258,15 +269,7 @@ def _sources(name: str) -> Iterator[tuple[str, str]]:
         if name in STANDARD:
             return  # of another version of Python
         raise InputError(f"swe: there is no installed module {name!r} whose source can be read")
-    if name in STANDARD or not spec.submodule_search_locations:
-        files = [(name, Path(spec.origin))]
-    else:
-        root = Path(next(iter(spec.submodule_search_locations)))
-        files = [
-            (".".join([name, *p.relative_to(root).with_suffix("").parts]), p)
-            for p in sorted(root.rglob("*.py"))
-        ]
-    for module, file in files:
+    for module, file in _files(name, spec):
         if file.suffix == ".py" and not {"tests", "test", "testing"} & set(module.split(".")):
             try:
                 yield module.removesuffix(".__init__"), file.read_text(encoding="utf-8")

@@ -22,7 +22,8 @@ from cascade_rl.sources.repairs.bugs import KINDS
 from cascade_rl.sources.repairs.harvest import STANDARD, Piece, catalogue
 from cascade_rl.sources.repairs.probe import Found, Record, record
 from cascade_rl.types import Message, Problem, Split, problem_id
-from cascade_rl.verify.patches import edits_between, solution_text, unified_diff
+from cascade_rl.verify.patch_diffs import unified_diff
+from cascade_rl.verify.patch_edits import edits_between, solution_text
 
 FOLDER = "kit"
 MOST_OTHERS = 4
@@ -65,7 +66,7 @@ def from_packages(query: Query) -> Iterator[Problem]:
         for piece in list(pieces):
             known = record(piece)
             bugs = left.setdefault(piece, rng.sample(known.bugs, len(known.bugs)) if known else [])
-            if not bugs:
+            if known is None or not bugs:
                 pieces.remove(piece)
                 continue
             found = min(bugs, key=lambda f: used[f.bug.kind])
@@ -137,11 +138,8 @@ def _tests(piece: Piece, known: Record) -> str:
     out = [f"import pytest\nfrom {module} import {piece.name}\n"]
     for i, (arguments, (kind, text)) in enumerate(zip(known.calls, known.outcomes, strict=True)):
         call = _call(piece, arguments)
-        check = (
-            f"    assert {call} == {text}"
-            if kind == "value"
-            else f"    with pytest.raises({text}):\n        {call}"
-        )
+        raising = f"    with pytest.raises({text}):\n        {call}"
+        check = f"    assert {call} == {text}" if kind == "value" else raising
         out.append(f"\ndef test_{piece.name}_{i}():\n{check}\n")
     return "\n".join(out)
 

@@ -30,24 +30,9 @@ COMBINATIONS, CALLS_EACH = 48, 7
 MOST_TESTS, FEWEST_TESTS = 14, 5
 MOST_BUGS_TRIED, MOST_BUGS = 64, 16
 WORDS = [
-    "apple",
-    "Bear",
-    "cat-fish",
-    "delta42",
-    "echo",
-    "fox_trot",
-    "Golf",
-    "hotel",
-    "india",
-    "it's",
-    "kilo",
-    "x",
-    "y2",
-    "Zulu",
-    "the",
-    "a",
-    "of",
-]
+    "apple", "Bear", "cat-fish", "delta42", "echo", "fox_trot", "Golf", "hotel", "india", "it's", "kilo", "x",
+    "y2", "Zulu", "the", "a", "of",
+]  # fmt: skip
 
 PLAIN = ("NameError", "UnboundLocalError")
 
@@ -168,9 +153,8 @@ def record(piece: Piece) -> Record | None:
         symptoms = _symptoms(right, [tuple(given[n][:2]) for n in steady] if given else [])
         found += [Found(bug, symptoms)] if symptoms else []
     partial = [f for f in found if len(f.symptoms) < len(steady)]
-    whole = [f for f in found if len(f.symptoms) == len(steady)][
-        : 1 + len(partial) // 2
-    ]  # these are easily seen
+    whole = [f for f in found if len(f.symptoms) == len(steady)]
+    whole = whole[: 1 + len(partial) // 2]  # these are easily seen
     if len(steady) < FEWEST_TESTS or not found:
         return None
     return Record(tuple(kept[n] for n in steady), tuple(right), tuple((partial + whole)[:MOST_BUGS]))
@@ -210,9 +194,8 @@ def _made_up(piece: Piece, rng: random.Random) -> tuple[list[str], list[int]]:
     """Literals of argument lists, and for each the number of its combination of kinds."""
     calls, owner = [], []
     for number in range(COMBINATIONS):
-        parameters = piece.parameters[
-            : piece.required + (rng.random() < 0.3 and piece.required < len(piece.parameters))
-        ]
+        optional = rng.random() < 0.3 and piece.required < len(piece.parameters)
+        parameters = piece.parameters[: piece.required + optional]
         kinds = [_kind(parameter, rng, number) for parameter in parameters]
         for _ in range(CALLS_EACH):
             arguments = [KINDS[kind](rng) for kind in kinds]
@@ -251,11 +234,9 @@ def _chosen(piece: Piece, results: list[list[Any]], owner: Sequence[int]) -> lis
     for fresh_lines in (True, False):
         for i in pool:
             kind, text, lines = results[i]
-            new = (
-                not seen_lines.issuperset(lines)
-                if fresh_lines
-                else seen_texts.get(text, 0) < (3 if kind == "value" else 2)
-            )
+            new = seen_texts.get(text, 0) < (3 if kind == "value" else 2)
+            if fresh_lines:
+                new = not seen_lines.issuperset(lines)
             if i not in chosen and new and len(chosen) < MOST_TESTS:
                 chosen.append(i)
                 seen_lines.update(lines)
@@ -281,4 +262,4 @@ def _passes(right: tuple[str, str], given: tuple[str, str]) -> bool:
         return False
     if right[0] == "raises":
         return issubclass(getattr(builtins, given[1]), getattr(builtins, right[1]))
-    return ast.literal_eval(right[1]) == ast.literal_eval(given[1])
+    return bool(ast.literal_eval(right[1]) == ast.literal_eval(given[1]))

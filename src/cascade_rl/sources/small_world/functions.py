@@ -95,7 +95,8 @@ class Spec:
 def _function(spec: Spec) -> Callable[[Any], Any]:
     scope: dict[str, Any] = {}
     exec(spec.code(), scope)
-    return scope[spec.name]
+    function: Callable[[Any], Any] = scope[spec.name]
+    return function
 
 
 def _outcome(spec: Spec, argument: Any) -> Any:
@@ -145,15 +146,12 @@ def fault_kinds(spec: Spec, misses: dict[str, str]) -> dict[str, list[Spec]]:
 
 def _draw_inputs(spec: Spec, rng: random.Random) -> list[Any]:
     """Six arguments: empty ones and the constants of the specification among them."""
-    near = [int(c) + d for c in spec.base + spec.filter + spec.after if c.isdigit() for d in (-1, 0, 1)] or [
-        1,
-        2,
-    ]
+    digits = [int(c) for c in spec.base + spec.filter + spec.after if c.isdigit()]
+    near = [digit + d for digit in digits for d in (-1, 0, 1)] or [1, 2]
     if spec.argument == "n":
         return [0, -3, *near[:2], rng.randint(10, 20), rng.randint(-20, -10)]
-    edge: list[Any] = (
-        [] if spec.base in FAIL_ON_EMPTY and not spec.empty else ["" if spec.argument == "s" else []]
-    )
+    fails = spec.base in FAIL_ON_EMPTY and not spec.empty  # then the empty value is left out
+    edge: list[Any] = [] if fails else ["" if spec.argument == "s" else []]
     if spec.argument == "s":
         words = [*("Banana", "oboe", "a", "Ice Tea", "eel"), "".join(rng.choices("abeoXY ", k=7))]
         return edge + rng.sample(words, 6 - len(edge))

@@ -109,9 +109,8 @@ class Module:
             for c in self.calls
         ]
         module = self.path.removesuffix(".py")
-        return (
-            "\n".join([f"from {module} import {self.name}", "", f"def test_{self.name}():", *checks]) + "\n"
-        )
+        head = [f"from {module} import {self.name}", "", f"def test_{self.name}():"]
+        return "\n".join([*head, *checks]) + "\n"
 
 
 def _fill(template: Template, rng: random.Random) -> Module:

@@ -174,7 +174,8 @@ def language_of(text: str) -> str | None:
     detector.seed = 0
     detector.append(text)
     try:
-        return detector.detect()
+        code: str = detector.detect()
+        return code
     except LangDetectException:
         return None
 
@@ -184,7 +185,8 @@ def syllables(word: str) -> int:
     """The number of syllables of an English word, as syllapy counts them; 0 for a number."""
     import syllapy
 
-    return syllapy.count(word)
+    count: int = syllapy.count(word)
+    return count
 
 
 def is_emoji(char: str) -> bool:
