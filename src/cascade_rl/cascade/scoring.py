@@ -88,7 +88,7 @@ def _benchmark(run: Run, benchmark: Benchmark, folder: Path, weights: str) -> Be
 def _same_weights(run: Path, name: str, key: str) -> Mapping[str, Any] | None:
     """The result of an earlier stage with the same weights: a reward model leaves the policy as it is."""
     for folder in stage_folders(run):
-        found = read_json(folder.path / "eval" / f"{name}.json")
+        found: Mapping[str, Any] | None = read_json(folder.path / "eval" / f"{name}.json")
         if found and found["key"] == key:
             return found
     return None

@@ -99,7 +99,7 @@ def load_finished(run: Run, made: Checkpoint) -> None:
     run.world.replicas.load("policy", flat)
 
 
-def _stage_run(run: Run, progress: Progress, begun: Start, book: Book) -> StageRun:
+def _stage_run(run: Run, progress: Progress, begun: Start, book: Book) -> StageRun[Stage]:
     return StageRun(
         begun.stage,
         run.world,

@@ -4,7 +4,7 @@ asks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cascade_rl.errors import StageError
@@ -26,12 +26,12 @@ class Gathered:
 
     groups: list[Group]
     rounds: int
-    seconds: Mapping[str, float]
+    seconds: dict[str, float]
 
 
-def gather(run: StageRun, pool: PromptPool, phase: FullPhase, step: int) -> Gathered:
+def gather(run: StageRun[RLStage], pool: PromptPool, phase: FullPhase, step: int) -> Gathered:
     """The groups of one step; with the batch filter refilled until all carry signal, `max_rounds` at most."""
-    stage: RLStage = run.stage
+    stage = run.stage
     rounds = stage.filter.max_rounds if stage.filter.kind == "batch" else 1
     kept: list[Group] = []
     seconds = {"rollout": 0.0, "grading": 0.0}

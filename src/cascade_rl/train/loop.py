@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol
 
 from safetensors.torch import load_file, save_file
 
@@ -20,7 +20,7 @@ from cascade_rl.errors import Interrupted, StageError
 from cascade_rl.model.checkpoint import weights_hash
 from cascade_rl.run.alarms import warnings
 from cascade_rl.train.learner import Learner
-from cascade_rl.train.stage_run import StageRun
+from cascade_rl.train.stage_run import S, StageRun
 from cascade_rl.train.state import latest_state, read_state, save_state
 from cascade_rl.types import StepReport
 
@@ -82,7 +82,7 @@ class Tally:
         return replace(self, signal=self.signal + signal, skipped=self.skipped + skipped, in_a_row=in_a_row)
 
 
-class Steps:
+class Steps(Generic[S]):
     """The steps of a stage that are still to do, as (number, learner); each ends with `done(report)`.
 
     Around each step it writes journals, warns, probes and saves. Raises StageError when updates keep failing,
@@ -90,7 +90,7 @@ class Steps:
     """
 
     def __init__(
-        self, run: StageRun, memory: Resumable | None = None, phase: Callable[[int], str] = lambda step: ""
+        self, run: StageRun[S], memory: Resumable | None = None, phase: Callable[[int], str] = lambda step: ""
     ) -> None:
         self._run, self._phase = run, phase
         self._memory = memory or Forgetful()
@@ -187,7 +187,7 @@ class Steps:
         run.book.times(step, {"save": time.perf_counter() - begin})
 
 
-def _resume(run: StageRun, learner: Learner, memory: Resumable) -> tuple[int, Tally]:
+def _resume(run: StageRun[S], learner: Learner, memory: Resumable) -> tuple[int, Tally]:
     """The first step to do, with model, learner, memory and journals as they were before it."""
     state, damaged = latest_state(run.book.folder / "state")
     for path in damaged:
@@ -206,7 +206,7 @@ def _resume(run: StageRun, learner: Learner, memory: Resumable) -> tuple[int, Ta
     return step, Tally.of_json(loop["tally"])
 
 
-def _probe(run: StageRun, done: int, learner: Learner, best: Best | None) -> Best | None:
+def _probe(run: StageRun[S], done: int, learner: Learner, best: Best | None) -> Best | None:
     """Policy `best`: score the weights after `done` steps; the best so far, which a file keeps."""
     if run.probe is None or (done % run.probe.every and done < run.stage.planned_steps):
         return best
@@ -223,7 +223,7 @@ def _probe(run: StageRun, done: int, learner: Learner, best: Best | None) -> Bes
     return Best(done, mean, name)
 
 
-def _hand_over(run: StageRun, best: Best | None, total: int) -> int:
+def _hand_over(run: StageRun[S], best: Best | None, total: int) -> int:
     """Load the best step's weights if it was not the last; the step that the model now holds."""
     if best and best.step != total:
         run.world.replicas.load(run.model, load_file(run.book.folder / best.file)["weights"])
@@ -236,7 +236,7 @@ def _hand_over(run: StageRun, best: Best | None, total: int) -> int:
     return best.step if best else total
 
 
-def _nothing(run: StageRun, why: str) -> None:
+def _nothing(run: StageRun[S], why: str) -> None:
     """A stage that trained nothing is an error, never "completed"; only a smoke test goes on."""
     text = f"{run.stage.name} trained nothing: {why}"
     if not run.smoke:

@@ -35,9 +35,9 @@ from cascade_rl.verify.script import switches
 Rewards = list[list[float | None]]  # [P][G]; None: not graded, so that it enters neither baseline nor loss
 
 
-def train(run: StageRun, data: Pools) -> Trained:
+def train(run: StageRun[RLStage], data: Pools) -> Trained:
     """Run an RL stage on the problems of each of its data entries."""
-    stage: RLStage = run.stage
+    stage = run.stage
     pool = PromptPool(stage, data.entries, run.seed)
     with at_work(run, data) as run:
         steps = Steps(run, pool, partial(label, stage))
@@ -64,12 +64,12 @@ def train(run: StageRun, data: Pools) -> Trained:
 
 
 @contextmanager
-def at_work(run: StageRun, data: Pools) -> Iterator[StageRun]:
+def at_work(run: StageRun[RLStage], data: Pools) -> Iterator[StageRun[RLStage]]:
     """The run with all that its rewards and its loss ask: a learned reward, a judge, the KL term's reference.
 
     The models are dropped when the stage has ended well; after a fault their workers may not answer any more.
     """
-    stage: RLStage = run.stage
+    stage = run.stage
     replicas, services = run.world.replicas, run.world.services
     extra = []
     if any(run.domains[pool[0].domain].learned for pool in data.entries):
