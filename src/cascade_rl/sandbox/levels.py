@@ -43,7 +43,7 @@ MENDS = (
 
 
 def standing_at(level: str, landlock: int, failures: Mapping[str, str]) -> Standing:
-    """What holds at a level, with the version of Landlock (0: none) and the step that kept each better level away."""
+    """What holds at a level; Landlock's version (0: none), and what kept each better level away."""
     walls = WALLS[level] + (f"; landlock {landlock}" if landlock else "")
     advice = tuple(f"{better}: {step} - {mend_of(step)}" for better, step in failures.items())
     return Standing(level, walls, advice)
