@@ -13,13 +13,13 @@ from cascade_rl.domain import Benchmark, Domain, Services
 from cascade_rl.evals.benchmark import run_benchmark
 from cascade_rl.report.markup import DASH
 from cascade_rl.report.matrix_page import VIEWS
-from cascade_rl.report.read import _mode_cells
 from cascade_rl.run.files import dumps
 from cascade_rl.scores.as_json import from_json, to_json
+from cascade_rl.scores.matrix import matrix
 from cascade_rl.testing import ScriptedSampler
 from cascade_rl.train.advantage import final_rewards
 from cascade_rl.train.diagnostics import describe, lengths
-from cascade_rl.types import Group, Mode, Rollout, Stop, Verdict
+from cascade_rl.types import Group, Mode, Rollout, Scorecard, Stop, Verdict
 
 PROBLEMS = [toy_problem(n) for n in range(2)]
 
@@ -102,6 +102,7 @@ def test_an_unknown_mean_survives_the_files_and_is_a_dash_in_the_report():
     assert written["modes"]["thinking"]["mean_tokens"] == "nan"
     _, again = from_json(written)
     assert math.isnan(again.modes[Mode.THINKING].mean_tokens)
-    cell = _mode_cells(written["modes"])["thinking"]
+    (row,) = matrix([Scorecard("sft", {"toy": again})], {}, {}).rows
+    cell = row.modes["sft"][Mode.THINKING]
     (tokens,) = (view for view in VIEWS if view.name == "Tokens")
     assert tokens.cell(cell) == DASH
