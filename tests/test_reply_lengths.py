@@ -11,6 +11,7 @@ from tiny import toy_problem
 
 from cascade_rl.domain import Benchmark, Domain, Services
 from cascade_rl.evals.benchmark import run_benchmark
+from cascade_rl.recipe import BenchmarkSpec
 from cascade_rl.report.markup import DASH
 from cascade_rl.report.matrix_page import VIEWS
 from cascade_rl.run.files import dumps
@@ -88,8 +89,11 @@ async def _right(problem, rollout, services) -> Verdict:
 
 
 def measured(counts: bool):
-    domain = Domain("toy", "a toy", lambda *a: iter(PROBLEMS), _right, lambda: (), lambda p: "yes")
-    run = run_benchmark(Benchmark("toy", domain, PROBLEMS, k=2), Server(counts), Services())
+    domain = Domain(
+        "toy", "a toy", {"builtin": lambda query: iter(PROBLEMS)}, _right, lambda: (), lambda p: "yes"
+    )
+    spec = BenchmarkSpec(name="toy", domain="toy", k=2, both_modes=False)
+    run = run_benchmark(Benchmark(spec, domain, tuple(PROBLEMS)), Server(counts), Services())
     return run.score
 
 

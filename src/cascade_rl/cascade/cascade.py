@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from cascade_rl.cascade.opening import base_folder, open_run
+from cascade_rl.cascade.record import Start
 from cascade_rl.cascade.run import Progress, Run
 from cascade_rl.cascade.scoring import Scored, all_seconds, own_stages, score_stage
-from cascade_rl.cascade.stage import Start, load_finished, train_stage
+from cascade_rl.cascade.stage import load_finished, train_stage
 from cascade_rl.data.settle import settle
 from cascade_rl.errors import GateClosed
 from cascade_rl.model.checkpoint import weights_hash
@@ -90,8 +91,8 @@ def _advance(run: Run, progress: Progress, index: int, stage: Stage) -> Progress
     run.screen.scores(_matrix(run.recipe, after), after.verdicts)
     if scored.gate.stops(run.recipe.gate):
         raise GateClosed(
-            f"the gate is closed after {stage.name}: {'; '.join(scored.gate.notes)}; declare a dip or a waiver "
-            "in the recipe, or set gate.policy to warn"
+            f"the gate is closed after {stage.name}: {'; '.join(scored.gate.notes)}; declare a dip or a "
+            "waiver in the recipe, or set gate.policy to warn"
         )
     return after
 

@@ -12,23 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from cascade_rl.cascade.probe import probe_of
+from cascade_rl.cascade.record import CARRIED, Start, check_started, record_of
 from cascade_rl.cascade.run import Progress, Run
 from cascade_rl.data import demonstrations, pairs, pools
-from cascade_rl.data.settle import Settled, other_start
 from cascade_rl.errors import StageError
-from cascade_rl.grading.services import standing
 from cascade_rl.model.checkpoint import load_directory, weights_hash
 from cascade_rl.model.export import export
 from cascade_rl.recipe import Stage
 from cascade_rl.run.book import Book
-from cascade_rl.run.files import read_json, write_json
+from cascade_rl.run.files import write_json
 from cascade_rl.run.folder import stage_folder
-from cascade_rl.sandbox.levels import LEVELS
 from cascade_rl.train import reward_model, rl, sft
 from cascade_rl.train.stage_run import StageRun, Trained
 from cascade_rl.types import Checkpoint, StageData
-
-CARRIED = "weights only; fresh optimiser, counters and generators"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,21 +47,11 @@ def provide(stage: Stage, *arguments: Any) -> StageData:
     return KINDS[stage.kind].provide(stage, *arguments)
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
-    """A stage that is about to begin: its place, its settled data and its key."""
-
-    stage: Stage
-    folder: Path
-    settled: Settled
-    key: str
-
-
 def train_stage(run: Run, progress: Progress, begun: Start) -> Checkpoint:
     """Train a stage, from its last saved step if there is one; the model that it exported."""
     folder = begun.folder
-    _check_started(run, begun)
-    record = _record(run, progress, begun)
+    check_started(run, begun)
+    record = record_of(run, progress, begun)
     write_json(folder / "stage.json", record)
     run.screen.note(
         f"carried into {begun.stage.name}: {CARRIED} ({progress.parent or 'base'}, {progress.weights})"
@@ -93,8 +79,8 @@ def load_finished(run: Run, made: Checkpoint) -> None:
     flat = load_directory(path)[2]
     if weights_hash(flat) != made.weights_hash:
         raise StageError(
-            f"{path} is not what the ledger recorded (its weights' checksum differs); restore it, or move the "
-            "run directory away"
+            f"{path} is not what the ledger recorded (its weights' checksum differs); restore it, or move "
+            "the run directory away"
         )
     run.world.replicas.load("policy", flat)
 
@@ -123,46 +109,3 @@ def _reward_model(run: Run, stage: Stage) -> Path | None:
         return None
     index = [s.name for s in run.recipe.stages].index(name)
     return stage_folder(run.folder, index, name) / "reward_model"
-
-
-def _check_started(run: Run, begun: Start) -> None:
-    """An unfinished stage goes on only if it was started with the same settings, data and weights."""
-    before = read_json(begun.folder / "stage.json")
-    if not before:
-        return
-    if before["key"] != begun.key:
-        raise StageError(other_start(begun.folder))
-    level, then = _sandbox_level(run), before.get("sandbox")
-    if level and then and LEVELS.index(level) > LEVELS.index(then):
-        raise StageError(
-            f"{begun.folder} was started with the sandbox level {then}, and here it is {level}: rewards would "
-            "not be comparable; see `cascade doctor`"
-        )
-
-
-def _sandbox_level(run: Run) -> str | None:
-    found = standing(run.world.services)
-    return found.level if found else None
-
-
-def _record(run: Run, progress: Progress, begun: Start) -> dict[str, Any]:
-    """The content of stage.json when a stage begins; docs/runs.md says what each key is."""
-    shared = {key: value for key, value in run.settings.items() if key != "model"}
-    return {
-        "stage": begun.stage.name,
-        "kind": begun.stage.kind,
-        "key": begun.key,
-        "settings": begun.stage.model_dump(mode="json", exclude_none=True),
-        "carried": CARRIED,
-        "sandbox": _sandbox_level(run),
-        "data": begun.settled.described,
-        "lineage": {
-            "run": run.recipe.name,
-            "seed": run.recipe.seed,
-            "parent": progress.parent or "base",
-            "incoming_weights": progress.weights,
-            "data": begun.settled.hash,
-            "recipe": run.recipe.hash,
-            **shared,
-        },
-    }

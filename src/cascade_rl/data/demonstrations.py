@@ -15,7 +15,7 @@ from cascade_rl.types import Demonstration, Demonstrations, Split
 def provide(
     stage: SFTStage, domains: Mapping[str, Domain], seed: int, taken: Collection[str] = ()
 ) -> Demonstrations:
-    """`samples` demonstrations in the proportions of the stage; with two modes each prompt is answered in both.
+    """`samples` demonstrations in the proportions of the stage; with two modes each prompt has both.
 
     SFT stages may share prompts, so `taken` is not asked. Raises StageError when a domain has fewer prompts
     than the stage asks for.

@@ -35,7 +35,7 @@ def check_disjoint(
 ) -> None:
     """Raise StageError, which names an example, when two uses share a prompt that may not.
 
-    `data` is by the stage's name. No stage shares a prompt with a benchmark, nor two benchmarks with each other.
+    `data` is by the stage's name. Benchmarks share with no stage, nor with each other.
     """
     uses: list[tuple[str, Stage | None, set[str]]] = []
     uses += [(f"stage {stage.name}", stage, stage_prompts(data[stage.name])) for stage in stages]

@@ -83,7 +83,7 @@ class Ledger:
 
 
 def stage_key(recipe: Recipe, index: int, settings: Mapping[str, Any], data: str, incoming: str) -> str:
-    """What makes a finished stage this one: settings, what the run shares, data, the weights it starts from."""
+    """What makes a finished stage this one: settings, what the run shares, data, incoming weights."""
     shared = {"seed": recipe.seed, **settings}
     return digest([recipe.stages[index].model_dump(mode="json"), shared, data, incoming])
 
@@ -128,8 +128,8 @@ def admit(run: Path, recipe: Recipe, accept_changes: bool) -> None:
         )
         raise RecipeChanged(
             f"{run} was started with another recipe:\n" + "\n".join(lines) + "\n"
-            "--accept-changes keeps the stages before the first changed one and redoes the rest; --out starts "
-            "elsewhere"
+            "--accept-changes keeps the stages before the first changed one and redoes the rest; --out "
+            "starts elsewhere"
         )
     index = first_change(yaml.safe_load(old_text), yaml.safe_load(text))
     Ledger(run).cut(index)

@@ -134,8 +134,8 @@ class Steps(Generic[S]):
             _nothing(
                 run,
                 f"in {total} steps no group had mixed rewards ({tally.skipped} updates were skipped). Every "
-                f"reply earned the same: see solved_all, solved_none, clipped and failed in {journal}; longer "
-                "responses, easier problems or more SFT may help",
+                f"reply earned the same: see solved_all, solved_none, clipped and failed in {journal}; "
+                "longer responses, easier problems or more SFT may help",
             )
         handed_over = _hand_over(run, tally.best, total)
         if tally.signal and weights_hash(run.world.replicas.flat(run.model)) == self._incoming:

@@ -40,7 +40,7 @@ def train(run: StageRun[RewardModelStage], data: Pairs) -> Trained:
     if stage.pairs_from == "samples":
         run.screen.waiting("sampling pairs")
         domain = run.domains[data.training[0].problem.domain]
-        data = Pairs(*(sampled_pairs(run, stage, domain, pairs) for pairs in (data.training, data.heldout)))
+        data = Pairs(*(sampled_pairs(run, domain, pairs) for pairs in (data.training, data.heldout)))
         lines.append(f"of the policy's own answers {len(data.training)} pairs differ by the rule")
     step = fit(run, data.training)
     accuracy = pair_accuracy(LearnedReward(world.replicas, world.tokenizer), data.heldout)
@@ -63,7 +63,7 @@ def _start(run: StageRun[RewardModelStage]) -> Tensor:
 def fit(run: StageRun[RewardModelStage], pairs: Sequence[Pair]) -> int:
     """Train the model `run.model`, which has a `score` head, on pairs; the step that it now holds."""
     stage = run.stage
-    kept = _fitting(run, stage, pairs)
+    kept = _fitting(run, pairs)
     steps = Steps(run)
     for step, learner in steps:
         begin = time.perf_counter()
@@ -74,9 +74,9 @@ def fit(run: StageRun[RewardModelStage], pairs: Sequence[Pair]) -> int:
     return steps.finish()
 
 
-def _fitting(run: StageRun[RewardModelStage], stage: RewardModelStage, pairs: Sequence[Pair]) -> list[tuple[Row, Row]]:
+def _fitting(run: StageRun[RewardModelStage], pairs: Sequence[Pair]) -> list[tuple[Row, Row]]:
     """(chosen, rejected) of each pair that is not too long; StageError when there is none."""
-    rows = _pair_rows(run.world.tokenizer, pairs)
+    stage, rows = run.stage, _pair_rows(run.world.tokenizer, pairs)
     kept = [pair for pair in rows if max(len(row.ids) for row in pair) <= stage.max_tokens]
     if len(kept) < len(rows):
         left_out = len(rows) - len(kept)
@@ -88,14 +88,13 @@ def _fitting(run: StageRun[RewardModelStage], stage: RewardModelStage, pairs: Se
     return kept
 
 
-def sampled_pairs(
-    run: StageRun[RewardModelStage], stage: RewardModelStage, domain: Domain, pairs: Sequence[Pair]
-) -> tuple[Pair, ...]:
+def sampled_pairs(run: StageRun[RewardModelStage], domain: Domain, pairs: Sequence[Pair]) -> tuple[Pair, ...]:
     """Preference pairs by rule from the policy's own answers: its best against its worst on each prompt.
 
     Answers are ranked by how many of the benchmark's criteria they meet; prompts whose answers are all alike
     give no pair. Raises StageError when none does.
     """
+    stage = run.stage
     if stage.sample_rollouts is None or stage.sample_tokens is None:
         raise ValueError(
             "pairs_from: samples needs sample_rollouts and sample_tokens, which the recipe fills in"

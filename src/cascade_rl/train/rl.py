@@ -101,7 +101,7 @@ def label(stage: RLStage, step: int) -> str:
 def rewards_of(
     groups: Sequence[Group], stage: RLStage, phase: FullPhase, switch_rules: Mapping[str, str | float]
 ) -> Rewards:
-    """What each reply earns, by the rules for length and for foreign script (`switch_rules` by problem id)."""
+    """What each reply earns, by the rules for length and foreign script (`switch_rules` by problem id)."""
     rules = [switch_rules[group.problem.id] for group in groups]
     limits = (phase.max_response_tokens, stage.overlong_buffer or 0)
     return final_rewards(groups, phase.overlong, rules, switches, *limits)

@@ -27,7 +27,7 @@ KEPT = (
 def train(run: StageRun[SFTStage], data: Demonstrations) -> Trained:
     """Run an SFT stage; loss is the mean over the reply tokens of a batch."""
     stage = run.stage
-    samples = _fitting(run, stage, data.items)
+    samples = _fitting(run, data.items)
     steps = Steps(run)
     for step, learner in steps:
         begin = time.perf_counter()
@@ -44,10 +44,9 @@ def train(run: StageRun[SFTStage], data: Demonstrations) -> Trained:
     return Trained(steps.finish())
 
 
-def _fitting(
-    run: StageRun[SFTStage], stage: SFTStage, items: Sequence[Demonstration]
-) -> list[tuple[list[int], list[int]]]:
+def _fitting(run: StageRun[SFTStage], items: Sequence[Demonstration]) -> list[tuple[list[int], list[int]]]:
     """(prompt ids, reply ids) of each demonstration that is not too long; StageError when there is none."""
+    stage = run.stage
     samples, dropped = encode(items, run.world.tokenizer, stage.max_tokens)
     if dropped:
         run.screen.note(

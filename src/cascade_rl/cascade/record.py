@@ -1,0 +1,71 @@
+"""What stage.json says of a stage when it begins, and whether one that was begun may go on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cascade_rl.cascade.run import Progress, Run
+from cascade_rl.data.settle import Settled, other_start
+from cascade_rl.errors import StageError
+from cascade_rl.grading.services import standing
+from cascade_rl.recipe import Stage
+from cascade_rl.run.files import read_json
+from cascade_rl.sandbox.levels import LEVELS
+
+
+def check_started(run: Run, begun: Start) -> None:
+    """An unfinished stage goes on only if it was started with the same settings, data and weights."""
+    before = read_json(begun.folder / "stage.json")
+    if not before:
+        return
+    if before["key"] != begun.key:
+        raise StageError(other_start(begun.folder))
+    level, then = _sandbox_level(run), before.get("sandbox")
+    if level and then and LEVELS.index(level) > LEVELS.index(then):
+        raise StageError(
+            f"{begun.folder} was started with the sandbox level {then}, and here it is {level}: rewards "
+            "would not be comparable; see `cascade doctor`"
+        )
+
+
+def _sandbox_level(run: Run) -> str | None:
+    found = standing(run.world.services)
+    return found.level if found else None
+
+
+def record_of(run: Run, progress: Progress, begun: Start) -> dict[str, Any]:
+    """The content of stage.json when a stage begins; docs/runs.md says what each key is."""
+    shared = {key: value for key, value in run.settings.items() if key != "model"}
+    return {
+        "stage": begun.stage.name,
+        "kind": begun.stage.kind,
+        "key": begun.key,
+        "settings": begun.stage.model_dump(mode="json", exclude_none=True),
+        "carried": CARRIED,
+        "sandbox": _sandbox_level(run),
+        "data": begun.settled.described,
+        "lineage": {
+            "run": run.recipe.name,
+            "seed": run.recipe.seed,
+            "parent": progress.parent or "base",
+            "incoming_weights": progress.weights,
+            "data": begun.settled.hash,
+            "recipe": run.recipe.hash,
+            **shared,
+        },
+    }
+
+
+CARRIED = "weights only; fresh optimiser, counters and generators"
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A stage that is about to begin: its place, its settled data and its key."""
+
+    stage: Stage
+    folder: Path
+    settled: Settled
+    key: str
