@@ -11,11 +11,12 @@ from tiny import toy_problem
 
 from cascade_rl.domain import Benchmark, Domain, Services
 from cascade_rl.evals.benchmark import run_benchmark
-from cascade_rl.report.markup import DASH
+from cascade_rl.recipe import BenchmarkSpec
 from cascade_rl.report.matrix_page import VIEWS
-from cascade_rl.report.read import _mode_cells
+from cascade_rl.report.numbers import DASH
 from cascade_rl.run.files import dumps
-from cascade_rl.scores.as_json import from_json, to_json
+from cascade_rl.scores.as_json import from_json, matrix_from_json, matrix_to_json, to_json
+from cascade_rl.scores.matrix import Matrix, ModeCell, Row
 from cascade_rl.testing import ScriptedSampler
 from cascade_rl.train.advantage import final_rewards
 from cascade_rl.train.diagnostics import describe, lengths
@@ -89,8 +90,8 @@ async def _right(problem, rollout, services) -> Verdict:
 
 def measured(counts: bool):
     domain = Domain("toy", "a toy", lambda *a: iter(PROBLEMS), _right, lambda: (), lambda p: "yes")
-    run = run_benchmark(Benchmark("toy", domain, PROBLEMS, k=2), Server(counts), Services())
-    return run.score
+    spec = BenchmarkSpec(name="toy", domain="toy", both_modes=False, k=2)
+    return run_benchmark(Benchmark(spec, domain, tuple(PROBLEMS)), Server(counts), Services()).score
 
 
 def test_the_mean_of_a_benchmark_is_over_what_is_known():
@@ -102,6 +103,9 @@ def test_an_unknown_mean_survives_the_files_and_is_a_dash_in_the_report():
     assert written["modes"]["thinking"]["mean_tokens"] == "nan"
     _, again = from_json(written)
     assert math.isnan(again.modes[Mode.THINKING].mean_tokens)
-    cell = _mode_cells(written["modes"])["thinking"]
+    found = again.modes[Mode.THINKING]
+    cell = ModeCell(found.average, found.greedy, found.leak, found.clipped, found.mean_tokens)
+    matrix = Matrix(("sft",), (Row("toy", None, Mode.THINKING, {}, {"sft": {Mode.THINKING: cell}}),), {})
+    (row,) = matrix_from_json(json.loads(dumps(matrix_to_json(matrix)))).rows
     (tokens,) = (view for view in VIEWS if view.name == "Tokens")
-    assert tokens.cell(cell) == DASH
+    assert tokens.cell(row.modes["sft"][Mode.THINKING]) == DASH
