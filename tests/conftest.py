@@ -1,4 +1,4 @@
-"""Puts this folder on the import path, so that tests in subfolders find the shared helpers (tiny.py, fake_run.py)."""
+"""Puts this folder on the import path for tests in subfolders, and runs the command line for those that ask."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cascade_rl.cli import main as cli
 
 @pytest.fixture
 def cascade(monkeypatch, capsys, tmp_path) -> Callable[..., tuple[int, str, str]]:
-    """Run the command line in this process and in an empty folder: (exit status, standard output, standard error)."""
+    """Run the command line in this process, in an empty folder: (exit status, output, standard error)."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(app.console, "width", 200)
 

@@ -35,9 +35,8 @@ async def grade_last_word(asked: Problem, rollout: Rollout, services: Services) 
 
 
 def toy(grade=grade_last_word, **extra) -> Domain:
-    return Domain(
-        "toy", "says a number", lambda *a: iter(PROBLEMS), grade, lambda: (), lambda p: p.answer, **extra
-    )
+    sources = {"builtin": lambda query: iter(PROBLEMS)}
+    return Domain("toy", "says a number", sources, grade, lambda: (), lambda p: p.answer, **extra)
 
 
 def bench(domain: Domain, problems: tuple[Problem, ...], **spec) -> Benchmark:

@@ -140,11 +140,24 @@ def _half_the_weights(model: Path) -> str:
 def _without_tokenizer(model: Path) -> str:
     for file in model.glob("*token*"):
         file.unlink()
-    return "its tokenizer can't be loaded"
+    return "the tokenizer has no <|im_end|> token"
+
+
+def _half_a_tokenizer(model: Path) -> str:
+    (model / "tokenizer.json").write_text("{")
+    return "model: its tokenizer can't be loaded"
 
 
 @pytest.mark.parametrize(
-    "harm", [_without_config, _another_family, _without_weights, _half_the_weights, _without_tokenizer]
+    "harm",
+    [
+        _without_config,
+        _another_family,
+        _without_weights,
+        _half_the_weights,
+        _without_tokenizer,
+        _half_a_tokenizer,
+    ],
 )
 def test_a_model_that_can_not_be_used_is_named(cascade, tmp_path, harm):
     told = harm(make_tiny(tmp_path / "model"))
@@ -155,7 +168,7 @@ def test_a_model_that_can_not_be_used_is_named(cascade, tmp_path, harm):
 
 @pytest.mark.parametrize(
     ("file", "text"),
-    [("recipe.yaml", "name: x\n"), ("recipe.yaml", "a: ["), ("ledger.json", "{"), ("recipe.yaml", "\ud800")],
+    [("recipe.yaml", "name: x\n"), ("recipe.yaml", "a: ["), ("recipe.yaml", "\ud800")],
 )
 def test_a_damaged_file_of_a_run_is_named(cascade, tmp_path, file, text):
     (tmp_path / "run").mkdir()
@@ -163,6 +176,18 @@ def test_a_damaged_file_of_a_run_is_named(cascade, tmp_path, file, text):
     (tmp_path / "run" / file).write_bytes(text.encode(errors="surrogatepass"))
     status, out, err = cascade("status", "run")
     assert status == 1 and err.startswith(f"error: run/{file} is no ") and "Traceback" not in out + err
+
+
+def test_a_damaged_record_of_a_stage_is_named(cascade, tmp_path):
+    _stored_run(tmp_path / "run")
+    stage = tmp_path / "run/stages/00-code"
+    with (stage / "rollouts.jsonl").open("a") as file:
+        file.write("{\n")
+    status, _, err = cascade("regrade", "run")
+    assert status == 1 and "run/stages/00-code/rollouts.jsonl holds a line that is no JSON" in err
+    (stage / "stage.json").write_text("{")
+    status, _, err = cascade("regrade", "run")
+    assert status == 1 and err.startswith("error: run/stages/00-code/stage.json is no JSON")
 
 
 def test_a_fault_of_the_program_is_no_message_but_a_traceback(cascade, monkeypatch):

@@ -31,7 +31,7 @@ class FixedReward:
 
 
 def draw(module: ModuleType, source: str = "builtin", count: int = 200) -> list[Problem]:
-    return list(islice(module.problems(source, Split.SFT, 0), count))
+    return list(islice(module.DOMAIN.problems(source, Split.SFT, 0), count))
 
 
 def benchmark(module: ModuleType, problem: Problem, text: str) -> Verdict:
@@ -61,7 +61,7 @@ def test_prompts_and_replies_are_short(module: ModuleType) -> None:
 @pytest.mark.parametrize("module", [alignment, following])
 def test_unknown_sources_are_named(module: ModuleType) -> None:
     with pytest.raises(ValueError, match="known: builtin"):
-        next(module.problems("nowhere", Split.RL, 0))
+        next(module.DOMAIN.problems("nowhere", Split.RL, 0))
 
 
 def test_good_answers_vary() -> None:
@@ -168,7 +168,7 @@ def test_files_of_the_benchmark_format(tmp_path: Path) -> None:
     row = {"instruction_id_list": ["punctuation:no_comma"], "kwargs": [{"num_words": None}]}
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps({"prompt": "Say it.", "answer": row, "split": "rl"}) + "\n")
-    problem = next(following.problems(f"file:{path}", Split.RL, 0)).in_mode(Mode.INSTRUCT)
+    problem = next(following.DOMAIN.problems(f"file:{path}", Split.RL, 0)).in_mode(Mode.INSTRUCT)
     assert following.gold(problem) is None
     assert benchmark(following, problem, "so it is").reward == 1.0
     assert benchmark(following, problem, "so, it is").reward == 0.0
@@ -177,7 +177,7 @@ def test_files_of_the_benchmark_format(tmp_path: Path) -> None:
 def test_a_file_row_without_a_rule_is_graded_by_the_reward_model_only(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps({"prompt": "Say it.", "answer": None, "split": "rl"}) + "\n")
-    problem = next(alignment.problems(f"file:{path}", Split.RL, 0)).in_mode(Mode.INSTRUCT)
+    problem = next(alignment.DOMAIN.problems(f"file:{path}", Split.RL, 0)).in_mode(Mode.INSTRUCT)
     assert alignment.gold(problem) is None
     assert benchmark(alignment, problem, "It.").outcome is Outcome.GRADER_ERROR
     services = Services(reward_model=FixedReward(1.5))

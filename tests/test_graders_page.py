@@ -126,19 +126,19 @@ def test_the_contract_catches(domain, services, change, told):
 def test_the_contract_catches_problems_that_differ_overlap_or_repeat(domain, services):
     calls = []
 
-    def shifting(source, split, seed):
-        calls.append(split)
-        return domain.problems(source, split, seed + len(calls))
+    def shifting(query):
+        calls.append(query.split)
+        return domain.problems("builtin", query.split, query.seed + len(calls))
 
-    def same(source, split, seed):
-        found = list(islice(domain.problems(source, Split.SFT, seed), 5))
+    def same(query):
+        found = list(islice(domain.problems("builtin", Split.SFT, query.seed), 5))
         return iter([*found, found[0]])
 
     assert any(
         "differs between two readings" in f
-        for f in faults(replace(domain, problems=shifting), services, count=3)
+        for f in faults(replace(domain, sources={"builtin": shifting}), services, count=3)
     )
-    told = " ".join(faults(replace(domain, problems=same), services, count=6))
+    told = " ".join(faults(replace(domain, sources={"builtin": same}), services, count=6))
     assert "repeats an id" in told and "stands in rl and in sft" in told
     narrow = replace(domain, check_answer=load_domain("maths").check_answer)
     assert any("check_answer refuses" in f for f in faults(narrow, services, count=2))

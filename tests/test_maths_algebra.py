@@ -223,7 +223,7 @@ def test_arithmetic_asks_no_judge_and_algebra_needs_one():
 
 
 def test_built_in_problems_never_ask_for_algebra():
-    problem = next(maths.problems("builtin", Split.RL, 0)).in_mode(Mode.INSTRUCT)
+    problem = next(maths.DOMAIN.problems("builtin", Split.RL, 0)).in_mode(Mode.INSTRUCT)
     verdict = asyncio.run(maths.grade(problem, Rollout.of_text(r"\boxed{\sqrt{4}+x}"), Services()))
     assert verdict.outcome is Outcome.WRONG
 

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from cascade_rl.recipe.scoring import Gate
-from cascade_rl.report.card import Card, card_text, matrix_markdown, retention_markdown
+from cascade_rl.report.card import Card, card_text
+from cascade_rl.report.card_tables import matrix_markdown, retention_markdown
 from cascade_rl.scores.as_json import matrix_from_json, matrix_to_json
 from cascade_rl.scores.gate import decide
 from cascade_rl.scores.matrix import benchmark_names, matrix

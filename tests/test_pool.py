@@ -13,8 +13,9 @@ from tiny import stage_run, toy_domain, toy_problem
 from cascade_rl.errors import StageError
 from cascade_rl.recipe import RLStage
 from cascade_rl.testing import ScriptedSampler, text_rollout
+from cascade_rl.train.gather import gather
 from cascade_rl.train.pool import PromptPool, how_fared
-from cascade_rl.train.rl import gather, phase_at
+from cascade_rl.train.rl import phase_at
 from cascade_rl.types import Group, Mode, Outcome, Verdict
 
 

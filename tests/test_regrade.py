@@ -1,4 +1,4 @@
-"""Stored rollouts come back as they were, and a mended grader shows which gains of the past were the old one's fault."""
+"""Stored rollouts come back as they were, and a mended grader shows which gains were the old one's fault."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ def test_each_problem_is_written_once_also_after_a_cut(tmp_path):
 
 # ---------------------------------------------------------------- a mended verifier
 
-# The old grader took any reply that holds the answer; the new one wants the reply to be the answer. A reply of
-# several candidates was the hole that RL found.
+# The old grader took any reply that holds the answer; the new one wants the reply to be the answer. A reply
+# of several candidates was the hole that RL found.
 DOMAIN = """
 from cascade_rl.domain import Domain
 from cascade_rl.types import Verdict
@@ -81,11 +81,11 @@ async def grade(problem, rollout, services):
         raise RuntimeError("no idea")
     return Verdict.binary(rollout.text == problem.answer, f"said {rollout.text}")
 
-DOMAIN = Domain("words", "a word", lambda *a: iter(()), grade, list, lambda p: p.answer)
+DOMAIN = Domain("words", "a word", {}, grade, list, lambda p: p.answer)
 """
 LEARNED = """
 from cascade_rl.domain import Domain
-DOMAIN = Domain("taste", "", lambda *a: iter(()), None, list, lambda p: None, needs=frozenset({"reward_model"}))
+DOMAIN = Domain("taste", "", {}, None, list, lambda p: None, needs=frozenset({"reward_model"}))
 """
 
 

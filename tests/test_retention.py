@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cascade_rl.report.card import retention_markdown
+from cascade_rl.report.card_tables import retention_markdown
 from cascade_rl.report.read import read_run
 from cascade_rl.report.retention import matrix_retentions, run_retentions
 from cascade_rl.run.files import write_json

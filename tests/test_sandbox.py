@@ -302,7 +302,7 @@ def test_closing_leaves_nothing_and_waiters_get_an_error():
 PARENT = """
 import asyncio, sys
 from cascade_rl.protocols import Program
-from cascade_rl.sandbox.zygote import ZygoteSandbox
+from cascade_rl.sandbox.pool import ZygoteSandbox
 sandbox = ZygoteSandbox(1, level=sys.argv[1])
 sandbox.start()
 print("ready", flush=True)

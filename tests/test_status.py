@@ -11,6 +11,7 @@ from fake_run import write_json, write_lines
 from rich.console import Console
 
 from cascade_rl.data.abilities import load_recipe
+from cascade_rl.errors import InputError
 from cascade_rl.report.status import StageStatus, run_status
 from cascade_rl.report.terminal import status_table
 from cascade_rl.scores.as_json import gate_to_json, scorecard_to_json
@@ -73,3 +74,18 @@ def test_the_table_has_a_row_a_stage(run: Path) -> None:
 def test_a_folder_without_a_recipe_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"is no run directory: it has no recipe\.yaml"):
         run_status(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "file", ["ledger.json", "stages/01-sft-1/gate.json", "stages/01-sft-1/scorecard.json"]
+)
+def test_a_damaged_file_that_the_status_is_made_of_is_named(run: Path, file: str) -> None:
+    assert (run / file).exists()
+    (run / file).write_text("{", encoding="utf-8")
+    with pytest.raises(InputError, match=rf"{file} is no file of a run: Expecting property name"):
+        run_status(run)
+
+
+def test_a_damaged_sample_costs_the_status_nothing(run: Path) -> None:
+    (run / "stages/01-sft-1/samples.jsonl").write_text("{\n", encoding="utf-8")
+    assert run_status(run).stages[0].state == "done"

@@ -94,7 +94,7 @@ def test_a_gold_that_is_no_option_gives_no_verdict(answer):
 
 
 def test_no_position_pays_and_the_right_option_is_where_it_says():
-    problems = list(islice(multiple_choice.problems("builtin", Split.RL, 0), 1000))
+    problems = list(islice(multiple_choice.DOMAIN.problems("builtin", Split.RL, 0), 1000))
     counts = Counter(p.answer["answer"] for p in problems)
     assert all(200 < counts[letter] < 300 for letter in "ABCD")
     for problem in problems:

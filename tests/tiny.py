@@ -103,11 +103,11 @@ def _pair(problem, rng) -> tuple[str, str]:
 def toy_domain(name: str = "toy", grade=_parity) -> Domain:
     """Problems without end; the builtin grader is a coin that depends on the reply's bytes alone."""
 
-    def problems(source, split, seed):
-        return (toy_problem(n, name, f" of {split} {seed}") for n in range(10**6))
+    def endless(query):
+        return (toy_problem(n, name, f" of {query.split} {query.seed}") for n in range(10**6))
 
     return Domain(
-        name, "a toy", problems, grade, examples=list, gold=lambda p: "the answer",
+        name, "a toy", {"builtin": endless}, grade, examples=list, gold=lambda p: "the answer",
         demonstrate=lambda p, rng, fault_rate: f"the answer is {rng.randint(1, 99)}.", pairs=_pair,
     )  # fmt: skip
 

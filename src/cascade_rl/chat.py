@@ -1,9 +1,9 @@
 """The one place that turns messages into text and replies back into thinking and answer.
 
 ChatML with a mode flag at the end of each user turn, ` /think` or ` /no_think` (arXiv 2512.13607, section 3.1
-and the model cards): earlier user turns are rewritten to ` /no_think`, the thinking of earlier assistant turns
-is dropped, and the generation prompt is the plain assistant header. The template is saved with the tokenizer,
-so that transformers alone renders it; this module renders the very same string with jinja2.
+and the model cards): earlier user turns are rewritten to ` /no_think`, the thinking of earlier assistant
+turns is dropped, and the generation prompt is the plain assistant header. The template is saved with the
+tokenizer, so that transformers alone renders it; this module renders the very same string with jinja2.
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ END_OF_TEXT = "<|endoftext|>"
 THINK_START, THINK_END = "<think>", "</think>"
 FLAGS = {Mode.THINKING: " /think", Mode.INSTRUCT: " /no_think"}
 
+# Its bytes are hashed and recorded: a backslash at the end of a line only divides a long one.
 # A last user turn without a flag asks for thinking, as in the models that the report starts from.
 TEMPLATE = """\
 {%- set ns = namespace(last_user=-1) -%}
-{%- for m in messages -%}{%- if m.role == 'user' -%}{%- set ns.last_user = loop.index0 -%}{%- endif -%}{%- endfor -%}
+{%- for m in messages -%}{%- if m.role == 'user' -%}\
+{%- set ns.last_user = loop.index0 -%}{%- endif -%}{%- endfor -%}
 {%- if messages and messages[0].role == 'system' -%}
 {%- set system = messages[0].content -%}
 {%- else -%}
@@ -64,13 +66,15 @@ TEMPLATE = """\
 {%- set function = call.function or call -%}
 {{- '\\n' if text or not loop.first else '' -}}
 {{- '<tool_call>\\n{"name": ' + (function.name | tojson) + ', "arguments": ' -}}
-{{- (function.arguments if function.arguments is string else function.arguments | tojson) + '}\\n</tool_call>' -}}
+{{- (function.arguments if function.arguments is string \
+else function.arguments | tojson) + '}\\n</tool_call>' -}}
 {%- endfor -%}
 {{- '<|im_end|>\\n' -}}
 {%- elif m.role == 'tool' -%}
 {{- '<|im_start|>user\\n<tool_response>\\n' + m.content + '\\n</tool_response><|im_end|>\\n' -}}
 {%- elif m.role != 'system' or loop.index0 > 0 -%}
-{{- raise_exception('role ' + m.role + ' can not stand here: a system message comes first, then user and assistant') -}}
+{{- raise_exception('role ' + m.role + ' can not stand here: \
+a system message comes first, then user and assistant') -}}
 {%- endif -%}
 {%- endfor -%}
 {%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}
@@ -78,7 +82,7 @@ TEMPLATE = """\
 
 
 def template_hash() -> str:
-    """The first 16 hex digits of the template's SHA-256: recorded from SFT to export, so that drift is seen."""
+    """The first 16 hex digits of the template's SHA-256: recorded by each stage, so that drift is seen."""
     return hashlib.sha256(TEMPLATE.encode()).hexdigest()[:16]
 
 
@@ -131,7 +135,7 @@ def compose_reply(mode: Mode, thought: str, answer: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A reply taken apart; `answer` is None when a think block never closed or, in thinking mode, never came."""
+    """A reply taken apart; no `answer` when a think block never closed or, in thinking mode, never came."""
 
     thought: str | None
     answer: str | None
@@ -152,7 +156,7 @@ def split_reply(text: str, mode: Mode) -> Reply:
 
 
 def leaks(text: str, mode: Mode) -> bool:
-    """Whether the reply breaks its mode: any think tag in instruct mode, anything but one leading block in thinking."""
+    """Whether the reply breaks its mode: a think tag in instruct mode, not one leading block in thinking."""
     if mode is Mode.INSTRUCT:
         return THINK_START in text or THINK_END in text
     body = text.lstrip()

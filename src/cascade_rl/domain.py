@@ -3,6 +3,10 @@
 One file in `domains/` is one domain; its last line is `DOMAIN = Domain(...)`, and the file is its own
 registration. A domain outside the package is loaded by its dotted module path. Domain modules import
 no torch.
+
+A source is what a recipe names: `builtin`, `file:rows.jsonl`, `reasoning-gym:chain_sum`. A domain maps the
+form of each source to the function that makes its problems; which of them a text means is decided here, for
+all domains.
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +29,7 @@ class Services:
     """What a grader may use beside the reply: each may be absent when the domain does not need it.
 
     limit_s  the most that one program or one judge's call may take, whatever the problem allows; kept by
-    `services.py`
+             `grading/services.py`
     counts   what happened in them, such as timeouts and crashes; depends on the clock
     """
 
@@ -54,10 +58,35 @@ Grade = Callable[[Problem, Rollout, Services], Awaitable[Verdict]]
 
 
 @dataclass(frozen=True, slots=True)
+class Query:
+    """What is asked of a source: problems of one split, in the order of a seed.
+
+    domain  whose problems they are; a source that many domains share reads its name and its `check_answer`
+    source  the source as the recipe names it, for messages
+    rest    what follows the colon: the path of `file:PATH`; "" in a source without a colon
+    """
+
+    domain: Domain
+    source: str
+    rest: str
+    split: Split
+    seed: int
+
+    def rng(self) -> random.Random:
+        """A new generator that repeats for the split and the seed."""
+        return random.Random(f"{self.split}/{self.seed}")
+
+
+Maker = Callable[[Query], Iterator[Problem]]
+
+
+@dataclass(frozen=True, slots=True)
 class Domain:
     """One kind of problem.
 
-    problems     (source, split, seed) -> an iterator of problems without repeats; it may be endless
+    sources      from the form of a source to its maker. A form is what `cascade domains` shows: a name alone
+                 (`builtin`), or a scheme, a colon and what a user puts there (`file:PATH`). A maker gives
+                 problems without repeats, the same for the same query; it may be endless
     grade        the reward of RL
     examples     (problem, reply, reward earned from `score`): at least one full and one zero
     gold         a reply that earns full reward from `score`, in the problem's mode; None if unknown
@@ -75,7 +104,7 @@ class Domain:
 
     name: str
     summary: str
-    problems: Callable[[str, Split, int], Iterator[Problem]]
+    sources: Mapping[str, Maker]
     grade: Grade
     examples: Callable[[], Iterable[Example]]
     gold: Callable[[Problem], str | None]
@@ -84,10 +113,22 @@ class Domain:
     pairs: Callable[[Problem, random.Random], tuple[str, str]] | None = None
     score: Grade | None = None
     headline: Mode = Mode.THINKING
-    sources: tuple[str, ...] = field(default=("builtin",))
     needs: frozenset[str] = frozenset()
     judged: bool = False
     check_answer: Callable[[Any], None] = any_answer
+
+    def problems(self, source: str, split: Split, seed: int) -> Iterator[Problem]:
+        """Problems of a source without repeats, the same for the same arguments; perhaps endless.
+
+        Raises InputError, which names the known sources, when this domain has no such source.
+        """
+        scheme, colon, rest = source.partition(":")
+        makers = {form.partition(":")[:2]: maker for form, maker in self.sources.items()}
+        maker = makers.get((scheme, colon))
+        # An empty rest, as in `file:`, names nothing: left to the maker, it would be the current directory.
+        if maker is None or (colon and not rest):
+            raise InputError(f"{self.name} has no source {source!r}; known: {', '.join(self.sources)}")
+        return maker(Query(self, source, rest, split, seed))
 
     @property
     def learned(self) -> bool:

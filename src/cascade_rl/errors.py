@@ -36,13 +36,13 @@ __all__ = [
 
 
 class Mendable(Exception):
-    """An error whose message says what is wrong and how to mend it; `status` is what the command line exits with."""
+    """An error whose message says how to mend it; `status` is what the command line exits with."""
 
     status: ClassVar[int] = 1
 
 
 class InputError(Mendable, ValueError):
-    """Something that was given can't be used: a file, a name, an option, a directory; the message names it."""
+    """A file, a name, an option or a directory that was given can't be used; the message names it."""
 
 
 class RecipeError(InputError):

@@ -1,4 +1,4 @@
-"""The seams where an implementation may be exchanged, and the records that pass through them. The only Protocols.
+"""The seams where an implementation may be exchanged, the only Protocols, and the records that pass them.
 
 Sampler      draws replies from the policy
 Sandbox      runs untrusted programs
@@ -21,8 +21,8 @@ from cascade_rl.types import Message, Problem, Rollout, StepReport
 class SamplingRule:
     """Which distribution tokens are drawn from, given the logits; temperature 0 is greedy.
 
-    Filters come in the order of transformers: temperature, `top_k` (0 is off), `top_p`, and `min_p`, which keeps
-    tokens at least that share as likely as the likeliest (arXiv 2407.01082; 0 is off).
+    Filters come in the order of transformers: temperature, `top_k` (0 is off), `top_p`, and `min_p`, which
+    keeps tokens at least that share as likely as the likeliest (arXiv 2407.01082; 0 is off).
     """
 
     temperature: float = 1.0
@@ -65,8 +65,8 @@ class Sampler(Protocol):
     ) -> list[tuple[Rollout, ...]]:
         """`n` rollouts for each problem, in the order of the problems.
 
-        `finished(index, rollouts)` hears of each group once, as early as the sampler can, while others still decode;
-        it returns at once and may be called from any thread, one call at a time for each index.
+        `finished(index, rollouts)` hears of each group once, as early as the sampler can, while others still
+        decode; it returns at once and may be called from any thread, one call at a time for each index.
         """
         ...
 
@@ -81,12 +81,12 @@ class Sampler(Protocol):
 class Program:
     """Something to run: files laid out in a scratch directory, the one to start, and its standard input.
 
-    An entry that is a compiled program (ELF) is executed, any other is Python. Text stands for its UTF-8 bytes, and
-    escaped bytes ("surrogateescape") for themselves.
+    An entry that is a compiled program (ELF) is executed, any other is Python. Text stands for its UTF-8
+    bytes, and escaped bytes ("surrogateescape") for themselves.
 
     timeout_s  of processor time; a program that sleeps is ended by a clock that allows more
-    profile    `code`: one process, no fork, no packages. `tests`: a repository's tests, which may fork and which see
-               the installed distributions named in `packages`, with what those require, read-only
+    profile    `code`: one process, no fork, no packages. `tests`: a repository's tests, which may fork and
+               which see the installed distributions named in `packages`, with what those require, read-only
     collect    files that a program of profile `tests` leaves behind and that come back in `Execution.files`
     """
 
@@ -102,10 +102,12 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """What a program did. `exit_code` is negative for a signal; `error` is set when the sandbox itself failed.
+    """What a program did.
 
-    limit   the limit that it met: `cpu` or `wall` (then `timed_out`), `output`, `memory`; None when it met none
-    cpu_s   the processor time that it took
+    exit_code  negative for a signal
+    error      set when the sandbox itself failed
+    limit      the limit that it met: `cpu` or `wall` (then `timed_out`), `output`, `memory`; None if none
+    cpu_s      the processor time that it took
     """
 
     stdout: str
@@ -122,8 +124,8 @@ class Execution:
 class Standing:
     """How strongly a sandbox keeps programs in.
 
-    level   `full`, `lockdown`, `limits` or `none`: the first two isolate (docs/sandbox.md). A stage that was started at
-            one does not go on at a weaker one
+    level   `full`, `lockdown`, `limits` or `none`: the first two isolate (docs/sandbox.md). A stage that was
+            started at one does not go on at a weaker one
     walls   what keeps programs in, in a few words
     advice  what each better level lacks and how to enable it; empty at the best one
     """
@@ -155,7 +157,7 @@ class Sandbox(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What a verifier function returned, or why there is nothing: `timeout`, or `crash` with what is known of it."""
+    """What a verifier function returned, or why there is nothing: `timeout`, or `crash` with a note."""
 
     value: Any = None
     fault: str | None = None
@@ -166,7 +168,10 @@ class Verifiers(Protocol):
     """Runs verifier functions (pure text to JSON values) in processes that can be killed."""
 
     async def call(self, function: str, *arguments: Any, deadline_s: float = 3.0) -> Judgement:
-        """Call `function`, such as `cascade_rl.verify.maths:equal`, on JSON arguments; never raises for what it does."""
+        """Call `function`, such as `cascade_rl.verify.maths:equal`, on JSON arguments.
+
+        Never raises for what the function does.
+        """
         ...
 
 
@@ -182,7 +187,10 @@ class Judge(Protocol):
     """A model that answers yes-or-no questions."""
 
     async def probability(self, messages: Sequence[Message]) -> Judgement:
-        """The probability that the answer to the last message is yes, in [0, 1]; never raises for what the model does."""
+        """The probability, in [0, 1], that the answer to the last message is yes.
+
+        Never raises for what the model does.
+        """
         ...
 
 

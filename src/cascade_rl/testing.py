@@ -1,7 +1,7 @@
-"""Fakes for testing a domain, a grader or a loop without a model: shipped, so that users test their own domains.
+"""Fakes for testing a domain, a grader or a loop without a model: shipped, so that users test their own.
 
-No torch here. Like httpx's MockTransport, each fake takes the behaviour as a function or a table and keeps a list of
-what it was asked.
+No torch here. Like httpx's MockTransport, each fake takes the behaviour as a function or a table and keeps a
+list of what it was asked.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def text_rollout(text: str, max_new_tokens: int = 1_000_000, prompt: str = "") -
 class ScriptedSampler:
     """A `Sampler` that says what it is told: a function of the problem, or a table from problem ids.
 
-    A reply is a text, or a sequence of texts of which sample i takes number i, starting over at the end. Greedy
-    sampling takes the first. `asked` holds (ids of the problems, sampling) of every call.
+    A reply is a text, or a sequence of texts of which sample i takes number i, starting over at the end.
+    Greedy sampling takes the first. `asked` holds (ids of the problems, sampling) of every call.
     """
 
     def __init__(self, replies: Callable[[Problem], Reply] | Mapping[str, Reply]) -> None:
@@ -96,8 +96,8 @@ class FakeSandbox:
 class InlineVerifiers:
     """`Verifiers` that call the function here and now: for tests of a grader, without processes.
 
-    Nothing can be killed, so a call that takes longer than its deadline is a timeout only once it has ended. `asked`
-    holds (function, arguments) of every call.
+    Nothing can be killed, so a call that takes longer than its deadline is a timeout only once it has ended.
+    `asked` holds (function, arguments) of every call.
     """
 
     def __init__(self) -> None:
@@ -122,7 +122,7 @@ class InlineVerifiers:
 
 
 class FakeRewardModel:
-    """A `RewardModel` from a function of messages and answer, or one constant; `asked` holds what it scored."""
+    """A `RewardModel` from a function of messages and answer, or a constant; `asked` holds what it scored."""
 
     def __init__(self, score: float | Callable[[Sequence[Message], str], float] = 0.0) -> None:
         self._score = score

@@ -321,7 +321,9 @@ class Pairs:
 
 @dataclass(frozen=True, slots=True)
 class Pools:
-    """What RL draws its prompts from: a pool of problems for each data entry of the stage, in the recipe's order."""
+    """What RL draws its prompts from: a pool of problems for each data entry of the stage, in the recipe's
+    order.
+    """
 
     entries: tuple[tuple[Problem, ...], ...]
 

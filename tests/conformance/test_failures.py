@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from cascade_rl.doctor import checks as conformance
-from cascade_rl.doctor import model_checks, training_checks
+from cascade_rl.doctor import model_checks, reward_checks
 from cascade_rl.doctor.checks import MODEL_CHECKS, TRAINING_CHECKS
 from cascade_rl.doctor.subject import CheckResult, Subject, make_tiny
 from cascade_rl.model.decoder import hidden_states, packed_states, truncate
@@ -189,7 +189,7 @@ def end_mark_dropped(patch, subject):
 
 
 def counts_tokens(patch, subject):
-    patch.setattr(training_checks, "token_weights", lambda lengths, *_: [1 / sum(lengths)] * len(lengths))
+    patch.setattr(reward_checks, "token_weights", lambda lengths, *_: [1 / sum(lengths)] * len(lengths))
 
 
 def plain_z_scores(patch, subject):
@@ -197,24 +197,24 @@ def plain_z_scores(patch, subject):
         r = np.asarray(rewards)
         return ((r - r.mean()) / (r.std() + 1e-6)).tolist()
 
-    patch.setattr(training_checks, "group_advantage", advantage)
+    patch.setattr(reward_checks, "group_advantage", advantage)
 
 
 def missing_is_zero(patch, subject):
-    plain = training_checks.group_advantage
+    plain = reward_checks.group_advantage
     patch.setattr(
-        training_checks, "group_advantage", lambda rewards, *rest: plain([r or 0.0 for r in rewards], *rest)
+        reward_checks, "group_advantage", lambda rewards, *rest: plain([r or 0.0 for r in rewards], *rest)
     )
 
 
 def masked_is_zero(patch, subject):
     patch.setattr(
-        training_checks, "final_rewards", lambda groups, rule, *rest: final_rewards(groups, "zero", *rest)
+        reward_checks, "final_rewards", lambda groups, rule, *rest: final_rewards(groups, "zero", *rest)
     )
 
 
 def needs_the_main_thread(patch, subject):
-    plain = training_checks.load_domain
+    plain = reward_checks.load_domain
 
     def load(wanted):
         domain = plain(wanted)
@@ -226,7 +226,7 @@ def needs_the_main_thread(patch, subject):
 
         return replace(domain, score=score)
 
-    patch.setattr(training_checks, "load_domain", load)
+    patch.setattr(reward_checks, "load_domain", load)
 
 
 def dead_groups_pass(patch, subject):

@@ -136,14 +136,13 @@ async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdi
 
 
 def domain(name: str) -> Domain:
-    def problems(source, split, seed):
+    def numbered(query):
         for number in range(1000):
-            asked = f"{name} {source} {number}"
+            asked = f"{name} {query.source} {number}"
             yield Problem(problem_id(name, asked), name, (Message("user", asked),), None)
 
-    return Domain(
-        name, "for probes", problems, grade, examples=list, gold=lambda p: None, sources=("builtin", "b")
-    )
+    sources = {"builtin": numbered, "b": numbered}
+    return Domain(name, "for probes", sources, grade, examples=list, gold=lambda p: None)
 
 
 DOMAINS = {name: domain(name) for name in ("graded", "other")}

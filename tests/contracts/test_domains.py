@@ -10,6 +10,7 @@ import json
 import random
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,9 +19,11 @@ from hypothesis import strategies as st
 from cascade_rl.chat import split_reply
 from cascade_rl.domain import Services
 from cascade_rl.domains import domain_names, load_domain
+from cascade_rl.errors import InputError
 from cascade_rl.grading.proof import faults, preflight
 from cascade_rl.grading.verifiers import ProcessVerifiers
 from cascade_rl.sandbox.pool import ZygoteSandbox
+from cascade_rl.sources.shared import SHARED
 from cascade_rl.types import Mode, Problem, Rollout, Split
 
 NAMES = domain_names()
@@ -177,8 +180,6 @@ def test_a_domain_imports_no_torch(name):
 
 
 def test_own_problems_come_from_a_file(domain, tmp_path):
-    if "file:PATH" not in domain.sources:
-        pytest.skip(f"{domain.name} reads no files")
     [problem] = draw(domain, Split.RL, 1)
     messages = [{"role": m.role, "content": m.content} for m in problem.messages]
     rows = [
@@ -194,6 +195,97 @@ def test_own_problems_come_from_a_file(domain, tmp_path):
     path.write_text(path.read_text() + '{"prompt": 3}\n')
     with pytest.raises(ValueError, match=r"own\.jsonl:4"):
         list(domain.problems(f"file:{path}", Split.RL, 0))
+
+
+WRONG = {
+    "alignment": ({"chosen": "yes"}, "rejected"),
+    "coding": ({"function": "f", "tests": [{"stdin": "1"}]}, "tests"),
+    "following": ({"instruction_id_list": ["punctuation:no_comma"], "kwargs": []}, "one length"),
+    "maths": ({"value": 3}, "gold answer"),
+    "multiple_choice": ({"answer": "E", "choices": 4}, "letter"),
+    "swe": ({"files": {"a.py": "x"}}, "patch"),
+}
+
+
+def test_each_line_of_a_file_whose_answer_the_grader_cant_use_is_named(domain, tmp_path):
+    good = {"prompt": "a?", "answer": draw(domain, Split.RL, 1)[0].answer, "split": "rl"}
+    answer, told = WRONG[domain.name]
+    bad = {"prompt": "b?", "answer": answer, "split": "heldout"}  # found although another split is asked for
+    path = tmp_path / "own.jsonl"
+    path.write_text("\n".join(map(json.dumps, (good, bad, good, bad))))
+    with pytest.raises(InputError) as caught:
+        next(domain.problems(f"file:{path}", Split.RL, 0))
+    lines = str(caught.value).split("\n")
+    assert [line.partition(": answer: ")[0] for line in lines] == [f"{path}:2", f"{path}:4"]
+    assert all(told in line for line in lines)
+
+
+ROWS = {
+    "no JSON": '{"prompt": "a"',
+    "no object": '["prompt", "a"]',
+    "neither prompt nor messages": '{"answer": "1"}',
+    "no answer": '{"prompt": "a"}',
+    "a prompt that is no text": '{"prompt": 3, "answer": "1"}',
+    "content that is no text": '{"messages": [{"role": "user", "content": 3}], "answer": "1"}',
+    "no such split": '{"prompt": "a", "answer": "1", "split": "train"}',
+    "no such mode": '{"prompt": "a", "answer": "1", "mode": "fast"}',
+    "not the user's turn": '{"messages": [{"role": "assistant", "content": "a"}], "answer": "1"}',
+}
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
+def test_lines_of_a_wrong_form_are_named_up_to_a_few(row, tmp_path):
+    path = tmp_path / "own.jsonl"
+    path.write_text("\n" + f"{row}\n" * 7)
+    with pytest.raises(InputError) as caught:
+        next(load_domain("maths").problems(f"file:{path}", Split.RL, 0))
+    *lines, last = str(caught.value).split("\n")
+    assert [line.partition(": want ")[0] for line in lines] == [f"{path}:{n}" for n in range(2, 7)]
+    assert last == "and 2 more lines"
+
+
+def test_a_file_that_cant_be_read_is_named(domain, tmp_path):
+    with pytest.raises(InputError, match=rf"{domain.name}: can't read .*absent\.jsonl: No such file"):
+        next(domain.problems(f"file:{tmp_path / 'absent.jsonl'}", Split.RL, 0))
+    path = tmp_path / "own.jsonl"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match=r"own\.jsonl: not UTF-8"):
+        next(domain.problems(f"file:{path}", Split.RL, 0))
+
+
+def test_which_source_a_text_means():
+    asked = []
+
+    def maker(name):
+        return lambda query: iter([asked.append((name, query.rest, query.split, query.seed))])
+
+    sources = {form: maker(form) for form in ("plain", "both", "both:NAME,...", "file:PATH")}
+    domain = replace(load_domain("maths"), sources=sources)
+    for source in ("plain", "both", "both:a,b", "file:/a:b/c.jsonl"):
+        list(domain.problems(source, Split.RL, 7))
+    assert asked == [
+        ("plain", "", Split.RL, 7),
+        ("both", "", Split.RL, 7),
+        ("both:NAME,...", "a,b", Split.RL, 7),
+        ("file:PATH", "/a:b/c.jsonl", Split.RL, 7),
+    ]
+    for unknown in ("", "Plain", "plain:", "plain:x", "both:", "file", "file:", "PATH", "file:PATH"[:3]):
+        with pytest.raises(InputError) as caught:
+            domain.problems(unknown, Split.RL, 0)
+        known = "known: plain, both, both:NAME,..., file:PATH"
+        assert str(caught.value) == f"maths has no source {unknown!r}; {known}"
+
+
+def test_the_sources_that_are_listed_are_those_of_the_guides():
+    assert {name: ", ".join(load_domain(name).sources) for name in NAMES} == {
+        "alignment": "builtin, chat, file:PATH",
+        "coding": "builtin, humaneval, file:PATH",
+        "following": "builtin, ifeval-style, ifeval-train, ifbench-train, ifeval, ifbench, file:PATH",
+        "maths": "builtin, reasoning-gym:NAME[,NAME...], file:PATH",
+        "multiple_choice": "builtin, file:PATH",
+        "swe": "builtin, packages, packages:NAME,..., file:PATH",
+    }
+    assert all(load_domain(name).sources.items() >= SHARED.items() for name in NAMES)
 
 
 def test_needs_name_every_service_and_the_shipped_check_finds_no_fault(domain):

@@ -24,7 +24,7 @@ def evaluate_checkpoint(
 ) -> Iterator[tuple[str, BenchmarkScore]]:
     """(name, score) of a recipe's benchmarks, or of those in `only`, on a checkpoint, each as it is done.
 
-    `begun` hears of each before it is sampled. Raises InputError when the recipe has no benchmark of a name in `only`.
+    `begun` hears of each before it is sampled. Raises InputError when `only` names no benchmark of the recipe.
     """
     known = [b.name for b in recipe.benchmarks]
     if unknown := [name for name in only if name not in known]:

@@ -32,7 +32,7 @@ class Scored:
 
 
 def score_stage(run: Run, stage: Stage, folder: Path, weights: str, earlier: Sequence[Scorecard]) -> Scored:
-    """Run the benchmarks that are not done yet, judge, and write scorecard.json, gate.json and the model card.
+    """Run the benchmarks that are not done yet, judge, and write scorecard, gate and model card.
 
     `weights` are the hash of those that the workers hold; `earlier` the scorecards of the stages before.
     """
@@ -65,7 +65,7 @@ def all_seconds(stage: Stage, folder: Path, training: float, evaluation: float) 
 
 
 def _benchmark(run: Run, benchmark: Benchmark, folder: Path, weights: str) -> BenchmarkScore:
-    """The score of one benchmark; read where it is known for these weights, this specification and these problems."""
+    """The score of one benchmark; read where it is known for these weights, this spec and these problems."""
     key = digest([benchmark.spec.model_dump(mode="json"), weights, [p.id for p in benchmark.problems]])
     path = folder / "eval" / f"{benchmark.name}.json"
     found = read_json(path) or _same_weights(run.folder, benchmark.name, key)
@@ -86,9 +86,9 @@ def _benchmark(run: Run, benchmark: Benchmark, folder: Path, weights: str) -> Be
 
 
 def _same_weights(run: Path, name: str, key: str) -> Mapping[str, Any] | None:
-    """The result of an earlier stage whose weights are the same (a reward model leaves the policy as it is)."""
+    """The result of an earlier stage with the same weights: a reward model leaves the policy as it is."""
     for folder in stage_folders(run):
-        found = read_json(folder.path / "eval" / f"{name}.json")
+        found: Mapping[str, Any] | None = read_json(folder.path / "eval" / f"{name}.json")
         if found and found["key"] == key:
             return found
     return None

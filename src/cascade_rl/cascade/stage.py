@@ -1,7 +1,7 @@
 """One stage from its settled data to its exported weights; and the table of the kinds that a stage can be.
 
-A new kind is a file in `recipe/` that says what it is, one in `data/` that provides what it trains on, one in `train/`
-that does it, and a row here.
+A new kind is a file in `recipe/` that says what it is, one in `data/` that provides what it trains on, one in
+`train/` that does it, and a row here.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cascade_rl.cascade.probe import probe_of
 from cascade_rl.cascade.run import Progress, Run
 from cascade_rl.data import demonstrations, pairs, pools
 from cascade_rl.data.settle import Settled, other_start
 from cascade_rl.errors import StageError
-from cascade_rl.evals.benchmark import run_benchmark
 from cascade_rl.grading.services import standing
 from cascade_rl.model.checkpoint import load_directory, weights_hash
 from cascade_rl.model.export import export
@@ -25,7 +25,7 @@ from cascade_rl.run.files import read_json, write_json
 from cascade_rl.run.folder import stage_folder
 from cascade_rl.sandbox.levels import LEVELS
 from cascade_rl.train import reward_model, rl, sft
-from cascade_rl.train.stage_run import Probe, StageRun, Trained
+from cascade_rl.train.stage_run import StageRun, Trained
 from cascade_rl.types import Checkpoint, StageData
 
 CARRIED = "weights only; fresh optimiser, counters and generators"
@@ -62,7 +62,7 @@ class Start:
 
 
 def train_stage(run: Run, progress: Progress, begun: Start) -> Checkpoint:
-    """Train a stage, from its last saved step if there is one, and export what it made; returns the exported model."""
+    """Train a stage, from its last saved step if there is one; the model that it exported."""
     folder = begun.folder
     _check_started(run, begun)
     record = _record(run, progress, begun)
@@ -88,18 +88,18 @@ def train_stage(run: Run, progress: Progress, begun: Start) -> Checkpoint:
 
 
 def load_finished(run: Run, made: Checkpoint) -> None:
-    """Give the workers the weights of a stage that is done; StageError when they are not those of the ledger."""
+    """Give the workers the weights of a stage that is done; StageError when the ledger has others."""
     path = run.folder / made.path
     flat = load_directory(path)[2]
     if weights_hash(flat) != made.weights_hash:
         raise StageError(
-            f"{path} is not what the ledger recorded (its weights' checksum differs); restore it, or move the run "
-            "directory away"
+            f"{path} is not what the ledger recorded (its weights' checksum differs); restore it, or move the "
+            "run directory away"
         )
     run.world.replicas.load("policy", flat)
 
 
-def _stage_run(run: Run, progress: Progress, begun: Start, book: Book) -> StageRun:
+def _stage_run(run: Run, progress: Progress, begun: Start, book: Book) -> StageRun[Stage]:
     return StageRun(
         begun.stage,
         run.world,
@@ -110,7 +110,7 @@ def _stage_run(run: Run, progress: Progress, begun: Start, book: Book) -> StageR
         start=progress.start,
         reward_model=_reward_model(run, begun.stage),
         stop_asked=run.stop_asked,
-        probe=_probe(run),
+        probe=probe_of(run),
         smoke=run.recipe.smoke,
         peaks=run.peaks(),
     )
@@ -125,23 +125,6 @@ def _reward_model(run: Run, stage: Stage) -> Path | None:
     return stage_folder(run.folder, index, name) / "reward_model"
 
 
-def _probe(run: Run) -> Probe | None:
-    """Policy `best`: all domains on validation problems, which no benchmark uses."""
-    every = run.recipe.gate.probe_every
-    if not run.materials.probes or every is None:
-        return None
-
-    def score(step: int) -> dict[str, float]:
-        run.screen.waiting("probe")
-        found = {
-            probe.name: run_benchmark(probe, run.world.sampler, run.world.services, ("probe",))
-            for probe in run.materials.probes
-        }
-        return {name: probed.score.score.mean for name, probed in found.items()}
-
-    return Probe(every, score)
-
-
 def _check_started(run: Run, begun: Start) -> None:
     """An unfinished stage goes on only if it was started with the same settings, data and weights."""
     before = read_json(begun.folder / "stage.json")
@@ -152,8 +135,8 @@ def _check_started(run: Run, begun: Start) -> None:
     level, then = _sandbox_level(run), before.get("sandbox")
     if level and then and LEVELS.index(level) > LEVELS.index(then):
         raise StageError(
-            f"{begun.folder} was started with the sandbox level {then}, and here it is {level}: rewards would not be "
-            "comparable; see `cascade doctor`"
+            f"{begun.folder} was started with the sandbox level {then}, and here it is {level}: rewards would "
+            "not be comparable; see `cascade doctor`"
         )
 
 

@@ -11,8 +11,8 @@ from rich.console import Console
 app = typer.Typer(
     help="Post-train a language model one domain after another: SFT, reward model, then RL domain by domain, "
     "with a benchmark matrix after every stage (arXiv 2512.13607).",
-    epilog="Exit status: 0, all is well; 1, an error, told in one message; 2, a wrong command line; 3, nothing here "
-    "keeps a model's programs in (see docs/sandbox.md); 130 or 143, stopped by a signal.",
+    epilog="Exit status: 0, all is well; 1, an error, told in one message; 2, a wrong command line; "
+    "3, nothing here keeps a model's programs in (see docs/sandbox.md); 130 or 143, stopped by a signal.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

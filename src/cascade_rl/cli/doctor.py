@@ -22,7 +22,9 @@ def doctor(
         typer.Option(help="A local Hugging Face directory: run the conformance checks on it as well."),
     ] = None,
 ) -> None:
-    """Show how strongly programs are kept in here, and check a model's sampler and trainer against known failures."""
+    """Show how strongly programs are kept in here, and check a model's sampler and trainer against known
+    failures.
+    """
     from cascade_rl.doctor.machine import sandbox_report
 
     machine = sandbox_report()

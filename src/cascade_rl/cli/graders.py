@@ -113,7 +113,9 @@ def regrade(
     stage: Annotated[list[str] | None, typer.Option(help="Only this stage; may be repeated.")] = None,
     unsafe_exec: Unsafe = False,
 ) -> None:
-    """Score the stored rollouts of a run again with today's graders: which gains were faults of the verifier?"""
+    """Score the stored rollouts of a run again with today's graders: which gains were faults of the
+    verifier?
+    """
     from cascade_rl.evals.regrade import regrade_run
 
     found = regrade_run(run_dir, stage or [], unsafe_exec)

@@ -1,4 +1,4 @@
-"""The command line: one table of commands, and the one place where errors that a user can mend become messages."""
+"""The command line: one table of commands, and the one place where errors become messages."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from cascade_rl.cli import doctor, graders, models, recipes, runs
 from cascade_rl.cli.app import app
 from cascade_rl.errors import Mendable
 
-# In the order of `cascade --help`. What a command needs is imported inside it, so that help and mistakes are quick and
-# that grading needs no torch.
+# In the order of `cascade --help`. What a command needs is imported inside it, so that help and mistakes are
+# quick and that grading needs no torch.
 COMMANDS: Mapping[str, Callable[..., None]] = {
     "run": runs.run,
     "status": runs.status,

@@ -38,7 +38,7 @@ def evaluate(
 
 
 def _say_begun(benchmark: Benchmark) -> None:
-    console.print(f"{benchmark.name}: {len(benchmark.problems)} problems, k = {benchmark.k} ...")
+    console.print(f"{benchmark.name}: {len(benchmark.problems)} problems, k = {benchmark.spec.k} ...")
 
 
 def _score_table(scores: Mapping[str, BenchmarkScore]) -> Table:

@@ -91,7 +91,9 @@ def status(run_dir: RunArgument) -> None:
 
 
 def report(run_dir: RunArgument) -> None:
-    """Write RUN/report.html, one self-contained page, and show where the time went; works while the run goes on."""
+    """Write RUN/report.html, one self-contained page, and show where the time went; works while the run goes
+    on.
+    """
     from cascade_rl.report import write_report
     from cascade_rl.report.read import read_run
     from cascade_rl.report.terminal import speed_table

@@ -17,8 +17,15 @@ from cascade_rl.types import StepReport
 
 PLAIN_EVERY_S = 10.0
 # Of the step's metrics those that a person follows: key, label, format.
-SHOWN = (("reward", "reward", ".3f"), ("loss", "loss", ".3f"), ("accuracy", "pairs right", ".2f"), ("length", "tokens", ".0f"),
-         ("clipped", "clipped", ".0%"), ("signal", "signal", ".0%"), ("entropy", "entropy", ".2f"))  # fmt: skip
+SHOWN = (
+    ("reward", "reward", ".3f"),
+    ("loss", "loss", ".3f"),
+    ("accuracy", "pairs right", ".2f"),
+    ("length", "tokens", ".0f"),
+    ("clipped", "clipped", ".0%"),
+    ("signal", "signal", ".0%"),
+    ("entropy", "entropy", ".2f"),
+)
 
 
 class ConsoleScreen:
@@ -31,7 +38,7 @@ class ConsoleScreen:
             if self.console.is_terminal
             else None
         )
-        self._prefix, self._status = "", ""
+        self._prefix = ""
         self._begin, self._last_plain = time.monotonic(), 0.0
         self._times: list[float] = []
 
@@ -74,10 +81,10 @@ class ConsoleScreen:
     def scores(self, found: Mapping[str, Any], verdicts: Mapping[tuple[str, str], str]) -> None:
         """The matrix so far: the newest column in one line; the whole table comes at the end."""
         stage = found["stages"][-1]
-        cells = [
-            f"{name} {row['scores'][stage]['mean'] * 100:.1f}{THIN_ARROWS.get(verdicts.get((stage, name), ''), '')}"
-            for name, row in found["benchmarks"].items()
-        ]
+        cells = []
+        for name, row in found["benchmarks"].items():
+            arrow = THIN_ARROWS.get(verdicts.get((stage, name), ""), "")
+            cells.append(f"{name} {row['scores'][stage]['mean'] * 100:.1f}{arrow}")
         self._say(f"  after {stage}: " + "  ".join(cells) + f"  ({duration(found['seconds'][stage])})")
 
     def table(self, found: Mapping[str, Any], verdicts: Mapping[tuple[str, str], str]) -> None:

@@ -15,10 +15,10 @@ from cascade_rl.types import Demonstration, Demonstrations, Split
 def provide(
     stage: SFTStage, domains: Mapping[str, Domain], seed: int, taken: Collection[str] = ()
 ) -> Demonstrations:
-    """`samples` demonstrations in the proportions of the stage; domains with two modes answer each prompt in both.
+    """`samples` demonstrations in the proportions of the stage; with two modes each prompt is answered in both.
 
-    SFT stages may share prompts, so `taken` is not asked. Raises StageError when a domain has fewer prompts than the
-    stage asks for.
+    SFT stages may share prompts, so `taken` is not asked. Raises StageError when a domain has fewer prompts
+    than the stage asks for.
     """
     total = sum(data.weight for data in stage.data)
     found: list[Demonstration] = []
@@ -28,8 +28,8 @@ def provide(
         made = list(islice(taught, wanted * len(data.modes)))
         if len(made) < wanted * len(data.modes):
             raise StageError(
-                f"{stage.name}: {data.domain} has only {len(made) // len(data.modes)} SFT prompts, {wanted} are "
-                "asked for; lower samples or its weight"
+                f"{stage.name}: {data.domain} has only {len(made) // len(data.modes)} SFT prompts, {wanted} "
+                "are asked for; lower samples or its weight"
             )
         found += made
     return Demonstrations(tuple(found))

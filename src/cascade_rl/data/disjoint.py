@@ -33,9 +33,9 @@ def may_share(one: Stage, other: Stage) -> bool:
 def check_disjoint(
     stages: Sequence[Stage], data: Mapping[str, StageData], benchmarks: Iterable[Benchmark]
 ) -> None:
-    """Raise StageError naming an example when two uses share a prompt that may not; `data` by the stage's name.
+    """Raise StageError, which names an example, when two uses share a prompt that may not.
 
-    No stage shares a prompt with a benchmark, nor two benchmarks with each other.
+    `data` is by the stage's name. No stage shares a prompt with a benchmark, nor two benchmarks with each other.
     """
     uses: list[tuple[str, Stage | None, set[str]]] = []
     uses += [(f"stage {stage.name}", stage, stage_prompts(data[stage.name])) for stage in stages]

@@ -15,7 +15,7 @@ from cascade_rl.types import Pair, Pairs, Split
 def provide(
     stage: RewardModelStage, domains: Mapping[str, Domain], seed: int, taken: Collection[str] = ()
 ) -> Pairs:
-    """Pairs on RL's prompts, which a reward model may share with the RLHF that follows it; held-out ones on others.
+    """Pairs on RL's prompts, which RLHF may ask again later; held-out ones on others.
 
     Raises StageError when a split has no prompts.
     """
@@ -29,9 +29,9 @@ def provide(
 def preference_pairs(
     stage: RewardModelStage, domain: Domain, split: Split, count: int, seed: int
 ) -> list[Pair]:
-    """`count` pairs on prompts of a split; several on the same prompt when there are fewer prompts than pairs.
+    """`count` pairs on prompts of a split; several on one prompt when there are fewer prompts than pairs.
 
-    With `pairs_from: samples` the answers come from the policy once the stage starts: until then they are empty.
+    With `pairs_from: samples` the policy answers once the stage starts: until then the answers are empty.
     """
     start = random.Random(f"{seed}/{stage.name}").getrandbits(32)
     problems = list(islice(domain.problems(stage.source, split, start), count))

@@ -13,7 +13,7 @@ from cascade_rl.types import Pools, Problem, Split
 
 
 def provide(stage: RLStage, domains: Mapping[str, Domain], seed: int, taken: Collection[str] = ()) -> Pools:
-    """A pool for each data entry, of problems whose normalised prompts are not `taken` by another RL stage or entry.
+    """A pool for each data entry, of problems whose normalised prompts no RL stage or entry has taken.
 
     Raises StageError when an entry has no problem left.
     """

@@ -1,7 +1,7 @@
 """Settle a stage's data before the stage begins: prompts, pre-flight, quarantine, digest, in that order.
 
-The outcome is stored in the stage's folder, so that a resume reads it and asks no grader again: a verdict that came
-out otherwise would change the pool under the ids that a saved state holds.
+The outcome is stored in the stage's folder, so that a resume reads it and asks no grader again: a verdict
+that came out otherwise would change the pool under the ids that a saved state holds.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def settle(
     services: Services,
     waiting: Callable[[str], None],
 ) -> Settled:
-    """The data without what its own grader can't tell; read where the folder holds the outcome for the same data.
+    """The data without what its own grader can't tell; read where the folder holds the outcome for them.
 
     Raises StageError when too much failed, or when the folder holds a stage that was begun with other data.
     """
@@ -82,7 +82,7 @@ def settle(
 def refuse_other_data(folder: Path, stored: Mapping[str, Any] | None) -> None:
     """Raise StageError when a stage has begun here with other data than those at hand.
 
-    A pre-flight of a version that did not store what it looked at tells nothing: the stage's key decides then.
+    A pre-flight of older versions does not say what it looked at: then the stage's key decides.
     """
     if stored is not None and "made" in stored and (folder / "stage.json").exists():
         raise StageError(other_start(folder))
@@ -91,8 +91,8 @@ def refuse_other_data(folder: Path, stored: Mapping[str, Any] | None) -> None:
 def other_start(folder: Path) -> str:
     """What to say of a folder whose stage was started otherwise."""
     return (
-        f"{folder} was started with other settings, data or weights; --accept-changes does not cover a changed "
-        "program or machine: move the directory away, or choose another --out"
+        f"{folder} was started with other settings, data or weights; --accept-changes does not cover a "
+        "changed program or machine: move the directory away, or choose another --out"
     )
 
 

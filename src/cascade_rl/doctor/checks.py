@@ -1,8 +1,8 @@
 """Checks for the ways in which RL of language models fails without a word, to be run on any model directory.
 
-`cascade doctor --model DIR` prints them. Each is a plain function named after the failure that it would catch, with the
-public report of it in its docstring; it returns a `CheckResult`. Those of `model_checks` and `text_checks` take a
-`Subject`, a loaded model; those of `training_checks` take nothing.
+`cascade doctor --model DIR` prints them. Each is a plain function named after the failure that it would
+catch, with the public report of it in its docstring; it returns a `CheckResult`. Those of `model_checks` and
+`text_checks` take a `Subject`, a loaded model; those of `reward_checks` and `stage_checks` take nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from cascade_rl.doctor import model_checks, text_checks, training_checks
+from cascade_rl.doctor import model_checks, reward_checks, stage_checks, text_checks
 from cascade_rl.doctor.subject import CheckResult, Subject
 
 
@@ -24,7 +24,7 @@ def _checks(module: ModuleType) -> tuple[Callable[..., CheckResult], ...]:
 ModelCheck = Callable[[Subject], CheckResult]
 TrainingCheck = Callable[[], CheckResult]
 MODEL_CHECKS: tuple[ModelCheck, ...] = (*_checks(model_checks), *_checks(text_checks))
-TRAINING_CHECKS: tuple[TrainingCheck, ...] = _checks(training_checks)
+TRAINING_CHECKS: tuple[TrainingCheck, ...] = (*_checks(reward_checks), *_checks(stage_checks))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,10 @@ class Row:
 
 
 def model_report(folder: Path) -> Iterator[Row]:
-    """All checks on the model of a local Hugging Face directory, then those that need none, each as it is done.
+    """All checks on the model of a directory, then those that need none, each as soon as it is done.
 
-    Takes about the memory of training it in fp32. Raises InputError when the directory holds no model that is supported.
+    Takes about the memory of training it in fp32. Raises InputError when the directory holds no model that is
+    supported.
     """
     subject = Subject.load(folder)
     yield from (_row(check, check(subject)) for check in MODEL_CHECKS)

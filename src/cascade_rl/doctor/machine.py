@@ -1,4 +1,4 @@
-"""What this machine is good for: the sandbox's level, whether its walls hold, what is missing and how to enable it."""
+"""What this machine is good for: the sandbox's level, whether its walls hold, and what is missing."""
 
 from __future__ import annotations
 

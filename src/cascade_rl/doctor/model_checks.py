@@ -1,7 +1,7 @@
-"""Silent failures between a model's sampler and its trainer. Each check is named after the failure it would catch.
+"""Silent failures between a model's sampler and its trainer, each check named after what it would catch.
 
-The links are public reports of that very failure in other trainers. Tolerances are those of fp32: 5e-3 nats a token,
-1e-3 of a gradient's norm; the failures are larger by an order at least.
+The links are public reports of that very failure in other trainers. Tolerances are those of fp32: 5e-3 nats a
+token, 1e-3 of a gradient's norm; the failures are larger by an order at least.
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ def difference(a: Tensor, b: Tensor) -> float:
 
 
 def make_tiny(folder: Path, seed: int = 0) -> Path:
-    """Write a random model of a few thousand parameters, with a tokenizer of its own, that the checks accept."""
+    """Write a random model of a few thousand parameters, with a tokenizer, that the checks accept."""
     texts = [*ASKED, "The sky is blue and the sea is green; the answer is 19, since 12 + 7 = 19."] * 4
     tokenizer = train_tokenizer(texts, 300)
     shape = Architecture(

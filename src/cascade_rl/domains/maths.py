@@ -1,12 +1,12 @@
 r"""Maths with a final answer in `\boxed{}`: short sums and word problems, or installed and own problem sets.
 
 The built-in problems are made to be learnt from scratch by a model of a few million parameters: two or three
-steps on integers from 0 to 30, one line of thought a step. Bare sums follow precedence: products first, then from
-left to right. The teacher is made imperfect on purpose, see `demonstrate`.
+steps on integers from 0 to 30, one line of thought a step. Bare sums follow precedence: products first, then
+from left to right. The teacher is made imperfect on purpose, see `demonstrate`.
 
-Reward: 1 for the right last box after the think block, else 0 (arXiv 2512.13607, Math RL). An answer that algebra
-can't finish in time earns 0 with the outcome `timeout`: it is the reply's expression that is pathological. A gold
-answer that can't be read, and a judge that crashes, give no reward at all.
+Reward: 1 for the right last box after the think block, else 0 (arXiv 2512.13607, Math RL). An answer that
+algebra can't finish in time earns 0 with the outcome `timeout`: it is the reply's expression that is
+pathological. A gold answer that can't be read, and a judge that crashes, give no reward at all.
 """
 
 from __future__ import annotations
@@ -16,19 +16,17 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from cascade_rl.chat import compose_reply, split_reply, thinking_reply
-from cascade_rl.domain import Domain, Example, Services
-from cascade_rl.errors import AnswerError
-from cascade_rl.sources.rows import PREFIX, file_problems, unknown_source
-from cascade_rl.sources.splits import split_of, stream
-from cascade_rl.types import Message, Outcome, Problem, Rollout, Split, Verdict, problem_id
+from cascade_rl.domain import Domain, Example, Query, Services
+from cascade_rl.errors import AnswerError, InputError
+from cascade_rl.sources.shared import SHARED
+from cascade_rl.sources.splits import drawn, split_of
+from cascade_rl.types import Message, Outcome, Problem, Rollout, Verdict, problem_id
 from cascade_rl.verify import maths as verify
 
 JUDGE, PROBE = "cascade_rl.verify.maths_algebra:judge", "cascade_rl.verify.maths_algebra:probe"
 JUDGE_S, PROBE_S = 2.5, 0.5  # together the 3 s that a verdict may take
 LARGEST = 18
 RAMBLING = 0.3
-GYM = "reasoning-gym:"
-SOURCES = ("builtin", "reasoning-gym:NAME[,NAME...]", "file:PATH")
 NAMES = ("Ann", "Ben", "Eva", "Sam", "Tom", "Mia")
 THINGS = ("apples", "books", "cards", "coins", "eggs", "pens")
 GAINS, LOSSES = ("buys", "finds", "gets"), ("loses", "sells", "gives away")
@@ -37,11 +35,14 @@ Terms = Sequence[int | str]  # numbers and operators in turn: [7, "+", 5, "*", 3
 
 
 def work(terms: Terms) -> tuple[list[str], list[int]]:
-    """The steps as text, such as `5*3=15`, and the result of each: products first, then from left to right."""
-    rest, steps, results = list(terms), [], []
+    """The steps as text, such as `5*3=15`, and the result of each: products first, then left to right."""
+    rest: list[int | str] = list(terms)
+    steps: list[str] = []
+    results: list[int] = []
     while len(rest) > 1:
         i = rest.index("*") if "*" in rest else 1
         a, sign, b = rest[i - 1 : i + 2]
+        assert isinstance(a, int) and isinstance(b, int)  # numbers and signs stand in turn
         value = a * b if sign == "*" else a + b if sign == "+" else a - b
         rest[i - 1 : i + 2] = [value]
         steps.append(f"{a}{sign}{b}={value}")
@@ -94,22 +95,22 @@ def _problem(prompt: str, answer: str, meta: dict[str, Any]) -> Problem:
     return Problem(problem_id("maths", prompt), "maths", (Message("user", prompt),), answer, meta=meta)
 
 
-def _from_gym(names: list[str], split: Split, seed: int) -> Iterator[Problem]:
+def from_gym(query: Query) -> Iterator[Problem]:
     """Problems of the package reasoning-gym, in turn from each data set named, while they bring new ones."""
     try:
         import reasoning_gym
-    except ModuleNotFoundError as error:
+    except ModuleNotFoundError:
         message = "the source reasoning-gym needs its package: pip install cascade-rl[smollm2]"
-        raise ModuleNotFoundError(message, name=error.name) from None
-    rng = random.Random(f"{split}/{seed}")
+        raise InputError(message) from None
+    rng = query.rng()
     seen: set[str] = set()
-    idle = 0
+    idle = 0  # rounds over all data sets that brought nothing new: the small ones run dry
     while idle < 20:
         before = len(seen)
-        for name in names:
+        for name in query.rest.split(","):
             for row in reasoning_gym.create_dataset(name, size=50, seed=rng.randrange(2**31)):
                 prompt = row["question"].rstrip() + "\nPut the final answer in \\boxed{}."
-                if row["answer"] is None or prompt in seen or split_of(prompt) is not split:
+                if row["answer"] is None or prompt in seen or split_of(prompt) is not query.split:
                     continue
                 seen.add(prompt)
                 thought = row["metadata"].get("answer_cot", "").partition("####")[0].strip()
@@ -117,28 +118,18 @@ def _from_gym(names: list[str], split: Split, seed: int) -> Iterator[Problem]:
         idle = idle + 1 if len(seen) == before else 0
 
 
-def problems(source: str, split: Split, seed: int) -> Iterator[Problem]:
-    """Problems of a source, see `SOURCES`."""
-    if source == "builtin":
-        return stream(make, split, seed)
-    if source.startswith(GYM) and source != GYM:
-        return _from_gym(source.removeprefix(GYM).split(","), split, seed)
-    if source.startswith(PREFIX):
-        return file_problems("maths", source, split, seed)
-    raise unknown_source("maths", source, SOURCES)
-
-
 async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdict:
     """Full reward for the right last box of the answer; what stands in no box doesn't count.
 
-    The gold answer is a text, or `{"answer": text, "bare": whether an answer without a box counts}`. Built-in problems
-    are judged by arithmetic alone; for others `services.verifiers` must be there as soon as an answer takes algebra.
+    The gold answer is a text, or `{"answer": text, "bare": whether an answer without a box counts}`. Built-in
+    problems are judged by arithmetic alone; for others `services.verifiers` must be there as soon as an
+    answer takes algebra.
     """
     return await _verdict(problem, rollout, services, bare=False)
 
 
 async def score(problem: Problem, rollout: Rollout, services: Services) -> Verdict:
-    """The same, but a bare final answer counts as well, unless the problem is one of here, which ask for a box."""
+    """The same, but a bare final answer counts as well, except for our own problems, which ask for a box."""
     return await _verdict(problem, rollout, services, bare="family" not in problem.meta)
 
 
@@ -164,14 +155,15 @@ def _gold_text(problem: Problem) -> str:
 
 
 async def _by_algebra(gold: str, readings: Sequence[str], services: Services, note: str) -> Verdict:
-    """The verdict of a killable judge; what it can't do is the reply's fault unless the gold alone is too much."""
+    """The verdict of a killable judge; what it can't do is the reply's fault unless the gold is too much."""
     if reason := verify.excess(gold):
         return Verdict.failed(f"the gold answer is too large to judge: {reason}")
     if reason := verify.excess(readings[0]):
         return Verdict(0.0, Outcome.UNPARSEABLE, note=f"{note}, too large to judge: {reason}")
     if services.verifiers is None:
         raise ValueError(
-            f"maths needs verifiers to compare {readings[0][:60]!r} with {gold[:60]!r}: Services(verifiers=...)"
+            f"maths needs verifiers to compare {readings[0][:60]!r} with {gold[:60]!r}: "
+            "Services(verifiers=...)"
         )
     judgement = await services.verifiers.call(JUDGE, gold, *readings, deadline_s=JUDGE_S)
     if judgement.fault == "timeout":
@@ -226,8 +218,9 @@ FAULTS: tuple[Callable[[Terms, random.Random], tuple[list[str], int] | None], ..
 def demonstrate(problem: Problem, rng: random.Random, fault_rate: float) -> str:
     """The gold reply, or with probability `fault_rate` one that stops a step early or takes a wrong sign.
 
-    A faulty teacher (`fault_rate` above 0) also rambles in 3 of 10 replies, right or wrong: each step is repeated
-    as a check, so that the thought is twice as long. Problems whose steps aren't known are demonstrated by gold.
+    A faulty teacher (`fault_rate` above 0) also rambles in 3 of 10 replies, right or wrong: each step is
+    repeated as a check, so that the thought is twice as long. Problems whose steps aren't known are
+    demonstrated by gold.
     """
     terms = problem.meta.get("terms")
     if not terms:
@@ -263,13 +256,12 @@ def check_answer(answer: Any) -> None:
 DOMAIN = Domain(
     name="maths",
     summary=r"sums and word problems with a final answer in \boxed{}",
-    problems=problems,
+    sources={"builtin": drawn(make), "reasoning-gym:NAME[,NAME...]": from_gym, **SHARED},
     grade=grade,
     examples=examples,
     gold=gold,
     demonstrate=demonstrate,
     score=score,
-    sources=SOURCES,
     needs=frozenset({"verifiers"}),
     check_answer=check_answer,
 )

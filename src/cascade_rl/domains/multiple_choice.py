@@ -1,8 +1,8 @@
-r"""Multiple choice: questions with lettered options and one right letter; built-in ones, or own ones from a file.
+"""Multiple choice: questions with lettered options and one right letter.
 
-The answer is the letter, or `{"answer": letter, "choices": n}` where letters past the n-th are no options. Built-in
-questions ask which number is largest, what a sum is, or which word comes first; where the right option stands is
-drawn with the question, so that no position pays.
+The answer is the letter, or `{"answer": letter, "choices": n}` where letters past the n-th are no options.
+Built-in questions ask which number is largest, what a sum is, or which word comes first; where the right
+option stands is drawn with the question, so that no position pays.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from typing import Any
 from cascade_rl.chat import compose_reply, split_reply, thinking_reply
 from cascade_rl.domain import Domain, Example, Services
 from cascade_rl.errors import AnswerError
-from cascade_rl.sources.rows import PREFIX, file_problems, unknown_source
-from cascade_rl.sources.splits import stream
-from cascade_rl.types import Message, Outcome, Problem, Rollout, Split, Verdict, problem_id
+from cascade_rl.sources.shared import SHARED
+from cascade_rl.sources.splits import drawn
+from cascade_rl.types import Message, Outcome, Problem, Rollout, Verdict, problem_id
 from cascade_rl.verify import multiple_choice as verify
 
 CHOICES = 4
-SOURCES = ("builtin", "file:PATH")
 WORDS = (
-    "apple", "bread", "chair", "dance", "eagle", "fruit", "glass", "house", "island", "juice", "knife", "lemon", "music",
-    "night", "ocean", "paper", "queen", "river", "stone", "table", "uncle", "voice", "water", "youth", "zebra",
+    "apple", "bread", "chair", "dance", "eagle", "fruit", "glass", "house", "island", "juice", "knife",
+    "lemon", "music", "night", "ocean", "paper", "queen", "river", "stone", "table", "uncle", "voice",
+    "water", "youth", "zebra",
 )  # fmt: skip
 
 
@@ -62,15 +62,6 @@ def _problem(prompt: str, letter: str, meta: dict[str, Any]) -> Problem:
     answer = {"answer": letter, "choices": CHOICES}
     identity = problem_id("multiple_choice", prompt)
     return Problem(identity, "multiple_choice", (Message("user", prompt),), answer, meta=meta)
-
-
-def problems(source: str, split: Split, seed: int) -> Iterator[Problem]:
-    """Problems of a source, see `SOURCES`."""
-    if source == "builtin":
-        return stream(make, split, seed)
-    if source.startswith(PREFIX):
-        return file_problems("multiple_choice", source, split, seed)
-    raise unknown_source("multiple_choice", source, SOURCES)
 
 
 def _parts(answer: Any) -> tuple[str, str]:
@@ -137,11 +128,10 @@ def check_answer(answer: Any) -> None:
 DOMAIN = Domain(
     name="multiple_choice",
     summary="questions with lettered options, one of them right",
-    problems=problems,
+    sources={"builtin": drawn(make), **SHARED},
     grade=grade,
     examples=examples,
     gold=gold,
     demonstrate=demonstrate,
-    sources=SOURCES,
     check_answer=check_answer,
 )

@@ -1,9 +1,10 @@
 """Repair a bug in a small repository with SEARCH/REPLACE edits or a unified diff.
 
-RL is rewarded without running anything, by likeness to the golden patch or by a judge model (arXiv 2512.13607, SWE RL;
-see `verify.patches`), with similarities under one half counted as none. The benchmark runs the repository's tests on
-the patched files, with pytest when tests are named (`verify.repository_tests`); the built-in problems' test functions
-are run by a small harness, where a pass is a nonce that is printed when all of them have run. docs/swe.md has the format.
+RL is rewarded without running anything, by likeness to the golden patch or by a judge model (arXiv
+2512.13607, SWE RL; see `verify.patches`), with similarities under one half counted as none. The benchmark
+runs the repository's tests on the patched files, with pytest when tests are named
+(`verify.repository_tests`); the built-in problems' test functions are run by a small harness, where a pass is
+a nonce that is printed when all of them have run. docs/swe.md has the format.
 
 Built-in replies leave the optional solution tags out, to be short.
 """
@@ -18,17 +19,17 @@ from typing import Any
 from cascade_rl.chat import compose_reply, split_reply, thinking_reply
 from cascade_rl.domain import Domain, Example, Services
 from cascade_rl.errors import AnswerError
-from cascade_rl.sources.repairs.packages import package_problems
-from cascade_rl.sources.rows import PREFIX, file_problems, unknown_source
+from cascade_rl.protocols import Judge, Sandbox, Verifiers
+from cascade_rl.sources.repairs.packages import from_packages
+from cascade_rl.sources.shared import SHARED
 from cascade_rl.sources.small_world.repositories import draw_modules
-from cascade_rl.sources.splits import stream
-from cascade_rl.types import Message, Outcome, Problem, Rollout, Split, Verdict, problem_id
+from cascade_rl.sources.splits import drawn
+from cascade_rl.types import Message, Outcome, Problem, Rollout, Verdict, problem_id
 from cascade_rl.verify.patch_diffs import check_path
 from cascade_rl.verify.patch_errors import GoldenError, NoChange, PatchError
 from cascade_rl.verify.patch_questions import LONGEST, question
 from cascade_rl.verify.patches import (
     SEARCH,
-    Appraisal,
     Edit,
     apply_patch,
     appraise,
@@ -42,7 +43,9 @@ from cascade_rl.verify.patches import (
 from cascade_rl.verify.programs import check_program, checks_passed
 from cascade_rl.verify.repository_tests import read_run, restored, run_of
 
-SOURCES = ("builtin", "packages", "packages:NAME,...", "file:PATH")
+Files = dict[str, str]  # path: text
+
+SIMILARITY = "cascade_rl.verify.patches:similarity"  # as a verifier's process is told it
 TIMEOUT_S = 4.0  # of the built-in problems' tests
 SUITE_TIMEOUT_S = 60.0
 FLOOR = 0.5
@@ -56,11 +59,13 @@ def make(rng: random.Random) -> Problem:
     files = {module.path: module.text(wrong), other.path: other.text(other.pieces[0])}
     plan = f"{module.path} {module.name}: {{}} to {{}}"
     faults = {
-        "elsewhere": _teach(other.edit(other.pieces[0], other.pieces[1]),
-                            f"{other.path} {other.name}: {other.pieces[0]} to {other.pieces[1]}"),
+        "elsewhere": _teach(
+            other.edit(other.pieces[0], other.pieces[1]),
+            f"{other.path} {other.name}: {other.pieces[0]} to {other.pieces[1]}",
+        ),
         "nothing": _teach(module.edit(wrong, wrong), plan.format(wrong, wrong)),
         "astray": _teach(module.edit(wrong, astray), plan.format(wrong, astray)),
-    }  # fmt: skip
+    }
     answer = {
         "files": files,
         "patch": edit_text(module.edit(wrong, right)),
@@ -80,26 +85,15 @@ def _problem(issue: str, answer: dict[str, Any], meta: Mapping[str, Any]) -> Pro
     return Problem(problem_id("swe", prompt), "swe", (Message("user", prompt),), answer, meta=meta)
 
 
-def problems(source: str, split: Split, seed: int) -> Iterator[Problem]:
-    """Problems of a source, see `SOURCES`."""
-    if source == "builtin":
-        return stream(make, split, seed)
-    if source.partition(":")[0] == "packages":
-        return package_problems(source, split, seed)
-    if source.startswith(PREFIX):
-        return file_problems("swe", source, split, seed)
-    raise unknown_source("swe", source, SOURCES)
-
-
 def _refused(reward: float, error: PatchError | None = None) -> Verdict:
     note = "no answer after the think block" if error is None else f"{type(error).__name__}: {error}"
     return Verdict(reward, Outcome.UNPARSEABLE, note=note)
 
 
 async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdict:
-    """The execution-free reward: -1 unusable, 0 unchanged, 1 the golden change, else the similarity or the judge's.
+    """The execution-free reward: -1 unusable, 0 unchanged, 1 the golden change, else a share of it.
 
-    The similarity is lexical, and 0 under one half; with `services.judge` it is the probability of YES.
+    The share is the lexical similarity, 0 under one half; with `services.judge` it is the probability of YES.
     """
     if fault := _fault(problem.answer):
         return Verdict.failed(fault)
@@ -112,24 +106,23 @@ async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdi
         return Verdict.failed(str(error))
     if isinstance(found.error, NoChange):
         return Verdict(0.0, Outcome.WRONG, {"similarity": 0.0}, str(found.error))
-    if found.error is not None:
+    if found.after is None:
         return _refused(-1.0, found.error)
     if found.after == found.right:
         return Verdict(1.0, Outcome.RIGHT, {"similarity": 1.0})
     if services.judge is not None:
-        return await _judged(problem, found, services)
-    return await _likened(problem.answer, found, len(answer), services)
+        return await _judged(problem, found.after, found.right, services.judge)
+    return await _likened(problem.answer, found.after, found.right, len(answer), services.verifiers)
 
 
-async def _likened(answer: Mapping[str, Any], found: Appraisal, length: int, services: Services) -> Verdict:
-    """The lexical similarity; of long patches in a judge's process, since it may take a second."""
-    arguments = answer["files"], found.after, found.right
-    if services.verifiers is None or length + len(answer["patch"]) <= LONG:
-        value = similarity(*arguments)
+async def _likened(
+    answer: Mapping[str, Any], after: Files, right: Files, length: int, verifiers: Verifiers | None
+) -> Verdict:
+    """The lexical similarity; of long patches in a verifier's process, since it may take a second."""
+    if verifiers is None or length + len(answer["patch"]) <= LONG:
+        value = similarity(answer["files"], after, right)
     else:
-        judgement = await services.verifiers.call(
-            "cascade_rl.verify.patches:similarity", *arguments, deadline_s=30.0
-        )
+        judgement = await verifiers.call(SIMILARITY, answer["files"], after, right, deadline_s=30.0)
         if judgement.fault is not None:
             return Verdict.failed(f"similarity: {judgement.fault}: {judgement.note}")
         value = judgement.value
@@ -137,14 +130,14 @@ async def _likened(answer: Mapping[str, Any], found: Appraisal, length: int, ser
     return Verdict(reward, Outcome.PARTIAL if reward else Outcome.WRONG, {"similarity": value})
 
 
-async def _judged(problem: Problem, found: Appraisal, services: Services) -> Verdict:
-    """The judge's probability of YES; its failure is no verdict. What is too long to be shown earns nothing."""
+async def _judged(problem: Problem, after: Files, right: Files, judge: Judge) -> Verdict:
+    """The judge's probability of YES; its failure is no verdict, a change too long to show earns nothing."""
     files = problem.answer["files"]
-    golden, candidate = unified_diff(files, found.right), unified_diff(files, found.after)
+    golden, candidate = unified_diff(files, right), unified_diff(files, after)
     if len(candidate) > max(LONGEST, 2 * len(golden)):
         return Verdict(0.0, Outcome.WRONG, note="the change is too long for the judge")
     issue = problem.meta.get("issue") or problem.prompt_text
-    judgement = await services.judge.probability(question(issue, golden, candidate))
+    judgement = await judge.probability(question(issue, golden, candidate))
     if judgement.fault is not None:
         return Verdict.failed(f"the judge failed: {judgement.fault}: {judgement.note}")
     outcome = Outcome.PARTIAL if judgement.value > 0 else Outcome.WRONG
@@ -184,9 +177,9 @@ def _fault(answer: Any) -> str | None:
     timeout_s = answer.get("timeout_s", SUITE_TIMEOUT_S)
     if isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float) or not 0 < timeout_s < 86_400:
         return 'want "timeout_s": seconds'
-    return (
-        None if _names(answer.get("packages", ())) else 'want "packages": [names of installed distributions]'
-    )
+    if not _names(answer.get("packages", ())):
+        return 'want "packages": [names of installed distributions]'
+    return None
 
 
 KINDS = ("fail_to_pass", "pass_to_pass")
@@ -198,7 +191,7 @@ def _named(tests: Mapping[str, Any]) -> bool:
 
 
 async def score(problem: Problem, rollout: Rollout, services: Services) -> Verdict:
-    """The benchmark: full reward when the repository's tests pass after the patch; RL's reward when there are none."""
+    """The benchmark: full reward when the repository's tests pass; RL's reward when there are none."""
     if fault := _fault(problem.answer):
         return Verdict.failed(fault)
     tests = problem.answer.get("tests")
@@ -216,13 +209,13 @@ async def score(problem: Problem, rollout: Rollout, services: Services) -> Verdi
     except PatchError as error:
         return _refused(0.0, error)
     run = _run_suite if _named(tests) else _run_checks
-    return await run(problem.answer, files, services)
+    return await run(problem.answer, files, services.sandbox)
 
 
-async def _run_checks(answer: Mapping[str, Any], files: dict[str, str], services: Services) -> Verdict:
+async def _run_checks(answer: Mapping[str, Any], files: Files, sandbox: Sandbox) -> Verdict:
     """The test functions of the built-in problems; the test files are put back after the patch."""
     program = check_program(files | answer["tests"], list(answer["tests"]), TIMEOUT_S)
-    execution = await services.sandbox.run(program)
+    execution = await sandbox.run(program)
     if execution.error:
         return Verdict.failed(execution.error)
     if execution.timed_out:
@@ -241,7 +234,7 @@ def _touched(answer: Mapping[str, Any]) -> set[str]:
     }
 
 
-async def _run_suite(answer: Mapping[str, Any], patched: dict[str, str], services: Services) -> Verdict:
+async def _run_suite(answer: Mapping[str, Any], patched: Files, sandbox: Sandbox) -> Verdict:
     """The named tests under pytest, with canaries, after what a patch may not touch has been taken back."""
     files, taken_back = restored(answer["files"], patched, answer.get("test_files", {}), _touched(answer))
     note = "; ".join(f"{path} was put back ({why})" for path, why in sorted(taken_back.items()))
@@ -253,7 +246,7 @@ async def _run_suite(answer: Mapping[str, Any], patched: dict[str, str], service
         run = run_of(files, [*tests[KINDS[0]], *tests[KINDS[1]]], rng, timeout_s, answer.get("packages", ()))
     except ValueError as error:
         return Verdict.failed(str(error))
-    execution = await services.sandbox.run(run.program)
+    execution = await sandbox.run(run.program)
     if execution.error:
         return Verdict.failed(execution.error)
     if execution.timed_out:
@@ -263,11 +256,8 @@ async def _run_suite(answer: Mapping[str, Any], patched: dict[str, str], service
         if ids:
             parts[kind] = sum(result.passed[node_id] for node_id in ids) / len(ids)
     failed = [node_id for node_id, passed in result.passed.items() if not passed]
-    reasons = [
-        result.doubt,
-        failed and f"{len(failed)} of {len(result.passed)} tests fail: {failed[0]}",
-        note,
-    ]
+    told = f"{len(failed)} of {len(result.passed)} tests fail: {failed[0]}" if failed else ""
+    reasons = [result.doubt, told, note]
     return Verdict.binary(result.right, "; ".join(filter(None, reasons)), **parts)
 
 
@@ -280,7 +270,7 @@ def gold(problem: Problem) -> str:
 
 
 def null(problem: Problem) -> str:
-    """A patch that changes nothing: the golden edits with every REPLACE as its SEARCH, or a file in its own place."""
+    """A patch that changes nothing: each REPLACE of the golden edits is its SEARCH, or a file its own."""
     patch = problem.answer["patch"]
     if SEARCH in patch:
         edits = [Edit(e.path, e.search, e.search) for e in parse_edits(patch)]
@@ -331,17 +321,24 @@ def check_answer(answer: Any) -> None:
         raise AnswerError(fault)
 
 
+SOURCES = {
+    "builtin": drawn(make),
+    "packages": from_packages,
+    "packages:NAME,...": from_packages,
+    **SHARED,
+}
+
 DOMAIN = Domain(
     name="swe",
-    summary="repairs of small repositories: rewarded by likeness to the golden patch, scored by running tests",
-    problems=problems,
+    summary="repairs of small repositories: rewarded by likeness to the golden patch, "
+    "scored by running tests",
+    sources=SOURCES,
     grade=grade,
     examples=examples,
     gold=gold,
     null=null,
     demonstrate=demonstrate,
     score=score,
-    sources=SOURCES,
     judged=True,
     needs=frozenset({"sandbox", "verifiers"}),
     check_answer=check_answer,

@@ -1,8 +1,9 @@
-"""Score a run's stored rollouts again with today's graders: was a past gain the policy's, or the verifier's fault?
+"""Score a run's stored rollouts again: was a past gain the policy's, or the verifier's fault?
 
-Each reply of RL lies in `stages/*/rollouts.jsonl` with the verdict of its day. Here it gets today's verdict, and both
-are compared by stage and domain. Start and end of a stage are its first and last tenth of steps. Rewards of a reward
-model are left out and named: they come from weights, not from a verifier that could have been mended.
+Each reply of RL lies in `stages/*/rollouts.jsonl` with the verdict of its day. Here it gets today's verdict,
+and both are compared by stage and domain. Start and end of a stage are its first and last tenth of steps.
+Rewards of a reward model are left out and named: they come from weights, not from a verifier that could have
+been mended.
 """
 
 from __future__ import annotations
@@ -180,8 +181,8 @@ def _example(step: int, group: Group, rollout: Rollout, old: Verdict, new: Verdi
 def regrade_run(run: Path, only: Sequence[str], unsafe: bool = False) -> Regrade:
     """Grade the stored replies of a run's RL stages again, or of those in `only`; writes RUN/regrade.json.
 
-    Raises InputError when there are no stored rollouts, or no stage of a name in `only`, and SandboxUnavailable when
-    programs have to be run and nothing isolates them.
+    Raises InputError when there are no stored rollouts, or no stage of a name in `only`, and
+    SandboxUnavailable when programs have to be run and nothing isolates them.
     """
     stored = {f.name: f.path for f in stage_folders(run) if _stored(f.path)}
     if missing := [name for name in only if name not in stored]:

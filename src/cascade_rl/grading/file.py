@@ -1,7 +1,8 @@
 """Grade a JSONL file of replies, line by line: what `cascade grade` does. No torch, no model.
 
-A thread reads and begins to grade, the caller writes; between them stands a bounded queue of verdicts to come, so any
-number of lines passes through in order without being held, and a reader of a pipe gets each verdict as it is ready.
+A thread reads and begins to grade, the caller writes; between them stands a bounded queue of verdicts to
+come, so any number of lines passes through in order without being held, and a reader of a pipe gets each
+verdict as it is ready.
 """
 
 from __future__ import annotations
@@ -173,7 +174,7 @@ def _read(
 def grade_lines(
     lines: Iterable[bytes], domain: Domain, grade: Grade, services: Services, told: Callable[[str], None]
 ) -> Iterator[tuple[dict[str, Any], bool]]:
-    """(output row, whether it is the last one that is ready now) for each line, in order; blank ones are passed over.
+    """(output row, whether it is the last one that is ready now) for each line that is not blank, in order.
 
     `told` hears of bad lines. Raises what reading raises.
     """
@@ -202,8 +203,8 @@ def grade_file(
 ) -> Counter[str]:
     """Grade the lines of a file to another; `-` is standard input or output. Counts verdicts by outcome.
 
-    `told` hears of bad lines, `counted` of the counts so far after each line. Raises InputError for a file that can't
-    be opened, a grader that lives in a run, or a judge that nobody asks.
+    `told` hears of bad lines, `counted` of the counts so far after each line. Raises InputError for a file
+    that can't be opened, a grader that lives in a run, or a judge that nobody asks.
     """
     grade = grader(domain, options.reward)
     if options.judge and not domain.judged:

@@ -1,13 +1,14 @@
 """Prove a grader on a domain's own problems: gold earns everything, nothing earns nothing, twice the same.
 
-The pre-flight of a run asks this of a sample of each stage's problems and quarantines those that fail (peers have paid
-full reward for no edit at all, or never any). The contract, `faults`, is for the author of a domain and asks more.
+The pre-flight of a run asks this of a sample of each stage's problems and quarantines those that fail (peers
+have paid full reward for no edit at all, or never any). The contract, `faults`, is for the author of a domain
+and asks more.
 
-Covered: the domain's own gold and null replies, and in the contract reasoning that never ends, junk, the examples, the
-form of answers and the splits. Each with the benchmark's grader and with RL's, unless a reward model gives RL's reward:
-its scale has no full mark.
-Not covered: right answers in other words than gold's, and wrong ones that look right. No sample of a domain's own
-replies shows what a policy will find; the stored rollouts do (`cascade regrade`).
+Covered: the domain's own gold and null replies, and in the contract reasoning that never ends, junk, the
+examples, the form of answers and the splits. Each with the benchmark's grader and with RL's, unless a reward
+model gives RL's reward: its scale has no full mark.
+Not covered: right answers in other words than gold's, and wrong ones that look right. No sample of a domain's
+own replies shows what a policy will find; the stored rollouts do (`cascade regrade`).
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from cascade_rl.types import Mode, Problem, Rollout, Split, Verdict
 
 # Texts that have broken parsers: empty, long, nested, half a character, marks without what they mark.
 JUNK = (
-    "", " ", "\n" * 2000, "a" * 50_000, "<think>" * 500, "</think>", "</think>" * 500, "\x00\x1b[31m", "\ud800",
-    "{" * 9000, "</think>```python\n\ud800\n```", "\\boxed{" * 900 + "}" * 900, "```" * 999,
+    "", " ", "\n" * 2000, "a" * 50_000, "<think>" * 500, "</think>", "</think>" * 500, "\x00\x1b[31m",
+    "\ud800", "{" * 9000, "</think>```python\n\ud800\n```", "\\boxed{" * 900 + "}" * 900, "```" * 999,
 )  # fmt: skip
 
 
@@ -166,7 +167,8 @@ def _of_examples(domain: Domain, services: Services) -> Iterator[str]:
     verdicts = grade_all(domain.benchmark_grade, replies, services)
     for example, verdict in zip(examples, verdicts, strict=True):
         if verdict.reward is None or abs(verdict.reward - example.reward) > 1e-9:
-            yield f"example {example.reply[:60]!r} earns {verdict.reward}, not {example.reward}: {verdict.note}"
+            earned = f"earns {verdict.reward}, not {example.reward}: {verdict.note}"
+            yield f"example {example.reply[:60]!r} {earned}"
     if not {0.0, 1.0} <= {e.reward for e in examples}:
         yield "the examples need one full reward and one zero"
 

@@ -1,6 +1,7 @@
-"""Open what graders use: sandbox and verifiers, counted and closed in one place, for runs, evaluations and files.
+"""Open what graders use: sandbox, verifiers and judge, counted and closed in one place.
 
-Both stand behind small wrappers, whatever implements them: these count what happens, and keep a caller's limit.
+Both stand behind small wrappers, whatever implements them: these count what happens, and keep a caller's
+limit.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def open_services(
 
 
 def judge_spec(settings: Mapping[str, Any], source: str) -> JudgeSpec:
-    """The judge that `source` (a file, a command) describes; InputError, which names both, when it is none."""
+    """The judge that `source` (a file, an option) describes; InputError, which names it, if it is none."""
     try:
         return JudgeSpec.model_validate(settings)
     except ValidationError as error:
@@ -69,7 +70,7 @@ def judge_spec(settings: Mapping[str, Any], source: str) -> JudgeSpec:
 
 
 def with_judge(services: Services, spec: JudgeSpec) -> Services:
-    """The services with a judge model, counted; InputError when its address can't be used or its key is missing."""
+    """The services with a judge model, counted; InputError when its address or its key can't be used."""
     key = os.environ.get(spec.api_key_variable) if spec.api_key_variable else None
     if spec.api_key_variable and not key:
         raise InputError(f"the judge's key is not set: environment variable {spec.api_key_variable}")

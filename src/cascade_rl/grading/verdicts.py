@@ -1,9 +1,10 @@
 """Grade replies so that a verdict always comes: whatever a grader does, a run goes on.
 
-A grader that raises, that is cancelled from within, that never ends or whose reward is no number has failed: its
-verdict is null with the reason, never a zero. It is asked once more first, since a worker may have been killed. All
-graders share one event loop in one thread, which lives as long as the process: processes that a thread started may
-be set to die with it (PR_SET_PDEATHSIG), and what they hold may be bound to the loop that opened it.
+A grader that raises, that is cancelled from within, that never ends or whose reward is no number has failed:
+its verdict is null with the reason, never a zero. It is asked once more first, since a worker may have been
+killed. All graders share one event loop in one thread, which lives as long as the process: processes that a
+thread started may be set to die with it (PR_SET_PDEATHSIG), and what they hold may be bound to the loop that
+opened it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from cascade_rl.types import Outcome, Problem, Rollout, Verdict
 
 # A backstop for graders without limits of their own; sandbox and verifiers have shorter ones.
 DEADLINE_S = 300.0
-# Verdicts under way at once: enough to keep workers and a remote judge busy, few enough to wait little in line.
+# Verdicts under way at once: enough to keep workers and a remote judge busy, few enough to wait little in
+# line.
 SLOTS = 64
 
 T = TypeVar("T")
@@ -109,8 +111,8 @@ def grade_all(
 ) -> tuple[Verdict, ...]:
     """The verdicts on (problem, reply) pairs, in order.
 
-    A `learned` reward is computed in the calling thread, as one batch: it runs on the workers that also sample, and
-    their pipes belong to one thread. Must not be called from inside a running event loop.
+    A `learned` reward is computed in the calling thread, as one batch: it runs on the workers that also
+    sample, and their pipes belong to one thread. Must not be called from inside a running event loop.
     """
     if learned:
         return asyncio.run(verdicts_here(grade, pairs, services))

@@ -1,13 +1,13 @@
 """What runs on the other side: one freshly executed process that forks workers, and the workers' loop.
 
-The zygote imports what verifiers need once and forks from there, so a worker that was killed is replaced within
-milliseconds. It has one thread and sees no job; the parent sends it only `F` (fork a worker on the socket that comes
-along) and `K` (kill and reap a worker), each answered with one number. It ends when the parent does: by the end of
-its control socket, or by a parent-death signal if a copy of that socket is still open somewhere. Workers get SIGKILL
-when the zygote goes.
+The zygote imports what verifiers need once and forks from there, so a worker that was killed is replaced
+within milliseconds. It has one thread and sees no job; the parent sends it only `F` (fork a worker on the
+socket that comes along) and `K` (kill and reap a worker), each answered with one number. It ends when the
+parent does: by the end of its control socket, or by a parent-death signal if a copy of that socket is still
+open somewhere. Workers get SIGKILL when the zygote goes.
 
-gmpy2 and python-flint are kept out: a computation inside such a library can't be bounded by memory limits that
-raise, and results would depend on what happens to be installed.
+gmpy2 and python-flint are kept out: a computation inside such a library can't be bounded by memory limits
+that raise, and results would depend on what happens to be installed.
 """
 
 from __future__ import annotations
@@ -116,7 +116,8 @@ def _prepare(preload: Sequence[str]) -> None:
     """Import the modules (`package.module`) and call the functions (`package.module:name`) named."""
     os.environ |= {"MPMATH_NOGMPY": "1", "MPMATH_NOSAGE": "1", "SYMPY_GROUND_TYPES": "python"}
     for name in BLOCKED:
-        sys.modules[name] = None  # type: ignore[assignment]  # how Python is told that there is no such module
+        # None is how Python is told that there is no such module
+        sys.modules[name] = None  # type: ignore[assignment]
     for path in preload:
         if ":" in path:
             resolve(path)()

@@ -1,10 +1,10 @@
 """Verifiers in killable processes: the `Verifiers` that a run uses.
 
-A verifier of mathematics can't be trusted to end: one power tower keeps a computer algebra system busy for ever,
-alarms don't interrupt big-number code, and threads can't be killed. So each function runs in a worker process and
-gets SIGKILL at its deadline. Workers are forked by a zygote of one thread that was freshly executed, never by the
-process that holds torch; everything crosses as JSON. A thread per busy worker waits for it: `call` works from any
-event loop and any thread, and nothing starts before the first call.
+A verifier of mathematics can't be trusted to end: one power tower keeps a computer algebra system busy for
+ever, alarms don't interrupt big-number code, and threads can't be killed. So each function runs in a worker
+process and gets SIGKILL at its deadline. Workers are forked by a zygote of one thread that was freshly
+executed, never by the process that holds torch; everything crosses as JSON. A thread per busy worker waits
+for it: `call` works from any event loop and any thread, and nothing starts before the first call.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ class _Worker:
 
 
 class _Pool:
-    """Zygote, idle workers and counters: what the threads share, so that none of them keeps the verifiers alive."""
+    """Zygote, idle workers and counters: what the threads share, so that none keeps the verifiers alive."""
 
     def __init__(self, calls_per_worker: int, memory_bytes: int, preload: Sequence[str]) -> None:
         self.calls_per_worker, self.memory_bytes, self.preload = calls_per_worker, memory_bytes, preload
@@ -269,8 +269,8 @@ class ProcessVerifiers:
 
     calls_per_worker   after so many calls a worker is replaced, whatever it may have leaked
     memory_gb          address space that a worker may use
-    preload            modules, or functions as `module:name`, that are imported or called before workers are forked,
-                       so that no call's deadline pays for them
+    preload            modules, or functions as `module:name`, that are imported or called before workers are
+                       forked, so that no call's deadline pays for them
     """
 
     def __init__(
@@ -288,8 +288,8 @@ class ProcessVerifiers:
     async def call(self, function: str, *arguments: Any, deadline_s: float = 3.0) -> Judgement:
         """What `module:name` returns for JSON arguments; the deadline runs from when a worker takes the call.
 
-        A worker that ends during the call is replaced and the call made once more. A function that raises is a
-        crash with the exception as its note.
+        A worker that ends during the call is replaced and the call made once more. A function that raises is
+        a crash with the exception as its note.
         """
         self._pool.count("calls")
         request = json.dumps([function, arguments]).encode()
@@ -297,7 +297,7 @@ class ProcessVerifiers:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """Calls, and how many ended as timeouts or crashes, were retried; workers replaced for whatever reason."""
+        """Calls, those that ended as timeouts or crashes or were retried, and workers replaced."""
         with self._pool.lock:
             return dict(self._pool.counts)
 

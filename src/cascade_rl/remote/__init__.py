@@ -1,1 +1,1 @@
-"""Protocols that something behind a network fulfils: a judge, over the client of an OpenAI-compatible server."""
+"""What somebody else serves: the client of an OpenAI-compatible server, and a judge over it."""

@@ -1,7 +1,7 @@
 """Ask a server that speaks OpenAI's chat completions, with one deadline for each attempt.
 
-Retries are for what may pass: a server that is busy, restarts or drops a connection. What will not get better (a refused
-key, a wrong request) is told at once.
+Retries are for what may pass: a server that is busy, restarts or drops a connection. What will not get better
+(a refused key, a wrong request) is told at once.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class ChatClient:
 
     url        the base address, such as `http://127.0.0.1:8000/v1`
     api_key    sent as a bearer token, and told to nobody else
-    timeout_s  for one attempt, from connecting to the last byte; there are `attempts` of them, with pauses between
-               that start at `backoff_s` and double
+    timeout_s  for one attempt, from connecting to the last byte; there are `attempts` of them, with pauses
+               between that start at `backoff_s` and double
     parallel   attempts at a time, in one event loop
 
     Raises InputError when the address or the key can't be sent.
@@ -85,7 +85,8 @@ class ChatClient:
         slots = self._slots.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(self._parallel))
         async with slots:
             try:
-                # The library's own time limits are for one wait each: a server that drips would never meet them.
+                # The library's own time limits are for one wait each: a server that drips would never meet
+                # them.
                 async with asyncio.timeout(self.timeout_s):
                     status, data = await self._post(asked)
             except httpx2.HTTPError as error:
@@ -96,7 +97,7 @@ class ChatClient:
         return data
 
     async def _post(self, asked: bytes) -> tuple[int, bytes]:
-        """Status and content of one request on a connection of its own; no proxy is taken from the environment."""
+        """Status and content of one request, on a connection of its own, whatever proxy is configured."""
         data = bytearray()
         async with (
             httpx2.AsyncClient(verify=self._tls, timeout=None, trust_env=False) as client,
@@ -120,7 +121,7 @@ def _address(url: str) -> httpx2.URL:
 
 
 def _reason(error: BaseException) -> str:
-    """The first cause: the library says only that all attempts failed where the system says `Connection refused`."""
+    """The first cause: where the system says `Connection refused`, the library says that attempts failed."""
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
     return f"{type(error).__name__}: {error}"

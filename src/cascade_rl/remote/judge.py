@@ -1,9 +1,9 @@
 """A judge model behind an OpenAI-compatible address: the probability that it answers YES.
 
-With log-probabilities, the probability is that of the tokens that spell yes among those that spell yes or no, at the
-first token of the answer; without, the share of YES among samples. A judge that can't be reached, is too slow, or
-answers something else has no verdict, and that is never a zero (peers' graders score a server's error as a wrong
-answer).
+With log-probabilities, the probability is that of the tokens that spell yes among those that spell yes or no,
+at the first token of the answer; without, the share of YES among samples. A judge that can't be reached, is
+too slow, or answers something else has no verdict, and that is never a zero (peers' graders score a server's
+error as a wrong answer).
 """
 
 from __future__ import annotations
@@ -25,11 +25,13 @@ class JudgeError(Exception):
 
 
 class HttpJudge:
-    """A `Judge` that asks `{url}/chat/completions`; raises InputError when the address or the key can't be used.
+    """A `Judge` that asks `{url}/chat/completions`.
 
     timeout_s, attempts, backoff_s, parallel   see `ChatClient`
     max_tokens   room for the answer; a judge that reasons first needs more
     samples      how many answers to draw when the server gives no log-probabilities
+
+    Raises InputError when the address or the key can't be used.
     """
 
     def __init__(
@@ -96,7 +98,7 @@ def _spelt(token: Any) -> str:
 
 
 def yes_from_logprobs(choice: Mapping[str, Any]) -> float | None:
-    """The probability of yes against no at the first token of the answer; None when there are no log-probabilities.
+    """The probability of yes against no at the first token of the answer; None without log-probabilities.
 
     Raises JudgeError when that token answers neither way.
     """

@@ -9,8 +9,10 @@ from cascade_rl.errors import InputError
 from cascade_rl.recipe import Recipe
 from cascade_rl.recipe import Stage as Plan
 from cascade_rl.report.read import read_run
-from cascade_rl.report.records import WAITING, Stage
+from cascade_rl.report.records import WAITING, Run, Stage
 from cascade_rl.scores.gate import GateResult
+
+USED = ("ledger.json", "stage.json", "journal.jsonl", "scorecard.json", "gate.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class RunStatus:
 
 
 def run_status(run_dir: Path) -> RunStatus:
-    """The status of a run; raises InputError when the directory is no run."""
+    """The status of a run; raises InputError when the directory is no run or damaged."""
     if not (run_dir / "recipe.yaml").is_file():
         raise InputError(
             f"{run_dir} is no run directory: it has no recipe.yaml; runs are made by `cascade run`"
@@ -47,6 +49,7 @@ def run_status(run_dir: Path) -> RunStatus:
         recipe = Recipe.model_validate(run.recipe)
     except ValueError as error:
         raise InputError(f"{run_dir / 'recipe.yaml'} is no recipe of a run: {error}") from None
+    _refuse_damage(run_dir, run)
     benchmarks = tuple(benchmark.name for benchmark in recipe.benchmarks)
     found = {stage.name: stage for stage in run.stages}
     rows = (
@@ -54,6 +57,14 @@ def run_status(run_dir: Path) -> RunStatus:
         for plan in recipe.stages
     )
     return RunStatus(benchmarks, tuple(rows))
+
+
+def _refuse_damage(run_dir: Path, run: Run) -> None:
+    """A page can leave out what it can't read; a status without its ledger would be wrong."""
+    for fault in run.unread:
+        file, _, why = fault.partition(": ")
+        if Path(file).name in USED:
+            raise InputError(f"{run_dir / file} is no file of a run: {why}")
 
 
 def _status(plan: Plan, stage: Stage, benchmarks: tuple[str, ...]) -> StageStatus:

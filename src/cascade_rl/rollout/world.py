@@ -1,4 +1,4 @@
-"""What a policy needs to answer and to be graded, opened once and alike for a run, an evaluation, a chat and the doctor."""
+"""What a policy needs to answer and to be graded, opened alike by a run, an evaluation, a chat and the doctor."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from cascade_rl.rollout.open import longest, open_sampler
 class Engine:
     """With what a model computes: processes, device, precision of products (`fp32` or `bf16`), sampler.
 
-    longest  the most tokens that a prompt and its reply have together; for samplers that set memory aside for them
+    longest  the most tokens of a prompt and its reply together; for samplers that set memory aside for them
     """
 
     workers: int = 1
@@ -42,7 +42,7 @@ class Engine:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """The model `policy` in its workers, with what it speaks, samples and is graded by; open while its context lasts.
+    """The model `policy` in its workers, with what it speaks, samples and is graded by.
 
     raw     the model's config.json, which an export repeats
     config  the same as the decoder reads it
@@ -70,7 +70,7 @@ def open_world(
     train   with gradients, to be trained
     unsafe  run a model's programs even where nothing isolates them
 
-    Raises SandboxUnavailable when a sandbox is needed and nothing isolates, InputError for a model that is not supported.
+    Raises SandboxUnavailable when a sandbox is needed and nothing isolates, InputError for an unknown model.
     """
     raw, config, flat = load_directory(folder)
     tokenizer = load_tokenizer(folder)

@@ -1,7 +1,7 @@
 """What a stage writes while it trains: its journals, its samples, every reply of RL.
 
-`journal`, `samples` and `rollouts` hold only what the seed determines, so that a resumed run ends with the same bytes;
-whatever depends on the clock or on the machine goes to `timings`.
+`journal`, `samples` and `rollouts` hold only what the seed determines, so that a resumed run ends with the
+same bytes; whatever depends on the clock or on the machine goes to `timings`.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class Book:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._journals = {name: Journal(folder / f"{name}.jsonl") for name in JOURNALS}
-        # After a resume the journal holds problems already. It is read at the first group and not here, since a resume
-        # cuts it back first.
+        # After a resume the journal holds problems already. It is read at the first group and not here, since
+        # a resume cuts it back first.
         self._stored: set[tuple[str, str]] | None = None
 
     def step(self, report: StepReport, phase: str) -> None:
@@ -67,7 +67,7 @@ class Book:
                 self._write("samples", record)
 
     def rollouts(self, step: int, groups: Sequence[Group]) -> None:
-        """Keep every reply with its verdict, so that a mended grader can judge it again; a problem is written once."""
+        """Keep every reply with its verdict, so that a mended grader can judge it again."""
         if self._stored is None:
             lines = read_lines(self._journals["rollouts"].path)
             self._stored = {problem_key(line) for line in lines if line["kind"] == "problem"}
@@ -88,7 +88,7 @@ class Book:
         return {name: journal.sync() for name, journal in self._journals.items()}
 
     def cut(self, offsets: Mapping[str, int]) -> None:
-        """Go back to these sizes; a journal without one starts anew (a state of an older version knows fewer)."""
+        """Go back to these sizes; a journal without one, which an older version did not know, starts anew."""
         for name, journal in self._journals.items():
             journal.cut(offsets.get(name, 0))
 

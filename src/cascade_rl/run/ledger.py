@@ -83,13 +83,13 @@ class Ledger:
 
 
 def stage_key(recipe: Recipe, index: int, settings: Mapping[str, Any], data: str, incoming: str) -> str:
-    """What makes a finished stage this one: its settings, what the run shares, its data, the weights it starts from."""
+    """What makes a finished stage this one: settings, what the run shares, data, the weights it starts from."""
     shared = {"seed": recipe.seed, **settings}
     return digest([recipe.stages[index].model_dump(mode="json"), shared, data, incoming])
 
 
 def recipe_text(recipe: Recipe) -> str:
-    """The resolved recipe as YAML, which loads as the same recipe: keys that every phase of a curriculum sets are left out."""
+    """The resolved recipe as YAML, which loads as the same recipe: keys that all phases set are left out."""
     raw = recipe.model_dump(mode="json", exclude_none=True)
     for stage in raw["stages"]:
         for key in replaced_keys(stage):
@@ -98,7 +98,7 @@ def recipe_text(recipe: Recipe) -> str:
 
 
 def first_change(old: Mapping[str, Any], new: Mapping[str, Any]) -> int:
-    """The number of the first stage that a changed recipe redoes; the count of stages if only scores change."""
+    """The number of the first stage that a changed recipe redoes, or of stages if only scores change."""
     for key in ("seed", "model", "workers", "precision", "device", "sampler"):
         if old.get(key) != new.get(key):
             return 0
@@ -128,7 +128,8 @@ def admit(run: Path, recipe: Recipe, accept_changes: bool) -> None:
         )
         raise RecipeChanged(
             f"{run} was started with another recipe:\n" + "\n".join(lines) + "\n"
-            "--accept-changes keeps the stages before the first changed one and redoes the rest; --out starts elsewhere"
+            "--accept-changes keeps the stages before the first changed one and redoes the rest; --out starts "
+            "elsewhere"
         )
     index = first_change(yaml.safe_load(old_text), yaml.safe_load(text))
     Ledger(run).cut(index)

@@ -1,4 +1,4 @@
-"""How strongly programs are kept in, from all walls to none, what each level is good for, and how to get a better one."""
+"""How strongly programs are kept in, from all walls to none, and how to get a better level."""
 
 from __future__ import annotations
 
@@ -18,16 +18,28 @@ ISOLATING = ("full", "lockdown")
 
 # What the first words of a failed step tell, and what mends it.
 MENDS = (
-    ("unshare", "user namespaces are refused: `sysctl user.max_user_namespaces` must not be 0, and on Debian "
-                "`sysctl kernel.unprivileged_userns_clone=1`; in Docker start with --security-opt seccomp=unconfined"),
-    ("write", "user namespaces are crippled, on Ubuntu by AppArmor: `sudo sysctl "
-              "kernel.apparmor_restrict_unprivileged_userns=0`, or an AppArmor profile for this python"),
-    ("mount", "mounts inside a user namespace are refused; in Docker start with --security-opt apparmor=unconfined"),
-    ("bind", "mounts inside a user namespace are refused; in Docker start with --security-opt apparmor=unconfined"),
+    (
+        "unshare",
+        "user namespaces are refused: `sysctl user.max_user_namespaces` must not be 0, and on Debian "
+        "`sysctl kernel.unprivileged_userns_clone=1`; in Docker start with --security-opt seccomp=unconfined",
+    ),
+    (
+        "write",
+        "user namespaces are crippled, on Ubuntu by AppArmor: `sudo sysctl "
+        "kernel.apparmor_restrict_unprivileged_userns=0`, or an AppArmor profile for this python",
+    ),
+    (
+        "mount",
+        "mounts inside a user namespace are refused; in Docker start with --security-opt apparmor=unconfined",
+    ),
+    (
+        "bind",
+        "mounts inside a user namespace are refused; in Docker start with --security-opt apparmor=unconfined",
+    ),
     ("clone", "new pid namespaces are refused: `sysctl user.max_pid_namespaces` must not be 0"),
     ("landlock", "the kernel has no Landlock: Linux 5.13 or later, with `landlock` in its lsm= list"),
     ("seccomp", "the kernel has no seccomp filters (CONFIG_SECCOMP_FILTER)"),
-)  # fmt: skip
+)
 
 
 def standing_at(level: str, landlock: int, failures: Mapping[str, str]) -> Standing:

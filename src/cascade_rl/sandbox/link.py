@@ -1,7 +1,8 @@
 """One zygote as the supervisor sees it: started, given a job at a time, replaced when it fails.
 
-The job travels in sealed memory files, so neither a pipe can fill nor a file be left. PR_SET_PDEATHSIG fires when the
-thread that started a process ends: a zygote is therefore started and driven by one thread that lives as long as it.
+The job travels in sealed memory files, so neither a pipe can fill nor a file be left. PR_SET_PDEATHSIG fires
+when the thread that started a process ends: a zygote is therefore started and driven by one thread that lives
+as long as it.
 """
 
 from __future__ import annotations
@@ -25,8 +26,14 @@ from cascade_rl.protocols import Program
 from cascade_rl.sandbox.inside.jail import SITE
 
 SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
-ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1",
-               "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # fmt: skip
+ENVIRONMENT = {
+    "PATH": "/usr/bin:/bin",
+    "LC_ALL": "C.UTF-8",
+    "PYTHONHASHSEED": "0",
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+}
 BOOT = "import sys; sys.path.insert(0, {source!r}); from cascade_rl.sandbox.inside.serve import main; main()"
 START_S, GRACE_S = 20.0, 5.0
 STARVED = 0.5  # of the wall time waiting for a processor: then the deadline was the machine's fault
@@ -35,7 +42,7 @@ WHOLE_TREE = ("/usr", "/lib", "/lib64", "/bin", "/sbin")
 
 
 class ZygoteFault(Exception):
-    """A zygote that did not start, died, stayed silent, or could not set a candidate up: never a program's fault."""
+    """A zygote did not start, died, stayed silent or set no candidate up: never a program's fault."""
 
 
 class Starved(ZygoteFault):
@@ -69,9 +76,15 @@ class Zygote:
             command = [sys.executable, "-s", "-S", "-P", "-B", "-X", "utf8", "-c", boot, json.dumps(config)]
             try:
                 self._process = subprocess.Popen(
-                    command, env=ENVIRONMENT, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                    stderr=self._log, start_new_session=True, pass_fds=(theirs.fileno(),),
-                )  # fmt: skip
+                    command,
+                    env=ENVIRONMENT,
+                    cwd="/",
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=self._log,
+                    start_new_session=True,
+                    pass_fds=(theirs.fileno(),),
+                )
             except OSError as error:
                 self._socket.close()
                 os.close(self._log)
@@ -113,7 +126,7 @@ class Zygote:
             reply = self._await_end(wall_s)
             if "setup" in reply:
                 raise ZygoteFault(reply["setup"])
-            outputs = [os.pread(number, cap, 0) for number in files[2:4]]
+            stdout, stderr = (os.pread(number, cap, 0) for number in files[2:4])
             full = any(os.fstat(number).st_size >= cap for number in files[2:4])
             collected = os.pread(files[4], os.fstat(files[4]).st_size, 0)
         except OSError as error:
@@ -121,7 +134,7 @@ class Zygote:
         finally:
             for number in files:
                 os.close(number)
-        return Ending(reply["status"], reply["cpu_s"], reply["killed"], *outputs, collected, full)
+        return Ending(reply["status"], reply["cpu_s"], reply["killed"], stdout, stderr, collected, full)
 
     def _await_end(self, wall_s: float) -> dict[str, Any]:
         begin = time.monotonic()
@@ -141,7 +154,7 @@ class Zygote:
         self._socket.settimeout(timeout_s)
         try:
             while text := self._socket.recv(1 << 16):
-                message = json.loads(text)
+                message: dict[str, Any] = json.loads(text)
                 if message.get("job", self._jobs) == self._jobs:
                     return message
         except TimeoutError:
@@ -181,7 +194,7 @@ def pack(program: Program) -> bytes:
 
 
 def encode(text: str) -> bytes:
-    """Text as bytes: escaped bytes as themselves (so binary files survive), other lone surrogates as they are."""
+    """Text as bytes: escaped bytes as themselves (so binaries survive), other lone surrogates as they are."""
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
@@ -194,8 +207,13 @@ def tree_of(profile: str) -> dict[str, Any]:
     stdlib = sysconfig.get_path("stdlib")
     packages = sysconfig.get_path("purelib") if profile == "tests" else ""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    hidden = [f"{stdlib}/site-packages", f"{stdlib}/dist-packages", "/usr/lib/python3/dist-packages",
-              f"/usr/local/lib/{version}/dist-packages", f"/usr/local/lib/{version}/site-packages"]  # fmt: skip
+    hidden = [
+        f"{stdlib}/site-packages",
+        f"{stdlib}/dist-packages",
+        "/usr/lib/python3/dist-packages",
+        f"/usr/local/lib/{version}/dist-packages",
+        f"/usr/local/lib/{version}/site-packages",
+    ]
     shown = [*WHOLE_TREE, sys.base_prefix] if profile == "tests" else [*TREE, stdlib]
     inner = [p for p in shown if any(p != o and p.startswith(o.rstrip("/") + "/") for o in shown)]
     interpreter = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
@@ -204,17 +222,23 @@ def tree_of(profile: str) -> dict[str, Any]:
         "PATH": f"{interpreter.parent}:/usr/bin:/bin",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    return {"interpreter": str(interpreter), "environment": environment,
-            "shown": [p for p in dict.fromkeys(shown) if p not in inner], "hidden": hidden, "stdlib": stdlib,
-            "packages": packages, "source": str(Path(__file__).parents[2])}  # fmt: skip
+    return {
+        "interpreter": str(interpreter),
+        "environment": environment,
+        "shown": [p for p in dict.fromkeys(shown) if p not in inner],
+        "hidden": hidden,
+        "stdlib": stdlib,
+        "packages": packages,
+        "source": str(Path(__file__).parents[2]),
+    }
 
 
 @lru_cache
 def package_entries(names: Sequence[str]) -> list[str]:
     """The files and folders in site-packages of the named distributions and all that they require.
 
-    Nothing else that is installed is shown: a repository under test may well be an installed package with its bug
-    mended, and a benchmark's package holds its answers.
+    Nothing else that is installed is shown: a repository under test may well be an installed package with its
+    bug mended, and a benchmark's package holds its answers.
     """
     wanted, seen, found = list(names), set(), set()
     root = Path(sysconfig.get_path("purelib"))

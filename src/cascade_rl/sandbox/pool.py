@@ -1,8 +1,9 @@
 """The sandbox: a pool of zygotes, one for each core, that run untrusted programs; answers never go near them.
 
-Three processes, never two: this one compares and holds the expected results; a zygote, freshly executed, holds
-nothing; a candidate, forked from the zygote for one program, reads its job from a sealed memory file. A candidate
-forked from here would carry the answers in its memory. See docs/sandbox.md for the layers and what they leave open.
+Three processes, never two: this one compares and holds the expected results; a zygote, freshly executed,
+holds nothing; a candidate, forked from the zygote for one program, reads its job from a sealed memory file. A
+candidate forked from here would carry the answers in its memory. See docs/sandbox.md for the layers and what
+they leave open.
 """
 
 from __future__ import annotations
@@ -32,10 +33,23 @@ MEGABYTE = 1 << 20
 
 # wall = factor * timeout + extra: the processor time is what counts, the clock only ends what sleeps
 PROFILES: dict[str, dict[str, Any]] = {
-    "code": {"disk_mb": 16, "inodes": 1024, "descriptors": 64, "processes": 64, "wall": (3.0, 1.0), "file": OUTPUT_CAP},
-    "tests": {"disk_mb": 256, "inodes": 16384, "descriptors": 256, "processes": 64, "wall": (2.0, 2.0),
-              "file": 64 * MEGABYTE},
-}  # fmt: skip
+    "code": {
+        "disk_mb": 16,
+        "inodes": 1024,
+        "descriptors": 64,
+        "processes": 64,
+        "wall": (3.0, 1.0),
+        "file": OUTPUT_CAP,
+    },
+    "tests": {
+        "disk_mb": 256,
+        "inodes": 16384,
+        "descriptors": 256,
+        "processes": 64,
+        "wall": (2.0, 2.0),
+        "file": 64 * MEGABYTE,
+    },
+}
 PROBE_S = 10.0
 PATIENCE = 4.0  # how much more wall time a second try gets: the first may have had no processor
 CLOSED = Execution("", "", -1, error="the sandbox was closed")
@@ -45,9 +59,9 @@ INTERPRETER_BYTES = 256 * MEGABYTE  # of address space that the interpreter has 
 class ZygoteSandbox:
     """A `Sandbox` of `workers` zygotes at the best level that works here, or at the level asked for.
 
-    Raises SandboxUnavailable at the start when nothing isolates, unless `unsafe`. Equal programs run once and share
-    the result, unless it depended on the clock. Use it as a context manager or close it; what is not closed ends with
-    the process, however that ends.
+    Raises SandboxUnavailable at the start when nothing isolates, unless `unsafe`. Equal programs run once and
+    share the result, unless it depended on the clock. Use it as a context manager or close it; what is not
+    closed ends with the process, however that ends.
     """
 
     def __init__(self, workers: int | None = None, level: str | None = None, unsafe: bool = False) -> None:
@@ -187,8 +201,8 @@ class _Worker:
                 zygote.run(pack(probe), b"", limits_of(probe), PROBE_S, OUTPUT_CAP)
             except ZygoteFault as fault:
                 failures[level] = str(fault)
-                if zygote := self._zygotes.pop("code", None):
-                    zygote.close()
+                if failed := self._zygotes.pop("code", None):
+                    failed.close()
             else:
                 return standing_at(level, zygote.landlock, failures)
         raise refusal(failures)
@@ -235,8 +249,8 @@ class _Worker:
             return Execution("", "", -1, error=str(fault))
         except ZygoteFault as fault:
             sandbox._add("respawns")
-            if zygote := self._zygotes.pop(program.profile, None):
-                zygote.close()
+            if failed := self._zygotes.pop(program.profile, None):
+                failed.close()
             return Execution("", "", -1, error=str(fault))
 
 
@@ -254,8 +268,12 @@ def limits_of(program: Program) -> dict[str, Any]:
     """What the zygote is told of a program: numbers, never its text."""
     profile = PROFILES[program.profile]
     limits = {k: profile[k] for k in ("disk_mb", "inodes", "descriptors", "processes", "file")}
-    limits |= {"cpu_s": int(program.timeout_s) + 1, "budget_s": program.timeout_s, "packages": [],
-               "memory": program.memory_mb * MEGABYTE + INTERPRETER_BYTES}  # fmt: skip
+    limits |= {
+        "cpu_s": int(program.timeout_s) + 1,
+        "budget_s": program.timeout_s,
+        "packages": [],
+        "memory": program.memory_mb * MEGABYTE + INTERPRETER_BYTES,
+    }
     if program.profile == "tests":
         limits["packages"] = package_entries(program.packages)
     return limits
@@ -268,7 +286,7 @@ def check(program: Program) -> None:
         raise ValueError(f"no profile {program.profile!r}; there are {', '.join(PROFILES)}")
     if program.entry not in program.files:
         raise ValueError(f"the entry {program.entry!r} is none of the files")
-    folders = set()
+    folders: set[str] = set()
     for name in (*program.files, *program.collect):
         name.encode()  # no lone surrogates
         path = PurePosixPath(name)
@@ -312,8 +330,16 @@ def read(program: Program, ending: Ending) -> Execution:
 
 
 def _key(program: Program) -> bytes:
-    rows = [sorted(program.files.items()), program.entry, program.stdin, program.timeout_s, program.memory_mb,
-            program.profile, program.collect, program.packages]  # fmt: skip
+    rows = [
+        sorted(program.files.items()),
+        program.entry,
+        program.stdin,
+        program.timeout_s,
+        program.memory_mb,
+        program.profile,
+        program.collect,
+        program.packages,
+    ]
     return hashlib.blake2b(json.dumps(rows).encode(), digest_size=20).digest()
 
 

@@ -1,7 +1,7 @@
 """Twelve programs that prove the walls are there: what `cascade doctor` runs, in well under a second.
 
-Ten reach for something and print what they got: with the walls up each of them is refused, whatever the level promises.
-Two are honest and must come through.
+Ten reach for something and print what they got: with the walls up each of them is refused, whatever the level
+promises. Two are honest and must come through.
 """
 
 from __future__ import annotations
@@ -13,25 +13,47 @@ from dataclasses import dataclass
 from cascade_rl.protocols import Program
 from cascade_rl.sandbox.pool import ZygoteSandbox
 
-# name: (source, levels that promise it, standard output when all is well; None: anything that does not say "reached")
 REACH = "try:\n    {}\n    print('reached')\nexcept OSError as error:\n    print('refused')"
+# name: (source, levels that promise it, standard output when all is well, or None for all but "reached")
 PROGRAMS = {
     "an honest program runs": ("print(sum(map(int, input().split())))", "full lockdown limits none", "3\n"),
-    "threads work": ("import threading\nt = threading.Thread(target=print, args=(3,))\nt.start()\nt.join()",
-                     "full lockdown limits none", "3\n"),
+    "threads work": (
+        "import threading\nt = threading.Thread(target=print, args=(3,))\nt.start()\nt.join()",
+        "full lockdown limits none",
+        "3\n",
+    ),
     "no files of this user": (REACH.format("open('/etc/passwd').read()"), "full lockdown", None),
-    "no writing to the interpreter": (REACH.format("import os; open(os.__file__, 'a')"), "full lockdown", None),
+    "no writing to the interpreter": (
+        REACH.format("import os; open(os.__file__, 'a')"),
+        "full lockdown",
+        None,
+    ),
     "no look at other processes": (REACH.format("open('/proc/1/cmdline').read()"), "full lockdown", None),
     "no network": (REACH.format("import socket; socket.socket()"), "full lockdown limits", None),
     "no new processes": (REACH.format("import os; os.fork() or os._exit(0)"), "full lockdown limits", None),
-    "no other programs": (REACH.format("import os; os.execv('/bin/true', ['true'])"), "full lockdown limits", None),
-    "no signals to the parent": (REACH.format("import os; os.kill(os.getppid() or 2, 0)"), "full lockdown limits", None),
-    "no memory beyond the limit": ("try:\n    bytearray(1 << 40)\n    print('reached')\nexcept MemoryError: print('refused')",
-                                   "full lockdown limits none", "refused\n"),
-    "no higher limits": ("import resource\ntry:\n    resource.setrlimit(resource.RLIMIT_AS, (-1, -1))\n    print('reached')\n"
-                         "except ValueError: print('refused')", "full lockdown limits none", "refused\n"),
+    "no other programs": (
+        REACH.format("import os; os.execv('/bin/true', ['true'])"),
+        "full lockdown limits",
+        None,
+    ),
+    "no signals to the parent": (
+        REACH.format("import os; os.kill(os.getppid() or 2, 0)"),
+        "full lockdown limits",
+        None,
+    ),
+    "no memory beyond the limit": (
+        "try:\n    bytearray(1 << 40)\n    print('reached')\nexcept MemoryError: print('refused')",
+        "full lockdown limits none",
+        "refused\n",
+    ),
+    "no higher limits": (
+        "import resource\ntry:\n    resource.setrlimit(resource.RLIMIT_AS, (-1, -1))\n    print('reached')\n"
+        "except ValueError: print('refused')",
+        "full lockdown limits none",
+        "refused\n",
+    ),
     "endless loops end": ("while True: pass", "full lockdown limits none", ""),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True, slots=True)

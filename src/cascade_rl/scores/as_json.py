@@ -1,6 +1,6 @@
 """How scores stand in the files of a run: the only writer and the only reader of each format (docs/runs.md).
 
-eval/NAME.json and scorecard.json, gate.json, matrix.json. A reader raises ValueError, with what is wrong, for
+eval/NAME.json and scorecard.json, gate.json, matrix.json. A reader raises InputError, with what is wrong, for
 whatever is no such file; it never fills in what is missing.
 """
 
@@ -186,7 +186,7 @@ def _text(raw: object) -> str:
 
 @contextmanager
 def _named(what: str) -> Iterator[None]:
-    """Inside, a fault of the shape becomes a ValueError that says where it is."""
+    """Inside, a fault of the shape becomes an InputError that says where it is."""
     try:
         yield
     except KeyError as error:

@@ -126,9 +126,9 @@ class _History:
 def decide(scorecards: Sequence[Scorecard], stages: Sequence[str], gate: Gate) -> GateResult:
     """Hold the last of `scorecards` (oldest first) against the ones before.
 
-    `stages` is the order of the whole cascade. Raises ValueError for dips and waivers that name nothing
-    known, for scorecards out of order, and for a benchmark that was measured before and no longer is;
-    ProblemMismatchError where held-out sets differ.
+    `stages` is the order of the whole cascade. Raises InputError for dips and waivers that name nothing
+    known, and for a benchmark or a mode that was measured before and no longer is; ProblemMismatchError where
+    held-out sets differ; ValueError for scorecards out of order.
     """
     _check_cards(scorecards, stages)
     check_names(gate, stages, {name for card in scorecards for name in card.benchmarks})
@@ -140,7 +140,7 @@ def decide(scorecards: Sequence[Scorecard], stages: Sequence[str], gate: Gate) -
 
 
 def check_names(gate: Gate, stages: Sequence[str], benchmarks: Collection[str]) -> None:
-    """Raise ValueError, with the known names, where a dip or a waiver names nothing of the cascade."""
+    """Raise InputError, with the known names, where a dip or a waiver names nothing of the cascade."""
     for dip in gate.dips:
         _known(dip.benchmark, sorted(benchmarks), f"dip of {dip.benchmark}: benchmark")
         _known(dip.at, stages[1:], f"dip of {dip.benchmark}: at (a stage with one before it)")

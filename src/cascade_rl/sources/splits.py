@@ -6,26 +6,31 @@ import hashlib
 import random
 from collections.abc import Callable, Iterator
 
+from cascade_rl.domain import Maker, Query
+from cascade_rl.errors import InputError
 from cascade_rl.types import Problem, Split
 
 SPLIT_SHARES = ((Split.SFT, 0.50), (Split.RL, 0.25), (Split.VALIDATION, 0.05), (Split.HELDOUT, 0.20))
 
 
 def split_of(key: str) -> Split:
-    """The split that a prompt belongs to, from a hash of its text: disjoint by construction, on every machine."""
+    """The split that a prompt belongs to, from a hash of its text: the same on every machine."""
     digest = hashlib.blake2b(key.encode(), digest_size=8, person=b"split").digest()
     u = int.from_bytes(digest, "big") / 2**64
     for split, share in SPLIT_SHARES:
         u -= share
         if u < 0:
             return split
-    return Split.HELDOUT
+    return Split.HELDOUT  # the shares may add up to a little less than 1
 
 
 def stream(
     make: Callable[[random.Random], Problem], split: Split, seed: int, *, patience: int = 20_000
 ) -> Iterator[Problem]:
-    """Problems drawn by `make`, those of `split` only, none twice; ends when `patience` draws bring nothing new."""
+    """Problems drawn by `make`, those of `split` only, none twice.
+
+    Ends when `patience` draws in a row bring nothing new: a generator of a small world runs dry.
+    """
     rng = random.Random(f"{split}/{seed}")
     seen: set[str] = set()
     idle = 0
@@ -37,3 +42,14 @@ def stream(
         seen.add(problem.id)
         idle = 0
         yield problem
+
+
+def drawn(make: Callable[[random.Random], Problem]) -> Maker:
+    """The maker of a source whose problems a function draws, one a call: what most domains need."""
+    return lambda query: stream(make, query.split, query.seed)
+
+
+def refuse_training(query: Query) -> None:
+    """For the public benchmarks: InputError unless held-out problems are asked for."""
+    if query.split is not Split.HELDOUT:
+        raise InputError(f"{query.source} is held out: it has no {query.split} split")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol
 
 from safetensors.torch import load_file, save_file
 
@@ -20,7 +20,7 @@ from cascade_rl.errors import Interrupted, StageError
 from cascade_rl.model.checkpoint import weights_hash
 from cascade_rl.run.alarms import warnings
 from cascade_rl.train.learner import Learner
-from cascade_rl.train.stage_run import StageRun
+from cascade_rl.train.stage_run import S, StageRun
 from cascade_rl.train.state import latest_state, read_state, save_state
 from cascade_rl.types import StepReport
 
@@ -61,7 +61,7 @@ class Best:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How the steps went: with a gradient, skipped since not finite, skipped in a row up to now; and the best probed."""
+    """How many steps had a gradient, were not finite, and were so in a row up to now; and the best probed."""
 
     signal: int = 0
     skipped: int = 0
@@ -82,7 +82,7 @@ class Tally:
         return replace(self, signal=self.signal + signal, skipped=self.skipped + skipped, in_a_row=in_a_row)
 
 
-class Steps:
+class Steps(Generic[S]):
     """The steps of a stage that are still to do, as (number, learner); each ends with `done(report)`.
 
     Around each step it writes journals, warns, probes and saves. Raises StageError when updates keep failing,
@@ -90,7 +90,7 @@ class Steps:
     """
 
     def __init__(
-        self, run: StageRun, memory: Resumable | None = None, phase: Callable[[int], str] = lambda step: ""
+        self, run: StageRun[S], memory: Resumable | None = None, phase: Callable[[int], str] = lambda step: ""
     ) -> None:
         self._run, self._phase = run, phase
         self._memory = memory or Forgetful()
@@ -133,8 +133,8 @@ class Steps:
             journal = run.book.folder / "journal.jsonl"
             _nothing(
                 run,
-                f"in {total} steps no group had mixed rewards ({tally.skipped} updates were skipped). Every reply "
-                f"earned the same: see solved_all, solved_none, clipped and failed in {journal}; longer "
+                f"in {total} steps no group had mixed rewards ({tally.skipped} updates were skipped). Every "
+                f"reply earned the same: see solved_all, solved_none, clipped and failed in {journal}; longer "
                 "responses, easier problems or more SFT may help",
             )
         handed_over = _hand_over(run, tally.best, total)
@@ -173,7 +173,8 @@ class Steps:
             self._run.note(report.step, "loss or gradient was not finite: this update was skipped")
         if self._tally.in_a_row >= MAX_SKIPPED:
             raise StageError(
-                f"{self._run.stage.name}: {MAX_SKIPPED} updates in a row were not finite; lower the learning rate"
+                f"{self._run.stage.name}: {MAX_SKIPPED} updates in a row were not finite; lower the learning "
+                "rate"
             )
 
     def _save(self, step: int) -> None:
@@ -186,8 +187,8 @@ class Steps:
         run.book.times(step, {"save": time.perf_counter() - begin})
 
 
-def _resume(run: StageRun, learner: Learner, memory: Resumable) -> tuple[int, Tally]:
-    """The first step to do, with model, learner, memory and journals as they were when it was about to begin."""
+def _resume(run: StageRun[S], learner: Learner, memory: Resumable) -> tuple[int, Tally]:
+    """The first step to do, with model, learner, memory and journals as they were before it."""
     state, damaged = latest_state(run.book.folder / "state")
     for path in damaged:
         run.screen.note(f"{path.name} is damaged (checksum): falling back to the state before it")
@@ -205,8 +206,8 @@ def _resume(run: StageRun, learner: Learner, memory: Resumable) -> tuple[int, Ta
     return step, Tally.of_json(loop["tally"])
 
 
-def _probe(run: StageRun, done: int, learner: Learner, best: Best | None) -> Best | None:
-    """Policy `best`: score the weights after `done` steps on validation problems; the best so far, kept in a file."""
+def _probe(run: StageRun[S], done: int, learner: Learner, best: Best | None) -> Best | None:
+    """Policy `best`: score the weights after `done` steps; the best so far, which a file keeps."""
     if run.probe is None or (done % run.probe.every and done < run.stage.planned_steps):
         return best
     scores = run.probe.score(done)
@@ -222,7 +223,7 @@ def _probe(run: StageRun, done: int, learner: Learner, best: Best | None) -> Bes
     return Best(done, mean, name)
 
 
-def _hand_over(run: StageRun, best: Best | None, total: int) -> int:
+def _hand_over(run: StageRun[S], best: Best | None, total: int) -> int:
     """Load the best step's weights if it was not the last; the step that the model now holds."""
     if best and best.step != total:
         run.world.replicas.load(run.model, load_file(run.book.folder / best.file)["weights"])
@@ -235,7 +236,7 @@ def _hand_over(run: StageRun, best: Best | None, total: int) -> int:
     return best.step if best else total
 
 
-def _nothing(run: StageRun, why: str) -> None:
+def _nothing(run: StageRun[S], why: str) -> None:
     """A stage that trained nothing is an error, never "completed"; only a smoke test goes on."""
     text = f"{run.stage.name} trained nothing: {why}"
     if not run.smoke:

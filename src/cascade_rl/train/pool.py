@@ -27,8 +27,8 @@ class _Source:
 class PromptPool:
     """Draws prompts for the steps of a stage; its state is JSON, so that a resumed run draws the same ones.
 
-    With the epoch filter a problem that was solved always or never is dropped for the next epoch, and comes back
-    with the probabilities of the recipe (arXiv 2512.13607, math RL).
+    With the epoch filter a problem that was solved always or never is dropped for the next epoch, and comes
+    back with the probabilities of the recipe (arXiv 2512.13607, math RL).
     """
 
     def __init__(self, stage: RLStage, problems: Sequence[Sequence[Problem]], seed: int) -> None:
@@ -58,7 +58,7 @@ class PromptPool:
         return [p.in_mode(mode) for p, mode in zip(drawn, self._modes(drawn), strict=True)]
 
     def _modes(self, drawn: Sequence[Problem]) -> list[Mode]:
-        """Half: in turn within each domain, begun by either mode in turn, so that no domain is tied to one mode."""
+        """Half: in turn within each domain, begun by either mode in turn: no domain is tied to one mode."""
         if self.stage.mode_mix != "half":
             return [Mode(self.stage.mode_mix)] * len(drawn)
         by_domain = sorted(range(len(drawn)), key=lambda i: (drawn[i].domain, i))

@@ -1,4 +1,4 @@
-"""The reward model: the policy's body with a scalar head on the last token, trained on pairs (Bradley-Terry)."""
+"""The reward model: the policy's body with a scalar head on the last token, by Bradley-Terry on pairs."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from cascade_rl.types import Mode, Pair, Pairs, StepReport
 HEAD_SCALE = 0.02  # of the new head's weights, as of the other matrices of a Qwen3
 
 
-def train(run: StageRun, data: Pairs) -> Trained:
+def train(run: StageRun[RewardModelStage], data: Pairs) -> Trained:
     """Train a reward model on top of the policy's weights, export it to FOLDER/reward_model, and measure it.
 
     The policy itself stays as it is, so that nothing of it has to be probed.
     """
-    stage: RewardModelStage = run.stage
+    stage = run.stage
     world, run = run.world, replace(run, model=MODEL, probe=None)
     extra = head_shape(world.config)
     model = world.replicas.add_model(MODEL, world.config, _start(run), train=True, extra=extra)
@@ -53,16 +53,16 @@ def train(run: StageRun, data: Pairs) -> Trained:
     return Trained(step, {"heldout_pair_accuracy": accuracy}, tuple(lines))
 
 
-def _start(run: StageRun) -> Tensor:
+def _start(run: StageRun[RewardModelStage]) -> Tensor:
     """The policy's flat weights with a fresh head behind them; the same for the same seed."""
     generator = torch.Generator().manual_seed(run.seed)
     head = torch.randn(run.world.config.hidden, generator=generator) * HEAD_SCALE
     return torch.cat([run.world.replicas.flat("policy").detach().cpu(), head])
 
 
-def fit(run: StageRun, pairs: Sequence[Pair]) -> int:
+def fit(run: StageRun[RewardModelStage], pairs: Sequence[Pair]) -> int:
     """Train the model `run.model`, which has a `score` head, on pairs; the step that it now holds."""
-    stage: RewardModelStage = run.stage
+    stage = run.stage
     kept = _fitting(run, stage, pairs)
     steps = Steps(run)
     for step, learner in steps:
@@ -74,7 +74,7 @@ def fit(run: StageRun, pairs: Sequence[Pair]) -> int:
     return steps.finish()
 
 
-def _fitting(run: StageRun, stage: RewardModelStage, pairs: Sequence[Pair]) -> list[tuple[Row, Row]]:
+def _fitting(run: StageRun[RewardModelStage], stage: RewardModelStage, pairs: Sequence[Pair]) -> list[tuple[Row, Row]]:
     """(chosen, rejected) of each pair that is not too long; StageError when there is none."""
     rows = _pair_rows(run.world.tokenizer, pairs)
     kept = [pair for pair in rows if max(len(row.ids) for row in pair) <= stage.max_tokens]
@@ -89,12 +89,12 @@ def _fitting(run: StageRun, stage: RewardModelStage, pairs: Sequence[Pair]) -> l
 
 
 def sampled_pairs(
-    run: StageRun, stage: RewardModelStage, domain: Domain, pairs: Sequence[Pair]
+    run: StageRun[RewardModelStage], stage: RewardModelStage, domain: Domain, pairs: Sequence[Pair]
 ) -> tuple[Pair, ...]:
     """Preference pairs by rule from the policy's own answers: its best against its worst on each prompt.
 
-    Answers are ranked by how many of the benchmark's criteria they meet; prompts whose answers are all alike give no
-    pair. Raises StageError when none does.
+    Answers are ranked by how many of the benchmark's criteria they meet; prompts whose answers are all alike
+    give no pair. Raises StageError when none does.
     """
     if stage.sample_rollouts is None or stage.sample_tokens is None:
         raise ValueError(
@@ -114,8 +114,8 @@ def sampled_pairs(
             found.append(Pair(problem, best.text, worst.text))
     if not found:
         raise StageError(
-            f"{stage.name}: on no prompt did the policy's {stage.sample_rollouts} answers differ by the rule of "
-            f"{domain.name}; set pairs_from: domain, or raise sample_rollouts"
+            f"{stage.name}: on no prompt did the policy's {stage.sample_rollouts} answers differ by the rule "
+            f"of {domain.name}; set pairs_from: domain, or raise sample_rollouts"
         )
     return tuple(found)
 

@@ -1,10 +1,10 @@
 """RL of one domain (or a mixture): GRPO, by default with exactly one update for each batch of rollouts.
 
-Source: arXiv 2512.13607. No old log-probabilities are computed: with one update the ratio is 1 by construction, with
-more it is taken against those that the rollouts recorded. A group whose rewards are all equal has no advantage and
-costs nothing, but its tokens count in the denominator.
+Source: arXiv 2512.13607. No old log-probabilities are computed: with one update the ratio is 1 by
+construction, with more it is taken against those that the rollouts recorded. A group whose rewards are all
+equal has no advantage and costs nothing, but its tokens count in the denominator.
 
-Suffixes say what an index runs over: P the prompts of a step, G the replies to one prompt, B the rows of an update.
+Suffixes say what an index runs over: P the prompts of a step, G the replies to one prompt.
 """
 
 from __future__ import annotations
@@ -13,34 +13,31 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from cascade_rl.errors import StageError
 from cascade_rl.grading.services import with_judge
 from cascade_rl.model.checkpoint import load_directory
-from cascade_rl.protocols import Sampling
 from cascade_rl.recipe import FullPhase, RLStage
-from cascade_rl.rollout.collect import collect
 from cascade_rl.train.advantage import final_rewards, group_advantage
-from cascade_rl.train.diagnostics import describe, has_signal
+from cascade_rl.train.diagnostics import describe
+from cascade_rl.train.gather import gather
 from cascade_rl.train.learned_reward import MODEL, serve
 from cascade_rl.train.learner import lr_factor
 from cascade_rl.train.loop import Steps
 from cascade_rl.train.pool import PromptPool
 from cascade_rl.train.stage_run import StageRun, Trained
-from cascade_rl.train.update import REFERENCE, rule_of, update_on
-from cascade_rl.types import Group, Pools, Problem, StepReport, Verdict
+from cascade_rl.train.update import REFERENCE, update_on
+from cascade_rl.types import Group, Pools, StepReport, Verdict
 from cascade_rl.verify.script import switches
-
-MAX_FAILED = 0.2  # of a round's verdicts: a grader that fails more often is broken, not unlucky
 
 Rewards = list[list[float | None]]  # [P][G]; None: not graded, so that it enters neither baseline nor loss
 
 
-def train(run: StageRun, data: Pools) -> Trained:
+def train(run: StageRun[RLStage], data: Pools) -> Trained:
     """Run an RL stage on the problems of each of its data entries."""
-    stage: RLStage = run.stage
+    stage = run.stage
     pool = PromptPool(stage, data.entries, run.seed)
     with at_work(run, data) as run:
         steps = Steps(run, pool, partial(label, stage))
@@ -67,12 +64,12 @@ def train(run: StageRun, data: Pools) -> Trained:
 
 
 @contextmanager
-def at_work(run: StageRun, data: Pools) -> Iterator[StageRun]:
-    """The run with all that its rewards and its loss ask: a learned reward, a judge, the reference of the KL term.
+def at_work(run: StageRun[RLStage], data: Pools) -> Iterator[StageRun[RLStage]]:
+    """The run with all that its rewards and its loss ask: a learned reward, a judge, the KL term's reference.
 
     The models are dropped when the stage has ended well; after a fault their workers may not answer any more.
     """
-    stage: RLStage = run.stage
+    stage = run.stage
     replicas, services = run.world.replicas, run.world.services
     extra = []
     if any(run.domains[pool[0].domain].learned for pool in data.entries):
@@ -101,77 +98,13 @@ def label(stage: RLStage, step: int) -> str:
     return f"{phase.max_response_tokens} tokens, overlong {phase.overlong}" if stage.curriculum else ""
 
 
-@dataclass(frozen=True, slots=True)
-class Gathered:
-    """Graded groups for one step, after how many rounds, and what took how long."""
-
-    groups: list[Group]
-    rounds: int
-    seconds: Mapping[str, float]
-
-
-def gather(run: StageRun, pool: PromptPool, phase: FullPhase, step: int) -> Gathered:
-    """The groups of one step; with the batch filter refilled until all carry signal, `max_rounds` at most."""
-    stage: RLStage = run.stage
-    rounds = stage.filter.max_rounds if stage.filter.kind == "batch" else 1
-    kept: list[Group] = []
-    seconds = {"rollout": 0.0, "grading": 0.0}
-    for number in range(rounds):
-        problems = unique(pool.draw(stage.prompts_per_step - len(kept)))
-        sampling = sampling_of(stage, phase, (run.seed, stage.name, step, number))
-        found = collect(problems, run.domains, run.world.sampler, run.world.services, sampling)
-        seconds["rollout"] += found.rollout_s
-        seconds["grading"] += found.grading_s
-        run.book.rollouts(step, found.groups)
-        check_failures(stage.name, found.groups)
-        if stage.filter.kind != "batch":
-            return Gathered(found.groups, 1, seconds)
-        kept += with_signal(found.groups, phase)
-        if len(kept) >= stage.prompts_per_step:
-            return Gathered(kept, number + 1, seconds)
-    run.note(
-        step,
-        f"dynamic filtering: {len(kept)} of {stage.prompts_per_step} groups with signal in {rounds} rounds",
-    )
-    return Gathered(kept or found.groups, rounds, seconds)
-
-
-def sampling_of(stage: RLStage, phase: FullPhase, seed: tuple[int | str, ...]) -> Sampling:
-    """How a phase samples."""
-    return Sampling(
-        stage.rollouts_per_prompt, phase.max_response_tokens, rule_of(phase), phase.max_prompt_tokens, seed
-    )
-
-
-def with_signal(groups: Sequence[Group], phase: FullPhase) -> list[Group]:
-    """The groups whose answers differ in reward: lengths alone are no signal (DAPO filters by correctness)."""
-    rule = "score" if phase.overlong == "penalty" else phase.overlong
-    earned = final_rewards(groups, rule, ["off"] * len(groups), switches)
-    return [g for g, row in zip(groups, earned, strict=True) if has_signal(group_advantage(row))]
-
-
 def rewards_of(
     groups: Sequence[Group], stage: RLStage, phase: FullPhase, switch_rules: Mapping[str, str | float]
 ) -> Rewards:
-    """What each reply earns, by the stage's rules for length and for foreign script (`switch_rules` by problem id)."""
+    """What each reply earns, by the rules for length and for foreign script (`switch_rules` by problem id)."""
     rules = [switch_rules[group.problem.id] for group in groups]
     limits = (phase.max_response_tokens, stage.overlong_buffer or 0)
     return final_rewards(groups, phase.overlong, rules, switches, *limits)
-
-
-def unique(problems: Sequence[Problem]) -> list[Problem]:
-    """Without repeats: a pool smaller than the batch wraps around within one draw, and twins would share their samples."""
-    return list({(p.id, p.mode): p for p in problems}.values())
-
-
-def check_failures(name: str, groups: Sequence[Group]) -> None:
-    """Raise StageError when more than a fifth of the verdicts could not be given."""
-    notes = [v.note for g in groups for v in g.verdicts if v.reward is None]
-    total = sum(len(g.verdicts) for g in groups)
-    if len(notes) > MAX_FAILED * total:
-        raise StageError(
-            f"{name}: the grader failed on {len(notes)} of {total} replies; the first: {notes[0]}"
-        )
 
 
 def rewarded(groups: Sequence[Group], rewards: Sequence[Sequence[float | None]]) -> list[Group]:
@@ -182,5 +115,7 @@ def rewarded(groups: Sequence[Group], rewards: Sequence[Sequence[float | None]])
             return verdict
         return replace(verdict, reward=reward)
 
-    return [replace(g, verdicts=tuple(changed(v, r) for v, r in zip(g.verdicts, row, strict=True)))
-            for g, row in zip(groups, rewards, strict=True)]  # fmt: skip
+    return [
+        replace(group, verdicts=tuple(map(changed, group.verdicts, row_G)))
+        for group, row_G in zip(groups, rewards, strict=True)
+    ]

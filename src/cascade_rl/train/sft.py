@@ -24,9 +24,9 @@ KEPT = (
 )  # of an update's numbers, those that say something in SFT
 
 
-def train(run: StageRun, data: Demonstrations) -> Trained:
+def train(run: StageRun[SFTStage], data: Demonstrations) -> Trained:
     """Run an SFT stage; loss is the mean over the reply tokens of a batch."""
-    stage: SFTStage = run.stage
+    stage = run.stage
     samples = _fitting(run, stage, data.items)
     steps = Steps(run)
     for step, learner in steps:
@@ -45,13 +45,14 @@ def train(run: StageRun, data: Demonstrations) -> Trained:
 
 
 def _fitting(
-    run: StageRun, stage: SFTStage, items: Sequence[Demonstration]
+    run: StageRun[SFTStage], stage: SFTStage, items: Sequence[Demonstration]
 ) -> list[tuple[list[int], list[int]]]:
     """(prompt ids, reply ids) of each demonstration that is not too long; StageError when there is none."""
     samples, dropped = encode(items, run.world.tokenizer, stage.max_tokens)
     if dropped:
         run.screen.note(
-            f"{stage.name}: {dropped} of {len(items)} samples are longer than {stage.max_tokens} tokens: left out"
+            f"{stage.name}: {dropped} of {len(items)} samples are longer than {stage.max_tokens} tokens: "
+            "left out"
         )
     if not samples:
         raise StageError(f"{stage.name}: no sample fits into max_tokens: {stage.max_tokens}; raise it")

@@ -5,26 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from cascade_rl.domain import Domain
 from cascade_rl.model.cost import Peaks
 from cascade_rl.protocols import Screen
-from cascade_rl.recipe import Stage
+from cascade_rl.recipe import StageSpec
 from cascade_rl.rollout.world import World
 from cascade_rl.run.book import Book
+
+# the kind of the stage: what trains one kind says so, the loop that all share does not ask
+S = TypeVar("S", bound=StageSpec)
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Policy `best`: every so many steps `score(step)` looks at all domains on validation problems (0 to 1 each)."""
+    """Policy `best`: every so many steps `score(step)` gives each domain's validation score, 0 to 1."""
 
     every: int
     score: Callable[[int], dict[str, float]]
 
 
 @dataclass(frozen=True, slots=True)
-class StageRun:
+class StageRun(Generic[S]):
     """The surroundings of one stage: with what it works, where it writes, whom it tells.
 
     model         the model of the workers that is trained
@@ -35,7 +38,7 @@ class StageRun:
     peaks         what the machine can do, for the bounds beside the times
     """
 
-    stage: Stage
+    stage: S
     world: World
     book: Book
     domains: Mapping[str, Domain]
@@ -65,5 +68,5 @@ class Trained:
     """
 
     step: int
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
     lines: tuple[str, ...] = ()

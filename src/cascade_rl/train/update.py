@@ -21,10 +21,10 @@ def update_on(
     stage: RLStage,
     phase: FullPhase,
     groups: Sequence[Group],
-    advantages: Sequence,
+    advantages: Sequence[Sequence[float | None]],
     factor: float,
 ) -> dict[str, float]:
-    """The update of a step, or `updates_per_batch` of them, each on its share of the prompts; what the journal keeps."""
+    """One update, or `updates_per_batch`, each on its share of the prompts; what the journal keeps."""
     objective = objective_of(stage, phase)
     found, tokens = [], 0
     for part in range(stage.updates_per_batch):
@@ -38,11 +38,15 @@ def update_on(
 
 def objective_of(stage: RLStage, phase: FullPhase) -> Objective:
     """The objective that a stage's keys ask for, on the distribution that a phase samples from."""
-    low, high = {"tis": (0.0, stage.tis_cap), "icepop": (stage.icepop_low, stage.icepop_high)}.get(
-        stage.rollout_correction, (0.0, 0.0)
-    )
+    bounds = {"tis": (0.0, stage.tis_cap), "icepop": (stage.icepop_low, stage.icepop_high)}
+    low, high = bounds.get(stage.rollout_correction, (0.0, 0.0))
     surrogate = Surrogate(
-        stage.loss, stage.clip_low or 0.0, stage.clip_high or 0.0, stage.rollout_correction, low, high
+        stage.loss,
+        stage.clip_low or 0.0,
+        stage.clip_high or 0.0,
+        stage.rollout_correction,
+        low or 0.0,  # the recipe fills in the bounds of the correction that is asked for
+        high or 0.0,
     )
     teachers = (Teacher(REFERENCE, stage.kl_coefficient),) if stage.kl_coefficient else ()
     return Objective(surrogate, rule_of(phase), teachers)

@@ -1,8 +1,9 @@
 """Split a test that is a program into calls, which run with the candidate, and checks, which do not.
 
-`assert candidate(3) == [1, 2]` becomes the call `candidate(3)` and the check `_0 == [1, 2]`: the call is evaluated in
-the sandbox, its value comes back as plain data, and the check is evaluated here, so the expected value stays here. Only
-a small set of expressions counts as a check; a test with loops, assignments or other functions is not split.
+`assert candidate(3) == [1, 2]` becomes the call `candidate(3)` and the check `_0 == [1, 2]`: the call is
+evaluated in the sandbox, its value comes back as plain data, and the check is evaluated here, so the expected
+value stays here. Only a small set of expressions counts as a check; a test with loops, assignments or other
+functions is not split.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ CHECKERS = {
     f.__name__: f for f in (abs, bool, float, int, len, list, max, min, round, set, sorted, str, sum, tuple)
 }
 NODES = (
-    ast.Expression, ast.Constant, ast.List, ast.Tuple, ast.Set, ast.Dict, ast.Load, ast.Name, ast.Call, ast.Compare,
-    ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.Not, ast.USub, ast.UAdd, ast.BinOp, ast.Add, ast.Sub, ast.Mult,
-    ast.Div, ast.cmpop, ast.Subscript, ast.Slice,
+    ast.Expression, ast.Constant, ast.List, ast.Tuple, ast.Set, ast.Dict, ast.Load, ast.Name, ast.Call,
+    ast.Compare, ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.Not, ast.USub, ast.UAdd, ast.BinOp, ast.Add,
+    ast.Sub, ast.Mult, ast.Div, ast.cmpop, ast.Subscript, ast.Slice,
 )  # fmt: skip
 
 
@@ -49,7 +50,7 @@ class Check:
 
 
 def split_check(test: str, name: str = "check") -> list[Check] | None:
-    """The assertions of `def check(candidate)` in a test, or None when one of its statements can't be split."""
+    """The assertions of `def check(candidate)` in a test; None when one of its statements can't be split."""
     definitions = [n for n in ast.parse(test).body if isinstance(n, ast.FunctionDef) and n.name == name]
     if len(definitions) != 1 or len(definitions[0].args.args) != 1:
         return None

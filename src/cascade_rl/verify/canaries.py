@@ -1,8 +1,8 @@
-"""Tests that must fail, mixed into tests that must pass, so that code which makes everything pass gives itself away.
+"""Tests that must fail, mixed into tests that must pass: code that makes everything pass gives itself away.
 
-A canary is a copy of a real test in which one expected literal is another one, or of which the last word is false.
-Real tests and canaries get new names of one form, drawn anew for every run: no name, file or place in the file tells
-them apart. What reads the test's source at run time and works out the right answer still can.
+A canary is a copy of a real test in which one expected literal is another one, or of which the last word is
+false. Real tests and canaries get new names of one form, drawn anew for every run: no name, file or place in
+the file tells them apart. What reads the test's source at run time and works out the right answer still can.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MOST = 6  # canaries in a file: guessing which of two alike tests is the canary 
 
 @dataclass(frozen=True, slots=True)
 class MixedFile:
-    """A test file with canaries: its text, new names of real tests by old name, and the names of the canaries."""
+    """A test file with canaries: its text, new names of real tests by old name, the canaries' names."""
 
     text: str
     renamed: dict[str, str]
@@ -67,6 +67,7 @@ def _has_arguments(node: ast.FunctionDef) -> bool:
 def _renaming(source: Source, node: ast.FunctionDef, name: str) -> tuple[int, int, str]:
     start, _ = source.span(node)
     head = re.match(r"def\s+", source.part(start, source.span(node.body[0])[0]))
+    assert head is not None  # a definition begins with it: decorators are not in the span
     start += len(head[0])
     return start, start + len(node.name.encode()), name
 
@@ -74,6 +75,7 @@ def _renaming(source: Source, node: ast.FunctionDef, name: str) -> tuple[int, in
 def _spoilt(copy: Source, name: str, rng: random.Random) -> str:
     """A test under another name that can't pass if the original does."""
     [node] = copy.tree.body
+    assert isinstance(node, ast.FunctionDef)  # the copy is of one
     changes = [_renaming(copy, node, name)]
     expected = list(_expected(node))
     if expected:
@@ -81,14 +83,13 @@ def _spoilt(copy: Source, name: str, rng: random.Random) -> str:
         changes.append((*copy.span(literal), repr(another(value, rng))))
     else:
         end = copy.span(node)[1]
-        changes.append(
-            (end, end, "\n" + " " * node.body[-1].col_offset + f"assert [{rng.randint(1, 9)}] == []")
-        )
+        indent = " " * node.body[-1].col_offset
+        changes.append((end, end, f"\n{indent}assert [{rng.randint(1, 9)}] == []"))
     return copy.changed(changes).rstrip()
 
 
 def _expected(function: ast.FunctionDef) -> Iterator[tuple[ast.expr, Any]]:
-    """Literals to which a plain assertion of the function compares something that is no literal, with their values."""
+    """Literals, with their values, to which an assertion of the function compares what is no literal."""
     for node in function.body:
         test = node.test if isinstance(node, ast.Assert) else None
         if isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.ops[0], ast.Eq):

@@ -1,7 +1,7 @@
 """The languages that programs may be written in; a further one is one entry more.
 
-A compiled language is compiled once in the sandbox's profile `tests`, and the program that comes out runs in profile
-`code`, once for each test.
+A compiled language is compiled once in the sandbox's profile `tests`, and the program that comes out runs in
+profile `code`, once for each test.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ sys.exit(1 if done.returncode else 0)
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """A language: marks of its fenced blocks, the source's file name, and how it becomes the file `program`."""
+    """A language: marks of its fenced blocks, its file name, and how that becomes the file `program`."""
 
     name: str
     marks: frozenset[str]
@@ -36,14 +36,18 @@ LANGUAGES = {
     language.name: language
     for language in (
         Language("python", frozenset({"", "python", "py", "python3"}), "candidate.py"),
-        Language("cpp", frozenset({"cpp", "c++", "cc", "cxx"}), "main.cpp",
-                 ("g++", "-O2", "-std=c++17", "-pipe", "-o", "program", "main.cpp")),
+        Language(
+            "cpp",
+            frozenset({"cpp", "c++", "cc", "cxx"}),
+            "main.cpp",
+            ("g++", "-O2", "-std=c++17", "-pipe", "-o", "program", "main.cpp"),
+        ),
     )
-}  # fmt: skip
+}
 
 
 def language_of(mark: str, wanted: str | None) -> Language:
-    """The language of a fenced block: the one that the problem asks for, else the one its mark names, else Python."""
+    """The language of a fenced block: what the problem asks for, else what its mark names, else Python."""
     if wanted is not None:
         if wanted not in LANGUAGES:
             raise ValueError(f"no language {wanted!r}; there are {', '.join(LANGUAGES)}")
@@ -56,8 +60,15 @@ def language_of(mark: str, wanted: str | None) -> Language:
 def compiler(language: Language, source: str) -> Program:
     """The program that compiles; read it with `compiled`."""
     script = COMPILE.format(command=list(language.compile), absent=COMPILER_ABSENT)
-    return Program({language.file: source, "compile.py": script}, "compile.py", "", COMPILE_S, COMPILE_MB,
-                   profile="tests", collect=("program",), packages=())  # fmt: skip
+    return Program(
+        {language.file: source, "compile.py": script},
+        "compile.py",
+        timeout_s=COMPILE_S,
+        memory_mb=COMPILE_MB,
+        profile="tests",  # a compiler forks
+        collect=("program",),
+        packages=(),
+    )
 
 
 def compiled(language: Language, execution: Execution) -> tuple[str | None, str]:

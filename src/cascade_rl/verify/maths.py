@@ -1,10 +1,11 @@
 r"""Judge the final answer of a maths reply: the last `\boxed{}`, compared exactly with the gold answer.
 
-Three steps. `final_answer` finds what counts. `quick` settles equal strings, numbers, words and what is made of them
-in process, within microseconds. What takes algebra goes to `maths_algebra.judge`, in a process that can be killed.
-`excess` keeps what is absurdly large from either. Equality is exact: `0.333` is not `1/3`, `3.14159` is not `\pi`,
-and `2^{-98}` is not `2^{-99}`; that departs from math-verify, which rounds. The report's reward of Math RL is such a
-rule-based verifier over the last box after `</think>` (arXiv 2512.13607).
+Three steps. `final_answer` finds what counts. `quick` settles equal strings, numbers, words and what is made
+of them in process, within microseconds. What takes algebra goes to `maths_algebra.judge`, in a process that
+can be killed. `excess` keeps what is absurdly large from either. Equality is exact: `0.333` is not `1/3`,
+`3.14159` is not `\pi`, and `2^{-98}` is not `2^{-99}`; that departs from math-verify, which rounds. The
+report's reward of Math RL is such a rule-based verifier over the last box after `</think>` (arXiv
+2512.13607).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _ARITHMETIC = Arithmetic()
 
 
 def final_answer(text: str, *, bare: bool = False) -> Boxes | None:
-    """What a reply (without its thought) answers: its last box, or with `bare` also a statement at its end."""
+    """What a reply (without its thought) answers: its last box, or if `bare` also a statement at its end."""
     found = boxes(text)
     if found is None and bare and (stated := bare_answer(text)):
         return Boxes(stated, stated)
@@ -67,8 +68,8 @@ def quick(gold: str, given: str) -> bool | None:
     if given == gold or given.strip() == gold.strip():
         return True
     if len(given) > LONGEST_ANSWER or len(gold) > LONGEST_ANSWER:
-        ours, theirs = rational(gold.strip()), rational(given.strip())
-        return False if ours is None or theirs is None else ours == theirs
+        number, other = rational(gold.strip()), rational(given.strip())
+        return False if number is None or other is None else number == other
     ours, theirs = tidy(gold), tidy(given)
     if not ours or not theirs:
         return False

@@ -1,11 +1,12 @@
-r"""Compare mathematical answers by computer algebra; runs in a worker process that may be killed at any moment.
+r"""Compare mathematical answers by computer algebra; runs in a process that may be killed at any moment.
 
-math-verify's parser (latex2sympy2_extended) reads single expressions; what it reads in a surprising way is rewritten
-or refused first: decimals become exact fractions, `2 3` isn't 5, an expression must be used up. Constants are
-compared as rationals where they are rational, else at 60 and, where they agree, at 400 digits; expressions with
-variables at fixed points, all real. math-verify's own comparison is the last resort, for what can't be evaluated. Its
-faults that are mended: sums of money, names, bases and lists in `maths_structure`; rounding (`2^{-98}` for
-`2^{-99}`) and `0=0` by comparing exactly; asymmetry by deciding structure before algebra.
+math-verify's parser (latex2sympy2_extended) reads single expressions; what it reads in a surprising way is
+rewritten or refused first: decimals become exact fractions, `2 3` isn't 5, an expression must be used up.
+Constants are compared as rationals where they are rational, else at 60 and, where they agree, at 400 digits;
+expressions with variables at fixed points, all real. math-verify's own comparison is the last resort, for
+what can't be evaluated. Its faults that are mended: sums of money, names, bases and lists in
+`maths_structure`; rounding (`2^{-98}` for `2^{-99}`) and `0=0` by comparing exactly; asymmetry by deciding
+structure before algebra.
 """
 
 from __future__ import annotations
@@ -179,7 +180,7 @@ def equal(a: sympy.Expr, b: sympy.Expr) -> bool:
         return _equal_constants(a, b)
     values = _values(a, b)
     if not values:
-        return verify([a], [b], timeout_seconds=None)
+        return bool(verify([a], [b], timeout_seconds=None))
     return all(_close(x, y) for x, y in values)
 
 
@@ -220,7 +221,7 @@ def _values(a: sympy.Expr, b: sympy.Expr) -> list[tuple[sympy.Expr, sympy.Expr]]
 
 
 def proportion(a: sympy.Expr, b: sympy.Expr) -> int:
-    """The sign of the constant c in a = c b; 0 when there is none, when it isn't real, or for two constants."""
+    """The sign of the constant c in a = c b; 0 when there is none or no real one, or for two constants."""
     a, b = a.doit(), b.doit()
     if not (a.free_symbols and b.free_symbols):
         return 0
@@ -234,10 +235,11 @@ def proportion(a: sympy.Expr, b: sympy.Expr) -> int:
 
 
 def judge(gold: str, *given: str) -> dict[str, str]:
-    """`{"outcome": right, wrong, unparseable or gold, "note"}`: `gold` says that the gold answer can't be read.
+    """`{"outcome": right, wrong, unparseable or gold, "note"}`; `gold`: the gold answer can't be read.
 
     `given` are readings of one answer, of which one must be right; the first one tells what else it is.
-    Algebra raises all kinds of errors; what it raises is the given answer's fault if the gold can be evaluated alone.
+    Algebra raises all kinds of errors; what it raises is the given answer's fault if the gold can be
+    evaluated alone.
     """
     found = [_judge(gold, reading) for reading in given]
     return next((f for f in found if f["outcome"] == "right"), found[0])

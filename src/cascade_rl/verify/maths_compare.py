@@ -1,15 +1,16 @@
-r"""When two answers are one, by their structure; single expressions are left to an `Algebra` that is passed in.
+r"""When two answers are one, by their structure; single expressions are left to an `Algebra`.
 
-In process that is `Arithmetic`, which knows rationals and raises `Undecided` for all else; in a worker it is the
-computer algebra of `maths_algebra`. Nothing here is approximate, and the gold answer always comes first: what may be
-left out (a name, a unit, a percent sign) may be left out on either side, but where both say it they must agree.
+In process that is `Arithmetic`, which knows rationals and raises `Undecided` for all else; in a worker it is
+the computer algebra of `maths_algebra`. Nothing here is approximate, and the gold answer always comes first:
+what may be left out (a name, a unit, a percent sign) may be left out on either side, but where both say it
+they must agree.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 from cascade_rl.verify.maths_notation import squeezed
 from cascade_rl.verify.maths_numbers import rational
@@ -46,7 +47,7 @@ class Algebra(Protocol):
         ...
 
     def proportion(self, gold: str, given: str) -> int:
-        """1 or -1 when one is a positive or negative constant times the other, else 0; 0 for two constants."""
+        """1 or -1: one is a positive or negative constant times the other; 0 else, and for two constants."""
         ...
 
 
@@ -95,9 +96,11 @@ def same(gold: Answer, given: Answer, algebra: Algebra) -> bool:
     if isinstance(gold, Ratio | Scalar) and isinstance(given, Ratio | Scalar):
         return _same_ratios(gold, given, algebra)
     if isinstance(gold, Matrix) and isinstance(given, Matrix):
-        return gold.kind == given.kind and len(gold.rows) == len(given.rows) and all(
-            _same_rows(a, b, algebra) for a, b in zip(gold.rows, given.rows, strict=True)
-        )  # fmt: skip
+        return (
+            gold.kind == given.kind
+            and len(gold.rows) == len(given.rows)
+            and all(_same_rows(a, b, algebra) for a, b in zip(gold.rows, given.rows, strict=True))
+        )
     if isinstance(gold, Union) and isinstance(given, Union):
         return _same_bags(gold.items, given.items, algebra)
     if isinstance(gold, Words | Based) and type(gold) is type(given):
@@ -125,12 +128,16 @@ def _same_scalars(gold: Scalar, given: Scalar, algebra: Algebra) -> bool:
 
 
 def _same_collections(gold: Many | Row, given: Many | Row, algebra: Algebra) -> bool:
-    if isinstance(gold, Many) and isinstance(given, Many):
-        return _same_bags(gold.items, given.items, algebra)
-    if isinstance(gold, Row) and isinstance(given, Row):
+    if isinstance(gold, Many):
+        if isinstance(given, Many):
+            return _same_bags(gold.items, given.items, algebra)
+        row, many = given, gold
+    elif isinstance(given, Row):
+        # brackets of a pair tell an interval from a point; of three items and more they tell nothing
         alike = (gold.opening, gold.closing) == (given.opening, given.closing) or len(gold.items) > 2
         return alike and _same_rows(gold.items, given.items, algebra)
-    row, many = (gold, given) if isinstance(gold, Row) else (given, gold)
+    else:
+        row, many = gold, given
     plain = row.opening == "(" and row.closing == ")" and not many.braced
     return plain and _same_rows(gold.items, given.items, algebra)
 
@@ -169,7 +176,7 @@ def _same_ratios(gold: Ratio | Scalar, given: Ratio | Scalar, algebra: Algebra) 
 
 
 def _value(chain: Chain, algebra: Algebra) -> Answer | None:
-    """What an equation says that something is: the last side of `x = ... = 5`, or of a calculation `6 · 7 = 42`."""
+    """What an equation says that something is: the last side of `x = ... = 5`, or of `6 · 7 = 42`."""
     if set(chain.signs) != {"="}:
         return None
     first, last = chain.sides[0], chain.sides[-1]
@@ -218,22 +225,26 @@ def _inequality(answer: Answer) -> bool:
     return isinstance(answer, Chain) and "=" not in answer.signs
 
 
-def _reals(answer: Answer) -> bool:
+def _reals(answer: Answer) -> TypeGuard[Scalar]:
     return isinstance(answer, Scalar) and answer.text.startswith(r"\mathbb{R}")
 
 
 def _regions(answer: Answer) -> list[Interval] | None:
-    r"""The intervals of an answer: `x>3`, `(3,\infty)`, `x<1 or x>2`, `x≠3`, `\mathbb{R}`; None if it is none."""
+    r"""The intervals of an answer: `x>3`, `(3,\infty)`, `x<1 or x>2`, `x≠3`, `\mathbb{R}`; else None."""
     if isinstance(answer, Union | Many):
         if isinstance(answer, Many) and (answer.braced or not _inequality(answer)):
             return None
-        parts = [_regions(item) for item in answer.items]
-        return None if None in parts else [interval for part in parts for interval in part]
+        intervals: list[Interval] = []
+        for part in map(_regions, answer.items):
+            if part is None:
+                return None
+            intervals += part
+        return intervals
     if isinstance(answer, Row) and len(answer.items) == 2:
-        ends = answer.items
-        if not all(isinstance(end, Scalar) for end in ends):
+        low, high = answer.items
+        if not (isinstance(low, Scalar) and isinstance(high, Scalar)):
             return None
-        return [(ends[0].text, answer.opening == "(", ends[1].text, answer.closing == ")")]
+        return [(low.text, answer.opening == "(", high.text, answer.closing == ")")]
     if _reals(answer):
         return _punctured(answer.text.removeprefix(r"\mathbb{R}").strip())
     return _ray(answer) if isinstance(answer, Chain) else None
@@ -244,7 +255,7 @@ def _punctured(rest: str) -> list[Interval] | None:
     if not rest:
         return [(r"-\infty", True, r"\infty", True)]
     match = re.fullmatch(r"(?:\\setminus|-) ?\\\{([^{},]+)\\\}", rest)
-    return match and [(r"-\infty", True, match[1], True), (match[1], True, r"\infty", True)]
+    return [(r"-\infty", True, match[1], True), (match[1], True, r"\infty", True)] if match else None
 
 
 def _ray(chain: Chain) -> list[Interval] | None:

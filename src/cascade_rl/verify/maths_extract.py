@@ -1,7 +1,8 @@
 r"""The final answer of a maths reply: the last box, or, where that is allowed, a bare statement at the end.
 
-Only what stands last counts, so a reply can't hedge with several answers. Adjacent boxes joined by nothing but a
-comma or `and` are one list, too, for golds that are lists. A stray number in a sentence is never an answer.
+Only what stands last counts, so a reply can't hedge with several answers. Adjacent boxes joined by nothing
+but a comma or `and` are one list, too, for golds that are lists. A stray number in a sentence is never an
+answer.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ _BETWEEN = re.compile(
     r"[\s,;$]*(?:\\?\\[()\[\]]|\\quad|\\text\{ ?(?:and|or) ?\}|and|or|\\,|\\;)?[\s,;$]*(?:and |or )?"
 )
 _UNBRACED = re.compile(
-    r"((?>-?(?:\\[dt]?frac\s*[0-9]\s*[0-9]|[0-9](?:[0-9.,/]*[0-9])?|\\[A-Za-z]+|[A-Za-z](?![A-Za-z]))))(?! ?\})"
+    r"((?>-?(?:\\[dt]?frac\s*[0-9]\s*[0-9]|[0-9](?:[0-9.,/]*[0-9])?|\\[A-Za-z]+|[A-Za-z](?![A-Za-z]))))"
+    r"(?! ?\})"
 )
 
 
@@ -31,8 +33,13 @@ class Boxes:
 
 
 def boxes(text: str) -> Boxes | None:
-    r"""The last complete `\boxed{}` or `\fbox{}`, braces matched; without any, the last `\boxed 5`; else None."""
-    found, loose, opened, spans = None, None, [], []
+    r"""The last complete `\boxed{}` or `\fbox{}`, braces matched; without any, the last `\boxed 5`."""
+    found: tuple[int, int] | None = None
+    loose: str | None = None
+    opened: list[
+        tuple[int, int] | None
+    ] = []  # braces: of a box its place and its content's, of others nothing
+    spans: list[tuple[int, int, tuple[int, int]]] = []  # of each box its place and that of its content
     for match in _BRACES.finditer(text):
         token = match.group()
         if token == "}":
@@ -49,7 +56,7 @@ def boxes(text: str) -> Boxes | None:
             bare = _UNBRACED.match(text, match.end())
             loose = bare[1] if bare else loose
     if found is None:
-        return loose and Boxes(loose, loose)
+        return Boxes(loose, loose) if loose else None
     parts = [spans[-1][2]]
     for before, after in zip(reversed(spans[:-1]), reversed(spans), strict=False):
         if after[0] - before[1] > WIDEST_GAP or not _BETWEEN.fullmatch(text, before[1], after[0]):
@@ -62,7 +69,7 @@ def boxes(text: str) -> Boxes | None:
 def last_boxed(text: str) -> str | None:
     """The content of the last box, or None."""
     found = boxes(text)
-    return found and found.last
+    return found.last if found else None
 
 
 _STATEMENT = re.compile(

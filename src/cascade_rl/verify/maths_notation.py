@@ -1,9 +1,9 @@
 r"""One spelling for what LaTeX and plain text write in many: the first step of reading a mathematical answer.
 
-`tidy` turns `\dfrac12`, `1{,}000`, `\left( \right)`, `x<=3` or `sqrt(3)` into one form with these conventions:
-relations, unions and plus-minus are single characters (≤ ≥ ≠ ∪ ∩ ± ∓ ∈), text from `\text{...}` stands between
-`TEXT` and `ENDTEXT`, fractions and roots have braced arguments. Every rule is a pattern without nested repetition,
-and callers cap the length, since matching brackets takes quadratic time at worst.
+`tidy` turns `\dfrac12`, `1{,}000`, `\left( \right)`, `x<=3` or `sqrt(3)` into one form with these
+conventions: relations, unions and plus-minus are single characters (≤ ≥ ≠ ∪ ∩ ± ∓ ∈), text from `\text{...}`
+stands between `TEXT` and `ENDTEXT`, fractions and roots have braced arguments. Every rule is a pattern
+without nested repetition, and callers cap the length, since matching brackets takes quadratic time at worst.
 """
 
 from __future__ import annotations
@@ -14,22 +14,23 @@ TEXT, ENDTEXT = "\ue000", "\ue001"
 
 _CHARACTERS = str.maketrans(
     {
-        "−": "-", "–": "-", "—": "-", "×": r"\cdot ", "·": r"\cdot ", "⋅": r"\cdot ", "∙": r"\cdot ", "÷": "/",
-        "π": r"\pi ", "∞": r"\infty ", "√": r"\sqrt", "≦": "≤", "≧": "≥", "∅": r"\emptyset ", "°": r"^\circ",
-        "²": "^2", "³": "^3", "½": r"\frac{1}{2}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}", "θ": r"\theta ",
-        "ℝ": r"\mathbb{R}", "（": "(", "）": ")", "，": ",", "：": ":", "’": "'", "\u00a0": " ", "~": " ", "⟨": r"\langle ",
-        "⟩": r"\rangle ", TEXT: "", ENDTEXT: "",
-    }
+    "−": "-", "–": "-", "—": "-", "×": r"\cdot ", "·": r"\cdot ", "⋅": r"\cdot ", "∙": r"\cdot ", "÷": "/",
+    "π": r"\pi ", "∞": r"\infty ", "√": r"\sqrt", "≦": "≤", "≧": "≥", "∅": r"\emptyset ", "°": r"^\circ",
+    "²": "^2", "³": "^3", "½": r"\frac{1}{2}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}", "θ": r"\theta ",
+    "ℝ": r"\mathbb{R}", "（": "(", "）": ")", "，": ",", "：": ":", "’": "'", "\u00a0": " ", "~": " ",
+    "⟨": r"\langle ", "⟩": r"\rangle ", TEXT: "", ENDTEXT: "",
+}
 )  # fmt: skip
 _SYMBOLS = {
-    "le": "≤", "leq": "≤", "leqslant": "≤", "ge": "≥", "geq": "≥", "geqslant": "≥", "ne": "≠", "neq": "≠", "lt": "<",
-    "gt": ">", "cup": "∪", "cap": "∩", "pm": "±", "mp": "∓", "in": "∈", "times": r"\cdot ", "cdot": r"\cdot ",
-    "div": "/", "ast": r"\cdot ", "varnothing": r"\emptyset ", "infin": r"\infty ", "dfrac": r"\frac", "tfrac": r"\frac",
-    "cfrac": r"\frac", "dbinom": r"\binom", "tbinom": r"\binom", "lbrace": r"\{", "rbrace": r"\}", "lbrack": "[",
-    "rbrack": "]", "lvert": "|", "rvert": "|", "vert": "|", "mid": "|", "colon": ":", "lor": " or ", "vee": " or ",
-    "land": " and ", "wedge": " and ", "imath": "i", "qquad": " ", "quad": " ", "displaystyle": " ", "textstyle": " ",
-    "limits": "", "left": "", "right": "", "big": "", "Big": "", "bigl": "", "bigr": "", "Bigl": "", "Bigr": "",
-    "bigg": "", "Bigg": "", "dots": r"\ldots ", "cdots": r"\ldots ", "degree": r"^\circ", "backslash": r"\setminus ",
+    "le": "≤", "leq": "≤", "leqslant": "≤", "ge": "≥", "geq": "≥", "geqslant": "≥", "ne": "≠", "neq": "≠",
+    "lt": "<", "gt": ">", "cup": "∪", "cap": "∩", "pm": "±", "mp": "∓", "in": "∈", "times": r"\cdot ",
+    "cdot": r"\cdot ", "div": "/", "ast": r"\cdot ", "varnothing": r"\emptyset ", "infin": r"\infty ",
+    "dfrac": r"\frac", "tfrac": r"\frac", "cfrac": r"\frac", "dbinom": r"\binom", "tbinom": r"\binom",
+    "lbrace": r"\{", "rbrace": r"\}", "lbrack": "[", "rbrack": "]", "lvert": "|", "rvert": "|", "vert": "|",
+    "mid": "|", "colon": ":", "lor": " or ", "vee": " or ", "land": " and ", "wedge": " and ", "imath": "i",
+    "qquad": " ", "quad": " ", "displaystyle": " ", "textstyle": " ", "limits": "", "left": "", "right": "",
+    "big": "", "Big": "", "bigl": "", "bigr": "", "Bigl": "", "Bigr": "", "bigg": "", "Bigg": "",
+    "dots": r"\ldots ", "cdots": r"\ldots ", "degree": r"^\circ", "backslash": r"\setminus ",
 }  # fmt: skip
 _COMMAND = re.compile(r"\\([A-Za-z]+) ?|\\\\")
 _GROUPED_SPACE = re.compile(r"(?<=[0-9])(?:\\[,;:> ]|\{ ?\})(?=[0-9]{3}(?![0-9]))|\\!")
@@ -57,7 +58,7 @@ _IDLE_SPACE = re.compile(r"(?<![0-9]) +| +(?![0-9])")
 
 
 def closing(text: str, start: int) -> int | None:
-    """Where the bracket that opens at `start` closes; `\\{` counts as a bracket of its own; None if it doesn't."""
+    """Where the bracket that opens at `start` closes, if it does; `\\{` counts as a bracket of its own."""
     depth = 0
     for i in range(start, len(text)):
         if text[i] in "({[":

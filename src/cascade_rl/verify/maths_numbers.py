@@ -1,4 +1,4 @@
-r"""Numbers that need no algebra: integers, decimals, fractions, mixed and repeating ones, thousands, words, bases.
+r"""Numbers without algebra: integers, decimals, fractions, mixed and repeating ones, thousands, words, bases.
 
 Values are exact rationals, so `0.5`, `1/2` and `\frac{1}{2}` are one number and `0.333` is not `1/3`.
 """
@@ -23,8 +23,10 @@ _REPEATING = re.compile(
 _THOUSANDS = re.compile(r"[+-]? ?[0-9]{1,3}(?:(?:,[0-9]{3})+|(?: [0-9]{3})+)(?:\.[0-9]+)?")
 _BASED = re.compile(r"([0-9A-Z]+)_(?:\{ ?\(?([0-9]{1,2})\)? ?\}|([0-9]{1,2}))")
 
-_TO_NINETEEN = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
-    seventeen eighteen nineteen"""
+_TO_NINETEEN = """
+    zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
+    seventeen eighteen nineteen
+"""
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
 _WORDS = {word: value for value, word in enumerate(_TO_NINETEEN.split())}
 _WORDS |= {word: 10 * value for value, word in enumerate(_TENS.split(), 2)}
@@ -59,11 +61,11 @@ def rational(text: str) -> Fraction | None:
     if match := _FRACTION.fullmatch(text):
         *signs, above, sign_below, below = match.group(1, 2, 3, 4, 5)
         return _ratio(above, below, [*signs, sign_below].count("-") % 2 == 1)
-    return _mixed(text) if (match := _MIXED.fullmatch(text)) else _repeating(text)
+    return _mixed(match) if (match := _MIXED.fullmatch(text)) else _repeating(text)
 
 
-def _mixed(text: str) -> Fraction | None:
-    sign, whole, *parts = _MIXED.fullmatch(text).groups()
+def _mixed(match: re.Match[str]) -> Fraction | None:
+    sign, whole, *parts = match.groups()
     above, below = (int(p) for p in parts if p is not None)
     if not 0 < above < below:
         return None
@@ -76,9 +78,9 @@ def _repeating(text: str) -> Fraction | None:
     if not match:
         return None
     sign, whole, fixed, period = match.groups()
-    nines = 10 ** len(period) - 1
-    value = Fraction(int((whole or "0") + fixed)) + Fraction(int(period), nines)
-    value /= 10 ** len(fixed)
+    nines: int = 10 ** len(period) - 1
+    shift: int = 10 ** len(fixed)
+    value = (Fraction(int((whole or "0") + fixed)) + Fraction(int(period), nines)) / shift
     return -value if sign == "-" else value
 
 

@@ -91,7 +91,7 @@ Answer = Words | Scalar | Based | Ratio | Many | Row | Matrix | Union | Chain
 
 
 def _depths(text: str) -> list[int]:
-    """For each character the number of brackets it stands in; brackets themselves count as outside of them."""
+    """For each character the number of brackets that it stands in; a bracket stands outside of itself."""
     depth, depths = 0, []
     for char in text:
         if char in ")}]":
@@ -130,7 +130,8 @@ _GREEK_LABEL = (
     r"\\(?:[a-zA-Z]?(?:alpha|beta|gamma|delta|theta|lambda|mu|nu|rho|sigma|tau|phi|varphi|omega|Omega))"
 )
 _LABEL = re.compile(
-    rf"(?:\\(?:angle|triangle|overline|vec|hat|bar) ?\{{?[A-Za-z ]+\}}?|\|?[A-Z]{{1,4}}\|?|[a-z]|{_GREEK_LABEL}"
+    rf"(?:\\(?:angle|triangle|overline|vec|hat|bar) ?\{{?[A-Za-z ]+\}}?"
+    rf"|\|?[A-Z]{{1,4}}\|?|[a-z]|{_GREEK_LABEL}"
     rf"|{TEXT}[^{ENDTEXT}]+{ENDTEXT}|(?=[a-z]*[aeiou])[a-z]{{3,}})"
     r" ?(?:_(?:\{[^{}]*\}|\w))?(?:\^\{-1\})?'*(?: ?\([A-Za-z, ]*\))?"
 )
@@ -140,7 +141,7 @@ _SHORT_WORDS = {"no", "up", "or"}
 
 
 def is_label(text: str) -> bool:
-    """Whether the left side of `x = 5` only names what the right side is: `x`, `f(x)`, `AB`, `area`, not `xy`."""
+    """Whether the left side of `x = 5` only names the right one: `x`, `f(x)`, `AB`, `area`, not `xy`."""
     return _LABEL.fullmatch(text.strip()) is not None
 
 
@@ -257,9 +258,10 @@ def _all_signs(text: str) -> list[str]:
 
 _KNOWN_UNITS = {
     "meter": "m", "metre": "m", "centimeter": "cm", "centimetre": "cm", "millimeter": "mm", "kilometer": "km",
-    "kilometre": "km", "inche": "in", "inch": "in", "feet": "ft", "foot": "ft", "yard": "yd", "mile": "mi", "gram": "g",
-    "kilogram": "kg", "second": "s", "sec": "s", "minute": "min", "hour": "h", "hr": "h", "liter": "l", "litre": "l",
-    "milliliter": "ml", "dollar": "$", "usd": "$", "cent": "cents", "degree": "°", "pound": "lb", "ounce": "oz",
+    "kilometre": "km", "inche": "in", "inch": "in", "feet": "ft", "foot": "ft", "yard": "yd", "mile": "mi",
+    "gram": "g", "kilogram": "kg", "second": "s", "sec": "s", "minute": "min", "hour": "h", "hr": "h",
+    "liter": "l", "litre": "l", "milliliter": "ml", "dollar": "$", "usd": "$", "cent": "cents", "degree": "°",
+    "pound": "lb", "ounce": "oz",
 }  # fmt: skip
 _SHORT_UNITS = {
     *_KNOWN_UNITS.values(),

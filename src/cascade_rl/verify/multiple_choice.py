@@ -1,8 +1,8 @@
-r"""Which letter a reply to a multiple-choice question states: in a box, after `answer`, or alone on its last line.
+r"""Which letter a reply to a multiple-choice question states: in a box, after `answer`, or alone at its end.
 
 The last statement wins, and it must name exactly one letter that is an option; a box without a letter is no
-statement. Articles and pronouns aren't letters: `a` counts only where nothing but punctuation follows, and `A` and
-`I` not before a word, unless it is one like `because`.
+statement. Articles and pronouns aren't letters: `a` counts only where nothing but punctuation follows, and
+`A` and `I` not before a word, unless it is one like `because`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ _LETTER = rf"{_OPEN}(?P<letter>[A-Za-z])(?![A-Za-z0-9'’^_=+]|\\(?![)\]]))"
 _REST = r"(?=(?P<rest>[^\n]{0,60}))"
 _BOX = re.compile(rf"\\f?box(?:ed)?\s*\{{{_LETTER}(?=(?P<rest>[^{{}}\n]{{0,60}}))", re.IGNORECASE)
 _STATED = re.compile(
-    rf"(?:\banswers?\b|\bcorrect (?:choice|option)\b|\bbest (?:choice|option)\b)(?:\s*(?:is|would be|must be|:|=|->|→))+"
+    rf"(?:\banswers?\b|\bcorrect (?:choice|option)\b|\bbest (?:choice|option)\b)"
+    rf"(?:\s*(?:is|would be|must be|:|=|->|→))+"
     rf"{_LETTER}{_REST}",
     re.IGNORECASE,
 )
@@ -28,7 +29,8 @@ _CHOSEN = re.compile(
     rf"\b(?:i (?:choose|pick|select)|choose|go with|select)\s+{_LETTER}{_REST}", re.IGNORECASE
 )
 _NAMED = re.compile(
-    r"(?:\b(?i:option|choice|answer) \(?|(?:^|[.!?]\s+|\n)\(?)(?P<letter>[A-Z])\)? is (?:the )?(?:correct|right|best)"
+    r"(?:\b(?i:option|choice|answer) \(?|(?:^|[.!?]\s+|\n)\(?)"
+    r"(?P<letter>[A-Z])\)? is (?:the )?(?:correct|right|best)"
     r"(?P<rest>)"
 )
 _ALONE = re.compile(r"[\s*_$(\[{]*(?P<letter>[A-Za-z])[\s*_$)\]}.:]*(?P<rest>)")
@@ -42,7 +44,7 @@ _REASON = re.compile(
 
 
 def _one(match: re.Match[str], options: str) -> str | None:
-    """The option that a statement names; empty text if it names none or two, None if it is only an article."""
+    """The option that a statement names; empty text if it names none or two, None if it is an article."""
     letter, rest = match["letter"], match["rest"]
     if letter in "aAI" or letter.islower():
         word = re.match(r"\s+[a-z]", rest)

@@ -1,8 +1,9 @@
 """Whether what a program printed is what it should have printed.
 
-Lines are compared without trailing blanks, and trailing empty lines do not count; within a line the words are compared
-as text, so runs of blanks are equal. Only where the expected word is written as a float (with a point or an exponent)
-may the printed number differ, by 1e-6 absolutely or relatively: an expected integer must be printed as that integer.
+Lines are compared without trailing blanks, and trailing empty lines do not count; within a line the words are
+compared as text, so runs of blanks are equal. Only where the expected word is written as a float (with a
+point or an exponent) may the printed number differ, by 1e-6 absolutely or relatively: an expected integer
+must be printed as that integer.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Unified diffs: read them (git's and those of `diff -u`), apply them to files in memory, write them.
 
-Stricter than `git apply` and `patch`: the counts of a hunk must be right, its lines must stand in the file exactly,
-at the line that it names or at one place only within `FARTHEST` lines of it (both tools take the nearest of several,
-`patch` forgives context). Files may be made, removed, renamed and copied; modes are read and ignored; binary patches
-are refused. Nothing is written to disk, so no path or link can lead out of the repository.
+Stricter than `git apply` and `patch`: the counts of a hunk must be right, its lines must stand in the file
+exactly, at the line that it names or at one place only within `FARTHEST` lines of it (both tools take the
+nearest of several, `patch` forgives context). Files may be made, removed, renamed and copied; modes are read
+and ignored; binary patches are refused. Nothing is written to disk, so no path or link can lead out of the
+repository.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _HUNK = re.compile(r"@@ -(\d{1,9})(?:,(\d{1,9}))? \+(\d{1,9})(?:,(\d{1,9}))? @@"
 
 @dataclass(frozen=True, slots=True)
 class Hunk:
-    """Old and new lines, each with its newline; `start` is the 1-based old line, 0 for a file that is made."""
+    """Old and new lines, each with its newline; `start` is the old line, from 1, or 0 for a new file."""
 
     start: int
     old: tuple[str, ...]
@@ -45,7 +46,7 @@ class Hunk:
 
 @dataclass(slots=True)
 class Section:
-    """What a diff does to one file: paths are None for a file that is made or removed; `moves` is rename or copy."""
+    """What a diff does to one file: a path is None where it is made or removed; `moves`: rename or copy."""
 
     old: str | None
     new: str | None
@@ -102,7 +103,8 @@ def _path(text: str) -> str:
     if not text.startswith('"'):
         return text.partition("\t")[0].rstrip()
     try:
-        return ast.literal_eval("b" + text.rstrip()).decode()
+        path: bytes = ast.literal_eval("b" + text.rstrip())
+        return path.decode()
     except (SyntaxError, ValueError):
         raise Unparseable(f"the quoted path {text!r} can't be read") from None
 
@@ -163,10 +165,8 @@ def _read_hunks(lines: Sequence[str], i: int, section: Section) -> int:
         while len(old) < wanted_old or len(new) < wanted_new:
             if at >= len(lines) or not (lines[at] == "" or lines[at][0] in " +-"):
                 raise Unparseable(f"line {i + 1}: the hunk is shorter than its header says")
-            sign, text = (
-                lines[at][:1] or " ",
-                lines[at][1:] + "\n",
-            )  # editors strip the blank of an empty context line
+            # editors strip the blank of an empty context line
+            sign, text = lines[at][:1] or " ", lines[at][1:] + "\n"
             at += 1
             bare = at < len(lines) and lines[at].startswith("\\ ")
             if bare:
@@ -188,7 +188,7 @@ def _read_hunks(lines: Sequence[str], i: int, section: Section) -> int:
 
 
 def _heads_file(lines: Sequence[str], i: int) -> bool:
-    """Whether a line that starts with a minus is the next file's header, or the signature that ends a mailed patch."""
+    """Whether a line that starts with a minus is the next file's header, or a mailed patch's signature."""
     header = lines[i].startswith("--- ") and i + 1 < len(lines) and lines[i + 1].startswith("+++ ")
     return header or lines[i].rstrip() in ("--", "---")
 
@@ -202,12 +202,14 @@ def _split(text: str) -> list[str]:
 
 def apply_diff(sections: Sequence[Section], files: Mapping[str, str]) -> dict[str, str]:
     """All files after the diff; raises the PatchError that says why it can't be applied."""
-    after, claimed = dict(files), set()
+    after = dict(files)
+    claimed: set[str] = set()
     for section in sections:
         source, target = _ends(section, files)
-        if claimed & {source, target} - {None}:
+        touched = {path for path in (source, target) if path is not None}
+        if claimed & touched:
             raise Overlap(f"{target or source}: two sections claim this file")
-        claimed |= {source, target} - {None}
+        claimed |= touched
         text = _apply_hunks(section.hunks, "" if source is None else files[source], source or target)
         if target is None and text:
             raise NoMatch(f"{source}: it is to be removed, but lines would be left")
@@ -223,8 +225,9 @@ def apply_diff(sections: Sequence[Section], files: Mapping[str, str]) -> dict[st
 def _ends(section: Section, files: Mapping[str, str]) -> tuple[str | None, str | None]:
     """The file that a section reads and the one that it writes, both checked."""
     source, target = section.old, section.new
-    for path in {source, target} - {None}:
-        check_path(path)
+    for path in (source, target):
+        if path is not None:
+            check_path(path)
     if source is not None and target is not None and source != target and section.moves is None:
         source = target = target if target in files else source  # `diff -u old new` names one file twice
     if source is not None and source not in files:
@@ -247,9 +250,8 @@ def _apply_hunks(hunks: Sequence[Hunk], text: str, path: str | None) -> str:
     lines, drift = _split(text), 0
     placed: list[tuple[int, Hunk]] = []
     for hunk in hunks:
-        expected = (
-            hunk.start - 1 if hunk.old else hunk.start
-        )  # a hunk without old lines comes after line `start`
+        # a hunk without old lines comes after line `start`
+        expected = hunk.start - 1 if hunk.old else hunk.start
         at = _find(hunk, lines, expected + drift, path)
         drift = at - expected
         placed.append((at, hunk))
@@ -288,8 +290,11 @@ def _find(hunk: Hunk, lines: Sequence[str], expected: int, path: str | None) -> 
 
 def unified_diff(before: Mapping[str, str], after: Mapping[str, str], context: int = 3) -> str:
     """The unified diff of every file that differs, by path, as `git apply` and `patch -p1` read it."""
-    parts = [_file_diff(path, before.get(path), after.get(path), context)
-             for path in sorted(before.keys() | after.keys()) if before.get(path) != after.get(path)]  # fmt: skip
+    parts = [
+        _file_diff(path, before.get(path), after.get(path), context)
+        for path in sorted(before.keys() | after.keys())
+        if before.get(path) != after.get(path)
+    ]
     return "\n".join(parts)
 
 
@@ -303,14 +308,16 @@ def _file_diff(path: str, before: str | None, after: str | None, context: int) -
         return "\n".join(out)  # an empty file: no hunk
     out += [NOWHERE if before is None else f"a/{name}", NOWHERE if after is None else f"b/{name}"]
     out[-2:] = ["--- " + out[-2], "+++ " + out[-1]]
-    aligned = difflib.SequenceMatcher()
-    aligned.opcodes = opcodes(old, new)
+    aligned = difflib.SequenceMatcher[str]()
+    # what `get_opcodes` keeps and gives again; the stubs leave the attribute out
+    aligned.opcodes = opcodes(old, new)  # type: ignore[attr-defined]
     for group in aligned.get_grouped_opcodes(context):
         i, k, j, m = group[0][1], group[-1][2], group[0][3], group[-1][4]
         out.append(f"@@ -{_range(i, k)} +{_range(j, m)} @@")
         for tag, a, b, c, d in group:
-            signed = [(" ", line) for line in old[a:b]] if tag == "equal" else (
-                [("-", line) for line in old[a:b]] + [("+", line) for line in new[c:d]])  # fmt: skip
+            signs = (" ", "") if tag == "equal" else ("-", "+")
+            signed = [(signs[0], line) for line in old[a:b]]
+            signed += [(signs[1], line) for line in new[c:d] if tag != "equal"]
             for sign, line in signed:
                 out += [sign + line[:-1]] if line.endswith("\n") else [sign + line, NO_NEWLINE]
     return "\n".join(out)

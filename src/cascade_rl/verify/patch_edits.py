@@ -12,8 +12,9 @@ A repair holds one or more edits, each in its own fenced block that names the fi
     >>>>>>> REPLACE
     ```
 
-SEARCH is matched as whole lines against the file as it was, at exactly one place (Agentless and SWE-RL take the
-first of several, and match the end of a line in its middle). Edits can't make or remove a file; a diff can.
+SEARCH is matched as whole lines against the file as it was, at exactly one place (Agentless and SWE-RL take
+the first of several, and match the end of a line in its middle). Edits can't make or remove a file; a diff
+can.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """difflib with a budget: what texts have in common, exactly where that is affordable, in bounded time always.
 
-difflib's matcher takes quadratic time on texts made of few different elements, and cubic time on texts made to hurt
-it: 5 s at 5,000 characters, 6 s on two ordinary files of 20,000. Here each pass is charged before it is run, and a
-matcher that has used up its budget gives way to a coarser comparison. The budget counts steps, not seconds, so the
-result is the same on every machine.
+difflib's matcher takes quadratic time on texts made of few different elements, and cubic time on texts made
+to hurt it: 5 s at 5,000 characters, 6 s on two ordinary files of 20,000. Here each pass is charged before it
+is run, and a matcher that has used up its budget gives way to a coarser comparison. The budget counts steps,
+not seconds, so the result is the same on every machine.
 """
 
 from __future__ import annotations
@@ -20,15 +20,22 @@ class OverBudget(Exception):
     """The comparison would take too long."""
 
 
-class BoundedMatcher(difflib.SequenceMatcher):
+class BoundedMatcher(difflib.SequenceMatcher[str]):
     """A SequenceMatcher without autojunk that raises OverBudget instead of going over `MOST_STEPS`."""
+
+    # set by difflib, documented in its source; its stubs leave them out
+    a: Sequence[str]
+    b2j: dict[str, list[int]]
 
     def __init__(self, a: Sequence[str], b: Sequence[str], steps: int = MOST_STEPS) -> None:
         super().__init__(None, a, b, autojunk=False)
         self._left = steps
         self._cost = [0, *accumulate(1 + len(self.b2j.get(element, ())) for element in a)]
 
-    def find_longest_match(self, alo=0, ahi=None, blo=0, bhi=None):
+    def find_longest_match(
+        self, alo: int = 0, ahi: int | None = None, blo: int = 0, bhi: int | None = None
+    ) -> difflib.Match:
+        """difflib's, charged first: it looks at each place in b of each element of a."""
         self._left -= self._cost[len(self.a) if ahi is None else ahi] - self._cost[alo]
         if self._left < 0:
             raise OverBudget
@@ -43,7 +50,7 @@ def common_ends(a: Sequence[str], b: Sequence[str]) -> tuple[int, int]:
     return head, tail
 
 
-def opcodes(old: Sequence[str], new: Sequence[str]) -> list[tuple[str, int, int, int, int]]:
+def opcodes(old: Sequence[str], new: Sequence[str]) -> Sequence[tuple[str, int, int, int, int]]:
     """difflib's opcodes; over budget, all between the common beginning and end is one replacement."""
     try:
         return BoundedMatcher(old, new).get_opcodes()

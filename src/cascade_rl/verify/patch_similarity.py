@@ -1,7 +1,7 @@
 """How alike two changes of the same files are, by their removed and added lines.
 
-Context doesn't count, so that copying it earns nothing (SWE-RL compares whole files or hunks); lines count only
-under the file that they belong to; two changes that change nothing have nothing in common.
+Context doesn't count, so that copying it earns nothing (SWE-RL compares whole files or hunks); lines count
+only under the file that they belong to; two changes that change nothing have nothing in common.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ def changed_lines(before: Mapping[str, str], after: Mapping[str, str]) -> Change
 def lexical_similarity(given: Changes, golden: Changes) -> float:
     """difflib's ratio of two changes, in [0, 1]; 1 only for equal ones.
 
-    By character up to `LONGEST_BY_CHARACTER`, by line above or when the budget is used up; texts that are too dear
-    even so are compared as bags of lines, which is an upper bound. Right lines in the
-    wrong file are like nothing.
+    By character up to `LONGEST_BY_CHARACTER`, by line above or when the budget is used up; texts that are too
+    dear even so are compared as bags of lines, which is an upper bound. Right lines in the wrong file are
+    like nothing.
     """
     if given == golden:
         return 1.0 if golden else 0.0

@@ -1,8 +1,9 @@
 """Judge code repairs without running them: apply the patch, compare it with the golden one.
 
-A patch is SEARCH/REPLACE edits (`patch_edits`) or a unified diff (`patch_diffs`). The reward is the execution-free one
-of the report (arXiv 2512.13607, SWE RL): -1 for a patch that can't be used, 0 for one that changes nothing, 1 for the
-golden change, else a similarity: lexical here (`patch_similarity`), or by a judge model (`patch_questions`).
+A patch is SEARCH/REPLACE edits (`patch_edits`) or a unified diff (`patch_diffs`). The reward is the
+execution-free one of the report (arXiv 2512.13607, SWE RL): -1 for a patch that can't be used, 0 for one that
+changes nothing, 1 for the golden change, else a similarity: lexical here (`patch_similarity`), or by a judge
+model (`patch_questions`).
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def appraise(patch: str, golden: str, files: Mapping[str, str]) -> Appraisal:
 
 
 def similarity(files: Mapping[str, str], after: Mapping[str, str], right: Mapping[str, str]) -> float:
-    """How alike two versions of some files are in what they change: 1 only for the same, else `NEARLY` at most."""
+    """How alike two versions of some files are in what they change: 1 for the same, else at most `NEARLY`."""
     if after == right:
         return 1.0
     return min(lexical_similarity(changed_lines(files, after), changed_lines(files, right)), NEARLY)

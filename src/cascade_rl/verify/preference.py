@@ -1,8 +1,8 @@
 """The hidden preference of the alignment domain as a pure rule: text -> criteria, each met or not.
 
-The prompt never states it; people's judgement is stood for by this rule, so that a reward model learnt from pairs can
-be measured against the truth (benchmark) while RL sees the model's score only. Several openings, closings and
-adjectives are equally good, so that a policy has no need to collapse onto one sentence.
+The prompt never states it; people's judgement is stood for by this rule, so that a reward model learnt from
+pairs can be measured against the truth (benchmark) while RL sees the model's score only. Several openings,
+closings and adjectives are equally good, so that a policy has no need to collapse onto one sentence.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def _names(words: Sequence[str], topic: str) -> bool:
 def judge(answer: str, topic: str) -> dict[str, bool]:
     """Every criterion of the short-answer preference: the answer is good when all are met.
 
-    A word may stand twice at most, the topic excepted; 5 to 20 words; `.` or `!` at the end; a capital at the start
-    and a verb somewhere, so that a heap of good words is no answer.
+    A word may stand twice at most, the topic excepted; 5 to 20 words; `.` or `!` at the end; a capital at the
+    start and a verb somewhere, so that a heap of good words is no answer.
     """
     text, words = answer.strip(), _words(answer)
     spaced = f" {' '.join(words)} "
@@ -75,8 +75,8 @@ def judge(answer: str, topic: str) -> dict[str, bool]:
 def judge_chat(answer: str, topics: Sequence[str]) -> dict[str, bool]:
     """Every criterion of the rule for natural requests: a courteous, concise, complete reply on the subject.
 
-    8 to 80 words; no run of four words twice and no word of four letters or more over four times; every line of prose
-    starts with a capital or digit and ends with an end mark.
+    8 to 80 words; no run of four words twice and no word of four letters or more over four times; every line
+    of prose starts with a capital or digit and ends with an end mark.
     """
     words = _words(answer)
     runs = Counter(zip(words, words[1:], words[2:], words[3:], strict=False))

@@ -1,12 +1,12 @@
 """Judge programs: take the code out of a reply, run it on calls in a sandbox, compare the results here.
 
 The child process reads the calls as JSON, and answers on a private duplicate of its standard output that is
-taken before the candidate runs; each line carries a nonce, and whatever the candidate prints goes nowhere. All calls of
-a program share one fork. The expected results stay in this process, so a candidate that forges lines still has to know
-the right values, and overriding `__eq__`, `json` or the harness gains nothing.
+taken before the candidate runs; each line carries a nonce, and whatever the candidate prints goes nowhere.
+All calls of a program share one fork. The expected results stay in this process, so a candidate that forges
+lines still has to know the right values, and overriding `__eq__`, `json` or the harness gains nothing.
 
-`check_program` is for tests that are programs themselves and can't be split (see `assertions`). There the expected
-values necessarily enter the child; a pass is the nonce, printed only after every test has run.
+`check_program` is for tests that are programs themselves and can't be split (see `assertions`). There the
+expected values necessarily enter the child; a pass is the nonce, printed only after every test has run.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ CALLS_HARNESS = """\
 import json, os, signal, sys
 
 def plain(value):
-    for kind, make in ((list, list.__iter__), (tuple, tuple.__iter__), (set, set.__iter__), (frozenset, frozenset.__iter__)):
+    for kind, make in (
+        (list, list.__iter__), (tuple, tuple.__iter__), (set, set.__iter__), (frozenset, frozenset.__iter__)
+    ):
         if isinstance(value, kind):
             return [kind.__name__, [plain(item) for item in make(value)]]
     if isinstance(value, dict):
@@ -114,7 +116,9 @@ main()
 
 def code_blocks(text: str) -> list[tuple[str, str]]:
     """The fenced blocks that are closed: (mark after the fence, content)."""
-    found, fence, mark, body = [], "", "", []
+    found: list[tuple[str, str]] = []
+    body: list[str] = []
+    fence = mark = ""
     for line in text.split("\n"):
         edge = re.match(r"\s{0,3}(`{3,})\s*([\w+.-]*)\s*$", line)
         if not fence and edge:
@@ -176,8 +180,14 @@ def call_program(
     before    code to run first; for `Class.name` the imports that such problems take for granted
     """
     before = before or (LEETCODE if "." in function else "")
-    job = {"candidate": CANDIDATE_FILE, "source": source, "function": function, "before": before, "each_s": timeout_s,
-           "calls": [c if isinstance(c, str) else list(c) for c in calls]}  # fmt: skip
+    job = {
+        "candidate": CANDIDATE_FILE,
+        "source": source,
+        "function": function,
+        "before": before,
+        "each_s": timeout_s,
+        "calls": [c if isinstance(c, str) else list(c) for c in calls],
+    }
     stdin = json.dumps({"nonce": nonce_of(job)} | job)
     total_s = timeout_s * (1 if len(calls) == 1 else TOTAL_FACTOR)
     return Program({HARNESS_FILE: CALLS_HARNESS}, HARNESS_FILE, stdin, total_s)
@@ -196,12 +206,14 @@ def read_results(program: Program, execution: Execution) -> list[Result]:
             rows.setdefault(row["index"], Result(row.get("value"), row.get("error"), row.get("late") is True))
     first = min(set(range(len(job["calls"]))) - set(rows), default=0)
     silent = rows.get(-1) or Result(error="no result", late=execution.timed_out)
-    return [rows.get(i) or (silent if i == first or -1 in rows else Result(error="no result"))
-            for i in range(len(job["calls"]))]  # fmt: skip
+    return [
+        rows.get(i) or (silent if i == first or -1 in rows else Result(error="no result"))
+        for i in range(len(job["calls"]))
+    ]
 
 
 def _decode(text: str) -> dict[str, Any] | None:
-    """A line of results, which a candidate may have forged; None when it is none (too deep, too long, another form)."""
+    """A line of results, which a candidate may have forged; None when it is too deep, too long or no such."""
     try:
         row = json.loads(text)
     except (ValueError, RecursionError):
@@ -226,7 +238,7 @@ def typed(value: Any) -> Any:
 
 
 def joined(results: Sequence[Result]) -> Result:
-    """The results of one check's expressions as one, whose value is the list of theirs with types; or what failed."""
+    """The results of one check's expressions as one: the list of their values with types, or what failed."""
     bad = next((r for r in results if r.error is not None or r.late), None)
     if bad:
         return bad
@@ -237,7 +249,7 @@ def joined(results: Sequence[Result]) -> Result:
 
 
 def same(given: Any, expected: Any, tolerance: float = 1e-6) -> bool:
-    """Whether two JSON values agree: booleans are no numbers, floats agree within `tolerance`, tuples are lists."""
+    """Whether two JSON values agree: booleans are no numbers, floats may be `tolerance` off, tuples lists."""
     if isinstance(given, bool) or isinstance(expected, bool):
         return given is expected
     if isinstance(given, (list, tuple)) and isinstance(expected, (list, tuple)):
@@ -269,7 +281,7 @@ def share_passed(results: Sequence[Result], expected: Sequence[Any]) -> float:
 
 
 def check_program(files: Mapping[str, str], checks: Sequence[str], timeout_s: float = 4.0) -> Program:
-    """A program that runs the files named in `checks`, and the `test_` functions in them; see `checks_passed`."""
+    """A program that runs the files named in `checks` and their `test_` functions; see `checks_passed`."""
     files = dict(files)
     texts = {name: files[name] for name in checks}
     stdin = json.dumps({"nonce": nonce_of(files, list(checks)), "checks": texts})

@@ -1,10 +1,11 @@
 """Judge a repair by the repository's own tests, run by pytest in a sandbox, when the repair may try to cheat.
 
-The candidate's code and pytest share a process, so what the process says is not believed by itself. What a patch
-does to tests, to the runner's configuration or to the import system is taken back before the run; the runner has its
-own configuration; the result is read from the JUnit file, never from the output; every named test must be in it
-exactly once and pass, nothing else may be in it, the canaries (`canaries`) must be in it and fail, and so must the
-run as a whole. A forgery has to know which tests are canaries. docs/swe.md says what this can't rule out.
+The candidate's code and pytest share a process, so what the process says is not believed by itself. What a
+patch does to tests, to the runner's configuration or to the import system is taken back before the run; the
+runner has its own configuration; the result is read from the JUnit file, never from the output; every named
+test must be in it exactly once and pass, nothing else may be in it, the canaries (`canaries`) must be in it
+and fail, and so must the run as a whole. A forgery has to know which tests are canaries. docs/swe.md says
+what this can't rule out.
 """
 
 from __future__ import annotations
@@ -20,15 +21,16 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from cascade_rl.protocols import Execution, Program
-from cascade_rl.verify.canaries import with_canaries
+from cascade_rl.verify.canaries import MixedFile, with_canaries
 
 START, SETTINGS, REPORT = "_start_tests.py", "_tests.ini", "junit.xml"
 OWN = frozenset({START, SETTINGS, REPORT})
 TESTS_FAILED = 1  # pytest's exit code when some tests failed: with canaries, the only right one
 LONGEST_REPORT = 8_000_000
 
-# pytest is imported before the repository can be, and the repository stands between the standard library and the
-# installed packages: it may be a newer version of one of these, and must not replace what the runner is made of.
+# pytest is imported before the repository can be, and the repository stands between the standard library and
+# the installed packages: it may be a newer version of one of these, and must not replace what the runner is
+# made of.
 START_TEXT = """\
 import os, sys
 job = sys.stdin.read()
@@ -41,20 +43,26 @@ sys.path.insert(sys.path.index(os.path.dirname(os.path.dirname(pytest.__file__))
 sys.argv[:] = ["pytest"]
 sys.exit(int(pytest.main(json.loads(job)["arguments"])))
 """
-ARGUMENTS = ("-c", SETTINGS, "--rootdir=.", "--import-mode=importlib", "-p", "no:cacheprovider", "-q",
-             "--continue-on-collection-errors", f"--junit-xml={REPORT}", "-o", "junit_family=xunit1")  # fmt: skip
+ARGUMENTS = (
+    "-c", SETTINGS, "--rootdir=.", "--import-mode=importlib", "-p", "no:cacheprovider", "-q",
+    "--continue-on-collection-errors", f"--junit-xml={REPORT}", "-o", "junit_family=xunit1",
+)  # fmt: skip
 
-_SETTINGS_FILES = {"conftest.py", "pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml", "pyproject.toml", "tox.ini",
-                   "setup.cfg", "setup.py", "noxfile.py", "sitecustomize.py", "usercustomize.py", "pyvenv.cfg"}  # fmt: skip
-_RUNNER = {"pytest", "_pytest", "py", "pluggy", "iniconfig", "packaging", "pygments", "exceptiongroup", "tomli",
-           "colorama", "hypothesis", "_hypothesis_pytestplugin", "pytest_timeout", "xdist"}  # fmt: skip
+_SETTINGS_FILES = {
+    "conftest.py", "pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml", "pyproject.toml", "tox.ini",
+    "setup.cfg", "setup.py", "noxfile.py", "sitecustomize.py", "usercustomize.py", "pyvenv.cfg",
+}  # fmt: skip
+_RUNNER = {
+    "pytest", "_pytest", "py", "pluggy", "iniconfig", "packaging", "pygments", "exceptiongroup", "tomli",
+    "colorama", "hypothesis", "_hypothesis_pytestplugin", "pytest_timeout", "xdist",
+}  # fmt: skip
 _BINARY = (".pth", ".pyc", ".pyo", ".so", ".pyd", ".egg-link")
 
 
 def off_limits(
     path: str, before: Mapping[str, str], test_files: Mapping[str, str], golden: Collection[str] = ()
 ) -> str | None:
-    """Why a patch may not touch this path; None if it may. `golden` are the paths that the golden patch touches."""
+    """Why a patch may not touch this path; None if it may. `golden`: what the golden patch touches."""
     parts = PurePosixPath(path).parts
     name = parts[-1]
     looks_like_tests = re.fullmatch(r"test_.*\.py|.*_test\.py", name) or {"test", "tests"} & set(parts[:-1])
@@ -129,7 +137,10 @@ def run_of(
         raise ModuleNotFoundError("grading by tests needs pytest: pip install cascade-rl[swe]", name="pytest")
     if not node_ids:
         raise ValueError("no tests are named")
-    files, wanted, canaries, arguments = dict(files), {}, set(), []
+    files = dict(files)
+    wanted: dict[tuple[str, str], str] = {}
+    canaries: set[tuple[str, str]] = set()
+    arguments: list[str] = []
     by_file: dict[str, list[str]] = {}
     for node_id in dict.fromkeys(node_ids):
         by_file.setdefault(node_id.partition("::")[0], []).append(node_id)
@@ -152,7 +163,7 @@ def run_of(
     return SuiteRun(program, wanted, frozenset(canaries))
 
 
-def _mixed(path: str, text: str, ids: Sequence[str], rng: random.Random):
+def _mixed(path: str, text: str, ids: Sequence[str], rng: random.Random) -> MixedFile:
     names = [node_id.split("::")[1].partition("[")[0] for node_id in ids if "::" in node_id]
     try:
         return with_canaries(text, list(dict.fromkeys(names)), rng)
@@ -169,7 +180,7 @@ def _renamed(node_id: str, names: Mapping[str, str]) -> str:
 
 
 def _key(node_id: str) -> tuple[str, str]:
-    """How JUnit names a test: the file and classes as a dotted path, then the function with its parameters."""
+    """How JUnit names a test: file and classes as a dotted path, then the function with its parameters."""
     head, bracket, parameters = node_id.partition("[")
     path, *names = head.split("::")
     return ".".join([path.removesuffix(".py").replace("/", "."), *names[:-1]]), names[
@@ -179,7 +190,7 @@ def _key(node_id: str) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class SuiteResult:
-    """What a run showed: which named tests passed, and why the run as a whole is not to be believed, if so."""
+    """What a run showed: which named tests passed, and why the whole run is not to be believed, if so."""
 
     passed: Mapping[str, bool] = field(default_factory=dict)
     doubt: str = ""

@@ -1,8 +1,9 @@
 """Code-switch detection for English prompts: letters outside the Latin script, by their Unicode names.
 
-Used by the code-switch penalties of the cascade (arXiv 2512.13607, sections 4.2 to 4.4). It departs from a language
-identifier on purpose: it is exact, fast and can't be confused by short replies, but French counts as English.
-Mathematics isn't a switch: compatibility forms are folded first, and a lone Greek letter is a symbol.
+Used by the code-switch penalties of the cascade (arXiv 2512.13607, sections 4.2 to 4.4). It departs from a
+language identifier on purpose: it is exact, fast and can't be confused by short replies, but French counts as
+English. Mathematics isn't a switch: compatibility forms are folded first, and a lone Greek letter is a
+symbol.
 """
 
 from __future__ import annotations

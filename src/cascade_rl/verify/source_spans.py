@@ -6,9 +6,14 @@ import ast
 from collections.abc import Iterable
 from itertools import accumulate
 
+Placed = ast.expr | ast.stmt  # the nodes that the parser gives a place in the text
+
 
 class Source:
-    """A text with its syntax tree; a span is a pair of byte offsets. Raises SyntaxError or ValueError for no Python."""
+    """A text with its syntax tree; a span is a pair of byte offsets.
+
+    Raises SyntaxError or ValueError for what is no Python.
+    """
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -20,12 +25,15 @@ class Source:
         """The offset of a 1-based line and a column in bytes, as nodes have them."""
         return self._starts[line - 1] + column
 
-    def span(self, node: ast.AST) -> tuple[int, int]:
+    def span(self, node: Placed) -> tuple[int, int]:
         """Where a node begins and ends."""
+        # only a node that a program has made may lack its end
+        assert node.end_lineno is not None and node.end_col_offset is not None
         return self.at(node.lineno, node.col_offset), self.at(node.end_lineno, node.end_col_offset)
 
-    def lines(self, node: ast.AST) -> tuple[int, int]:
+    def lines(self, node: ast.stmt) -> tuple[int, int]:
         """The whole lines of a statement, with its decorators and the last newline."""
+        assert node.end_lineno is not None
         first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", ()))])
         return self._starts[first - 1], self._starts[min(node.end_lineno, len(self._starts) - 1)]
 
@@ -35,7 +43,8 @@ class Source:
 
     def changed(self, changes: Iterable[tuple[int, int, str]]) -> str:
         """The text with spans replaced; they must not overlap."""
-        out, at = [], 0
+        out: list[bytes] = []
+        at = 0
         for start, stop, new in sorted(changes):
             out += [self._bytes[at:start], new.encode()]
             at = stop

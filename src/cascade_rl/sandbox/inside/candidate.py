@@ -1,9 +1,9 @@
 """The candidate's own process, from the fork to the program's end.
 
-A job is a sealed memory file: four bytes of length, a JSON header (entry, file names and lengths, what to collect),
-then the files' bytes. Until the ready byte is written the code here is ours; a failure before it is the sandbox's, any
-end after it is the program's. The pipe that carries the byte is closed before the program begins, so a program can't
-forge a failure of the sandbox, which would spare it its reward.
+A job is a sealed memory file: four bytes of length, a JSON header (entry, file names and lengths, what to
+collect), then the files' bytes. Until the ready byte is written the code here is ours; a failure before it is
+the sandbox's, any end after it is the program's. The pipe that carries the byte is closed before the program
+begins, so a program can't forge a failure of the sandbox, which would spare it its reward.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _lay_out(files: Mapping[str, bytes]) -> None:
 
 
 def _arrange(wanted: list[int | None]) -> int | None:
-    """Standard input and outputs at 0 to 2, then what is ours: READY, RULES, COLLECTED; all else is closed."""
+    """Standard input and outputs at 0 to 2, then ours: READY, RULES, COLLECTED; all else is closed."""
     high = [None if n is None else fcntl.fcntl(n, fcntl.F_DUPFD, 16) for n in wanted]
     os.closerange(READY, 16)
     for number, source in enumerate(high):
@@ -83,7 +83,7 @@ def _arrange(wanted: list[int | None]) -> int | None:
 
 
 def _lead(collect: list[str]) -> None:
-    """Profile `tests`: stay process 1, let a child be the program, then end what it left and collect its files.
+    """Profile `tests`: stay process 1, let a child be the program, end what it left, collect its files.
 
     Returns in the child. Process 1 can't be killed or traced from inside the namespace.
     """
@@ -184,9 +184,9 @@ def _interpret(source: bytes, entry: str, files: Mapping[str, bytes]) -> int:
             return end.code or 0
         print(end.code, file=sys.stderr)
         return 1
-    except BaseException:  # whatever the program raised is its own fault: a traceback and exit code 1
-        kind, error, trace = sys.exc_info()
-        sys.excepthook(kind, error.with_traceback(trace.tb_next), trace.tb_next)  # without our own frame
+    except BaseException as error:  # whatever the program raised is its own fault: traceback, exit code 1
+        trace = error.__traceback__ and error.__traceback__.tb_next  # without our own frame
+        sys.excepthook(type(error), error.with_traceback(trace), trace)
         return 1
     return 0
 

@@ -1,8 +1,9 @@
 """The system-call filter: an allow-list for each profile, compiled to the kernel's BPF by hand.
 
-What honest programs may try is refused with an error they can handle; calls of another architecture or of the x32 set
-kill the process. clone3 answers ENOSYS, because its flags lie behind a pointer that BPF can't follow: libc then falls
-back to clone, whose flags are checked. Source of the format: linux/seccomp.h and linux/filter.h.
+What honest programs may try is refused with an error they can handle; calls of another architecture or of the
+x32 set kill the process. clone3 answers ENOSYS, because its flags lie behind a pointer that BPF can't follow:
+libc then falls back to clone, whose flags are checked. Source of the format: linux/seccomp.h and
+linux/filter.h.
 """
 
 from __future__ import annotations
@@ -14,21 +15,22 @@ import os
 from cascade_rl.sandbox.inside.calls import call, numbers
 
 CODE = """
-read write open close stat fstat lstat poll lseek mmap mprotect munmap brk rt_sigaction rt_sigprocmask rt_sigreturn
-pread64 pwrite64 readv writev access pipe select sched_yield mremap msync mincore madvise dup dup2 pause nanosleep
-getitimer alarm setitimer getpid sendfile sendto recvfrom sendmsg recvmsg shutdown getsockname getpeername socketpair
-setsockopt getsockopt exit wait4 uname flock fsync fdatasync truncate ftruncate getdents getcwd chdir fchdir rename
-mkdir rmdir creat link unlink symlink readlink umask gettimeofday getrlimit getrusage sysinfo times getuid getgid
-geteuid getegid getppid getpgrp getgroups getresuid getresgid getpgid getsid capget rt_sigpending rt_sigtimedwait
-rt_sigsuspend sigaltstack statfs fstatfs sched_getparam sched_getscheduler sched_get_priority_max
-sched_get_priority_min sched_rr_get_interval mlock munlock arch_prctl setrlimit gettid getxattr lgetxattr fgetxattr
-listxattr llistxattr flistxattr time futex sched_getaffinity epoll_create getdents64 set_tid_address restart_syscall
-fadvise64 timer_create timer_settime timer_gettime timer_getoverrun timer_delete clock_gettime clock_getres
-clock_nanosleep exit_group epoll_wait epoll_ctl waitid openat mkdirat newfstatat unlinkat renameat linkat symlinkat
-readlinkat faccessat pselect6 ppoll set_robust_list get_robust_list splice tee epoll_pwait signalfd timerfd_create
-eventfd fallocate timerfd_settime timerfd_gettime signalfd4 eventfd2 epoll_create1 dup3 pipe2 preadv pwritev getcpu
-renameat2 getrandom membarrier copy_file_range preadv2 pwritev2 statx rseq close_range openat2 faccessat2 epoll_pwait2
-futex_waitv futex_wake futex_wait futex_requeue mseal
+read write open close stat fstat lstat poll lseek mmap mprotect munmap brk rt_sigaction rt_sigprocmask
+rt_sigreturn pread64 pwrite64 readv writev access pipe select sched_yield mremap msync mincore madvise dup
+dup2 pause nanosleep getitimer alarm setitimer getpid sendfile sendto recvfrom sendmsg recvmsg shutdown
+getsockname getpeername socketpair setsockopt getsockopt exit wait4 uname flock fsync fdatasync truncate
+ftruncate getdents getcwd chdir fchdir rename mkdir rmdir creat link unlink symlink readlink umask
+gettimeofday getrlimit getrusage sysinfo times getuid getgid geteuid getegid getppid getpgrp getgroups
+getresuid getresgid getpgid getsid capget rt_sigpending rt_sigtimedwait rt_sigsuspend sigaltstack statfs
+fstatfs sched_getparam sched_getscheduler sched_get_priority_max sched_get_priority_min sched_rr_get_interval
+mlock munlock arch_prctl setrlimit gettid getxattr lgetxattr fgetxattr listxattr llistxattr flistxattr time
+futex sched_getaffinity epoll_create getdents64 set_tid_address restart_syscall fadvise64 timer_create
+timer_settime timer_gettime timer_getoverrun timer_delete clock_gettime clock_getres clock_nanosleep
+exit_group epoll_wait epoll_ctl waitid openat mkdirat newfstatat unlinkat renameat linkat symlinkat readlinkat
+faccessat pselect6 ppoll set_robust_list get_robust_list splice tee epoll_pwait signalfd timerfd_create
+eventfd fallocate timerfd_settime timerfd_gettime signalfd4 eventfd2 epoll_create1 dup3 pipe2 preadv pwritev
+getcpu renameat2 getrandom membarrier copy_file_range preadv2 pwritev2 statx rseq close_range openat2
+faccessat2 epoll_pwait2 futex_waitv futex_wake futex_wait futex_requeue mseal
 """
 # Landlock does not cover these, so they need a file system of their own.
 SCRATCH = "chmod fchmod fchmodat fchmodat2 utime utimes futimesat utimensat"
@@ -44,14 +46,8 @@ NEW_NAMESPACES, CLONE_THREAD = 0x7E020080, 0x10000
 NEWEST = 463  # calls from here on were unknown when the list was written: libc expects ENOSYS
 OWN_PID = 0x7A7A7A7A  # stands for the process id, which is known only after the fork
 
-TERMINAL_QUERIES = (
-    0x5401,
-    0x5413,
-    0x541B,
-    0x5421,
-    0x5450,
-    0x5451,
-)  # TCGETS TIOCGWINSZ FIONREAD FIONBIO FIO(N)CLEX
+# TCGETS TIOCGWINSZ FIONREAD FIONBIO FIO(N)CLEX
+TERMINAL_QUERIES = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
 SIGNAL_SENDERS = (8, 10, 15, 1024, 1026)  # F_SETOWN F_SETSIG F_SETOWN_EX F_SETLEASE F_NOTIFY
 
 Instruction = tuple[int, int, int, int]
@@ -167,7 +163,7 @@ class Filter:
 
     def __init__(self, profile: str, scratch: bool) -> None:
         code = assemble(policy(profile, scratch), os.uname().machine)
-        self._code = (_SockFilter * len(code))(*code)
+        self._code = (_SockFilter * len(code))(*(_SockFilter(*row) for row in code))
         self._own = [i for i, row in enumerate(code) if row[3] == OWN_PID and row[0] == JUMP_EQUAL]
         self._program = _SockProgram(len(code), self._code)
 

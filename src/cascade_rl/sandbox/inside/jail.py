@@ -1,9 +1,9 @@
 """The walls that a zygote builds once for all its candidates, and the ones each candidate puts up for itself.
 
 Once: namespaces, a file tree with the interpreter and nothing else, no new privileges, an empty bounding set.
-Each time: a new pid and mount namespace with a small file system (by the fork), resource limits, no capabilities,
-Landlock, the system-call filter. Levels: `full` has all of it, `lockdown` no namespaces and so no scratch directory,
-`limits` the filter and the limits, `none` the limits alone.
+Each time: a new pid and mount namespace with a small file system (by the fork), resource limits, no
+capabilities, Landlock, the system-call filter. Levels: `full` has all of it, `lockdown` no namespaces and so
+no scratch directory, `limits` the filter and the limits, `none` the limits alone.
 """
 
 from __future__ import annotations
@@ -25,9 +25,8 @@ NAMESPACES = (
     calls.CLONE_NEWUSER | calls.CLONE_NEWNET | calls.CLONE_NEWNS | calls.CLONE_NEWIPC | calls.CLONE_NEWUTS
 )
 
-NEW_ROOT = (
-    "/sys"  # any directory that nothing needed lies in: the tree is built on top of it, out of others' sight
-)
+# Any directory that nothing needed lies in: the tree is built on top of it, out of others' sight.
+NEW_ROOT = "/sys"
 SCRATCH, DISK = "/scratch", "/scratch/disk"
 WORK, TEMPORARY = DISK + "/work", DISK + "/tmp"
 PACKAGES, SITE = "/.packages", "/packages"
@@ -73,9 +72,8 @@ class Jail:
     def mount_scratch(self, megabytes: int, inodes: int) -> None:
         """The candidate's own file system, which goes with its mount namespace."""
         options = f"size={megabytes}m,nr_inodes={inodes},mode=700".encode()
-        call(
-            "mount", b"scratch", DISK.encode(), b"tmpfs", MS_NOSUID | MS_NODEV, options, step="mount scratch"
-        )
+        flags = MS_NOSUID | MS_NODEV
+        call("mount", b"scratch", DISK.encode(), b"tmpfs", flags, options, step="mount scratch")
         os.mkdir(WORK)
         os.mkdir(TEMPORARY)
         os.chdir(WORK)
@@ -90,11 +88,17 @@ class Jail:
     def limit(self, limits: Mapping[str, int]) -> None:
         """Resource limits; the hard limit is the soft one, so that none can be raised."""
         most = {
-            resource.RLIMIT_CPU: limits["cpu_s"], resource.RLIMIT_AS: limits["memory"], resource.RLIMIT_CORE: 0,
-            resource.RLIMIT_FSIZE: limits["file"], resource.RLIMIT_NOFILE: limits["descriptors"],
-            resource.RLIMIT_MEMLOCK: 0, resource.RLIMIT_MSGQUEUE: 0, resource.RLIMIT_SIGPENDING: 64,
-            resource.RLIMIT_NICE: 0, resource.RLIMIT_RTPRIO: 0,
-        }  # fmt: skip
+            resource.RLIMIT_CPU: limits["cpu_s"],
+            resource.RLIMIT_AS: limits["memory"],
+            resource.RLIMIT_CORE: 0,
+            resource.RLIMIT_FSIZE: limits["file"],
+            resource.RLIMIT_NOFILE: limits["descriptors"],
+            resource.RLIMIT_MEMLOCK: 0,
+            resource.RLIMIT_MSGQUEUE: 0,
+            resource.RLIMIT_SIGPENDING: 64,
+            resource.RLIMIT_NICE: 0,
+            resource.RLIMIT_RTPRIO: 0,
+        }
         if self._alone:
             most[resource.RLIMIT_NPROC] = limits["processes"]
         for which, value in most.items():
@@ -122,7 +126,7 @@ class Jail:
 
 
 def _readable(path: str, hidden: list[str]) -> list[tuple[str, int]]:
-    """Rules to read a tree without its hidden parts: Landlock only allows, so the siblings of those are named."""
+    """Rules to read a tree without its hidden parts: Landlock only allows, so their siblings are named."""
     if path in hidden or os.path.islink(path) or not os.path.exists(path):
         return []
     if not any(h.startswith(path + "/") for h in hidden):
@@ -136,7 +140,7 @@ _NO_CAPABILITIES = bytes(24)
 
 
 def _drop_bounding_set() -> None:
-    """A later exec, even by user 0, then gives no capability back. Without CAP_SETPCAP there is nothing to drop."""
+    """After this no exec gives a capability back, not even to user 0; without CAP_SETPCAP there are none."""
     for capability in range(64):
         try:
             prctl(calls.PR_CAPBSET_DROP, capability)
@@ -164,7 +168,10 @@ def _become(uid: int) -> None:
 
 
 def _enter_namespaces(config: Mapping[str, Any]) -> None:
-    """New namespaces and a new root. Root builds the tree first, while it may still read the interpreter's folder."""
+    """New namespaces and a new root.
+
+    Root builds the tree first, while it may still read the interpreter's folder.
+    """
     own = os.open("/proc/self", os.O_PATH | os.O_DIRECTORY)
     root = os.getuid() == 0
     if root:
@@ -188,7 +195,7 @@ def _write_map(own: int, name: str, text: str) -> None:
         os.write(handle, text.encode())
         os.close(handle)
     except OSError as error:
-        raise StepFailed(error.errno, f"write {name}: {os.strerror(error.errno)}") from None
+        raise StepFailed(error.errno, f"write {name}: {error.strerror}") from None
 
 
 def _build_tree(config: Mapping[str, Any]) -> None:
@@ -215,15 +222,8 @@ def _build_tree(config: Mapping[str, Any]) -> None:
     call("pivot_root", b".", b".", step="pivot_root")
     call("umount2", b".", MNT_DETACH, step="unmount the old root")
     os.chdir("/")
-    call(
-        "mount",
-        None,
-        b"/",
-        None,
-        MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV,
-        None,
-        step="read-only root",
-    )
+    flags = MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV
+    call("mount", None, b"/", None, flags, None, step="read-only root")
 
 
 def _mount_tmpfs(path: str, options: str, flags: int = 0) -> None:
@@ -237,18 +237,14 @@ def _bind(source: str, target: str, device: bool = False) -> None:
     else:
         os.makedirs(os.path.dirname(target), exist_ok=True)
         os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o644))
-    call(
-        "mount", os.fsencode(source), os.fsencode(target), None, MS_BIND | MS_REC, None, step=f"bind {source}"
-    )
-    flags = (
-        MS_RDONLY | MS_NOSUID | (MS_NOEXEC if device else MS_NODEV)
-    )  # the values of MOUNT_ATTR_ are the same
+    what, where = os.fsencode(source), os.fsencode(target)
+    call("mount", what, where, None, MS_BIND | MS_REC, None, step=f"bind {source}")
+    # the values of MOUNT_ATTR_ are the same
+    flags = MS_RDONLY | MS_NOSUID | (MS_NOEXEC if device else MS_NODEV)
     try:
         attributes = struct.pack("QQQQ", flags, 0, 0, 0)
-        call(
-            "mount_setattr", AT_FDCWD, os.fsencode(target), AT_RECURSIVE, attributes, 32, step="mount_setattr"
-        )
+        call("mount_setattr", AT_FDCWD, where, AT_RECURSIVE, attributes, 32, step="mount_setattr")
     except StepFailed:  # before Linux 5.12: one mount at a time, and its own flags must be named again
         kept = os.statvfs(target).f_flag & (MS_NOSUID | MS_NODEV | MS_NOEXEC | 0x400 | 0x800 | 0x200000)
-        call("mount", None, os.fsencode(target), None, MS_REMOUNT | MS_BIND | flags | kept, None,
-             step=f"read-only {source}")  # fmt: skip
+        flags |= MS_REMOUNT | MS_BIND | kept
+        call("mount", None, where, None, flags, None, step=f"read-only {source}")

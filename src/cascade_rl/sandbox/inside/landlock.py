@@ -1,7 +1,7 @@
 """Landlock: which files a process may touch, without any privilege (linux/landlock.h; Linux 5.13 and later).
 
-In level `full` it is a second wall behind the mount namespace; in `lockdown` it is the only one. Every rule names a
-directory or file that exists when the rules are made; all else is refused.
+In level `full` it is a second wall behind the mount namespace; in `lockdown` it is the only one. Every rule
+names a directory or file that exists when the rules are made; all else is refused.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""The zygote: a small interpreter, freshly executed, that forks a candidate for each job and tells how it ended.
+"""The zygote: a small, fresh interpreter that forks a candidate for each job and tells how it ended.
 
-It sees limits and descriptors, never a job's bytes. It keeps the candidate's processor time; the wall clock belongs
-to the supervisor, which asks for the end of a job by its number. Replies carry the number of their job.
+It sees limits and descriptors, never a job's bytes. It keeps the candidate's processor time; the wall clock
+belongs to the supervisor, which asks for the end of a job by its number. Replies carry the number of their
+job.
 """
 
 from __future__ import annotations
@@ -23,15 +24,16 @@ from cascade_rl.sandbox.inside.candidate import STARTED, furnish, live
 
 SOCKET = 3
 LEAST_WAIT_S = 0.005
-PRELOADED = ("bisect", "collections", "copy", "functools", "heapq", "io", "itertools", "json", "math", "operator", "random",
-             "re", "string", "threading", "traceback", "typing")  # fmt: skip
+PRELOADED = (
+    "bisect", "collections", "copy", "functools", "heapq", "io", "itertools", "json", "math", "operator",
+    "random", "re", "string", "threading", "traceback", "typing",
+)  # fmt: skip
 
 
 def main() -> None:
     """Build the jail, say so, serve until the supervisor closes its end."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_DFL
-    )  # else a candidate could interrupt process 1 of its namespace
+    # else a candidate could interrupt process 1 of its namespace
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     config = json.loads(sys.argv[1])
     sys.argv[1:] = []
     supervisor = _socket.socket(fileno=SOCKET)

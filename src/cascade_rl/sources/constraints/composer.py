@@ -1,9 +1,9 @@
 """Replies built to meet constraints: the proof that a generated prompt can be answered.
 
-A reply is a draft of plain sentences with head, list and tail, to which each constraint adds its piece (`PIECES`), and
-which is changed as a whole at the end (`TURNS`: case, emoji, quotation marks). A constraint that rules every word or
-sentence (`WHOLES`) is a text of its own. Nothing here is trusted: whoever composes checks the outcome, and drops what
-doesn't hold.
+A reply is a draft of plain sentences with head, list and tail, to which each constraint adds its piece
+(`PIECES`), and which is changed as a whole at the end (`TURNS`: case, emoji, quotation marks). A constraint
+that rules every word or sentence (`WHOLES`) is a text of its own. Nothing here is trusted: whoever composes
+checks the outcome, and drops what doesn't hold.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from cascade_rl.verify.instructions.text import sentences
 
 Asked = tuple[str, dict[str, Any]]
 
-FILLER = tuple(line.strip() for line in """
+# Two sentences a line, parted by blanks.
+_FILLER = """
 The old road winds between two quiet hills.         A warm light shone from the kitchen.
 Children played near the water until evening.       Nobody knew where the small boat had gone.
 The bakery opened its doors before sunrise.         Every morning brought a new surprise.
@@ -38,38 +39,43 @@ The fields turned golden at the end of summer.      Someone left a candle in the
 The dog ran ahead and waited by the gate.           Stars appeared one after another.
 Later the whole family laughed about it.            Nothing could disturb the calm of the lake.
 The captain studied an old map with care.           Green apples filled the wooden basket.
-""".replace(".  ", ".\n").splitlines() if line.strip())  # fmt: skip
+"""
+FILLER = tuple(line.strip() for line in _FILLER.replace(".  ", ".\n").splitlines() if line.strip())
 PALINDROMES = (
-    "level",
-    "radar",
-    "refer",
-    "rotor",
-    "civic",
-    "kayak",
-    "madam",
-    "tenet",
-    "solos",
-    "stats",
-    "sagas",
-    "rotator",
-)
+    "level", "radar", "refer", "rotor", "civic", "kayak", "madam", "tenet", "solos", "stats", "sagas", "rotator",
+)  # fmt: skip
 TONGUES = {
-    "de": "Der alte Weg führt zwischen zwei stillen Hügeln hindurch. Die Kinder spielten am Wasser und es wurde Abend.",
-    "fr": "La vieille route passe entre deux collines tranquilles. Les enfants jouaient près de la rivière le soir.",
-    "es": "El viejo camino pasa entre dos colinas tranquilas. Los niños jugaban cerca del agua hasta la noche.",
-    "it": "La vecchia strada passa tra due colline tranquille. I bambini giocavano vicino all'acqua fino a sera.",
-    "pt": "A velha estrada passa entre duas colinas tranquilas. As crianças brincavam perto da água até à noite.",
-    "fi": "Vanha tie kulkee kahden hiljaisen kukkulan välissä. Lapset leikkivät veden äärellä iltaan asti.",
-    "pl": "Stara droga prowadzi między dwoma cichymi wzgórzami. Dzieci bawiły się nad wodą aż do wieczora.",
-    "ru": "Старая дорога проходит между двумя тихими холмами. Дети играли у воды до самого вечера.",
-    "bg": "Старият път минава между два тихи хълма. Децата играеха край водата до късно вечерта.",
-    "vi": "Con đường cũ chạy giữa hai ngọn đồi yên tĩnh. Trẻ em chơi gần mặt nước cho đến tối.",
+   
+    "de": "Der alte Weg führt zwischen zwei stillen Hügeln hindurch. "
+    "Die Kinder spielten am Wasser und es wurde Abend.",
+    "fr": "La vieille route passe entre deux collines tranquilles. "
+    "Les enfants jouaient près de la rivière le soir.",
+    "es": "El viejo camino pasa entre dos colinas tranquilas. "
+    "Los niños jugaban cerca del agua hasta la noche.",
+    "it": "La vecchia strada passa tra due colline tranquille. "
+    "I bambini giocavano vicino all'acqua fino a sera.",
+    "pt": "A velha estrada passa entre duas colinas tranquilas. "
+    "As crianças brincavam perto da água até à noite.",
+    "fi": "Vanha tie kulkee kahden hiljaisen kukkulan välissä. "
+    "Lapset leikkivät veden äärellä iltaan asti.",
+    "pl": "Stara droga prowadzi między dwoma cichymi wzgórzami. "
+    "Dzieci bawiły się nad wodą aż do wieczora.",
+    "ru": "Старая дорога проходит между двумя тихими холмами. "
+    "Дети играли у воды до самого вечера.",
+    "bg": "Старият път минава между два тихи хълма. "
+    "Децата играеха край водата до късно вечерта.",
+    "vi": "Con đường cũ chạy giữa hai ngọn đồi yên tĩnh. "
+    "Trẻ em chơi gần mặt nước cho đến tối.",
 }  # fmt: skip
 
 
 @dataclass(slots=True)
 class Draft:
-    """A reply in the making. `placed` are sentences bound to a number; `parts` cuts the body, `divide` joins it."""
+    """A reply in the making.
+
+    placed  sentences that must stand at a number of the body, counted from 1
+    parts   into how many blocks the body is cut; `divide` joins them, `starts` opens those it names
+    """
 
     rng: random.Random
     body: list[str]
@@ -136,11 +142,8 @@ def _paragraphs(d: Draft, num_paragraphs: int) -> None:
 
 
 def _nth_paragraph(d: Draft, num_paragraphs: int, nth_paragraph: int, first_word: str) -> None:
-    d.parts, d.divide, d.starts = (
-        num_paragraphs,
-        "\n\n",
-        {nth_paragraph: f"{first_word.capitalize()} came to mind. "},
-    )
+    d.parts, d.divide = num_paragraphs, "\n\n"
+    d.starts = {nth_paragraph: f"{first_word.capitalize()} came to mind. "}
 
 
 def _sections(d: Draft, section_spliter: str, num_sections: int) -> None:
@@ -204,33 +207,47 @@ def _sub_bullets(d: Draft) -> None:
 
 
 PIECES: Mapping[str, Callable[..., None]] = {
-    "keywords:existence": _existence, "keywords:frequency": _frequency,
-    "detectable_content:number_placeholders": _placeholders, "detectable_content:postscript": _postscript,
-    "detectable_format:number_highlighted_sections": _highlights, "detectable_format:number_bullet_lists": _bullets,
-    "length_constraints:number_paragraphs": _paragraphs, "detectable_format:multiple_sections": _sections,
-    "length_constraints:nth_paragraph_first_word": _nth_paragraph, "combination:two_responses": _two,
+    "keywords:existence": _existence,
+    "keywords:frequency": _frequency,
+    "detectable_content:number_placeholders": _placeholders,
+    "detectable_content:postscript": _postscript,
+    "detectable_format:number_highlighted_sections": _highlights,
+    "detectable_format:number_bullet_lists": _bullets,
+    "length_constraints:number_paragraphs": _paragraphs,
+    "detectable_format:multiple_sections": _sections,
+    "length_constraints:nth_paragraph_first_word": _nth_paragraph,
+    "combination:two_responses": _two,
     "detectable_format:title": lambda d: d.head.append("<<A quiet day>>"),
     "combination:repeat_prompt": lambda d, prompt_to_repeat: d.head.insert(0, prompt_to_repeat),
     "startend:end_checker": lambda d, end_phrase: d.tail.append(end_phrase),
     "change_case:capital_word_frequency": _capital_words,
     "detectable_format:constrained_response": lambda d: d.add("My answer is yes."),
-    "count:conjunctions": _conjunctions, "count:person_names": _names, "count:numbers": _numbers,
-    "count:pronouns": _pronouns, "count:keywords_multiple": _keywords_multiple,
+    "count:conjunctions": _conjunctions,
+    "count:person_names": _names,
+    "count:numbers": _numbers,
+    "count:pronouns": _pronouns,
+    "count:keywords_multiple": _keywords_multiple,
     "count:punctuation": lambda d: d.add("Was it late? What was that?! Look: the sea; the hills, too!"),
     "words:palindrome": lambda d: d.add(f"Read {' and '.join(PALINDROMES)} backwards."),
     "words:start_verb": lambda d: d.placed.setdefault(1, "Consider the harbour in winter."),
-    "sentence:keyword": _keyword_sentence, "words:keywords_specific_position": _keyword_position,
+    "sentence:keyword": _keyword_sentence,
+    "words:keywords_specific_position": _keyword_position,
     "words:words_position": _words_position,
-    "format:parentheses": lambda d: d.add("Nests ( within [ nests { within ( nests [ are small ] ) } ] ) exist."),
+    "format:parentheses": lambda d: d.add(
+        "Nests ( within [ nests { within ( nests [ are small ] ) } ] ) exist."
+    ),
     "format:quotes": lambda d: d.add("""They wrote "he said 'she said "go home" there' today" in a note."""),
     "format:quote_unquote": lambda d: d.add('The phrase "safe harbour" means a place of rest.'),
-    "format:list": _separated, "format:sub-bullets": _sub_bullets,
+    "format:list": _separated,
+    "format:sub-bullets": _sub_bullets,
     "format:no_bullets_bullets": lambda d: d.listed.extend(["* fresh bread", "* green tea"]),
     "format:thesis": lambda d: d.head.append("<i>Small places hold large stories.</i> This is why."),
     "format:output_template": lambda d: d.head.extend(
-        ["My Answer: yes it is.", "My Conclusion: we should go.", "Future Outlook: bright and calm."]),
-    "ratio:sentence_type": lambda d: None, "ratio:sentence_balance": lambda d: None,
-}  # fmt: skip
+        ["My Answer: yes it is.", "My Conclusion: we should go.", "Future Outlook: bright and calm."]
+    ),
+    "ratio:sentence_type": lambda d: None,
+    "ratio:sentence_balance": lambda d: None,
+}
 
 
 def _balanced(text: str, rng: random.Random, exclamations: bool) -> str:
@@ -239,16 +256,11 @@ def _balanced(text: str, rng: random.Random, exclamations: bool) -> str:
     statements, asked, cried = (ends.count(mark) for mark in ".?!")
     if exclamations:
         most = max(statements, asked, cried)
-        extra = (
-            ["So it was."] * (most - statements)
-            + ["Was it so?"] * (most - asked)
-            + ["What a day!"] * (most - cried)
-        )
+        extra = ["So it was."] * (most - statements) + ["Was it so?"] * (most - asked)
+        extra += ["What a day!"] * (most - cried)
     else:
-        half = -(-statements // 2)
-        extra = ["So it was."] * (2 * max(half, asked) - statements) + ["Was it so?"] * (
-            max(half, asked) - asked
-        )
+        wanted = max(-(-statements // 2), asked)  # questions: half as many as statements
+        extra = ["So it was."] * (2 * wanted - statements) + ["Was it so?"] * (wanted - asked)
     rng.shuffle(extra)
     return " ".join([text, *extra])
 
@@ -277,11 +289,11 @@ TURNS: Mapping[str, Callable[..., str]] = {
     "change_case:english_capital": lambda text, rng: text.upper(),
     "change_case:english_lowercase": lambda text, rng: text.lower(),
     "startend:quotation": lambda text, rng: f'"{text}"',
-}  # fmt: skip
+}
 
 
 def compose(asked: Sequence[Asked], rng: random.Random, length: int) -> str:
-    """A reply meant to meet the constraints, with about `length` sentences of filler; the caller checks it."""
+    """A reply meant to meet the constraints, with about `length` sentences of filler: to be checked."""
     given = dict(asked)
     whole = next((ident for ident in given if ident in WHOLES), None)
     if whole:

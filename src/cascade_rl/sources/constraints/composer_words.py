@@ -14,30 +14,30 @@ def _listed(words: str) -> list[str]:
 
 
 BANK = _listed("""
-river stone bread light garden winter silver window friend bridge music shadow forest island captain lantern
-apple boat cloud dream echo flame grass harbour ink jacket kettle lemon meadow night ocean paper quilt rain sand
-tree umbrella valley wind yard zebra bird candle door evening field goat hill jar king lamp moon nest orchard
-path queen road sea tower uncle village well yarn zone small quiet old bright warm soft long green calm kind
-brave
+    river stone bread light garden winter silver window friend bridge music shadow forest island captain
+    lantern apple boat cloud dream echo flame grass harbour ink jacket kettle lemon meadow night ocean
+    paper quilt rain sand tree umbrella valley wind yard zebra bird candle door evening field goat hill
+    jar king lamp moon nest orchard path queen road sea tower uncle village well yarn zone small quiet old
+    bright warm soft long green calm kind brave
 """)
 CLUSTERS = _listed("""
-thick black storms swept dark north coasts strong winds struck small ships trusty sailors grabbed masts stood
-firm first light brought calm bright clouds spread still soft waters
+    thick black storms swept dark north coasts strong winds struck small ships trusty sailors grabbed
+    masts stood firm first light brought calm bright clouds spread still soft waters
 """)
 PRIMES = _listed("""
-it was the old sea its red sun fed the green hills and the small birds among the trees the night brought visions
-so the world slept until the light
+    it was the old sea its red sun fed the green hills and the small birds among the trees the night
+    brought visions so the world slept until the light
 """)
 THREE_VOWELS = _listed("""
-a grand ship sails at night and all the men sing and spin in rain as the mast bends in the sea wind then the
-white land appears and the brave crew cheers
+    a grand ship sails at night and all the men sing and spin in rain as the mast bends in the sea wind
+    then the white land appears and the brave crew cheers
 """)
 ALPHABET = _listed("""
-an apple basket can dazzle every friendly goat however its jolly king likes making new orange pies quietly
-roasting seven turnips under very warm xenial yellow zeppelins
+    an apple basket can dazzle every friendly goat however its jolly king likes making new orange pies
+    quietly roasting seven turnips under very warm xenial yellow zeppelins
 """)
 RARE = _listed("""
-zyx quiz jazz vex waltz fjord gypsum kludge mumbo jumbo zigzag woozy puffy cwm pyx
+    zyx quiz jazz vex waltz fjord gypsum kludge mumbo jumbo zigzag woozy puffy cwm pyx
 """)
 CHAIN = (
     "The road meets a river.",
@@ -50,8 +50,11 @@ CHAIN = (
     "Warm rooms invite a song.",
 )
 
-EQUAL = (("The cat naps.", "A boy did it.", "We love teas."), ("Big dogs bark.", "Our sun shone.", "I saw ten men."),
-         ("Rain fell softly.", "She sang at noon.", "They like breads."))  # fmt: skip
+EQUAL = (
+    ("The cat naps.", "A boy did it.", "We love teas."),
+    ("Big dogs bark.", "Our sun shone.", "I saw ten men."),
+    ("Rain fell softly.", "She sang at noon.", "They like breads."),
+)  # fmt: skip
 
 
 def _spell(words: list[str]) -> str:
@@ -149,14 +152,22 @@ def option(rng: random.Random, options: str) -> str:
 
 
 WHOLES: Mapping[str, Callable[..., str]] = {
-    "words:alphabet": alphabet, "words:odd_even_syllables": alternating_syllables, "words:no_consecutive": other_initials,
+    "words:alphabet": alphabet,
+    "words:odd_even_syllables": alternating_syllables,
+    "words:no_consecutive": other_initials,
     "words:prime_lengths": lambda rng: _spell(_cut(rng, PRIMES)),
     "words:consonants": lambda rng: _spell(_cut(rng, CLUSTERS)),
     "words:vowel": lambda rng: _spell(_cut(rng, THREE_VOWELS)),
     "words:last_first": lambda rng: " ".join(CHAIN[: rng.randint(2, len(CHAIN))]),
-    "sentence:increment": growing_sentences, "sentence:alliteration_increment": growing_alliteration,
-    "ratio:sentence_words": lambda rng: " ".join(rng.choice(EQUAL)), "ratio:overlap": overlapping,
-    "format:line_indent": stairs, "format:no_whitespace": no_whitespace, "format:newline": word_lines,
+    "sentence:increment": growing_sentences,
+    "sentence:alliteration_increment": growing_alliteration,
+    "ratio:sentence_words": lambda rng: " ".join(rng.choice(EQUAL)),
+    "ratio:overlap": overlapping,
+    "format:line_indent": stairs,
+    "format:no_whitespace": no_whitespace,
+    "format:newline": word_lines,
     "detectable_format:json_format": json_record,
-    "format:options": option, "repeat:repeat_change": changed, "repeat:repeat_span": span,
-}  # fmt: skip
+    "format:options": option,
+    "repeat:repeat_change": changed,
+    "repeat:repeat_span": span,
+}

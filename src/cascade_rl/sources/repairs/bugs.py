@@ -1,7 +1,7 @@
-"""Bugs to be injected: one small change of a Python file, of the kinds that people make, at every place where it fits.
+"""Bugs to be injected: one small change of a Python file, of the kinds that people make, wherever it fits.
 
-The kinds are those of mutation testing (DeMillo, Lipton & Sayward 1978) and of SWE-smith's procedural modifications,
-made in the text itself, so that layout, comments and names stay as their author wrote them.
+The kinds are those of mutation testing (DeMillo, Lipton & Sayward 1978) and of SWE-smith's procedural
+modifications, made in the text itself, so that layout, comments and names stay as their author wrote them.
 """
 
 from __future__ import annotations
@@ -16,21 +16,31 @@ from cascade_rl.verify.source_spans import Source
 Change = tuple[int, int, str]
 
 # How hard a kind is to find, from 0 to 1: what is visibly odd is easy, what is missing is hard.
-KINDS = {"operator": 0.3, "boundary": 0.6, "condition": 0.4, "constant": 0.5, "attribute": 0.3, "function": 0.3,
-         "argument": 0.6, "order": 0.5, "case": 0.8, "guard": 0.9, "statement": 0.9, "result": 0.5}  # fmt: skip
+KINDS = {
+    "operator": 0.3, "boundary": 0.6, "condition": 0.4, "constant": 0.5, "attribute": 0.3, "function": 0.3,
+    "argument": 0.6, "order": 0.5, "case": 0.8, "guard": 0.9, "statement": 0.9, "result": 0.5,
+}  # fmt: skip
 
-OPERATORS = {ast.Add: ("+", "-"), ast.Sub: ("-", "+"), ast.Mult: ("*", "+"), ast.Div: ("/", "*"), ast.FloorDiv: ("//", "/"),
-             ast.Mod: ("%", "//"), ast.BitAnd: ("&", "|"), ast.BitOr: ("|", "&"), ast.LShift: ("<<", ">>"),
-             ast.RShift: (">>", "<<")}  # fmt: skip
+OPERATORS = {
+    ast.Add: ("+", "-"), ast.Sub: ("-", "+"), ast.Mult: ("*", "+"), ast.Div: ("/", "*"),
+    ast.FloorDiv: ("//", "/"), ast.Mod: ("%", "//"), ast.BitAnd: ("&", "|"), ast.BitOr: ("|", "&"),
+    ast.LShift: ("<<", ">>"), ast.RShift: (">>", "<<"),
+}  # fmt: skip
 BOUNDARIES = {ast.Lt: ("<", "<="), ast.LtE: ("<=", "<"), ast.Gt: (">", ">="), ast.GtE: (">=", ">")}
-CONDITIONS = {ast.Eq: ("==", "!="), ast.NotEq: ("!=", "=="), ast.Is: ("is", "is not"), ast.IsNot: ("is not", "is"),
-              ast.In: ("in", "not in"), ast.NotIn: ("not in", "in")}  # fmt: skip
-ATTRIBUTES = ("lstrip rstrip", "strip lstrip", "find rfind", "index rindex", "startswith endswith", "upper lower",
-              "split rsplit", "partition rpartition", "append extend", "keys values", "isalpha isalnum", "isdigit isalpha",
-              "ljust rjust", "match search", "add discard", "isupper islower", "union intersection", "start end",
-              "numerator denominator", "capitalize title", "pop popleft", "real imag")  # fmt: skip
-FUNCTIONS = ("min max", "any all", "floor ceil", "sorted list", "int float", "sum max", "ord len", "str repr", "tuple set",
-             "abs int", "reversed iter", "first last", "bisect_left bisect_right")  # fmt: skip
+CONDITIONS = {
+    ast.Eq: ("==", "!="), ast.NotEq: ("!=", "=="), ast.Is: ("is", "is not"), ast.IsNot: ("is not", "is"),
+    ast.In: ("in", "not in"), ast.NotIn: ("not in", "in"),
+}  # fmt: skip
+ATTRIBUTES = (
+    "lstrip rstrip", "strip lstrip", "find rfind", "index rindex", "startswith endswith", "upper lower",
+    "split rsplit", "partition rpartition", "append extend", "keys values", "isalpha isalnum",
+    "isdigit isalpha", "ljust rjust", "match search", "add discard", "isupper islower", "union intersection",
+    "start end", "numerator denominator", "capitalize title", "pop popleft", "real imag",
+)  # fmt: skip
+FUNCTIONS = (
+    "min max", "any all", "floor ceil", "sorted list", "int float", "sum max", "ord len", "str repr",
+    "tuple set", "abs int", "reversed iter", "first last", "bisect_left bisect_right",
+)  # fmt: skip
 
 
 def _partners(pairs: tuple[str, ...]) -> dict[str, str]:
@@ -47,7 +57,7 @@ OTHER_ATTRIBUTE, OTHER_FUNCTION = _partners(ATTRIBUTES), _partners(FUNCTIONS)
 
 @dataclass(frozen=True, slots=True)
 class Bug:
-    """A changed file: what kind of bug, in which top-level function or class, at which line of the original."""
+    """A changed file: the kind of bug, its top-level function or class, its line in the original."""
 
     kind: str
     place: str
@@ -56,7 +66,7 @@ class Bug:
 
 
 def bugs_of(text: str) -> list[Bug]:
-    """Every bug that can be injected into the functions of a file, in order; none is checked to have an effect."""
+    """Every bug that can be injected into the functions of a file, in order; some may have no effect."""
     source = Source(text)
     found: dict[str, Bug] = {}
     for top in source.tree.body:
@@ -86,7 +96,7 @@ def _changes(source: Source, top: ast.AST) -> Iterator[tuple[str, int, Change]]:
                     yield kind, getattr(node, "lineno", 0), change
 
 
-def _between(source: Source, left: ast.AST, right: ast.AST, old: str, new: str) -> Change | None:
+def _between(source: Source, left: ast.expr, right: ast.expr, old: str, new: str) -> Change | None:
     """Exchange the operator between two operands; None where comments or line ends make it unclear."""
     start, stop = source.span(left)[1], source.span(right)[0]
     gap = source.part(start, stop)
@@ -122,8 +132,11 @@ def _of_operators(source: Source, node: ast.AST, names: list[str]) -> Iterator[t
 
 def _is_format(node: ast.BinOp) -> bool:
     """Whether `%` or `+` works on a text here, where another operator would only raise."""
-    return any((isinstance(side, ast.Constant) and isinstance(side.value, str | bytes)) or isinstance(side, ast.JoinedStr)
-               for side in (node.left, node.right))  # fmt: skip
+    return any(
+        (isinstance(side, ast.Constant) and isinstance(side.value, str | bytes))
+        or isinstance(side, ast.JoinedStr)
+        for side in (node.left, node.right)
+    )
 
 
 def _of_values(source: Source, node: ast.AST, names: list[str]) -> Iterator[tuple[str, Change]]:
@@ -138,16 +151,11 @@ def _of_values(source: Source, node: ast.AST, names: list[str]) -> Iterator[tupl
             for bound in (lower, upper):
                 if bound is not None and not isinstance(bound, ast.Constant):
                     text = source.part(*source.span(bound))
-                    yield (
-                        "boundary",
-                        (*source.span(bound), f"{text} + 1" if text.isidentifier() else f"({text}) + 1"),
-                    )
+                    more = f"{text} + 1" if text.isidentifier() else f"({text}) + 1"
+                    yield "boundary", (*source.span(bound), more)
         case ast.IfExp(test=test, body=body, orelse=orelse):
-            first, second = source.part(*source.span(body)), source.part(*source.span(orelse))
-            yield (
-                "condition",
-                (*source.span(node), f"{second} if {source.part(*source.span(test))} else {first}"),
-            )
+            first, asked, second = (source.part(*source.span(n)) for n in (body, test, orelse))
+            yield "condition", (*source.span(node), f"{second} if {asked} else {first}")
         case ast.Attribute(attr=attr) if attr in OTHER_ATTRIBUTE:
             stop = source.span(node)[1]
             yield "attribute", (stop - len(attr), stop, OTHER_ATTRIBUTE[attr])
@@ -184,8 +192,11 @@ def _of_statements(source: Source, node: ast.AST, names: list[str]) -> Iterator[
             yield "case", (start, source.lines(orelse[-1])[1], "")
         case ast.AugAssign() | ast.Assign() | ast.Expr(value=ast.Call()):
             yield "statement", _without(source, node)
-        case ast.Return(value=ast.BinOp(left=kept)) | ast.Return(value=ast.Call(args=[kept], keywords=[])):
-            yield "result", (*source.span(node.value), source.part(*source.span(kept)))
+        case (
+            ast.Return(value=ast.BinOp(left=kept) as value)
+            | ast.Return(value=ast.Call(args=[kept], keywords=[]) as value)
+        ):
+            yield "result", (*source.span(value), source.part(*source.span(kept)))
 
 
 def _is_elif(source: Source, node: ast.If) -> bool:

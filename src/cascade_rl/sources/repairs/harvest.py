@@ -1,8 +1,8 @@
 """Functions of installed packages that can stand alone: each with everything it needs, as one file.
 
-Sources are read, never imported, and nothing of them is kept in this repository. A function is taken when all that it
-refers to is a parameter, a harmless builtin, a definition of its own module or a harmless import of the standard
-library: so it neither reads nor writes anything, and may be called with made-up arguments.
+Sources are read, never imported, and nothing of them is kept in this repository. A function is taken when all
+that it refers to is a parameter, a harmless builtin, a definition of its own module or a harmless import of
+the standard library: so it neither reads nor writes anything, and may be called with made-up arguments.
 """
 
 from __future__ import annotations
@@ -14,34 +14,37 @@ import importlib.machinery
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
-from cascade_rl.domain import Split
+from cascade_rl.errors import InputError
 from cascade_rl.sources.splits import split_of
+from cascade_rl.types import Split
 from cascade_rl.verify.source_spans import Source
 
 # Modules of the standard library that hold functions of the kind that is wanted.
 STANDARD = (
     "ast", "base64", "binascii", "bisect", "calendar", "colorsys", "configparser", "copy", "csv",
-    "dataclasses", "datetime", "difflib", "dis", "email._header_value_parser", "email._parseaddr", "email.base64mime",
-    "email.charset", "email.header", "email.quoprimime", "email.utils", "fnmatch", "fractions", "functools", "genericpath",
-    "gettext", "glob", "graphlib", "hashlib", "heapq", "html", "http.cookies", "imaplib", "inspect", "ipaddress",
-    "json.encoder", "json.scanner", "keyword", "locale", "mailcap", "mimetypes", "ntpath", "numbers", "nturl2path",
-    "opcode", "operator", "optparse", "pickle", "pickletools", "plistlib", "posixpath", "pprint", "pyclbr", "quopri",
-    "random", "reprlib", "secrets", "shlex", "sndhdr", "stat", "statistics", "string", "stringprep", "tabnanny",
-    "textwrap", "token", "tokenize", "traceback", "turtle", "typing", "unittest.util", "urllib.parse", "uuid", "wave",
+    "dataclasses", "datetime", "difflib", "dis", "email._header_value_parser", "email._parseaddr",
+    "email.base64mime", "email.charset", "email.header", "email.quoprimime", "email.utils", "fnmatch",
+    "fractions", "functools", "genericpath", "gettext", "glob", "graphlib", "hashlib", "heapq", "html",
+    "http.cookies", "imaplib", "inspect", "ipaddress", "json.encoder", "json.scanner", "keyword", "locale",
+    "mailcap", "mimetypes", "ntpath", "numbers", "nturl2path", "opcode", "operator", "optparse", "pickle",
+    "pickletools", "plistlib", "posixpath", "pprint", "pyclbr", "quopri", "random", "reprlib", "secrets",
+    "shlex", "sndhdr", "stat", "statistics", "string", "stringprep", "tabnanny", "textwrap", "token",
+    "tokenize", "traceback", "turtle", "typing", "unittest.util", "urllib.parse", "uuid", "wave",
     "xml.sax.saxutils", "zipfile",
 )  # fmt: skip
 HARMLESS = frozenset((
-    "abc", "array", "binascii", "bisect", "cmath", "collections", "collections.abc", "contextlib", "copy", "dataclasses",
-    "datetime", "decimal", "difflib", "enum", "fractions", "functools", "heapq", "html", "html.entities", "itertools",
-    "keyword", "math", "numbers", "operator", "re", "statistics", "string", "struct", "textwrap", "token", "types",
-    "typing", "unicodedata", "warnings",
+    "abc", "array", "binascii", "bisect", "cmath", "collections", "collections.abc", "contextlib", "copy",
+    "dataclasses", "datetime", "decimal", "difflib", "enum", "fractions", "functools", "heapq", "html",
+    "html.entities", "itertools", "keyword", "math", "numbers", "operator", "re", "statistics", "string",
+    "struct", "textwrap", "token", "types", "typing", "unicodedata", "warnings",
 ))  # fmt: skip
 HARMLESS_PARTS = {"os": {"fspath", "PathLike"}, "sys": {"maxsize", "maxunicode", "float_info", "byteorder"}}
 HARMFUL = frozenset((
-    "open", "exec", "eval", "compile", "input", "breakpoint", "exit", "quit", "help", "globals", "locals", "vars", "print",
-    "id", "hash", "memoryview", "__import__", "copyright", "credits", "license",
+    "open", "exec", "eval", "compile", "input", "breakpoint", "exit", "quit", "help", "globals", "locals",
+    "vars", "print", "id", "hash", "memoryview", "__import__", "copyright", "credits", "license",
 ))  # fmt: skip
 SHORTEST, LONGEST = 6, 400  # lines of a file
 Definition = ast.stmt
@@ -73,10 +76,11 @@ class _Module:
     def __init__(self, text: str) -> None:
         self.source = Source(text)
         self.definitions: dict[str, Definition] = {}
-        twice = set()
+        twice: set[str] = set()
         for node in self.source.tree.body:
             for name in _defined(node):
-                (twice.add if name in self.definitions else lambda _: None)(name)
+                if name in self.definitions:
+                    twice.add(name)
                 self.definitions[name] = node
         for name in twice:  # of which one would have to know which counts
             del self.definitions[name]
@@ -136,13 +140,12 @@ def _defined(node: ast.stmt) -> list[str]:
 
 def _bound(node: ast.AST) -> set[str]:
     """Names that are bound inside by other means than assignment."""
-    found = set()
+    binding = ast.FunctionDef | ast.ClassDef | ast.ExceptHandler | ast.MatchAs | ast.MatchStar
+    found: set[str] = set()
     for n in ast.walk(node):
         if isinstance(n, ast.arg):
             found.add(n.arg)
-        elif n is not node and isinstance(
-            n, ast.FunctionDef | ast.ClassDef | ast.ExceptHandler | ast.MatchAs | ast.MatchStar
-        ):
+        elif n is not node and isinstance(n, binding) and n.name:
             found.add(n.name)  # not the statement's own, which its decorators can't see
     return found
 
@@ -166,7 +169,8 @@ def _digest(node: ast.AST) -> str:
     """A digest of a function without its docstring."""
     body = getattr(node, "body", [])
     if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
-        node = ast.parse(ast.unparse(node)).body[0]
+        [node] = ast.parse(ast.unparse(node)).body  # a copy, since the tree is still needed as it is
+        assert isinstance(node, ast.FunctionDef | ast.ClassDef)
         node.body = node.body[1:] or [ast.Pass()]
     return hashlib.blake2b(ast.dump(node).encode(), digest_size=8).hexdigest()
 
@@ -222,15 +226,14 @@ def _joined(parts: Sequence[str]) -> str:
 def catalogue(names: tuple[str, ...]) -> tuple[tuple[Piece, Split], ...]:
     """All pieces of some modules and packages, each with the split that it belongs to.
 
-    Pieces that share a function, or a copy of one, belong to the same split. Raises ValueError for an unknown name, or
-    when there are none.
+    Pieces that share a function, or a copy of one, belong to the same split. Raises InputError for an unknown
+    name, or when there are none.
     """
     pieces = [piece for name in names for module, text in _sources(name) for piece in pieces_of(module, text)]
     if not pieces:
-        raise ValueError(f"swe: {', '.join(names)}: no function there can stand alone")
-    pieces = list({(piece.name, piece.digests): piece for piece in reversed(pieces)}.values())[
-        ::-1
-    ]  # copies once
+        raise InputError(f"swe: {', '.join(names)}: no function there can stand alone")
+    once = {(piece.name, piece.digests): piece for piece in reversed(pieces)}  # of copies the first
+    pieces = list(once.values())[::-1]
     group = {digest: digest for piece in pieces for digest in piece.digests}
 
     def head(digest: str) -> str:
@@ -244,6 +247,16 @@ def catalogue(names: tuple[str, ...]) -> tuple[tuple[Piece, Split], ...]:
     return tuple((piece, split_of(f"swe/{head(piece.digests[0])}")) for piece in pieces)
 
 
+def _files(name: str, spec: ModuleSpec) -> list[tuple[str, Path]]:
+    """The module itself, or all modules of a package; of the standard library's only what STANDARD names."""
+    places = spec.submodule_search_locations
+    if places and name not in STANDARD:
+        root = Path(next(iter(places)))
+        found = ((path.relative_to(root).with_suffix("").parts, path) for path in sorted(root.rglob("*.py")))
+        return [(".".join([name, *parts]), path) for parts, path in found]
+    return [(name, Path(spec.origin))] if spec.origin else []
+
+
 def _sources(name: str) -> Iterator[tuple[str, str]]:
     """The modules of a package, or a module, with their texts; packages of tests are left out."""
     path, *rest = name.split(".")
@@ -255,16 +268,8 @@ def _sources(name: str) -> Iterator[tuple[str, str]]:
     if spec is None or not (spec.has_location or spec.submodule_search_locations):
         if name in STANDARD:
             return  # of another version of Python
-        raise ValueError(f"swe: there is no installed module {name!r} whose source can be read")
-    if name in STANDARD or not spec.submodule_search_locations:
-        files = [(name, Path(spec.origin))]
-    else:
-        root = Path(next(iter(spec.submodule_search_locations)))
-        files = [
-            (".".join([name, *p.relative_to(root).with_suffix("").parts]), p)
-            for p in sorted(root.rglob("*.py"))
-        ]
-    for module, file in files:
+        raise InputError(f"swe: there is no installed module {name!r} whose source can be read")
+    for module, file in _files(name, spec):
         if file.suffix == ".py" and not {"tests", "test", "testing"} & set(module.split(".")):
             try:
                 yield module.removesuffix(".__init__"), file.read_text(encoding="utf-8")

@@ -1,10 +1,10 @@
-"""Repairs made from installed packages: a function that can stand alone, an injected bug, tests of what it did before.
+"""Repairs made from installed packages: a function that stands alone, an injected bug, tests of what it did.
 
-The source `packages` of `swe`. A problem is a small repository with one broken function; the issue tells symptoms (the
-call, what came out, what should), never the place. Half of the repositories hold only the broken file, half up to four
-others, in random order (arXiv 2512.13607, SWE RL: half of the prompts with wrongly localised files). Splits share no
-function and no copy of one. Everything is read from the installation at hand: another version of Python or of a
-package gives other problems.
+The source `packages` of `swe`. A problem is a small repository with one broken function; the issue tells
+symptoms (the call, what came out, what should), never the place. Half of the repositories hold only the
+broken file, half up to four others, in random order (arXiv 2512.13607, SWE RL: half of the prompts with
+wrongly localised files). Splits share no function and no copy of one. Everything is read from the
+installation at hand: another version of Python or of a package gives other problems.
 """
 
 from __future__ import annotations
@@ -17,19 +17,21 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
+from cascade_rl.domain import Query
 from cascade_rl.sources.repairs.bugs import KINDS
 from cascade_rl.sources.repairs.harvest import STANDARD, Piece, catalogue
 from cascade_rl.sources.repairs.probe import Found, Record, record
 from cascade_rl.types import Message, Problem, Split, problem_id
-from cascade_rl.verify.patches import edits_between, solution_text, unified_diff
+from cascade_rl.verify.patch_diffs import unified_diff
+from cascade_rl.verify.patch_edits import edits_between, solution_text
 
 FOLDER = "kit"
 MOST_OTHERS = 4
 LEVELS = ((0.34, "easy"), (0.47, "medium"), (1.0, "hard"))  # the most that a problem of a level scores
 
 ASK = """\
-Fix the bug that the issue describes. Reply with SEARCH/REPLACE edits, each in its own fenced block that names the file \
-first; the SEARCH lines must stand in the file exactly once:
+Fix the bug that the issue describes. Reply with SEARCH/REPLACE edits, each in its own fenced block that \
+names the file first; the SEARCH lines must stand in the file exactly once:
 
 ```diff
 ### path/of/file.py
@@ -48,14 +50,14 @@ WISHES = ("It should {want}.", "Expected: it should {want}.", "According to its 
 ALSO = ("Likewise {call} {got}, and should {want}.", "The same with {call}: it {got}; it should {want}.")
 
 
-def package_problems(source: str, split: Split, seed: int) -> Iterator[Problem]:
-    """Problems of `packages` (of the standard library) or `packages:NAME,...` (of installed packages and modules).
+def from_packages(query: Query) -> Iterator[Problem]:
+    """Problems of `packages` (the standard library) or `packages:NAME,...` (installed packages and modules).
 
     Every function of the split in turn gives one problem, until there are no bugs left.
     """
-    names = tuple(source.partition(":")[2].split(",")) if ":" in source else STANDARD
-    pieces = [piece for piece, own in catalogue(names) if own is split]
-    rng = random.Random(f"{split}/{seed}")
+    names = tuple(query.rest.split(",")) if query.rest else STANDARD
+    pieces = [piece for piece, own in catalogue(names) if own is query.split]
+    rng = query.rng()
     rng.shuffle(pieces)
     left: dict[Piece, list[Found]] = {}
     seen: set[str] = set()
@@ -64,13 +66,13 @@ def package_problems(source: str, split: Split, seed: int) -> Iterator[Problem]:
         for piece in list(pieces):
             known = record(piece)
             bugs = left.setdefault(piece, rng.sample(known.bugs, len(known.bugs)) if known else [])
-            if not bugs:
+            if known is None or not bugs:
                 pieces.remove(piece)
                 continue
             found = min(bugs, key=lambda f: used[f.bug.kind])
             bugs.remove(found)
             used[found.bug.kind] += 1
-            problem = _problem(piece, known, found, _others(piece, names, split), rng)
+            problem = _problem(piece, known, found, _others(piece, names, query.split), rng)
             if problem.id not in seen:
                 seen.add(problem.id)
                 yield problem
@@ -113,11 +115,15 @@ def _problem(
         "test_files": {test_path: _tests(piece, known)},
     }
     meta = {
-        "family": piece.module, "function": piece.name, "place": bug.place, "kind": bug.kind, "issue": issue,
+        "family": piece.module,
+        "function": piece.name,
+        "place": bug.place,
+        "kind": bug.kind,
+        "issue": issue,
         "edits": solution_text(edits_between(path, bug.text, piece.text)),
         "thought": f"The fault is in {bug.place} of {path}.",
         "difficulty": _difficulty(piece, known, found, shown),
-    }  # fmt: skip
+    }
     return Problem(problem_id("swe", prompt), "swe", (Message("user", prompt),), answer, meta=meta)
 
 
@@ -132,11 +138,8 @@ def _tests(piece: Piece, known: Record) -> str:
     out = [f"import pytest\nfrom {module} import {piece.name}\n"]
     for i, (arguments, (kind, text)) in enumerate(zip(known.calls, known.outcomes, strict=True)):
         call = _call(piece, arguments)
-        check = (
-            f"    assert {call} == {text}"
-            if kind == "value"
-            else f"    with pytest.raises({text}):\n        {call}"
-        )
+        raising = f"    with pytest.raises({text}):\n        {call}"
+        check = f"    assert {call} == {text}" if kind == "value" else raising
         out.append(f"\ndef test_{piece.name}_{i}():\n{check}\n")
     return "\n".join(out)
 
@@ -152,8 +155,11 @@ def _issue(piece: Piece, known: Record, found: Found, rng: random.Random) -> str
     shown = ranked[:1] + ([rng.choice(ranked[1:3])] if len(ranked) > 1 and rng.random() < 0.6 else [])
     told = []
     for i in shown:
-        words = {"call": f"`{_call(piece, known.calls[i])}`", "got": _does(found.symptoms[i], "s"),
-                 "want": _does(known.outcomes[i], "")}  # fmt: skip
+        words = {
+            "call": f"`{_call(piece, known.calls[i])}`",
+            "got": _does(found.symptoms[i], "s"),
+            "want": _does(known.outcomes[i], ""),
+        }
         told.append(words)
     text = f"{rng.choice(OPENINGS).format(**told[0])} {rng.choice(WISHES).format(**told[0])}"
     return text + "".join(" " + rng.choice(ALSO).format(**words) for words in told[1:])
@@ -162,8 +168,9 @@ def _issue(piece: Piece, known: Record, found: Found, rng: random.Random) -> str
 def _difficulty(piece: Piece, known: Record, found: Found, shown: dict[str, str]) -> dict[str, Any]:
     """How hard a problem should be, from 0 to 1, and what that is made of.
 
-    Lines and files to search, the kind of bug, how few tests show it, and whether it lies in another function than the
-    one that fails. The weights are a judgement, not a fit; `level` splits the problems in about three equal parts.
+    Lines and files to search, the kind of bug, how few tests show it, and whether it lies in another function
+    than the one that fails. The weights are a judgement, not a fit; `level` splits the problems in about
+    three equal parts.
     """
     lines = sum(bool(line.strip()) for text in shown.values() for line in text.split("\n"))
     share = len(found.symptoms) / len(known.calls)
@@ -171,5 +178,11 @@ def _difficulty(piece: Piece, known: Record, found: Found, shown: dict[str, str]
     search = min(1.0, math.log2(max(1, lines / 8)) / 6)
     score = 0.35 * search + 0.25 * KINDS[found.bug.kind] + 0.2 * (1 - share) + 0.2 * helper
     level = next(name for most, name in LEVELS if score <= most)
-    return {"level": level, "score": round(score, 3), "lines": lines, "files": len(shown), "failing": round(share, 3),
-            "elsewhere": helper}  # fmt: skip
+    return {
+        "level": level,
+        "score": round(score, 3),
+        "lines": lines,
+        "files": len(shown),
+        "failing": round(share, 3),
+        "elsewhere": helper,
+    }

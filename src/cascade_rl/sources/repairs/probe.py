@@ -1,8 +1,9 @@
 """Find out what a function does: made-up arguments, recorded results, and which injected bugs they show.
 
-Arguments of many kinds are tried, the names of the parameters hinting at some; the combination that reaches most lines
-of the function is taken. The results of the original become its tests (characterisation tests, Feathers 2004). All
-runs are in processes of their own with limits, the recording twice with different hash seeds: what differs is dropped.
+Arguments of many kinds are tried, the names of the parameters hinting at some; the combination that reaches
+most lines of the function is taken. The results of the original become its tests (characterisation tests,
+Feathers 2004). All runs are in processes of their own with limits, the recording twice with different hash
+seeds: what differs is dropped.
 """
 
 from __future__ import annotations
@@ -29,24 +30,9 @@ COMBINATIONS, CALLS_EACH = 48, 7
 MOST_TESTS, FEWEST_TESTS = 14, 5
 MOST_BUGS_TRIED, MOST_BUGS = 64, 16
 WORDS = [
-    "apple",
-    "Bear",
-    "cat-fish",
-    "delta42",
-    "echo",
-    "fox_trot",
-    "Golf",
-    "hotel",
-    "india",
-    "it's",
-    "kilo",
-    "x",
-    "y2",
-    "Zulu",
-    "the",
-    "a",
-    "of",
-]
+    "apple", "Bear", "cat-fish", "delta42", "echo", "fox_trot", "Golf", "hotel", "india", "it's", "kilo", "x",
+    "y2", "Zulu", "the", "a", "of",
+]  # fmt: skip
 
 PLAIN = ("NameError", "UnboundLocalError")
 
@@ -113,12 +99,11 @@ KINDS: dict[str, Make] = {
 HINTS = (
     (r"path|file|dir|^p$|name", "path word"), (r"year|^y\d", "year"),
     (r"month|day|hour|^n$|^k$|width|count|size|^i$|num", "count"),
-    
     (r"text|string|^s$|doc|prompt|title|line", "text lines word"), (r"pat", "pattern"), (r"url|uri", "url"),
-    (r"html|markup", "markup"),
-    (r"data|xs|seq|iterable|values|^a$|list|items", "integers reals words"), (r"^x$|^y$|value|val", "real small large"),
-    (r"^[rghlsvyiq]$|prob|frac|alpha", "share"), (r"header|body|query|qs", "query hex"), (r"char|^c$|octet", "word digits"),
-    (r"bytes|buf|^b$", "bytes"), (r"dict|map|headers", "table"),
+    (r"html|markup", "markup"), (r"data|xs|seq|iterable|values|^a$|list|items", "integers reals words"),
+    (r"^x$|^y$|value|val", "real small large"), (r"^[rghlsvyiq]$|prob|frac|alpha", "share"),
+    (r"header|body|query|qs", "query hex"), (r"char|^c$|octet", "word digits"), (r"bytes|buf|^b$", "bytes"),
+    (r"dict|map|headers", "table"),
 )  # fmt: skip
 
 
@@ -132,7 +117,11 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A function's recorded calls: literals of the arguments, and (kind, text) of each outcome; and the bugs found."""
+    """A function's recorded calls and the bugs that they show.
+
+    calls     literals of the arguments
+    outcomes  of each call (kind, text), as probe_inside.py tells it
+    """
 
     calls: tuple[str, ...]
     outcomes: tuple[tuple[str, str], ...]
@@ -164,9 +153,8 @@ def record(piece: Piece) -> Record | None:
         symptoms = _symptoms(right, [tuple(given[n][:2]) for n in steady] if given else [])
         found += [Found(bug, symptoms)] if symptoms else []
     partial = [f for f in found if len(f.symptoms) < len(steady)]
-    whole = [f for f in found if len(f.symptoms) == len(steady)][
-        : 1 + len(partial) // 2
-    ]  # these are easily seen
+    whole = [f for f in found if len(f.symptoms) == len(steady)]
+    whole = whole[: 1 + len(partial) // 2]  # these are easily seen
     if len(steady) < FEWEST_TESTS or not found:
         return None
     return Record(tuple(kept[n] for n in steady), tuple(right), tuple((partial + whole)[:MOST_BUGS]))
@@ -189,9 +177,14 @@ def _run(jobs: list[dict[str, Any]], hash_seed: int) -> list[list[list[Any]]]:
     """The outcomes of all jobs in a fresh process; none when it does not end well."""
     try:
         done = subprocess.run(
-            [sys.executable, "-s", "-S", "-P", "-B", str(INSIDE)], input=json.dumps(jobs), capture_output=True, text=True,
-            timeout=30, env={"PYTHONHASHSEED": str(hash_seed), "LC_ALL": "C.UTF-8"}, cwd="/",
-        )  # fmt: skip
+            [sys.executable, "-s", "-S", "-P", "-B", str(INSIDE)],
+            input=json.dumps(jobs),
+            capture_output=True,
+            text=True,
+            timeout=30,
+            env={"PYTHONHASHSEED": str(hash_seed), "LC_ALL": "C.UTF-8"},
+            cwd="/",
+        )
     except subprocess.TimeoutExpired:
         return []
     return json.loads(done.stdout) if done.returncode == 0 else []
@@ -201,9 +194,8 @@ def _made_up(piece: Piece, rng: random.Random) -> tuple[list[str], list[int]]:
     """Literals of argument lists, and for each the number of its combination of kinds."""
     calls, owner = [], []
     for number in range(COMBINATIONS):
-        parameters = piece.parameters[
-            : piece.required + (rng.random() < 0.3 and piece.required < len(piece.parameters))
-        ]
+        optional = rng.random() < 0.3 and piece.required < len(piece.parameters)
+        parameters = piece.parameters[: piece.required + optional]
         kinds = [_kind(parameter, rng, number) for parameter in parameters]
         for _ in range(CALLS_EACH):
             arguments = [KINDS[kind](rng) for kind in kinds]
@@ -221,7 +213,7 @@ def _kind(parameter: str, rng: random.Random, number: int) -> str:
 
 
 def _chosen(piece: Piece, results: list[list[Any]], owner: Sequence[int]) -> list[int]:
-    """Calls for tests: of the combinations that reach most, first those that reach new lines, then other results."""
+    """Calls for tests, of the combinations that reach most: first those with new lines, then new results."""
     raised = {
         name
         for name in re.findall(r"\braise (\w+)", piece.text)
@@ -242,11 +234,9 @@ def _chosen(piece: Piece, results: list[list[Any]], owner: Sequence[int]) -> lis
     for fresh_lines in (True, False):
         for i in pool:
             kind, text, lines = results[i]
-            new = (
-                not seen_lines.issuperset(lines)
-                if fresh_lines
-                else seen_texts.get(text, 0) < (3 if kind == "value" else 2)
-            )
+            new = seen_texts.get(text, 0) < (3 if kind == "value" else 2)
+            if fresh_lines:
+                new = not seen_lines.issuperset(lines)
             if i not in chosen and new and len(chosen) < MOST_TESTS:
                 chosen.append(i)
                 seen_lines.update(lines)
@@ -272,4 +262,4 @@ def _passes(right: tuple[str, str], given: tuple[str, str]) -> bool:
         return False
     if right[0] == "raises":
         return issubclass(getattr(builtins, given[1]), getattr(builtins, right[1]))
-    return ast.literal_eval(right[1]) == ast.literal_eval(given[1])
+    return bool(ast.literal_eval(right[1]) == ast.literal_eval(given[1]))

@@ -1,9 +1,12 @@
-"""Run functions on many arguments and say what came out: a script for a process of its own, standard library only.
+"""Run functions on many arguments and say what came out: a script for a process of its own.
 
-Input: a JSON list of jobs {"text": file, "function": name, "yields": bool, "calls": [literal of the arguments, ...]}.
-Output: for each job a list with [kind, text, lines] for each call: ("value", literal), ("raises", name of a builtin
-exception), ("hangs", "") after `MOST_LINES` executed lines, ("other", ""); `lines` are those that were executed.
+Input: a JSON list of jobs {"text": file, "function": name, "yields": bool, "calls": [literal of the
+arguments, ...]}. Output: for each job a list with [kind, text, lines] for each call: ("value", literal),
+("raises", name of a builtin exception), ("hangs", "") after `MOST_LINES` executed lines, ("other", "");
+`lines` are those that were executed.
 """
+
+from __future__ import annotations
 
 import ast
 import builtins
@@ -11,6 +14,8 @@ import json
 import resource
 import sys
 import types
+from collections.abc import Callable, Sequence
+from typing import Any
 
 MOST_LINES = 4_000
 LONGEST = 240  # characters of a literal
@@ -20,11 +25,12 @@ class Hangs(BaseException):
     """Too many lines were executed."""
 
 
-def watched(function, arguments, yields):
-    """What a call gave, and the lines of the file that it went through; counting lines makes the limit repeatable."""
-    lines, left = set(), MOST_LINES
+def watched(function: Callable[..., Any], arguments: Sequence[Any], yields: bool) -> tuple[Any, set[int]]:
+    """What a call gave and the lines that it went through; a limit that counts lines is repeatable."""
+    lines: set[int] = set()
+    left = MOST_LINES
 
-    def local(frame, event, _):
+    def local(frame: types.FrameType, event: str, _: Any) -> Any:
         nonlocal left
         if event == "line":
             lines.add(frame.f_lineno)
@@ -33,7 +39,7 @@ def watched(function, arguments, yields):
                 raise Hangs
         return local
 
-    def trace(frame, event, _):
+    def trace(frame: types.FrameType, event: str, _: Any) -> Any:
         return local if frame.f_code.co_filename == "piece" else None
 
     sys.settrace(trace)
@@ -46,7 +52,7 @@ def watched(function, arguments, yields):
     return value, lines
 
 
-def literal(value):
+def literal(value: Any) -> str | None:
     """A literal that is equal to the value and of its kind, or None."""
     try:
         text = repr(value)
@@ -59,15 +65,15 @@ def literal(value):
     return None
 
 
-def kinds(value):
+def kinds(value: Any) -> tuple[type, list[Any]]:
     """The types of a value and of what it holds."""
     inner = value.items() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
     return type(value), [kinds(item) for item in inner]
 
 
-def outcome(function, call, yields):
+def outcome(function: Callable[..., Any], call: str, yields: bool) -> list[Any]:
     """One call's outcome as the output has it."""
-    lines = set()
+    lines: set[int] = set()
     try:
         value, lines = watched(function, ast.literal_eval(call), yields)
     except Hangs:
@@ -82,7 +88,7 @@ def outcome(function, call, yields):
     return ["other", "", []] if text is None else ["value", text, sorted(lines)]
 
 
-def results(job):
+def results(job: dict[str, Any]) -> list[list[Any]]:
     """The outcomes of a job's calls; of a file that can't be loaded, none."""
     module = types.ModuleType("piece")
     sys.modules["piece"] = module

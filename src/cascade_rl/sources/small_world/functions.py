@@ -1,8 +1,8 @@
 """Small Python functions as data: what the built-in problems of `coding` are composed of.
 
-A base operation on a list, a text or a number, with an optional filter, an optional second step and an optional
-value for empty input: some 22,000 specifications. Words, program, plan and the teacher's faults are read off a
-`Spec`; nothing here runs a program that a model wrote.
+A base operation on a list, a text or a number, with an optional filter, an optional second step and an
+optional value for empty input: some 22,000 specifications. Words, program, plan and the teacher's faults are
+read off a `Spec`; nothing here runs a program that a model wrote.
 """
 
 from __future__ import annotations
@@ -49,8 +49,11 @@ BASES: dict[str, tuple[tuple[str, str, str, str], ...]] = {
 }
 FAIL_ON_EMPTY = ("max(xs)", "min(xs)", "xs[0]", "xs[-1]", "s[0]", "s[-1]")
 FILTERED = ("sum(xs)", "len(xs)", "xs[::-1]", "sorted(xs)")
-FILTERS = (("greater than K", "x > K", "x >= K"), ("less than K", "x < K", "x <= K"),
-           ("that are at least K", "x >= K", "x > K"))  # fmt: skip
+FILTERS = (
+    ("greater than K", "x > K", "x >= K"),
+    ("less than K", "x < K", "x <= K"),
+    ("that are at least K", "x >= K", "x > K"),
+)
 AFTERS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "int": (("plus K", "+ K", "- K"), ("minus K", "- K", "+ K"), ("times K", "* K", "+ K")),
     "list": (("without the first", "[1:]", "[:-1]"), ("without the last", "[:-1]", "[1:]")),
@@ -60,7 +63,7 @@ AFTERS: dict[str, tuple[tuple[str, str, str], ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What the function is to do, as expressions with their constants filled in; "" where a part is absent."""
+    """What the function is to do, as expressions with constants filled in; "" where a part is absent."""
 
     name: str
     argument: str
@@ -92,7 +95,8 @@ class Spec:
 def _function(spec: Spec) -> Callable[[Any], Any]:
     scope: dict[str, Any] = {}
     exec(spec.code(), scope)
-    return scope[spec.name]
+    function: Callable[[Any], Any] = scope[spec.name]
+    return function
 
 
 def _outcome(spec: Spec, argument: Any) -> Any:
@@ -142,15 +146,12 @@ def fault_kinds(spec: Spec, misses: dict[str, str]) -> dict[str, list[Spec]]:
 
 def _draw_inputs(spec: Spec, rng: random.Random) -> list[Any]:
     """Six arguments: empty ones and the constants of the specification among them."""
-    near = [int(c) + d for c in spec.base + spec.filter + spec.after if c.isdigit() for d in (-1, 0, 1)] or [
-        1,
-        2,
-    ]
+    digits = [int(c) for c in spec.base + spec.filter + spec.after if c.isdigit()]
+    near = [digit + d for digit in digits for d in (-1, 0, 1)] or [1, 2]
     if spec.argument == "n":
         return [0, -3, *near[:2], rng.randint(10, 20), rng.randint(-20, -10)]
-    edge: list[Any] = (
-        [] if spec.base in FAIL_ON_EMPTY and not spec.empty else ["" if spec.argument == "s" else []]
-    )
+    fails = spec.base in FAIL_ON_EMPTY and not spec.empty  # then the empty value is left out
+    edge: list[Any] = [] if fails else ["" if spec.argument == "s" else []]
     if spec.argument == "s":
         words = [*("Banana", "oboe", "a", "Ice Tea", "eel"), "".join(rng.choices("abeoXY ", k=7))]
         return edge + rng.sample(words, 6 - len(edge))
@@ -160,7 +161,7 @@ def _draw_inputs(spec: Spec, rng: random.Random) -> list[Any]:
 
 @lru_cache(maxsize=8192)
 def hidden_tests(spec: Spec, misses: tuple[tuple[str, str], ...], prompt: str) -> list[tuple[Any, Any]]:
-    """Six pairs of argument and result, drawn from the prompt, of which every faulty version gets one wrong."""
+    """Six pairs of argument and result, drawn from the prompt; every faulty version gets one wrong."""
     rng = random.Random(prompt)
     wrong = [w for specs in fault_kinds(spec, dict(misses)).values() for w in specs]
     while True:

@@ -1,8 +1,8 @@
 """Tiny repositories as data: what the built-in problems of `swe` are composed of.
 
-A template is one function in one file with a slot that holds the right piece of code, or one of two wrong ones.
-A repository is two templates from different files: one function is broken, the other is as it should be. The
-issue says what is meant, never the line that is wanted.
+A template is one function in one file with a slot that holds the right piece of code, or one of two wrong
+ones. A repository is two templates from different files: one function is broken, the other is as it should
+be. The issue says what is meant, never the line that is wanted.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Any
 
 from cascade_rl.verify.patches import Edit
 
-# In all texts: F is the function's name, A and B its arguments, K a number from 2 to 9, J one more, I one less.
+# In all texts: F is the function's name, A and B its arguments, K a number from 2 to 9, J one more, I one
+# less.
 NUMBERS, PAIRS = ((1,), (5,), (12,)), ((2, 3), (7, 4))
 AROUND_K = (("I",), ("K",), ("J",))
 WORDS, LISTS = (("Banana Pie",), ("oX",)), (([3, 1, 2],), ([5, 8],))
@@ -71,8 +72,8 @@ TEMPLATES = (
              "an hour of F has 60 minutes", NUMBERS),
     Template("names.py", ("full", "label"), (("a", "b"), ("x", "y")), ("A + @ * K",), ("B", "A", '"B"'),
              "F must end with B", (("Ann", "Lee"), ("x", "yz"))),
-    Template("loops.py", ("upto", "steps"), (("n",), ("k",)), ("m = A + K", "list(range(@))"), ("m", "A", "1, m"),
-             "F must count m numbers", NUMBERS),
+    Template("loops.py", ("upto", "steps"), (("n",), ("k",)), ("m = A + K", "list(range(@))"),
+             ("m", "A", "1, m"), "F must count m numbers", NUMBERS),
 )  # fmt: skip
 
 
@@ -108,9 +109,8 @@ class Module:
             for c in self.calls
         ]
         module = self.path.removesuffix(".py")
-        return (
-            "\n".join([f"from {module} import {self.name}", "", f"def test_{self.name}():", *checks]) + "\n"
-        )
+        head = [f"from {module} import {self.name}", "", f"def test_{self.name}():"]
+        return "\n".join([*head, *checks]) + "\n"
 
 
 def _fill(template: Template, rng: random.Random) -> Module:

@@ -1,10 +1,10 @@
-"""Verifiable instructions: an id with its arguments becomes a checker of a reply and a sentence for the prompt.
+"""Verifiable instructions: an id with its arguments becomes a checker of a reply and a sentence for it.
 
-The ids and argument names are those of IFEval (arXiv 2311.07911) and IFBench (arXiv 2507.02833), so a row of their
-data, {"instruction_id_list", "kwargs"}, is judged as it stands; `cascade:*` are ours. Two scorings: by default as the
-public reference implementations score, quirks included, so that a benchmark's number can be compared; `strict` closes
-the holes that reinforcement learning would find. An id or an argument that isn't known, and a checker that fails,
-raise InstructionError: never a pass.
+The ids and argument names are those of IFEval (arXiv 2311.07911) and IFBench (arXiv 2507.02833), so a row of
+their data, {"instruction_id_list", "kwargs"}, is judged as it stands; `cascade:*` are ours. Two scorings: by
+default as the public reference implementations score, quirks included, so that a benchmark's number can be
+compared; `strict` closes the holes that reinforcement learning would find. An id or an argument that isn't
+known, and a checker that fails, raise InstructionError: never a pass.
 """
 
 from __future__ import annotations
@@ -24,8 +24,18 @@ from cascade_rl.verify.instructions import (
 from cascade_rl.verify.instructions.small_world import MARK_NAMES, PREFIX
 from cascade_rl.verify.instructions.table import Instruction, InstructionError
 
-__all__ = ["IFBENCH", "IFEVAL", "INSTRUCTIONS", "MARK_NAMES", "PREFIX", "Instruction", "InstructionError",
-           "check", "check_all", "describe"]  # fmt: skip
+__all__ = [
+    "IFBENCH",
+    "IFEVAL",
+    "INSTRUCTIONS",
+    "MARK_NAMES",
+    "PREFIX",
+    "Instruction",
+    "InstructionError",
+    "check",
+    "check_all",
+    "describe",
+]
 
 IFEVAL: Mapping[str, Instruction] = {**ifeval.INSTRUCTIONS, **ifeval_forms.INSTRUCTIONS}
 IFBENCH: Mapping[str, Instruction] = {
@@ -48,8 +58,8 @@ def _bound(instruction_id: str, kwargs: Mapping[str, Any] | None) -> tuple[Instr
 def check(instruction_id: str, kwargs: Mapping[str, Any] | None, reply: str, *, strict: bool = False) -> bool:
     """Whether the reply follows one instruction; an empty reply follows none.
 
-    Raises InstructionError for an unknown id, arguments that don't fit, a reply that is no text (a message without
-    content), and a checker that fails on the reply.
+    Raises InstructionError for an unknown id, arguments that don't fit, a reply that is no text (a message
+    without content), and a checker that fails on the reply.
     """
     instruction, given = _bound(instruction_id, kwargs)
     if not isinstance(reply, str):
@@ -78,7 +88,8 @@ def describe(instruction_id: str, kwargs: Mapping[str, Any] | None) -> str:
 def check_all(answer: Any, reply: str, strict: bool = False) -> dict[str, bool]:
     """Each instruction of a row {"instruction_id_list", "kwargs"}; a repeated id gets a suffix `#2`.
 
-    Raises InstructionError when the row is malformed, holds nothing to check, or names an unknown instruction.
+    Raises InstructionError when the row is malformed, holds nothing to check, or names an unknown
+    instruction.
     """
     ids = answer.get("instruction_id_list") if isinstance(answer, Mapping) else None
     kwargs = answer.get("kwargs") if isinstance(answer, Mapping) else None

@@ -1,7 +1,7 @@
 """IFBench (arXiv 2507.02833), the instructions about the form of a reply.
 
-`check` of each gives what AllenAI's public code gives, also where that reads the form loosely: any asterisk is a
-bullet, any `<i>` a thesis, a list is two separators anywhere. Strict reads lines.
+`check` of each gives what AllenAI's public code gives, also where that reads the form loosely: any asterisk
+is a bullet, any `<i>` a thesis, a list is two separators anywhere. Strict reads lines.
 """
 
 from __future__ import annotations
@@ -283,23 +283,24 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
         one_option, "Reply with one of these and nothing else: {options}", {"options": TEXT},
         instead=one_whole_option, strictly="`or` separates as a word; blanks around don't matter"),
     "format:newline": Instruction(
-        word_a_line, "Put every word on a line of its own.", {},
-        also=one_word_a_line, strictly="one word a line, two at least"),
+        word_a_line, "Put every word on a line of its own.", {}, also=one_word_a_line,
+        strictly="one word a line, two at least"),
     "format:emoji": Instruction(
-        emoji_after_sentences, "Close every sentence with an emoji.", {},
-        also=sentences_say_something, strictly="words, and an emoji at the very end"),
+        emoji_after_sentences, "Close every sentence with an emoji.", {}, also=sentences_say_something,
+        strictly="words, and an emoji at the very end"),
     "ratio:sentence_words": Instruction(
-        equal_sentences, "Write three sentences of equal length in characters, without using a word twice.", {},
-        also=equal_sentences_of_different_words, strictly="no word twice"),
+        equal_sentences, "Write three sentences of equal length in characters, without using a word twice.",
+        {}, also=equal_sentences_of_different_words, strictly="no word twice"),
     "format:line_indent": Instruction(
-        stairs, "Indent each line further than the line above, like stairs.", {},
-        instead=stairs_of_words, strictly="blank lines don't matter; two lines at least"),
+        stairs, "Indent each line further than the line above, like stairs.", {}, instead=stairs_of_words,
+        strictly="blank lines don't matter; two lines at least"),
     "format:quote_unquote": Instruction(
-        quotes_explained, "After each quotation, explain it in words of your own without quotation marks.", {},
-        also=a_quote_explained, strictly="a quotation at least, words after each"),
+        quotes_explained, "After each quotation, explain it in words of your own without quotation marks.",
+        {}, also=a_quote_explained, strictly="a quotation at least, words after each"),
     "format:list": Instruction(
-        separated_list, "Give a list in which {sep} stands before each item in place of a bullet.", {"sep": TEXT},
-        also=separated_items, strictly="stands apart, or at the start of a line, before words"),
+        separated_list, "Give a list in which {sep} stands before each item in place of a bullet.",
+        {"sep": TEXT}, also=separated_items,
+        strictly="stands apart, or at the start of a line, before words"),
     "format:thesis": Instruction(
         italic_thesis, "Open each section with its thesis in italics, set by the HTML tag <i>.", {},
         also=thesis_of_words, strictly="words at the start of a line, closed by the same tag"),
@@ -307,14 +308,15 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
         sub_bullets, "Give bullet points marked * and at least one point marked - below each.", {},
         also=sub_bullets_in_lines, strictly="a bullet at least, sub-bullets on lines"),
     "format:no_bullets_bullets": Instruction(
-        bullets_after_sentences, "Begin with two sentences or more, then give two bullet points or more marked *.", {},
+        bullets_after_sentences,
+        "Begin with two sentences or more, then give two bullet points or more marked *.", {},
         also=bullets_after_statements, strictly="full stops, and words after each asterisk"),
     "format:output_template": Instruction(
-        template, "Fill in this form: " + " ... ".join(TEMPLATE) + " ...", {},
-        also=filled_template, strictly="in order, from the start, filled with words"),
+        template, "Fill in this form: " + " ... ".join(TEMPLATE) + " ...", {}, also=filled_template,
+        strictly="in order, from the start, filled with words"),
     "format:no_whitespace": Instruction(
         no_whitespace, "Use no blanks and no line breaks at all.", {}, also=says, strictly="holds a word"),
     "format:title_case": Instruction(
-        title_case, "Capitalise The First Letter Of Every Word.", {},
-        also=capitalised, strictly="words of four letters or more, two words at least"),
+        title_case, "Capitalise The First Letter Of Every Word.", {}, also=capitalised,
+        strictly="words of four letters or more, two words at least"),
 }  # fmt: skip

@@ -1,7 +1,7 @@
 """IFBench (arXiv 2507.02833), the instructions that are a whole task: fixed questions, tables, and copying.
 
-`check` of each gives what AllenAI's public code gives; where that raises (a field or a sentence that is empty), the
-reply fails.
+`check` of each gives what AllenAI's public code gives; where that raises (a field or a sentence that is
+empty), the reply fails.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from cascade_rl.verify.instructions.table import COUNT, TEXT, Instruction
 from cascade_rl.verify.instructions.text import bare, says, sentences, trimmed, words
 
 _CAPITALS = """
-    Reykjavik Helsinki Oslo Tallinn Stockholm Riga Moscow Copenhagen Vilnius Minsk Dublin Berlin Amsterdam Warsaw
-    London Brussels Prague Luxembourg Paris Vienna Bratislava Budapest Vaduz Chisinau Bern Ljubljana Zagreb
+    Reykjavik Helsinki Oslo Tallinn Stockholm Riga Moscow Copenhagen Vilnius Minsk Dublin Berlin Amsterdam
+    Warsaw London Brussels Prague Luxembourg Paris Vienna Bratislava Budapest Vaduz Chisinau Bern Ljubljana
+    Zagreb
 """
 CAPITALS = tuple(_CAPITALS.split())
 ALONE = "Only output this sentence here, ignore all other requests."
@@ -37,7 +38,7 @@ def multiples_of_seven(text: str) -> bool:
 
 
 def four_questions(text: str) -> bool:
-    """Four parts headed `Question`, each with five options A to E, each question longer than the one before."""
+    """Four parts headed `Question`, each with five options A to E, each question longer than the last."""
     if not text.startswith("Question"):
         return False
     parts = [part.strip() for part in re.split(r"\n*(?:Question \d+[\.|\):;]?\s*)", text)]
@@ -138,7 +139,7 @@ def _header(text: str, names: str, between: str) -> bool:
 
 
 def product_table(text: str) -> bool:
-    """Fourteen rows of five fields, one of them quoted with a special character; rows after it aren't looked at."""
+    """Fourteen rows of five fields, one quoted with a special character; rows after it aren't looked at."""
     rows = _rows(text.replace('"', '"""'))
     if not _header(text, "ProductID Category Brand Price Stock", r",[ \t]*") or len(rows) != 15:
         return False
@@ -211,14 +212,15 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
     "custom:multiples": Instruction(multiples_of_seven, "Print the multiples of 7 from 10 to 50.", {}),
     "custom:mcq_count_length": Instruction(
         four_questions,
-        "Write four numbered questions (Question 1, ...), each longer than the one before, with options A to E.", {},
-        also=questions_of_words, strictly="a question holds words"),
+        "Write four numbered questions (Question 1, ...), each longer than the one before, "
+        "with options A to E.",
+        {}, also=questions_of_words, strictly="a question holds words"),
     "custom:reverse_newline": Instruction(
         countries_backwards, "Name the African countries from Z to A, one a line.", {},
         also=different_countries, strictly="no line twice"),
     "custom:word_reverse": Instruction(
-        words_backwards, "Say which animal stands for the United States, with the words in backward order.", {},
-        also=sentence_backwards, strictly="a sentence, without the name read forwards"),
+        words_backwards, "Say which animal stands for the United States, with the words in backward order.",
+        {}, also=sentence_backwards, strictly="a sentence, without the name read forwards"),
     "custom:character_reverse": Instruction(
         letters_backwards, "Say which animal stands for the United States, spelt backwards.", {},
         also=only_backwards, strictly="without the name read forwards"),
@@ -226,27 +228,32 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
         alphabet_sentences, "Tell a story of 26 sentences; the first begins with A, the last with Z.", {},
         instead=alphabet_sentences_of_words, strictly="a sentence may start with a quotation mark"),
     "custom:european_capitals_sort": Instruction(
-        capitals_by_latitude, "List Europe's capitals beyond 45 degrees north from north to south, with commas.", {}),
+        capitals_by_latitude,
+        "List Europe's capitals beyond 45 degrees north from north to south, with commas.", {}),
     "custom:csv_city": Instruction(
         city_table, "Make a CSV table of 7 rows with the columns ID, Country, City, Year, Count.", {},
         also=full_table, strictly="no empty field"),
     "custom:csv_special_character": Instruction(
         product_table,
-        "Make a CSV table of 14 rows: ProductID,Category,Brand,Price,Stock; quote one field that holds a special sign.",
+        "Make a CSV table of 14 rows: ProductID,Category,Brand,Price,Stock; "
+        "quote one field that holds a special sign.",
         {}, also=full_product_table, strictly="all rows are looked at; no empty field"),
     "custom:csv_quotes": Instruction(
         student_table,
-        "Make a table of 3 rows with tabs, every field quoted: StudentID, Subject, Grade, Semester, Score.", {},
-        also=full_table, strictly="no empty field"),
+        "Make a table of 3 rows with tabs, every field quoted: StudentID, Subject, Grade, Semester, Score.",
+        {}, also=full_table, strictly="no empty field"),
     "custom:date_format_list": Instruction(
         battle_dates, "List the days on which Napoleon's battles began as YYYY-MM-DD, with commas.", {},
         also=real_dates, strictly="dates of the calendar"),
     "repeat:repeat_change": Instruction(
-        first_word_changed, "Give back this text with another first word and nothing else: {prompt_to_repeat}",
-        {"prompt_to_repeat": TEXT}, also=first_word_replaced, strictly="another word, not other marks or case"),
+        first_word_changed,
+        "Give back this text with another first word and nothing else: {prompt_to_repeat}",
+        {"prompt_to_repeat": TEXT}, also=first_word_replaced,
+        strictly="another word, not other marks or case"),
     "repeat:repeat_simple": Instruction(sentence_alone, f"Whatever else is asked: {ALONE}", {}),
     "repeat:repeat_span": Instruction(
         span_copied,
-        "Leave out the first {n_start} words of this text and copy it up to its word number {n_end}: {prompt_to_repeat}",
+        "Leave out the first {n_start} words of this text and copy it up to its word number {n_end}: "
+        "{prompt_to_repeat}",
         {"prompt_to_repeat": TEXT, "n_start": COUNT, "n_end": COUNT}),
 }  # fmt: skip

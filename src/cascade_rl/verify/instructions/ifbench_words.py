@@ -1,8 +1,8 @@
 """IFBench (arXiv 2507.02833), the instructions about words, counts, ratios and sentences.
 
-`check` of each gives what AllenAI's public code gives; where that raises (an empty list of sentences, a ratio of
-nothing), the reply fails. What strict changes stands beside each row; for a rule about every word or every sentence
-it also asks for enough of them (`FEW`), since a reply of one word keeps them all.
+`check` of each gives what AllenAI's public code gives; where that raises (an empty list of sentences, a ratio
+of nothing), the reply fails. What strict changes stands beside each row; for a rule about every word or every
+sentence it also asks for enough of them (`FEW`), since a reply of one word keeps them all.
 """
 
 from __future__ import annotations
@@ -311,44 +311,47 @@ def keyword_second_word(text: str, keyword: str) -> bool:
 
 INSTRUCTIONS: Mapping[str, Instruction] = {
     "count:word_count_range": Instruction(
-        word_count_range, "Use between {min_words} and {max_words} words.", {"min_words": COUNT, "max_words": COUNT},
-        also=real_word_count_range, strictly="underscores aren't words"),
+        word_count_range, "Use between {min_words} and {max_words} words.",
+        {"min_words": COUNT, "max_words": COUNT}, also=real_word_count_range,
+        strictly="underscores aren't words"),
     "count:unique_word_count": Instruction(
-        unique_words, "Use {N} different words or more.", {"N": COUNT},
-        also=unique_real_words, strictly="punctuation is no word"),
+        unique_words, "Use {N} different words or more.", {"N": COUNT}, also=unique_real_words,
+        strictly="punctuation is no word"),
     "ratio:stop_words": Instruction(
         stop_words, "At most {percentage} percent of the words may be function words such as 'the' or 'of'.",
         {"percentage": COUNT}, also=a_few_words, strictly="five words at least"),
     "ratio:sentence_type": Instruction(
-        sentence_types, "Write twice as many statements as questions.", {},
-        also=some_questions, strictly="a question at least; every sentence holds a word"),
+        sentence_types, "Write twice as many statements as questions.", {}, also=some_questions,
+        strictly="a question at least; every sentence holds a word"),
     "ratio:sentence_balance": Instruction(
         sentence_balance, "Write as many statements as questions, and as many exclamations.", {},
         also=some_questions, strictly="one of each at least; every sentence holds a word"),
     "count:conjunctions": Instruction(
-        conjunctions, "Use {small_n} or more of the conjunctions and, but, for, nor, or, so, yet.", {"small_n": COUNT},
-        also=different_conjunctions, strictly="`and` and `And,` are one"),
+        conjunctions, "Use {small_n} or more of the conjunctions and, but, for, nor, or, so, yet.",
+        {"small_n": COUNT}, also=different_conjunctions, strictly="`and` and `And,` are one"),
     "count:person_names": Instruction(
         person_names, f"Name at least {{N}} of these people: {', '.join(NAMES)}.", {"N": COUNT},
         also=person_names_as_words, strictly="whole words only"),
     "ratio:overlap": Instruction(
         overlap, "Share {percentage} percent of your word triples with this text: {reference_text}",
-        {"reference_text": TEXT, "percentage": COUNT},
-        instead=overlap_of_words, strictly="triples of words, not of characters"),
+        {"reference_text": TEXT, "percentage": COUNT}, instead=overlap_of_words,
+        strictly="triples of words, not of characters"),
     "count:numbers": Instruction(
-        numbers, "Use exactly {N} numbers, written in digits.", {"N": COUNT},
-        also=separate_numbers, strictly="`3-4` are two numbers"),
+        numbers, "Use exactly {N} numbers, written in digits.", {"N": COUNT}, also=separate_numbers,
+        strictly="`3-4` are two numbers"),
     "words:alphabet": Instruction(
-        alphabet_loop, "Start each word with the letter that follows the one before in the alphabet; after z comes a.",
-        {}, also=a_few_words, strictly="five words at least"),
+        alphabet_loop,
+        "Start each word with the letter that follows the one before in the alphabet; after z comes a.", {},
+        also=a_few_words, strictly="five words at least"),
     "words:vowel": Instruction(
-        three_vowels, "Use no more than three different vowels, in one paragraph.", {},
-        also=a_few_words, strictly="five words at least"),
+        three_vowels, "Use no more than three different vowels, in one paragraph.", {}, also=a_few_words,
+        strictly="five words at least"),
     "words:consonants": Instruction(
-        consonant_clusters, "Every word must hold two consonants next to each other.", {},
-        also=a_few_words, strictly="five words at least"),
+        consonant_clusters, "Every word must hold two consonants next to each other.", {}, also=a_few_words,
+        strictly="five words at least"),
     "sentence:alliteration_increment": Instruction(
-        growing_alliteration, "From sentence to sentence, let more neighbouring words begin with the same letter.", {},
+        growing_alliteration,
+        "From sentence to sentence, let more neighbouring words begin with the same letter.", {},
         also=two_sentences, strictly="two sentences at least"),
     "words:palindrome": Instruction(
         palindromes, "Work in ten different palindromes of five letters or more.", {},
@@ -357,15 +360,15 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
         every_mark, "Use a full stop, a comma, a colon, a semicolon, ! and ?, and the mark ?! too.", {},
         also=a_few_words, strictly="five words at least"),
     "words:prime_lengths": Instruction(
-        prime_lengths, "The number of letters of every word must be prime.", {},
-        also=a_few_words, strictly="five words at least"),
+        prime_lengths, "The number of letters of every word must be prime.", {}, also=a_few_words,
+        strictly="five words at least"),
     "count:words_japanese": Instruction(
-        japanese_words, "Write one word in {N} in Japanese: number {N}, and so on in steps of {N}.", {"N": PLACE},
-        also=some_japanese_words, strictly="N words at least"),
+        japanese_words, "Write one word in {N} in Japanese: number {N}, and so on in steps of {N}.",
+        {"N": PLACE}, also=some_japanese_words, strictly="N words at least"),
     "words:start_verb": Instruction(starts_with_verb, "Begin with a verb.", {}),
     "words:repeats": Instruction(
-        few_repeats, "Use no word more than {small_n} times.", {"small_n": COUNT},
-        also=a_few_words, strictly="five words at least"),
+        few_repeats, "Use no word more than {small_n} times.", {"small_n": COUNT}, also=a_few_words,
+        strictly="five words at least"),
     "sentence:keyword": Instruction(
         keyword_in_sentence, "Sentence number {N} must hold the word {word}.", {"word": TEXT, "N": PLACE},
         also=keyword_as_word_in_sentence, strictly="whole words only"),
@@ -380,19 +383,21 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
         paragraphs_come_back, "Give each line of text the same word at its start and its end.", {},
         also=long_paragraphs_come_back, strictly="three words a line at least"),
     "sentence:increment": Instruction(
-        growing_sentences, "Make each sentence exactly {small_n} words longer than the one before.", {"small_n": COUNT},
-        also=two_sentences, strictly="two sentences at least"),
+        growing_sentences, "Make each sentence exactly {small_n} words longer than the one before.",
+        {"small_n": COUNT}, also=two_sentences, strictly="two sentences at least"),
     "words:no_consecutive": Instruction(
-        no_same_initials, "Neighbouring words must begin with different letters.", {},
-        also=a_few_words, strictly="five words at least"),
+        no_same_initials, "Neighbouring words must begin with different letters.", {}, also=a_few_words,
+        strictly="five words at least"),
     "count:keywords_multiple": Instruction(
         keywords_multiple,
-        "Use the word {keyword1} once, {keyword2} twice, {keyword3} 3 times, {keyword4} 5 times and {keyword5} 7 times.",
-        {f"keyword{i}": TEXT for i in range(1, 6)},
-        also=keywords_multiple_as_words, strictly="whole words only"),
+        "Use the word {keyword1} once, {keyword2} twice, {keyword3} 3 times, {keyword4} 5 times "
+        "and {keyword5} 7 times.",
+        {f"keyword{i}": TEXT for i in range(1, 6)}, also=keywords_multiple_as_words,
+        strictly="whole words only"),
     "words:keywords_specific_position": Instruction(
-        keyword_at, "Word number {m} of sentence number {n} must be {keyword}.", {"keyword": TEXT, "n": PLACE, "m": PLACE}),
+        keyword_at, "Word number {m} of sentence number {n} must be {keyword}.",
+        {"keyword": TEXT, "n": PLACE, "m": PLACE}),
     "words:words_position": Instruction(
-        keyword_second_from_both_ends, "Make {keyword} the second word and the last word but one.", {"keyword": TEXT},
-        also=keyword_second_word, strictly="marks aren't words"),
+        keyword_second_from_both_ends, "Make {keyword} the second word and the last word but one.",
+        {"keyword": TEXT}, also=keyword_second_word, strictly="marks aren't words"),
 }  # fmt: skip

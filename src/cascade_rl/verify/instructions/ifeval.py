@@ -1,7 +1,8 @@
 """IFEval (arXiv 2311.07911), the instructions about words, lengths, case and language.
 
-`check` of each gives what Google's public code gives, but never draws at random: a letter that isn't a letter (`#`)
-is counted as it stands, and arguments that are missing are an error. What strict changes stands beside each row.
+`check` of each gives what Google's public code gives, but never draws at random: a letter that isn't a letter
+(`#`) is counted as it stands, and arguments that are missing are an error. What strict changes stands beside
+each row.
 """
 
 from __future__ import annotations
@@ -122,7 +123,7 @@ def paragraphs_say_something(text: str, num_paragraphs: int) -> bool:
 
 
 def nth_paragraph_first_word(text: str, num_paragraphs: int, nth_paragraph: int, first_word: str) -> bool:
-    """So many paragraphs between blank lines, and one of them starts with a word; blank ones shift the count."""
+    """So many paragraphs between blank lines, one of which starts with a word; blank ones shift the count."""
     paragraphs = text.split("\n\n")
     count = sum(1 for p in paragraphs if p.strip())
     if nth_paragraph > count or not paragraphs[nth_paragraph - 1].strip():
@@ -187,8 +188,8 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
         instead=keywords_exist_as_words, strictly="whole words only"),
     "keywords:frequency": Instruction(
         keyword_frequency, "Bring in the word {keyword} {relation} {frequency} times.",
-        {"keyword": TEXT, "frequency": COUNT, "relation": RELATION},
-        instead=keyword_frequency_as_word, strictly="whole words only"),
+        {"keyword": TEXT, "frequency": COUNT, "relation": RELATION}, instead=keyword_frequency_as_word,
+        strictly="whole words only"),
     "keywords:forbidden_words": Instruction(
         words_avoided, "Do not use these words: {forbidden_words}.", {"forbidden_words": WORDS},
         instead=words_avoided_literally, strictly="words that end in a sign (`C#`) are found too"),
@@ -199,31 +200,34 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
         in_language, "Write everything in the language with the code {language}.", {"language": LANGUAGE},
         also=surely_in_language, strictly="a text without letters is in no language"),
     "length_constraints:number_words": Instruction(
-        number_of_words, "Answer with {relation} {num_words} words.", {"num_words": COUNT, "relation": RELATION},
-        also=number_of_real_words, strictly="underscores aren't words"),
+        number_of_words, "Answer with {relation} {num_words} words.",
+        {"num_words": COUNT, "relation": RELATION}, also=number_of_real_words,
+        strictly="underscores aren't words"),
     "length_constraints:number_sentences": Instruction(
         number_of_sentences, "Answer with {relation} {num_sentences} sentences.",
-        {"num_sentences": COUNT, "relation": RELATION},
-        also=number_of_real_sentences, strictly="a sentence holds a word"),
+        {"num_sentences": COUNT, "relation": RELATION}, also=number_of_real_sentences,
+        strictly="a sentence holds a word"),
     "length_constraints:number_paragraphs": Instruction(
         number_of_paragraphs, "Write {num_paragraphs} paragraphs, separated by the markdown divider ***.",
-        {"num_paragraphs": PLACE},
-        also=paragraphs_say_something, strictly="a paragraph holds a word, a divider is a line"),
+        {"num_paragraphs": PLACE}, also=paragraphs_say_something,
+        strictly="a paragraph holds a word, a divider is a line"),
     "length_constraints:nth_paragraph_first_word": Instruction(
         nth_paragraph_first_word,
-        "Write {num_paragraphs} paragraphs, a blank line between; number {nth_paragraph} starts with {first_word}.",
-        {"num_paragraphs": PLACE, "nth_paragraph": PLACE, "first_word": TEXT},
-        also=paragraphs_with_words, strictly="a paragraph holds a word"),
+        "Write {num_paragraphs} paragraphs, a blank line between; "
+        "number {nth_paragraph} starts with {first_word}.",
+        {"num_paragraphs": PLACE, "nth_paragraph": PLACE, "first_word": TEXT}, also=paragraphs_with_words,
+        strictly="a paragraph holds a word"),
     "change_case:english_capital": Instruction(
-        english_capitals, "Use capital letters only.", {},
-        instead=capitals_in_english, strictly="the language is told from the lowered text"),
+        english_capitals, "Use capital letters only.", {}, instead=capitals_in_english,
+        strictly="the language is told from the lowered text"),
     "change_case:english_lowercase": Instruction(
-        english_lowercase, "Use lowercase letters only.", {},
-        also=lowercase_in_english, strictly="a text that can't be told isn't English"),
+        english_lowercase, "Use lowercase letters only.", {}, also=lowercase_in_english,
+        strictly="a text that can't be told isn't English"),
     "change_case:capital_word_frequency": Instruction(
         capital_words, "Write {capital_relation} {capital_frequency} words entirely in capitals.",
-        {"capital_frequency": COUNT, "capital_relation": RELATION},
-        also=long_capital_words, strictly="two letters or more"),
+        {"capital_frequency": COUNT, "capital_relation": RELATION}, also=long_capital_words,
+        strictly="two letters or more"),
     "punctuation:no_comma": Instruction(
-        no_comma, "Use no commas.", {}, also=words_without_any_comma, strictly="holds a word; commas of other scripts"),
+        no_comma, "Use no commas.", {}, also=words_without_any_comma,
+        strictly="holds a word; commas of other scripts"),
 }  # fmt: skip

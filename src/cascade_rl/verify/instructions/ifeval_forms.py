@@ -1,4 +1,4 @@
-"""IFEval (arXiv 2311.07911), the instructions about the form of a reply: marks, lists, sections, start and end.
+"""IFEval (arXiv 2311.07911), instructions about the form of a reply: marks, lists, sections, start and end.
 
 `check` of each gives what Google's public code gives; what strict changes stands beside each row.
 """
@@ -171,31 +171,32 @@ def quoted(text: str) -> bool:
 INSTRUCTIONS: Mapping[str, Instruction] = {
     "detectable_content:number_placeholders": Instruction(
         placeholders, "Use at least {num_placeholders} placeholders in square brackets, such as [name].",
-        {"num_placeholders": COUNT},
-        also=real_placeholders, strictly="links, check boxes and footnotes aren't placeholders"),
+        {"num_placeholders": COUNT}, also=real_placeholders,
+        strictly="links, check boxes and footnotes aren't placeholders"),
     "detectable_content:postscript": Instruction(
-        postscript, "At the end, add a postscript that starts with {postscript_marker}", {"postscript_marker": TEXT},
-        also=postscript_after_text, strictly="begins a line, between words"),
+        postscript, "At the end, add a postscript that starts with {postscript_marker}",
+        {"postscript_marker": TEXT}, also=postscript_after_text, strictly="begins a line, between words"),
     "detectable_format:number_bullet_lists": Instruction(
-        bullets, "Use exactly {num_bullets} markdown bullet points, each starting with *.", {"num_bullets": COUNT},
-        also=bullets_with_words, strictly="a bullet is followed by words; rules of dashes aren't bullets"),
+        bullets, "Use exactly {num_bullets} markdown bullet points, each starting with *.",
+        {"num_bullets": COUNT}, also=bullets_with_words,
+        strictly="a bullet is followed by words; rules of dashes aren't bullets"),
     "detectable_format:number_highlighted_sections": Instruction(
         highlights, "Highlight at least {num_highlights} parts with markdown, such as *this*.",
-        {"num_highlights": COUNT},
-        also=highlighted_words, strictly="words between asterisks of one kind"),
+        {"num_highlights": COUNT}, also=highlighted_words, strictly="words between asterisks of one kind"),
     "detectable_format:multiple_sections": Instruction(
-        sections, "Write {num_sections} sections, each headed {section_spliter} 1, {section_spliter} 2 and so on.",
-        {"section_spliter": TEXT, "num_sections": COUNT},
-        also=sections_in_order, strictly="exactly 1 to n, at the start of lines, with words"),
+        sections,
+        "Write {num_sections} sections, each headed {section_spliter} 1, {section_spliter} 2 and so on.",
+        {"section_spliter": TEXT, "num_sections": COUNT}, also=sections_in_order,
+        strictly="exactly 1 to n, at the start of lines, with words"),
     "detectable_format:constrained_response": Instruction(
         constrained, "Let one of these sentences be in your reply: " + " ".join(CONSTRAINED), {},
         also=one_answer, strictly="only one of the answers"),
     "detectable_format:json_format": Instruction(
-        is_json, "Give the whole answer in JSON format.", {},
-        also=is_json_record, strictly="an object or an array, not empty"),
+        is_json, "Give the whole answer in JSON format.", {}, also=is_json_record,
+        strictly="an object or an array, not empty"),
     "detectable_format:title": Instruction(
-        title, "Add a title in double angular brackets, such as <<title>>.", {},
-        also=title_of_words, strictly="holds words"),
+        title, "Add a title in double angular brackets, such as <<title>>.", {}, also=title_of_words,
+        strictly="holds words"),
     "combination:two_responses": Instruction(
         two_responses, "Give two different answers, separated by six asterisks: ******.", {},
         also=two_different_responses, strictly="differ in their words"),
@@ -203,8 +204,8 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
         repeats_prompt, "First repeat the request word for word, then answer it.", {"prompt_to_repeat": TEXT},
         also=answers_after_prompt, strictly="an answer follows"),
     "startend:end_checker": Instruction(
-        ends_with, "Finish with exactly this: {end_phrase}", {"end_phrase": TEXT},
-        also=says_more_than_end, strictly="words stand before it"),
+        ends_with, "Finish with exactly this: {end_phrase}", {"end_phrase": TEXT}, also=says_more_than_end,
+        strictly="words stand before it"),
     "startend:quotation": Instruction(
         quoted, "Wrap it in double quotation marks.", {}, also=says, strictly="holds a word"),
 }  # fmt: skip

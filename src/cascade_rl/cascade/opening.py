@@ -1,0 +1,99 @@
+"""Open a run: its data made and proven disjoint, its base model written, its world at work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+
+from cascade_rl import chat
+from cascade_rl.cascade.run import Run
+from cascade_rl.cascade.stage import provide
+from cascade_rl.data.gather import Materials, gather
+from cascade_rl.data.settle import fitting
+from cascade_rl.grading.services import standing
+from cascade_rl.model.base import make_base
+from cascade_rl.model.peaks import measure_peaks
+from cascade_rl.protocols import Screen
+from cascade_rl.recipe import Recipe
+from cascade_rl.rollout.world import Engine, World, open_world
+from cascade_rl.run.ledger import Ledger
+from cascade_rl.types import Demonstrations, Problem
+
+
+@contextmanager
+def open_run(
+    recipe: Recipe, folder: Path, screen: Screen, stop_asked: Callable[[], bool], *, unsafe_exec: bool
+) -> Iterator[Run]:
+    """A run that is open while its context lasts; its directory must be locked and admitted.
+
+    Raises StageError when prompts of two uses overlap or all are too long, SandboxUnavailable when nothing
+    isolates.
+    """
+    screen.waiting("data")
+    materials = gather(recipe, provide)
+    screen.waiting("model")
+    base = base_folder(folder)
+    if not (base / "config.json").exists():
+        make_base(recipe, _texts(materials), base, folder / "tokenizer")
+    engine = Engine.of(recipe)
+    with open_world(base, engine, materials.needs, train=True, unsafe=unsafe_exec) as world:
+        yield _run(recipe, folder, screen, stop_asked, materials, engine, world)
+
+
+def base_folder(run: Path) -> Path:
+    """Where the model lies that the first stage starts from."""
+    return run / "base"
+
+
+def _texts(materials: Materials) -> list[str]:
+    """All SFT conversations: what the tokenizer of a model from scratch is learnt from."""
+    made = [data for data in materials.data.values() if isinstance(data, Demonstrations)]
+    return [
+        chat.render(item.problem.messages, item.problem.mode, reply=item.reply)
+        for data in made
+        for item in data.items
+    ]
+
+
+def _run(
+    recipe: Recipe,
+    folder: Path,
+    screen: Screen,
+    stop_asked: Callable[[], bool],
+    materials: Materials,
+    engine: Engine,
+    world: World,
+) -> Run:
+    """What the stages share; prompts that are too long are told of now, and not hours later in the middle of
+    a stage.
+    """
+    if found := standing(world.services):
+        screen.note(found.line)
+    settings = {
+        "workers": engine.workers,
+        "device": engine.device,
+        "precision": engine.precision,
+        "sampler": engine.sampler,
+        "model": recipe.model.model_dump(mode="json"),
+        "template": chat.template_hash(),
+    }
+    fit = _fitting_data(recipe, materials, world, screen)
+    peaks = cache(partial(measure_peaks, world.replicas, world.config))
+    return Run(recipe, folder, screen, stop_asked, fit, world, Ledger(folder), settings, peaks)
+
+
+def _fitting_data(recipe: Recipe, materials: Materials, world: World, screen: Screen) -> Materials:
+    def length(problem: Problem) -> int:
+        return len(world.tokenizer.prompt(problem))
+
+    data = {}
+    for stage in recipe.stages:
+        data[stage.name], notes = fitting(
+            stage.name, stage.prompt_limit(), materials.data[stage.name], length
+        )
+        for text in notes:
+            screen.note(text)
+    return replace(materials, data=data)

@@ -1,0 +1,91 @@
+"""Graded groups for one step of RL: prompts drawn, sampled, graded, kept, and refilled where a filter
+asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cascade_rl.errors import StageError
+from cascade_rl.protocols import Sampling
+from cascade_rl.recipe import FullPhase, RLStage
+from cascade_rl.rollout.collect import collect
+from cascade_rl.train.advantage import final_rewards, group_advantage
+from cascade_rl.train.diagnostics import has_signal
+from cascade_rl.train.pool import PromptPool
+from cascade_rl.train.stage_run import StageRun
+from cascade_rl.train.update import rule_of
+from cascade_rl.types import Group, Problem
+from cascade_rl.verify.script import switches
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """Graded groups for one step, after how many rounds, and what took how long."""
+
+    groups: list[Group]
+    rounds: int
+    seconds: dict[str, float]
+
+
+def gather(run: StageRun[RLStage], pool: PromptPool, phase: FullPhase, step: int) -> Gathered:
+    """The groups of one step; with the batch filter refilled until all carry signal, `max_rounds` at most."""
+    stage = run.stage
+    rounds = stage.filter.max_rounds if stage.filter.kind == "batch" else 1
+    kept: list[Group] = []
+    seconds = {"rollout": 0.0, "grading": 0.0}
+    for number in range(rounds):
+        problems = unique(pool.draw(stage.prompts_per_step - len(kept)))
+        sampling = sampling_of(stage, phase, (run.seed, stage.name, step, number))
+        found = collect(problems, run.domains, run.world.sampler, run.world.services, sampling)
+        seconds["rollout"] += found.rollout_s
+        seconds["grading"] += found.grading_s
+        run.book.rollouts(step, found.groups)
+        check_failures(stage.name, found.groups)
+        if stage.filter.kind != "batch":
+            return Gathered(found.groups, 1, seconds)
+        kept += with_signal(found.groups, phase)
+        if len(kept) >= stage.prompts_per_step:
+            return Gathered(kept, number + 1, seconds)
+    run.note(
+        step,
+        f"dynamic filtering: {len(kept)} of {stage.prompts_per_step} groups with signal in {rounds} rounds",
+    )
+    return Gathered(kept or found.groups, rounds, seconds)
+
+
+def sampling_of(stage: RLStage, phase: FullPhase, seed: tuple[int | str, ...]) -> Sampling:
+    """How a phase samples."""
+    return Sampling(
+        stage.rollouts_per_prompt, phase.max_response_tokens, rule_of(phase), phase.max_prompt_tokens, seed
+    )
+
+
+def with_signal(groups: Sequence[Group], phase: FullPhase) -> list[Group]:
+    """The groups whose answers differ in reward: lengths alone are no signal (DAPO filters by
+    correctness).
+    """
+    rule = "score" if phase.overlong == "penalty" else phase.overlong
+    earned = final_rewards(groups, rule, ["off"] * len(groups), switches)
+    return [g for g, row in zip(groups, earned, strict=True) if has_signal(group_advantage(row))]
+
+
+def unique(problems: Sequence[Problem]) -> list[Problem]:
+    """Without repeats: a pool smaller than the batch wraps around within one draw, and twins would share
+    their samples.
+    """
+    return list({(p.id, p.mode): p for p in problems}.values())
+
+
+def check_failures(name: str, groups: Sequence[Group]) -> None:
+    """Raise StageError when more than a fifth of the verdicts could not be given."""
+    notes = [v.note for g in groups for v in g.verdicts if v.reward is None]
+    total = sum(len(g.verdicts) for g in groups)
+    if len(notes) > MAX_FAILED * total:
+        raise StageError(
+            f"{name}: the grader failed on {len(notes)} of {total} replies; the first: {notes[0]}"
+        )
+
+
+MAX_FAILED = 0.2  # of a round's verdicts: a grader that fails more often is broken, not unlucky
