@@ -12,15 +12,15 @@ from tiny import toy_problem
 from cascade_rl.domain import Benchmark, Domain, Services
 from cascade_rl.evals.benchmark import run_benchmark
 from cascade_rl.recipe import BenchmarkSpec
-from cascade_rl.report.markup import DASH
 from cascade_rl.report.matrix_page import VIEWS
+from cascade_rl.report.numbers import DASH
 from cascade_rl.run.files import dumps
-from cascade_rl.scores.as_json import from_json, to_json
-from cascade_rl.scores.matrix import matrix
+from cascade_rl.scores.as_json import from_json, matrix_from_json, matrix_to_json, to_json
+from cascade_rl.scores.matrix import Matrix, ModeCell, Row
 from cascade_rl.testing import ScriptedSampler
 from cascade_rl.train.advantage import final_rewards
 from cascade_rl.train.diagnostics import describe, lengths
-from cascade_rl.types import Group, Mode, Rollout, Scorecard, Stop, Verdict
+from cascade_rl.types import Group, Mode, Rollout, Stop, Verdict
 
 PROBLEMS = [toy_problem(n) for n in range(2)]
 
@@ -106,7 +106,9 @@ def test_an_unknown_mean_survives_the_files_and_is_a_dash_in_the_report():
     assert written["modes"]["thinking"]["mean_tokens"] == "nan"
     _, again = from_json(written)
     assert math.isnan(again.modes[Mode.THINKING].mean_tokens)
-    (row,) = matrix([Scorecard("sft", {"toy": again})], {}, {}).rows
-    cell = row.modes["sft"][Mode.THINKING]
+    found = again.modes[Mode.THINKING]
+    cell = ModeCell(found.average, found.greedy, found.leak, found.clipped, found.mean_tokens)
+    matrix = Matrix(("sft",), (Row("toy", None, Mode.THINKING, {}, {"sft": {Mode.THINKING: cell}}),), {})
+    (row,) = matrix_from_json(json.loads(dumps(matrix_to_json(matrix)))).rows
     (tokens,) = (view for view in VIEWS if view.name == "Tokens")
-    assert tokens.cell(cell) == DASH
+    assert tokens.cell(row.modes["sft"][Mode.THINKING]) == DASH

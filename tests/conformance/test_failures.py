@@ -22,7 +22,7 @@ from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.protocols import SamplingRule
 from cascade_rl.rollout import decoding, torch_sampler
 from cascade_rl.rollout.torch_sampler import TorchSampler
-from cascade_rl.train import gradients, objective, rl, update
+from cascade_rl.train import gather, gradients, objective, update
 from cascade_rl.train.advantage import final_rewards
 from cascade_rl.train.batch import Row, pack_rows
 from cascade_rl.train.pool import PromptPool
@@ -230,7 +230,7 @@ def needs_the_main_thread(patch, subject):
 
 
 def dead_groups_pass(patch, subject):
-    patch.setattr(rl, "has_signal", lambda row: True)
+    patch.setattr(gather, "has_signal", lambda row: True)
 
 
 def forgets_the_pool(patch, subject):

@@ -6,6 +6,7 @@ tell apart) and by tooltip. The views are switched by radio buttons and style al
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -48,6 +49,10 @@ def _share_html(share: float) -> str:
     return f"<b>{percent(share)}</b>" if share else percent(share)
 
 
+def _tokens_html(mean: float) -> str:
+    return DASH if math.isnan(mean) else f"<b>{mean:,.0f}</b>"
+
+
 VIEWS = (
     View(
         "Both modes",
@@ -61,7 +66,7 @@ VIEWS = (
         lambda cell: _share_html(cell.leak),
     ),
     View("Clipped", "Percent of replies cut off at the token limit.", lambda cell: _share_html(cell.clipped)),
-    View("Tokens", "Mean tokens per reply.", lambda cell: f"<b>{cell.mean_tokens:,.0f}</b>"),
+    View("Tokens", "Mean tokens per reply.", lambda cell: _tokens_html(cell.mean_tokens)),
 )
 
 

@@ -1,4 +1,4 @@
-"""What a policy needs to answer and be graded, opened alike by a run, an evaluation, a chat and the doctor."""
+"""What a policy needs to answer and be graded, opened alike by run, evaluation, chat and doctor."""
 
 from __future__ import annotations
 

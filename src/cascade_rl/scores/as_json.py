@@ -161,8 +161,9 @@ def _mode_score(data: Mapping[str, Any]) -> ModeScore:
 
 
 def _mode_cell(data: Mapping[str, Any]) -> ModeCell:
-    shares = (_number(data[key]) for key in ("leak", "clipped", "mean_tokens"))
-    return ModeCell(_score(data["avg"]), _score(data["greedy"]), *shares)
+    leak, clipped = _number(data["leak"]), _number(data["clipped"])
+    tokens = math.nan if data["mean_tokens"] == "nan" else _number(data["mean_tokens"])  # nan: nobody knows
+    return ModeCell(_score(data["avg"]), _score(data["greedy"]), leak, clipped, tokens)
 
 
 def _score(data: Mapping[str, Any]) -> Score:
