@@ -123,6 +123,7 @@ class Domain:
         Raises InputError, which names the known sources, when this domain has no such source.
         """
         scheme, colon, rest = source.partition(":")
+        # `packages` and `packages:NAME,...` are two forms: the colon is part of what is looked up
         makers = {form.partition(":")[:2]: maker for form, maker in self.sources.items()}
         maker = makers.get((scheme, colon))
         # An empty rest, as in `file:`, names nothing: left to the maker, it would be the current directory.

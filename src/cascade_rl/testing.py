@@ -105,6 +105,7 @@ class InlineVerifiers:
 
     async def call(self, function: str, *arguments: Any, deadline_s: float = 3.0) -> Judgement:
         """What `module:name` returns; arguments and result are passed through JSON, as between processes."""
+        # a tuple becomes a list here as it does between processes: better seen in a test
         sent = json.loads(json.dumps(arguments))
         self.asked.append((function, arguments))
         module, _, name = function.partition(":")

@@ -69,6 +69,7 @@ RUDE_LINES = (
 )  # fmt: skip
 CURT = ("{T} are {a}.", "{T} have {w}.", "Just {t}.", "{A} {t}.")
 THOUGHTS = ("They ask about {t}.", "The topic is {t}.", "I think of {t} and {w}.")
+# each misses one criterion of the rule
 FAULTS = ("rude", "off-topic", "curt", "repetitive", "cold", "flat")
 
 
@@ -83,6 +84,7 @@ def write(topic: str, faults: frozenset[str] | set[str], rng: random.Random) -> 
     """An answer with exactly these faults; none gives a good one."""
     if "off-topic" in faults:
         topic = rng.choice([t for t in TOPICS if t != topic])
+    # two or three words: only rudeness has room beside it
     if "curt" in faults:
         line = _fill(rng.choice(CURT), topic, rng)
         return line if "rude" not in faults else f"{rng.choice(('Stupid', 'Boring', 'Silly'))} {topic}."
@@ -147,6 +149,7 @@ async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdi
     if services.reward_model is None:
         raise ValueError("alignment is graded by a reward model: add a reward_model stage before this one")
     answer = split_reply(rollout.text, problem.mode).answer
+    # pairs hold answers without reasoning: that is what a reward model has learnt to score
     value = float(
         await services.reward_model.score(problem.messages, rollout.text if answer is None else answer)
     )
@@ -174,6 +177,7 @@ def _answer(problem: Problem, fault: str | None, rng: random.Random) -> str:
 
 def demonstrate(problem: Problem, rng: random.Random, fault_rate: float) -> str:
     """A teacher's reply in the problem's mode; a faulty one has one of FAULTS, all equally often."""
+    # the sources `builtin` and `chat` can be spoilt in different ways
     known = FAULTS if "topic" in _known(problem) else CHAT_FAULTS
     fault = rng.choice(known) if rng.random() < fault_rate else None
     answer, topic = _answer(problem, fault, rng), _known(problem).get("topic")
@@ -228,11 +232,13 @@ def pairs(problem: Problem, rng: random.Random) -> tuple[str, str]:
     """
     if {"chosen", "rejected"} <= set(_known(problem)):
         return problem.answer["chosen"], problem.answer["rejected"]
+    # half of all pairs differ in the topic alone, see above
     kind = rng.choice(("plain", "spoilt", "topicless", "topicless", "topicless", "degrees"))
     for _ in range(50):
         chosen, rejected = _draw_pair(problem, kind, rng)
         if sum(criteria(problem, chosen).values()) > sum(criteria(problem, rejected).values()):
             return chosen, rejected
+    # an empty answer is worse than any
     return _answer(problem, None, rng), ""
 
 

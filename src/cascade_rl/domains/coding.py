@@ -89,6 +89,7 @@ async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdi
     if not blocks:
         return Verdict(0.0, Outcome.UNPARSEABLE, note="no fenced code in an answer")
     gold, (mark, source) = problem.answer, blocks[-1]
+    # a task of standard input and output is open to other languages, a call of a function is Python
     language = language_of(
         mark, gold.get("language", None if "tests" in gold and "function" not in gold else "python")
     )
@@ -128,6 +129,7 @@ def _verdict(
         return Verdict(
             0.0, Outcome.TIMEOUT, passed, f"test {first + 1} of {len(right)}: over {timeout_s:g} s"
         )
+    # a program over a limit may still have printed results: say why there are no more
     limit = f" (over the {execution.limit} limit)" if execution.limit else ""
     got = result.error + limit if result.error else f"got {shorten(result.value)}"
     why = f"test {first + 1} of {len(right)}: expected {wanted[first] if wanted else 'something'}, {got}"
@@ -177,6 +179,7 @@ async def _grade_streams(
             return Verdict(0.0, Outcome.WRONG, {"passed": 0.0}, f"does not compile: {words}")
         source = binary
     spent_s = 0.0
+    # most wrong programs fail on any input: the short ones tell at the least cost
     order = sorted(range(len(tests)), key=lambda i: len(tests[i]["stdin"]))
     for passed, index in enumerate(order):
         test, place = tests[index], f"test {index + 1} of {len(tests)}"

@@ -75,6 +75,7 @@ def _constraints(topic: str, rng: random.Random) -> list[Constraint]:
     kinds = [kind for kind, chance in LIKELY.items() if rng.random() < chance]
     rng.shuffle(kinds)
     kinds = [rng.choice((COMMAS, NO_COMMA)) if k == COMMAS else k for k in kinds[:3]]
+    # forbidden most often is the usual companion of the topic, the word that comes to mind first
     usual, *others = related(topic)
     pool = rng.sample([w for w in (*others, *others, *NOUNS) if w not in (usual, topic)], 12)
     pool = list(dict.fromkeys(pool))
@@ -88,6 +89,7 @@ def _constraints(topic: str, rng: random.Random) -> list[Constraint]:
             chosen.append((kind, {"word": pool.pop()}))
         else:
             chosen.append((kind, {"end_phrase": rng.choice("!?")} if kind == MARK else {}))
+    # room for the words that are asked for, and for two on the topic
     least = rng.randint(max(FEWEST, 2 + sum(k in (INCLUDE, LAST) for k, _ in chosen)), MOST - 1)
     exact = not chosen or rng.random() < 0.85
     count = {"least": least, "most": least} if exact else {"least": FEWEST, "most": MOST}
@@ -231,11 +233,13 @@ def _break(kind: str, draft: Draft, problem: Problem, rng: random.Random) -> Dra
 def _faulty(problem: Problem, rng: random.Random) -> Draft:
     """A draft that violates exactly one constraint."""
     draft = _good(problem, rng)
+    # a reply off the topic is the crudest fault: a third as often as the others
     kinds = [kind for kind in _asked(problem) for _ in range(1 if kind == TOPIC else 3)]
     for _ in range(40):
         broken = _break(rng.choice(kinds), draft, problem, rng)
         if broken.words and sum(not met for met in check_all(problem.answer, broken.text()).values()) == 1:
             return broken
+    # a word said twice breaks the rule that all words differ
     return replace(draft, words=draft.words[:1] * 2)
 
 

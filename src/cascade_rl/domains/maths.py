@@ -25,7 +25,9 @@ from cascade_rl.verify import maths as verify
 
 JUDGE, PROBE = "cascade_rl.verify.maths_algebra:judge", "cascade_rl.verify.maths_algebra:probe"
 JUDGE_S, PROBE_S = 2.5, 0.5  # together the 3 s that a verdict may take
+# the most that a step may give: the sum of two digits
 LARGEST = 18
+# share of a faulty teacher's replies
 RAMBLING = 0.3
 NAMES = ("Ann", "Ben", "Eva", "Sam", "Tom", "Mia")
 THINGS = ("apples", "books", "cards", "coins", "eggs", "pens")
@@ -53,6 +55,7 @@ def work(terms: Terms) -> tuple[list[str], list[int]]:
 def _draw_terms(rng: random.Random, *, product_first: bool) -> Terms:
     """Two or three operations, at most one of them a small product, with every result from 0 to `LARGEST`."""
     while True:
+        # mostly two, so that most problems are within a tiny model's reach
         operations = rng.choice((2, 2, 2, 3))
         signs = [rng.choice("+-") for _ in range(operations)]
         at = rng.choice((None, None, 0 if product_first else rng.randrange(operations)))
@@ -110,6 +113,7 @@ def from_gym(query: Query) -> Iterator[Problem]:
         for name in query.rest.split(","):
             for row in reasoning_gym.create_dataset(name, size=50, seed=rng.randrange(2**31)):
                 prompt = row["question"].rstrip() + "\nPut the final answer in \\boxed{}."
+                # some data sets have open questions, and small ones repeat
                 if row["answer"] is None or prompt in seen or split_of(prompt) is not query.split:
                     continue
                 seen.add(prompt)
@@ -167,6 +171,7 @@ async def _by_algebra(gold: str, readings: Sequence[str], services: Services, no
         )
     judgement = await services.verifiers.call(JUDGE, gold, *readings, deadline_s=JUDGE_S)
     if judgement.fault == "timeout":
+        # whose fault is it? the gold answer's, if that alone takes too long
         alone = await services.verifiers.call(PROBE, gold, deadline_s=PROBE_S)
         if alone.fault:
             return Verdict.failed(f"the gold answer can't be evaluated: {alone.note}")

@@ -21,6 +21,7 @@ from cascade_rl.types import Message, Outcome, Problem, Rollout, Verdict, proble
 from cascade_rl.verify import multiple_choice as verify
 
 CHOICES = 4
+# no two begin alike, so the first letter tells which comes first
 WORDS = (
     "apple", "bread", "chair", "dance", "eagle", "fruit", "glass", "house", "island", "juice", "knife",
     "lemon", "music", "night", "ocean", "paper", "queen", "river", "stone", "table", "uncle", "voice",
@@ -36,6 +37,7 @@ def _largest(rng: random.Random) -> tuple[str, str, list[str]]:
 
 def _sum(rng: random.Random) -> tuple[str, str, list[str]]:
     a, b = rng.randint(2, 30), rng.randint(2, 30)
+    # near the right sum, so that its size alone does not give it away
     wrong = rng.sample([d for d in range(-10, 11) if d and a + b + d > 0], CHOICES - 1)
     return f"What is {a} + {b}?", str(a + b), [str(a + b + d) for d in wrong]
 
@@ -100,6 +102,7 @@ def gold(problem: Problem) -> str:
 
 def demonstrate(problem: Problem, rng: random.Random, fault_rate: float) -> str:
     """The gold reply, or with probability `fault_rate` one with a wrong letter."""
+    # any other letter, all equally often
     letter, letters = _parts(problem.answer)
     if rng.random() < fault_rate:
         letter = rng.choice(letters.replace(letter, ""))

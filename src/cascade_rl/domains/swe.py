@@ -48,6 +48,7 @@ Files = dict[str, str]  # path: text
 SIMILARITY = "cascade_rl.verify.patches:similarity"  # as a verifier's process is told it
 TIMEOUT_S = 4.0  # of the built-in problems' tests
 SUITE_TIMEOUT_S = 60.0
+# of the similarity; the report's better variant (arXiv 2512.13607, SWE RL)
 FLOOR = 0.5
 LONG = 1_500  # characters of both patches, above which the similarity may take more than some milliseconds
 
@@ -55,6 +56,7 @@ LONG = 1_500  # characters of both patches, above which the similarity may take 
 def make(rng: random.Random) -> Problem:
     """A repository of two files, one function of which is broken."""
     module, other = draw_modules(rng)
+    # the first piece is right; which other one is the bug, and which a false repair, is drawn
     right, wrong, astray = (module.pieces[i] for i in rng.choice(((0, 1, 2), (0, 2, 1))))
     files = {module.path: module.text(wrong), other.path: other.text(other.pieces[0])}
     plan = f"{module.path} {module.name}: {{}} to {{}}"
@@ -134,6 +136,7 @@ async def _judged(problem: Problem, after: Files, right: Files, judge: Judge) ->
     """The judge's probability of YES; its failure is no verdict, a change too long to show earns nothing."""
     files = problem.answer["files"]
     golden, candidate = unified_diff(files, right), unified_diff(files, after)
+    # the judge sees a patch whole or not at all: the end of a cut one would be trusted unseen
     if len(candidate) > max(LONGEST, 2 * len(golden)):
         return Verdict(0.0, Outcome.WRONG, note="the change is too long for the judge")
     issue = problem.meta.get("issue") or problem.prompt_text
@@ -236,6 +239,7 @@ def _touched(answer: Mapping[str, Any]) -> set[str]:
 
 async def _run_suite(answer: Mapping[str, Any], patched: Files, sandbox: Sandbox) -> Verdict:
     """The named tests under pytest, with canaries, after what a patch may not touch has been taken back."""
+    # a patch may not pass the tests by changing them, or what runs them
     files, taken_back = restored(answer["files"], patched, answer.get("test_files", {}), _touched(answer))
     note = "; ".join(f"{path} was put back ({why})" for path, why in sorted(taken_back.items()))
     parts = {"taken_back": float(len(taken_back))}

@@ -39,6 +39,7 @@ def from_file(query: Query) -> Iterator[Problem]:
         except (KeyError, TypeError, ValueError) as error:
             wrong.append(f"{path}:{number}: want {FORM}: {error!r}")
         else:
+            # the first of rows with one id; the file's order decides
             if own is query.split:
                 chosen.setdefault(problem.id, problem)
     if wrong:

@@ -81,6 +81,7 @@ def _split(test: ast.expr, candidate: str) -> Check | None:
 
     text = ast.unparse(test)
     rest = ast.fix_missing_locations(ast.Expression(Lift().visit(test)))
+    # only what can be evaluated over plain data, here, without a call of anything of the candidate's
     if not all(isinstance(node, NODES) for node in ast.walk(rest)):
         return None
     known = {*CHECKERS, *(f"_{i}" for i in range(len(calls)))}

@@ -94,6 +94,7 @@ def parse(text: str) -> sympy.Expr:
         raise Unreadable(f"{type(error).__name__}: {error}"[:200]) from None
     if not isinstance(found, sympy.Expr) or found.has(sympy.zoo, sympy.nan):
         raise Unreadable(f"no single expression, but a {type(found).__name__}")
+    # `f(2)` names a value: as a function it could not be evaluated at points
     found = found.replace(lambda e: isinstance(e, AppliedUndef), lambda e: sympy.Symbol(str(e)))
     if sympy.Symbol("i") not in found.atoms(sympy.Tuple):
         found = found.subs(sympy.Symbol("i"), sympy.I)
@@ -174,17 +175,20 @@ def equal(a: sympy.Expr, b: sympy.Expr) -> bool:
         return True
     if any(e.has(sympy.oo, -sympy.oo, sympy.zoo, sympy.nan) for e in (a, b)):
         return False
+    # two rationals that are not the same are different, without any digits
     if a.is_Rational and b.is_Rational:
         return False
     if not a.free_symbols | b.free_symbols:
         return _equal_constants(a, b)
     values = _values(a, b)
+    # nowhere two real numbers: the last resort
     if not values:
         return bool(verify([a], [b], timeout_seconds=None))
     return all(_close(x, y) for x, y in values)
 
 
 def _equal_constants(a: sympy.Expr, b: sympy.Expr) -> bool:
+    # few digits settle most; many are asked only of what agrees in the first ones
     for digits in DIGITS:
         x, y = (sympy.N(e, digits, maxn=2 * digits) for e in (a, b))
         if not all(v.is_number and v.is_finite for v in (x, y)):

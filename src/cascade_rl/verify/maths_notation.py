@@ -143,11 +143,13 @@ def _plain(text: str) -> str:
 def tidy(text: str) -> str:
     """The answer in one spelling; see the module."""
     text = _MARKS.sub("", text.translate(_CHARACTERS))
+    # thousands parted by thin spaces, before the other spaces are evened out
     text = _GROUPED_SPACE.sub("", text).replace("{,}", ",")
     text = _SPACING.sub(" ", text)
     text = _DOLLARS.sub("", text)
     if "\\" in text:
         text = _COMMAND.sub(_command, text)
+        # of a function the angle must be in radians; alone, `90°` and `90` are one answer
         if _TRIGONOMETRY.search(text):
             text = _ANGLE.sub(r"(\\frac{\1\\pi }{180})", text)
         text = _OPERATOR.sub(r"\\\1 ", _DEGREES.sub("", text))

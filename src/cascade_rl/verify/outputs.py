@@ -43,6 +43,7 @@ def _same_word(given: str, expected: str) -> bool:
         or not NUMBER.fullmatch(given)
     ):
         return False
+    # exact, so that the tolerance does not depend on how floats round
     a, b = Decimal(given), Decimal(expected)
     return abs(a - b) <= TOLERANCE * max(Decimal(1), abs(a), abs(b))
 

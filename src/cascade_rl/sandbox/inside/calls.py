@@ -54,6 +54,7 @@ landlock_create_ruleset:444:444 landlock_add_rule:445:445 landlock_restrict_self
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 4, 24, 38
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x20000, 0x4000000, 0x8000000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
+# the flags of linux/sched.h; the child's end is told by SIGCHLD, as after a fork
 CLONE_PIDFD, SIGCHLD = 0x1000, 17
 
 

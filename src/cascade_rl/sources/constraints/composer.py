@@ -93,8 +93,10 @@ class Draft:
 
     def text(self) -> str:
         """The draft written out; every part of the body has a sentence."""
+        # a part without a sentence would be no paragraph
         while len(self.body) < self.parts:
             self.add(self.rng.choice(FILLER))
+        # in ascending order: each insertion moves what follows it
         for number in sorted(self.placed):
             while len(self.body) < number:
                 self.body.append(self.rng.choice(FILLER))
@@ -206,6 +208,7 @@ def _sub_bullets(d: Draft) -> None:
     d.listed += ["* food", "- bread and tea", "* light", "- candles by the window"]
 
 
+# What stands neither here nor in TURNS nor in WHOLES needs no piece: plain sentences keep it already.
 PIECES: Mapping[str, Callable[..., None]] = {
     "keywords:existence": _existence,
     "keywords:frequency": _frequency,

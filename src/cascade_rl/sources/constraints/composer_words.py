@@ -68,6 +68,7 @@ def _cut(rng: random.Random, words: list[str]) -> list[str]:
 
 def alphabet(rng: random.Random) -> str:
     """Initials in the order of the alphabet, from anywhere, round and round."""
+    # one word for each letter; `apple` would come twice for a
     by_initial = {word[0]: word for word in ALPHABET if word != "apple"}
     start, letters = rng.randrange(26), "abcdefghijklmnopqrstuvwxyz"
     return _spell([by_initial[letters[(start + i) % 26]] for i in range(rng.randint(8, 40))])
@@ -124,7 +125,9 @@ def overlapping(rng: random.Random, reference_text: str, percentage: int) -> str
     """The start of another text, then words that share no letters' triples with it, in such a number."""
     words = reference_text.split()
     copied = max(3, len(words) - rng.randint(0, 3))
+    # n words have n - 2 triples of words
     fresh = round((copied - 2) * (100 - percentage) / max(percentage, 1))
+    # words that no reference text holds
     source = cycle(RARE)
     return " ".join([*words[:copied], *(next(source) for _ in range(fresh))])
 

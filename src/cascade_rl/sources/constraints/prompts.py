@@ -268,6 +268,7 @@ def _settle(idents: list[str], request: str, rng: random.Random) -> tuple[list[A
         if ident not in BOUNDS
     ]
     reply = compose(shaped, rng, rng.randint(2, 14))
+    # what a reply breaks is dropped, and the rest composed anew: it ends, for there is less each time
     while not all(kept := [_holds(one, reply) for one in shaped]):
         shaped = [one for one, held in zip(shaped, kept, strict=True) if held]
         reply = compose(shaped, rng, rng.randint(2, 14))
@@ -306,6 +307,7 @@ def constrained_prompt(taxonomy: str, rng: random.Random, split: Split) -> tuple
     """
     while True:
         idents = _choose(taxonomy, rng.randint(1, MOST), rng)
+        # as many tries with these constraints, then others are drawn
         for _ in range(12):
             request = _request(set(idents), rng)
             asked, reply = _settle(idents, request, rng)

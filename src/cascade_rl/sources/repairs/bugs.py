@@ -144,6 +144,7 @@ def _of_values(source: Source, node: ast.AST, names: list[str]) -> Iterator[tupl
         case ast.Constant(value=bool() as value):
             yield "constant", (*source.span(node), str(not value))
         case ast.Constant(value=int() as value) if abs(value) < 10**6:
+            # off by one, either way
             for new in (value + 1, value - 1):
                 if new >= 0:
                     yield "constant", (*source.span(node), str(new))
@@ -172,6 +173,7 @@ def _of_calls(source: Source, node: ast.AST, names: list[str]) -> Iterator[tuple
     if getattr(node.func, "id", "") == "range" and len(node.args) <= 2:
         text = source.part(*source.span(node.args[-1]))
         yield "boundary", (*source.span(node.args[-1]), f"{text} - 1")
+    # two arguments exchanged; of `isinstance` that only raises
     if len(node.args) >= 2 and getattr(node.func, "id", "") != "isinstance":
         (a, b), (c, d) = source.span(node.args[0]), source.span(node.args[1])
         yield "order", (a, d, source.part(c, d) + source.part(b, c) + source.part(a, b))
@@ -185,6 +187,7 @@ def _of_calls(source: Source, node: ast.AST, names: list[str]) -> Iterator[tuple
 def _of_statements(source: Source, node: ast.AST, names: list[str]) -> Iterator[tuple[str, Change]]:
     match node:
         case ast.If(body=[ast.Return() | ast.Raise() | ast.Continue() | ast.Break()], orelse=[]):
+            # an `elif` can't be taken out as a statement
             if not _is_elif(source, node):
                 yield "guard", _without(source, node)
         case ast.If(body=body, orelse=[_, *_] as orelse) if not _is_elif(source, node):

@@ -62,6 +62,7 @@ def from_packages(query: Query) -> Iterator[Problem]:
     left: dict[Piece, list[Found]] = {}
     seen: set[str] = set()
     used: Counter[str] = Counter()
+    # in rounds over all functions, so that the first problems come from many of them
     while pieces:
         for piece in list(pieces):
             known = record(piece)
@@ -69,6 +70,7 @@ def from_packages(query: Query) -> Iterator[Problem]:
             if known is None or not bugs:
                 pieces.remove(piece)
                 continue
+            # the kind that was used least: some fit in many more places than others
             found = min(bugs, key=lambda f: used[f.bug.kind])
             bugs.remove(found)
             used[found.bug.kind] += 1
@@ -99,12 +101,14 @@ def _problem(
     shown = {path: bug.text}
     if rng.random() < 0.5:
         shown |= dict(rng.sample(others, min(len(others), rng.randint(1, MOST_OTHERS))))
+    # so that the place in the prompt tells nothing of the bug's file
     order = rng.sample(sorted(shown), len(shown))
     issue = _issue(piece, known, found, rng)
     prompt = ASK.format(issue=issue, files="\n\n".join(f"### {p}\n{shown[p]}".rstrip() for p in order))
     files = shown | {f"{FOLDER}/__init__.py": ""}
     test_path = f"tests/test_{path.removeprefix(FOLDER + '/')}"
     ids = [f"{test_path}::test_{piece.name}_{i}" for i in range(len(known.calls))]
+    # the tests hold what the function did, so a golden patch passes them by construction
     answer = {
         "files": files,
         "patch": unified_diff({path: bug.text}, {path: piece.text}),

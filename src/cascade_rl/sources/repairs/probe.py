@@ -133,10 +133,12 @@ def record(piece: Piece) -> Record | None:
     """What a function does and which bugs show; None when too little can be told. The same on every call."""
     rng = random.Random(f"{piece.name}/{piece.digests}")
     calls, combination = _made_up(piece, rng)
+    # with another hash seed than the second: what depends on it differs, and is dropped
     first = _run([_job(piece, piece.text, calls)], hash_seed=0)
     if not first:
         return None
     chosen = _chosen(piece, first[0], combination)
+    # a bug on a line that no chosen call reaches can't show
     lines = set().union(*(first[0][i][2] for i in chosen))
     bugs = _mixed([bug for bug in bugs_of(piece.text) if bug.line in lines], rng)[:MOST_BUGS_TRIED]
     kept = [calls[i] for i in chosen]
@@ -214,6 +216,7 @@ def _kind(parameter: str, rng: random.Random, number: int) -> str:
 
 def _chosen(piece: Piece, results: list[list[Any]], owner: Sequence[int]) -> list[int]:
     """Calls for tests, of the combinations that reach most: first those with new lines, then new results."""
+    # an error counts as an answer where the function raises it itself, not where it stumbles
     raised = {
         name
         for name in re.findall(r"\braise (\w+)", piece.text)
@@ -231,6 +234,7 @@ def _chosen(piece: Piece, results: list[list[Any]], owner: Sequence[int]) -> lis
     chosen: list[int] = []
     seen_lines: set[int] = set()
     seen_texts: dict[str, int] = {}
+    # reach first; what room is left goes to different results, three of a value and two of an error
     for fresh_lines in (True, False):
         for i in pool:
             kind, text, lines = results[i]

@@ -91,6 +91,7 @@ def outcome(function: Callable[..., Any], call: str, yields: bool) -> list[Any]:
 def results(job: dict[str, Any]) -> list[list[Any]]:
     """The outcomes of a job's calls; of a file that can't be loaded, none."""
     module = types.ModuleType("piece")
+    # dataclasses look their module up there
     sys.modules["piece"] = module
     try:
         exec(compile(job["text"], "piece", "exec", dont_inherit=True), module.__dict__)
@@ -105,5 +106,6 @@ if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_CPU, (3, 3))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     sys.setrecursionlimit(300)
+    # what a function prints must not come between the results
     answer, sys.stdout = sys.stdout, sys.stderr
     json.dump([results(job) for job in json.load(sys.stdin)], answer)

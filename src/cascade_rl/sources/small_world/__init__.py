@@ -1,1 +1,11 @@
-"""The words, functions and files that the built-in problems are made of."""
+"""The words, functions and files of the built-in problems: for a model of a few million parameters.
+
+What is here
+- `topics`        two dozen topics with their usual words: alignment and following, source `builtin`
+- `everyday`      natural requests for a pretrained model: `chat` and `ifeval-style`
+- `functions`     small functions as data, with the teacher's faults and tests that show each: coding
+- `repositories`  small repositories with a broken function: swe
+
+What is not: the sums of `maths` and the questions of `multiple_choice`, which stand in their domains; anything
+that is hard for a model that can read. A score on these problems says that the machinery works, no more.
+"""

@@ -132,6 +132,7 @@ def _filled(texts: tuple[str, ...], rng: random.Random) -> tuple[str, ...]:
 
 def fault_kinds(spec: Spec, misses: dict[str, str]) -> dict[str, list[Spec]]:
     """The teacher's faulty versions by kind: a near miss, a forgotten part, a constant that is one off."""
+    # each part's own near miss, such as min for max
     near = [replace(spec, **{part: miss}) for part, miss in misses.items()]
     forgotten = [replace(spec, **{part: ""}) for part in ("filter", "after", "empty") if getattr(spec, part)]
     constants = []
@@ -164,6 +165,7 @@ def hidden_tests(spec: Spec, misses: tuple[tuple[str, str], ...], prompt: str) -
     """Six pairs of argument and result, drawn from the prompt; every faulty version gets one wrong."""
     rng = random.Random(prompt)
     wrong = [w for specs in fault_kinds(spec, dict(misses)).values() for w in specs]
+    # drawn anew until no faulty version passes: a wrong reply of the teacher must never be rewarded
     while True:
         inputs = _draw_inputs(spec, rng)
         right = [_outcome(spec, x) for x in inputs]

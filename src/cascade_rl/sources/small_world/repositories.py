@@ -134,5 +134,6 @@ def _fill(template: Template, rng: random.Random) -> Module:
 def draw_modules(rng: random.Random) -> tuple[Module, Module]:
     """The module with the bug and the sound one beside it, of different files."""
     broken = rng.choice(TEMPLATES)
+    # of another file, so that one patch can break the right or the wrong one
     sound = rng.choice([t for t in TEMPLATES if t.path != broken.path])
     return _fill(broken, rng), _fill(sound, rng)

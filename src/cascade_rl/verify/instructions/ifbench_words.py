@@ -28,8 +28,7 @@ from cascade_rl.verify.instructions.text import (
     words,
 )
 
-FEW = 5
-VOWELS, CONSONANTS = frozenset("aeiou"), frozenset("bcdfghjklmnpqrstvwxyz")
+FEW, VOWELS, CONSONANTS = 5, frozenset("aeiou"), frozenset("bcdfghjklmnpqrstvwxyz")
 ALPHABET = "abcdefghijklmnopqrstuvwxyz"
 PRIMES = frozenset(n for n in range(2, 100) if all(n % d for d in range(2, n)))
 TIMES = (1, 2, 3, 5, 7)
@@ -145,9 +144,8 @@ def alphabet_loop(text: str) -> bool:
     """Each word starts with the next letter of the alphabet, `a` after `z`."""
     found = bare(text).split()
     start = ALPHABET.find(found[0][0].lower()) if found else -1
-    return start >= 0 and all(
-        word.lower()[0] == ALPHABET[(start + i) % 26] for i, word in enumerate(found[1:], 1)
-    )
+    follow = (word.lower()[0] == ALPHABET[(start + i) % 26] for i, word in enumerate(found[1:], 1))
+    return start >= 0 and all(follow)
 
 
 def three_vowels(text: str) -> bool:
@@ -281,9 +279,8 @@ def no_same_initials(text: str) -> bool:
 
 def keywords_multiple(text: str, **keywords: str) -> bool:
     """Five keywords are found 1, 2, 3, 5 and 7 times, inside other words too."""
-    return all(
-        text.lower().count(keywords[f"keyword{i}"].strip().lower()) == n for i, n in enumerate(TIMES, 1)
-    )
+    lower = text.lower()
+    return all(lower.count(keywords[f"keyword{i}"].strip().lower()) == n for i, n in enumerate(TIMES, 1))
 
 
 def keywords_multiple_as_words(text: str, **keywords: str) -> bool:
