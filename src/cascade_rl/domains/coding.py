@@ -1,7 +1,7 @@
 """Write a function to a one-line specification; hidden tests decide.
 
-The built-in problems are composed of small pieces, see `_functions`. Their tests hold edge cases, chosen so
-that every faulty program of the teacher fails at least one.
+The built-in problems are composed of small pieces, see `small_world.functions`. Their tests hold edge cases,
+chosen so that every faulty program of the teacher fails at least one.
 
 Reward: 1 when all tests pass, else 0 (arXiv 2512.13607, Code RL). All calls of a function are one sandbox
 run, a program that reads standard input has one for each test, and the expected results stay out of them. The

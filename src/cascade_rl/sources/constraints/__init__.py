@@ -2,10 +2,11 @@
 
 What is here
 - `prompts`         one to ten constraints of IFEval's or IFBench's kinds that go together, worded and split
-- `composer`        a reply that meets them: the proof that a prompt can be answered, checked before it is used
+- `composer`        a reply that meets them: the proof that a prompt can be answered, itself checked
 - `composer_words`  replies that rule each word or sentence
 - `public`          the prompts of IFEval and IFBench, from the packages that carry them, held out
 
 What is not: the checkers themselves (`verify.instructions`), natural replies (the composed ones only keep the
-rules), and IFBench's fixed questions (`custom:*`, `repeat:repeat_simple`), which would be training on the test.
+rules), and IFBench's fixed questions (`custom:*`, `repeat:repeat_simple`), which would be training on the
+test.
 """

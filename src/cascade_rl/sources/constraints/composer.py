@@ -42,7 +42,8 @@ The captain studied an old map with care.           Green apples filled the wood
 """
 FILLER = tuple(line.strip() for line in _FILLER.replace(".  ", ".\n").splitlines() if line.strip())
 PALINDROMES = (
-    "level", "radar", "refer", "rotor", "civic", "kayak", "madam", "tenet", "solos", "stats", "sagas", "rotator",
+    "level", "radar", "refer", "rotor", "civic", "kayak", "madam", "tenet", "solos", "stats", "sagas",
+    "rotator",
 )  # fmt: skip
 TONGUES = {
    

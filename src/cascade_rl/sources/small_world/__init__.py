@@ -6,6 +6,7 @@ What is here
 - `functions`     small functions as data, with the teacher's faults and tests that show each: coding
 - `repositories`  small repositories with a broken function: swe
 
-What is not: the sums of `maths` and the questions of `multiple_choice`, which stand in their domains; anything
-that is hard for a model that can read. A score on these problems says that the machinery works, no more.
+What is not: the sums of `maths` and the questions of `multiple_choice`, which stand in their domains;
+anything that is hard for a model that can read. A score on these problems says that the machinery works, no
+more.
 """
