@@ -72,6 +72,7 @@ def open_world(
 
     Raises SandboxUnavailable when a sandbox is needed and nothing isolates, InputError for an unknown model.
     """
+    # Read first, then services, then workers: what can't go on should say so before processes are started.
     raw, config, flat = load_directory(folder)
     tokenizer = load_tokenizer(folder)
     with (

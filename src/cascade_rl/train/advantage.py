@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 
 from cascade_rl.types import Group, Outcome, Rollout, Stop, Verdict
 
-EPSILON = 1e-6
+EPSILON = 1e-6  # added to the deviation: verl's; TRL's is 1e-4, which lowers advantages of small spreads
 
 
 def z_scores(rewards: Sequence[float]) -> list[float]:
-    """(r - mean) / (std + 1e-6) with the sample standard deviation (n - 1), as
-    in verl; zeros without spread.
-    """
+    """(r - mean) / (std + 1e-6), std with n - 1 as in verl; zeros without spread."""
+    # Compared, not computed: the mean of equal rewards may be off by a rounding (0.1 three times), and
+    # whatever is not exactly 0 counts as signal.
     if len(rewards) < 2 or max(rewards) == min(rewards):
         return [0.0] * len(rewards)
     mean = math.fsum(rewards) / len(rewards)
@@ -22,9 +22,7 @@ def z_scores(rewards: Sequence[float]) -> list[float]:
 
 
 def centred(rewards: Sequence[float]) -> list[float]:
-    """r - mean: the standard deviation would weigh easy and hard prompts more
-    (Dr. GRPO, arXiv 2503.20783).
-    """
+    """r - mean: a deviation would weigh easy and hard prompts more (Dr. GRPO, arXiv 2503.20783)."""
     if len(rewards) < 2 or max(rewards) == min(rewards):
         return [0.0] * len(rewards)
     mean = math.fsum(rewards) / len(rewards)
@@ -41,16 +39,14 @@ def group_advantage(
     """
     known = [r for r in rewards if r is not None]
     scores = z_scores(known) if advantage == "grpo" else centred(known)
-    if shaping == "tanh":
+    if shaping == "tanh":  # of z-scores: the recipe refuses it beside dr_grpo, which has none
         scores = z_scores([math.tanh(z) for z in scores])
     found = iter(scores)
     return [None if r is None else next(found) for r in rewards]
 
 
 def overlong_penalty(length: int, limit: int, buffer: int) -> float:
-    """What a reply of `length` tokens loses: 0 up to limit - buffer, then
-    falling to -1 (DAPO, arXiv 2503.14476, eq. 13).
-    """
+    """0 up to limit - buffer tokens, then falling to -1 at the limit (DAPO, arXiv 2503.14476, eq. 13)."""
     return -min(1.0, max(0, length - (limit - buffer)) / buffer)
 
 
@@ -76,12 +72,14 @@ def final_rewards(
             [_shortened(r, rollout, limit, buffer) for r, rollout in zip(row, g.rollouts, strict=True)]
             for row, g in zip(rewards, groups, strict=True)
         ]
+    # over the whole batch and after the length's rules: 10 below it is below every honest reply
     lowest = min((r for row in rewards for r in row if r is not None), default=0.0)
     for group, row, rule in zip(groups, rewards, code_switch, strict=True):
         if rule == "off":
             continue
         penalty = lowest - 10 if rule == "batch_min_minus_10" else float(rule)
         for index, rollout in enumerate(group.rollouts):
+            # replaces the reward, never the None of a reply that was not graded or is masked
             if row[index] is not None and foreign(group.problem.prompt_text, rollout.text):
                 row[index] = penalty
     return rewards
@@ -95,7 +93,7 @@ def _shortened(reward: float | None, rollout: Rollout, limit: int, buffer: int) 
 
 
 def _reward(rollout: Rollout, verdict: Verdict, overlong: str) -> float | None:
-    if verdict.outcome is Outcome.GRADER_ERROR:
+    if verdict.outcome is Outcome.GRADER_ERROR:  # before the length: a fault of ours earns no 0 either
         return None
     if rollout.stop is Stop.LENGTH and overlong in ("mask", "zero"):
         return None if overlong == "mask" else 0.0

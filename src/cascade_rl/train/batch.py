@@ -1,5 +1,7 @@
 """Rows of token ids with weights, and how they are laid out in micro-batches.
-The first type that knows torch.
+
+How a batch is split over workers, trees and micro-batches changes its gradient by rounding only: all weights
+are fixed before (`loss.token_weights`). Nothing here draws or depends on time: the same rows, the same bits.
 """
 
 from __future__ import annotations
@@ -40,8 +42,7 @@ class Row:
         advantage: float | Sequence[float] | np.ndarray = 1.0,
         old: Sequence[float] | np.ndarray | None = None,
     ) -> Row:
-        """From two lists of ids; `advantage` is one for all response tokens or
-        one for each, `old` one for each.
+        """From two lists of ids; `advantage` is one for all response tokens or for each, `old` for each.
 
         Raises ValueError when there are not as many as response tokens.
         """
@@ -59,7 +60,8 @@ class Row:
 class Batch:
     """Packed rows and the places that are scored, in the order of the pack's branches.
 
-    `rows` [N] is the row each of the `targets` [N] belongs to; `weight`, `advantage`, `old` [N].
+    `rows` [N] is the row each of the `targets` [N] belongs to, both int64; `weight`, `advantage`, `old` [N]
+    are float32. N counts the response tokens of this micro-batch.
     """
 
     packed: Pack
@@ -76,34 +78,37 @@ def plant(rows: Sequence[Row]) -> list[tuple[Tree, list[int]]]:
     What predicts the first response token is the prompt's last, so that each branch begins there; what comes
     after the last response token predicts nothing, so that it is left out.
     """
-    groups: dict[bytes, list[int]] = {}
+    groups: dict[bytes, list[int]] = {}  # by the prompt's bytes: all ids are int32
     for index, row in enumerate(rows):
         if len(row.ids) > row.start:
             groups.setdefault(row.ids[: row.start].tobytes(), []).append(index)
     found = []
     for group in groups.values():
         first = rows[group[0]]
+        # needs a prompt of one token at least: with start 0 the slice would be empty, and nothing trained
         branches = tuple(rows[i].ids[rows[i].start - 1 : -1] for i in group)
         found.append((Tree(first.ids[: first.start - 1], branches), group))
     return found
 
 
 def shares(rows: Sequence[Row], size: int) -> list[list[int]]:
-    """Row numbers for `size` workers, alike in tokens; rows with equal prompts
-    stay together unless there are few.
-    """
+    """Row numbers for `size` workers, alike in tokens; equal prompts stay together unless they are few."""
     trees = plant(rows)
+    # Few trees can't be dealt evenly: then each is cut, and every worker computes its prompt again.
     parts = 1 if len(trees) >= 4 * size else size
     pieces = [group[k::parts] for _, group in trees for k in range(parts) if group[k::parts]]
-    costs = [
-        float(len(rows[g[0]].ids) + sum(len(rows[i].ids) - rows[i].start for i in g[1:])) for g in pieces
-    ]
+
+    def tokens(piece: Sequence[int]) -> float:
+        """What is computed: the prompt once, with the first row, and the responses of the others."""
+        return float(len(rows[piece[0]].ids) + sum(len(rows[i].ids) - rows[i].start for i in piece[1:]))
+
+    costs = [tokens(piece) for piece in pieces]
     return [[i for piece in shard for i in pieces[piece]] for shard in deal(range(len(pieces)), costs, size)]
 
 
 def microbatches(rows: Sequence[Row], tokens: int) -> list[list[int]]:
     """Row numbers in groups that compute at most `tokens` tokens; a row that is longer stands alone."""
-    pieces: list[tuple[int, list[int]]] = []
+    pieces: list[tuple[int, list[int]]] = []  # tokens of a tree, or of a part with the prompt again; its rows
     for tree, group in plant(rows):
         begin, size = 0, len(tree.prefix)
         for place, branch in enumerate(tree.branches):
@@ -119,9 +124,9 @@ def microbatches(rows: Sequence[Row], tokens: int) -> list[list[int]]:
 
 
 def fill(sizes: Sequence[int], most: int) -> list[list[int]]:
-    """Item numbers in bins of at most `most`, the largest first, so that
-    neighbours are alike; a larger one stands alone.
-    """
+    """Item numbers in bins of at most `most`, the largest first; a larger one stands alone."""
+    # Only the last bin is looked at (next fit): a few bins more, but what shares one is alike in size, so
+    # that attention, which pads within blocks, pads little.
     bins: list[list[int]] = []
     left = 0
     for index in sorted(range(len(sizes)), key=lambda i: (-sizes[i], i)):
@@ -137,6 +142,7 @@ def pack_rows(rows: Sequence[Row], device: torch.device) -> Batch:
     """Lay rows out as trees; the token at t is predicted from t - 1, and only response tokens are scored."""
     trees = plant(rows)
     packed = pack([tree for tree, _ in trees], device)
+    # the pack sorts trees by size: back from its branches to row numbers
     order = [trees[tree][1][branch] for tree, branch in packed.order]
     counts = [len(rows[i].ids) - rows[i].start for i in order]
     targets = np.concatenate([rows[i].ids[rows[i].start :] for i in order]).astype(np.int64)

@@ -1,5 +1,6 @@
-"""The numbers of an RL step that tell a healthy run from a dying one;
-deterministic, and cheap beside the step.
+"""The numbers of an RL step that tell a healthy run from a dying one: deterministic, cheap beside the step.
+
+They stand in the journal, whose bytes a resumed run repeats: nothing here may depend on clock or machine.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from cascade_rl.recipe import RLStage
 from cascade_rl.train.loss import effective_share
 from cascade_rl.types import Group, Outcome, Rollout, Stop
 
-NGRAM = 4
+NGRAM = 4  # tokens
 LENGTHS = ("length", "length_p50", "length_p95", "length_max", "length_ended")
 MEANS = ("loss", "grad_norm", "update_ratio", "skipped")  # of what the updates of a step say
 OUTCOMES = {"failed": Outcome.GRADER_ERROR, "unparseable": Outcome.UNPARSEABLE, "timeout": Outcome.TIMEOUT}
@@ -23,6 +24,7 @@ OUTCOMES = {"failed": Outcome.GRADER_ERROR, "unparseable": Outcome.UNPARSEABLE, 
 
 def has_signal(advantages: Sequence[float | None]) -> bool:
     """Whether any member has a gradient."""
+    # None (no reward) and exactly 0 (no spread) are alike here: neither moves a weight
     return any(advantages)
 
 
@@ -32,21 +34,18 @@ def share(groups: Sequence[Group], outcome: Outcome) -> float:
 
 
 def repetition(ids: Sequence[int], n: int = NGRAM) -> float:
-    """The share of a reply's n-grams of tokens that occurred in it before; 0
-    for a reply shorter than that.
-    """
+    """The share of a reply's n-grams of tokens that occurred in it before; 0 where there are under two."""
     count = len(ids) - n + 1
     if count < 2:
         return 0.0
     windows = np.lib.stride_tricks.sliding_window_view(np.asarray(ids, np.int32), n)
+    # each window as one value of 4 n bytes: by axis `unique` takes three times as long
     rows = np.ascontiguousarray(windows).view(np.dtype((np.void, 4 * n)))
     return 1.0 - len(np.unique(rows)) / count
 
 
 def lengths(rollouts: Sequence[Rollout]) -> dict[str, float]:
-    """How long the replies are whose length is known, all NaN if none is;
-    `length_ended`: those that ended, 0 if none.
-    """
+    """Tokens of the replies of known length, NaN if none is; `length_ended`: of those that ended, or 0."""
     known = [r.tokens for r in rollouts if r.tokens is not None]
     if not known:
         return dict.fromkeys(LENGTHS, math.nan)
@@ -64,8 +63,9 @@ def describe(
     """The numbers of a step, for all domains and for each; see docs/runs.md."""
     rollouts = [(g.problem, r) for g in groups for r in g.rollouts]
     known = [[r for r in row if r is not None] for row in rewards]
-    flat = [r for row in known for r in row] or [0.0]
+    flat = [r for row in known for r in row] or [0.0]  # where no verdict could be given, see `failed`
     signal = [has_signal(row) for row in advantages]
+    # groups without signal: rewards are the final ones, so that a mixed group of masked replies is none
     even = [row for row, s in zip(known, signal, strict=True) if row and not s]
     logprobs = [lp for _, r in rollouts for lp in r.logprobs]
     metrics = {
@@ -75,6 +75,7 @@ def describe(
         "reward_max": max(flat),
         **lengths([r for _, r in rollouts]),
         "clipped": fmean(r.stop is Stop.LENGTH for _, r in rollouts),
+        # an estimate from the sampled tokens, in nats: exact only in the mean, but no distribution is kept
         "entropy": -math.fsum(logprobs) / max(1, len(logprobs)),
         "signal": fmean(signal),
         "solved_all": sum(min(row) >= 1 for row in even) / len(groups),
@@ -109,6 +110,7 @@ def update_metrics(updates: Sequence[dict[str, float]], stage: RLStage) -> dict[
     if not updates:
         return dict.fromkeys(MEANS, 0.0)
     found = {key: fmean(u[key] for u in updates) for key in MEANS}
+    # the norm is that before clipping, see `Learner._update`
     found["grad_clipped"] = fmean(u["grad_norm"] > stage.grad_clip for u in updates)
     if stage.kl_coefficient:
         found["kl"] = fmean(u["kl"] for u in updates)
@@ -119,6 +121,7 @@ def update_metrics(updates: Sequence[dict[str, float]], stage: RLStage) -> dict[
     found["ess"] = effective_share(
         sum(u["ratio"] for u in updates), sum(u["ratio_square"] for u in updates), tokens
     )
+    # later updates of a step are off-policy by intent: what the engines differ by shows in the first alone
     found["ratio_max"] = max(u["ratio_max"] for u in updates)
     found |= {key: first[key] / first["tokens"] for key in ("mismatch", "mismatch_kl")}
     found["mismatch_max"] = first["mismatch_max"]

@@ -1,6 +1,4 @@
-"""Graded groups for one step of RL: prompts drawn, sampled, graded, kept, and refilled where a filter
-asks.
-"""
+"""Graded groups for one step of RL: prompts drawn, sampled, graded; refilled where a filter asks for it."""
 
 from __future__ import annotations
 
@@ -19,10 +17,12 @@ from cascade_rl.train.update import rule_of
 from cascade_rl.types import Group, Problem
 from cascade_rl.verify.script import switches
 
+MAX_FAILED = 0.2  # of a round's verdicts: a grader that fails more often is broken, not unlucky
+
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """Graded groups for one step, after how many rounds, and what took how long."""
+    """Graded groups for one step, after how many rounds, and how many seconds went where."""
 
     groups: list[Group]
     rounds: int
@@ -36,12 +36,13 @@ def gather(run: StageRun[RLStage], pool: PromptPool, phase: FullPhase, step: int
     kept: list[Group] = []
     seconds = {"rollout": 0.0, "grading": 0.0}
     for number in range(rounds):
-        problems = unique(pool.draw(stage.prompts_per_step - len(kept)))
+        problems = unique(pool.draw(stage.prompts_per_step - len(kept)))  # what is missing, no more
+        # with the round in the seed: a problem that is drawn again must not get the same replies again
         sampling = sampling_of(stage, phase, (run.seed, stage.name, step, number))
         found = collect(problems, run.domains, run.world.sampler, run.world.services, sampling)
         seconds["rollout"] += found.rollout_s
         seconds["grading"] += found.grading_s
-        run.book.rollouts(step, found.groups)
+        run.book.rollouts(step, found.groups)  # with those that are filtered out or end the stage
         check_failures(stage.name, found.groups)
         if stage.filter.kind != "batch":
             return Gathered(found.groups, 1, seconds)
@@ -52,6 +53,7 @@ def gather(run: StageRun[RLStage], pool: PromptPool, phase: FullPhase, step: int
         step,
         f"dynamic filtering: {len(kept)} of {stage.prompts_per_step} groups with signal in {rounds} rounds",
     )
+    # the last round rather than nothing, so that the step can be described; it has no gradient
     return Gathered(kept or found.groups, rounds, seconds)
 
 
@@ -63,18 +65,16 @@ def sampling_of(stage: RLStage, phase: FullPhase, seed: tuple[int | str, ...]) -
 
 
 def with_signal(groups: Sequence[Group], phase: FullPhase) -> list[Group]:
-    """The groups whose answers differ in reward: lengths alone are no signal (DAPO filters by
-    correctness).
-    """
+    """The groups whose answers differ in reward; lengths are no signal (DAPO filters by correctness)."""
+    # before the length penalty, which let groups of nothing but wrong replies pass (docs/LOG.md); a reply
+    # that is masked or zeroed for its length is judged as it trains
     rule = "score" if phase.overlong == "penalty" else phase.overlong
     earned = final_rewards(groups, rule, ["off"] * len(groups), switches)
     return [g for g, row in zip(groups, earned, strict=True) if has_signal(group_advantage(row))]
 
 
 def unique(problems: Sequence[Problem]) -> list[Problem]:
-    """Without repeats: a pool smaller than the batch wraps around within one draw, and twins would share
-    their samples.
-    """
+    """Without repeats: a pool smaller than the batch wraps around in one draw, and twins share replies."""
     return list({(p.id, p.mode): p for p in problems}.values())
 
 
@@ -86,6 +86,3 @@ def check_failures(name: str, groups: Sequence[Group]) -> None:
         raise StageError(
             f"{name}: the grader failed on {len(notes)} of {total} replies; the first: {notes[0]}"
         )
-
-
-MAX_FAILED = 0.2  # of a round's verdicts: a grader that fails more often is broken, not unlucky

@@ -24,7 +24,7 @@ from cascade_rl.train.objective import HEAD_CHUNK, Objective, token_logprobs
 
 def room_of(worker: Worker, free: float) -> Room:
     """What a worker has for a micro-batch: its part of the free memory, and what it holds unused."""
-    if worker.device.type == "cuda" and math.isfinite(free):
+    if worker.device.type == "cuda" and math.isfinite(free):  # infinite: without a limit
         free = shared_bytes(worker.device)  # its own GPU's
     return Room(free + own_bytes(worker.device))
 
@@ -39,7 +39,8 @@ def accumulate(
     model, room = worker.models[name], room_of(worker, free)
     sums = [{"loss": 0.0, "kl": 0.0, "tokens": 0.0}]
     groups = microbatches(rows, tokens)
-    model.begin(len(groups))
+    model.begin(len(groups))  # also for none: over several GPUs all workers must meet here
+    # the head alone: with a gradient the layers' products are plain ones (see `fused`)
     with laid_out(model.weights, layers=False):
         for group in groups:
             batch = pack_rows([rows[i] for i in group], worker.device)
@@ -52,6 +53,7 @@ def _add_gradient(
     worker: Worker, model: Model, batch: Batch, objective: Objective, room: Room
 ) -> dict[str, float]:
     """The gradient of one micro-batch, and its sums."""
+    # a truncated distribution is found chunk by chunk, so that its logits need room for one chunk alone
     truncated = objective.rule.truncates(model.config.vocab)
     chunk = HEAD_CHUNK // model.config.vocab if truncated else None
     recompute = room.too_small(model.config, batch.packed, model.dtype.itemsize, chunk)
@@ -64,7 +66,7 @@ def _add_gradient(
             objective.surrogate, logprob, batch.old, batch.advantage, batch.weight, batch.rows
         )
         sums = ratio_sums(logprob, batch.old, touched)
-    for teacher in objective.teachers:
+    for teacher in objective.teachers:  # one at a time: each holds its own activations only while it scores
         k3 = kl_k3(logprob, _taught(worker.models[teacher.model], batch, objective.rule))
         distance = (batch.weight * k3).sum()
         loss = loss + teacher.coefficient * distance
@@ -84,7 +86,6 @@ def merge(parts: Sequence[dict[str, float]]) -> dict[str, float]:
     found: dict[str, float] = {}
     for part in parts:
         for key, value in part.items():
-            found[key] = (
-                max(found.get(key, 0.0), value) if key.endswith("_max") else found.get(key, 0.0) + value
-            )
+            before = found.get(key, 0.0)
+            found[key] = max(before, value) if key.endswith("_max") else before + value
     return found

@@ -16,7 +16,7 @@ from cascade_rl.train.batch import Row
 from cascade_rl.train.scalar_head import score_rows
 from cascade_rl.types import Message, Mode
 
-SCORE_TOKENS = 4096
+SCORE_TOKENS = 4096  # that a worker scores at once, as a micro-batch of training by default
 MODEL = "reward"  # its name among the models of the workers
 
 
@@ -26,9 +26,7 @@ def head_shape(config: DecoderConfig) -> dict[str, tuple[int, int]]:
 
 
 def serve(world: World, folder: Path) -> LearnedReward:
-    """Give the workers the reward model that was exported to `folder`; the name
-    `MODEL` is dropped by who asked.
-    """
+    """Give the workers the reward model that was exported to `folder`; who asked drops `MODEL` again."""
     flat = load_reward_directory(folder, world.config)
     world.replicas.add_model(MODEL, world.config, flat, train=False, extra=head_shape(world.config))
     return LearnedReward(world.replicas, world.tokenizer)
@@ -37,7 +35,7 @@ def serve(world: World, folder: Path) -> LearnedReward:
 def reward_row(tokenizer: Tokenizer, messages: Sequence[Message], answer: str) -> Row:
     """What the reward model reads: the conversation in instruct mode, up to the end mark of the answer."""
     ids = tokenizer.encode(chat.render(messages, Mode.INSTRUCT, reply=answer))
-    return Row.of(ids, [], 0.0)
+    return Row.of(ids, [], 0.0)  # all of it prompt: no token is a target, only the last state is read
 
 
 class LearnedReward:
@@ -53,14 +51,14 @@ class LearnedReward:
         future: asyncio.Future[float] = loop.create_future()
         self._waiting.append((reward_row(self.tokenizer, messages, answer), future))
         if len(self._waiting) == 1:
-            loop.call_soon(self._flush)
+            loop.call_soon(self._flush)  # behind the tasks that are ready: all of them have asked by then
         return await future
 
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, []
         try:
             scores = self.score_batch([row for row, _ in waiting])
-        except Exception as error:  # handed to every caller, who raises it
+        except Exception as error:  # handed to every caller, who raises it; else they would wait for ever
             for _, future in waiting:
                 future.set_exception(error)
             return

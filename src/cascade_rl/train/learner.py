@@ -35,7 +35,8 @@ class Learner:
         model = replicas.local.models[name]
         self.names = list(model.shapes)
         self.notes: list[str] = []
-        self._said = False
+        self._said = False  # that memory is short: once a stage, since every step would say it again
+        # by time a step, not by size: with Muon a matrix costs its numbers times its short side
         costs = [optimiser.step_cost(n, model.shapes[n], spec.optimizer) for n in self.names]
         owners = [[self.names[i] for i in shard] for shard in deal(range(len(costs)), costs, replicas.size)]
         replicas.all(optimiser.own, name, owners, spec, f"{seed}/{spec.name}")
@@ -46,6 +47,7 @@ class Learner:
         Returns loss, gradient norm (before clipping), `update_ratio`, `skipped`, tokens, and of a policy k3
         and `loss.ratio_sums`.
         """
+        # over the whole batch, prompts once: what a split over workers computes again is no useful work
         self._count([tree.lengths for tree, _ in plant(rows)], teachers=len(objective.teachers))
         shards = shares(rows, self.replicas.size)
         tokens, free = self.spec.tokens_per_microbatch, self._free()
@@ -54,9 +56,7 @@ class Learner:
         return self._update(sums, lr_factor)
 
     def pair_step(self, pairs: Sequence[tuple[Row, Row]], lr_factor: float) -> dict[str, float]:
-        """Gradient of all pairs, then one update; loss, accuracy, margin,
-        gradient norm and `update_ratio`.
-        """
+        """Gradient of all pairs, then one update; loss, accuracy, margin, norm, `update_ratio`, `skipped`."""
         self._count([scalar_head.fork(*pair).lengths for pair in pairs], scored=False)
         costs = [float(len(a.ids) + len(b.ids)) for a, b in pairs]
         shards = deal(range(len(pairs)), costs, self.replicas.size)
@@ -85,10 +85,13 @@ class Learner:
             self.notes.append(note)
             self._said = True
         squares = merge(self.replicas.all(optimiser.reduce, self.name))
+        # added in the order of the names, not as workers own them: the norm decides about clipping
         norm = math.sqrt(sum(squares[name] for name in self.names if name in squares))
         finite, ratio = math.isfinite(norm) and math.isfinite(found["loss"]), 0.0
+        # Decided here for all workers: each owns a part of the weights, and half a step is none. A skipped
+        # step leaves the moments as they were, too; the loop counts it.
         if finite:
-            scale = min(1.0, self.spec.grad_clip / (norm + 1e-6))
+            scale = min(1.0, self.spec.grad_clip / (norm + 1e-6))  # 1e-6 as in torch's clip_grad_norm_
             moved = self.replicas.all(optimiser.step, self.name, scale, lr_factor)
             ratio = optimiser.update_ratio(self.names, moved)
             self.replicas.refresh(self.name)
@@ -100,6 +103,7 @@ class Learner:
 
     def load(self, folder: Path) -> None:
         """Read what `save` wrote; raises InputError if that was another number of workers."""
+        # moments are split by owner, and who owns what follows from the number of workers
         if (saved := len(list(folder.glob("optimizer-*.pt")))) != self.replicas.size:
             raise InputError(
                 f"{folder} was saved by {saved} workers, and an optimiser is resumed by as many: "
@@ -118,8 +122,9 @@ class Learner:
 
 def lr_factor(spec: Training, step: int, total: int) -> float:
     """The share of the peak learning rate at `step` of `total`: linear warm-up, then the schedule."""
-    if step < spec.warmup_steps:
+    if step < spec.warmup_steps:  # in equal parts from above 0 to below 1: no step is without effect
         return (step + 1) / (spec.warmup_steps + 1)
+    # 0 at the first step after the warm-up; 1 would be at `total`, one after the last step
     progress = (step - spec.warmup_steps) / max(1, total - spec.warmup_steps)
     if spec.schedule == "constant":
         return 1.0

@@ -95,6 +95,7 @@ class Steps(Generic[S]):
         self._run, self._phase = run, phase
         self._memory = memory or Forgetful()
         self._total = run.stage.planned_steps
+        # of the weights before the first step, or `finish` could not tell whether anything was learnt
         self._incoming = weights_hash(run.world.replicas.flat(run.model))
         self._learner = Learner(run.world.replicas, run.model, run.stage, run.seed)
         self._tally = Tally()
@@ -107,16 +108,17 @@ class Steps(Generic[S]):
             run.book.times(start, {}, peaks=asdict(run.peaks))
         if start == 0:
             self._save(0)
-        history = run.book.history()
+        history = run.book.history()  # after the cut, so that alarms see what an uninterrupted run saw
         for step in range(start, self._total):
-            run.world.replicas.worked.clear()
+            run.world.replicas.worked.clear()  # of probes since the last step: no work of this one
             self._report = None
             yield step, self._learner
-            report = self._reported(step)
+            report = self._reported(step)  # an update that nobody reported must not be saved
             history.append(report.metrics)
             self._write(report, history)
             self._tally = replace(self._tally, best=_probe(run, step + 1, self._learner, self._tally.best))
             stopping = run.stop_asked()
+            # probe first: the state names the best step so far, whose file must lie there by then
             if stopping or (step + 1) % run.stage.save_every == 0 or step + 1 == self._total:
                 self._save(step + 1)
             if stopping:
@@ -138,6 +140,7 @@ class Steps(Generic[S]):
                 "longer responses, easier problems or more SFT may help",
             )
         handed_over = _hand_over(run, tally.best, total)
+        # a gradient alone proves nothing: steps below the rounding of fp32 move no weight
         if tally.signal and weights_hash(run.world.replicas.flat(run.model)) == self._incoming:
             _nothing(run, f"after {total} steps the weights are those it started from")
         if run.stage.lora and not tally.best:  # with probes the adapter of the best step lies there already
@@ -158,7 +161,7 @@ class Steps(Generic[S]):
             for name, done in run.world.replicas.worked.items()
         }
         run.book.times(step, report.seconds, counts=dict(report.counts), work=work)
-        self._count(report)
+        self._count(report)  # may end the stage; the step that did it stands in the journal by then
         for text in warnings(history):
             run.note(step, text)
         for text in self._learner.notes:  # decided by the free memory, so that they belong beside the timings
@@ -193,7 +196,7 @@ def _resume(run: StageRun[S], learner: Learner, memory: Resumable) -> tuple[int,
     for path in damaged:
         run.screen.note(f"{path.name} is damaged (checksum): falling back to the state before it")
     if state is None:
-        run.book.cut({})
+        run.book.cut({})  # lines of steps before a kill: they are made again
         return 0, Tally()
     flat, loop = read_state(state)
     run.world.replicas.load(run.model, flat)
@@ -230,6 +233,7 @@ def _hand_over(run: StageRun[S], best: Best | None, total: int) -> int:
         run.screen.note(
             f"{run.stage.name}: handing over step {best.step} ({best.score:.3f} on validation), not the last"
         )
+    # only now: until the end a resume may go back to a state that names an older best
     for old in run.book.folder.glob("best-*.safetensors"):
         if not best or old.name != best.file:
             old.unlink()

@@ -1,5 +1,4 @@
-"""Low-rank adapters (LoRA, arXiv 2106.09685, section 4.1): W = W0 + (alpha /
-rank) B A, with A and B trained alone.
+"""Low-rank adapters (LoRA, arXiv 2106.09685, section 4.1): W = W0 + (alpha / rank) B A; A and B are trained.
 
 Departs from module wrappers: the engine keeps one merged matrix, which sampling, scoring and export see as
 any other, and computes its whole gradient G. Those of the factors follow by the chain rule, dL/dB = s G A^T
@@ -30,16 +29,21 @@ HEAD = "score"  # the reward model's head is new and small: it is trained whole
 
 
 class Adapter:
-    """The factors of one projection: rows `rows` of the parameter `name`; A
-    [rank, in], B [out, rank], B starts at 0.
+    """The factors of one projection, A [rank, in] and B [out, rank], both fp32; B starts at 0, so W at W0.
+
+    full    the projection's Hugging Face name
+    name    our parameter that holds it, in its `rows` (q, k and v are one parameter here)
+    weight  those rows of the fp32 master, as a view: what is added to it is added to the model
     """
 
     def __init__(self, full: str, name: str, rows: slice, weight: Tensor, lora: LoRA, seed: str) -> None:
         self.full, self.name, self.rows, self.weight = full, name, rows, weight
         self.scale = lora.alpha / lora.rank
+        # by name, so that the start does not depend on who owns what; manual_seed takes 64 bits at most
         digest = hashlib.blake2b(f"{seed}/{full}".encode(), digest_size=7).digest()
         generator = torch.Generator().manual_seed(int.from_bytes(digest, "big"))
         bound = 1 / math.sqrt(weight.shape[1])  # Kaiming's uniform with a = sqrt(5), as in PEFT
+        # drawn on the CPU: the same start on every device
         a = torch.empty(lora.rank, weight.shape[1]).uniform_(-bound, bound, generator=generator)
         self.a = a.to(weight.device)
         self.b = torch.zeros(weight.shape[0], lora.rank, device=weight.device)
@@ -53,7 +57,10 @@ class Adapter:
 
 
 class Adapted(Owner):
-    """A worker's share of the adapters and their optimiser; `masters` are the parameters that it owns."""
+    """A worker's share of the adapters and their optimiser; `masters` are the parameters that it owns.
+
+    W0 is not kept: the masters hold W, and what changes of s B A is added to them.
+    """
 
     def __init__(
         self, model: Model, masters: Mapping[str, Tensor], spec: Training, lora: LoRA, seed: str
@@ -62,7 +69,7 @@ class Adapted(Owner):
         self.model, parts = model, hf_names(model.config)
         self.adapters: list[Adapter] = []
         for name, master in masters.items():
-            start = 0
+            start = 0  # the first row of the projection in our parameter
             for full, count in parts.get(name, []):
                 rows, start = slice(start, start + count), start + count
                 if full.endswith(".weight") and full.split(".")[-2] in lora.targets:
@@ -70,7 +77,7 @@ class Adapted(Owner):
         self.heads = {name: master for name, master in masters.items() if name == HEAD}
         factors = [t for adapter in self.adapters for t in (adapter.a, adapter.b)]
         self.parameters = [*factors, *self.heads.values()]
-        if self.parameters:
+        if self.parameters:  # a worker may own nothing that is adapted, and AdamW refuses an empty list
             self.optimizers.append((adamw(self.parameters, spec), spec.lr))
 
     def reduce(self) -> dict[str, float]:
@@ -85,9 +92,7 @@ class Adapted(Owner):
         return norms
 
     def step(self, scale: float, lr_factor: float) -> Squares:
-        """The matrices take over what changed; the squares are of these changes
-        and the adapted matrices, and the head's.
-        """
+        """The matrices take over what changed; squares are of these changes and matrices, and the head's."""
         for parameter in self.parameters:
             if parameter.grad is not None:
                 parameter.grad.mul_(scale)
@@ -100,6 +105,7 @@ class Adapted(Owner):
         found: list[Tensor] = []
         for adapter, old in zip(self.adapters, before, strict=True):
             change = adapter.b @ adapter.a - old
+            # |W| before the change, of the adapted rows alone: the others do not move
             found += [adapter.scale * norm(change), norm(adapter.weight)]
             adapter.weight.add_(change, alpha=adapter.scale)
         for head, was in zip(self.heads.values(), heads, strict=True):
@@ -117,6 +123,7 @@ class Adapted(Owner):
 
     def peft_state(self) -> dict[str, Tensor]:
         """Factors and head under PEFT's names."""
+        # copies on the CPU: they go through a pipe, and training goes on
         found = {f"base_model.model.{name}.weight": head.cpu().clone() for name, head in self.heads.items()}
         for a in self.adapters:
             stem = f"base_model.model.{a.full.removesuffix('.weight')}"

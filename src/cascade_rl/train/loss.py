@@ -1,5 +1,7 @@
-"""Objectives as small pure functions of log-probabilities; weights carry the
-aggregation (docs/algorithms.md).
+"""Objectives as small pure functions of log-probabilities; weights carry the aggregation.
+
+Formulas with key, source and test of each: docs/algorithms.md. Values and gradients equal TRL's and verl's to
+1e-5 (tests/conformance/test_oracles.py). There is no entropy term, and no value function.
 
 N response tokens of a micro-batch, flat: `logprob` [N] of the policy that learns, `old` [N] the rollout's
 own, both of the distribution that was sampled from; `row` [N] the reply that a token belongs to.
@@ -16,8 +18,7 @@ from torch import Tensor
 
 
 def policy_gradient_loss(logprob: Tensor, advantage: Tensor, weight: Tensor) -> Tensor:
-    """- sum of weight * ratio * advantage, strictly on-policy (arXiv
-    2512.13607, equation of GRPO without KL).
+    """- sum of weight * ratio * advantage, strictly on-policy (GRPO without KL of arXiv 2512.13607).
 
     One update a batch makes the importance ratio exactly 1: it is written as p / stop-gradient(p), whose
     gradient is that of the log-probability. The value is therefore minus the weighted mean advantage, often
@@ -30,13 +31,13 @@ def policy_gradient_loss(logprob: Tensor, advantage: Tensor, weight: Tensor) -> 
 def ppo_clip_loss(
     logprob: Tensor, old: Tensor, advantage: Tensor, weight: Tensor, low: float, high: float
 ) -> tuple[Tensor, Tensor]:
-    """- sum of weight * min(r A, clip(r, 1 - low, 1 + high) A) with r = p /
-    p_old (PPO, arXiv 1707.06347, eq. 7).
+    """- sum of weight * min(r A, clip(r, 1 - low, 1 + high) A), r = p / p_old (PPO, arXiv 1707.06347, eq. 7).
 
     Two bounds of their own are clip-higher (DAPO, arXiv 2503.14476). Also returns which tokens [N] got no
     gradient.
     """
     ratio = torch.exp(logprob - old)
+    # no dual clip for negative advantages, which verl always applies (c = 3)
     return _clipped(ratio, advantage, weight, low, high)
 
 
@@ -48,6 +49,7 @@ def gspo_loss(
     `weight` spreads a reply's weight over its tokens, so that it counts once. Also returns which tokens were
     clipped.
     """
+    # rows are numbered within the micro-batch, which holds a reply whole: else its mean would be of a part
     count = int(row.max()) + 1 if len(row) else 0
     sums = torch.zeros(count, dtype=logprob.dtype, device=row.device).index_add(0, row, logprob - old)
     sizes = torch.zeros_like(sums).index_add(0, row, torch.ones_like(logprob))
@@ -58,6 +60,7 @@ def gspo_loss(
 def _clipped(
     ratio: Tensor, advantage: Tensor, weight: Tensor, low: float, high: float
 ) -> tuple[Tensor, Tensor]:
+    # the smaller of the two: a bound binds only where the ratio went the way that the advantage pushes
     free, bounded = ratio * advantage, ratio.clamp(1 - low, 1 + high) * advantage
     return -(weight * torch.minimum(free, bounded)).sum(), bounded < free
 
@@ -83,18 +86,14 @@ def tis_weights(logprob: Tensor, rollout: Tensor, cap: float) -> Tensor:
 
 
 def icepop_weights(logprob: Tensor, rollout: Tensor, low: float, high: float) -> Tensor:
-    """k = p_trainer / p_rollout where low <= k <= high, else 0, without
-    gradient (IcePop, arXiv 2510.18855).
-    """
+    """k = p_trainer / p_rollout where low <= k <= high, else 0, no gradient (IcePop, arXiv 2510.18855)."""
     k = torch.exp(logprob.detach() - rollout)
     return torch.where((k >= low) & (k <= high), k, torch.zeros_like(k))
 
 
 @dataclass(frozen=True, slots=True)
 class Surrogate:
-    """Which policy loss, with its bounds; `correction` is for rollout against
-    trainer (`none`, `tis`, `icepop`).
-    """
+    """Which policy loss, with bounds; `correction` of rollout against trainer: `none`, `tis`, `icepop`."""
 
     loss: str = "policy_gradient"
     low: float = 0.0
@@ -118,6 +117,7 @@ def policy_loss(
         return cispo_loss(logprob, old, advantage, weight, *bounds)
     if surrogate.loss == "gspo":
         return gspo_loss(logprob, old, advantage, weight, row, *bounds)
+    # only here: the ratio of the losses above is against the sampler already, and would count it twice
     touched = torch.zeros_like(logprob, dtype=torch.bool)
     if surrogate.correction == "tis":
         factor = tis_weights(logprob, old, surrogate.correction_high)
@@ -137,7 +137,7 @@ def ratio_sums(logprob: Tensor, old: Tensor, touched: Tensor) -> dict[str, float
     names = ("ratio", "ratio_square", "ratio_max", "mismatch", "mismatch_max", "mismatch_kl", "touched")
     if not len(logprob):
         return dict.fromkeys(names, 0.0)
-    d = (logprob.detach() - old).double()
+    d = (logprob.detach() - old).double()  # in double: sums of thousands, one transfer from the device
     ratio, size = d.exp(), d.abs()
     far = (size.sum(), size.max(), (ratio - 1 - d).sum())
     values = (ratio.sum(), ratio.square().sum(), ratio.max(), *far, touched.sum().double())
@@ -145,9 +145,7 @@ def ratio_sums(logprob: Tensor, old: Tensor, touched: Tensor) -> dict[str, float
 
 
 def effective_share(total: float, squares: float, count: float) -> float:
-    """Kish's effective sample size (sum w)^2 / sum w^2 of importance weights,
-    as a share of their `count`; 1 when equal.
-    """
+    """Kish's effective sample size of importance weights, (sum w)^2 / sum w^2, over `count`; 1 when equal."""
     return total * total / (count * squares) if squares else 0.0
 
 
@@ -174,6 +172,7 @@ def token_weights(lengths: Sequence[int], aggregation: str, limit: int = 1) -> l
     `constant`: one over rows times `limit`, the longest reply allowed, so that no length changes another's
     weight (Dr. GRPO, arXiv 2503.20783).
     """
+    # at least 1 below the line: all replies of a part may be masked, or empty
     rows, tokens = len(lengths), sum(lengths)
     if aggregation == "token":
         return [1.0 / max(1, tokens)] * rows

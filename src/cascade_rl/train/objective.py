@@ -15,13 +15,15 @@ from cascade_rl.protocols import WHOLE, SamplingRule
 from cascade_rl.train.batch import Batch
 from cascade_rl.train.loss import Surrogate
 
-HEAD_CHUNK = 1 << 25  # logits held at once when the distribution is truncated, in numbers
+HEAD_CHUNK = 1 << 25  # logits held at once when the distribution is truncated, in numbers: 128 MiB of fp32
 
 
 @dataclass(frozen=True, slots=True)
 class Teacher:
-    """A penalty on being far from another model of the workers: `coefficient`
-    times KL(policy || teacher), by k3.
+    """A penalty on being far from another model: `coefficient` times KL(policy || teacher), by k3.
+
+    `model` is its name among the models of the workers. Its vocabulary must be the policy's; its shape is
+    taken for the policy's where work is counted (`cost.update_work`).
     """
 
     model: str
@@ -52,21 +54,22 @@ def token_logprobs(
     rule: SamplingRule,
     recompute: bool = False,
 ) -> Tensor:
-    """Log-probabilities [N] of the targets, under the distribution they were
-    sampled from; the head runs in chunks.
+    """Log-probabilities [N] of the targets, fp32, under the distribution they were sampled from.
 
     With `recompute` the layers run again in the backward pass.
     """
     hidden = packed_states(weights, config, batch.packed, recompute)
-    if not rule.truncates(config.vocab):
+    if not rule.truncates(config.vocab):  # the usual case: a gradient of its own, and no sorting
         return target_logprobs(hidden, head_weight(weights), batch.targets, rule.temperature)
     size = max(1, HEAD_CHUNK // config.vocab)
 
     def score(part: Tensor, targets: Tensor) -> Tensor:
+        # sampled ids stay in the kept set whatever the rounding: outside, log p would be -inf
         logprobs = truncate(head_logits(weights, part), rule, targets)
         return logprobs.gather(-1, targets[:, None])[:, 0]
 
     if len(hidden) <= size:
         return score(hidden, batch.targets)
+    # logits are made again in the backward pass, so that one chunk's are alive at a time
     parts = zip(torch.split(hidden, size), torch.split(batch.targets, size), strict=True)
     return torch.cat([checkpoint(score, part, targets, use_reentrant=False) for part, targets in parts])

@@ -23,9 +23,7 @@ from cascade_rl.train.owner import Owner, Squares, adamw, owner_of, squares
 
 
 def update_ratio(names: Sequence[str], parts: Sequence[Mapping[str, tuple[float, float]]]) -> float:
-    """|change| / |weights| from what the workers found of their parameters or
-    of their shards; 0 where nothing is trained.
-    """
+    """|change| / |weights|, from the workers' squares of parameters or shards; 0 where nothing is trained."""
     change, weights = (
         math.fsum(part[name][i] for name in names for part in parts if name in part) for i in (0, 1)
     )
@@ -34,13 +32,12 @@ def update_ratio(names: Sequence[str], parts: Sequence[Mapping[str, tuple[float,
 
 def is_matrix(name: str, shape: Sequence[int]) -> bool:
     """Whether Muon takes a parameter: a matrix that neither is looked up in nor reads the final state out."""
+    # fused q/k/v and gate/up are one matrix each here: Muon orthogonalises them together
     return len(shape) == 2 and name not in ("embed", "head", "score")
 
 
 def step_cost(name: str, shape: Sequence[int], optimizer: str) -> float:
-    """About how long a parameter's step takes: Muon's five iterations multiply
-    the matrix with its short side.
-    """
+    """About how long a parameter's step takes: Muon's five iterations multiply it with its short side."""
     numbers = float(math.prod(shape))
     return numbers * min(shape) if optimizer == "muon" and is_matrix(name, shape) else numbers
 
@@ -54,7 +51,7 @@ class Owned(Owner):
         self.stepped_by: dict[str, torch.optim.Optimizer] = {}
         matrices = [n for n, p in parameters.items() if is_matrix(n, p.shape)]
         others = [n for n, p in parameters.items() if not is_matrix(n, p.shape)]
-        if spec.muon_lr is None:  # without Muon; the order is that of saved states
+        if spec.muon_lr is None:  # without Muon; this order stays, since saved states go by it
             matrices, others = [], matrices + others
         elif matrices:
             chosen = [parameters[n] for n in matrices]
@@ -71,11 +68,15 @@ class Owned(Owner):
         norms = {}
         for name, parameter in self.parameters.items():
             parameter.grad = self.model.gradient(name)
+            # in double: millions of squares, added up over parameters and workers
             norms[name] = float(torch.linalg.vector_norm(parameter.grad, dtype=torch.float64)) ** 2
         return norms
 
     def step(self, scale: float, lr_factor: float) -> Squares:
-        """The parameters go one by one, so that what they were is held of one at a time."""
+        """The parameters go one by one, so that what they were is held of one at a time.
+
+        No optimiser here looks at other parameters than the one it steps, so that the bits are the same.
+        """
         gradients = {name: _grad(parameter).mul_(scale) for name, parameter in self.parameters.items()}
         for parameter in self.parameters.values():
             parameter.grad = None  # an optimiser steps every parameter of its own that has one
@@ -89,7 +90,7 @@ class Owned(Owner):
             weights = torch.linalg.vector_norm(before)
             found += [torch.linalg.vector_norm(before.sub_(parameter)), weights]
         for name, parameter in self.parameters.items():
-            parameter.grad = gradients[name]
+            parameter.grad = gradients[name]  # left as they were applied, clipped, until the next `reduce`
         return squares(self.parameters, found)
 
     def extra_state(self) -> dict[str, Tensor]:
@@ -109,6 +110,7 @@ def _grad(parameter: Tensor) -> Tensor:
 def own(worker: Worker, name: str, owners: Sequence[Sequence[str]], spec: Training, seed: str) -> None:
     """Runs in a worker: give it its share of a fresh optimiser; `owners` are names of parameters by rank."""
     model = worker.models[name]
+    # Muon orthogonalises a matrix, and an adapter's factors span it: neither can work on a shard of rows
     parameters = model.owned(owners, whole=spec.optimizer == "muon" or spec.lora is not None)
     if spec.lora:
         model.optimizer = Adapted(model, parameters, spec, spec.lora, seed)
@@ -118,7 +120,7 @@ def own(worker: Worker, name: str, owners: Sequence[Sequence[str]], spec: Traini
 
 def reduce(worker: Worker, name: str) -> dict[str, float]:
     """Runs in a worker: the squared norms of the gradients it owns."""
-    worker.models[name].gather()
+    worker.models[name].gather()  # collective over several GPUs, as is `scatter`: every worker comes here
     return owner_of(worker, name).reduce()
 
 
@@ -139,7 +141,7 @@ def save(worker: Worker, name: str, folder: str) -> None:
 def load(worker: Worker, name: str, folder: str) -> None:
     """Runs in a worker: read what `save` wrote."""
     owner = owner_of(worker, name)
-    found = torch.load(_file(worker, folder), weights_only=True)
+    found = torch.load(_file(worker, folder), weights_only=True)  # tensors and numbers, no code
     for (optimizer, _), state in zip(owner.optimizers, found["optimizers"], strict=True):
         optimizer.load_state_dict(state)
     owner.load_extra(found["extra"])

@@ -19,10 +19,9 @@ Squares = dict[str, tuple[float, float]]  # by parameter: squared norms of its c
 
 
 def squares(names: Iterable[str], norms: Sequence[Tensor]) -> Squares:
-    """From two norms a name, one of the change and one of the weights; a name
-    that comes again adds to itself.
-    """
+    """From two norms a name, of the change and of the weights; a name that comes again adds to itself."""
     found: Squares = {}
+    # one transfer from the device for all, in double, where squares of small changes do not vanish
     values = torch.stack(list(norms)).double().square().view(-1, 2).tolist() if norms else []
     for name, (change, weights) in zip(names, values, strict=True):
         before = found.get(name, (0.0, 0.0))
@@ -42,12 +41,11 @@ class Owner(ABC):
 
     @abstractmethod
     def step(self, scale: float, lr_factor: float) -> Squares:
-        """One optimiser step with gradients times `scale` and learning rates
-        times `lr_factor`; see `Squares`.
-        """
+        """One optimiser step, gradients times `scale`, learning rates times `lr_factor`; see `Squares`."""
 
     def set_rates(self, lr_factor: float) -> None:
         """Learning rates for the next step."""
+        # from the peak each time, not from the last rate: a resume sets the same one
         for optimizer, lr in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = lr * lr_factor

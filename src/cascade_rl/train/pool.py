@@ -20,8 +20,9 @@ class _Source:
     epoch: int = -1
     order: list[str] = field(default_factory=list)
     cursor: int = 0
-    credit: float = 0.0
-    fared: dict[str, str] = field(default_factory=dict)  # id -> "all", "none" or "mixed", for this epoch
+    credit: float = 0.0  # how many draws it has not had yet of those that its weight gives it
+    # id -> "all", "none" or "mixed", as it was when last drawn: a problem that is left out keeps its own
+    fared: dict[str, str] = field(default_factory=dict)
 
 
 class PromptPool:
@@ -37,7 +38,7 @@ class PromptPool:
             _Source({p.id: p for p in found}, data.weight)
             for data, found in zip(stage.data, problems, strict=True)
         ]
-        # what a reply in foreign script earns, by problem id
+        # what a reply in foreign script earns, by problem id: each data entry of a mixture has its own rule
         self.switch_rules = {
             p.id: data.code_switch for data, found in zip(stage.data, problems, strict=True) for p in found
         }
@@ -48,6 +49,8 @@ class PromptPool:
         """The next `count` problems, by weight over the domains, in the modes of the stage."""
         drawn: list[Problem] = []
         total = sum(s.weight for s in self.sources)
+        # By credit and not by chance: after n draws a source has had its share of n, give or take one for
+        # each source, and a batch of few prompts is mixed as the recipe says.
         for _ in range(count):
             for source in self.sources:
                 source.credit += source.weight / total
@@ -61,6 +64,7 @@ class PromptPool:
         """Half: in turn within each domain, begun by either mode in turn: no domain is tied to one mode."""
         if self.stage.mode_mix != "half":
             return [Mode(self.stage.mode_mix)] * len(drawn)
+        # modes dealt over the draws as they come would tie a domain that comes every second time to one mode
         by_domain = sorted(range(len(drawn)), key=lambda i: (drawn[i].domain, i))
         places = {index: place for place, index in enumerate(by_domain)}
         return [(Mode.INSTRUCT, Mode.THINKING)[(places[i] + self.turn) % 2] for i in range(len(drawn))]
@@ -73,9 +77,10 @@ class PromptPool:
 
     def _new_epoch(self, source: _Source) -> None:
         source.epoch += 1
+        # of its own for each epoch, so that no generator's state has to be saved
         rng = random.Random(f"{self.seed}/{self.stage.name}/{self.sources.index(source)}/{source.epoch}")
         kept = [i for i in source.problems if self._stays(source.fared.get(i), rng)]
-        if not kept:
+        if not kept:  # an epoch of nothing would never end
             self._notes.append("every problem was solved always or never: all are admitted again")
             kept = list(source.problems)
         elif source.epoch and len(kept) < len(source.problems):
@@ -95,6 +100,7 @@ class PromptPool:
         if self.stage.filter.kind != "epoch":
             return
         for group in groups:
+            # the graders' rewards, not those for RL: how long a reply was says nothing of the problem
             rewards = [v.reward for v in group.verdicts if v.reward is not None]
             source = next(s for s in self.sources if group.problem.id in s.problems)
             if rewards:
@@ -114,12 +120,13 @@ class PromptPool:
         """Take up a saved state."""
         self.turn = state["turn"]
         for source, saved in zip(self.sources, state["sources"], strict=True):
-            for key, value in saved.items():
+            for key, value in saved.items():  # the keys of `state`; problems and weight are the recipe's
                 setattr(source, key, value)
 
 
 def how_fared(rewards: Sequence[float]) -> str:
     """`all` when every reward is full, `none` when none is positive, else `mixed`."""
+    # all half right is mixed too: there is something to gain, though this group taught nothing
     if min(rewards) >= 1:
         return "all"
     return "none" if max(rewards) <= 0 else "mixed"

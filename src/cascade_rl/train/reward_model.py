@@ -24,7 +24,7 @@ from cascade_rl.train.sft import batch_at
 from cascade_rl.train.stage_run import StageRun, Trained
 from cascade_rl.types import Mode, Pair, Pairs, StepReport
 
-HEAD_SCALE = 0.02  # of the new head's weights, as of the other matrices of a Qwen3
+HEAD_SCALE = 0.02  # standard deviation of the new head's weights, as of the other matrices of a Qwen3
 
 
 def train(run: StageRun[RewardModelStage], data: Pairs) -> Trained:
@@ -47,6 +47,7 @@ def train(run: StageRun[RewardModelStage], data: Pairs) -> Trained:
     count = len(data.heldout)
     lines.append(f"held-out pairs: {count}, the chosen answer scores higher in {accuracy:.1%}")
     run.screen.note(f"reward model: {accuracy:.1%} of {count} held-out pairs are ranked right")
+    # with the head's shapes, which make it a reward model that transformers scores alike
     flat = world.replicas.flat(MODEL)
     export(run.book.folder / "reward_model", world.raw, world.config, flat, world.tokenizer, model.shapes)
     world.replicas.drop_model(MODEL)
@@ -55,6 +56,7 @@ def train(run: StageRun[RewardModelStage], data: Pairs) -> Trained:
 
 def _start(run: StageRun[RewardModelStage]) -> Tensor:
     """The policy's flat weights with a fresh head behind them; the same for the same seed."""
+    # on the CPU whatever the device, so that the same seed is the same head
     generator = torch.Generator().manual_seed(run.seed)
     head = torch.randn(run.world.config.hidden, generator=generator) * HEAD_SCALE
     return torch.cat([run.world.replicas.flat("policy").detach().cpu(), head])
@@ -99,6 +101,7 @@ def sampled_pairs(run: StageRun[RewardModelStage], domain: Domain, pairs: Sequen
         raise ValueError(
             "pairs_from: samples needs sample_rollouts and sample_tokens, which the recipe fills in"
         )
+    # instruct mode: a reward model reads answers, never reasoning
     problems = [pair.problem.in_mode(Mode.INSTRUCT) for pair in pairs]
     sampling = Sampling(stage.sample_rollouts, stage.sample_tokens, seed=(run.seed, stage.name, "pairs"))
     groups = run.world.sampler.sample(problems, sampling)
@@ -106,9 +109,11 @@ def sampled_pairs(run: StageRun[RewardModelStage], domain: Domain, pairs: Sequen
     verdicts = iter(grade_all(domain.benchmark_grade, asked, run.world.services))
     found = []
     for problem, group in zip(problems, groups, strict=True):
-        judged = [next(verdicts) for _ in group]
-        marks = [(v.reward, sum(v.parts.values())) for v in judged if v.reward is not None]
-        if len(marks) == len(judged) and max(marks) > min(marks):
+        graded = [next(verdicts) for _ in group]
+        # by reward, and by the parts of it where rewards tie; one reply without a verdict, and the best is
+        # not known (then also no place in `marks` is a place in `group`)
+        marks = [(v.reward, sum(v.parts.values())) for v in graded if v.reward is not None]
+        if len(marks) == len(graded) and max(marks) > min(marks):
             best, worst = group[marks.index(max(marks))], group[marks.index(min(marks))]
             found.append(Pair(problem, best.text, worst.text))
     if not found:
@@ -120,18 +125,15 @@ def sampled_pairs(run: StageRun[RewardModelStage], domain: Domain, pairs: Sequen
 
 
 def _pair_rows(tokenizer: Tokenizer, pairs: Sequence[Pair]) -> list[tuple[Row, Row]]:
-    return [
-        (
-            reward_row(tokenizer, pair.problem.messages, pair.chosen),
-            reward_row(tokenizer, pair.problem.messages, pair.rejected),
-        )
-        for pair in pairs
-    ]
+    def row(pair: Pair, answer: str) -> Row:
+        return reward_row(tokenizer, pair.problem.messages, answer)
+
+    return [(row(pair, pair.chosen), row(pair, pair.rejected)) for pair in pairs]
 
 
 def pair_accuracy(reward: LearnedReward, pairs: Sequence[Pair]) -> float:
     """The share of held-out pairs whose chosen answer scores higher; a tie is half."""
     rows = _pair_rows(reward.tokenizer, pairs)
-    scores = reward.score_batch([row for pair in rows for row in pair])
+    scores = reward.score_batch([row for pair in rows for row in pair])  # chosen, rejected, chosen, ...
     wins = [1.0 if a > b else 0.5 if a == b else 0.0 for a, b in zip(scores[::2], scores[1::2], strict=True)]
     return sum(wins) / len(wins)

@@ -32,7 +32,7 @@ from cascade_rl.train.update import REFERENCE, update_on
 from cascade_rl.types import Group, Pools, StepReport, Verdict
 from cascade_rl.verify.script import switches
 
-Rewards = list[list[float | None]]  # [P][G]; None: not graded, so that it enters neither baseline nor loss
+Rewards = list[list[float | None]]  # [P][G]; None: not graded or masked, so in neither baseline nor loss
 
 
 def train(run: StageRun[RLStage], data: Pools) -> Trained:
@@ -42,17 +42,26 @@ def train(run: StageRun[RLStage], data: Pools) -> Trained:
     with at_work(run, data) as run:
         steps = Steps(run, pool, partial(label, stage))
         for step, learner in steps:
-            phase, counted = phase_at(stage, step), Counter(run.world.services.counts)
+            phase = phase_at(stage, step)
+            counted = Counter(run.world.services.counts)  # up to here: the step's own come on top
+
+            # P can be less than prompts_per_step: a pool may be smaller, a filter may find too few
             found = gather(run, pool, phase, step)
             groups_P = found.groups
+
+            # a group is its own baseline: no value model, and nothing to learn where all earned the same
             rewards_PG = rewards_of(groups_P, stage, phase, pool.switch_rules)
             advantages_PG = [
                 group_advantage(r_G, stage.reward_shaping, stage.advantage) for r_G in rewards_PG
             ]
-            factor, begin = lr_factor(stage, step, stage.steps), time.perf_counter()
+
+            # here alone the weights move: the next step samples from the new ones
+            factor = lr_factor(stage, step, stage.steps)
+            begin = time.perf_counter()
             update = update_on(learner, stage, phase, groups_P, advantages_PG, factor)
             seconds = found.seconds | {"update": time.perf_counter() - begin}
-            pool.record(groups_P)
+
+            pool.record(groups_P)  # what the epoch filter goes by
             if step in (0, stage.steps - 1):
                 run.book.samples(step, rewarded(groups_P, rewards_PG))
             for text in pool.take_notes():
@@ -71,8 +80,9 @@ def at_work(run: StageRun[RLStage], data: Pools) -> Iterator[StageRun[RLStage]]:
     """
     stage = run.stage
     replicas, services = run.world.replicas, run.world.services
-    extra = []
-    if any(run.domains[pool[0].domain].learned for pool in data.entries):
+    extra = []  # names of the models that this stage adds to the workers'
+    # the problems of an entry are of one domain, so that its first speaks for all
+    if any(run.domains[problems[0].domain].learned for problems in data.entries):
         if run.reward_model is None:
             raise StageError(f"{stage.name}: its reward is learned, but there is no reward model")
         services = replace(services, reward_model=serve(run.world, run.reward_model))
@@ -80,8 +90,10 @@ def at_work(run: StageRun[RLStage], data: Pools) -> Iterator[StageRun[RLStage]]:
     if stage.judge:
         services = with_judge(services, stage.judge)
     if stage.kl_coefficient:
+        # the weights that the stage began with, also after a resume: not those of the state it goes on from
         replicas.add_model(REFERENCE, run.world.config, load_directory(run.start)[2], train=False)
         extra.append(REFERENCE)
+    # a new world and not the run's own changed: other stages, and the evaluation, go on with that
     yield replace(run, world=replace(run.world, services=services))
     for name in extra:
         replicas.drop_model(name)

@@ -26,23 +26,25 @@ def last_scores(
     itemsize: int = 4,
     room: Room | None = None,
 ) -> Tensor:
-    """The scalar head on the last token of each branch, tree by tree (reward model)."""
+    """The scalar head on the last token of each branch, tree by tree: fp32 [branches of all trees]."""
     packed = pack(trees, device)
+    # 0: no logits over the vocabulary are made
     recompute = room is not None and room.too_small(config, packed, itemsize, 0)
     hidden = packed_states(weights, config, packed, recompute)
     ends = torch.tensor(packed.lengths, device=device).cumsum(0) - 1
+    # the pack sorts trees by size; (tree, branch) sorted is the order they came in
     order = sorted(range(len(packed.order)), key=packed.order.__getitem__)
     return read_out(hidden[ends[torch.tensor(order, device=device)]], weights["score"])[:, 0]
 
 
 def stem(row: Row) -> Tree:
-    """A row whose last token alone is of interest."""
+    """A row whose last token alone is of interest: the rest as prefix is left out of the last layer."""
     return Tree(row.ids[:-1], (row.ids[-1:],))
 
 
 def fork(first: Row, second: Row) -> Tree:
     """Two rows as one tree: what they begin with alike, and how each goes on."""
-    short = min(len(first.ids), len(second.ids)) - 1
+    short = min(len(first.ids), len(second.ids)) - 1  # a branch keeps one token at least: its score's
     alike = first.ids[:short] == second.ids[:short]
     common = short if alike.all() else int(alike.argmin())
     return Tree(first.ids[:common], (first.ids[common:], second.ids[common:]))
@@ -56,8 +58,9 @@ def accumulate_pairs(
     weight: float,
     free: float = math.inf,
 ) -> dict[str, float]:
-    """Runs in a worker: the gradient of the Bradley-Terry loss of its (chosen,
-    rejected) pairs; see `accumulate`.
+    """Runs in a worker: the gradient of Bradley-Terry's loss of its (chosen, rejected) pairs.
+
+    `weight` is one over all pairs of the batch; `tokens` and `free` as in `gradients.accumulate`.
     """
     model, room = worker.models[name], room_of(worker, free)
     sums = {"loss": 0.0, "right": 0.0, "margin": 0.0}

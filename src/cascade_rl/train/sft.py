@@ -16,12 +16,8 @@ from cascade_rl.train.objective import LIKELIHOOD
 from cascade_rl.train.stage_run import StageRun, Trained
 from cascade_rl.types import Demonstration, Demonstrations, StepReport
 
-KEPT = (
-    "loss",
-    "grad_norm",
-    "update_ratio",
-    "skipped",
-)  # of an update's numbers, those that say something in SFT
+# Of an update's numbers, those that say something in SFT: nothing was sampled, so that there is no ratio.
+KEPT = ("loss", "grad_norm", "update_ratio", "skipped")
 
 
 def train(run: StageRun[SFTStage], data: Demonstrations) -> Trained:
@@ -31,11 +27,12 @@ def train(run: StageRun[SFTStage], data: Demonstrations) -> Trained:
     steps = Steps(run)
     for step, learner in steps:
         begin = time.perf_counter()
-        chosen = [
-            samples[i] for i in batch_at(step, stage.batch_size, len(samples), f"{run.seed}/{stage.name}")
-        ]
+        numbers = batch_at(step, stage.batch_size, len(samples), f"{run.seed}/{stage.name}")
+        chosen = [samples[i] for i in numbers]
+        # over the batch, not the micro-batch: the split for memory must not change the gradient
         weight = 1.0 / sum(len(reply) for _, reply in chosen)
         factor = lr_factor(stage, step, stage.planned_steps)
+        # B samples; prompts have no weight, end marks have
         rows_B = [Row.of(prompt, reply, weight) for prompt, reply in chosen]
         update = learner.policy_step(rows_B, LIKELIHOOD, factor)
         tokens = sum(len(prompt) + len(reply) for prompt, reply in chosen)
@@ -68,7 +65,10 @@ def encode(
 
 
 def batch_at(step: int, size: int, count: int, seed: str) -> list[int]:
-    """The sample numbers of a step: epochs in shuffled order, derived from (seed, epoch) alone."""
+    """The sample numbers of a step: epochs in shuffled order, derived from (seed, epoch) alone.
+
+    So a resumed stage has no order to remember. A batch may span the end of an epoch, a small set several.
+    """
     found: list[int] = []
     place = step * size
     while len(found) < size:

@@ -14,7 +14,7 @@ from cascade_rl.recipe import StageSpec
 from cascade_rl.rollout.world import World
 from cascade_rl.run.book import Book
 
-# the kind of the stage: what trains one kind says so, the loop that all share does not ask
+# The kind of the stage: what trains one kind says so (StageRun[RLStage]), the loop that all share is generic.
 S = TypeVar("S", bound=StageSpec)
 
 
@@ -50,6 +50,7 @@ class StageRun(Generic[S]):
     stop_asked: Callable[[], bool] = lambda: False
     probe: Probe | None = None
     smoke: bool = False
+    # of the process that runs now: a resumed run is held against the machine that it goes on with
     peaks: Peaks | None = None
 
     def note(self, step: int, text: str) -> None:

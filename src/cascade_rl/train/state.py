@@ -19,7 +19,7 @@ from torch import Tensor
 
 from cascade_rl.run.files import dumps, sync_folder
 
-KEPT = 2
+KEPT = 2  # states: the newest, and the one before it in case the newest turns out damaged
 
 
 def _sum(path: Path) -> str:
@@ -31,6 +31,7 @@ def save_state(
 ) -> None:
     """Write `folder/step-NNNNNN` whole, then forget all but the last two."""
     folder.mkdir(parents=True, exist_ok=True)
+    # the dot keeps it out of every glob for step-*, until it is whole and named
     temporary, final = folder / f".step-{step:06d}.tmp", folder / f"step-{step:06d}"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
@@ -39,6 +40,7 @@ def save_state(
     (temporary / "loop.json").write_text(dumps(dict(loop)))
     manifest = {p.name: {"bytes": p.stat().st_size, "sha256": _sum(p)} for p in sorted(temporary.iterdir())}
     (temporary / "manifest.json").write_text(json.dumps(manifest))
+    # content, then names, then the new name: after a loss of power no name may stand for content not written
     for path in temporary.iterdir():
         with path.open("rb") as file:
             os.fsync(file.fileno())
@@ -46,6 +48,7 @@ def save_state(
     shutil.rmtree(final, ignore_errors=True)
     temporary.rename(final)
     sync_folder(folder)
+    # numbers have leading zeros, so that names sort by step
     for old in sorted(folder.glob("step-*"))[:-KEPT]:
         shutil.rmtree(old)
 
@@ -66,6 +69,7 @@ def _whole(state: Path) -> bool:
 def latest_state(folder: Path) -> tuple[Path | None, list[Path]]:
     """The newest whole state, and the damaged ones that were passed over."""
     damaged: list[Path] = []
+    # damaged ones are passed over, not deleted here: the run makes their steps again and saves over them
     for state in sorted(folder.glob("step-*"), reverse=True):
         if _whole(state):
             return state, damaged
