@@ -20,9 +20,7 @@ from cascade_rl.types import Group, Problem, Rollout, Verdict
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """Graded groups, in the order of their problems; `grading_s` is what
-    grading took after the last group was sampled.
-    """
+    """Graded groups, in the order of their problems; `grading_s` are the seconds after sampling ended."""
 
     groups: list[Group]
     rollout_s: float
@@ -40,14 +38,16 @@ def collect(
     start = time.perf_counter()
     early: dict[int, Future[tuple[Verdict, ...]]] = {}
 
+    # heard in any thread, one call for each index: it must return at once, or decoding would wait
     def finished(index: int, rollouts: tuple[Rollout, ...]) -> None:
         domain = domains[problems[index].domain]
         if not domain.learned:
             pairs = [(problems[index], rollout) for rollout in rollouts]
             early[index] = grading_thread().submit(domain.grade, pairs, services)
 
-    rollouts = sampler.sample(problems, sampling, finished)
+    rollouts = sampler.sample(problems, sampling, finished)  # [P] of [G]
     sampled = time.perf_counter()
+    # learned rewards, and whatever a sampler did not tell of on its way
     late = [index for index in range(len(problems)) if index not in early]
     verdicts = _grade_late(late, problems, rollouts, domains, services)
     verdicts |= {index: graded.result() for index, graded in early.items()}

@@ -22,9 +22,9 @@ from cascade_rl.model.attention import Attention
 from cascade_rl.model.decoder import DecoderConfig, head_logits, hidden_states, rotary
 from cascade_rl.model.packed import Tree, pack
 
-COLUMNS = 16  # the cache grows and shrinks by so many columns
+COLUMNS = 16  # the cache grows and shrinks by so many columns: each time all of it is copied
 REFILL = 8  # free slots are filled again when an eighth of all slots is free
-PREFILL_TOKENS = 8192
+PREFILL_TOKENS = 8192  # prompts computed side by side: bounds the activations of one pass
 
 Draw = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -33,6 +33,7 @@ Draw = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 class Job:
     """What a worker decodes: prompts, the prompt of each row and its longest reply, which ids end a reply.
 
+    `rows` and `limits` are as long as there are rows: numbers of prompts, and tokens.
     `draw(logits, rows, steps)` turns logits [r, V] of rows at their steps into ids and log-probabilities [r].
     `ended(row, ids, logprobs)` hears of each row once, when it ends.
     """
@@ -47,8 +48,12 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Prefilled:
-    """Prompts that were computed: logits [P, V] after each, keys and values of
-    all tokens, and where each prompt's lie.
+    """P prompts that were computed, tokens M in all.
+
+    logits        [P, V] after each prompt, fp32
+    keys, values  [M, K, D] of each layer, in the pack's order
+    places        [P, longest] where each prompt's tokens lie in that; beyond its length 0: never seen
+    lengths       of the prompts, in tokens
     """
 
     logits: Tensor
@@ -64,9 +69,8 @@ def prefill(
     prompts: Sequence[Sequence[int]],
     device: torch.device,
 ) -> Prefilled:
-    """Compute prompts side by side, without padding; only their last tokens go
-    through the whole last layer.
-    """
+    """Compute prompts side by side, without padding; only last tokens go through the whole last layer."""
+    # the last token as the branch of a tree: all that comes after the prompt hangs on it alone
     arrays = [np.asarray(p, np.int64) for p in prompts]
     packed = pack([Tree(ids[:-1], (ids[-1:],)) for ids in arrays], device)
     attention = Attention(packed, config.heads, config.kv_heads)
@@ -80,6 +84,8 @@ def prefill(
 
     turn = rotary(config, packed.positions)
     hidden = hidden_states(weights, config, packed.ids, turn, attend, slice(packed.prefixes, None))
+    # The pack sorts prompts by size: `order` are their numbers as they lie there, `rank` leads back. All but
+    # the last tokens lie first, one prompt after the other, then the last tokens, one each.
     order = [tree for tree, _ in packed.order]
     rank = torch.tensor(order, device=device).argsort()
     starts = np.concatenate([[0], np.cumsum([len(arrays[i]) - 1 for i in order])])
@@ -94,8 +100,9 @@ def prefill(
 
 
 class Cache:
-    """Keys and values of each layer [2, S, K, C, D], a mask [S, 1, C] over
-    columns, and how many columns a slot uses.
+    """Keys and values of each layer [2, S, K, C, D], a mask [S, 1, C] of columns, and how many are in use [S].
+
+    The mask is added to scores: 0 for columns that a slot sees, -inf for the others.
     """
 
     def __init__(
@@ -129,6 +136,7 @@ class Cache:
         lengths = [found.lengths[p] for p in prompts]
         width = max(lengths)
         places = found.places[torch.tensor(prompts, device=slots.device), :width]
+        # beyond its length a short prompt gets the pack's first token again and again: the mask hides it
         for layer in range(self.config.layers):
             for own, new in zip(self.store[layer], (found.keys[layer], found.values[layer]), strict=True):
                 own[slots, :, :width] = new[places].transpose(1, 2)
@@ -139,6 +147,8 @@ class Cache:
 
     def begin(self) -> None:
         """Before a step: each slot sees one more column, the one that is written in this step."""
+        # Once a step and not once a layer: the places are the same in all layers. Slots without a row write
+        # too, to a column that nobody sees: their number of columns stands still.
         slots = torch.arange(self.slots, device=self.used.device)
         self.mask.view(-1).index_fill_(0, slots * self.columns + self.used, 0.0)
         heads = torch.arange(self.config.kv_heads, device=slots.device)
@@ -151,7 +161,7 @@ class Cache:
         self.store[layer].view(-1, size).index_copy_(0, self.write, qkv[:, heads:].reshape(-1, size))
         keys, values = self.store[layer].view(2, -1, self.columns, size).unbind()
         q = qkv[:, :heads].reshape(self.slots * kv_heads, -1, size)
-        scores = torch.bmm(q, keys.transpose(1, 2))
+        scores = torch.bmm(q, keys.transpose(1, 2))  # [S K, N / K, C]; q comes scaled
         weights = scores.view(self.slots, heads, -1).add_(self.mask).softmax(-1)
         return torch.bmm(weights.view(*scores.shape), values).view(self.slots, -1)
 
@@ -166,6 +176,7 @@ class Decoding:
         lengths = [len(job.prompts[p]) for p in job.rows]
         # the longest prompt first: its rows have the most to compute, and neighbours are alike
         self.waiting = sorted(range(len(job.rows)), key=lambda r: (-lengths[r], job.rows[r], r))
+        # prompts that are computed and still waited for: the pack they are in, and their number in it
         self.held: dict[int, tuple[Prefilled, int]] = {}
         slots, longest, self.nobody = min(slots, len(job.rows)), max(job.limits), len(job.rows)
         # one row more than there are: slots without a row write to it, unheard
@@ -173,7 +184,8 @@ class Decoding:
         self.logprobs = torch.zeros(self.nobody + 1, longest, device=device)
         self.limits = torch.tensor([*job.limits, longest + 1], device=device)
         self.ends = torch.tensor(job.ends, device=device)
-        self.widest = max(lengths)  # no slot uses more columns than this
+        # No slot uses more columns than this. Counted here: asking the device would wait for it, each step.
+        self.widest = max(lengths)
         self.cache = Cache(config, slots, _round_up(self.widest + 1), weights["0.o"].dtype, device)
         self.turn = rotary(config, torch.arange(self.widest + longest + 1, device=device))
         self.rows = torch.full((slots,), self.nobody, device=device)  # the row in each slot
@@ -185,10 +197,12 @@ class Decoding:
         """Decode until every row has ended."""
         while self.waiting or self.living:
             free = self.cache.slots - self.living
+            # an eighth of the slots, or as many as still wait, so that rows come in together: a prefill goes
+            # through all layers, however few its tokens are
             if self.waiting and free * REFILL >= min(self.cache.slots, REFILL * len(self.waiting)):
                 self._admit((self.rows == self.nobody).nonzero()[: len(self.waiting), 0])
                 continue
-            if not self.waiting and free * 4 >= self.cache.slots:
+            if not self.waiting and free * 4 >= self.cache.slots:  # a quarter: shrinking copies the cache
                 self._shrink()
             self._step()
 
@@ -197,7 +211,7 @@ class Decoding:
         rows, self.waiting = self.waiting[: len(slots)], self.waiting[len(slots) :]
         prompts = [self.job.rows[r] for r in rows]
         self._prefill([p for p in dict.fromkeys(prompts) if p not in self.held])
-        by_pack: dict[int, list[int]] = {}
+        by_pack: dict[int, list[int]] = {}  # places in `rows`, by the prefill that holds their prompts
         for place, prompt in enumerate(prompts):
             by_pack.setdefault(id(self.held[prompt][0]), []).append(place)
         for places in by_pack.values():
@@ -209,6 +223,7 @@ class Decoding:
             self.steps[into] = 0
             self.living += len(places)
             self._take(into, found.logits[torch.tensor(numbers, device=self.device)])
+        # prompts whose rows are all in slots are let go, and their pack with the last of them
         still = {self.job.rows[r] for r in self.waiting}
         self.held = {p: pair for p, pair in self.held.items() if p in still}
 
@@ -230,6 +245,7 @@ class Decoding:
     def _step(self) -> None:
         """One token for every slot; slots without a row compute along."""
         cache = self.cache
+        # before the write: the column behind the last one would be the first of the next slot
         if self.widest >= cache.columns:
             self.widest = int(cache.used.max())
             if self.widest >= cache.columns:
@@ -243,6 +259,7 @@ class Decoding:
 
     def _take(self, slots: Tensor | None, logits: Tensor) -> None:
         """Draw the next tokens of slots (None: of all), write them down, and see which rows end."""
+        # all [r]: the rows of these slots, and how many tokens they have before this one
         rows, steps = (self.rows, self.steps) if slots is None else (self.rows[slots], self.steps[slots])
         ids, logprobs = self.job.draw(logits, rows, steps)
         self.ids[rows, steps], self.logprobs[rows, steps] = ids, logprobs

@@ -23,6 +23,7 @@ from cascade_rl.types import Problem, Rollout, Stop
 
 def prompt_ids(tokenizer: Tokenizer, problem: Problem, sampling: Sampling) -> tuple[int, ...]:
     """The ids of a prompt; raises InputError when they are over `max_prompt_tokens`."""
+    # never cut: what is left of a problem would be another one, and its answer wrong
     prompt = tokenizer.prompt(problem)
     if len(prompt) > sampling.max_prompt_tokens:
         raise InputError(
@@ -35,6 +36,7 @@ def rollout_of(
     tokenizer: Tokenizer, prompt: tuple[int, ...], ids: Sequence[int], logprobs: Sequence[float]
 ) -> Rollout:
     """What was sampled, with its text, and whether it ended or met the limit."""
+    # by the id and not by the length: a reply may end on the last token that it is allowed
     ended = bool(ids) and ids[-1] in tokenizer.eos_ids
     return Rollout(
         prompt, tuple(ids), tuple(logprobs), tokenizer.decode(ids), Stop.END if ended else Stop.LENGTH
@@ -43,8 +45,12 @@ def rollout_of(
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A reply that a worker makes: of which group, to which of its prompts, by
-    which rule, how long, and its generator.
+    """A reply that a worker makes.
+
+    group   to whose report it belongs, among the worker's groups
+    prompt  its number among the worker's prompts
+    limit   the most tokens that it may have
+    key     with `index`, its place in the group, what its generator is keyed by
     """
 
     group: int
@@ -61,7 +67,7 @@ def row_key(problem: Problem, sampling: Sampling) -> str:
 
 
 def row_seed(key: str, index: int) -> int:
-    """128 bits that belong to row `index` of `key`."""
+    """128 bits, the size of a Philox key, that belong to row `index` of `key`."""
     return int.from_bytes(hashlib.blake2b(f"{key}/{index}".encode(), digest_size=16).digest(), "big")
 
 
@@ -71,8 +77,10 @@ def uniforms(key: str, index: int, count: int) -> np.ndarray:
 
 
 class Draw:
-    """Turns logits into ids and their log-probabilities, each row by its own
-    rule and its own random numbers.
+    """Turns logits into ids and their log-probabilities, each row by its own rule and random numbers.
+
+    A row's uniforms are made for its whole length at once, [rows + 1, longest] float64: so token t of a row
+    takes the t-th number, whatever step of the decoding that is.
     """
 
     def __init__(self, wanted: Sequence[Wanted], device: torch.device) -> None:
@@ -86,7 +94,7 @@ class Draw:
 
     def __call__(self, logits: Tensor, rows: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
         u = self.u[rows, steps]
-        if len(self.rules) == 1:
+        if len(self.rules) == 1:  # as in training; a benchmark decodes greedy and sampled rows side by side
             return choose(logits, u, self.rules[0])
         ids, logprobs = torch.zeros_like(rows), torch.zeros_like(u, dtype=torch.float32)
         rule = self.rule[rows]
@@ -98,10 +106,12 @@ class Draw:
 
 
 def choose(logits: Tensor, u: Tensor, rule: SamplingRule) -> tuple[Tensor, Tensor]:
-    """Ids [r] where the cumulative distribution passes u [r], and their
-    log-probabilities; greedy at temperature 0.
+    """Ids [r] where the cumulative distribution passes u [r], and their log-probabilities; greedy at 0.
+
+    `logits` [r, V] are fp32. A log-probability is that of the distribution drawn from, after all filters:
+    what the trainer's ratio divides by.
     """
-    if rule.temperature == 0:
+    if rule.temperature == 0:  # of the plain distribution: at temperature 0 every one would be 0
         best, ids = logits.max(-1)
         return ids, best - logits.logsumexp(-1)
     p = (logits / rule.temperature).softmax(-1)
@@ -116,10 +126,12 @@ def choose(logits: Tensor, u: Tensor, rule: SamplingRule) -> tuple[Tensor, Tenso
 
 def _invert(mass: Tensor, u: Tensor) -> Tensor:
     """The first place [r] where the running sum of mass [r, V] exceeds u times its total."""
+    # double: in fp32 the running sum of a large vocabulary would swallow the small shares at its end
     total = mass.double().cumsum(-1)
-    return torch.searchsorted(total, (u * total[:, -1])[:, None], right=True)[:, 0].clamp_(
-        max=mass.shape[-1] - 1
-    )
+    threshold = (u * total[:, -1])[:, None]
+    # `right`: strictly above, so that a place without mass is never drawn, not even by u = 0
+    found = torch.searchsorted(total, threshold, right=True)[:, 0]
+    return found.clamp_(max=mass.shape[-1] - 1)
 
 
 def _choose_among_few(p: Tensor, u: Tensor, top_p: float, top_k: int, min_p: float) -> tuple[Tensor, Tensor]:
@@ -134,12 +146,14 @@ def _choose_among_few(p: Tensor, u: Tensor, top_p: float, top_k: int, min_p: flo
     left = torch.arange(len(p), device=p.device)
     for width in (8, 64, p.shape[-1]) if top_k == p.shape[-1] else (top_k,):
         mass, index = p[left].topk(min(width, top_k), -1)
-        if width == top_k:
+        if width == top_k:  # top-p is a share of what top-k left, as in transformers
             mass = mass / mass.sum(-1, keepdim=True)
-        running = mass.cumsum(-1)
+        running = mass.cumsum(-1)  # [left, width], from the likeliest on
         enough = mass >= min_p * mass[:, :1]
+        # the set is known once it has its share, or all were looked at, or min-p drops the last one seen
         done = (running[:, -1] >= top_p) | (width >= top_k) | ~enough[:, -1]
         index, order = index.sort(-1)  # by id, so that a draw means the same however many were looked at
+        # less its own mass: the one that crosses `top_p` is inside
         kept = (mass * ((running - mass < top_p) & enough)).gather(-1, order)
         place = _invert(kept, u[left])[:, None]
         share = kept.gather(-1, place) / kept.sum(-1, keepdim=True)

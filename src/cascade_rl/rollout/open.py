@@ -27,6 +27,7 @@ def open_sampler(name: str, most: int, replicas: Replicas, tokenizer: Tokenizer,
         raise InputError(
             f"sampler: vllm needs a CUDA device, and here the device is {replicas.device}; set sampler: torch"
         )
+    # after the policy's weights and gradient are there: vLLM takes its share of what is free now
     model = replicas.local.models["policy"]
     numbers = flat_size(model.shapes)
     share = utilisation(*torch.cuda.mem_get_info(replicas.device), numbers, training=model.trained)

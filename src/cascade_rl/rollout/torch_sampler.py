@@ -22,15 +22,14 @@ from cascade_rl.rollout.decoding import Decoding, Job, slots_for
 from cascade_rl.rollout.drawing import Draw, Wanted, prompt_ids, rollout_of, row_key
 from cascade_rl.types import Problem, Rollout
 
-CACHE_BYTES = 1 << 31  # keys and values of all workers together
-# Of drawing one reply, in tokens of prefill; only how prompts are spread over workers rests on it.
+CACHE_BYTES = 1 << 31  # keys and values of all workers together on a CPU: 2 GiB
+# Of drawing one reply, in tokens of prefill, since nobody knows beforehand how long it will be. Only how
+# prompts are spread over workers rests on it.
 REPLY_COST = 30.0
 
 
 class TorchSampler:
-    """A `Sampler` over the model `name` of the replicas; `max_rows` is the most
-    that a worker decodes at once.
-    """
+    """A `Sampler` over the model `name` of the replicas; a worker decodes `max_rows` at once at most."""
 
     def __init__(
         self, replicas: Replicas, tokenizer: Tokenizer, name: str = "policy", max_rows: int = 256
@@ -65,6 +64,7 @@ class TorchSampler:
         ]
         found: list[list[tuple[Rollout, ...]]] = [[()] * len(problems) for problems, _ in asked]
 
+        # in the thread that reads the worker's pipe; every group has a place of its own in `found`
         def heard(rank: int, part: tuple[int, list[Drawn]]) -> None:
             group = shards[rank][1][part[0]]
             rollouts = tuple(rollout_of(self.tokenizer, group.prompt, *row) for row in part[1])
@@ -103,13 +103,12 @@ Shard = tuple[list[tuple[int, ...]], list[_Group], list[Wanted]]
 
 
 def _shards(groups: Sequence[_Group], size: int) -> list[Shard]:
-    """The groups of each worker; those with equal prompts stay together, so
-    that each prompt is computed once.
-    """
+    """The groups of each worker; equal prompts stay together, so that each is computed once."""
     by_prompt: dict[tuple[int, ...], list[_Group]] = {}
     for group in groups:
         by_prompt.setdefault(group.prompt, []).append(group)
     prompts = list(by_prompt)
+    # equal prompts of several groups: the sampled and the greedy request of a benchmark, say
     costs = [len(p) + sum(REPLY_COST * group.sampling.n for group in by_prompt[p]) for p in prompts]
     found: list[Shard] = []
     for shard in deal(range(len(prompts)), costs, size):
@@ -128,8 +127,7 @@ def generate(
     eos_ids: Sequence[int],
     max_rows: int,
 ) -> tuple[Work, Work]:
-    """Runs in a worker: reports each group as soon as it is done, as (its
-    number, rows of ids and log-probabilities).
+    """Runs in a worker: reports each group once it is done, as (number, rows of ids and log-probabilities).
 
     Returns what the prefill and the decoding had to do.
     """
@@ -144,14 +142,15 @@ def generate(
         group, done = wanted[row].group, rows[wanted[row].group]
         done[wanted[row].index] = (ids, logprobs)
         lengths[row] = len(ids)
-        if len(done) == missing[group]:
+        if len(done) == missing[group]:  # rows end in any order, and are reported in that of their indices
             worker.report((group, [done[index] for index in range(len(done))]))
             del rows[group]
 
     memory = CACHE_BYTES // worker.size
-    if worker.device.type == "cuda":
+    if worker.device.type == "cuda":  # half of what is free: prefills and logits need room beside the cache
         memory = torch.cuda.mem_get_info(worker.device)[0] // 2
     slots = slots_for(model.config, max(map(len, prompts)) + max(limits), model.dtype, max_rows, memory)
+    # laid out once for the whole decoding, in which no weight changes; see `products`
     with torch.inference_mode(), laid_out(model.weights, layers=True):
         job = Job(prompts, [w.prompt for w in wanted], limits, eos_ids, Draw(wanted, worker.device), ended)
         Decoding(model.weights, model.config, job, slots, worker.device).run()

@@ -1,5 +1,4 @@
-"""Sample replies with vLLM, in the trainer's process and on its GPU: optional,
-for models that it decodes faster.
+"""Sample replies with vLLM, in the trainer's process and on its GPU: optional, for models it decodes faster.
 
 Before each call the engine is woken, takes the trainer's weights over and forgets its prefix cache;
 afterwards it sleeps and its memory is the trainer's. Prompts go in and replies come out as ids, each with a
@@ -53,16 +52,17 @@ class VLLMSampler:
         self.llm = self.vllm.LLM(
             model=str(folder),
             load_format="dummy",  # ours come before each call
-            skip_tokenizer_init=True,
-            generation_config="vllm",
+            skip_tokenizer_init=True,  # ids go in and ids come out
+            generation_config="vllm",  # or the model's own file would set temperature and end ids
             dtype="bfloat16" if replicas.dtype is torch.bfloat16 else "float32",
             max_model_len=longest,
             gpu_memory_utilization=share,
             enable_sleep_mode=True,
+            # the rows of a group are requests of their own, and share their prompt by this alone
             enable_prefix_caching=True,
             logprobs_mode="processed_logprobs",  # of the distribution that was drawn from
         )
-        self.llm.sleep(level=2)
+        self.llm.sleep(level=2)  # gives weights and cache back: both come anew with each call
 
     def sample(
         self, problems: Sequence[Problem], sampling: Sampling, finished: Finished | None = None
@@ -110,11 +110,10 @@ class VLLMSampler:
         return prompt
 
     def _rule(self, key: str, index: int, sampling: Sampling) -> Any:
-        """One reply a request, since a request has one seed; our ids alone end
-        it, whatever the model's files say.
-        """
+        """One reply a request, since a request has one seed; our ids alone end it, whatever files say."""
         rule = sampling.rule
         greedy = rule.temperature == 0
+        # as our own sampler, where temperature 0 looks at no filter
         filters = {} if greedy else {"top_p": rule.top_p, "top_k": rule.top_k, "min_p": rule.min_p}
         return self.vllm.SamplingParams(
             n=1,
@@ -124,7 +123,7 @@ class VLLMSampler:
             max_tokens=sampling.max_new_tokens,
             stop_token_ids=list(self.tokenizer.eos_ids),
             ignore_eos=True,
-            logprobs=0,
+            logprobs=0,  # of the sampled token alone
             detokenize=False,
         )
 
@@ -150,11 +149,12 @@ class VLLMSampler:
     @contextmanager
     def _awake(self) -> Iterator[None]:
         """Room for the weights, the trainer's weights, room for the cache, and nothing left in it."""
-        if self.replicas.device.type == "cuda":
+        if self.replicas.device.type == "cuda":  # what torch keeps for itself, vLLM can't take
             torch.cuda.empty_cache()
         try:
             self.llm.wake_up(tags=["weights"])
             config = self.replicas.local.models[self.name].config
+            # at every call: the trainer may have stepped, and nobody tells the engine
             self.llm.apply_model(partial(_load, hf_tensors(self.replicas.flat(self.name), config)))
             self.llm.wake_up(tags=["kv_cache"])
             if not self.llm.reset_prefix_cache():
@@ -191,11 +191,11 @@ def _import() -> Any:
 
 
 def utilisation(free: int, total: int, numbers: int, *, training: bool) -> float:
-    """The share of a GPU's memory for vLLM: four fifths of what is free now,
-    less the two moments of each weight.
+    """The share of a GPU's memory for vLLM, 0 to 1; `free` and `total` are bytes, `numbers` are weights.
 
     Raises InputError when that is less than the model's weights in bf16.
     """
+    # four fifths of what is free now, less AdamW's two fp32 moments, which come with the first update
     room = 0.8 * (free - 8 * numbers * training)
     if room < 2 * numbers:
         raise InputError(
