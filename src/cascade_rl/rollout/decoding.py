@@ -100,7 +100,7 @@ def prefill(
 
 
 class Cache:
-    """Keys and values of each layer [2, S, K, C, D], a mask [S, 1, C] of columns, and how many are in use [S].
+    """Keys and values of each layer [2, S, K, C, D], a mask [S, 1, C] of columns, how many are in use [S].
 
     The mask is added to scores: 0 for columns that a slot sees, -inf for the others.
     """

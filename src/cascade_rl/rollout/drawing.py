@@ -135,11 +135,11 @@ def _invert(mass: Tensor, u: Tensor) -> Tensor:
 
 
 def _choose_among_few(p: Tensor, u: Tensor, top_p: float, top_k: int, min_p: float) -> tuple[Tensor, Tensor]:
-    """Among the `top_k` likeliest, the fewest whose share of their mass reaches `top_p`, without those below
-    `min_p` times the likeliest, renormalised.
+    """Draw among the `top_k` likeliest after top-p and min-p: ids [r] and log-probabilities [r].
 
-    These are nearly always a handful, and the largest few are cheap to find: rows that need more are looked
-    at again with more.
+    The set is the fewest whose share of the `top_k`'s mass reaches `top_p`, without those below `min_p` times
+    the likeliest, renormalised. These are nearly always a handful, and the largest few are cheap to find:
+    rows that need more are looked at again with more.
     """
     ids = torch.zeros(len(p), dtype=torch.long, device=p.device)
     logprobs = torch.zeros(len(p), device=p.device)

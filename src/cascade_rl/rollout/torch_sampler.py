@@ -1,7 +1,7 @@
 """Sample replies with our own decoder: all prompts of a step at once, spread over the workers.
 
-How tokens are drawn, each row by its own generator: see `drawing`. How rows share a worker's steps: see
-`decoding`.
+See `drawing` for how tokens are drawn, each row by its own generator, and `decoding` for how rows share a
+worker's steps.
 """
 
 from __future__ import annotations
