@@ -29,6 +29,7 @@ def activation_bytes(
     if recompute:
         kept += layer_bytes(config, packed, element)
     tokens, (padded, _) = len(packed.ids), _attention_sizes(packed)
+    # int64, to the padded tables and back: of the inputs N + 2 K rows a token, of the outputs N
     kept += 16 * (tokens + padded) * (config.heads + config.kv_heads)  # where the rows of attention lie
     return kept + max(_head_bytes(config, packed, element, chunk), _backward_bytes(config, packed, element))
 
@@ -36,14 +37,12 @@ def activation_bytes(
 def kept_bytes(config: DecoderConfig, packed: Pack, element: int, recompute: bool = False) -> int:
     """What the layers and the last norm hold between the passes."""
     tokens = len(packed.ids)
-    ends = 8 * config.head_dim * tokens + 4 * (config.hidden + 1) * (
-        tokens - packed.prefixes
-    )  # angles, last norm
-    if recompute:
-        return ends + config.layers * 4 * config.hidden * tokens
-    return ends + sum(
-        layer_bytes(config, packed, element, i + 1 == config.layers) for i in range(config.layers)
-    )
+    angles = 8 * config.head_dim * tokens  # cosines and sines, fp32
+    last_norm = 4 * (config.hidden + 1) * (tokens - packed.prefixes)  # its input and scale, of branches only
+    if recompute:  # of each layer the residual that it begins with, fp32
+        return angles + last_norm + config.layers * 4 * config.hidden * tokens
+    layers = (layer_bytes(config, packed, element, i + 1 == config.layers) for i in range(config.layers))
+    return angles + last_norm + sum(layers)
 
 
 def layer_bytes(config: DecoderConfig, packed: Pack, element: int, last: bool = False) -> int:
@@ -51,16 +50,18 @@ def layer_bytes(config: DecoderConfig, packed: Pack, element: int, last: bool = 
     tokens = len(packed.ids)
     after = tokens - packed.prefixes if last else tokens
     heads, size = config.heads + config.kv_heads, config.head_dim
+    # A norm keeps its fp32 input, its scale and what the product reads. Before attention come the normed q
+    # and k with their scales; behind it what `o` reads, gate and up, silu(gate), and what `down` reads.
     before = config.hidden * (4 + element) + 4 + heads * (4 * size + 4) * config.qk_norm
     behind = config.hidden * (4 + element) + 4 + element * (config.heads * size + 4 * config.intermediate)
+    # attention: q, k, v and outputs padded, N + 2 K and N rows a token, and the weights of each head
     padded, scores = _attention_sizes(packed, last)
     return tokens * before + after * behind + element * (padded * 2 * heads * size + scores * config.heads)
 
 
 def _attention_sizes(packed: Pack, last: bool = False) -> tuple[int, int]:
-    """Padded tokens of all blocks, and how many scores of a head are kept:
-    those of branches with their prefix twice.
-    """
+    """Padded tokens of all blocks, and how many scores of a head are kept."""
+    # a branch's scores of its prefix twice: as a copy, and in the rows that the view of its own ones holds
     padded, scores = 0, 0
     for block in packed.blocks:
         trees, branches, width = block.branch.shape
@@ -92,9 +93,7 @@ def _head_bytes(config: DecoderConfig, packed: Pack, element: int, chunk: int | 
 
 
 def _backward_bytes(config: DecoderConfig, packed: Pack, element: int) -> int:
-    """What the backward pass of a layer needs beside what is kept: the MLP's
-    and attention's largest moments.
-    """
+    """What a layer's backward pass needs beside what is kept: the MLP's and attention's largest moments."""
     tokens, wide = len(packed.ids), config.intermediate
     mlp = tokens * max(4 * element * wide + 4 * config.hidden, 2 * element * wide + 24 * config.hidden)
     padded, scores = _attention_sizes(packed)
@@ -114,6 +113,7 @@ class Room:
 
     def too_small(self, config: DecoderConfig, packed: Pack, element: int, chunk: int | None) -> bool:
         """Whether layers must run again in the backward pass."""
+        # counted and not tried: a process that the kernel kills for memory can't take another way
         need = activation_bytes(config, packed, element, chunk)
         if need <= SHARE * self.free:
             return False
@@ -130,6 +130,7 @@ class Room:
 
 def take_note(sums: dict[str, float]) -> str | None:
     """Take what `Room` found out of the sums of all workers, and say it in words; None if all fitted."""
+    # popped: what is left of the sums goes to the journal, which depends on no machine
     found = {key: sums.pop(key) for key in [key for key in sums if key.startswith("short_")]}
     if not found:
         return None

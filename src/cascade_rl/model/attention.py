@@ -21,7 +21,11 @@ from cascade_rl.model.packed import Block, Pack
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """The sizes of a block and where its parts lie in the padded tables of `_Tables`."""
+    """The sizes of a block and where its parts lie in the padded tables of `Attention`.
+
+    causal, branch_causal  [P, P] and [R, R], fp32, added to scores: -inf above the diagonal
+    hidden                 [T, 1, 1, P], the same for the padding of prefixes; None without any
+    """
 
     trees: int
     branches: int
@@ -35,8 +39,7 @@ class _Shape:
 
 
 class Attention:
-    """How the tokens of a pack attend: causally in their prefix, and in their
-    branch with its prefix before it.
+    """How the tokens of one pack attend; made once for all layers of a micro-batch.
 
     All heads of all tokens are rows of one table [M (N + 2 K), D]. `gather` lays them out padded, block by
     block, with the heads that share keys side by side: [T, K, G, g, L]; one lookup replaces many
@@ -57,6 +60,7 @@ class Attention:
                 (block.prefix[:, None], block.prefix_back),
                 (block.branch, block.branch_back),
             ):
+                # padding is numbered behind the last token, so that `_inverse` can tell it from token 0
                 padded = torch.full_like(places, len(packed.ids))
                 padded.view(-1)[back] = places.flatten()[back]
                 grads.append(self._spread(padded, heads, 0, heads))
@@ -71,15 +75,13 @@ class Attention:
         self.gather.masked_fill_(self.gather >= len(packed.ids) * per, 0)  # padding reads anything finite
 
     def _spread(self, places: Tensor, per: int, first: int, count: int) -> Tensor:
-        """[T, G, L] places of tokens to rows of heads first .. first + count in
-        the order [T, K, G, g, L], flat.
-        """
+        """[T, G, L] places of tokens to rows of heads first .. first + count, as [T, K, G, g, L], flat."""
         head = torch.arange(count, device=places.device).view(1, self.kv_heads, 1, -1, 1) + first
         return (places[:, None, :, None] * per + head).flatten()
 
     def __call__(self, layer: int, qkv: Tensor, last: bool) -> Tensor:
         """[M, N + 2 K, D] to [M, N D]; after the `last` layer branches only."""
-        if qkv.is_cuda:
+        if qkv.is_cuda:  # with torch's kernel a CPU trained at half the rate (docs/LOG.md)
             return by_kernel(self.pack, self.heads, qkv, last)
         if not torch.is_grad_enabled():
             return _attend(qkv, self, last)[0]
@@ -92,9 +94,8 @@ def _shape(block: Block, rows: tuple[slice, ...], outs: tuple[slice, slice]) -> 
     causal, branch_causal = (torch.full((n, n), -torch.inf, device=device).triu_(1) for n in (long, width))
     hidden = None
     if block.hidden is not None:
-        hidden = torch.zeros(block.hidden.shape, device=device).masked_fill_(block.hidden, -torch.inf)[
-            :, None, None
-        ]
+        hidden = torch.zeros(block.hidden.shape, device=device).masked_fill_(block.hidden, -torch.inf)
+        hidden = hidden[:, None, None]
     return _Shape(trees, branches, long, width, causal, branch_causal, hidden, rows, outs)
 
 
@@ -108,33 +109,33 @@ def _inverse(places: Tensor, count: int) -> Tensor:
 
 def _prefix_weights(s: _Shape, q: Tensor, k: Tensor) -> Tensor:
     """Attention within prefixes [T K, g P, P]."""
+    # padding lies behind the real tokens, so that causality hides it from them
     scores = torch.bmm(q, k.transpose(1, 2)).view(-1, s.long, s.long)
     return (scores + s.causal).softmax(-1).to(q.dtype).view(len(q), -1, s.long)
 
 
 def _branch_weights(s: _Shape, q: Tensor, prefix_k: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
     """Attention of branches to their prefix [T K, G g R, P] and within themselves [T K G, g R, R]."""
-    size = q.shape[-1]
-    scores = q.new_empty(
-        len(prefix_k), q.shape[0] * q.shape[1] // len(prefix_k), s.long + s.width, dtype=torch.float32
-    )
+    size, trees = q.shape[-1], len(prefix_k)  # T K
+    # one table for both, so that one softmax spans them; in fp32 whatever the products run in
+    rows = q.shape[0] * q.shape[1] // trees
+    scores = q.new_empty(trees, rows, s.long + s.width, dtype=torch.float32)
     old, own = torch.split(scores, [s.long, s.width], -1)
-    found = torch.bmm(q.view(len(prefix_k), -1, size), prefix_k.transpose(1, 2))
+    # the branches of a tree side by side: one product with the prefix that they share
+    found = torch.bmm(q.view(trees, -1, size), prefix_k.transpose(1, 2))
     if s.hidden is None:
         old.copy_(found)
     else:
         shape = (s.trees, -1, *found.shape[1:])
         torch.add(found.view(shape), s.hidden, out=old.view(shape))
-    found = torch.bmm(q, k.transpose(1, 2)).view(len(prefix_k), -1, s.width, s.width)
+    found = torch.bmm(q, k.transpose(1, 2)).view(trees, -1, s.width, s.width)
     torch.add(found, s.branch_causal, out=own.view(found.shape))
     old, own = torch.split(scores.softmax(-1).to(q.dtype), [s.long, s.width], -1)
     return old.contiguous(), own.reshape(len(q), -1, s.width)
 
 
 def _parts(s: _Shape, kv_heads: int, table: Tensor) -> tuple[Tensor, ...]:
-    """q [T K, g P, D], k, v [T K, P, D] of the prefixes and q [T K G, g R, D],
-    k, v [T K G, R, D] of the branches.
-    """
+    """q [T K, g P, D], k, v [T K, P, D] of prefixes; q [T K G, g R, D], k, v [T K G, R, D] of branches."""
     trees = s.trees * kv_heads
     return tuple(
         table[part].view(trees * many, -1, table.shape[1])
@@ -143,13 +144,15 @@ def _parts(s: _Shape, kv_heads: int, table: Tensor) -> tuple[Tensor, ...]:
 
 
 def _attend(qkv: Tensor, attention: Attention, last: bool) -> tuple[Tensor, list[Tensor | None]]:
-    """The attended tokens, and what the gradient needs: padded inputs and
-    outputs, and three weights of each block.
+    """The attended tokens [M, N D], and what the gradient needs.
 
-    Those of the prefixes to themselves are None after the `last` layer, where nobody asks what prefixes see.
+    That is padded inputs and outputs, then of each block the weights of prefixes to themselves, of branches
+    to their prefix, and of branches to themselves. The first are None after the `last` layer, where nobody
+    asks what prefixes see.
     """
     size = qkv.shape[-1]
     table = qkv.view(-1, size).index_select(0, attention.gather)
+    # after the last layer the rows of prefixes stay unwritten: neither `outputs` nor the gradient reads them
     out = table.new_empty(len(attention.grads), size)
     saved: list[Tensor | None] = [table, out]
     for s in attention.shapes:
@@ -178,9 +181,11 @@ class _Attend(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (table, out, *saved), attention = ctx.saved_tensors, ctx.attention
         size = table.shape[1]
+        # zeros behind the last token: that is where padding looks its gradient up
         grad = torch.cat((grad.view(-1, size), grad.new_zeros(attention.heads, size)))
         places = attention.grads
         if ctx.is_last:
+            # the gradient is of branches only; prefixes read whatever stands first, and nobody reads them
             places = (places - attention.pack.prefixes * attention.heads).clamp_(min=0)
         grad = grad.index_select(0, places)
         delta = (grad * out.float()).sum(-1, keepdim=True)
@@ -206,8 +211,7 @@ def _block_backward(
     old: Tensor,
     own: Tensor,
 ) -> None:
-    """Write the gradients of a block's q, k, v into the second of two tables
-    like that of the inputs, the first.
+    """Write the gradients of a block's q, k, v into the second of `tables`, which is laid out as the first.
 
     `outer` are the gradient of the outputs and the row sums of its product with them (`delta`); the rest are
     the weights that `_attend` kept.
@@ -219,12 +223,13 @@ def _block_backward(
     torch.bmm(scores, k, out=by_q)
     torch.bmm(scores.transpose(1, 2), q, out=by_k)
     torch.bmm(own.transpose(1, 2), g, out=by_v)
+    # what the branches of a tree do to their prefix is summed by the product over all their rows
     g, d, q, by_q = (x.view(*old.shape[:2], -1) for x in (g, d, q, by_q))
     scores = _weights_grad(g, prefix_v, d, old)
     by_q.baddbmm_(scores, prefix_k)
     torch.bmm(scores.transpose(1, 2), q, out=by_prefix_k)
     torch.bmm(old.transpose(1, 2), g, out=by_prefix_v)
-    if weights is None:
+    if weights is None:  # the last layer: prefixes were keys and values there, but asked for nothing
         by_prefix_q.zero_()
         return
     g, d = (x[s.outs[0]].view(*prefix_q.shape[:2], -1) for x in outer)
@@ -244,7 +249,14 @@ def by_kernel(packed: Pack, heads: int, qkv: Tensor, last: bool) -> Tensor:
         """Rows [.., L, heads, D] to tokens [.. L, N, D]; causally where no `mask` says otherwise."""
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
         found = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, is_causal=mask is None, scale=1.0, enable_gqa=True
+            # q comes scaled
+            q,
+            k,
+            v,
+            attn_mask=mask,
+            is_causal=mask is None,
+            scale=1.0,
+            enable_gqa=True,
         )
         return found.transpose(1, 2).flatten(0, 1)
 
@@ -254,6 +266,7 @@ def by_kernel(packed: Pack, heads: int, qkv: Tensor, last: bool) -> Tensor:
         if not last and long:
             places = block.prefix
             first.append(attend(q[places], k[places], v[places], None)[block.prefix_back])
+        # the kernels know no shared prefix: its keys and values are laid out again for each branch
         places = block.prefix.unsqueeze(1).expand(trees, branches, long)
         columns = torch.cat((places, block.branch), 2).flatten(0, 1)
         visible = torch.ones_like(block.prefix, dtype=torch.bool) if block.hidden is None else ~block.hidden

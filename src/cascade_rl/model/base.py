@@ -19,6 +19,7 @@ def choose_device(recipe: Recipe) -> tuple[str, str]:
     """The device, and the precision of matrix products: bf16 where the processor multiplies it natively."""
     device = recipe.device
     if device == "auto":
+        # several workers are several processes on a CPU, or a GPU each, which a recipe has to ask for
         device = "cuda" if torch.cuda.is_available() and recipe.workers == 1 else "cpu"
     precision = recipe.precision
     if precision == "auto":
@@ -28,12 +29,11 @@ def choose_device(recipe: Recipe) -> tuple[str, str]:
 
 
 def make_base(recipe: Recipe, texts: Sequence[str], base: Path, tokens: Path) -> None:
-    """Write the tokenizer (of a scratch model: learnt from `texts`) and the
-    model that the first stage starts from.
-    """
+    """Write the tokenizer (a scratch model's: learnt from `texts`) and the model of the first stage."""
     spec = recipe.model
     # `scratch`: the recipe fills in both, and neither for any other
     if spec.tokenizer is not None and spec.architecture is not None:
+        # evenly over all texts, which come stage by stage and domain by domain
         stride = max(1, len(texts) // spec.tokenizer.samples)
         tokenizer = train_tokenizer(texts[::stride], spec.tokenizer.vocab_size)
         size = len(tokenizer.inner)

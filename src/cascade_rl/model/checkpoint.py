@@ -28,6 +28,7 @@ PLAIN = {  # our names of what is one tensor there too, and theirs
 
 def hf_names(config: DecoderConfig) -> dict[str, list[tuple[str, int]]]:
     """For each of our parameters the Hugging Face tensors that it holds, with their rows, from the top."""
+    # the order within q/k/v and gate/up is what `attention` and `swiglu` split by
     q, kv, wide = config.heads * config.head_dim, config.kv_heads * config.head_dim, config.intermediate
     found: dict[str, list[tuple[str, int]]] = {}
     for name, shape in config.shapes().items():
@@ -74,6 +75,7 @@ def from_hf(state: Mapping[str, Tensor], config: DecoderConfig) -> Tensor:
     if missing:
         raise InputError(f"the weights lack {len(missing)} tensors, the first is {missing[0]}")
     for name, view in views(flat, config.shapes()).items():
+        # fp32 whatever the file holds: it becomes the master weights
         view.copy_(torch.cat([state[full].float() for full, _ in names[name]]))
     return flat
 
@@ -103,13 +105,11 @@ def scratch_config(shape: Architecture, vocab: int, eos: int, pad: int) -> dict[
 
 
 def scratch_weights(config: DecoderConfig, seed: int) -> Tensor:
-    """Normal(0, 0.02) matrices, with the two that write to the residual stream
-    scaled down by depth (GPT-2), norms 1.
+    """Normal(0, 0.02) matrices, those that write to the residual scaled down by depth (GPT-2), norms 1.
 
-    Embeddings get 0.1: at 0.02 a small model takes several times longer to learn to look at its prompt
-    (docs/LOG.md).
+    Embeddings get 0.1: at 0.02 a small model learns several times later to look at its prompt (docs/LOG.md).
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)  # of its own, in the order of the flat vector
     flat, depth = torch.empty(flat_size(config.shapes())), 0.02 / (2 * config.layers) ** 0.5
     for name, view in views(flat, config.shapes()).items():
         short = name.rpartition(".")[2]
@@ -124,7 +124,7 @@ def scratch_weights(config: DecoderConfig, seed: int) -> Tensor:
 
 
 def weights_hash(flat: Tensor) -> str:
-    """16 hex digits of the SHA-256 of the weights' bytes."""
+    """16 hex digits of the SHA-256 of the weights' bytes: one bit that differs is another hash."""
     return hashlib.sha256(flat.detach().cpu().contiguous().numpy().tobytes()).hexdigest()[:16]
 
 
@@ -162,9 +162,7 @@ def save_directory(path: Path, raw: Mapping[str, Any], config: DecoderConfig, fl
 def save_reward_directory(
     path: Path, raw: Mapping[str, Any], config: DecoderConfig, flat: Tensor, shapes: Shapes
 ) -> None:
-    """Write a reward model that AutoModelForSequenceClassification loads: the
-    body, and a `score` head of one label.
-    """
+    """Write a reward model that AutoModelForSequenceClassification loads: body and a `score` of one label."""
     path.mkdir(parents=True, exist_ok=True)
     kind = raw["architectures"][0].replace("ForCausalLM", "ForSequenceClassification")
     raw = {
@@ -180,6 +178,7 @@ def save_reward_directory(
         # transformers would take the end mark for padding, and score the token before it
         raw["pad_token_id"] = None
     (path / "config.json").write_text(json.dumps(raw, indent=2, sort_keys=True, default=str) + "\n")
+    # the head over the vocabulary is left out: a classifier has none
     state = to_hf(flat[: flat_size(config.shapes())], config)
     state.pop("lm_head.weight", None)
     state["score.weight"] = views(flat.detach().cpu(), shapes)["score"].clone()
@@ -189,6 +188,6 @@ def save_reward_directory(
 def load_reward_directory(path: Path, config: DecoderConfig) -> Tensor:
     """The flat weights, head last, of what `save_reward_directory` wrote."""
     state = load_file(path / "model.safetensors")
-    if not config.tied:
+    if not config.tied:  # the flat vector has a place for it, which a reward model never reads
         state["lm_head.weight"] = torch.zeros(config.vocab, config.hidden)
     return torch.cat([from_hf(state, config), state["score.weight"].float().flatten()])

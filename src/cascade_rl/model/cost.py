@@ -1,5 +1,4 @@
-"""The cost model: what a step must compute and move, from shapes and lengths
-alone, and how long that takes at least.
+"""The cost model: what a step must compute and move, from shapes and lengths alone, and how long at least.
 
 It counts products and bytes only (no norms, no sampling, no optimiser, no Python), so that what is measured
 can come near it but not below. A token costs 2 operations a number in the matrices that it passes, and 4 a
@@ -21,9 +20,7 @@ Lengths = tuple[int, Sequence[int]]  # of a tree: tokens of its prefix, and of e
 
 @dataclass(frozen=True, slots=True)
 class Peaks:
-    """Operations a second of the blocks' products and of the fp32 head, and
-    bytes a second, of all workers together.
-    """
+    """Operations a second of the blocks' products and of the fp32 head, bytes a second: of all workers."""
 
     flops: float
     head_flops: float
@@ -33,9 +30,7 @@ class Peaks:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What has to be done: operations at the blocks' rate and at the fp32
-    head's, bytes; `tokens` that it is done for.
-    """
+    """What has to be done for `tokens`: operations at the blocks' rate and at the fp32 head's, and bytes."""
 
     tokens: int = 0
     flops: int = 0
@@ -64,8 +59,11 @@ def matrix_parameters(config: DecoderConfig) -> tuple[int, int]:
 def _forward(config: DecoderConfig, trees: Sequence[Lengths]) -> int:
     """Operations of the blocks; in the last layer a prefix needs queries, keys and values alone."""
     width = config.heads * config.head_dim
+    # P + sum of R over a tree, not P + R a row: that is what sharing a prompt saves
     shared, own = sum(p for p, _ in trees), sum(sum(branches) for _, branches in trees)
+    # numbers of `o`, gate, up and down of one layer, the last, which prefixes do not pass
     beyond_qkv = config.hidden * (width + 3 * config.intermediate)
+    # columns that tokens see: the t-th of a branch its prefix and t of its own; the causal half alone counts
     seen = sum(r * p + r * (r + 1) // 2 for p, branches in trees for r in branches)
     seen_by_prefixes = sum(p * (p + 1) // 2 for p, _ in trees)
     products = 2 * (matrix_parameters(config)[0] * (shared + own) - beyond_qkv * shared)
@@ -83,13 +81,12 @@ def update_work(
     own = sum(sum(branches) for _, branches in trees)
     body, head = _forward(config, trees), 2 * matrix_parameters(config)[1] * own * scored
     tokens = own + sum(p for p, _ in trees)
+    # backward twice the forward; the head's in the dtype of the products, so at the blocks' rate
     return Work(tokens, (3 + teachers) * body + 2 * head, (1 + teachers) * head)
 
 
 def prefill_work(config: DecoderConfig, prompts: Sequence[int], element: int) -> Work:
-    """Prompts, each once: the weights are read once, `element` bytes a number,
-    and the head reads the last tokens.
-    """
+    """Prompts, each once: weights are read once, `element` bytes a number; the head reads the last tokens."""
     layers, head = matrix_parameters(config)
     flops = _forward(config, [(p - 1, (1,)) for p in prompts])
     return Work(sum(prompts), flops, 2 * head * len(prompts), layers * element + head * 4)
@@ -98,16 +95,17 @@ def prefill_work(config: DecoderConfig, prompts: Sequence[int], element: int) ->
 def decode_work(
     config: DecoderConfig, prompts: Sequence[int], replies: Sequence[int], slots: int, element: int
 ) -> Work:
-    """A worker's replies, one for each prompt, with so many slots; `element`
-    bytes a number of weights and cache.
+    """A worker's replies, one a prompt, in so many slots; `element` bytes a number of weights and cache.
 
     The first token of a reply comes from the prefill. Steps are as few as lengths and slots allow.
     """
     layers, head = matrix_parameters(config)
     later = [r - 1 for r in replies]
     columns = sum(n * p + n * (n + 1) // 2 for p, n in zip(prompts, later, strict=True))
+    # as many as the longest reply needs, or as all take when every slot is always busy
     steps = max(max(later), -(-sum(later) // slots))
     width, cached = config.heads * config.head_dim, config.kv_heads * config.head_dim
     flops = 2 * layers * sum(later) + 4 * config.layers * width * columns
+    # all weights once a step however many rows share it, and each row's own keys and values
     moved = steps * (layers * element + head * 4) + 2 * config.layers * cached * element * columns
     return Work(sum(replies), flops, 2 * head * sum(later), moved)

@@ -25,14 +25,19 @@ from cascade_rl.model.fused import add_linear, embed, norm_linear, read_out, rms
 from cascade_rl.model.packed import Pack
 from cascade_rl.protocols import SamplingRule
 
-Attend = Callable[[int, Tensor, bool], Tensor]
+Attend = Callable[[int, Tensor, bool], Tensor]  # layer, q k v [M, N + 2 K, D], is it the last; to [M, N D]
 Shapes = Mapping[str, tuple[int, ...]]  # of parameters by name, in the order of the flat vector
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 
 
 @dataclass(frozen=True, slots=True)
 class DecoderConfig:
-    """The shape of a decoder; see `from_hf`."""
+    """The shape of a decoder; see `from_hf`.
+
+    tied       the embedding reads logits out, too: there is no `head` of its own
+    qk_norm    q and k heads are normed (Qwen3)
+    qkv_bias   of q, k and v alone (Qwen2)
+    """
 
     vocab: int
     hidden: int
@@ -50,9 +55,8 @@ class DecoderConfig:
 
     @classmethod
     def from_hf(cls, config: Mapping[str, Any]) -> DecoderConfig:
-        """From the dictionary of a Hugging Face config; raises InputError for
-        what is not supported, and says what is.
-        """
+        """From a Hugging Face config's dictionary; raises InputError for what is not supported."""
+        # refused, never passed over: an option that is ignored gives numbers that are nearly right
         family = config.get("model_type")
         if family not in FAMILIES:
             raise InputError(f"model type {family!r} is not supported; supported: {', '.join(FAMILIES)}")
@@ -66,7 +70,7 @@ class DecoderConfig:
             )
         if config.get("hidden_act", "silu") != "silu" or config.get("mlp_bias"):
             raise InputError("only SiLU-gated MLPs without bias are supported")
-        if family != "qwen2" and config.get("attention_bias"):
+        if family != "qwen2" and config.get("attention_bias"):  # Qwen2's is always on, and of q, k, v alone
             raise InputError(
                 f"attention_bias is not supported for {family}: its output projection has a bias too"
             )
@@ -88,7 +92,10 @@ class DecoderConfig:
         )
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The parameters and their shapes, in the order of the flat vector."""
+        """The parameters and their shapes, in the order of the flat vector.
+
+        Saved states are flat vectors: another order would read them wrongly, without a word.
+        """
         width = (self.heads + 2 * self.kv_heads) * self.head_dim
         found: dict[str, tuple[int, ...]] = {"embed": (self.vocab, self.hidden)}
         for i in range(self.layers):
@@ -124,10 +131,9 @@ def views(flat: Tensor, shapes: Shapes) -> dict[str, Tensor]:
 
 
 def rotary(config: DecoderConfig, positions: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosines and sines [M, 1, D] for positions [M], the first half of the
-    sines negative (RoFormer, arXiv 2104.09864).
+    """Cosines and sines [M, 1, D], fp32, for positions [M] (RoFormer, arXiv 2104.09864).
 
-    x turns into x * cosine + (x with its halves swapped) * sine.
+    The first half of the sines is negative: x turns into x * cosine + (x with its halves swapped) * sine.
     """
     half = torch.arange(0, config.head_dim, 2, device=positions.device, dtype=torch.float32)
     angle = (positions[:, None].float() * config.rope_theta ** (-half / config.head_dim)).unsqueeze(1)
@@ -144,8 +150,7 @@ def hidden_states(
     kept: slice = slice(None),
     recompute: bool = False,
 ) -> Tensor:
-    """The final normed hidden states [M, H], in fp32, of tokens [M] whose
-    positions have the angles `turn` (`rotary`).
+    """The final normed hidden states [M, H], fp32, of tokens [M] at the angles `turn` (`rotary`).
 
     `attend(layer, qkv, last)` gets [M, N + 2 K, D], q scaled, and returns [M, N D]; for the last layer only
     the tokens `kept`, of which alone the hidden states are given back. Matrix products run in the dtype of
@@ -157,6 +162,7 @@ def hidden_states(
         known = (weights, config, i, turn, attend, kept)
         if not recompute:
             return _layer(h, *known)
+        # nothing in a layer draws, so that no generator has to be set back
         found: Tensor = checkpoint(_layer, h, *known, use_reentrant=False, preserve_rng_state=False)
         return found
 
@@ -176,6 +182,7 @@ def _layer(
     attend: Attend,
     kept: slice,
 ) -> Tensor:
+    # h [M, H] fp32, all products in the dtype of the weights; after the last attention rows `kept` alone
     last = i + 1 == config.layers
     norms = (weights[f"{i}.q_norm"], weights[f"{i}.k_norm"]) if config.qk_norm else None
     qkv = norm_linear(
@@ -212,6 +219,8 @@ def truncate(logits: Tensor, rule: SamplingRule, keep: Tensor | None = None) -> 
     `keep` [..] are ids that stay in the set whatever the rounding: the trainer passes the sampled ids, so
     that it scores the same truncated distribution that the sampler drew from.
     """
+    # In the order of transformers; each filter sees what the ones before it left. Ids that tie with the k-th
+    # all stay, while the sampler takes k of them: `keep` is what makes the two agree on sampled ids.
     logits = logits / rule.temperature
     if 0 < rule.top_k < logits.shape[-1]:
         least = logits.topk(rule.top_k, -1).values[..., -1:]
@@ -225,8 +234,7 @@ def truncate(logits: Tensor, rule: SamplingRule, keep: Tensor | None = None) -> 
 
 
 def _outside_nucleus(logits: Tensor, top_p: float, few: int = 64) -> Tensor:
-    """Which tokens [.., V] lie outside the smallest set whose mass reaches
-    `top_p`; the one that crosses it is inside.
+    """Which tokens [.., V] are outside the smallest set whose mass reaches `top_p`; who crosses it is inside.
 
     The set is nearly always small, so that a few largest logits decide; otherwise all are sorted.
     """
@@ -236,6 +244,7 @@ def _outside_nucleus(logits: Tensor, top_p: float, few: int = 64) -> Tensor:
     if bool((mass.sum(-1) < top_p).any()):
         ordered, index = logits.sort(dim=-1, descending=True, stable=True)
         mass = (ordered - total).exp()
+    # without its own mass; what was not looked at is outside as well
     late = (mass.cumsum(-1) - mass) >= top_p
     return torch.ones_like(logits, dtype=torch.bool).scatter(-1, index, late)
 

@@ -26,9 +26,8 @@ def export(
     tokenizer: Tokenizer,
     shapes: Shapes | None = None,
 ) -> None:
-    """Write a model (a reward model when `shapes` with a score head is given)
-    with its tokenizer, whole or not at all.
-    """
+    """Write a model (with `shapes`, those with a score head, a reward model), whole or not at all."""
+    # under a name of its own until it is complete: a run that is killed here exports again
     temporary = path.with_name(f".{path.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     if shapes is None:
@@ -42,10 +41,9 @@ def export(
 
 
 def write_adapter(folder: Path, state: Mapping[str, Tensor], lora: LoRA, base: str) -> None:
-    """Write adapter_model.safetensors and adapter_config.json, which `peft`
-    loads onto the model at `base`.
-    """
+    """Write adapter_model.safetensors and adapter_config.json: `peft` loads them onto the model at `base`."""
     folder.mkdir(parents=True, exist_ok=True)
+    # a reward model's head is trained whole, which PEFT calls a module to save
     head = any(name.endswith(".score.weight") for name in state)
     config: dict[str, Any] = {
         "peft_type": "LORA",

@@ -1,5 +1,6 @@
-"""How much memory this process may still take: of the machine or its control
-group on a CPU, of the device on a GPU.
+"""How much memory this process may still take: of machine or control group on a CPU, of the device on a GPU.
+
+An estimate at one instant: other programs may take it meanwhile. Swap does not count.
 """
 
 from __future__ import annotations
@@ -21,22 +22,19 @@ VERSIONS = {
 def shared_bytes(
     device: torch.device, proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")
 ) -> float:
-    """Bytes that nobody holds yet, for all processes of the run together;
-    infinite where the system doesn't say.
-    """
+    """Bytes that nobody holds yet, for all processes of the run; infinite where the system doesn't say."""
     if device.type == "cuda":
         return float(torch.cuda.mem_get_info(device)[0])
+    # the tightest counts: in a container the machine's own figure says nothing of the group's limit
     return min([_available(proc), *_group_rooms(proc, groups)])
 
 
 def own_bytes(device: torch.device) -> float:
-    """Bytes that were freed in this process, but kept for it by the allocator
-    (`worker.keep_memory`): free to it alone.
-    """
+    """Bytes freed in this process but kept for it by the allocator (`worker.keep_memory`): its alone."""
     if device.type == "cuda":
         return float(torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
     libc = ctypes.CDLL(None)
-    if not hasattr(libc, "mallinfo2"):
+    if not hasattr(libc, "mallinfo2"):  # glibc before 2.33, or another C library
         return 0.0
     libc.mallinfo2.restype = _Mallinfo
     return float(libc.mallinfo2().fordblks)
@@ -79,6 +77,7 @@ def _group_rooms(proc: Path, groups: Path) -> Iterator[float]:
         base, limit, use, spare = VERSIONS[version]
         root = groups / base
         folder = root / path.lstrip("/")
+        # every group above has a limit of its own, up to the root, and any of them may be the tightest
         for place in (folder, *folder.parents):
             if (place / limit).is_file() and (place / use).is_file():
                 yield _room(place, limit, use, spare)
@@ -92,5 +91,6 @@ def _room(place: Path, limit: str, use: str, spare: str) -> float:
         return math.inf
     stat = place / "memory.stat"
     lines = stat.read_text().splitlines() if stat.is_file() else []
+    # file pages that were not read lately count as used, but go as soon as memory is asked for
     given_up = sum(int(line.split()[1]) for line in lines if line.startswith(f"{spare} "))
     return max(0.0, float(int(most) - int((place / use).read_text()) + given_up))

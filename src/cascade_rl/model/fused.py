@@ -18,8 +18,8 @@ from torch import Tensor
 
 from cascade_rl.model.products import Weight, linear, read_out_linear
 
-HEAD_ROWS = 1 << 23  # logits made at once, in numbers: what the caches hold between two passes
-HEAD_KEPT = 1 << 28  # bytes of probabilities that a micro-batch may keep for its gradient
+HEAD_ROWS = 1 << 23  # logits made at once, in numbers (32 MiB): what the caches hold between two passes
+HEAD_KEPT = 1 << 28  # bytes of probabilities (256 MiB) that a micro-batch may keep for its gradient
 
 
 def apply(block: type[torch.autograd.Function], *arguments: object) -> Tensor:
@@ -33,7 +33,7 @@ def settle(weight: Tensor, grad: Tensor) -> Tensor | None:
     main = weight.main_grad if isinstance(weight, Weight) else None
     if main is None:
         return grad.to(weight.dtype)
-    main.add_(grad)
+    main.add_(grad)  # fp32 whatever `grad` is in: sums in bf16 lose what is small beside what is there
     return None
 
 
@@ -67,7 +67,7 @@ class _RMSNorm(torch.autograd.Function):
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """x / rms(x) * weight over the last dimension, in fp32 (arXiv 1910.07467)."""
+    """x / rms(x) * weight over the last dimension, in fp32 (arXiv 1910.07467): [M, H] to [M, H]."""
     if not torch.is_grad_enabled():
         return (x * _scale(x, eps)).mul_(weight)
     return apply(_RMSNorm, x, weight, eps)
@@ -130,6 +130,7 @@ class _SwiGLU(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         both, silu = ctx.saved_tensors
         gate, up = both.chunk(2, -1)
+        # both halves written where they belong: one new tensor instead of two and a copy
         found = torch.empty_like(both)
         by_gate, by_up = found.chunk(2, -1)
         torch.mul(grad, silu, out=by_up)
@@ -178,9 +179,7 @@ def _turn(x: Tensor, cos: Tensor, sin: Tensor, found: Tensor) -> None:
 
 
 def _gain(qkv: Tensor, queries: int, norms: tuple[Tensor, ...]) -> Tensor:
-    """What q and k heads are multiplied by [N + K, D or 1]: their norms'
-    weights, and q by the scale of the scores.
-    """
+    """What q and k heads are multiplied by [N + K, D or 1]: norms' weights, and q by the scores' scale."""
     normed, size = (qkv.shape[1] + queries) // 2, qkv.shape[2]
     gain = torch.ones(normed, 1, device=qkv.device)
     if norms:
@@ -196,14 +195,14 @@ class _Heads(torch.autograd.Function):
     ) -> Tensor:
         gain = _gain(qkv, queries, norms)
         normed = len(gain)
-        x = qkv[:, :normed].to(torch.float32, copy=True)
+        x = qkv[:, :normed].to(torch.float32, copy=True)  # a copy also of fp32: it is multiplied in place
         rest: tuple[Tensor, ...] = ()
         if norms:
             scale = _scale(x, eps)
             rest = (x.mul_(scale), scale)
         found = torch.empty_like(qkv)
         _turn(x * gain, *turn, found[:, :normed])
-        found[:, normed:].copy_(qkv[:, normed:])
+        found[:, normed:].copy_(qkv[:, normed:])  # v: neither normed nor turned
         ctx.queries, ctx.norms = queries, norms
         ctx.save_for_backward(gain, *turn, *rest)
         return found
@@ -221,6 +220,7 @@ class _Heads(torch.autograd.Function):
             (unit, scale), (q_norm, k_norm) = rest, ctx.norms
             product = by_x * unit
             by_gain = product.sum(0)
+            # the scale of the scores is part of q's gain, and no part of the norm's weight
             by_queries = by_gain[: ctx.queries].sum(0).mul_(grad.shape[2] ** -0.5)
             by_norms = (settle(q_norm, by_queries), settle(k_norm, by_gain[ctx.queries :].sum(0)))
             dot = product.mul_(gain).mean(-1, keepdim=True)
@@ -235,11 +235,10 @@ class _Heads(torch.autograd.Function):
 def turn_heads(
     qkv: Tensor, turn: tuple[Tensor, Tensor], queries: int, norms: tuple[Tensor, Tensor] | None, eps: float
 ) -> Tensor:
-    """q, k and v side by side [M, N + 2 K, D], q and k normed per head if
-    `norms`, then rotated; `queries` is N.
+    """q, k and v side by side [M, N + 2 K, D], q and k normed per head if `norms`, then rotated.
 
-    `turn` are cosines and sines [M, 1, D]: see `rotary`. q comes multiplied by D**-0.5, the scale of the
-    scores.
+    `queries` is N, `turn` are cosines and sines [M, 1, D] (`rotary`). q comes multiplied by D**-0.5, the
+    scale of the scores, so that attention scales nothing.
     """
     if not torch.is_grad_enabled():
         both, (cos, sin) = qkv[:, : (qkv.shape[1] + queries) // 2], turn
@@ -250,6 +249,7 @@ def turn_heads(
             x[:, queries:].mul_(norms[1])
             q.mul_(norms[0])
         q.mul_(qkv.shape[2] ** -0.5)
+        # in place: `qkv` was made for this layer alone; rolling by half swaps the halves
         both.copy_(x.roll(qkv.shape[2] // 2, -1).mul_(sin).addcmul_(x, cos))
         return qkv
     return apply(_Heads, qkv, turn, queries, eps, *(norms or ()))
@@ -280,6 +280,7 @@ class _TargetLogprob(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float) -> Tensor:
         found, kept = hidden.new_empty(len(hidden)), None
+        # bytes of the probabilities [M, V] in the weight's dtype
         size = hidden.shape[0] * weight.numel() // hidden.shape[1] * weight.itemsize
         if ctx.needs_input_grad[1] and size <= HEAD_KEPT:
             kept = weight.new_empty(len(hidden), len(weight))
@@ -294,9 +295,11 @@ class _TargetLogprob(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         hidden, targets, *kept = ctx.saved_tensors
+        # d log p / d logits = (1 at the target - softmax) / temperature: minus the errors that were kept
         weight, scale = ctx.weight, (grad / -ctx.temperature)[:, None]
         by_hidden = torch.empty_like(hidden)
         by_weight: Tensor | None = None
+        # scales go to the narrow side [M, H], so that the errors [M, V] are read and never written again
         scaled = (hidden * scale).to(weight.dtype)
         rows = HEAD_KEPT // weight.itemsize // len(weight)
         for part in [slice(None)] if kept else _head_parts(hidden, weight, rows):
@@ -316,9 +319,7 @@ def _head_parts(hidden: Tensor, weight: Tensor, rows: int | None = None) -> list
 def _head_errors(
     hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float, found: Tensor
 ) -> Tensor:
-    """softmax(logits / temperature) less 1 at the targets [m, V]; the targets'
-    log-probabilities go to `found` [m].
-    """
+    """softmax(logits / temperature) less 1 at the targets [m, V]; log-probabilities go to `found` [m]."""
     logits = read_out_linear(hidden, weight)
     if temperature != 1:
         logits.div_(temperature)
@@ -326,7 +327,8 @@ def _head_errors(
     places = targets[:, None]
     chosen = logits.gather(-1, places)
     errors = logits.softmax(-1)
-    # log-sum-exp is the largest logit less its log-probability: no pass of its own
+    # log-sum-exp is the largest logit less its log-probability: no pass of its own, and finite where the
+    # target's probability underflows, since the largest is 1 / V at least
     found.copy_((chosen - most + errors.gather(-1, at).log())[:, 0])
     return errors.scatter_add_(-1, places, errors.new_full((1, 1), -1.0).expand(len(targets), 1))
 

@@ -46,14 +46,13 @@ class Group(Processes):
     def map(
         self, function: Callable[..., T], shards: Sequence[Arguments], heard: Heard | None = None
     ) -> list[T]:
-        """As in `Processes`; a fault anywhere raises the WorkerError of who
-        failed first, as far as that is known.
-        """
+        """As in `Processes`; a fault anywhere raises the WorkerError of who failed first, if known."""
         for rank, shard in enumerate(shards[1:], 1):
             self.send(rank, function, shard)
+        # always in threads: the driver's own share may wait in a collective for a worker that is dead
         early = [self._readers.submit(self.receive, rank, heard) for rank in range(1, self.size)]
         self.local.heard_by(partial(heard, 0) if heard else None)
-        self._torn = True
+        self._torn = True  # until all have ended well: whatever is raised on the way, nobody may go on here
         for result in early:
             result.add_done_callback(_give_up_after_a_fault)
         own: list[T] = []
@@ -65,6 +64,7 @@ class Group(Processes):
         wait(early, WAIT_FOR_CAUSE_S if fault else None, FIRST_EXCEPTION)
         if any(result.done() and result.exception() for result in early):
             causes = [str(r.exception()) for r in wait(early, WAIT_FOR_CAUSE_S).done if r.exception()]
+            # a death explains what the others say, so that it comes first
             raise WorkerError("\n".join(sorted(causes, key=lambda text: " died (" not in text))) from fault
         if fault:
             raise fault
@@ -83,7 +83,7 @@ class Group(Processes):
 
     def close(self) -> None:
         """Leave the group together; after a fault nobody can, and the processes are killed."""
-        if self._torn:
+        if self._torn:  # they may hang in a collective, and would not hear of the closed pipe
             for process in self._processes:
                 process.kill()
             _leave(self.local)
@@ -122,9 +122,7 @@ def _leave(worker: Worker) -> None:
 
 
 def _give_up_after_a_fault(result: Future[Any]) -> None:
-    """End the collectives under way, from another thread: a kernel of NCCL
-    would wait for a dead worker for ever.
-    """
+    """End the collectives under way, from another thread: NCCL would wait for a dead worker for ever."""
     if result.exception() and dist.is_initialized() and dist.get_backend() == "nccl":
         world = dist.group.WORLD
         if world is not None:

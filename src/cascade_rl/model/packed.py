@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-LANES = 16
+LANES = 16  # fp32 numbers in a vector register of 512 bits
 BLOCK_WASTE = 0.5  # share of padded scores above which a block is cut in two
 
 
@@ -42,9 +42,9 @@ class Tree:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Where the tokens of trees with equally many branches lie in the pack:
-    places [T, P] and [T, G, R], padded with 0.
+    """Where the tokens of trees with equally many branches lie in the pack, padded with 0.
 
+    `prefix` is [T, P], `branch` [T, G, R], both of places in the pack.
     `prefix_back`, `branch_back` are the slots of the real tokens in those tables, in the pack's order;
     `hidden` [T, P] are the padded places of the prefixes, None if there are none.
     """
@@ -72,19 +72,20 @@ class Pack:
 
 
 def _cost(trees: Sequence[Tree]) -> int:
-    """Scores of a padded block."""
+    """Scores of a padded block: of prefixes to themselves, of branches to prefix and themselves."""
+    # the masked half as well: it is computed
     p, r = max(len(t.prefix) for t in trees), max(len(b) for t in trees for b in t.branches)
     return len(trees) * (p * p + len(trees[0].branches) * r * (p + r))
 
 
 def _blocks(trees: Sequence[Tree]) -> list[list[int]]:
-    """Tree numbers in blocks of equally many branches and like size; cut where
-    padding would waste too much.
-    """
+    """Tree numbers in blocks of equally many branches and like size, cut where padding wastes too much."""
+    # Many small blocks are no gain (docs/LOG.md): each is several calls of operators. So trees are taken in
+    # as long as half of a block's scores are of real tokens.
     size = [(len(t.branches), max(len(b) for b in t.branches) + len(t.prefix) / 4) for t in trees]
     order = sorted(range(len(trees)), key=lambda i: (size[i], i))
     blocks: list[list[int]] = []
-    real = 0
+    real = 0  # scores of the last block's trees without padding
     for i in order:
         own = _cost([trees[i]])
         if blocks and len(trees[blocks[-1][0]].branches) == len(trees[i].branches):
@@ -105,9 +106,8 @@ def _padded(length: int) -> int:
 
 
 def _table(starts: Sequence[int], lengths: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Places [rows, width] of runs of tokens, 0 where there is none, and which
-    are real; one column at least.
-    """
+    """Places [rows, width] of runs of tokens, 0 where there is none, and which are real."""
+    # one column at least, also where no tree has a prefix: no product is then of an empty matrix
     columns = np.arange(_padded(max(1, *lengths)))
     real = columns < np.asarray(lengths)[:, None]
     return np.where(real, np.asarray(starts)[:, None] + columns, 0), real
@@ -119,7 +119,7 @@ def pack(trees: Sequence[Tree], device: torch.device) -> Pack:
         raise ValueError("a tree needs a branch: what would be predicted?")
     groups = _blocks(trees)
     prefixes = sum(len(t.prefix) for t in trees)
-    at_prefix, at_branch = 0, prefixes
+    at_prefix, at_branch = 0, prefixes  # where the next of each lies: all prefixes before all branches
     blocks: list[Block] = []
     order: list[tuple[int, int]] = []
     first: list[tuple[np.ndarray, int]] = []  # token ids and the position of the first, of prefixes
@@ -133,7 +133,7 @@ def pack(trees: Sequence[Tree], device: torch.device) -> Pack:
             for j, ids in enumerate(trees[i].branches):
                 branch_starts.append(at_branch)
                 at_branch += len(ids)
-                second.append((ids, len(trees[i].prefix)))
+                second.append((ids, len(trees[i].prefix)))  # positions go on where the prefix ends
                 order.append((i, j))
         shape = (len(members), len(trees[members[0]].branches), -1)
         prefix, real = _table(starts, [len(trees[i].prefix) for i in members])

@@ -48,8 +48,9 @@ def _probe(worker: Worker, config: DecoderConfig, dtype: torch.dtype) -> tuple[f
         source, target = _block(worker.device), _block(worker.device)
         blocks = rate(rows, config.hidden, 2 * config.intermediate, dtype)
         head = rate(HEAD_ROWS, config.hidden, min(config.vocab, HEAD_COLUMNS), torch.float32)
+        # a copy reads and writes
         moved = 2.0 * source.nbytes / _seconds(lambda: target.copy_(source), worker.device)
-    return max(blocks, head), head, moved
+    return max(blocks, head), head, moved  # operations a second, twice, and bytes a second
 
 
 def _block(device: torch.device) -> Tensor:
@@ -69,7 +70,7 @@ def _seconds(work: Callable[[], object], device: torch.device, repeats: int = 5)
     for _ in range(repeats + 1):
         begin = time.perf_counter()
         work()
-        if device.type == "cuda":
+        if device.type == "cuda":  # the call returns before the work is done
             torch.cuda.synchronize(device)
         found.append(time.perf_counter() - begin)
     return statistics.median(found[1:])

@@ -60,6 +60,7 @@ def convert_smollm2(target: Path) -> Path:
     empty = LlamaForCausalLM(LlamaConfig(**settings))
     plain = empty.float()  # type: ignore[no-untyped-call]  # transformers gives it no types
     plain.load_state_dict(loaded.state_dict())
+    # renamed once complete: a conversion that was killed must not be taken for a model
     temporary = target.with_name(f".{target.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     plain.save_pretrained(str(temporary))

@@ -1,7 +1,7 @@
 """The worker processes and the pipes to them; what models they hold is not known here.
 
-The driver is worker 0; with one worker there is no other process. Workers whose calls are collective: see
-`group`.
+The driver is worker 0; with one worker there is no other process. See `group` for workers whose calls are
+collective, where a fault of one is a fault of all.
 """
 
 from __future__ import annotations
@@ -26,14 +26,17 @@ Arguments = tuple[Any, ...]  # what a function takes after its worker; it goes t
 
 
 class Processes:
-    """One worker for each of the devices `places`: `local`, which is this
-    process, and a process each for the others.
+    """One worker for each of the devices `places`: `local`, this process, and a process each for the others.
+
+    Calls come from one thread, one after the other: a pipe carries one question and its answer at a time.
     """
 
     ends_on_fault = False  # whether a worker that raises ends itself, too
 
     def __init__(self, places: Sequence[str]) -> None:
         self.size = len(places)
+        # one thread each beside others: two processes of two threads on two cores took 12 s a step, not 0.3
+        # (docs/LOG.md)
         threads = max(1, len(os.sched_getaffinity(0))) if self.size == 1 else 1
         torch.set_num_threads(threads)
         self.local = Worker(0, self.size, torch.device(places[0]))
@@ -42,6 +45,7 @@ class Processes:
         self._pipes: list[Connection] = []
         self._processes: list[SpawnProcess] = []
         self._readers = ThreadPoolExecutor(max(1, self.size - 1), "replicas")
+        # spawn: a fork would copy torch's threads and locks in whatever state they are, and CUDA forbids it
         context = mp.get_context("spawn")
         for rank in range(1, self.size):
             ours, theirs = context.Pipe()
@@ -51,7 +55,7 @@ class Processes:
                 daemon=True,
             )
             process.start()
-            theirs.close()
+            theirs.close()  # our copy, or the end of the process would not be the end of the pipe
             self._pipes.append(ours)
             self._processes.append(process)
 
@@ -62,6 +66,7 @@ class Processes:
 
         `heard(rank, part)` gets what the workers report on their way, each in the thread that reads its pipe.
         """
+        # the others first: they work while this process does its own share below
         for rank, shard in enumerate(shards[1:], 1):
             self.send(rank, function, shard)
         others = range(1, self.size)
@@ -79,9 +84,7 @@ class Processes:
             raise self._died(rank) from None
 
     def receive(self, rank: int, heard: Heard | None = None) -> Any:
-        """The result of what was asked; raises WorkerError with the traceback,
-        or with how the worker died.
-        """
+        """The result of what was asked; raises WorkerError with the traceback or with how the worker died."""
         try:
             while (message := self._pipes[rank - 1].recv())[0] == "part":
                 if heard:
@@ -95,7 +98,7 @@ class Processes:
 
     def _died(self, rank: int) -> WorkerError:
         process = self._processes[rank - 1]
-        process.join(5)
+        process.join(5)  # seconds: the pipe closes a moment before there is an exit code
         return WorkerError(
             f"worker {rank} died (exit code {process.exitcode}; -9 is often the kernel, out of memory: "
             "lower tokens_per_microbatch or workers)"
@@ -104,7 +107,7 @@ class Processes:
     def close(self) -> None:
         """End the processes; who does not follow is killed."""
         for pipe in self._pipes:
-            pipe.close()
+            pipe.close()  # which ends the loop of `worker.serve`
         for process in self._processes:
             process.join(10)
             if process.is_alive():

@@ -55,8 +55,7 @@ def _can_lay_out(dtype: torch.dtype) -> bool:
 
 @contextmanager
 def laid_out(weights: Mapping[str, Tensor], *, layers: bool) -> Iterator[None]:
-    """Inside, products use laid-out copies of the head (its fp32 master) and,
-    if `layers`, of the layers' matrices.
+    """Inside, products use laid-out copies of the head (its fp32 master) and, with `layers`, of the layers'.
 
     The weights must not change meanwhile. Plain tensors among them stay as they are.
     """
@@ -64,14 +63,16 @@ def laid_out(weights: Mapping[str, Tensor], *, layers: bool) -> Iterator[None]:
     pairs = [(head, head.master if isinstance(head, Weight) and head.master is not None else head)]
     if layers:
         pairs += [(w, w) for n, w in weights.items() if w.dim() == 2 and n not in ("embed", "head", "score")]
+    # (who gets the copy, of what): logits are fp32, so that the head's is of its master
     pairs = [(w, source) for w, source in pairs if source.device.type == "cpu" and _can_lay_out(source.dtype)]
     chosen = [(weight, source) for weight, source in pairs if isinstance(weight, Weight)]
     try:
         with torch.no_grad():
             for weight, source in chosen:
+                # 64 rows: the batch that the kernel's layout is chosen for
                 weight.laid_out = torch.ops.mkldnn._reorder_linear_weight(source.detach(), 64)
         yield
-    finally:
+    finally:  # also after a fault: a copy that stays would go on multiplying by old weights
         for weight, _ in chosen:
             weight.laid_out = None
 
@@ -84,9 +85,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def read_out_linear(x: Tensor, weight: Tensor) -> Tensor:
-    """fp32 x [M, H] times the fp32 master of a weight [V, H] (or the weight, if
-    it has none), without gradients.
-    """
+    """fp32 x [M, H] times the fp32 master of a weight [V, H], or itself if it has none; without gradients."""
     if not isinstance(weight, Weight):
         return F.linear(x, weight)
     if weight.laid_out is not None:

@@ -2,8 +2,8 @@
 
 `map` runs a function in every worker, each on its own shard. On a CPU (one process a core beats two threads)
 a model is a flat fp32 weight vector that all workers see, and a flat gradient a worker; sums over workers are
-taken in the order of their ranks, so the same number of workers gives the same bits. Over GPUs see
-`sharding`.
+taken in the order of their ranks, so the same number of workers gives the same bits. `sharding` is the way
+over several GPUs.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ from cascade_rl.model.worker import Worker
 
 
 class Replicas:
-    """`size` workers on a CPU over shared memory, or a GPU each; `sharded`
-    makes the latter's path run on a CPU.
+    """`size` workers on a CPU over shared memory, or a GPU each; `sharded` runs the latter's path on a CPU.
 
     `worked` counts what they did, by phase, until somebody clears it.
     """
@@ -35,6 +34,7 @@ class Replicas:
         self, size: int = 1, device: str = "cpu", precision: str = "fp32", sharded: bool = False
     ) -> None:
         self.device, self.size, self.precision = torch.device(device), size, precision
+        # one GPU needs no sharding: it goes the way of one worker over shared weights
         on_gpus = size > 1 and self.device.type == "cuda"
         gpus = torch.cuda.device_count() if on_gpus else size
         if size > gpus:
@@ -82,16 +82,17 @@ class Replicas:
             self.all(sharding.add, name, config, shapes, flat.detach().cpu(), train, self.dtype)
             return self.local.models[name]
         flat = flat.to(self.device)
+        # a gradient a worker: they add to it all the time, and are summed in a fixed order afterwards
         grads = [torch.zeros_like(flat) for _ in range(self.size)] if train else []
         if self.device.type == "cpu":
-            for tensor in (flat, *grads):
+            for tensor in (flat, *grads):  # before they go through a pipe, which then passes handles alone
                 tensor.share_memory_()  # type: ignore[no-untyped-call]  # torch gives it no types
         self.all(_add_shared, name, config, shapes, flat, grads, self.dtype)
         return self.local.models[name]
 
     def refresh(self, name: str) -> None:
         """After the master weights changed."""
-        if self.sharded or self.dtype is not torch.float32:
+        if self.sharded or self.dtype is not torch.float32:  # shared fp32 masters compute themselves
             self.all(_refresh, name)
 
     def flat(self, name: str) -> Tensor:
@@ -153,9 +154,8 @@ def _drop_model(worker: Worker, name: str) -> None:
 
 
 def deal(items: Sequence[int], costs: Sequence[float], size: int) -> list[list[int]]:
-    """Split item numbers over `size` workers: the dearest first, each to the
-    least loaded; stable and deterministic.
-    """
+    """Split item numbers over `size` workers: the dearest first, each to the least loaded."""
+    # ties go to the lower number and rank, so that the same items are dealt alike: bits rest on who has what
     shards: list[list[int]] = [[] for _ in range(size)]
     loads = [0.0] * size
     for item in sorted(items, key=lambda i: (-costs[i], i)):

@@ -27,7 +27,7 @@ from cascade_rl.model.products import Weight
 from cascade_rl.model.weights import ALL, Model, P
 from cascade_rl.model.worker import Worker
 
-READS_OUT = ("head", "score")
+READS_OUT = ("head", "score")  # read in fp32, so that their masters are kept beside the bf16 copies
 
 
 def add(worker: Worker, name: str, *arguments: Any) -> None:
@@ -53,16 +53,14 @@ def _sharded(worker: Worker, name: str) -> Sharded:
 
 
 class _Lower(torch.autograd.Function):
-    """fp32 parameters in the dtype of the products; their gradients are what
-    `settle` has added up in fp32.
-    """
+    """fp32 parameters in the dtype of the products; their gradients are what `settle` added up in fp32."""
 
     @staticmethod
     def forward(
         ctx: Any, grads: Sequence[Tensor], dtype: torch.dtype, *masters: Tensor
     ) -> tuple[Tensor, ...]:
         ctx.grads = grads
-        ctx.set_materialize_grads(False)
+        ctx.set_materialize_grads(False)  # none come: zeros would be made for every weight
         return tuple(m.view_as(m) if m.dtype is dtype else m.to(dtype) for m in masters)
 
     @staticmethod
@@ -134,13 +132,13 @@ class _Root(_Gathered):
 def _spread(root: _Root, device: torch.device, dtype: torch.dtype) -> None:
     """Shard the root and each layer by rows, with sums in fp32."""
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
-    for module in (*root.layers, root):
+    for module in (*root.layers, root):  # the root last: it takes what no unit has yet
         param = None if module is root or dtype is torch.float32 else dtype
         policy = MixedPrecisionPolicy(
             param_dtype=param, reduce_dtype=torch.float32, cast_forward_inputs=False
         )
         unit: FSDPModule = fully_shard(module, mesh=mesh, mp_policy=policy)
-        unit.set_gradient_divide_factor(1.0)
+        unit.set_gradient_divide_factor(1.0)  # sums: the weights of rows are global (`loss.token_weights`)
         unit.set_force_sum_reduction_for_comms(True)  # gloo knows no other
 
 
@@ -160,8 +158,7 @@ def _grad(shard: Tensor) -> Tensor:
 
 
 class Sharded(Model):
-    """A decoder's weights in one of several workers: whole copies that compute,
-    and with `train` this worker's shards.
+    """A decoder's weights in one of several workers: whole copies that compute, with `train` its shards, too.
 
     All methods but `run` outside of training are collective.
     """
@@ -181,6 +178,7 @@ class Sharded(Model):
         for name, master in views(flat, shapes).items():
             own = master.to(device, copy=True) if name in keep else None
             self.weights[name] = Weight.of(master.to(device, dtype, copy=True), own)
+        # where whole parameters are stepped (Muon, LoRA): who owns which, and what is this worker's own
         self._owners: Sequence[Sequence[str]] = ()
         self._whole: dict[str, Tensor] = {}
         self._gradients: dict[str, Tensor] = {}
@@ -215,6 +213,7 @@ class Sharded(Model):
 
     def end(self) -> None:
         """As many empty micro-batches as other workers have more."""
+        # one token, gradient 0: the collectives of a layer are entered by computing it
         token = np.zeros(1, np.int64)
         for _ in range(self._idle):
             hidden = self.run(packed_states, pack([Tree(token, (token,))], self.device))
@@ -225,7 +224,7 @@ class Sharded(Model):
         """Take the shards over into the whole copies."""
         for name, weight in self.weights.items():
             shard = self.shards[name].detach()
-            if weight.master is None:
+            if weight.master is None:  # lowered before it travels: half of the bytes
                 weight.copy_(_full(shard.to(self.dtype)))
             else:
                 weight.copy_(weight.master.copy_(_full(shard)))
@@ -234,6 +233,7 @@ class Sharded(Model):
         """This worker's shard of each parameter, or, if matrices are needed `whole`, its own."""
         if not whole:
             found = {name: _local(shard.detach()) for name, shard in self.shards.items()}
+            # a parameter of fewer rows than workers leaves some without any
             return {name: shard for name, shard in found.items() if shard.numel()}
         self._owners = owners
         self._whole = self._gather(lambda shard: shard.detach())
@@ -244,6 +244,7 @@ class Sharded(Model):
         found = {}
         for rank, names in enumerate(self._owners):
             for name in names:
+                # collective, so that every worker gathers every one, and keeps its own
                 whole = _full(part(self.shards[name])).contiguous()  # broadcast and optimisers want it
                 if rank == self.rank:
                     found[name] = whole
@@ -272,7 +273,7 @@ class Sharded(Model):
     @torch.no_grad()
     def _keep(self, name: str, whole: Tensor) -> None:
         """Take this worker's shard out of a whole parameter."""
-        pieces = whole.chunk(self.size)
+        pieces = whole.chunk(self.size)  # as FSDP2 cuts: the last worker may get fewer rows, or none
         if self.rank < len(pieces):
             _local(self.shards[name].detach()).copy_(pieces[self.rank])
 

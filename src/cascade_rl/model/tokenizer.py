@@ -51,9 +51,7 @@ class Tokenizer:
         return text
 
     def save(self, path: Path) -> None:
-        """Write it with the template and all ids that end a reply, so that
-        transformers alone does the same.
-        """
+        """Write it with the template and all ids that end a reply: transformers alone then does the same."""
         self.inner.save_pretrained(str(path))
         file = path / "generation_config.json"
         settings = json.loads(file.read_text()) if file.is_file() else {}
@@ -84,7 +82,10 @@ def end_ids(path: Path) -> list[int]:
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
-    """A byte-level BPE with digits split singly, trained on rendered conversations."""
+    """A byte-level BPE with digits split singly, trained on rendered conversations.
+
+    Its vocabulary has exactly `vocab_size` ids; every byte is one of them, so that any text comes back.
+    """
     from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
     from tokenizers import Tokenizer as Core
     from transformers import PreTrainedTokenizerFast
@@ -92,11 +93,13 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     core = Core(models.BPE())
     core.pre_tokenizer = pre_tokenizers.Sequence(
         [
+            # a digit, a word or a run of signs with the space before it, spaces up to the last before a word
             pre_tokenizers.Split(Regex(r"\d| ?\p{L}+| ?[^\s\p{L}\d]+|\s+(?!\S)|\s"), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
     core.decoder = decoders.ByteLevel()
+    # Marks are no text. Tags are: a reply's reasoning is read from its decoded text.
     special = [AddedToken(t, special=True) for t in (chat.END_OF_TEXT, chat.TURN_START, chat.TURN_END)]
     tags = [AddedToken(t, special=False, normalized=False) for t in (chat.THINK_START, chat.THINK_END)]
     trainer = trainers.BpeTrainer(
@@ -105,13 +108,14 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
         show_progress=False,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
     )
+    # pieces must not be learnt from what is one token anyway
     markers = (chat.TURN_START, chat.TURN_END, chat.THINK_START, chat.THINK_END)
     core.train_from_iterator((_without(text, markers) for text in texts), trainer)
     core.add_tokens(tags)
     inner = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # transformers gives it no types
         tokenizer_object=core,
         eos_token=chat.TURN_END,
-        pad_token=chat.END_OF_TEXT,
+        pad_token=chat.END_OF_TEXT,  # not the end mark: transformers would take ends for padding
         clean_up_tokenization_spaces=False,
     )
     inner.chat_template = chat.TEMPLATE

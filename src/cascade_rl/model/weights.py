@@ -16,7 +16,7 @@ from cascade_rl.model.decoder import DecoderConfig, Shapes, views
 from cascade_rl.model.products import Weight
 
 P = ParamSpec("P")
-ALL = slice(None)
+ALL = slice(None)  # rows
 
 
 class Model(ABC):
@@ -24,6 +24,10 @@ class Model(ABC):
 
     `shapes` are those of the config and of what a stage added (a score head). `optimizer` is this worker's
     share of whoever trains the model, kept here so that it goes when the model goes.
+
+    A step of training calls `begin`, `run` for each micro-batch, `end`; then `gather`, `gradient` of what
+    `owned` gave, `scatter`; then `refresh`. Over several GPUs all but `gradient` are collective: no worker
+    may skip one.
     """
 
     def __init__(self, config: DecoderConfig, shapes: Shapes, dtype: torch.dtype, trained: bool) -> None:
@@ -73,8 +77,7 @@ class Model(ABC):
 
 
 class Shared(Model):
-    """Weights as one flat fp32 vector that all workers see, with a flat
-    gradient for each; on a GPU there is one worker.
+    """Weights as one flat fp32 vector that all workers see, a flat gradient for each; one worker on a GPU.
 
     Without `grads` it is not trained. `gradient` sums in the order of ranks, so that as many workers give the
     same bits.
@@ -91,9 +94,10 @@ class Shared(Model):
     ) -> None:
         super().__init__(config, shapes, dtype, bool(grads))
         self.flat, self.grads, self.rank = flat, grads, rank
+        # in fp32 the masters compute; in bf16 each worker has a copy of its own, which `refresh` renews
         self._compute = flat if dtype is torch.float32 else flat.to(dtype)
         self._gradients = [views(each, shapes) for each in grads]
-        own = self._gradients[rank] if grads else {}
+        own = self._gradients[rank] if grads else {}  # written by this worker alone, read by owners
         masters = views(flat, shapes)
         for name, computes in views(self._compute, shapes).items():
             self.weights[name] = Weight.of(computes, masters[name], own.get(name))
@@ -129,6 +133,7 @@ class Shared(Model):
     def owned(self, owners: Sequence[Sequence[str]], whole: bool) -> dict[str, Tensor]:
         """They are always `whole` here."""
         masters = views(self.flat, self.shapes)
+        # views: what an optimiser steps is at once what all workers see
         return {name: masters[name].detach() for name in owners[self.rank]}
 
     def gather(self) -> None:
@@ -137,7 +142,7 @@ class Shared(Model):
     def gradient(self, name: str, rows: slice = ALL) -> Tensor:
         """A new tensor, the sum in rank order."""
         first, *others = (each[name][rows] for each in self._gradients)
-        return sum(others, first.clone())
+        return sum(others, first.clone())  # a clone: optimisers scale it in place, and `grads` are shared
 
     def scatter(self) -> None:
         """Nothing to do: the masters are shared."""

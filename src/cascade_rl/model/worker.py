@@ -37,14 +37,12 @@ class Worker:
 
 
 def keep_memory() -> None:
-    """Tell glibc to keep freed memory and to grow by much at once: new pages
-    cost a training step up to a third.
-    """
+    """Tell glibc to keep freed memory and to grow by much at once: new pages take up to a third of a step."""
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
-        libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
+        libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD, 1 GiB: what is mapped goes back as soon as it is freed
         libc.mallopt(-1, -1)  # M_TRIM_THRESHOLD: never
-        libc.mallopt(-2, 1 << 28)  # M_TOP_PAD
+        libc.mallopt(-2, 1 << 28)  # M_TOP_PAD: 256 MiB more at each growth
 
 
 def _die_with_parent(parent: int) -> None:
@@ -56,13 +54,12 @@ def _die_with_parent(parent: int) -> None:
 def serve(
     pipe: Connection, rank: int, size: int, threads: int, parent: int, device: str, ends_on_fault: bool
 ) -> None:
-    """The life of a worker process: run each (function, arguments) that comes
-    through the pipe, until it is closed.
+    """The life of a worker process: run each (function, arguments) that the pipe brings, until it is closed.
 
     Answers are (kind, value): any number of `part`s, then one `result` or `error`. With `ends_on_fault` the
     process ends after an error, since others may wait in a collective that it left: its end tells them.
     """
-    _die_with_parent(parent)
+    _die_with_parent(parent)  # also by SIGKILL: a worker left behind would hold memory and cores for ever
     if device == "cpu":
         keep_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver decides
