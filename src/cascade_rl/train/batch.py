@@ -24,7 +24,6 @@ class Row:
     weight     of each response token in the loss, the same for all
     advantage  [R] float32, one a response token (of outcome rewards, all equal)
     old        [R] float32, the log-probabilities that the response was sampled with, zeros if it was not
-               sampled
     """
 
     ids: np.ndarray

@@ -33,8 +33,8 @@ def ppo_clip_loss(
 ) -> tuple[Tensor, Tensor]:
     """- sum of weight * min(r A, clip(r, 1 - low, 1 + high) A), r = p / p_old (PPO, arXiv 1707.06347, eq. 7).
 
-    Two bounds of their own are clip-higher (DAPO, arXiv 2503.14476). Also returns which tokens [N] got no
-    gradient.
+    Two bounds of their own are clip-higher (DAPO, arXiv 2503.14476). Also returns which tokens [N] it
+    clipped: these get no gradient.
     """
     ratio = torch.exp(logprob - old)
     # no dual clip for negative advantages, which verl always applies (c = 3)
@@ -46,8 +46,8 @@ def gspo_loss(
 ) -> tuple[Tensor, Tensor]:
     """PPO's clip on one ratio a reply, the geometric mean of its tokens' (GSPO, arXiv 2507.18071).
 
-    `weight` spreads a reply's weight over its tokens, so that it counts once. Also returns which tokens were
-    clipped.
+    `weight` spreads a reply's weight over its tokens, so that it counts once. Also says which tokens [N] were
+    clipped: all of a reply, or none.
     """
     # rows are numbered within the micro-batch, which holds a reply whole: else its mean would be of a part
     count = int(row.max()) + 1 if len(row) else 0

@@ -2,8 +2,8 @@
 
 Each worker owns a part of the parameters: it takes the sum of their gradients over the workers and steps its
 own optimiser. AdamW is torch's; with `muon` torch's Muon (arXiv 2502.16982) takes the matrices. Over GPUs a
-part is a shard of each parameter, or, for what needs whole matrices (Muon, LoRA), whole parameters as on a
-CPU.
+part is a shard of each parameter; for what needs whole matrices (Muon, LoRA) it is whole parameters, as on
+every CPU.
 """
 
 from __future__ import annotations
