@@ -53,7 +53,7 @@ def gather(run: StageRun[RLStage], pool: PromptPool, phase: FullPhase, step: int
         step,
         f"dynamic filtering: {len(kept)} of {stage.prompts_per_step} groups with signal in {rounds} rounds",
     )
-    # the last round rather than nothing, so that the step can be described; it has no gradient
+    # the last round rather than nothing, so that the step can be described
     return Gathered(kept or found.groups, rounds, seconds)
 
 

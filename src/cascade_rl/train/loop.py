@@ -95,7 +95,7 @@ class Steps(Generic[S]):
         self._run, self._phase = run, phase
         self._memory = memory or Forgetful()
         self._total = run.stage.planned_steps
-        # of the weights before the first step, or `finish` could not tell whether anything was learnt
+        # of the stage's first weights, also when a resume loads others below: `finish` compares with these
         self._incoming = weights_hash(run.world.replicas.flat(run.model))
         self._learner = Learner(run.world.replicas, run.model, run.stage, run.seed)
         self._tally = Tally()
