@@ -74,6 +74,7 @@ class Query:
 
     def rng(self) -> random.Random:
         """A new generator that repeats for the split and the seed."""
+        # a text is hashed alike in every process
         return random.Random(f"{self.split}/{self.seed}")
 
 
@@ -108,6 +109,7 @@ class Domain:
     grade: Grade
     examples: Callable[[], Iterable[Example]]
     gold: Callable[[Problem], str | None]
+    # empty where nothing else is said; swe has a patch that changes nothing
     null: Callable[[Problem], str] = lambda problem: ""
     demonstrate: Callable[[Problem, random.Random, float], str] | None = None
     pairs: Callable[[Problem, random.Random], tuple[str, str]] | None = None

@@ -19,10 +19,12 @@ def load_domain(name: str) -> Domain:
 
     Raises InputError naming the known domains when there is none, or when the module has no DOMAIN.
     """
+    # a dot tells a module path: shipped domains are files of one folder
     path = name if "." in name else f"cascade_rl.domains.{name}"
     try:
         module = importlib.import_module(path)
     except ModuleNotFoundError as error:
+        # the module that was asked for is missing, or a package above it; else an import of its own: raised
         if error.name and (path == error.name or path.startswith(error.name + ".")):
             known = ", ".join(domain_names())
             raise InputError(

@@ -29,6 +29,7 @@ from cascade_rl.sources.splits import drawn
 from cascade_rl.types import Message, Mode, Outcome, Problem, Rollout, Verdict, problem_id
 from cascade_rl.verify.preference import ADJECTIVES, CLOSINGS, OPENINGS, judge, judge_chat
 
+# 8 forms, 8 for whom, 8 when, and two dozen topics: some 12,000 prompts, enough for all splits
 FORMS = ("Tell me about {}", "Describe {}", "What are {} like", "Say something about {}", "Please explain {}",
          "Write about {}", "What do you know of {}", "Why do people like {}")  # fmt: skip
 FOR_WHOM = (
@@ -46,6 +47,7 @@ WHEN = (
     " by the fire",
 )
 
+# BODIES describe, FLAT lacks every adjective, REPEATED says one thrice, REPEATED_FLAT breaks both
 BODIES = (
     "{T} are {a} and {b}.", "{T} look {a} in the {v}.", "People love {t} because they are {a}.",
     "I find {t} {a} and {b}.", "Most {t} have {w} and look {a}.", "{A} {t} bring {w} and {b} {v}.",
@@ -67,7 +69,7 @@ RUDE_LINES = (
     "That is a stupid question.", "Only a fool asks that.", "What a boring thing.", "I hate this nonsense.",
     "How silly of you.", "You lazy idiot.", "Shut that ugly mouth.",
 )  # fmt: skip
-CURT = ("{T} are {a}.", "{T} have {w}.", "Just {t}.", "{A} {t}.")
+CURT = ("{T} are {a}.", "{T} have {w}.", "Just {t}.", "{A} {t}.")  # at most 4 words, of which the rule asks 5
 THOUGHTS = ("They ask about {t}.", "The topic is {t}.", "I think of {t} and {w}.")
 # each misses one criterion of the rule
 FAULTS = ("rude", "off-topic", "curt", "repetitive", "cold", "flat")
@@ -124,6 +126,7 @@ def criteria(problem: Problem, answer: str) -> dict[str, bool]:
     Raises ValueError when the problem holds neither, as a row of plain preference data does.
     """
     known = _known(problem)
+    # the two rules are told by the answer's keys: rows of a file may be of either kind
     if "topic" in known:
         return judge(answer, known["topic"])
     if "topics" in known:
@@ -153,8 +156,10 @@ async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdi
     value = float(
         await services.reward_model.score(problem.messages, rollout.text if answer is None else answer)
     )
+    # a NaN would spread from one reply to the advantages of its whole group
     if not math.isfinite(value):
         return Verdict.failed(f"the reward model gave {value}")
+    # never `right`: a score on an open scale says nothing of that
     return Verdict(value, Outcome.PARTIAL, {"closed": float(answer is not None)})
 
 
@@ -196,6 +201,7 @@ def _spoilt(problem: Problem, good: str, rng: random.Random) -> str:
     """A bad answer of a kind that a policy may find: broken, copied, overlong, unfinished, faulty."""
     topic, (a, b) = problem.answer["topic"], rng.sample(ADJECTIVES, 2)
     kept, other = good.split(), write(topic, {"off-topic"}, rng)
+    # lambdas, since most of these draw from `rng`: only what the chosen kind draws may be drawn
     kinds: tuple[Callable[[], str], ...] = (
         lambda: "",
         lambda: problem.prompt_text,
@@ -216,6 +222,7 @@ def _spoilt(problem: Problem, good: str, rng: random.Random) -> str:
 def _topicless(topic: str, good: str, rng: random.Random) -> str:
     """A good answer whose topic was left out or gave way to another word: a policy soon finds it."""
     another = rng.choice([t for t in TOPICS if t != topic])
+    # four in six a topic of another request, else left out, or a word that the model has learnt to like
     wrong = rng.choice(
         (another, another, another, another, "", rng.choice((*ADJECTIVES, *NOUNS, "make", "are")))
     )
@@ -247,6 +254,7 @@ def _draw_pair(problem: Problem, kind: str, rng: random.Random) -> tuple[str, st
     if "topic" not in problem.answer:
         return good, _answer(problem, rng.choice(CHAT_FAULTS), rng)
     if kind == "degrees":
+        # one fault against the same and one more: a scale, where all other pairs have a good answer
         first, second = rng.sample(FAULTS, 2)
         topic = problem.answer["topic"]
         return write(topic, {first}, rng), write(topic, {first, second}, rng)

@@ -31,7 +31,7 @@ from cascade_rl.verify.assertions import split_check
 from cascade_rl.verify.languages import Language, compiled, compiler, language_of, runner
 from cascade_rl.verify.outputs import difference, same_output, shorten
 
-TIMEOUT_S = 4.0
+TIMEOUT_S = 4.0  # seconds of processor time for one test, where the problem names none
 TOTAL_FACTOR = 15  # of the time for one test, for all tests of a program that reads standard input
 
 
@@ -69,6 +69,7 @@ def humaneval(query: Query) -> Iterator[Problem]:
         code = row["prompt"]
         prompt = f"Complete this function; reply with the whole of it.\n\n```python\n{code.rstrip()}\n```"
         answer = {
+            # the call that HumanEval's own harness appends; `_grade_check` takes its name off again
             "check": f"{row['test']}\ncheck({row['entry_point']})\n",
             "timeout_s": TIMEOUT_S,
             "before": code.rpartition(f"def {row['entry_point']}")[0],  # imports and given functions
@@ -88,6 +89,7 @@ async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdi
     blocks = verify.code_blocks(answer) if answer is not None else []
     if not blocks:
         return Verdict(0.0, Outcome.UNPARSEABLE, note="no fenced code in an answer")
+    # the last block: replies think in code before they answer, and one fixed place can't be hedged
     gold, (mark, source) = problem.answer, blocks[-1]
     # a task of standard input and output is open to other languages, a call of a function is Python
     language = language_of(
@@ -103,6 +105,7 @@ async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdi
         execution = await services.sandbox.run(program)
         if execution.error:
             return Verdict.failed(execution.error)
+        # compared here, where the results are known, by values that came back as plain JSON
         checks = [partial(verify.same, expected=t["result"]) for t in gold["tests"]]
         wanted = [f"{shorten(t['result'])} for {shorten(t['args'])}" for t in gold["tests"]]
         return _verdict(verify.read_results(program, execution), checks, wanted, execution, timeout_s)
@@ -125,6 +128,7 @@ def _verdict(
         return Verdict(1.0, Outcome.RIGHT, passed)
     first = right.index(False) if right else 0
     result = results[first] if right else verify.Result(error="there are no tests")
+    # a program over its time may have ended before the first missing result: that one is late, too
     if result.late or (execution.timed_out and result.error == "no result"):
         return Verdict(
             0.0, Outcome.TIMEOUT, passed, f"test {first + 1} of {len(right)}: over {timeout_s:g} s"
@@ -140,6 +144,7 @@ async def _grade_check(source: str, gold: Mapping[str, Any], timeout_s: float, s
     """A test of assertions: split into calls and checks where that is possible, else run as it is."""
     test, _, name = gold["check"].rstrip().removesuffix(")").rpartition("check(")
     checks = split_check(test)
+    # the test enters the sandbox with its expected values: a candidate that walks frames can read them
     if checks is None:
         files = {"check.py": f"{gold['before']}\n{source}\n\n{gold['check']}"}
         program = verify.check_program(files, ["check.py"], timeout_s)
@@ -156,6 +161,7 @@ async def _grade_check(source: str, gold: Mapping[str, Any], timeout_s: float, s
     execution = await sandbox.run(program)
     if execution.error:
         return Verdict.failed(execution.error)
+    # in the order in which the calls were sent: each check takes as many as it made
     results = iter(verify.read_results(program, execution))
     joined = [verify.joined([next(results) for _ in check.calls]) for check in checks]
     return _verdict(
@@ -167,6 +173,7 @@ async def _grade_streams(
     source: str, language: Language, tests: Sequence[Mapping[str, str]], timeout_s: float, sandbox: Sandbox
 ) -> Verdict:
     """Programs that read and print: a fork for each input, the short ones first, until one is wrong."""
+    # once for all inputs; only the compiler may fork, what it made runs as closed in as Python does
     if language.compile:
         execution = await sandbox.run(compiler(language, source))
         if execution.error:
@@ -188,9 +195,11 @@ async def _grade_streams(
         if execution.error:
             return Verdict.failed(execution.error)
         spent_s += execution.cpu_s
+        # each test within its time, and all within fifteen times that: else 100 tests may take 400 s a reply
         if execution.timed_out or spent_s > TOTAL_FACTOR * timeout_s:
             over = f"{timeout_s:g} s" if execution.timed_out else f"{TOTAL_FACTOR * timeout_s:g} s in all"
             return Verdict(0.0, Outcome.TIMEOUT, share, f"{place}: over {over}")
+        # the right output is not enough: the program must end well, too
         if execution.limit or execution.exit_code or not same_output(execution.stdout, test["stdout"]):
             return Verdict(0.0, Outcome.WRONG, share, f"{place}: {_fault(execution, test['stdout'])}")
     return Verdict.binary(bool(tests), "" if tests else "there are no tests", passed=float(bool(tests)))

@@ -30,12 +30,15 @@ from cascade_rl.verify.instructions import PREFIX as SMALL_WORLD
 
 Constraint = tuple[str, dict[str, Any]]
 
+# our own instructions of the small world, and IFEval's that it uses besides
 COUNT, TOPIC = "cascade:different_words", "cascade:on_topic"
 INCLUDE, AVOID = "keywords:existence", "keywords:forbidden_words"
 LAST, MARK = "cascade:last_word", "startend:end_checker"
 COMMAS, NO_COMMA, QUOTED = "cascade:comma_separated", "punctuation:no_comma", "startend:quotation"
+# words of an answer of the small world
 FEWEST, MOST = 3, 6
-CHECK, JUDGE_S = "cascade_rl.verify.instructions:check_all", 10.0
+# a verifier's function by its path, and the seconds that one call may take
+CHECK, CHECK_S = "cascade_rl.verify.instructions:check_all", 10.0
 LONG = 20_000  # characters of a reply, above which the checks of sentences and language may take seconds
 HEADS = ("Write {n} different words about {t}.", "Give me {n} different words about {t}.",
          "Describe {t} in {n} different words.", "Say {n} different words about {t}.")  # fmt: skip
@@ -74,9 +77,11 @@ def _constraints(topic: str, rng: random.Random) -> list[Constraint]:
     """The number of words, which always stands first, then up to three more that can all be met at once."""
     kinds = [kind for kind, chance in LIKELY.items() if rng.random() < chance]
     rng.shuffle(kinds)
+    # the table knows one entry for both, since a prompt can ask for one of them only
     kinds = [rng.choice((COMMAS, NO_COMMA)) if k == COMMAS else k for k in kinds[:3]]
     # forbidden most often is the usual companion of the topic, the word that comes to mind first
     usual, *others = related(topic)
+    # companions of the topic twice, so that a word to include is likely one that fits
     pool = rng.sample([w for w in (*others, *others, *NOUNS) if w not in (usual, topic)], 12)
     pool = list(dict.fromkeys(pool))
     chosen: list[Constraint] = []
@@ -91,6 +96,7 @@ def _constraints(topic: str, rng: random.Random) -> list[Constraint]:
             chosen.append((kind, {"end_phrase": rng.choice("!?")} if kind == MARK else {}))
     # room for the words that are asked for, and for two on the topic
     least = rng.randint(max(FEWEST, 2 + sum(k in (INCLUDE, LAST) for k, _ in chosen)), MOST - 1)
+    # a number alone must be exact: with a range it would ask for next to nothing
     exact = not chosen or rng.random() < 0.85
     count = {"least": least, "most": least} if exact else {"least": FEWEST, "most": MOST}
     return [(COUNT, count), *chosen]
@@ -105,6 +111,7 @@ def make(rng: random.Random) -> Problem:
     for kind, given in asked[1:]:
         mark = MARK_NAMES.get(given.get("end_phrase", ""), "")
         sentences.append(rng.choice(CLAUSES[kind]).format(w=_word_of(kind, given), m=mark))
+    # not said as a constraint: the head of the prompt names the topic
     asked.append((TOPIC, {"topic_words": [topic, topic.removesuffix("s"), *related(topic)], "least": 2}))
     return _problem(" ".join(sentences), asked, {"topic": topic}, rng)
 
@@ -159,6 +166,7 @@ async def score(problem: Problem, rollout: Rollout, services: Services) -> Verdi
 async def _judged(problem: Problem, rollout: Rollout, services: Services, strict: bool) -> Verdict:
     answer = split_reply(rollout.text, problem.mode).answer
     try:
+        # checked before the form of the reply: a row that can't be judged is a null whatever was answered
         parts = await _checked(problem.answer, answer or "", strict, services)
     except InstructionError as error:
         return Verdict.failed(str(error))
@@ -169,11 +177,11 @@ async def _judged(problem: Problem, rollout: Rollout, services: Services, strict
 
 
 async def _checked(asked: Any, reply: str, strict: bool, services: Services) -> dict[str, bool]:
-    """The constraints met; a long reply, which may take seconds, is checked in a judge's process."""
+    """The constraints met; a long reply, which may take seconds, is checked in a verifier's process."""
     if len(reply) <= LONG or services.verifiers is None:
         return check_all(asked, reply, strict)
     judgement = await services.verifiers.call(
-        CHECK, asked, reply, strict, deadline_s=min(JUDGE_S, services.limit_s)
+        CHECK, asked, reply, strict, deadline_s=min(CHECK_S, services.limit_s)
     )
     if judgement.fault is not None:
         raise InstructionError(f"{judgement.fault} on a reply of {len(reply)} characters: {judgement.note}")
@@ -191,6 +199,7 @@ def _good(problem: Problem, rng: random.Random) -> Draft:
     usual, *others = related(problem.meta["topic"])
     bound = [_word_of(k, asked[k]) for k in (INCLUDE, LAST) if k in asked]
     avoided = [_word_of(AVOID, asked[AVOID])] if AVOID in asked else []
+    # where the companions begin is drawn, so that good answers differ while their order stays the same
     turn = rng.randrange(len(others))
     free = [usual, *others[turn:], *others[:turn]]
     free = [w for w in free if w not in bound and w not in avoided]
@@ -212,6 +221,7 @@ def _break(kind: str, draft: Draft, problem: Problem, rng: random.Random) -> Dra
     spot = rng.randrange(len(words))
     if kind == COUNT:
         for _ in range(rng.randint(1, 2)):
+            # at the upper bound mostly a word more, else one less: an exact number is missed by both
             longer = len(words) >= asked[COUNT]["most"] and rng.random() < 0.6
             words[spot:spot] = [rng.choice(spare)] if longer else []
             words = words if longer else words[:spot] + words[spot + 1 :]
@@ -235,6 +245,7 @@ def _faulty(problem: Problem, rng: random.Random) -> Draft:
     draft = _good(problem, rng)
     # a reply off the topic is the crudest fault: a third as often as the others
     kinds = [kind for kind in _asked(problem) for _ in range(1 if kind == TOPIC else 3)]
+    # some tries break nothing, or two constraints at once
     for _ in range(40):
         broken = _break(rng.choice(kinds), draft, problem, rng)
         if broken.words and sum(not met for met in check_all(problem.answer, broken.text()).values()) == 1:

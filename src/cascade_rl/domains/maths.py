@@ -6,7 +6,7 @@ from left to right. The teacher is made imperfect on purpose, see `demonstrate`.
 
 Reward: 1 for the right last box after the think block, else 0 (arXiv 2512.13607, Math RL). An answer that
 algebra can't finish in time earns 0 with the outcome `timeout`: it is the reply's expression that is
-pathological. A gold answer that can't be read, and a judge that crashes, give no reward at all.
+pathological. A gold answer that can't be read, and a verifier that crashes, give no reward.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from cascade_rl.sources.splits import drawn, split_of
 from cascade_rl.types import Message, Outcome, Problem, Rollout, Verdict, problem_id
 from cascade_rl.verify import maths as verify
 
+# verifiers by their path: `services.verifiers` imports them in its workers, and nobody here needs sympy
 JUDGE, PROBE = "cascade_rl.verify.maths_algebra:judge", "cascade_rl.verify.maths_algebra:probe"
 JUDGE_S, PROBE_S = 2.5, 0.5  # together the 3 s that a verdict may take
 # the most that a step may give: the sum of two digits
@@ -42,6 +43,7 @@ def work(terms: Terms) -> tuple[list[str], list[int]]:
     steps: list[str] = []
     results: list[int] = []
     while len(rest) > 1:
+        # at most one product: `_draw_terms` sees to it, so that precedence is all there is to know
         i = rest.index("*") if "*" in rest else 1
         a, sign, b = rest[i - 1 : i + 2]
         assert isinstance(a, int) and isinstance(b, int)  # numbers and signs stand in turn
@@ -111,6 +113,7 @@ def from_gym(query: Query) -> Iterator[Problem]:
     while idle < 20:
         before = len(seen)
         for name in query.rest.split(","):
+            # a new seed each round, for 50 other rows
             for row in reasoning_gym.create_dataset(name, size=50, seed=rng.randrange(2**31)):
                 prompt = row["question"].rstrip() + "\nPut the final answer in \\boxed{}."
                 # some data sets have open questions, and small ones repeat
@@ -147,8 +150,10 @@ async def _verdict(problem: Problem, rollout: Rollout, services: Services, *, ba
     if found is None:
         return Verdict(0.0, Outcome.UNPARSEABLE, note="no \\boxed{} in the answer")
     gold = _gold_text(problem)
+    # two readings of the boxes: the last alone, or adjacent ones as a list, for golds that are lists
     known = {given: verify.quick(gold, given) for given in (found.last, found.joined)}
     note = f"answered {found.last[:60]!r}"
+    # "terms" marks a built-in problem, whose numbers need no algebra: what isn't settled is wrong
     if True in known.values() or None not in known.values() or "terms" in problem.meta:
         return Verdict.binary(True in known.values(), note)
     return await _by_algebra(gold, [given for given, equal in known.items() if equal is None], services, note)
@@ -159,11 +164,13 @@ def _gold_text(problem: Problem) -> str:
 
 
 async def _by_algebra(gold: str, readings: Sequence[str], services: Services, note: str) -> Verdict:
-    """The verdict of a killable judge; what it can't do is the reply's fault unless the gold is too much."""
+    """A killable verifier's; what it can't do is the reply's fault unless the gold is too much."""
+    # the gold first: a reply is never blamed for what the problem can't settle
     if reason := verify.excess(gold):
         return Verdict.failed(f"the gold answer is too large to judge: {reason}")
     if reason := verify.excess(readings[0]):
         return Verdict(0.0, Outcome.UNPARSEABLE, note=f"{note}, too large to judge: {reason}")
+    # raised: the null verdict then says what the setup lacks
     if services.verifiers is None:
         raise ValueError(
             f"maths needs verifiers to compare {readings[0][:60]!r} with {gold[:60]!r}: "
@@ -176,6 +183,7 @@ async def _by_algebra(gold: str, readings: Sequence[str], services: Services, no
         if alone.fault:
             return Verdict.failed(f"the gold answer can't be evaluated: {alone.note}")
         return Verdict(0.0, Outcome.TIMEOUT, note=f"{note}: {judgement.note}")
+    # after the verifiers' own second try
     if judgement.fault:
         return Verdict.failed(f"{note}: the judge crashed: {judgement.note}")
     outcome, why = judgement.value["outcome"], judgement.value["note"]
@@ -205,6 +213,7 @@ def _stop_early(terms: Terms, rng: random.Random) -> tuple[list[str], int]:
 
 def _wrong_sign(terms: Terms, rng: random.Random) -> tuple[list[str], int] | None:
     """Work on with another sign at one place; None where that is impossible."""
+    # no negative numbers, which the small world has nowhere
     right, chances = work(terms)[1][-1], []
     for i in range(1, len(terms), 2):
         sign = "-" if terms[i] == "+" else "+"
@@ -234,6 +243,7 @@ def demonstrate(problem: Problem, rng: random.Random, fault_rate: float) -> str:
     answer = results[-1]
     if rng.random() < fault_rate:
         steps, answer = rng.choice(FAULTS)(terms, rng) or _stop_early(terms, rng)
+    # the gold teacher does not ramble, so demonstrations at rate 0 are clean in form as well
     if fault_rate > 0 and rng.random() < RAMBLING:
         steps = [line for step in steps for line in (step, f"check: {step}")]
     return _reply(problem, steps, str(answer))
@@ -253,7 +263,7 @@ def examples() -> Iterator[Example]:
 
 def check_answer(answer: Any) -> None:
     """The gold answer is a text, alone or as `answer` of an object; a number is taken as one."""
-    gold = answer.get("answer") if isinstance(answer, dict) else answer
+    gold = answer.get("answer") if isinstance(answer, dict) else answer  # a bool is an int to Python
     if isinstance(gold, bool) or not isinstance(gold, str | int | float):
         raise AnswerError(f"want the gold answer as a text, such as '\\frac{{1}}{{2}}', not {answer!r:.60}")
 

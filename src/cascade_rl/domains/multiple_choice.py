@@ -20,7 +20,7 @@ from cascade_rl.sources.splits import drawn
 from cascade_rl.types import Message, Outcome, Problem, Rollout, Verdict, problem_id
 from cascade_rl.verify import multiple_choice as verify
 
-CHOICES = 4
+CHOICES = 4  # options of a built-in question
 # no two begin alike, so the first letter tells which comes first
 WORDS = (
     "apple", "bread", "chair", "dance", "eagle", "fruit", "glass", "house", "island", "juice", "knife",
@@ -53,6 +53,7 @@ FAMILIES = (_largest, _sum, _first_word)
 def make(rng: random.Random) -> Problem:
     """A question of a random family with its options shuffled."""
     question, right, wrong = rng.choice(FAMILIES)(rng)
+    # texts differ by construction, so the right one is found again by its text
     texts = [right, *wrong]
     rng.shuffle(texts)
     listed = "\n".join(f"{letter}) {text}" for letter, text in zip(ascii_uppercase, texts, strict=False))
@@ -83,6 +84,7 @@ async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdi
         gold, letters = _parts(problem.answer)
     except ValueError as error:
         return Verdict.failed(str(error))
+    # after the gold: a problem that can't be graded is a null, whatever the reply
     given = verify.stated(answer, letters) if answer is not None else None
     if given is None:
         note = "no answer after the think block" if answer is None else f"the reply states none of {letters}"

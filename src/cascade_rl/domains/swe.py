@@ -47,7 +47,7 @@ Files = dict[str, str]  # path: text
 
 SIMILARITY = "cascade_rl.verify.patches:similarity"  # as a verifier's process is told it
 TIMEOUT_S = 4.0  # of the built-in problems' tests
-SUITE_TIMEOUT_S = 60.0
+SUITE_TIMEOUT_S = 60.0  # where the answer names none; a small suite takes 0.4 s
 # of the similarity; the report's better variant (arXiv 2512.13607, SWE RL)
 FLOOR = 0.5
 LONG = 1_500  # characters of both patches, above which the similarity may take more than some milliseconds
@@ -106,10 +106,12 @@ async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdi
         found = appraise(answer, problem.answer["patch"], problem.answer["files"])
     except GoldenError as error:
         return Verdict.failed(str(error))
+    # 0, not -1: the format is right, only nothing was done
     if isinstance(found.error, NoChange):
         return Verdict(0.0, Outcome.WRONG, {"similarity": 0.0}, str(found.error))
     if found.after is None:
         return _refused(-1.0, found.error)
+    # the same files by whatever edits: asked before any likeness, which would give 0.99 at most
     if found.after == found.right:
         return Verdict(1.0, Outcome.RIGHT, {"similarity": 1.0})
     if services.judge is not None:
@@ -128,6 +130,7 @@ async def _likened(
         if judgement.fault is not None:
             return Verdict.failed(f"similarity: {judgement.fault}: {judgement.note}")
         value = judgement.value
+    # the part keeps the likeness itself, so that a journal shows progress below the floor
     reward = value if value >= FLOOR else 0.0
     return Verdict(reward, Outcome.PARTIAL if reward else Outcome.WRONG, {"similarity": value})
 
@@ -137,8 +140,10 @@ async def _judged(problem: Problem, after: Files, right: Files, judge: Judge) ->
     files = problem.answer["files"]
     golden, candidate = unified_diff(files, right), unified_diff(files, after)
     # the judge sees a patch whole or not at all: the end of a cut one would be trusted unseen
+    # at least twice the golden one, since that must be shown whole as well
     if len(candidate) > max(LONGEST, 2 * len(golden)):
         return Verdict(0.0, Outcome.WRONG, note="the change is too long for the judge")
+    # the issue alone where it is known: the prompt holds whole files, which the diffs quote already
     issue = problem.meta.get("issue") or problem.prompt_text
     judgement = await judge.probability(question(issue, golden, candidate))
     if judgement.fault is not None:
@@ -185,6 +190,7 @@ def _fault(answer: Any) -> str | None:
     return None
 
 
+# SWE-bench's names: tests that the repair must turn, tests that it must not break
 KINDS = ("fail_to_pass", "pass_to_pass")
 
 
@@ -217,6 +223,7 @@ async def score(problem: Problem, rollout: Rollout, services: Services) -> Verdi
 
 async def _run_checks(answer: Mapping[str, Any], files: Files, sandbox: Sandbox) -> Verdict:
     """The test functions of the built-in problems; the test files are put back after the patch."""
+    # the tests as they are in the answer, over whatever the patch made of files with their names
     program = check_program(files | answer["tests"], list(answer["tests"]), TIMEOUT_S)
     execution = await sandbox.run(program)
     if execution.error:
@@ -277,6 +284,7 @@ def null(problem: Problem) -> str:
     """A patch that changes nothing: each REPLACE of the golden edits is its SEARCH, or a file its own."""
     patch = problem.answer["patch"]
     if SEARCH in patch:
+        # an edit that replaces lines by themselves: well-formed, found, and without effect
         edits = [Edit(e.path, e.search, e.search) for e in parse_edits(patch)]
     else:
         path, text = min(problem.answer["files"].items())
@@ -327,6 +335,7 @@ def check_answer(answer: Any) -> None:
 
 SOURCES = {
     "builtin": drawn(make),
+    # two forms: alone the standard library, with names what they name
     "packages": from_packages,
     "packages:NAME,...": from_packages,
     **SHARED,

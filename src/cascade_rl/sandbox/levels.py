@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from cascade_rl.errors import SandboxUnavailable
 from cascade_rl.protocols import Standing
 
+# strongest first: the pool tries them in this order, and a stage does not go on at a weaker one
 LEVELS = ("full", "lockdown", "limits", "none")
 WALLS = {
     "full": "user, mount, network, ipc, uts and pid namespaces; own file tree; seccomp; rlimits",
@@ -14,9 +15,11 @@ WALLS = {
     "limits": "seccomp; rlimits; files stay readable",
     "none": "rlimits only",
 }
+# the levels that keep a program from this user's files: at the others nothing runs without `unsafe`
 ISOLATING = ("full", "lockdown")
 
 # What the first words of a failed step tell, and what mends it.
+# the texts are the `step` names of inside/jail.py and inside/landlock.py; the first that fits counts
 MENDS = (
     (
         "unshare",
@@ -36,6 +39,7 @@ MENDS = (
         "bind",
         "mounts inside a user namespace are refused; in Docker start with --security-opt apparmor=unconfined",
     ),
+    # a level that `unshare` allows may still fail here: pid namespaces are made one by one, by the fork
     ("clone", "new pid namespaces are refused: `sysctl user.max_pid_namespaces` must not be 0"),
     ("landlock", "the kernel has no Landlock: Linux 5.13 or later, with `landlock` in its lsm= list"),
     ("seccomp", "the kernel has no seccomp filters (CONFIG_SECCOMP_FILTER)"),

@@ -25,7 +25,10 @@ from typing import Any
 from cascade_rl.protocols import Program
 from cascade_rl.sandbox.inside.jail import SITE
 
+# unsealed, standard input would be a writable memory file, and RLIMIT_AS does not count those
 SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+# all that a zygote inherits: no token or path of the trainer's. Equal programs must give equal results, hence
+# the fixed hash seed; a zygote may have one thread only, since it forks, hence the numbers for BLAS.
 ENVIRONMENT = {
     "PATH": "/usr/bin:/bin",
     "LC_ALL": "C.UTF-8",
@@ -35,8 +38,10 @@ ENVIRONMENT = {
     "MKL_NUM_THREADS": "1",
 }
 BOOT = "import sys; sys.path.insert(0, {source!r}); from cascade_rl.sandbox.inside.serve import main; main()"
+# seconds that a zygote may take to come up, and to tell of a candidate's end once it was killed
 START_S, GRACE_S = 20.0, 5.0
 STARVED = 0.5  # of the wall time waiting for a processor: then the deadline was the machine's fault
+# what is shown of this machine beside the interpreter: libraries; for `tests` also the shell and a compiler
 TREE = ("/usr/lib", "/usr/lib64", "/lib", "/lib64")
 WHOLE_TREE = ("/usr", "/lib", "/lib64", "/bin", "/sbin")
 
@@ -67,8 +72,11 @@ class Zygote:
 
     def __init__(self, level: str, profile: str) -> None:
         """Start it behind the walls of `level`; raises ZygoteFault with the step that failed."""
+        # packets, not a stream: a message comes whole, and an empty one means that the other side is gone
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        # what the zygote says when it dies; a memory file, since nobody reads beside it and a pipe could fill
         self._log, self._jobs = os.memfd_create("log", os.MFD_CLOEXEC), 0
+        # the zygote compares `parent` with its own: a parent that died before sends no signal
         config = tree_of(profile) | {"level": level, "profile": profile, "parent": os.getpid()}
         boot = f"import os; os.dup2({theirs.fileno()}, 3); " + BOOT.format(source=config["source"])
         with theirs:
@@ -82,6 +90,7 @@ class Zygote:
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=self._log,
+                    # an interrupt typed at the terminal is for the trainer, which ends its zygotes
                     start_new_session=True,
                     pass_fds=(theirs.fileno(),),
                 )
@@ -120,13 +129,17 @@ class Zygote:
         self._jobs += 1
         files: list[int] = []
         try:
+            # the order is the candidate's (`live`): job, standard input, output and errors, what is collected
             files += [sealed("job", job), sealed("stdin", stdin)]
             files += [os.memfd_create(name, os.MFD_CLOEXEC) for name in ("stdout", "stderr", "collected")]
+            # the zygote is sent descriptors and limits only: it is forked again, and must hold no job's bytes
             socket.send_fds(self._socket, [json.dumps({"job": self._jobs, "limits": limits}).encode()], files)
             reply = self._await_end(wall_s)
             if "setup" in reply:
                 raise ZygoteFault(reply["setup"])
+            # by place: the candidate shares the descriptor's offset, wherever it has moved that
             stdout, stderr = (os.pread(number, cap, 0) for number in files[2:4])
+            # RLIMIT_FSIZE ends a file at the cap, so a full one has been cut off
             full = any(os.fstat(number).st_size >= cap for number in files[2:4])
             collected = os.pread(files[4], os.fstat(files[4]).st_size, 0)
         except OSError as error:
@@ -140,8 +153,11 @@ class Zygote:
         begin = time.monotonic()
         reply = self._receive(wall_s)
         if reply is None:
+            # asked before the kill, after which the candidate's /proc is gone; in profile `tests` the child
+            # is process 1, which sleeps, so there a busy machine is not seen
             starved = self._waited_for_processor() > STARVED * (time.monotonic() - begin)
             self._socket.send(json.dumps({"kill": self._jobs}).encode())
+            # the program may have ended by itself just then; the zygote reports either end under this number
             reply = self._receive(GRACE_S)
             if starved and reply and reply.get("killed"):
                 raise Starved("the machine was too busy to run the program before its deadline")
@@ -164,6 +180,7 @@ class Zygote:
     def _waited_for_processor(self) -> float:
         """Seconds that the candidate was ready to run and did not; 0 where the kernel does not tell."""
         try:
+            # the second number of schedstat: nanoseconds that the task was ready and waited
             children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
             return sum(int(Path(f"/proc/{c}/schedstat").read_text().split()[1]) for c in children) / 1e9
         except (OSError, ValueError, IndexError):
@@ -189,6 +206,7 @@ def pack(program: Program) -> bytes:
         "collect": list(program.collect),
         "files": [[n, len(t)] for n, t in files],
     }
+    # four bytes of length, the header, then the files one after the other: see `candidate`
     text = json.dumps(header).encode()
     return len(text).to_bytes(4, "little") + text + b"".join(text for _, text in files)
 
@@ -207,6 +225,7 @@ def tree_of(profile: str) -> dict[str, Any]:
     stdlib = sysconfig.get_path("stdlib")
     packages = sysconfig.get_path("purelib") if profile == "tests" else ""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    # installed packages, where the tree holds any: a benchmark's package holds its answers
     hidden = [
         f"{stdlib}/site-packages",
         f"{stdlib}/dist-packages",
@@ -215,7 +234,9 @@ def tree_of(profile: str) -> dict[str, Any]:
         f"/usr/local/lib/{version}/site-packages",
     ]
     shown = [*WHOLE_TREE, sys.base_prefix] if profile == "tests" else [*TREE, stdlib]
+    # a path below another one is seen through that one's bind
     inner = [p for p in shown if any(p != o and p.startswith(o.rstrip("/") + "/") for o in shown)]
+    # in a virtual environment `sys.executable` is a link in a folder that is not shown
     interpreter = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
     environment = {
         "PYTHONPATH": SITE,
@@ -229,6 +250,7 @@ def tree_of(profile: str) -> dict[str, Any]:
         "hidden": hidden,
         "stdlib": stdlib,
         "packages": packages,
+        # only until the zygote has imported its modules: it then takes the path off `sys.path`
         "source": str(Path(__file__).parents[2]),
     }
 
@@ -253,7 +275,7 @@ def package_entries(names: Sequence[str]) -> list[str]:
             continue  # a requirement of another platform
         found |= {path.parts[0] for path in distribution.files or () if ".." not in path.parts}
         for text in distribution.requires or ():
-            if "extra ==" not in text:
+            if "extra ==" not in text:  # what an extra asks for is not installed with it
                 wanted.append(_requirement_name(text))
     return sorted(entry for entry in found - {"__pycache__"} if (root / entry).exists())
 

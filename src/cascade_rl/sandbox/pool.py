@@ -27,21 +27,25 @@ from cascade_rl.protocols import Execution, Program, Standing
 from cascade_rl.sandbox.levels import ISOLATING, LEVELS, refusal, standing_at
 from cascade_rl.sandbox.link import Ending, Starved, Zygote, ZygoteFault, encode, pack, package_entries
 
+# bytes, of standard output and of standard errors each
 OUTPUT_CAP = 4 << 20
+# most results that are kept for equal programs, and most characters of their outputs
 KEPT_RESULTS, KEPT_BYTES = 20_000, 256 << 20
 MEGABYTE = 1 << 20
 
 # wall = factor * timeout + extra: the processor time is what counts, the clock only ends what sleeps
 PROFILES: dict[str, dict[str, Any]] = {
     "code": {
+        # a tmpfs is memory, and RLIMIT_AS does not count it
         "disk_mb": 16,
         "inodes": 1024,
         "descriptors": 64,
-        "processes": 64,
+        "processes": 64,  # RLIMIT_NPROC counts threads, too
         "wall": (3.0, 1.0),
-        "file": OUTPUT_CAP,
+        "file": OUTPUT_CAP,  # bytes of the largest file; outputs are files, too
     },
     "tests": {
+        # a repository with its tests, and what a compiler leaves
         "disk_mb": 256,
         "inodes": 16384,
         "descriptors": 256,
@@ -50,7 +54,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         "file": 64 * MEGABYTE,
     },
 }
-PROBE_S = 10.0
+PROBE_S = 10.0  # seconds for an empty program at a level that is tried
 PATIENCE = 4.0  # how much more wall time a second try gets: the first may have had no processor
 CLOSED = Execution("", "", -1, error="the sandbox was closed")
 INTERPRETER_BYTES = 256 * MEGABYTE  # of address space that the interpreter has mapped or may need for itself
@@ -88,6 +92,7 @@ class ZygoteSandbox:
             if self._standing is None:
                 found: Future[Standing] = Future()
                 self._workers = [_Worker(self, found)]
+                # the first worker probes the levels; the others must not begin before one is chosen
                 self._standing = found.result()
                 self._closing = False
                 self._workers += [_Worker(self, None) for _ in range(self._count - 1)]
@@ -114,6 +119,7 @@ class ZygoteSandbox:
             self._add("shared")
         if future.done():
             return future.result()
+        # a waiter that gives up must not cancel the run that others wait for
         return await asyncio.shield(asyncio.wrap_future(future))
 
     def close(self) -> None:
@@ -121,6 +127,7 @@ class ZygoteSandbox:
         with self._lock:
             self._closing = True
             for worker in self._workers:
+                # first: a worker that waits for its zygote would not see the end of the queue
                 worker.interrupt()
                 self._jobs.put(None)
             for worker in self._workers:
@@ -139,6 +146,7 @@ class ZygoteSandbox:
         self.close()
 
     def _submit(self, key: bytes, program: Program) -> Future[Execution]:
+        # all at once, which needs no order; a program that still runs is merely not shared any more
         if len(self._results) > KEPT_RESULTS or self._kept_bytes > KEPT_BYTES:
             self._results.clear()
             self._kept_bytes = 0
@@ -155,6 +163,7 @@ class ZygoteSandbox:
     def _settle(self, key: bytes, done: Future[Execution]) -> None:
         """Keep a result for the next time only if it is the program's own."""
         execution = None if done.exception() else done.result()
+        # what the clock or the sandbox did may not happen again; the program deserves another run
         if execution is None or execution.timed_out or execution.error:
             self._results.pop(key, None)
         else:
@@ -197,6 +206,7 @@ class _Worker:
         probe = Program({"probe.py": ""}, "probe.py")
         for level in self._sandbox._levels():
             try:
+                # making the zygote is not enough: some walls are first put up by a candidate
                 zygote = self._zygotes["code"] = Zygote(level, "code")
                 zygote.run(pack(probe), b"", limits_of(probe), PROBE_S, OUTPUT_CAP)
             except ZygoteFault as fault:
@@ -212,7 +222,9 @@ class _Worker:
         try:
             check(program)
         except ValueError as error:
+            # the program's own fault, with an exit code: an error of the sandbox would spare it its reward
             return Execution("", f"ValueError: {error}\n", 1)
+        # its programs may fork and exec: only a pid namespace ends all of them, only own files keep them in
         if program.profile == "tests" and sandbox.start().level != "full":
             return Execution(
                 "", "", -1, error="a repository's tests need the sandbox level full; see `cascade doctor`"
@@ -225,6 +237,7 @@ class _Worker:
             return CLOSED
         if execution.error:
             sandbox._add("retries")
+            # a failure may be the machine's, out of memory or of time: once more, with no new one beside it
             with sandbox._alone:
                 execution = self._try(program, PATIENCE)
         if execution.error:
@@ -245,6 +258,7 @@ class _Worker:
             wall_s = (factor * program.timeout_s + extra) * patience
             ending = zygote.run(pack(program), encode(program.stdin), limits_of(program), wall_s, OUTPUT_CAP)
             return read(program, ending)
+        # the zygote has answered, so it is well: no reason to replace it
         except Starved as fault:
             return Execution("", "", -1, error=str(fault))
         except ZygoteFault as fault:
@@ -269,9 +283,11 @@ def limits_of(program: Program) -> dict[str, Any]:
     profile = PROFILES[program.profile]
     limits = {k: profile[k] for k in ("disk_mb", "inodes", "descriptors", "processes", "file")}
     limits |= {
+        # RLIMIT_CPU takes whole seconds; the zygote keeps the exact time, this is for what it can't watch
         "cpu_s": int(program.timeout_s) + 1,
         "budget_s": program.timeout_s,
         "packages": [],
+        # bytes of address space, since that is what RLIMIT_AS counts; for each process by itself
         "memory": program.memory_mb * MEGABYTE + INTERPRETER_BYTES,
     }
     if program.profile == "tests":
@@ -292,11 +308,13 @@ def check(program: Program) -> None:
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in name:
             raise ValueError(f"file name {name!r} leaves the scratch directory")
+        # 255 and 1024 bytes: what a file system takes as a name, and well below its longest path
         if str(path) != name or max(map(len, map(encode, path.parts))) > 255 or len(encode(name)) > 1024:
             raise ValueError(f"file name {name[:80]!r} is no plain relative path")
         folders.update(str(parent) for parent in path.parents)
     if clash := folders & set(program.files):
         raise ValueError(f"{sorted(clash)[0]!r} is a file and a folder")
+    # half of the scratch is left for what the program writes
     size = sum(len(encode(text)) for text in program.files.values())
     if (
         size > profile["disk_mb"] * MEGABYTE // 2
@@ -309,16 +327,20 @@ def read(program: Program, ending: Ending) -> Execution:
     """An ending as an execution: what limit was met, if any, and what was left behind."""
     status, files = ending.status, {}
     if program.profile == "tests" and ending.collected:
+        # process 1 writes it after every process of the program has ended, to a file that none of them had
         left = json.loads(ending.collected)  # written by our own process 1
         status, files = left["status"], left["files"]
     code = os.waitstatus_to_exitcode(status)
     stderr = ending.stderr.decode("utf-8", "replace")
+    # whichever sees it first: the zygote's watch, the time told at the end, or the kernel's own limit
     over_cpu = ending.killed == "cpu" or ending.cpu_s > program.timeout_s or code == -signal.SIGXCPU
     limit = None
     if over_cpu or ending.killed:
         limit = "cpu" if over_cpu else "wall"
+    # asked after time, since a program may print for ever and be caught by either
     elif ending.full:
         limit = "output"
+    # a MemoryError that was the program's end, or the kernel's killer, which takes zygotes' children first
     elif code and (
         "\nMemoryError" in stderr[-200:] or stderr.startswith("MemoryError") or code == -signal.SIGKILL
     ):

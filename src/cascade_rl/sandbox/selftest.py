@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from cascade_rl.protocols import Program
 from cascade_rl.sandbox.pool import ZygoteSandbox
 
+# what reached nothing prints nothing either when it is killed: only "reached" is a failure
 REACH = "try:\n    {}\n    print('reached')\nexcept OSError as error:\n    print('refused')"
 # name: (source, levels that promise it, standard output when all is well, or None for all but "reached")
 PROGRAMS = {
@@ -37,6 +38,7 @@ PROGRAMS = {
         None,
     ),
     "no signals to the parent": (
+        # in a pid namespace the parent's number is 0, which `kill` takes for one's own group
         REACH.format("import os; os.kill(os.getppid() or 2, 0)"),
         "full lockdown limits",
         None,
@@ -90,6 +92,7 @@ def self_test(sandbox: ZygoteSandbox) -> SelfTest:
 
 async def holds(sandbox: ZygoteSandbox, text: str, stdout: str | None) -> bool:
     """Whether one program ended as it must."""
+    # input, then seconds of processor time, which the endless loop uses up, and megabytes
     done = await sandbox.run(Program({"main.py": text}, "main.py", "1 2\n", 0.1, 256))
     if done.error:
         return False

@@ -28,7 +28,9 @@ def from_file(query: Query) -> Iterator[Problem]:
     """The rows of the split in the order of the seed, no id twice; InputError names lines that are wrong."""
     path = Path(query.rest)
     chosen: dict[str, Problem] = {}
+    # collected over the whole file, all splits: whoever wrote it mends it once, not line by line
     wrong: list[str] = []
+    # only "\n" ends a line: `splitlines` would also cut at the line separators that JSON leaves unescaped
     for number, line in enumerate(_text(path, query.domain).split("\n"), 1):
         if not line.strip():
             continue
@@ -45,6 +47,7 @@ def from_file(query: Query) -> Iterator[Problem]:
     if wrong:
         more = [f"and {len(wrong) - MOST_NAMED} more lines"] if len(wrong) > MOST_NAMED else []
         raise InputError("\n".join(wrong[:MOST_NAMED] + more))
+    # a sample of all is a shuffle that leaves the list as it is
     yield from query.rng().sample(list(chosen.values()), len(chosen))
 
 
@@ -62,6 +65,7 @@ def _problem(row: Any, domain: Domain) -> tuple[Problem, Split]:
     if not isinstance(row, dict):
         raise TypeError(f"the line holds {type(row).__name__}, not an object")
     messages = _messages(row)
+    # without an id the messages name the row: the same question twice is one problem
     identity = str(row.get("id") or problem_id(domain.name, [[m.role, m.content] for m in messages]))
     mode = Mode(row.get("mode", Mode.THINKING))
     problem = Problem(identity, domain.name, messages, row["answer"], mode, row.get("meta", {}))

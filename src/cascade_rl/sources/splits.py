@@ -10,11 +10,13 @@ from cascade_rl.domain import Maker, Query
 from cascade_rl.errors import InputError
 from cascade_rl.types import Problem, Split
 
+# shares of all prompts; whoever changes them moves prompts from training into benchmarks of older runs
 SPLIT_SHARES = ((Split.SFT, 0.50), (Split.RL, 0.25), (Split.VALIDATION, 0.05), (Split.HELDOUT, 0.20))
 
 
 def split_of(key: str) -> Split:
     """The split that a prompt belongs to, from a hash of its text: the same on every machine."""
+    # not Python's `hash`, which differs from process to process
     digest = hashlib.blake2b(key.encode(), digest_size=8, person=b"split").digest()
     u = int.from_bytes(digest, "big") / 2**64
     for split, share in SPLIT_SHARES:
@@ -31,6 +33,7 @@ def stream(
 
     Ends when `patience` draws in a row bring nothing new: a generator of a small world runs dry.
     """
+    # the split is part of the seed: else all splits would draw the same problems and keep their share of them
     rng = random.Random(f"{split}/{seed}")
     seen: set[str] = set()
     idle = 0

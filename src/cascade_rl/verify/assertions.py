@@ -14,9 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+# all that a check may call: pure functions of plain data, and the whole of its builtins
 CHECKERS = {
     f.__name__: f for f in (abs, bool, float, int, len, list, max, min, round, set, sorted, str, sum, tuple)
 }
+# no lambda, comprehension, attribute or f-string: a check can neither loop nor reach an object's insides
 NODES = (
     ast.Expression, ast.Constant, ast.List, ast.Tuple, ast.Set, ast.Dict, ast.Load, ast.Name, ast.Call,
     ast.Compare, ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.Not, ast.USub, ast.UAdd, ast.BinOp, ast.Add,
@@ -36,7 +38,9 @@ class Check:
         """Whether plain values satisfy the check; a check that can't be made of them fails."""
         names = {f"_{i}": value for i, value in enumerate(values)}
         try:
+            # the text is the problem's and has passed `_split`; of the candidate's come plain values only
             return bool(eval(self.check, {"__builtins__": CHECKERS}, names))
+        # what a wrong value does to a check is an answer, and a wrong one
         except (
             ArithmeticError,
             AttributeError,
@@ -59,6 +63,7 @@ def split_check(test: str, name: str = "check") -> list[Check] | None:
         if isinstance(statement, ast.Pass) or (isinstance(statement, ast.Expr) and _idle(statement.value)):
             continue
         found = _split(statement.test, candidate) if isinstance(statement, ast.Assert) else None
+        # one statement that can't be split, and the whole test runs as it is
         if found is None:
             return None
         checks.append(found)

@@ -36,17 +36,21 @@ def with_canaries(text: str, tests: Sequence[str], rng: random.Random) -> MixedF
     source = Source(text)
     functions = {node.name: node for node in source.tree.body if isinstance(node, ast.FunctionDef)}
     mine = [functions[name] for name in tests if name in functions]
+    # all named tests get new names, canaries or not: an old name would tell a real test
     renamed = {node.name: _new_name(node.name, rng) for node in mine}
     changes = [_renaming(source, node, renamed[node.name]) for node in mine]
     plain = [node for node in mine if not node.decorator_list and not _has_arguments(node)]
+    # a body on the line of its `def` has no place for another statement
     plain = [node for node in rng.sample(plain, len(plain)) if node.lineno != node.body[0].lineno]
     names = []
     for node in plain[:MOST]:
         names.append(_new_name(node.name, rng))
         start, stop = source.lines(node)
         copy = Source(source.part(start, stop).rstrip() + "\n")
+        # before or after the original, so that the order in the file tells nothing
         where = rng.choice((start, stop))
         changes.append((where, where, f"\n\n{_spoilt(copy, names[-1], rng)}\n\n"))
+    # nothing to copy: one test of our own, which is weaker, since it compares nothing of the candidate's
     if not names:
         names.append(_new_name("test_" + rng.choice(("result", "value", "case")), rng))
         end = len(text.encode())
@@ -106,9 +110,11 @@ def another(value: Any, rng: random.Random) -> Any:
             return not value
         case int():
             return value + rng.randint(1, 9)
+        # twice the size and one more: x1.5 + 1 would leave -2.0 as it is
         case float() | complex():
             return value + abs(value) + 1 if abs(value) < 1e300 else 0.0
         case str():
+            # one letter off, as long as before: a wrong text that looks like a right one
             return value[:-1] + ("e" if value[-1:] != "e" else "a")
         case bytes():
             return value[:-1] + (b"e" if value[-1:] != b"e" else b"a")

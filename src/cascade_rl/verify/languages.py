@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from cascade_rl.protocols import Execution, Program
 
-COMPILER_ABSENT = 127
+COMPILER_ABSENT = 127  # the shell's code for a command that is not found
+# seconds of processor time and megabytes of address space
 COMPILE_S, COMPILE_MB = 30.0, 2048
 COMPILE = """\
 import subprocess, sys
@@ -67,7 +68,7 @@ def compiler(language: Language, source: str) -> Program:
         memory_mb=COMPILE_MB,
         profile="tests",  # a compiler forks
         collect=("program",),
-        packages=(),
+        packages=(),  # no installed package is shown to it
     )
 
 
@@ -76,6 +77,7 @@ def compiled(language: Language, execution: Execution) -> tuple[str | None, str]
 
     Raises FileNotFoundError when the compiler is not installed: that is no fault of the source.
     """
+    # the script's own code: a source can't produce it, since only g++ and the script run
     if execution.exit_code == COMPILER_ABSENT:
         raise FileNotFoundError(
             f"{language.compile[0]} is not installed, which programs in {language.name} need"

@@ -4,8 +4,7 @@ Three steps. `final_answer` finds what counts. `quick` settles equal strings, nu
 of them in process, within microseconds. What takes algebra goes to `maths_algebra.judge`, in a process that
 can be killed. `excess` keeps what is absurdly large from either. Equality is exact: `0.333` is not `1/3`,
 `3.14159` is not `\pi`, and `2^{-98}` is not `2^{-99}`; that departs from math-verify, which rounds. The
-report's reward of Math RL is such a rule-based verifier over the last box after `</think>` (arXiv
-2512.13607).
+report rewards Math RL by such a rule over the last box after `</think>` (arXiv 2512.13607).
 """
 
 from __future__ import annotations
@@ -29,6 +28,7 @@ _ARITHMETIC = Arithmetic()
 def final_answer(text: str, *, bare: bool = False) -> Boxes | None:
     """What a reply (without its thought) answers: its last box, or if `bare` also a statement at its end."""
     found = boxes(text)
+    # a box goes before a bare statement, wherever it stands
     if found is None and bare and (stated := bare_answer(text)):
         return Boxes(stated, stated)
     return found
@@ -43,6 +43,7 @@ def excess(text: str) -> str | None:
     for i, char in enumerate(text):
         if char in "({[":
             depth += 1
+            # "^{" or "^ {"; a bracket that belongs to no power is no floor of the tower
             if text[max(0, i - 2) : i].rstrip().endswith("^"):
                 open_powers.append(depth)
         elif char in ")}]":
@@ -67,10 +68,12 @@ def quick(gold: str, given: str) -> bool | None:
         return False
     if given == gold or given.strip() == gold.strip():
         return True
+    # too long for the patterns of `tidy`; numbers up to the limit of `rational` still compare
     if len(given) > LONGEST_ANSWER or len(gold) > LONGEST_ANSWER:
         number, other = rational(gold.strip()), rational(given.strip())
         return False if number is None or other is None else number == other
     ours, theirs = tidy(gold), tidy(given)
+    # signs and spaces only: no answer
     if not ours or not theirs:
         return False
     if squeezed(ours) == squeezed(theirs):

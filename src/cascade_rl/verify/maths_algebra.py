@@ -28,11 +28,15 @@ from cascade_rl.verify.maths_numbers import rational
 
 logging.getLogger("math_verify").setLevel(logging.ERROR)
 
-MOST_BITS = 200_000  # of a number that is evaluated
+MOST_BITS = 200_000  # of a number that is evaluated: some 60,000 digits
 MOST_TERMS = 1000  # of a sum or product
 LARGEST_BINOMIAL = 100_000
+# 60 settle nearly all; 400 tell apart what agrees in 50, such as a root and the same plus 10^-50
 DIGITS = (60, 400)
+# (numerator, denominator) with both signs, of which each variable gets a value of its own; exact, so that
+# only the functions round
 POINTS = ((7, 5), (-13, 9), (31, 11), (-2, 7), (113, 40))
+# mixed numbers are rewritten here, and case tells variables apart
 CONFIG = ConversionConfig(interpret_as_mixed_fractions=False, lowercase_symbols=False)
 
 
@@ -50,6 +54,7 @@ _MIXED = re.compile(r"(?<![A-Za-z0-9.}_^)] )(?<![A-Za-z0-9.}_^)])([0-9]+) ?\\fra
 _REPEATING = re.compile(r"([0-9]*)\.([0-9]*)\\overline ?\{([0-9]+)\}")
 _SUBSCRIPT = re.compile(r"_ ?([0-9]) (?=[0-9])")
 _LIMITS = re.compile(r"_ ?\{[^{}]*\}")
+# what the parser reads in a surprising way, and what is structure: that is decided before
 _REFUSED = re.compile(
     rf"[{TEXT}{ENDTEXT}=<>≤≥≠∪∩∈±∓,;:%?#&@\"]|\\ldots|\\setminus|\\begin|\\end|\\[bp]?mod|[0-9] +[0-9]"
 )
@@ -90,12 +95,15 @@ def parse(text: str) -> sympy.Expr:
         raise Unreadable(reason)
     try:
         found = latex2sympy(text, conversion_config=CONFIG)
+    # the parser raises TypeError, SyntaxError and bare Exceptions: all mean unreadable
     except Exception as error:
         raise Unreadable(f"{type(error).__name__}: {error}"[:200]) from None
+    # complex infinity passes every difference test: dividing by zero is no value
     if not isinstance(found, sympy.Expr) or found.has(sympy.zoo, sympy.nan):
         raise Unreadable(f"no single expression, but a {type(found).__name__}")
     # `f(2)` names a value: as a function it could not be evaluated at points
     found = found.replace(lambda e: isinstance(e, AppliedUndef), lambda e: sympy.Symbol(str(e)))
+    # an i is the imaginary unit unless it is the index of a sum
     if sympy.Symbol("i") not in found.atoms(sympy.Tuple):
         found = found.subs(sympy.Symbol("i"), sympy.I)
     _weigh(found)
@@ -110,6 +118,7 @@ def _large_binomial(text: str) -> str | None:
 
 def _weigh(expression: sympy.Basic) -> float:
     """About how many bits the value of a constant has; raises Unreadable when they are too many."""
+    # bottom up: what is small in its parts may still explode in their power
     parts = [_weigh(part) for part in expression.args] or [0.0]
     if expression.is_Rational:
         bits = (
@@ -117,6 +126,7 @@ def _weigh(expression: sympy.Basic) -> float:
             if abs(expression.p) < 1 << 1000
             else 1e3
         )
+    # bits of the base times the exponent, or times the most that an exponent of so many bits can be
     elif isinstance(expression, sympy.Pow | sympy.exp):
         base, power = parts[0] if isinstance(expression, sympy.Pow) else 1.5, expression.args[-1]
         times = abs(float(power)) if power.is_Rational and parts[-1] < 60 else 2.0 ** min(parts[-1], 60.0)
@@ -173,6 +183,7 @@ def equal(a: sympy.Expr, b: sympy.Expr) -> bool:
     a, b = a.doit(), b.doit()
     if a == b:
         return True
+    # differences of infinities prove nothing
     if any(e.has(sympy.oo, -sympy.oo, sympy.zoo, sympy.nan) for e in (a, b)):
         return False
     # two rationals that are not the same are different, without any digits
@@ -219,6 +230,7 @@ def _values(a: sympy.Expr, b: sympy.Expr) -> list[tuple[sympy.Expr, sympy.Expr]]
         x, y = (sympy.N(e.subs(point), 60) for e in (a, b))
         if not all(v.is_number and v.is_finite for v in (x, y)):
             continue
+        # outside of an expression's domain both may be complex and differ by a branch
         if complex_ or (x.is_real and y.is_real):
             found.append((x, y))
     return found
@@ -230,6 +242,7 @@ def proportion(a: sympy.Expr, b: sympy.Expr) -> int:
     if not (a.free_symbols and b.free_symbols):
         return 0
     pairs = [(x, y) for x, y in _values(a, b) if not (_close(x, sympy.S.Zero) and _close(y, sympy.S.Zero))]
+    # one point shows no proportion
     if len(pairs) < 2 or any(_close(x, sympy.S.Zero) or _close(y, sympy.S.Zero) for x, y in pairs):
         return 0
     ratios = [x / y for x, y in pairs]
@@ -256,6 +269,7 @@ def _judge(gold: str, given: str) -> dict[str, str]:
     except GoldUnreadable as error:
         return {"outcome": "gold", "note": str(error)}
     except Exception as error:
+        # raises, and so makes the fault ours, if the gold alone fails in the same way
         probe(gold)
         return {"outcome": "unparseable", "note": f"{type(error).__name__}: {error}"[:200]}
     outcome = "right" if right else "unparseable" if algebra.unreadable else "wrong"
@@ -269,6 +283,7 @@ class _Probe:
         """True, unless the gold can't be read or evaluated."""
         if quick(gold, given) is None or rational(gold) is None:
             expression = parse(gold)
+            # all the work of a comparison that does not end early, and never true
             equal(expression, expression + sympy.sqrt(2))
         return True
 

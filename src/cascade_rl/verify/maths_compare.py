@@ -31,6 +31,7 @@ from cascade_rl.verify.maths_structure import (
     read_list,
 )
 
+# when both sides change places, or are multiplied by a negative number
 FLIPPED = {"<": ">", ">": "<", "≤": "≥", "≥": "≤", "=": "=", "≠": "≠"}
 Interval = tuple[str, bool, str, bool]  # lower end, whether open, upper end, whether open
 
@@ -72,6 +73,7 @@ def _atom(text: str) -> object | None:
     if (number := rational(text)) is not None:
         return number
     text = squeezed(text)
+    # e and i are numbers, which algebra may know by another name
     if text in (r"\infty", r"-\infty") or (len(text) == 1 and text.isalpha() and text not in "ei"):
         return text
     return None
@@ -81,6 +83,7 @@ def same(gold: Answer, given: Answer, algebra: Algebra) -> bool:
     """Whether two answers are one."""
     if isinstance(gold, Chain) and isinstance(given, Chain):
         return _same_chains(gold, given, algebra)
+    # before the values of chains: x>3 is an interval, not a name for 3
     if gold_regions := _as_regions(gold, given):
         return _same_regions(*gold_regions, algebra)
     if isinstance(given, Chain):
@@ -117,12 +120,14 @@ def _same_alone(gold: Answer, given: Answer, algebra: Algebra) -> bool:
 
 
 def _same_scalars(gold: Scalar, given: Scalar, algebra: Algebra) -> bool:
+    # a unit may be left out, not exchanged
     if gold.unit and given.unit and gold.unit != given.unit:
         return False
     if algebra.equal(gold.text, given.text):
         return True
     if gold.percent == given.percent:
         return False
+    # 50% is 50 as it stands, and 0.5 when one side says percent
     a, b = (f"\\frac{{{s.text}}}{{100}}" if s.percent else s.text for s in (gold, given))
     return algebra.equal(a, b)
 
@@ -138,6 +143,7 @@ def _same_collections(gold: Many | Row, given: Many | Row, algebra: Algebra) -> 
         return alike and _same_rows(gold.items, given.items, algebra)
     else:
         row, many = gold, given
+    # `(1,2)` may be a list in needless brackets, not where the other side is a set in braces
     plain = row.opening == "(" and row.closing == ")" and not many.braced
     return plain and _same_rows(gold.items, given.items, algebra)
 
@@ -152,6 +158,7 @@ def _same_bags(gold: Sequence[Answer], given: Sequence[Answer], algebra: Algebra
         return False
     left, rest = list(given), []
     for item in gold:
+        # equal texts first: they cost no algebra, and leave less to compare
         if item in left:
             left.remove(item)
         else:
@@ -180,6 +187,7 @@ def _value(chain: Chain, algebra: Algebra) -> Answer | None:
     if set(chain.signs) != {"="}:
         return None
     first, last = chain.sides[0], chain.sides[-1]
+    # `x = 6 = 5` names two values, and so none
     if is_label(first):
         value = rational(last)
         contradicted = value is not None and any(
@@ -188,6 +196,7 @@ def _value(chain: Chain, algebra: Algebra) -> Answer | None:
         return None if contradicted else read(last)
     if rational(first) is not None or re.search(r"[A-Za-z]", re.sub(r"\\[A-Za-z]+", "", first)):
         return None  # `5=5` says nothing, and `x+y=5` is no value
+    # `6 · 7 = 42` is read as 42 only if it is true
     return read(last) if all(algebra.equal(side, last) for side in chain.sides[:-1]) else None
 
 
@@ -206,6 +215,7 @@ def _same_chains(gold: Chain, given: Chain, algebra: Algebra) -> bool:
         return False
     if not all(isinstance(read(side), Scalar) for side in (*gold.sides, *given.sides)):
         return False
+    # an equation is what it sets to zero, up to a factor; an inequality turns when that is negative
     ours, theirs = (f"({c.sides[0]})-({c.sides[1]})" for c in (gold, given))
     sign = algebra.proportion(ours, theirs)
     return sign != 0 and given.signs[0] == (gold.signs[0] if sign > 0 else FLIPPED[gold.signs[0]])
@@ -261,6 +271,7 @@ def _punctured(rest: str) -> list[Interval] | None:
 def _ray(chain: Chain) -> list[Interval] | None:
     """The interval of `x>3`, `3<x` or `1≤x<2`, where x is a name alone."""
     sides, signs = list(chain.sides), list(chain.signs)
+    # one direction, so that the lower end comes first
     if signs[0] in ">≥":
         sides.reverse()
         signs = [FLIPPED[sign] for sign in reversed(signs)]
@@ -289,6 +300,7 @@ def _same_regions(gold: Sequence[Interval], given: Sequence[Interval], algebra: 
     return True
 
 
+# options reach from A to K
 _LETTER = re.compile(r"(?:option |choice )?\(?([A-K])\)?[.:]?", re.IGNORECASE)
 _OPTION = re.compile(
     r"(?:option |choice )?(?:\(([A-K])\)|([A-K])[).:]) ?(?!or\b|and\b|[,/&])(?!.*\([A-K]\))(\S.*)"
@@ -307,6 +319,7 @@ def same_texts(gold: str, given: str, algebra: Algebra) -> bool:
                 if len(given) > 1 or len(gold) > 1
                 else gold == given
             )
+    # the gold is an option's letter, the answer holds the letter and its text: the letter decides
     if letter and theirs:
         return letter[1].upper() == (theirs[1] or theirs[2])
     if ours:
@@ -330,5 +343,6 @@ def same_readings(gold: str, given: str, algebra: Algebra) -> bool:
     if same(first, second, algebra):
         return True
     golds, givens = ([one, read_list(text)] for one, text in ((first, gold), (second, given)))
+    # every pair of readings but the first, which was compared above
     pairs = [(a, b) for a in golds for b in givens if a and b and (a is not first or b is not second)]
     return any(same(a, b, algebra) for a, b in pairs)

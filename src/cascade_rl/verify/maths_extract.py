@@ -1,8 +1,7 @@
 r"""The final answer of a maths reply: the last box, or, where that is allowed, a bare statement at the end.
 
 Only what stands last counts, so a reply can't hedge with several answers. Adjacent boxes joined by nothing
-but a comma or `and` are one list, too, for golds that are lists. A stray number in a sentence is never an
-answer.
+but a comma or `and` are one list, too, for golds that are lists. A stray number in a sentence is none.
 """
 
 from __future__ import annotations
@@ -14,10 +13,12 @@ LONGEST_TAIL = 4000  # characters at the end of a reply that are searched for an
 WIDEST_GAP = 40  # characters between boxes that make one list
 MOST_BOXES = 20  # of such a list
 
+# an escaped brace is text; `\\boxed` after a line break of LaTeX is none, so `\\.` is taken first
 _BRACES = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s*(\{?)|\\.|[{}]", re.DOTALL)
 _BETWEEN = re.compile(
     r"[\s,;$]*(?:\\?\\[()\[\]]|\\quad|\\text\{ ?(?:and|or) ?\}|and|or|\\,|\\;)?[\s,;$]*(?:and |or )?"
 )
+# atomic, so that nothing is cut short in order to match; not before a brace, which may lack its partner
 _UNBRACED = re.compile(
     r"((?>-?(?:\\[dt]?frac\s*[0-9]\s*[0-9]|[0-9](?:[0-9.,/]*[0-9])?|\\[A-Za-z]+|[A-Za-z](?![A-Za-z]))))"
     r"(?! ?\})"
@@ -46,8 +47,9 @@ def boxes(text: str) -> Boxes | None:
             start = opened.pop() if opened else None
             if start is not None:
                 found = (start[1], match.start())
+                # boxes inside this one go: what counts is the whole
                 spans = [s for s in spans if s[1] < start[0]] + [(start[0], match.end(), found)]
-                del spans[:-MOST_BOXES]
+                del spans[:-MOST_BOXES]  # so a reply made of boxes takes linear time
         elif token == "{":
             opened.append(None)
         elif match[1]:
@@ -58,6 +60,7 @@ def boxes(text: str) -> Boxes | None:
     if found is None:
         return Boxes(loose, loose) if loose else None
     parts = [spans[-1][2]]
+    # from the last box backwards, until something else than a comma or a word of joining stands between
     for before, after in zip(reversed(spans[:-1]), reversed(spans), strict=False):
         if after[0] - before[1] > WIDEST_GAP or not _BETWEEN.fullmatch(text, before[1], after[0]):
             break

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 
+# private use characters: no answer can hold them, since `_CHARACTERS` takes them out first
 TEXT, ENDTEXT = "\ue000", "\ue001"
 
 _CHARACTERS = str.maketrans(
@@ -33,6 +34,7 @@ _SYMBOLS = {
     "dots": r"\ldots ", "cdots": r"\ldots ", "degree": r"^\circ", "backslash": r"\setminus ",
 }  # fmt: skip
 _COMMAND = re.compile(r"\\([A-Za-z]+) ?|\\\\")
+# only before three digits and no fourth: `1\,000` is a number, `1\,2` two
 _GROUPED_SPACE = re.compile(r"(?<=[0-9])(?:\\[,;:> ]|\{ ?\})(?=[0-9]{3}(?![0-9]))|\\!")
 _SPACING = re.compile(r"(?<!\\)\\[,;:> /]")
 _DOLLARS = re.compile(r"\\\$|\$|(?<!\\)\\[()\[\]]")
@@ -155,15 +157,18 @@ def tidy(text: str) -> str:
         text = _OPERATOR.sub(r"\\\1 ", _DEGREES.sub("", text))
         text = _MODULUS.sub(f"{TEXT}mod \\1{ENDTEXT}", _CHOOSE.sub(r"\\binom{\1}{\2}", text))
         for _ in range(3):  # fonts may be nested, but not endlessly
+            # a font around one sign is that sign; around more it is a word, such as a unit
             text = _FONT.sub(lambda m: m[1] if len(m[1].strip()) <= 1 else TEXT + m[1] + ENDTEXT, text)
             text = _TEXT_FONT.sub(
                 lambda m: TEXT + m[1].replace(TEXT, "").replace(ENDTEXT, "") + ENDTEXT, text
             )
     text = _plain(text)
     text = _arguments(_brace(text, _ROOT, r"\sqrt"))
+    # LaTeX would raise to the first digit only; `2^10` in plain text means ten
     text = _brace(text, _LONG_EXPONENT, "^")
     text = re.sub(r"\^ ?-([0-9]+)", r"^{-\1}", text)
     text = " ".join(text.split()).rstrip(" ,;")
+    # the full stop of a sentence, not a decimal point without digits
     return text.removesuffix(".").strip()
 
 

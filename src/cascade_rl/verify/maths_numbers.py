@@ -20,6 +20,7 @@ _MIXED = re.compile(
 _REPEATING = re.compile(
     r"([+-]?) ?([0-9]*)\.([0-9]*)\\(?:overline|bar|dot) ?\{? ?([0-9]+) ?\}?(?:\\ldots|\.\.\.)?"
 )
+# groups of three throughout: `1,23` is a list, `12 34` nothing
 _THOUSANDS = re.compile(r"[+-]? ?[0-9]{1,3}(?:(?:,[0-9]{3})+|(?: [0-9]{3})+)(?:\.[0-9]+)?")
 _BASED = re.compile(r"([0-9A-Z]+)_(?:\{ ?\(?([0-9]{1,2})\)? ?\}|([0-9]{1,2}))")
 
@@ -67,6 +68,7 @@ def rational(text: str) -> Fraction | None:
 def _mixed(match: re.Match[str]) -> Fraction | None:
     sign, whole, *parts = match.groups()
     above, below = (int(p) for p in parts if p is not None)
+    # only a proper fraction makes a mixed number: `3 5/2` stays unread
     if not 0 < above < below:
         return None
     value = int(whole) + Fraction(above, below)
@@ -78,6 +80,7 @@ def _repeating(text: str) -> Fraction | None:
     if not match:
         return None
     sign, whole, fixed, period = match.groups()
+    # a period of n digits is a fraction of 10^n - 1
     nines: int = 10 ** len(period) - 1
     shift: int = 10 ** len(fixed)
     value = (Fraction(int((whole or "0") + fixed)) + Fraction(int(period), nines)) / shift
@@ -104,6 +107,7 @@ def from_words(text: str) -> int | None:
     words = text.lower().replace("-", " ").split()
     for word in words:
         if word in _WORDS:
+            # what may follow in the same group: "twenty one", never "five six", which lists two numbers
             free = 100 if group % 100 == 0 else 10 if group % 10 == 0 and group % 100 >= 20 else 0
             if not _WORDS[word] < free or before == "zero" or (word == "zero" and before):
                 return None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from cascade_rl.verify.maths_notation import ENDTEXT, TEXT, closing
 from cascade_rl.verify.maths_numbers import based, from_words, rational
 
-MOST_ITEMS = 100
+MOST_ITEMS = 100  # of a list or set; comparing two takes the square of it
 RELATIONS = "=≤≥<>≠"
 
 
@@ -95,7 +95,7 @@ def _depths(text: str) -> list[int]:
     depth, depths = 0, []
     for char in text:
         if char in ")}]":
-            depth = max(0, depth - 1)
+            depth = max(0, depth - 1)  # a bracket too many is passed over
         depths.append(depth)
         if char in "({[":
             depth += 1
@@ -114,6 +114,7 @@ def _split(text: str, pattern: re.Pattern[str]) -> tuple[list[str], list[str]]:
 
 
 _AND = rf"[{TEXT} ] ?(?:and|or)(?: ?{ENDTEXT}| )"
+# these part a list everywhere, a plain comma only what is not a number with thousands
 _STRONG = re.compile(rf",? ?{_AND} ?|, |; ?|,$")
 _COMMA = re.compile(r", ?")
 _UNION = re.compile(r" ?∪ ?")
@@ -125,16 +126,19 @@ _MATRIX = re.compile(
 )
 _TIME = re.compile(r"[0-9]{1,2}:[0-9]{2}")
 _MARKS = re.compile(f"[{TEXT}{ENDTEXT}]")
+# three letters and no bracket: `sin(` and `ab` are mathematics
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3,}(?![A-Za-z(])")
 _GREEK_LABEL = (
     r"\\(?:[a-zA-Z]?(?:alpha|beta|gamma|delta|theta|lambda|mu|nu|rho|sigma|tau|phi|varphi|omega|Omega))"
 )
+# one letter, up to four capitals, Greek, a word with a vowel, text; with index, prime or arguments
 _LABEL = re.compile(
     rf"(?:\\(?:angle|triangle|overline|vec|hat|bar) ?\{{?[A-Za-z ]+\}}?"
     rf"|\|?[A-Z]{{1,4}}\|?|[a-z]|{_GREEK_LABEL}"
     rf"|{TEXT}[^{ENDTEXT}]+{ENDTEXT}|(?=[a-z]*[aeiou])[a-z]{{3,}})"
     r" ?(?:_(?:\{[^{}]*\}|\w))?(?:\^\{-1\})?'*(?: ?\([A-Za-z, ]*\))?"
 )
+# "the answer is" inside the box
 _LEAD = re.compile(rf"{TEXT}[^{ENDTEXT}]*(?::|=|\bis|\bare) ?{ENDTEXT} ?(?=.)")
 _PROSE = 3  # so many words, and it is a sentence
 _SHORT_WORDS = {"no", "up", "or"}
@@ -178,13 +182,16 @@ def read(text: str) -> Answer:
         return Scalar(text)
     if (words := _words(text)) is not None:
         return words
+    # no ratio, or 12:00 would equal 1:00
     if _TIME.fullmatch(text):
         return Words(text)
     if match := _MATRIX.fullmatch(text):
         return _matrix(match)
+    # `x ∈ [0,1]` answers the interval
     name, *members = _split(text, _MEMBER)[0]
     if len(members) == 1 and is_label(name):
         return read(members[0])
+    # lists before relations: `x=1, x=2` are two equations
     if len(items := _items(text)) > 1:
         return _many(items)
     if len(parts := _split(text, _UNION)[0]) > 1:
@@ -240,6 +247,7 @@ def _single(text: str) -> Answer:
     parts = _split(text, _COLON)[0]
     if len(parts) in (2, 3, 4) and all(parts):
         return Ratio(tuple(parts))
+    # only base 10 is the number itself: 1010_2 asked for is not answered by 10
     if (numeral := based(text)) is not None:
         return Scalar(str(numeral[0])) if numeral[1] == 10 else Based(*numeral)
     return _measured(text)
@@ -280,6 +288,7 @@ _SHORT_UNITS = {
     "pa",
     "hz",
 }
+# digits and words of choice: a hedge must not pass as a unit
 _NO_UNIT = re.compile(
     r"[^A-Za-z°$µ/·^ .-]|\b(?:or|and|not|but|to|if|maybe|possibly|perhaps|either)\b", re.IGNORECASE
 )
@@ -313,6 +322,7 @@ def _measured(text: str) -> Answer:
     if (match := _RAW_UNIT.fullmatch(text)) and _is_unit(match[3]):
         head, space, raw, power = match.groups()
         unit, number = _unit(raw, power), rational(head.strip()) is not None
+        # a short unit only behind a plain number: behind an expression its letters are variables
         known = raw.casefold() in _SHORT_UNITS or unit.rstrip("23") in _SHORT_UNITS
         if (len(raw) > 2 and space and _WORD.search(raw)) or (known and number):
             return Scalar(head.strip(), "" if unit == "percent" else unit, unit == "percent")

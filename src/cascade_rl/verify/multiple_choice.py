@@ -13,10 +13,12 @@ from string import ascii_uppercase
 FEWEST_KNOWN = 10  # A to J, where the number of choices isn't given
 LONGEST_TAIL = 8000  # characters at the end of a reply that are searched
 
+# emphasis, dollars, brackets and LaTeX's fonts may stand around a letter
 _OPEN = (
     r"(?:[\s*_$:=(\[{]|\\boxed|\\fbox|\\text(?:bf|rm)?|\\math(?:bf|rm)|\\\(|\\\[|option\b|choice\b|letter\b)*"
 )
 _LETTER = rf"{_OPEN}(?P<letter>[A-Za-z])(?![A-Za-z0-9'’^_=+]|\\(?![)\]]))"
+# what follows the letter, seen and not taken, so that the next statement may begin in it
 _REST = r"(?=(?P<rest>[^\n]{0,60}))"
 _BOX = re.compile(rf"\\f?box(?:ed)?\s*\{{{_LETTER}(?=(?P<rest>[^{{}}\n]{{0,60}}))", re.IGNORECASE)
 _STATED = re.compile(
@@ -35,6 +37,7 @@ _NAMED = re.compile(
 )
 _ALONE = re.compile(r"[\s*_$(\[{]*(?P<letter>[A-Za-z])[\s*_$)\]}.:]*(?P<rest>)")
 _LISTED = re.compile(r"[\s*_]*(?:\((?P<bracketed>[A-Za-z])\)|(?P<letter>[A-Z])[.):](?=\s))(?P<rest>.*)")
+# "A or B", "A, C": two letters are no answer
 _SECOND = re.compile(
     r"[\s()*\]}$.]*(?:,|/|&|and|or)\s*(?:option |choice )?[\s(*\[$]*([A-Za-z])(?![A-Za-z'’])"
 )
@@ -72,6 +75,7 @@ def stated(text: str, letters: str) -> str | None:
     ]
     statements = [(at, letter) for at, letter in found if letter is not None]
     if statements:
+        # the last one by place: a reply may weigh other options before
         return max(statements)[1] or None
     lines = [line for line in tail.split("\n") if line.strip()]
     if not lines:
@@ -79,6 +83,7 @@ def stated(text: str, letters: str) -> str | None:
     if alone := _ALONE.fullmatch(lines[-1]):
         return _one(alone, letters) or None
     listed = [match for line in lines if (match := _LISTED.match(line))]
+    # a list of all options is the question once more
     if len(listed) == 1 and (len(lines) == 1 or listed[0].string is lines[-1]):
         letter = (listed[0]["bracketed"] or listed[0]["letter"]).upper()
         return letter if letter in letters and not _SECOND.match(listed[0]["rest"]) else None

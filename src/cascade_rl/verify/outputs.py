@@ -13,7 +13,7 @@ from decimal import Decimal
 
 FLOAT = re.compile(r"[+-]?(?:\d+\.\d*|\.\d+|\d+(?=[eE]))(?:[eE][+-]?\d{1,4})?")
 NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?")
-LONGEST_NUMBER = 400
+LONGEST_NUMBER = 400  # characters; longer words must agree as text
 TOLERANCE = Decimal("1e-6")
 
 
@@ -24,6 +24,7 @@ def same_output(given: str, expected: str) -> bool:
 
 
 def _lines(text: str) -> list[str]:
+    # a program may write the line ends of another system
     return text.replace("\r\n", "\n").rstrip().split("\n")
 
 

@@ -3,8 +3,7 @@
 Stricter than `git apply` and `patch`: the counts of a hunk must be right, its lines must stand in the file
 exactly, at the line that it names or at one place only within `FARTHEST` lines of it (both tools take the
 nearest of several, `patch` forgives context). Files may be made, removed, renamed and copied; modes are read
-and ignored; binary patches are refused. Nothing is written to disk, so no path or link can lead out of the
-repository.
+and ignored; binary patches are refused. Nothing is written to disk, so no path or link can lead out.
 """
 
 from __future__ import annotations
@@ -32,6 +31,7 @@ FARTHEST = 200  # lines between where a hunk says it belongs and where it may be
 LOST = 3  # blank context lines that may be missing at the very end of a diff
 NOWHERE = "/dev/null"
 NO_NEWLINE = "\\ No newline at end of file"
+# nine digits at most: no line has a longer number
 _HUNK = re.compile(r"@@ -(\d{1,9})(?:,(\d{1,9}))? \+(\d{1,9})(?:,(\d{1,9}))? @@")
 
 
@@ -72,6 +72,7 @@ def parse_diff(text: str) -> list[Section]:
             i = _read_hunks(lines, i + 2, sections[-1])
             if not sections[-1].hunks:
                 raise Unparseable(f"line {i}: a file header without a hunk")
+        # passed over, its changes would be lost in silence
         elif lines[i].startswith("@@ -"):
             raise Unparseable(f"line {i + 1}: a hunk without a file header")
         else:
@@ -90,6 +91,7 @@ def _diff_lines(text: str) -> list[str]:
     starts = [i for i, line in enumerate(lines) if line.startswith(("diff --git ", "--- "))]
     if not fences or not starts or fences[0] > starts[0]:
         return lines
+    # the lines of every second stretch between fences
     inside = [
         line
         for a, b in zip(fences[::2], [*fences[1::2], len(lines)], strict=False)
@@ -114,6 +116,7 @@ def _named(old: str, new: str) -> Section:
     given = [path for path in (old, new) if path != NOWHERE]
     if not given:
         raise Unparseable("both sides of a section are /dev/null")
+    # only if both sides have their letter; a diff made outside of git has none
     if all(path.startswith(prefix) for path, prefix in ((old, "a/"), (new, "b/")) if path != NOWHERE):
         old, new = (path if path == NOWHERE else path[2:] for path in (old, new))
     return Section(None if old == NOWHERE else old, None if new == NOWHERE else new)
@@ -207,10 +210,12 @@ def apply_diff(sections: Sequence[Section], files: Mapping[str, str]) -> dict[st
     for section in sections:
         source, target = _ends(section, files)
         touched = {path for path in (source, target) if path is not None}
+        # sections are applied to the files as they were: a second one would undo the first
         if claimed & touched:
             raise Overlap(f"{target or source}: two sections claim this file")
         claimed |= touched
         text = _apply_hunks(section.hunks, "" if source is None else files[source], source or target)
+        # a removal quotes the whole file; a remainder means that it was made for another version
         if target is None and text:
             raise NoMatch(f"{source}: it is to be removed, but lines would be left")
         if source is not None and section.moves != "copy":
@@ -242,6 +247,7 @@ def check_path(path: str) -> None:
     parts = path.split("/")
     if not path or path.startswith("/") or {"", ".", ".."} & set(parts) or re.search(r"[\0-\x1f\\]", path):
         raise UnsafePath(f"{path!r}: not a path inside the repository")
+    # hooks and configuration there are run by git itself
     if ".git" in parts:
         raise UnsafePath(f"{path!r}: git's own files are out of bounds")
 
@@ -252,6 +258,7 @@ def _apply_hunks(hunks: Sequence[Hunk], text: str, path: str | None) -> str:
     for hunk in hunks:
         # a hunk without old lines comes after line `start`
         expected = hunk.start - 1 if hunk.old else hunk.start
+        # later hunks move along with earlier ones that were found elsewhere
         at = _find(hunk, lines, expected + drift, path)
         drift = at - expected
         placed.append((at, hunk))
@@ -276,6 +283,7 @@ def _find(hunk: Hunk, lines: Sequence[str], expected: int, path: str | None) -> 
     if expected >= 0 and lines[expected : expected + len(old)] == old:
         return expected
     near = range(max(0, expected - FARTHEST), min(len(lines) - len(old), expected + FARTHEST) + 1)
+    # the first line is compared alone first: most places differ there
     found = [i for i in near if lines[i] == old[0] and lines[i : i + len(old)] == old]
     if not found:
         raise NoMatch(

@@ -13,8 +13,7 @@ A repair holds one or more edits, each in its own fenced block that names the fi
     ```
 
 SEARCH is matched as whole lines against the file as it was, at exactly one place (Agentless and SWE-RL take
-the first of several, and match the end of a line in its middle). Edits can't make or remove a file; a diff
-can.
+the first of several, and match the end of a line in its middle). Only a diff can make or remove a file.
 """
 
 from __future__ import annotations
@@ -34,6 +33,7 @@ from cascade_rl.verify.patch_errors import (
 )
 from cascade_rl.verify.patch_matching import opcodes
 
+# conflict markers, as Agentless and SWE-RL ask for them
 SEARCH, DIVIDER, REPLACE = "<<<<<<< SEARCH", "=======", ">>>>>>> REPLACE"
 
 
@@ -60,6 +60,7 @@ def solution_text(edits: Sequence[Edit]) -> str:
 
 def solution_of(text: str) -> str:
     """What the last solution tags enclose; all of the text when there are none."""
+    # the last one, so that a draft within the reasoning of an answer doesn't count
     if "<solution>" in text:
         text = text.rpartition("<solution>")[2].partition("</solution>")[0]
     return text
@@ -88,6 +89,7 @@ def _read_block(lines: Sequence[str], start: int) -> tuple[Edit, int]:
         for j in range(i, len(lines)):
             if lines[j].rstrip() == mark:
                 return j
+            # a second marker before the one that is due: an edit lacks its end
             if lines[j].rstrip() in (SEARCH, REPLACE):
                 break
         raise Unparseable(f"line {i + 1}: no {mark!r} where one is due")
@@ -109,10 +111,12 @@ def _read_block(lines: Sequence[str], start: int) -> tuple[Edit, int]:
 
 def _places(search: Sequence[str], text: str) -> Iterator[int]:
     """Indices of the lines at which `search` stands in a text as whole lines, in linear time for each."""
+    # newlines at both ends, so that only whole lines match
     needle, hay = "\n".join(("", *search, "")), f"\n{text}\n"
     at = hay.find(needle)
     while at >= 0:
         yield hay.count("\n", 0, at)
+        # overlapping places count, too: both would be meant
         at = hay.find(needle, at + 1)
 
 
@@ -141,6 +145,7 @@ def apply_edits(edits: Sequence[Edit], files: Mapping[str, str]) -> dict[str, st
             if j < i + len(first.search):
                 raise Overlap(f"{path}: two edits claim line {j + 1}")
         lines = files[path].split("\n")
+        # from the end, so that the places before stay right
         for i, edit in reversed(spots):
             lines[i : i + len(edit.search)] = edit.replace
         after[path] = "\n".join(lines)
@@ -168,6 +173,7 @@ def edits_between(path: str, before: str, after: str) -> list[Edit]:
 def _widen(span: list[int], old: Sequence[str], before: str) -> None:
     """Grow a span of lines, upward and downward by turns, until it stands in the file once only."""
     up = True
+    # an insertion has no old line: it takes a neighbour into SEARCH
     while span[0] == span[1] or len(list(islice(_places(old[span[0] : span[1]], before), 2))) > 1:
         can_rise, can_fall = span[0] > 0, span[1] < len(old)
         if (up and can_rise) or not can_fall:

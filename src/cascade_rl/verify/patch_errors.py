@@ -39,5 +39,6 @@ class NoChange(PatchError):
     """The patch leaves every file as it was."""
 
 
+# Not a PatchError, or a grader that forgives patches would blame the reply for the problem's fault.
 class GoldenError(ValueError):
     """The golden patch itself can't be used, so nothing can be judged by it."""

@@ -30,12 +30,14 @@ class BoundedMatcher(difflib.SequenceMatcher[str]):
     def __init__(self, a: Sequence[str], b: Sequence[str], steps: int = MOST_STEPS) -> None:
         super().__init__(None, a, b, autojunk=False)
         self._left = steps
+        # running sums: an element costs one step, and one more for each place in b where it stands
         self._cost = [0, *accumulate(1 + len(self.b2j.get(element, ())) for element in a)]
 
     def find_longest_match(
         self, alo: int = 0, ahi: int | None = None, blo: int = 0, bhi: int | None = None
     ) -> difflib.Match:
         """difflib's, charged first: it looks at each place in b of each element of a."""
+        # difflib makes one pass for each block that it finds, so bounding a single one is not enough
         self._left -= self._cost[len(self.a) if ahi is None else ahi] - self._cost[alo]
         if self._left < 0:
             raise OverBudget

@@ -27,9 +27,11 @@ QUESTION = """\
 Does the candidate patch (the part marked {mark}) solve the issue in the same way as the reference patch, so \
 that the program behaves alike after either? Answer with one word, YES or NO."""
 
+# of the chat formats in use: a template could otherwise end the user's turn in the middle of a patch
 _CONTROL = re.compile(
     r"<\|[^\n]{0,64}?\|>|</?(?:s|think|solution|assistant|system|user)>|\[/?(?:INST|SYS)\]", re.IGNORECASE
 )
+# a BEGIN or END at the start of a line, behind whatever signs, with or without the right mark
 _FENCE = re.compile(r"^[ +\-]?[ \t#/*\"'=<>\[\]|-]*(?:BEGIN|END)\b.*$", re.IGNORECASE | re.MULTILINE)
 
 
@@ -47,6 +49,7 @@ def defused(text: str) -> str:
 def question(issue: str, golden: str, candidate: str) -> tuple[Message, ...]:
     """The conversation that ends in a question to be answered by YES or NO; patches are unified diffs."""
     parts = {"ISSUE": issue, "REFERENCE PATCH": golden, "CANDIDATE PATCH": candidate}
+    # the reply can't know the golden patch, so it can't work out its own mark either
     content = "\0".join(parts.values()).encode("utf-8", "surrogatepass")
     mark = hashlib.blake2b(content, digest_size=12).hexdigest()
     shown = [f"BEGIN {name} {mark}\n{defused(text)}\nEND {name} {mark}" for name, text in parts.items()]

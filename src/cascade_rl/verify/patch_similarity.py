@@ -42,6 +42,7 @@ def lexical_similarity(given: Changes, golden: Changes) -> float:
     given, golden = ({path: [path, *lines] for path, lines in side.items()} for side in (given, golden))
     pairs = [(given[path], golden[path]) for path in sorted(given.keys() & golden.keys())]
     texts = ["\n".join(lines) for side in (given, golden) for lines in side.values()]
+    # of all files of both sides, also those that the other does not touch: they count as unlike
     size = sum(map(len, texts))
     if size <= LONGEST_BY_CHARACTER:
         try:

@@ -31,6 +31,7 @@ __all__ = ["SEARCH", "Edit", "PatchError", "edit_text", "parse_edits", "solution
 def apply_patch(text: str, files: Mapping[str, str]) -> dict[str, str]:
     """All files after a patch of either kind; raises the PatchError that says why it can't be applied."""
     text = solution_of(text)
+    # a SEARCH line decides: an edit may hold or make a file that looks like a diff
     if looks_like_diff(text) and not any(line.rstrip() == SEARCH for line in text.split("\n")):
         return apply_diff(parse_diff(text), files)
     return apply_edits(parse_edits(text), files)
@@ -39,6 +40,7 @@ def apply_patch(text: str, files: Mapping[str, str]) -> dict[str, str]:
 def as_solution(patch: str, files: Mapping[str, str]) -> str:
     """A patch as a reply holds it: as SEARCH/REPLACE edits where these can say it, else as a fenced diff."""
     after = apply_patch(patch, files)
+    # edits can't make or remove files
     if after.keys() != files.keys():
         return f"<solution>\n```diff\n{unified_diff(files, after)}\n```\n</solution>"
     changed = [path for path in files if files[path] != after[path]]
@@ -75,6 +77,7 @@ def similarity(files: Mapping[str, str], after: Mapping[str, str], right: Mappin
     """How alike two versions of some files are in what they change: 1 for the same, else at most `NEARLY`."""
     if after == right:
         return 1.0
+    # the same lines at another place of the file are alike, and not the golden change
     return min(lexical_similarity(changed_lines(files, after), changed_lines(files, right)), NEARLY)
 
 

@@ -35,6 +35,7 @@ VERBS = ("are", "bring", "look", "have", "make", "love", "feel", "is", "was", "w
 CRITERIA = ("topic", "courteous", "described", "polite", "varied", "length", "ended", "sentence")
 CHAT_CRITERIA = ("topic", "courteous", "concise", "polite", "varied", "sentences")
 
+# as words, so that marks and case don't matter
 _PHRASES = tuple(" ".join(re.findall(r"[a-z]+", p.lower())) for p in OPENINGS + CLOSINGS)
 _CHAT_COURTESY = re.compile(
     r"\b(thank(s| you)|gladly|with pleasure|of course|happy to|glad to|hope (this|that|it|you)|please|"
@@ -48,6 +49,7 @@ def _words(text: str) -> list[str]:
 
 def _names(words: Sequence[str], topic: str) -> bool:
     """Whether the topic stands in the text, in its plural or its singular."""
+    # plurals of the small world end in s
     return topic in words or topic.removesuffix("s") in words
 
 

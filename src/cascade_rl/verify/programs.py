@@ -25,8 +25,11 @@ from cascade_rl.protocols import Execution, Program
 
 HARNESS_FILE, CANDIDATE_FILE = "_harness.py", "candidate.py"
 TOTAL_FACTOR = 3  # of the time for one call, for all calls of a program
-LONGEST_LINE = 2_000_000
+LONGEST_LINE = 2_000_000  # characters of a result; longer ones are not decoded
 
+# In the candidate's process. Names that matter afterwards (dumps, leave) are taken before its code runs, its
+# standard streams lead nowhere, plain() goes by the built-in iterators, which a subclass can't override, and
+# ITIMER_PROF counts processor time, ITIMER_REAL what sleeps.
 CALLS_HARNESS = """\
 import json, os, signal, sys
 
@@ -93,6 +96,8 @@ def main():
 main()
 """
 
+# The nonce is a local of main(), written last: a test that fails or leaves early never gets there. A program
+# that walks frames can read it; that is what docs/sandbox.md can't rule out.
 CHECKS_HARNESS = """\
 import json, os, sys
 
@@ -120,6 +125,7 @@ def code_blocks(text: str) -> list[tuple[str, str]]:
     body: list[str] = []
     fence = mark = ""
     for line in text.split("\n"):
+        # three blanks at most, as in Markdown; a fence is closed by one as long or longer, without a mark
         edge = re.match(r"\s{0,3}(`{3,})\s*([\w+.-]*)\s*$", line)
         if not fence and edge:
             fence, mark, body = edge[1], edge[2], []
@@ -147,6 +153,7 @@ class Result:
 
 
 @lru_cache(maxsize=1)
+# One a process: nonces repeat within a run, so equal programs are equal to the sandbox.
 def _secret() -> bytes:
     return secrets.token_bytes(16)
 
@@ -203,8 +210,11 @@ def read_results(program: Program, execution: Execution) -> list[Result]:
             continue
         row = _decode(text)
         if row is not None:
+            # the first line for a call counts: what is printed after it can't mend it
             rows.setdefault(row["index"], Result(row.get("value"), row.get("error"), row.get("late") is True))
+    # the time limit met the first call without a result; those after it were not begun
     first = min(set(range(len(job["calls"]))) - set(rows), default=0)
+    # index -1: the source itself failed, which holds for all calls
     silent = rows.get(-1) or Result(error="no result", late=execution.timed_out)
     return [
         rows.get(i) or (silent if i == first or -1 in rows else Result(error="no result"))
@@ -218,6 +228,7 @@ def _decode(text: str) -> dict[str, Any] | None:
         row = json.loads(text)
     except (ValueError, RecursionError):
         return None
+    # a bool is an int to isinstance
     if not isinstance(row, dict) or type(row.get("index")) is not int:
         return None
     error = row.get("error")
@@ -250,7 +261,7 @@ def joined(results: Sequence[Result]) -> Result:
 
 def same(given: Any, expected: Any, tolerance: float = 1e-6) -> bool:
     """Whether two JSON values agree: booleans are no numbers, floats may be `tolerance` off, tuples lists."""
-    if isinstance(given, bool) or isinstance(expected, bool):
+    if isinstance(given, bool) or isinstance(expected, bool):  # True == 1 in Python
         return given is expected
     if isinstance(given, (list, tuple)) and isinstance(expected, (list, tuple)):
         return len(given) == len(expected) and all(
@@ -264,6 +275,7 @@ def same(given: Any, expected: Any, tolerance: float = 1e-6) -> bool:
         return _close(given, expected, tolerance)
     if isinstance(given, int) and isinstance(expected, float):
         return _close(given, expected, tolerance)
+    # 1 is not "1"; an int and a float were compared above
     return type(given) is type(expected) and given == expected
 
 

@@ -26,7 +26,7 @@ from cascade_rl.verify.canaries import MixedFile, with_canaries
 START, SETTINGS, REPORT = "_start_tests.py", "_tests.ini", "junit.xml"
 OWN = frozenset({START, SETTINGS, REPORT})
 TESTS_FAILED = 1  # pytest's exit code when some tests failed: with canaries, the only right one
-LONGEST_REPORT = 8_000_000
+LONGEST_REPORT = 8_000_000  # characters; the sandbox collects 8 MB together
 
 # pytest is imported before the repository can be, and the repository stands between the standard library and
 # the installed packages: it may be a newer version of one of these, and must not replace what the runner is
@@ -43,6 +43,7 @@ sys.path.insert(sys.path.index(os.path.dirname(os.path.dirname(pytest.__file__))
 sys.argv[:] = ["pytest"]
 sys.exit(int(pytest.main(json.loads(job)["arguments"])))
 """
+# importlib mode leaves sys.path as it is set above; own settings, and no cache from a run before
 ARGUMENTS = (
     "-c", SETTINGS, "--rootdir=.", "--import-mode=importlib", "-p", "no:cacheprovider", "-q",
     "--continue-on-collection-errors", f"--junit-xml={REPORT}", "-o", "junit_family=xunit1",
@@ -52,6 +53,7 @@ _SETTINGS_FILES = {
     "conftest.py", "pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml", "pyproject.toml", "tox.ini",
     "setup.cfg", "setup.py", "noxfile.py", "sitecustomize.py", "usercustomize.py", "pyvenv.cfg",
 }  # fmt: skip
+# what pytest imports, or would if it were there
 _RUNNER = {
     "pytest", "_pytest", "py", "pluggy", "iniconfig", "packaging", "pygments", "exceptiongroup", "tomli",
     "colorama", "hypothesis", "_hypothesis_pytestplugin", "pytest_timeout", "xdist",
@@ -66,6 +68,7 @@ def off_limits(
     parts = PurePosixPath(path).parts
     name = parts[-1]
     looks_like_tests = re.fullmatch(r"test_.*\.py|.*_test\.py", name) or {"test", "tests"} & set(parts[:-1])
+    # a golden patch may touch a folder of tests, for source lies in such folders, too
     if path in test_files or (looks_like_tests and path not in golden):
         return "tests"
     if name in _SETTINGS_FILES or name in OWN:
@@ -74,6 +77,7 @@ def off_limits(
         re.search(r"\.(egg|dist)-info$|^__pycache__$|^\.git$", part) for part in parts
     ):
         return "what the interpreter loads by itself"
+    # a new module of such a name would be imported in the place of the real one
     module = parts[0].removesuffix(".py")
     if (
         path not in before
@@ -133,6 +137,7 @@ def run_of(
 
     Raises ValueError when a test's file is missing or no Python, and ModuleNotFoundError without pytest.
     """
+    # the grader's fault, raised: an absent pytest would make every test fail
     if importlib.util.find_spec("pytest") is None:
         raise ModuleNotFoundError("grading by tests needs pytest: pip install cascade-rl[swe]", name="pytest")
     if not node_ids:
@@ -154,6 +159,7 @@ def run_of(
         extra = [f"{path}::{name}" for name in mixed.canaries]
         canaries |= {_key(node_id) for node_id in extra}
         arguments += new_ids + extra
+    # tests run in the order of their names here: canaries must not come last
     rng.shuffle(arguments)
     job = json.dumps({"arguments": [*ARGUMENTS, *arguments]})
     own = {START: START_TEXT, SETTINGS: "[pytest]\n"}
@@ -222,6 +228,7 @@ def read_run(run: SuiteRun, execution: Execution) -> SuiteResult:
 
 def _states(report: str) -> dict[tuple[str, str], list[str]]:
     """The states of every test in a JUnit report, by key; none when it can't be read."""
+    # no entities, which could blow up a small file
     if not report or len(report) > LONGEST_REPORT or "<!DOCTYPE" in report or "<!ENTITY" in report:
         return {}
     try:
@@ -232,5 +239,6 @@ def _states(report: str) -> dict[tuple[str, str], list[str]]:
     for case in cases:
         marks = [child.tag for child in case if child.tag in ("failure", "error", "skipped")]
         key = case.get("classname", ""), case.get("name", "")
+        # all states of one key: a test that stands there twice, once passed, has not passed
         states.setdefault(key, []).extend(marks or ["passed"])
     return states

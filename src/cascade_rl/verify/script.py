@@ -2,8 +2,7 @@
 
 Used by the code-switch penalties of the cascade (arXiv 2512.13607, sections 4.2 to 4.4). It departs from a
 language identifier on purpose: it is exact, fast and can't be confused by short replies, but French counts as
-English. Mathematics isn't a switch: compatibility forms are folded first, and a lone Greek letter is a
-symbol.
+English. Mathematics isn't a switch: compatibility forms are folded first, a lone Greek letter is a symbol.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import re
 import unicodedata
 from functools import lru_cache
 
+# Greek and Coptic with no other Greek beside it: α in a formula, not a word
 _ISOLATED_GREEK = re.compile(
     r"(?<![\u0370-\u03ff\u1f00-\u1fff])[\u0370-\u03ff](?![\u0370-\u03ff\u1f00-\u1fff])"
 )

@@ -19,6 +19,7 @@ class Source:
         self.text = text
         self.tree = ast.parse(text)
         self._bytes = text.encode()
+        # byte offsets, since the parser's columns are bytes
         self._starts = [0, *accumulate(len(line) for line in self._bytes.splitlines(keepends=True))]
 
     def at(self, line: int, column: int) -> int:
@@ -35,6 +36,7 @@ class Source:
         """The whole lines of a statement, with its decorators and the last newline."""
         assert node.end_lineno is not None
         first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", ()))])
+        # the last line may lack its newline, and then no line starts behind it
         return self._starts[first - 1], self._starts[min(node.end_lineno, len(self._starts) - 1)]
 
     def part(self, start: int, stop: int) -> str:
@@ -45,6 +47,7 @@ class Source:
         """The text with spans replaced; they must not overlap."""
         out: list[bytes] = []
         at = 0
+        # insertions at one place come in the order of their text
         for start, stop, new in sorted(changes):
             out += [self._bytes[at:start], new.encode()]
             at = stop

@@ -1,8 +1,7 @@
 """System calls by number, for x86-64 and aarch64: what the jail uses, and the names that the filter knows.
 
 Python offers few of the calls that a jail needs, so they go through libc's `syscall` by ctypes. Numbers are
-those of the kernel's `asm/unistd_64.h` and `asm-generic/unistd.h`; `-` means that the machine has no such
-call.
+those of the kernel's `asm/unistd_64.h` and `asm-generic/unistd.h`; `-`: the machine has none.
 """
 
 from __future__ import annotations
@@ -75,8 +74,10 @@ _numbers: dict[str, int] = {}
 
 def call(name: str, *arguments: object, step: str = "") -> int:
     """Make a system call; raises StepFailed, which names `step`, when the kernel refuses."""
+    # at the first call: on a machine without a column only calling fails, not importing
     if not _numbers:
         _numbers.update(numbers(os.uname().machine))
+    # `syscall` is variadic: ctypes would pass a plain int as 32 bits, and flags and addresses need 64
     words = [ctypes.c_long(a) if isinstance(a, int) else a for a in arguments]
     result: int = _libc.syscall(ctypes.c_long(_numbers[name]), *words)
     if result < 0:
@@ -100,6 +101,8 @@ def clone(flags: int) -> tuple[int, int]:
         _numbers.update(numbers(os.uname().machine))
     pidfd = ctypes.c_int(-1)
     ctypes.pythonapi.PyOS_BeforeFork()
+    # no stack of its own, as with a fork; by CLONE_PIDFD the third argument is where the pidfd goes; of the
+    # last two, whose order differs between machines, both are unused
     pid = _fork(_numbers["clone"], flags | CLONE_PIDFD | SIGCHLD, 0, ctypes.byref(pidfd), 0, 0)
     if pid == 0:
         ctypes.pythonapi.PyOS_AfterFork_Child()
@@ -111,6 +114,7 @@ def clone(flags: int) -> tuple[int, int]:
     return pid, pidfd.value
 
 
+# PyDLL keeps the interpreter's lock: a child that is forked without it could never take it again
 _fork = ctypes.PyDLL(None, use_errno=True).syscall
 _fork.argtypes = [
     ctypes.c_long,

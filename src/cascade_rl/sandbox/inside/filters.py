@@ -2,8 +2,7 @@
 
 What honest programs may try is refused with an error they can handle; calls of another architecture or of the
 x32 set kill the process. clone3 answers ENOSYS, because its flags lie behind a pointer that BPF can't follow:
-libc then falls back to clone, whose flags are checked. Source of the format: linux/seccomp.h and
-linux/filter.h.
+libc then falls back to clone, whose flags are checked. The format: linux/seccomp.h, linux/filter.h.
 """
 
 from __future__ import annotations
@@ -34,14 +33,18 @@ faccessat2 epoll_pwait2 futex_waitv futex_wake futex_wait futex_requeue mseal
 """
 # Landlock does not cover these, so they need a file system of their own.
 SCRATCH = "chmod fchmod fchmodat fchmodat2 utime utimes futimesat utimensat"
+# a suite forks, execs, opens sockets: its network namespace is empty, its pid namespace its own
 TESTS = """
 fork vfork execve setpgid setsid kill tkill tgkill connect accept accept4 bind listen recvmmsg sendmmsg sync
 getpriority inotify_init inotify_init1 inotify_add_watch inotify_rm_watch mknod mknodat pidfd_open
 """
 
+# return values of linux/seccomp.h: ERRNO carries the number in its low bits
 ALLOW, ERRNO, KILL_PROCESS = 0x7FFF0000, 0x00050000, 0x80000000
 AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+# BPF's codes with an immediate: load a word of the call, compare (equal, at least, any bit), return
 LOAD, JUMP_EQUAL, JUMP_ABOVE, JUMP_SET, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+# all CLONE_NEW flags of linux/sched.h, those of cgroup (0x2000000) and time (0x80) among them
 NEW_NAMESPACES, CLONE_THREAD = 0x7E020080, 0x10000
 NEWEST = 463  # calls from here on were unknown when the list was written: libc expects ENOSYS
 OWN_PID = 0x7A7A7A7A  # stands for the process id, which is known only after the fork
@@ -54,6 +57,8 @@ Instruction = tuple[int, int, int, int]
 
 
 def _argument(index: int) -> Instruction:
+    # seccomp_data: number at 0, machine at 4, arguments of 8 bytes from 16. The lower half is enough, both
+    # machines being little-endian, since the kernel takes all arguments tested here as 32 bits.
     return (LOAD, 0, 0, 16 + 8 * index)
 
 
@@ -61,6 +66,7 @@ def _refuse(number: int = errno.EPERM) -> Instruction:
     return (RETURN, 0, 0, ERRNO | number)
 
 
+# In both: a test that holds jumps over the tests after it and the first of the two returns, to the second.
 def one_of(index: int, values: tuple[int, ...], number: int = errno.EPERM) -> list[Instruction]:
     """Allow the call when an argument is one of the values."""
     tests = [(JUMP_EQUAL, len(values) - i, 0, v) for i, v in enumerate(values)]
@@ -73,6 +79,7 @@ def none_of(index: int, values: tuple[int, ...]) -> list[Instruction]:
     return [_argument(index), *tests, (RETURN, 0, 0, ALLOW), _refuse()]
 
 
+# Each bit is one jump: a forbidden flag leads to the refusal, a thread's flag over it.
 def _threads_only() -> list[Instruction]:
     return [
         _argument(0),
@@ -94,7 +101,9 @@ def policy(profile: str, scratch: bool) -> dict[str, list[Instruction]]:
     """
     allow = [(RETURN, 0, 0, ALLOW)]
     rules = dict.fromkeys((CODE + (SCRATCH if scratch else "")).split(), allow)
+    # what may be called with some arguments only
     rules |= {
+        # ENOTTY: what a plain file answers, and outputs are files
         "ioctl": one_of(1, TERMINAL_QUERIES, errno.ENOTTY),
         "fcntl": none_of(1, SIGNAL_SENDERS),
         "prctl": one_of(0, (3, 15, 16)),  # PR_GET_DUMPABLE, PR_SET_NAME, PR_GET_NAME
@@ -107,6 +116,7 @@ def policy(profile: str, scratch: bool) -> dict[str, list[Instruction]]:
         rules |= dict.fromkeys(TESTS.split(), allow)
         rules |= {"clone": _no_namespaces(), "socket": one_of(0, (1, 2, 10))}  # AF_UNIX, AF_INET, AF_INET6
     else:
+        # abort() and raise() send themselves a signal; in a pid namespace of one process a thread is its own
         own = one_of(0, (OWN_PID,))
         rules |= {"kill": own, "tkill": allow if scratch else own, "tgkill": own}
     if profile == "native":
@@ -121,9 +131,12 @@ def assemble(rules: dict[str, list[Instruction]], machine: str) -> list[Instruct
     refuse, unknown = [_refuse()], [_refuse(errno.ENOSYS)]
     segments: list[tuple[int, list[Instruction]]] = []
     for number in range(NEWEST + 1):
+        # unlisted old calls: EPERM, which programs report; unknown ones: ENOSYS, after which libc tries
+        # another way
         leaf = leaves.get(number, refuse) if number < NEWEST else unknown
         if not segments or segments[-1][1] != leaf:
             segments.append((number, leaf))
+    # the machine first: a 32-bit call has other numbers, and so would be taken for another one
     head = [
         (LOAD, 0, 0, 4),
         (JUMP_EQUAL, 1, 0, AUDIT_ARCH[machine]),
@@ -138,6 +151,7 @@ def assemble(rules: dict[str, list[Instruction]], machine: str) -> list[Instruct
 def _search(segments: list[tuple[int, list[Instruction]]]) -> list[Instruction]:
     if len(segments) == 1:
         return segments[0][1]
+    # neighbouring numbers with one fate are one segment: a search of the tree takes seven comparisons
     middle = len(segments) // 2
     low, high = _search(segments[:middle]), _search(segments[middle:])
     if len(low) > 255:  # a conditional jump reaches 255 instructions; the unconditional one further
@@ -169,6 +183,7 @@ class Filter:
 
     def install(self) -> None:
         """Put this process and all its future threads under the filter, for ever."""
+        # in the candidate, after the fork: the number is 1 in a pid namespace, any other without
         pid = os.getpid()
         for i in self._own:
             self._code[i].k = pid

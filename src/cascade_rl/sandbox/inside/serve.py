@@ -1,8 +1,7 @@
 """The zygote: a small, fresh interpreter that forks a candidate for each job and tells how it ended.
 
 It sees limits and descriptors, never a job's bytes. It keeps the candidate's processor time; the wall clock
-belongs to the supervisor, which asks for the end of a job by its number. Replies carry the number of their
-job.
+belongs to the supervisor, which asks for the end of a job by its number; replies carry it as well.
 """
 
 from __future__ import annotations
@@ -22,8 +21,9 @@ from typing import Any
 from cascade_rl.sandbox.inside import calls, jail
 from cascade_rl.sandbox.inside.candidate import STARTED, furnish, live
 
-SOCKET = 3
-LEAST_WAIT_S = 0.005
+SOCKET = 3  # the descriptor to which the supervisor's command line moves it
+LEAST_WAIT_S = 0.005  # seconds; the most that a single-threaded program runs over its time before it is seen
+# what such programs import: forked, not imported, each time; fewer of them made candidates no faster
 PRELOADED = (
     "bisect", "collections", "copy", "functools", "heapq", "io", "itertools", "json", "math", "operator",
     "random", "re", "string", "threading", "traceback", "typing",
@@ -35,6 +35,7 @@ def main() -> None:
     # else a candidate could interrupt process 1 of its namespace
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     config = json.loads(sys.argv[1])
+    # paths of this machine that a program need not see
     sys.argv[1:] = []
     supervisor = _socket.socket(fileno=SOCKET)
     if os.getppid() != config["parent"]:
@@ -47,11 +48,13 @@ def main() -> None:
     except OSError as error:
         supervisor.send(json.dumps({"failed": error.strerror or str(error)}).encode())
         return
+    # the death signal was off for a moment while credentials changed
     if os.getppid() not in (config["parent"], 0):
         return
     supervisor.send(json.dumps({"landlock": walls.landlock}).encode())
     furnish(config)
     gc.collect()
+    # else the collector of each candidate would touch all objects, and every page would be copied
     gc.freeze()
     while _serve(supervisor, walls):
         pass
@@ -59,6 +62,7 @@ def main() -> None:
 
 def _serve(supervisor: Any, walls: jail.Jail) -> bool:
     """One message; False when the supervisor is gone."""
+    # the limits, which are short but for the names of packages, and at most five descriptors
     text, ancillary, _, _ = supervisor.recvmsg(1 << 16, 4096)
     descriptors = array.array("i", b"".join(row[2] for row in ancillary)).tolist()
     if not text:
@@ -66,6 +70,7 @@ def _serve(supervisor: Any, walls: jail.Jail) -> bool:
     job = json.loads(text)
     if "kill" in job:
         return True  # it has ended already
+    # not blocking: by the time it is read the candidate is dead, and who still holds it is not waited for
     reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         pid, pidfd = calls.clone(walls.clone_flags)
@@ -73,6 +78,7 @@ def _serve(supervisor: Any, walls: jail.Jail) -> bool:
         pid, reply = -1, {"setup": error.strerror}
     if pid == 0:
         live(walls, job["limits"], descriptors, writer)
+    # before waiting: the end of the pipe is seen only when this side is closed, too
     for number in (*descriptors, writer):
         os.close(number)
     if pid > 0:
@@ -101,19 +107,22 @@ def _watch(supervisor: Any, job: Mapping[str, Any], pid: int, pidfd: int, bare: 
     poller = select.poll()
     poller.register(pidfd, select.POLLIN)
     poller.register(SOCKET, select.POLLIN)
+    # a process's clock by its number, as clock_getcpuclockid(3) makes it: all its threads, not its children
     budget_s, killed, clock = job["limits"]["budget_s"], "", (~pid << 3) | 2  # the clock of that process
     left_s = budget_s
     while True:
+        # half of what is left: one busy thread can't use up its time between two looks
         events = dict(poller.poll(max(left_s / 2, LEAST_WAIT_S) * 1000))
         if pidfd in events:
             break
         if SOCKET in events:
             request = json.loads(supervisor.recv(1 << 16) or b"{}")
+            # for a job that has ended meanwhile
             if request and request.get("kill") != job["job"]:
                 continue
             killed = "wall"
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            if not request:
+            if not request:  # the supervisor is gone: so must we be
                 sys.exit()
             poller.unregister(SOCKET)
         elif not killed:
@@ -121,9 +130,10 @@ def _watch(supervisor: Any, job: Mapping[str, Any], pid: int, pidfd: int, bare: 
             if left_s <= 0:
                 killed = "cpu"
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-                left_s = budget_s
+                left_s = budget_s  # the kill takes a moment: no need to look often
     if bare:
         _kill_group(pid)
+    # only now does the number become free: the clock and the group above needed it
     _, status, usage = os.wait4(pid, 0)
     return {"status": status, "cpu_s": usage.ru_utime + usage.ru_stime, "killed": killed}
 

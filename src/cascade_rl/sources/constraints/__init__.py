@@ -7,6 +7,5 @@ What is here
 - `public`          the prompts of IFEval and IFBench, from the packages that carry them, held out
 
 What is not: the checkers themselves (`verify.instructions`), natural replies (the composed ones only keep the
-rules), and IFBench's fixed questions (`custom:*`, `repeat:repeat_simple`), which would be training on the
-test.
+rules), and IFBench's fixed questions (`custom:*`, `repeat:repeat_simple`), which would train on the test.
 """

@@ -40,11 +40,13 @@ The dog ran ahead and waited by the gate.           Stars appeared one after ano
 Later the whole family laughed about it.            Nothing could disturb the calm of the lake.
 The captain studied an old map with care.           Green apples filled the wooden basket.
 """
+# sentences that break no bound by themselves: no digits, no marks but full stops, no names of NAMES
 FILLER = tuple(line.strip() for line in _FILLER.replace(".  ", ".\n").splitlines() if line.strip())
 PALINDROMES = (
     "level", "radar", "refer", "rotor", "civic", "kayak", "madam", "tenet", "solos", "stats", "sagas",
     "rotator",
 )  # fmt: skip
+# by langdetect's code: two sentences that it tells as that language
 TONGUES = {
    
     "de": "Der alte Weg führt zwischen zwei stillen Hügeln hindurch. "
@@ -115,6 +117,7 @@ def _existence(d: Draft, keywords: list[str]) -> None:
 
 
 def _frequency(d: Draft, keyword: str, frequency: int, relation: str) -> None:
+    # an upper bound is met by not saying it; sources ask for lower ones only
     for _ in range(0 if relation == "less than" else frequency):
         d.add(f"Then came {keyword} again.")
 
@@ -263,6 +266,7 @@ def _balanced(text: str, rng: random.Random, exclamations: bool) -> str:
         extra = ["So it was."] * (most - statements) + ["Was it so?"] * (most - asked)
         extra += ["What a day!"] * (most - cried)
     else:
+        # rounded up: with an odd number of statements one more is added than there are
         wanted = max(-(-statements // 2), asked)  # questions: half as many as statements
         extra = ["So it was."] * (2 * wanted - statements) + ["Was it so?"] * (wanted - asked)
     rng.shuffle(extra)
@@ -271,6 +275,7 @@ def _balanced(text: str, rng: random.Random, exclamations: bool) -> str:
 
 def _japanese(text: str, N: int) -> str:
     tokens = re.split(r"(\s+)", text)
+    # words stand at even places of the split, the blanks between them at odd ones
     for at in range(2 * (N - 1), len(tokens), 2 * N):
         tokens[at] = "日本" + ("." if tokens[at].endswith(".") else "")
     return "".join(tokens)

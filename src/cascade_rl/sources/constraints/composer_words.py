@@ -13,6 +13,7 @@ def _listed(words: str) -> list[str]:
     return words.split()
 
 
+# words for every initial but x, with one or two syllables: what the rules below choose among
 BANK = _listed("""
     river stone bread light garden winter silver window friend bridge music shadow forest island captain
     lantern apple boat cloud dream echo flame grass harbour ink jacket kettle lemon meadow night ocean
@@ -20,18 +21,22 @@ BANK = _listed("""
     jar king lamp moon nest orchard path queen road sea tower uncle village well yarn zone small quiet old
     bright warm soft long green calm kind brave
 """)
+# in each word two consonants in a row
 CLUSTERS = _listed("""
     thick black storms swept dark north coasts strong winds struck small ships trusty sailors grabbed
     masts stood firm first light brought calm bright clouds spread still soft waters
 """)
+# lengths of 2, 3, 5 and 7 letters
 PRIMES = _listed("""
     it was the old sea its red sun fed the green hills and the small birds among the trees the night
     brought visions so the world slept until the light
 """)
+# a, e and i only
 THREE_VOWELS = _listed("""
     a grand ship sails at night and all the men sing and spin in rain as the mast bends in the sea wind
     then the white land appears and the brave crew cheers
 """)
+# a word for each letter, in order
 ALPHABET = _listed("""
     an apple basket can dazzle every friendly goat however its jolly king likes making new orange pies
     quietly roasting seven turnips under very warm xenial yellow zeppelins
@@ -39,6 +44,7 @@ ALPHABET = _listed("""
 RARE = _listed("""
     zyx quiz jazz vex waltz fjord gypsum kludge mumbo jumbo zigzag woozy puffy cwm pyx
 """)
+# each begins with the last word of the one before
 CHAIN = (
     "The road meets a river.",
     "River water feeds the field.",
@@ -50,6 +56,7 @@ CHAIN = (
     "Warm rooms invite a song.",
 )
 
+# three sentences of the same length in characters, no word twice
 EQUAL = (
     ("The cat naps.", "A boy did it.", "We love teas."),
     ("Big dogs bark.", "Our sun shone.", "I saw ten men."),
@@ -98,6 +105,7 @@ def growing_sentences(rng: random.Random, small_n: int) -> str:
 
 def growing_alliteration(rng: random.Random) -> str:
     """Runs of one initial that grow by a word from sentence to sentence; none in the first."""
+    # initials with enough words for the longest run of four
     groups = {c: [w for w in BANK if w[0] == c] for c in "bcflsw"}
     lines = ["Old kings dream."]
     for i in range(rng.randint(1, 3)):
@@ -124,6 +132,7 @@ def word_lines(rng: random.Random) -> str:
 def overlapping(rng: random.Random, reference_text: str, percentage: int) -> str:
     """The start of another text, then words that share no letters' triples with it, in such a number."""
     words = reference_text.split()
+    # three words at least, so that one triple is shared
     copied = max(3, len(words) - rng.randint(0, 3))
     # n words have n - 2 triples of words
     fresh = round((copied - 2) * (100 - percentage) / max(percentage, 1))

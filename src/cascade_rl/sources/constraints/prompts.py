@@ -25,13 +25,14 @@ from cascade_rl.verify.instructions import IFBENCH, IFEVAL, check, describe
 from cascade_rl.verify.instructions.lexicon import STOP_WORDS
 from cascade_rl.verify.instructions.text import punkt_sentences, runs
 
-MOST = 10
+MOST = 10  # constraints in a prompt, before what the reply breaks is dropped
 _KEYWORDS = """
     anchor basket bottle butter carpet castle copper corner cotton desert engine feather fountain ginger
     hammer hidden honey iron jungle ladder marble mirror needle orange pepper pocket ribbon rocket saddle
     sailor spider sponge ticket timber velvet violin walnut whistle willow wonder
 """
 KEYWORDS = tuple(_KEYWORDS.split())
+# words that FILLER does not use
 TABOO = (
     "always", "amazing", "beautiful", "delve", "important", "journey", "magic", "never", "perfect", "really",
     "simply", "special", "tapestry", "truth", "very", "wonderful",
@@ -152,6 +153,7 @@ SHAPES: Mapping[str, Draw] = {
 
 
 def _near(value: int, rng: random.Random) -> int:
+    # above what the reply has, but near enough to bind a longer one
     return round(value * rng.uniform(1.0, 1.4))
 
 
@@ -209,8 +211,7 @@ BOUNDS: Mapping[str, Callable[[str, random.Random], dict[str, Any]]] = {
     "ratio:stop_words": _stop_words_bound,
     "words:repeats": _repeats_bound,
 }
-# Few further constraints go with a text that is ruled word by word; these do, where the text happens to keep
-# them.
+# Few other constraints go with a text that is ruled word by word; these do, where it happens to keep them.
 BESIDE_WHOLE = frozenset(
     (
         *BOUNDS,
@@ -221,6 +222,7 @@ BESIDE_WHOLE = frozenset(
         "words:start_verb",
     )
 )
+# their reply is nothing but the answer or the copy
 ALONE = frozenset(
     ("format:options", "repeat:repeat_change", "repeat:repeat_span", "detectable_format:constrained_response")
 )
@@ -250,6 +252,7 @@ def fit_together(ident: str, chosen: list[str]) -> bool:
 
 def _choose(taxonomy: str, wanted: int, rng: random.Random) -> list[str]:
     chosen: list[str] = []
+    # in random order, first come: each kind has its turn, however much it excludes
     for ident in rng.sample(TAXONOMIES[taxonomy], len(TAXONOMIES[taxonomy])):
         if len(chosen) < wanted and fit_together(ident, chosen):
             chosen.append(ident)
@@ -272,6 +275,7 @@ def _settle(idents: list[str], request: str, rng: random.Random) -> tuple[list[A
     while not all(kept := [_holds(one, reply) for one in shaped]):
         shaped = [one for one, held in zip(shaped, kept, strict=True) if held]
         reply = compose(shaped, rng, rng.randint(2, 14))
+    # after the reply, from what it has; each is checked all the same
     bounds = [(ident, BOUNDS[ident](reply, rng)) for ident in idents if ident in BOUNDS]
     return [*shaped, *(one for one in bounds if _holds(one, reply))], reply
 
@@ -311,6 +315,7 @@ def constrained_prompt(taxonomy: str, rng: random.Random, split: Split) -> tuple
         for _ in range(12):
             request = _request(set(idents), rng)
             asked, reply = _settle(idents, request, rng)
+            # a split of 5 % is missed 60 times in a row in one case of twenty
             for _ in range(60 if asked else 0):
                 prompt = _worded(request, asked, rng)
                 if split_of(prompt) is split:

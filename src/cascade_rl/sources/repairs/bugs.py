@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from cascade_rl.verify.source_spans import Source
 
-Change = tuple[int, int, str]
+Change = tuple[int, int, str]  # (first byte, byte after the last, new text)
 
 # How hard a kind is to find, from 0 to 1: what is visibly odd is easy, what is missing is hard.
 KINDS = {
@@ -31,6 +31,7 @@ CONDITIONS = {
     ast.Eq: ("==", "!="), ast.NotEq: ("!=", "=="), ast.Is: ("is", "is not"), ast.IsNot: ("is not", "is"),
     ast.In: ("in", "not in"), ast.NotIn: ("not in", "in"),
 }  # fmt: skip
+# "a b": a becomes b, and b becomes a unless an earlier pair has it already; same arguments, other meaning
 ATTRIBUTES = (
     "lstrip rstrip", "strip lstrip", "find rfind", "index rindex", "startswith endswith", "upper lower",
     "split rsplit", "partition rpartition", "append extend", "keys values", "isalpha isalnum",
@@ -68,6 +69,7 @@ class Bug:
 def bugs_of(text: str) -> list[Bug]:
     """Every bug that can be injected into the functions of a file, in order; some may have no effect."""
     source = Source(text)
+    # by the whole text: two kinds may lead to the same file, of which the first counts
     found: dict[str, Bug] = {}
     for top in source.tree.body:
         if isinstance(top, ast.FunctionDef | ast.ClassDef):
@@ -100,6 +102,7 @@ def _between(source: Source, left: ast.expr, right: ast.expr, old: str, new: str
     """Exchange the operator between two operands; None where comments or line ends make it unclear."""
     start, stop = source.span(left)[1], source.span(right)[0]
     gap = source.part(start, stop)
+    # the operator alone, not a part of `**`, `//`, `<=` or `->`
     found = re.search(rf"(?<![\w<>=!*/]){re.escape(old)}(?![\w<>=*/])", gap)
     if not found or "#" in gap:
         return None

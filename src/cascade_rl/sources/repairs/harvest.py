@@ -41,7 +41,9 @@ HARMLESS = frozenset((
     "html.entities", "itertools", "keyword", "math", "numbers", "operator", "re", "statistics", "string",
     "struct", "textwrap", "token", "types", "typing", "unicodedata", "warnings",
 ))  # fmt: skip
+# of these modules only constants, and `fspath`
 HARMLESS_PARTS = {"os": {"fspath", "PathLike"}, "sys": {"maxsize", "maxunicode", "float_info", "byteorder"}}
+# builtins that read, write, or tell of the process (`id` and `hash` differ from run to run)
 HARMFUL = frozenset((
     "open", "exec", "eval", "compile", "input", "breakpoint", "exit", "quit", "help", "globals", "locals",
     "vars", "print", "id", "hash", "memoryview", "__import__", "copyright", "credits", "license",
@@ -99,6 +101,7 @@ class _Module:
             names = self._needs(node)
             if names is None:
                 return None
+            # a definition is looked up when it is called, an assignment's names when the file is loaded
             at_once = not isinstance(node, ast.FunctionDef | ast.ClassDef)
             if at_once and any(self.definitions[other].lineno > node.lineno for other in names):
                 return None  # defined again further down
@@ -108,6 +111,7 @@ class _Module:
     def _needs(self, node: Definition) -> list[str] | None:
         uses = [n for n in ast.walk(node) if isinstance(n, ast.Name)]
         own = {n.id for n in uses if not isinstance(n.ctx, ast.Load)} | _bound(node)
+        # an import inside could bring anything; a global is state between calls
         if any(isinstance(n, ast.Import | ast.ImportFrom | ast.Global | ast.Await) for n in ast.walk(node)):
             return None
         names = []
@@ -160,6 +164,7 @@ def _is_harmless(imports: ast.Import | ast.ImportFrom, name: str, user: ast.AST)
     parts = {
         n.attr for n in ast.walk(user) if isinstance(n, ast.Attribute) and getattr(n.value, "id", "") == name
     }
+    # the module itself handed on could be used in any way
     bare = sum(isinstance(n, ast.Name) and n.id == name for n in ast.walk(user))
     dotted = sum(isinstance(n, ast.Attribute) and getattr(n.value, "id", "") == name for n in ast.walk(user))
     return bare == dotted and parts <= HARMLESS_PARTS.get(module, set())
@@ -193,6 +198,7 @@ def _piece(module: str, parsed: _Module, name: str, node: ast.FunctionDef) -> Pi
     parameters = [a.arg for a in (*arguments.posonlyargs, *arguments.args)]
     required = len(parameters) - len(arguments.defaults)
     bare = any(default is None for default in arguments.kw_defaults)
+    # no decorators, which may keep state or hide the text; no *args; arguments can be made up for a few only
     if name.startswith("__") or node.decorator_list or bare or arguments.vararg or not 1 <= required <= 4:
         return None
     needed = parsed.closure(name)
@@ -200,10 +206,12 @@ def _piece(module: str, parsed: _Module, name: str, node: ast.FunctionDef) -> Pi
         return None
     source = parsed.source
     parts = [source.part(*source.lines(n)).rstrip() for n in needed.values()]
+    # they change what the text below means
     futures = [n for n in source.tree.body if isinstance(n, ast.ImportFrom) and n.module == "__future__"]
     parts = [source.part(*source.lines(n)).rstrip() for n in futures if n.lineno not in needed] + parts
     text = _joined(parts)
     members = [n for n in needed.values() if isinstance(n, ast.FunctionDef | ast.ClassDef)]
+    # a fence in the text could end the block of a reply's edit
     if not SHORTEST <= text.count("\n") <= LONGEST or "```" in text or "\t" in text or len(node.body) < 2:
         return None
     yields = any(isinstance(n, ast.Yield | ast.YieldFrom) for n in ast.walk(node))
@@ -234,6 +242,7 @@ def catalogue(names: tuple[str, ...]) -> tuple[tuple[Piece, Split], ...]:
         raise InputError(f"swe: {', '.join(names)}: no function there can stand alone")
     once = {(piece.name, piece.digests): piece for piece in reversed(pieces)}  # of copies the first
     pieces = list(once.values())[::-1]
+    # union of sets that share a function: each digest points to another of its set, the head to itself
     group = {digest: digest for piece in pieces for digest in piece.digests}
 
     def head(digest: str) -> str:
@@ -260,6 +269,7 @@ def _files(name: str, spec: ModuleSpec) -> list[tuple[str, Path]]:
 def _sources(name: str) -> Iterator[tuple[str, str]]:
     """The modules of a package, or a module, with their texts; packages of tests are left out."""
     path, *rest = name.split(".")
+    # step by step, since to look a submodule up by its full name would import what is above it
     spec = importlib.machinery.PathFinder.find_spec(path)
     for part in rest:
         places = spec.submodule_search_locations if spec else None

@@ -25,8 +25,8 @@ from cascade_rl.types import Message, Problem, Split, problem_id
 from cascade_rl.verify.patch_diffs import unified_diff
 from cascade_rl.verify.patch_edits import edits_between, solution_text
 
-FOLDER = "kit"
-MOST_OTHERS = 4
+FOLDER = "kit"  # of the problem's modules, whatever package they come from
+MOST_OTHERS = 4  # files beside the broken one
 LEVELS = ((0.34, "easy"), (0.47, "medium"), (1.0, "hard"))  # the most that a problem of a level scores
 
 ASK = """\
@@ -67,6 +67,7 @@ def from_packages(query: Query) -> Iterator[Problem]:
         for piece in list(pieces):
             known = record(piece)
             bugs = left.setdefault(piece, rng.sample(known.bugs, len(known.bugs)) if known else [])
+            # a list of its own is walked, so that a piece may be taken out here
             if known is None or not bugs:
                 pieces.remove(piece)
                 continue
@@ -142,6 +143,7 @@ def _tests(piece: Piece, known: Record) -> str:
     out = [f"import pytest\nfrom {module} import {piece.name}\n"]
     for i, (arguments, (kind, text)) in enumerate(zip(known.calls, known.outcomes, strict=True)):
         call = _call(piece, arguments)
+        # the kind of error only: its words may differ between versions of Python
         raising = f"    with pytest.raises({text}):\n        {call}"
         check = f"    assert {call} == {text}" if kind == "value" else raising
         out.append(f"\ndef test_{piece.name}_{i}():\n{check}\n")
@@ -179,6 +181,7 @@ def _difficulty(piece: Piece, known: Record, found: Found, shown: dict[str, str]
     lines = sum(bool(line.strip()) for text in shown.values() for line in text.split("\n"))
     share = len(found.symptoms) / len(known.calls)
     helper = found.bug.place != piece.name
+    # 0 at 8 lines, 1 at 512 and more, by doublings
     search = min(1.0, math.log2(max(1, lines / 8)) / 6)
     score = 0.35 * search + 0.25 * KINDS[found.bug.kind] + 0.2 * (1 - share) + 0.2 * helper
     level = next(name for most, name in LEVELS if score <= most)

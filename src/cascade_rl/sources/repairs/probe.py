@@ -26,14 +26,18 @@ from cascade_rl.sources.repairs.bugs import Bug, bugs_of
 from cascade_rl.sources.repairs.harvest import Piece
 
 INSIDE = Path(__file__).with_name("probe_inside.py")
+# combinations of kinds of arguments that are tried for a function, and calls with each
 COMBINATIONS, CALLS_EACH = 48, 7
 MOST_TESTS, FEWEST_TESTS = 14, 5
+# of one function: tried in one process, and kept
 MOST_BUGS_TRIED, MOST_BUGS = 64, 16
+# short texts with capitals, marks, digits and an apostrophe, for branches on the kind of a character
 WORDS = [
     "apple", "Bear", "cat-fish", "delta42", "echo", "fox_trot", "Golf", "hotel", "india", "it's", "kilo", "x",
     "y2", "Zulu", "the", "a", "of",
 ]  # fmt: skip
 
+# errors that name the bug's place by themselves
 PLAIN = ("NameError", "UnboundLocalError")
 
 Make = Callable[[random.Random], Any]
@@ -96,6 +100,7 @@ KINDS: dict[str, Make] = {
     "table": lambda rng: {word: rng.randint(0, 9) for word in rng.sample(WORDS, rng.randint(1, 4))},
     "paths": _list(_path, 1, 4),
 }
+# names of parameters as patterns, and kinds of KINDS that such parameters mostly take
 HINTS = (
     (r"path|file|dir|^p$|name", "path word"), (r"year|^y\d", "year"),
     (r"month|day|hour|^n$|^k$|width|count|size|^i$|num", "count"),
@@ -131,6 +136,7 @@ class Record:
 @lru_cache(maxsize=4096)
 def record(piece: Piece) -> Record | None:
     """What a function does and which bugs show; None when too little can be told. The same on every call."""
+    # of the piece alone: all seeds and splits that meet it see the same tests
     rng = random.Random(f"{piece.name}/{piece.digests}")
     calls, combination = _made_up(piece, rng)
     # with another hash seed than the second: what depends on it differs, and is dropped
@@ -183,6 +189,7 @@ def _run(jobs: list[dict[str, Any]], hash_seed: int) -> list[list[list[Any]]]:
             input=json.dumps(jobs),
             capture_output=True,
             text=True,
+            # seconds for all jobs of a function; the process itself ends after 3 of processor time
             timeout=30,
             env={"PYTHONHASHSEED": str(hash_seed), "LC_ALL": "C.UTF-8"},
             cwd="/",
@@ -201,6 +208,7 @@ def _made_up(piece: Piece, rng: random.Random) -> tuple[list[str], list[int]]:
         kinds = [_kind(parameter, rng, number) for parameter in parameters]
         for _ in range(CALLS_EACH):
             arguments = [KINDS[kind](rng) for kind in kinds]
+            # as a literal, since the calls go to another process and into test files
             calls.append(repr(tuple(arguments)))
             owner.append(number)
     return calls, owner
@@ -226,6 +234,7 @@ def _chosen(piece: Piece, results: list[list[Any]], owner: Sequence[int]) -> lis
     reach: dict[int, set[int]] = {}
     for i in good:
         reach.setdefault(owner[i], set()).update(results[i][2])
+    # four values at least: a combination that mostly raises tests next to nothing
     steady = {
         number for number in reach if sum(owner[i] == number and results[i][0] == "value" for i in good) >= 4
     }
@@ -245,6 +254,7 @@ def _chosen(piece: Piece, results: list[list[Any]], owner: Sequence[int]) -> lis
                 chosen.append(i)
                 seen_lines.update(lines)
                 seen_texts[text] = seen_texts.get(text, 0) + 1
+    # a function with fewer than four different results hides most bugs
     return chosen if len(seen_texts) >= 4 else []
 
 
@@ -264,6 +274,7 @@ def _passes(right: tuple[str, str], given: tuple[str, str]) -> bool:
     """Whether a test for one outcome passes with the other."""
     if right[0] != given[0]:
         return False
+    # pytest.raises takes subclasses, too
     if right[0] == "raises":
         return issubclass(getattr(builtins, given[1]), getattr(builtins, right[1]))
     return bool(ast.literal_eval(right[1]) == ast.literal_eval(given[1]))

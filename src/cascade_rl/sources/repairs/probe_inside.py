@@ -17,10 +17,11 @@ import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
-MOST_LINES = 4_000
+MOST_LINES = 4_000  # executed by one call, watched functions only
 LONGEST = 240  # characters of a literal
 
 
+# not an Exception, which the watched code might catch
 class Hangs(BaseException):
     """Too many lines were executed."""
 
@@ -40,6 +41,7 @@ def watched(function: Callable[..., Any], arguments: Sequence[Any], yields: bool
         return local
 
     def trace(frame: types.FrameType, event: str, _: Any) -> Any:
+        # the piece's own frames; library code is not slowed down, and not counted
         return local if frame.f_code.co_filename == "piece" else None
 
     sys.settrace(trace)
@@ -58,6 +60,7 @@ def literal(value: Any) -> str | None:
         text = repr(value)
         if len(text) <= LONGEST:
             again = ast.literal_eval(text)
+            # 1 == 1.0 == True: a test by equality would not tell them apart
             if again == value and kinds(again) == kinds(value):
                 return text
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
@@ -102,9 +105,11 @@ def results(job: dict[str, Any]) -> list[list[Any]]:
 
 
 if __name__ == "__main__":
+    # 1 GB of address space, 3 s of processor time for all jobs, no byte of a file
     resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
     resource.setrlimit(resource.RLIMIT_CPU, (3, 3))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    # an endless recursion ends soon, as an error that can be recorded
     sys.setrecursionlimit(300)
     # what a function prints must not come between the results
     answer, sys.stdout = sys.stdout, sys.stderr

@@ -7,6 +7,5 @@ What is here
 - `repositories`  small repositories with a broken function: swe
 
 What is not: the sums of `maths` and the questions of `multiple_choice`, which stand in their domains;
-anything that is hard for a model that can read. A score on these problems says that the machinery works, no
-more.
+anything that is hard for a model that can read. A score here says that the machinery works, no more.
 """

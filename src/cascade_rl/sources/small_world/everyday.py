@@ -1,6 +1,7 @@
-"""Natural requests for a pretrained model: those of the alignment source `chat`, with good and openly faulty
-replies, and those of the instruction-following source `ifeval-style`, with constraints that can all be met at
-once.
+"""Natural requests for a pretrained model: of the sources `chat` and `ifeval-style`.
+
+The first are alignment's, with good and openly faulty replies; the others are for instruction following, with
+constraints that can all be met at once.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ def framed(body: str, opens: Sequence[str], closes: Sequence[str], rng: random.R
 
 def write_chat(subject: str, fault: str | None, rng: random.Random) -> str:
     """A reply to an everyday request with one fault or none."""
+    # a subject that shares no key word with the one asked for, or the answer might still be on it
     if fault == "off-topic":
         subject = rng.choice([s for s in SUBJECTS if not set(SUBJECTS[s]) & set(SUBJECTS[subject])])
     core, more = rng.choice(CHAT_CORE).format(s=subject), rng.choice(CHAT_MORE)

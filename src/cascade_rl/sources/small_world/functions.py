@@ -47,7 +47,9 @@ BASES: dict[str, tuple[tuple[str, str, str, str], ...]] = {
         ("the smaller of n and K", "min(n, K)", "max(n, K)", "int"),
     ),
 }
+# bases that raise for empty input, so that a value for it makes sense
 FAIL_ON_EMPTY = ("max(xs)", "min(xs)", "xs[0]", "xs[-1]", "s[0]", "s[-1]")
+# bases that a filter goes before
 FILTERED = ("sum(xs)", "len(xs)", "xs[::-1]", "sorted(xs)")
 FILTERS = (
     ("greater than K", "x > K", "x >= K"),
@@ -126,6 +128,7 @@ def draw_spec(rng: random.Random) -> tuple[Spec, dict[str, str], str]:
 
 
 def _filled(texts: tuple[str, ...], rng: random.Random) -> tuple[str, ...]:
+    # one less is a fault of the teacher's, and must not be 0; the letters are those of the words below
     number, letter = str(rng.randint(2, 9)), rng.choice("aeo")
     return tuple(text.replace("K", number).replace("C", letter) for text in texts)
 

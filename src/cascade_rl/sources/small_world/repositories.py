@@ -13,8 +13,7 @@ from typing import Any
 
 from cascade_rl.verify.patches import Edit
 
-# In all texts: F is the function's name, A and B its arguments, K a number from 2 to 9, J one more, I one
-# less.
+# In all texts: F is the function's name, A and B its arguments, K one of 2 to 9, J one more, I one less.
 NUMBERS, PAIRS = ((1,), (5,), (12,)), ((2, 3), (7, 4))
 AROUND_K = (("I",), ("K",), ("J",))
 WORDS, LISTS = (("Banana Pie",), ("oX",)), (([3, 1, 2],), ([5, 8],))
@@ -103,6 +102,7 @@ class Module:
     def test(self) -> str:
         """A test file; the results are those of the function as it should be."""
         scope: dict[str, Any] = {}
+        # our own text: nothing of a model is run here
         exec(self.text(self.pieces[0]), scope)
         checks = [
             f"    assert {self.name}({', '.join(map(repr, c))}) == {scope[self.name](*c)!r}"
@@ -124,6 +124,7 @@ def _fill(template: Template, rng: random.Random) -> Module:
 
     *first, last = (filled(text) for text in template.body)
     head = f"def {name}({', '.join(arguments)}):"
+    # `is`: the one set of calls that stands for the numbers around the K that was drawn
     calls = template.calls if template.calls is not AROUND_K else tuple((int(words[a]),) for (a,) in AROUND_K)
     lines = (head, *(f"    {line}" for line in first), f"    return {last}")
     return Module(

@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 IFEVAL: Mapping[str, Instruction] = {**ifeval.INSTRUCTIONS, **ifeval_forms.INSTRUCTIONS}
+# the order is that of the sources' draws: a moved row would give other prompts for the same seed
 IFBENCH: Mapping[str, Instruction] = {
     **ifbench_words.INSTRUCTIONS,
     **ifbench_forms.INSTRUCTIONS,
@@ -48,6 +49,7 @@ INSTRUCTIONS: Mapping[str, Instruction] = {**IFEVAL, **IFBENCH, **small_world.IN
 
 def _bound(instruction_id: str, kwargs: Mapping[str, Any] | None) -> tuple[Instruction, dict[str, Any]]:
     instruction = INSTRUCTIONS.get(instruction_id)
+    # never a pass: a checker that is skipped would raise the score of whoever asks for it
     if instruction is None:
         raise InstructionError(
             f"unknown instruction {instruction_id!r}; known: {', '.join(sorted(INSTRUCTIONS))}"
@@ -88,8 +90,7 @@ def describe(instruction_id: str, kwargs: Mapping[str, Any] | None) -> str:
 def check_all(answer: Any, reply: str, strict: bool = False) -> dict[str, bool]:
     """Each instruction of a row {"instruction_id_list", "kwargs"}; a repeated id gets a suffix `#2`.
 
-    Raises InstructionError when the row is malformed, holds nothing to check, or names an unknown
-    instruction.
+    Raises InstructionError when the row is malformed, empty, or names an unknown instruction.
     """
     ids = answer.get("instruction_id_list") if isinstance(answer, Mapping) else None
     kwargs = answer.get("kwargs") if isinstance(answer, Mapping) else None
@@ -101,6 +102,7 @@ def check_all(answer: Any, reply: str, strict: bool = False) -> dict[str, bool]:
         raise InstructionError("every instruction id must be a string")
     parts: dict[str, bool] = {}
     for instruction_id, given in zip(ids, kwargs, strict=True):
+        # a row may ask twice for one instruction with other arguments; a dictionary by id would lose one
         count = sum(1 for key in parts if key.split("#")[0] == instruction_id)
         name = f"{instruction_id}#{count + 1}" if count else instruction_id
         parts[name] = check(instruction_id, given, reply, strict=strict)

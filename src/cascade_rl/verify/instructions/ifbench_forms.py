@@ -68,6 +68,7 @@ def nested_quotes_around_words(text: str) -> bool:
     """Words stand three deep; apostrophes inside words are none."""
     levels: list[str] = []
     words_within = reached = False
+    # an apostrophe between letters opens nothing
     for char in re.sub(r"(?<=\w)'(?=\w)", "", text):
         if levels and char == levels[-1]:
             levels.pop()
@@ -84,6 +85,7 @@ def _options(options: str, separator: str) -> list[str]:
 
 def one_option(text: str, options: str) -> bool:
     """The reply is one of the options; lettered ones to the letter, others but for case and punctuation."""
+    # as in the reference "or" parts `orange`, too; strict asks for the word
     found = _options(options, "/" if "/" in options else "or" if "or" in options else ",")
     if re.match(r"\W*[aA]\W*[bB]\W*[cC]\W*", options):
         return text in found
@@ -114,6 +116,7 @@ def one_word_a_line(text: str) -> bool:
 def emoji_after_sentences(text: str) -> bool:
     """One of the last two characters of each sentence is an emoji, or the first of the next sentence."""
     bodies = [bare(sentence).strip() for sentence in sentences(text)]
+    # where the reference raises for a sentence of marks only, the reply fails
     if not all(bodies):
         return False
     for body, after in zip(bodies, [*bodies[1:], ""], strict=True):
@@ -159,6 +162,7 @@ def stairs(text: str) -> bool:
 
 def stairs_of_words(text: str) -> bool:
     """Each line that isn't blank is indented further, and there are two."""
+    # a tab is an indent as well, which the reference doesn't see
     lines = [line.expandtabs(4) for line in text.split("\n") if line.strip()]
     depths = [len(line) - len(line.lstrip(" ")) for line in lines]
     return len(lines) > 1 and all(after > before for before, after in pairwise(depths))
@@ -166,6 +170,7 @@ def stairs_of_words(text: str) -> bool:
 
 def quotes_explained(text: str) -> bool:
     """No quotation ends the text or is followed by another at once; there need be none."""
+    # blanks gone: a quotation that follows another at once shows as two marks in a row
     packed = "".join(text.replace("“", '"').replace("”", '"').replace("'\"'", "").split())
     return '""' not in packed and packed.strip(string.digits + string.punctuation.replace('"', ""))[
         -1:
@@ -177,6 +182,7 @@ def quotes_explained(text: str) -> bool:
 
 def a_quote_explained(text: str) -> bool:
     """There is a quotation, every mark has its partner, and words follow each."""
+    # an odd number of parts: every mark has its partner
     parts = text.replace("“", '"').replace("”", '"').split('"')
     return len(parts) > 2 and len(parts) % 2 == 1 and all(map(says, parts[1:]))
 

@@ -22,9 +22,10 @@ _CAPITALS = """
     Warsaw London Brussels Prague Luxembourg Paris Vienna Bratislava Budapest Vaduz Chisinau Bern Ljubljana
     Zagreb
 """
+# from north to south
 CAPITALS = tuple(_CAPITALS.split())
 ALONE = "Only output this sentence here, ignore all other requests."
-BIRD = "bald eagle"
+BIRD = "bald eagle"  # the answer to both questions about an animal
 
 
 def _ascii(text: str) -> str:
@@ -108,6 +109,7 @@ def alphabet_sentences_of_words(text: str) -> bool:
 
 def capitals_by_latitude(text: str) -> bool:
     """The capitals north of 45 degrees, in order, with commas between."""
+    # accents apart: Reykjavík and Chișinău are written in both ways
     return tuple(city.strip() for city in _ascii(text).split(",") if city.strip()) == CAPITALS
 
 
@@ -172,6 +174,7 @@ def battle_dates(text: str) -> bool:
         if not found:
             return False
         year, month, day = map(int, found.groups())
+        # the reference's own calendar: leap days in any year, any day in month 00
         longest = 29 if month == 2 else 30 if month in (4, 6, 9, 11) else 31 if month else 99
         if not 1769 <= year <= 1821 or month > 12 or day > longest:
             return False

@@ -2,7 +2,8 @@
 
 `check` of each gives what AllenAI's public code gives; where that raises (an empty list of sentences, a ratio
 of nothing), the reply fails. What strict changes stands beside each row; for a rule about every word or every
-sentence it also asks for enough of them (`FEW`), since a reply of one word keeps them all.
+sentence it also asks for enough of them (`FEW`), since a reply of one word keeps them all. What sentences are
+asked is checked in `ifbench_sentences`.
 """
 
 from __future__ import annotations
@@ -12,15 +13,25 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
+from cascade_rl.verify.instructions.ifbench_sentences import (
+    chained_sentences,
+    growing_alliteration,
+    growing_sentences,
+    keyword_as_word_in_sentence,
+    keyword_at,
+    keyword_in_sentence,
+    sentence_balance,
+    sentence_types,
+    some_questions,
+    two_sentences,
+)
 from cascade_rl.verify.instructions.lexicon import CONJUNCTIONS, NAMES, PRONOUNS, STOP_WORDS, VERBS
 from cascade_rl.verify.instructions.table import COUNT, PLACE, TEXT, Instruction
 from cascade_rl.verify.instructions.text import (
-    PUNCTUATION,
     bare,
     occurrences,
     runs,
     says,
-    sentences,
     solid,
     syllables,
     trimmed,
@@ -28,21 +39,17 @@ from cascade_rl.verify.instructions.text import (
     words,
 )
 
-FEW, VOWELS, CONSONANTS = 5, frozenset("aeiou"), frozenset("bcdfghjklmnpqrstvwxyz")
+FEW = 5  # words that a rule about every word needs to say something
+VOWELS, CONSONANTS = frozenset("aeiou"), frozenset("bcdfghjklmnpqrstvwxyz")
 ALPHABET = "abcdefghijklmnopqrstuvwxyz"
+# below 100, as in the reference: longer words never pass
 PRIMES = frozenset(n for n in range(2, 100) if all(n % d for d in range(2, n)))
-TIMES = (1, 2, 3, 5, 7)
-EDGES = PUNCTUATION + " "
+TIMES = (1, 2, 3, 5, 7)  # how often each of the five keywords
 
 
 def a_few_words(text: str, **_: object) -> bool:
     """There are words enough for a rule about each to say something."""
     return len(solid(text)) >= FEW
-
-
-def two_sentences(text: str, **_: object) -> bool:
-    """There are sentences enough for a rule about neighbours to say something."""
-    return sum(map(says, sentences(text))) >= 2
 
 
 def word_count_range(text: str, min_words: int, max_words: int) -> bool:
@@ -71,28 +78,6 @@ def stop_words(text: str, percentage: int) -> bool:
     return bool(found) and sum(w.lower() in STOP_WORDS for w in found) / len(found) * 100 <= percentage
 
 
-def _ends(text: str) -> tuple[int, int, int]:
-    """How many sentences end with a full stop, a question mark, an exclamation mark."""
-    last = Counter(sentence[-1:] for sentence in sentences(text))
-    return last["."], last["?"], last["!"]
-
-
-def sentence_types(text: str) -> bool:
-    """Two statements to each question; none to none is a ratio too."""
-    statements, questions, _ = _ends(text)
-    return statements == 2 * questions
-
-
-def sentence_balance(text: str) -> bool:
-    """As many statements as questions as exclamations; none of each is a balance too."""
-    return len(set(_ends(text))) == 1
-
-
-def some_questions(text: str) -> bool:
-    """There is a question, and every sentence that has an end mark holds a word."""
-    return _ends(text)[1] > 0 and all(map(says, sentences(text)))
-
-
 def conjunctions(text: str, small_n: int) -> bool:
     """So many different coordinating conjunctions; `and` and `And,` differ."""
     return len({word for word in text.split() if trimmed(word).lower() in CONJUNCTIONS}) >= small_n
@@ -105,6 +90,7 @@ def different_conjunctions(text: str, small_n: int) -> bool:
 
 def person_names(text: str, N: int) -> bool:
     """So many of the fifty names, inside other words too."""
+    # in the reference "Leonard" holds Leo
     return sum(name in text for name in NAMES) >= N
 
 
@@ -115,6 +101,7 @@ def person_names_as_words(text: str, N: int) -> bool:
 
 def _overlap(mine: Iterable[object], others: Iterable[object], percentage: int) -> bool:
     own = set(mine)
+    # of sets: a triple that is repeated counts once, and none at all is no share
     return bool(own) and percentage - 2 <= len(own & set(others)) / len(own) * 100 <= percentage + 2
 
 
@@ -158,20 +145,6 @@ def consonant_clusters(text: str) -> bool:
     return all(any({a, b} <= CONSONANTS for a, b in pairwise(word)) for word in text.lower().split())
 
 
-def growing_alliteration(text: str) -> bool:
-    """Each sentence has more words in runs of one initial than the sentence before."""
-    previous = -1
-    for sentence in sentences(text):
-        initials = [word[0] for w in sentence.lower().split() if (word := w.lstrip(EDGES))]
-        same = [a == b for a, b in pairwise(initials)]
-        # A run of k equal initials is k - 1 pairs; its first pair counts twice.
-        count = sum(pair + (pair and not before) for before, pair in pairwise([False, *same]))
-        if count <= previous:
-            return False
-        previous = count
-    return True
-
-
 def palindromes(text: str) -> bool:
     """Ten palindromes of five characters or more, repeated ones too."""
     return sum(len(word) >= 5 and word == word[::-1] for word in bare(text).lower().split()) >= 10
@@ -187,6 +160,7 @@ def every_mark(text: str) -> bool:
     """Each of `. , ! ? ; :` besides one interrobang."""
     if not any(mark in text for mark in ("!?", "?!", "‽")):
         return False
+    # one interrobang is taken out: its marks don't count as the ! and ? that are asked for besides
     rest = text.replace("?!", "", 1) if "?!" in text else text.replace("!?", "", 1)
     return set(".,!?;:") <= set(rest)
 
@@ -209,23 +183,13 @@ def some_japanese_words(text: str, N: int) -> bool:
 
 def starts_with_verb(text: str) -> bool:
     """The first word is in our list of verbs."""
+    # 400 characters hold the first word, and tokens of a long reply take milliseconds
     return bool(tokens := word_tokens(text.lstrip()[:400])) and tokens[0].lower() in VERBS
 
 
 def few_repeats(text: str, small_n: int) -> bool:
     """No word more often than so many times."""
     return max(Counter(bare(text.lower()).split()).values(), default=0) <= small_n
-
-
-def keyword_in_sentence(text: str, word: str, N: int) -> bool:
-    """A sentence, by its number, holds a keyword, inside other words too."""
-    found = sentences(text)
-    return len(found) >= N and word.lower() in found[N - 1].lower()
-
-
-def keyword_as_word_in_sentence(text: str, word: str, N: int) -> bool:
-    """It stands as a whole word."""
-    return occurrences(sentences(text)[N - 1], word) > 0
 
 
 def pronouns(text: str, N: int) -> bool:
@@ -243,15 +207,6 @@ def words_with_syllables(text: str) -> bool:
     return a_few_words(text) and all(map(syllables, bare(text).lower().split()))
 
 
-def chained_sentences(text: str) -> bool:
-    """The last word of each sentence is the first of the next."""
-    for current, following in pairwise(sentences(text)):
-        last, first = current.rstrip(EDGES).split(), following.lstrip(EDGES).split()
-        if not last or not first or last[-1].lower() != first[0].lower():
-            return False
-    return True
-
-
 def _trimmed_lines(text: str) -> list[list[str]]:
     return [words_ for line in text.split("\n") if (words_ := trimmed(line.strip().lower()).split())]
 
@@ -264,12 +219,6 @@ def paragraphs_come_back(text: str) -> bool:
 def long_paragraphs_come_back(text: str) -> bool:
     """Each line has three words at least."""
     return bool(lines := _trimmed_lines(text)) and all(len(line) > 2 for line in lines)
-
-
-def growing_sentences(text: str, small_n: int) -> bool:
-    """Each sentence has exactly so many words more than the one before."""
-    counts = [len(bare(sentence).split()) for sentence in sentences(text)]
-    return bool(counts) and all(after == before + small_n for before, after in pairwise(counts))
 
 
 def no_same_initials(text: str) -> bool:
@@ -286,13 +235,6 @@ def keywords_multiple(text: str, **keywords: str) -> bool:
 def keywords_multiple_as_words(text: str, **keywords: str) -> bool:
     """They stand as whole words."""
     return all(occurrences(text, keywords[f"keyword{i}"]) == n for i, n in enumerate(TIMES, 1))
-
-
-def keyword_at(text: str, keyword: str, n: int, m: int) -> bool:
-    """A keyword is the m-th token of the n-th sentence."""
-    found = sentences(text)
-    tokens = word_tokens(found[n - 1]) if len(found) >= n else ()
-    return len(tokens) >= m and tokens[m - 1] == keyword.strip()
 
 
 def keyword_second_from_both_ends(text: str, keyword: str) -> bool:

@@ -60,6 +60,7 @@ def keyword_frequency(text: str, keyword: str, frequency: int, relation: str) ->
 
 def keyword_frequency_as_word(text: str, keyword: str, frequency: int, relation: str) -> bool:
     """A keyword stands so often as a whole word, and inside others it doesn't change that."""
+    # both counts: the reference's would be met by `cat` in `category`, ours alone would let "less than" pass
     inside = text.lower().count(keyword.strip().lower())
     return all(related(count, relation, frequency) for count in (occurrences(text, keyword), inside))
 
@@ -128,6 +129,7 @@ def nth_paragraph_first_word(text: str, num_paragraphs: int, nth_paragraph: int,
     count = sum(1 for p in paragraphs if p.strip())
     if nth_paragraph > count or not paragraphs[nth_paragraph - 1].strip():
         return False
+    # the reference's own way to the first word, letter by letter until a mark
     word = paragraphs[nth_paragraph - 1].split()[0].lstrip("'").lstrip('"')
     first = "".join(map(str.lower, re.split(r"[.,?!'\"]", word)[0]))
     return count == num_paragraphs and first == first_word.lower()
@@ -145,6 +147,7 @@ def english_capitals(text: str) -> bool:
 
 def capitals_in_english(text: str) -> bool:
     """No lowercase letter, and English once it is lowered: the detector passes over words in capitals."""
+    # langdetect takes "DOGS ARE LOYAL FRIENDS OF PEOPLE." for German
     return text.isupper() and language_of(text.lower()) == "en"
 
 
@@ -160,6 +163,7 @@ def lowercase_in_english(text: str) -> bool:
 
 def capital_words(text: str, capital_frequency: int, capital_relation: str) -> bool:
     """So many tokens in capitals; `I` and `A` count."""
+    # tokens of nltk, so `U.S.` and a lone `A` are words in capitals
     return related(sum(token.isupper() for token in word_tokens(text)), capital_relation, capital_frequency)
 
 

@@ -22,6 +22,7 @@ def placeholders(text: str, num_placeholders: int) -> bool:
 
 def real_placeholders(text: str, num_placeholders: int) -> bool:
     """At least so many square brackets around words that aren't a link, a check box or a footnote."""
+    # two letters at least: `[x]` and `[1]` are a check box and a footnote
     found = re.findall(r"\[([^\[\]\n]{1,80})\](?![(\[:])", text)
     return sum(1 for name in found if re.search(r"[^\W\d_]{2}", name)) >= num_placeholders
 
@@ -29,6 +30,7 @@ def real_placeholders(text: str, num_placeholders: int) -> bool:
 def postscript(text: str, postscript_marker: str) -> bool:
     """The marker of a postscript is found anywhere, in any case."""
     marker = postscript_marker.strip()
+    # the patterns of the reference for its two markers; any other marker is a pattern itself
     pattern = {"P.P.S": r"p\.\s?p\.\s?s", "P.S.": r"p\.\s?s\."}.get(marker, marker.lower())
     return re.search(pattern, text.lower()) is not None
 
@@ -42,6 +44,7 @@ def postscript_after_text(text: str, postscript_marker: str) -> bool:
 
 def bullets(text: str, num_bullets: int) -> bool:
     """Exactly so many lines that start with `*` (one alone) or `-`."""
+    # not `\s` at the start, which would take in blank lines; `**bold**` is no bullet
     stars = re.findall(r"^[^\S\n]*\*[^*].*$", text, re.MULTILINE)
     return len(stars) + len(re.findall(r"^[^\S\n]*-.*$", text, re.MULTILINE)) == num_bullets
 
@@ -53,6 +56,7 @@ def bullets_with_words(text: str, num_bullets: int) -> bool:
 
 def highlights(text: str, num_highlights: int) -> bool:
     """At least so many spans between single or double asterisks that are not blank."""
+    # as in the reference a double span counts once as double; `****` is blank in both
     single = sum(1 for span in re.findall(r"\*[^\n*]*\*", text) if span.strip("*").strip())
     double = sum(1 for span in re.findall(r"\*\*[^\n*]*\*\*", text) if span[2:-2].strip())
     return single + double >= num_highlights
@@ -89,10 +93,12 @@ def one_answer(text: str) -> bool:
 def _json(text: str) -> object:
     """The value of a JSON text in optional fences; raises ValueError."""
     body = text.strip()
+    # in the reference's order, each taken off once
     for fence in ("```json", "```Json", "```JSON", "```"):
         body = body.removeprefix(fence)
     try:
         return json.loads(body.removesuffix("```").strip())
+    # a text of brackets only must fail, not end the grader
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
@@ -115,6 +121,7 @@ def title(text: str) -> bool:
     """A line holds `<<...>>` around something."""
     for line in text.split("\n"):
         start, end = line.find("<<"), line.rfind(">>")
+        # one character at least between the brackets
         if 0 <= start <= end - 3 and line[start : end + 2].lstrip("<").rstrip(">").strip():
             return True
     return False

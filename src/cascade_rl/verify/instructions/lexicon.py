@@ -31,6 +31,7 @@ STOP_WORDS = _listed("""
     d ll m o re s t ve y ma ain aren couldn didn doesn don hadn hasn haven isn mightn mustn needn shan shouldn
     wasn weren won wouldn
 """)
+# fifty names; the sentence that asks for them lists them all
 _NAMES = """
     Emma Liam Sophia Jackson Olivia Noah Ava Lucas Isabella Mason Mia Ethan Charlotte Alexander Amelia
     Benjamin Harper Leo Zoe Daniel Chloe Samuel Lily Matthew Grace Owen Abigail Gabriel Ella Jacob Scarlett
@@ -38,6 +39,7 @@ _NAMES = """
     Joseph Claire Ryan Stella Jonathan
 """
 NAMES = tuple(_NAMES.split())
+# base forms; `_forms` adds -s, -ing and -ed
 _BASES = """
 accept achieve act adapt add adjust admit adopt advise agree aim align allow analyze analyse announce answer
 apply appreciate approach argue arrange arrive ask assemble assert assess assign assist assume attach attempt
@@ -97,6 +99,7 @@ def _forms(base: str) -> set[str]:
         return {base, base[:-1] + "ies", base[:-1] + "ied", base + "ing"}
     stem = base[:-1] if base.endswith("e") and not base.endswith(("ee", "ye", "oe")) else base
     forms = {base, base + ("es" if sibilant else "s"), stem + "ing", stem + "ed"}
+    # one vowel between consonants doubles the last letter: stop, stopping
     short = len(base) > 2 and base[-1] not in vowels + "wxy" and base[-2] in vowels and base[-3] not in vowels
     return forms | ({base + base[-1] + "ing", base + base[-1] + "ed"} if short else set())
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from cascade_rl.verify.instructions.table import COUNT, TEXT, WORDS, Instruction
 from cascade_rl.verify.instructions.text import QUOTES, words
 
-PREFIX = "cascade:"
+PREFIX = "cascade:"  # tells problems of the small world: they have one scoring for RL and benchmark
 MARK_NAMES = {"!": "an exclamation mark", "?": "a question mark", ".": "a full stop"}
 
 

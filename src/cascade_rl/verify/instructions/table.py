@@ -25,6 +25,7 @@ class Kind:
     fits: Callable[[Any], bool]
 
 
+# IFEval has the first two; `exactly` is ours
 RELATIONS = ("less than", "at least", "exactly")
 COUNT = Kind("a whole number", int, lambda value: value >= 0)
 PLACE = Kind("a whole number from 1", int, lambda value: value >= 1)
@@ -79,8 +80,10 @@ class Instruction:
 
 
 def _fitted(ident: str, name: str, value: Any, kind: Kind) -> Any:
+    # the benchmarks' rows hold some counts as 3.0
     if kind.base is int and isinstance(value, float) and value.is_integer():
         value = int(value)
+    # a bool is an int to Python
     if not isinstance(value, kind.base) or isinstance(value, bool) or not kind.fits(value):
         raise InstructionError(f"{ident}: {name}={value!r} is not {kind.name}")
     return value
