@@ -29,6 +29,7 @@ class Journal:
     def write(self, record: dict[str, Any]) -> None:
         """Append one line."""
         self._file.write(dumps(record).encode() + b"\n")
+        # out of this process, so SIGKILL loses no line; only `sync` makes it survive a power cut
         self._file.flush()
 
     def sync(self) -> int:
@@ -57,6 +58,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
         return
     with path.open("rb") as file:
         for line in file:
+            # torn by a kill, or being written at this moment by a run that `status` looks at
             if not line.endswith(b"\n"):
                 continue
             try:
