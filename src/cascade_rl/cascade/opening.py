@@ -29,8 +29,7 @@ def open_run(
 ) -> Iterator[Run]:
     """A run that is open while its context lasts; its directory must be locked and admitted.
 
-    Raises StageError when prompts of two uses overlap or all are too long, SandboxUnavailable when nothing
-    isolates.
+    Raises StageError when prompts of two uses overlap or all are too long, and SandboxUnavailable.
     """
     screen.waiting("data")
     materials = gather(recipe, provide)
