@@ -1,8 +1,7 @@
 """The journals of a run: append-only JSONL, cut back on resume.
 
 A line is synced before the next state is saved; on resume every journal is cut back to the offset that the
-state recorded, so a finished run holds the same bytes whether it was interrupted or not. A torn last line is
-dropped.
+state recorded, so a finished run holds the same bytes, interrupted or not. A torn last line is dropped.
 """
 
 from __future__ import annotations
