@@ -126,8 +126,7 @@ def replaced_keys(stage: Mapping[str, Any]) -> list[str]:
 class JudgeSpec(Strict):
     """A judge model behind an OpenAI-compatible address: the probability of its YES is the reward.
 
-    `api_key_variable` names the environment variable that holds the key. A judge that reasons first needs
-    more tokens.
+    `api_key_variable` is the environment variable that holds the key. One that reasons needs more tokens.
     """
 
     url: str

@@ -19,8 +19,7 @@ from cascade_rl.recipe.recipe import Recipe
 from cascade_rl.recipe.rules import cross_problems
 from cascade_rl.recipe.smoke import smoke
 
-# Rules that need more than the recipe, which is whole (all of its own rules hold) or lacks the parts that are
-# wrong.
+# Rules that need more than the recipe; True when it is whole, False when parts that are wrong are left out.
 Further = Callable[[Recipe, bool], Problems]
 
 

@@ -16,8 +16,7 @@ class BenchmarkSpec(Strict):
 
     `k` samples a problem in the headline mode, `k_other_mode` (the same if None) in the other one; without
     `both_modes` there is no other one. `mode` is the headline; None takes the domain's own. `own_stage` is
-    the stage that trains for it; None takes the last RL stage with that domain, else the last SFT stage that
-    has it.
+    the stage that trains for it; None takes the last RL stage with that domain, else the last SFT stage.
     """
 
     name: Annotated[str, Field(pattern=NAME)]
