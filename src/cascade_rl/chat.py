@@ -96,6 +96,7 @@ def _raise(message: str) -> None:
 
 @lru_cache(maxsize=1)
 def _compiled() -> Any:
+    # As transformers compiles it, with the same filter and function: both must render the same bytes.
     env = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
     env.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False)
     env.globals["raise_exception"] = _raise
@@ -107,6 +108,7 @@ def flagged(messages: Sequence[Message], mode: Mode) -> list[dict[str, str]]:
     rows = [{"role": m.role, "content": m.content} for m in messages]
     last = max((i for i, row in enumerate(rows) if row["role"] == "user"), default=None)
     if last is not None:
+        # the last user turn, also where a tool's result follows it; the template rewrites all earlier ones
         rows[last]["content"] += FLAGS[mode]
     return rows
 
@@ -114,6 +116,7 @@ def flagged(messages: Sequence[Message], mode: Mode) -> list[dict[str, str]]:
 def render(messages: Sequence[Message], mode: Mode, *, reply: str | None = None) -> str:
     """The prompt up to and including the assistant header, followed by `reply` and its end mark if given."""
     rows = flagged(messages, mode)
+    # tools=None: no domain has tools; the template serves those who load the checkpoint elsewhere
     text: str = _compiled().render(messages=rows, tools=None, add_generation_prompt=True)
     return text if reply is None else text + reply + TURN_END
 
@@ -147,9 +150,11 @@ def split_reply(text: str, mode: Mode) -> Reply:
     The answer is what follows the last closing tag. Without a closing tag there is no answer in thinking
     mode, nor in instruct mode if a think block was opened.
     """
+    # the last: a reply that quotes the tag in its reasoning must not end it early
     head, tag, tail = text.rpartition(THINK_END)
     if tag:
         return Reply(head.replace(THINK_START, "", 1).strip(), tail.strip())
+    # No answer rather than a guess: else a reply could be rewarded for an answer inside endless reasoning.
     if mode is Mode.THINKING or THINK_START in text:
         return Reply(text.replace(THINK_START, "", 1).strip(), None)
     return Reply(None, text.strip())
@@ -160,4 +165,5 @@ def leaks(text: str, mode: Mode) -> bool:
     if mode is Mode.INSTRUCT:
         return THINK_START in text or THINK_END in text
     body = text.lstrip()
+    # blanks before the block are no leak, a second block is
     return not (body.startswith(THINK_START) and text.count(THINK_START) == 1 and text.count(THINK_END) == 1)

@@ -41,6 +41,7 @@ class Mendable(Exception):
     status: ClassVar[int] = 1
 
 
+# also a ValueError: `data/abilities` catches those of sources and domains and adds their place
 class InputError(Mendable, ValueError):
     """A file, a name, an option or a directory that was given can't be used; the message names it."""
 
@@ -90,5 +91,6 @@ class SandboxUnavailable(Mendable, RuntimeError):
     status = 3
 
 
+# not Mendable: nothing is wrong, and `except Exception` of a library must not swallow it
 class Interrupted(KeyboardInterrupt):
     """The run was asked to stop; the state up to the last step is saved."""

@@ -50,10 +50,12 @@ class Sampling:
     n: int
     max_new_tokens: int
     rule: SamplingRule = WHOLE
+    # no limit: whoever trains or evaluates gives its own
     max_prompt_tokens: int = 1_000_000
     seed: tuple[int | str, ...] = (0,)
 
 
+# (index of the problem, its n rollouts)
 Finished = Callable[[int, tuple[Rollout, ...]], None]
 
 
@@ -117,6 +119,7 @@ class Execution:
     error: str | None = None
     files: Mapping[str, str] = field(default_factory=dict)
     limit: str | None = None
+    # not compared: equal programs give equal executions, but not equal times
     cpu_s: float = field(default=0.0, compare=False)
 
 

@@ -25,7 +25,9 @@ def text_rollout(text: str, max_new_tokens: int = 1_000_000, prompt: str = "") -
     whole = (*text.encode(), END_ID)
     ids = whole[:max_new_tokens]
     stop = Stop.END if len(ids) == len(whole) else Stop.LENGTH
+    # a cut may fall inside a character: its bytes are left out of the text, as a tokenizer does
     kept = text if stop is Stop.END else bytes(ids).decode(errors="ignore")
+    # log p = 0: what is scripted was certain
     return Rollout(tuple(prompt.encode()), ids, (0.0,) * len(ids), kept, stop)
 
 

@@ -87,6 +87,7 @@ class Problem:
 
 def problem_id(domain: str, content: Any) -> str:
     """A stable id of 16 hex digits from the domain and any JSON content."""
+    # never change this: ids stand in the files of finished runs, and scores are paired by them
     text = json.dumps([domain, content], sort_keys=True, ensure_ascii=False)
     return f"{domain}-{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"
 
@@ -111,18 +112,18 @@ class Rollout:
     def __post_init__(self) -> None:
         if len(self.ids) != len(self.logprobs):
             raise ValueError(f"rollout has {len(self.ids)} ids but {len(self.logprobs)} log-probabilities")
+        # a text of a server: no ids, so the number of tokens is its word or unknown
         if not (self.ids or self.prompt_ids):
             return
         if self.tokens is None:
+            # frozen: the one way to fill in a field; nobody has seen the record yet
             object.__setattr__(self, "tokens", len(self.ids))
         elif self.tokens != len(self.ids):
             raise ValueError(f"rollout has {len(self.ids)} ids, but it says {self.tokens} tokens")
 
     @classmethod
     def of_text(cls, text: str, stop: Stop = Stop.END, tokens: int | None = None) -> Rollout:
-        """A reply that was not sampled here: text without ids, for graders;
-        `tokens` if its server counted them.
-        """
+        """A reply that was not sampled here: text without ids; `tokens` if its server counted them."""
         return cls((), (), (), text, stop, tokens)
 
 
@@ -136,6 +137,7 @@ class Verdict:
     note: str = ""
 
     def __post_init__(self) -> None:
+        # null and GRADER_ERROR are one thing: neither may be had without the other
         if (self.reward is None) != (self.outcome is Outcome.GRADER_ERROR):
             raise ValueError(f"reward {self.reward} does not fit outcome {self.outcome}")
 
@@ -169,7 +171,7 @@ class Group:
 class StepReport:
     """The numbers of one training step; `metrics` holds only deterministic values, `seconds` the clock.
 
-    `counts` is what happened in the processes that judge (see services.py), which depends on the clock too.
+    `counts` is what happened in sandbox, verifiers and judge (`grading/services`), by the clock as well.
     """
 
     step: int
@@ -287,6 +289,7 @@ class Demonstrations:
 
     def described(self) -> list[str]:
         """Counts by domain and mode."""
+        # Counter keeps the order of the recipe's data
         counts = Counter((item.problem.domain, str(item.problem.mode)) for item in self.items)
         return [f"{domain}, {mode}: {count} demonstrations" for (domain, mode), count in counts.items()]
 
@@ -321,9 +324,7 @@ class Pairs:
 
 @dataclass(frozen=True, slots=True)
 class Pools:
-    """What RL draws its prompts from: a pool of problems for each data entry of the stage, in the recipe's
-    order.
-    """
+    """What RL draws its prompts from: a pool for each data entry of the stage, in the recipe's order."""
 
     entries: tuple[tuple[Problem, ...], ...]
 
@@ -347,5 +348,6 @@ class Pools:
 def _by_domain(problems: Iterable[Problem]) -> tuple[tuple[Problem, ...], ...]:
     pools: dict[str, dict[str, Problem]] = {}
     for problem in problems:
+        # by id: a prompt in two modes, or with several pairs, stands once
         pools.setdefault(problem.domain, {})[problem.id] = problem
     return tuple(tuple(pool.values()) for pool in pools.values())

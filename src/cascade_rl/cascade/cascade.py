@@ -1,4 +1,9 @@
-"""The cascade: stages in order, each resumed at its first unfinished step, scored, judged and exported."""
+"""The cascade: stages in order, each resumed at its first unfinished step, scored, judged and exported.
+
+The way of a run: `admit` lets the recipe into the directory, `open_run` makes all data and the base model
+and opens the workers, then each stage goes through `_advance`. What is done is read from the ledger and
+never trained again, and every step on the way leaves files from which a killed run finds its place.
+"""
 
 from __future__ import annotations
 
@@ -49,8 +54,10 @@ def run_cascade(
 
     Raises a Mendable error with what to do in the message, or Interrupted once the state is saved.
     """
+    # Before `admit`, which sets results aside: no second process may see that half done.
     with RunLock(folder):
         admit(folder, recipe, accept_changes)
+        # After `admit`: a refused recipe costs no data, and a base model that was set aside is made anew.
         with open_run(recipe, folder, screen, stop_asked, unsafe_exec=unsafe_exec) as run:
             weights = weights_hash(run.world.replicas.flat("policy"))
             progress = Progress(weights, base_folder(folder))
@@ -64,6 +71,8 @@ def _advance(run: Run, progress: Progress, index: int, stage: Stage) -> Progress
     folder = stage_folder(run.folder, index, stage.name)
     begin = time.perf_counter()
     run.screen.stage(stage.name, index, len(run.recipe.stages))
+    # Before the ledger is asked: the key holds the hash of the settled data. Of a stage that was begun the
+    # outcome is on file, so no grader runs again.
     settled = settle(
         stage,
         run.materials.data[stage.name],
@@ -77,6 +86,8 @@ def _advance(run: Run, progress: Progress, index: int, stage: Stage) -> Progress
     entry = run.ledger.done(index, key)
     if entry:
         run.screen.note(f"{stage.name} is done: kept")
+        # Its weights are loaded although nothing is trained: the next stage starts from what the workers
+        # hold, and a benchmark that is new in the recipe is scored on them below.
         made = entry.checkpoint
         load_finished(run, made)
     else:
@@ -84,11 +95,15 @@ def _advance(run: Run, progress: Progress, index: int, stage: Stage) -> Progress
     training = time.perf_counter() - begin
     scored = score_stage(run, stage, folder, made.weights_hash, progress.cards)
     if not entry:
+        # Only now is the stage done. Killed before this line it resumes at its last state, with no step
+        # left to do, exports the same weights again, and scores only what has no file.
         entry = Entry(made, key, settled.hash, all_seconds(stage, folder, training, scored.seconds))
         run.ledger.add(index, entry)
     after = _after(progress, stage, run.folder, entry, scored)
     write_json(run.folder / "matrix.json", _matrix(run.recipe, after))
     run.screen.scores(_matrix(run.recipe, after), after.verdicts)
+    # Last: the stage stays in the ledger, so a dip or waiver given later goes on from here without
+    # training. That is why a kept stage is held against the gate again, too.
     if scored.gate.stops(run.recipe.gate):
         raise GateClosed(
             f"the gate is closed after {stage.name}: {'; '.join(scored.gate.notes)}; declare a dip or a "
@@ -98,6 +113,7 @@ def _advance(run: Run, progress: Progress, index: int, stage: Stage) -> Progress
 
 
 def _after(progress: Progress, stage: Stage, run: Path, entry: Entry, scored: Scored) -> Progress:
+    # The gate also looks back at the best so far; the arrows of the table mean the stage before only.
     verdicts = {
         (stage.name, cell.benchmark): str(cell.verdict)
         for cell in scored.gate.cells

@@ -29,13 +29,14 @@ def open_run(
 ) -> Iterator[Run]:
     """A run that is open while its context lasts; its directory must be locked and admitted.
 
-    Raises StageError when prompts of two uses overlap or all are too long, SandboxUnavailable when nothing
-    isolates.
+    Raises StageError when prompts of two uses overlap or all are too long, and SandboxUnavailable.
     """
     screen.waiting("data")
     materials = gather(recipe, provide)
     screen.waiting("model")
     base = base_folder(folder)
+    # Data come first since the tokenizer of a scratch model is learnt from them. `export` renames the whole
+    # folder into place, so a config.json means that the model is whole.
     if not (base / "config.json").exists():
         make_base(recipe, _texts(materials), base, folder / "tokenizer")
     engine = Engine.of(recipe)
@@ -67,20 +68,22 @@ def _run(
     engine: Engine,
     world: World,
 ) -> Run:
-    """What the stages share; prompts that are too long are told of now, and not hours later in the middle of
-    a stage.
-    """
+    """What the stages share; too long prompts are told of now, not hours later in the middle of a stage."""
     if found := standing(world.services):
         screen.note(found.line)
+    # What decides a stage's weights and stands in no stage of the recipe, or is `auto` there. Part of every
+    # key: a run that goes on elsewhere, in another precision, must not pass for the same one.
     settings = {
         "workers": engine.workers,
         "device": engine.device,
         "precision": engine.precision,
         "sampler": engine.sampler,
         "model": recipe.model.model_dump(mode="json"),
+        # not a recipe key: another version of this package may render other prompts
         "template": chat.template_hash(),
     }
     fit = _fitting_data(recipe, materials, world, screen)
+    # a second of measuring at SmolLM2-135M, and a run that only shows what it has needs none
     peaks = cache(partial(measure_peaks, world.replicas, world.config))
     return Run(recipe, folder, screen, stop_asked, fit, world, Ledger(folder), settings, peaks)
 
@@ -91,6 +94,7 @@ def _fitting_data(recipe: Recipe, materials: Materials, world: World, screen: Sc
 
     data = {}
     for stage in recipe.stages:
+        # `gather` proved the prompts disjoint, and leaving some out keeps them so.
         data[stage.name], notes = fitting(
             stage.name, stage.prompt_limit(), materials.data[stage.name], length
         )

@@ -15,6 +15,8 @@ def probe_of(run: Run) -> Probe | None:
 
     def score(step: int) -> dict[str, float]:
         run.screen.waiting("probe")
+        # The same seed at every step, so that steps differ by their weights and not by their draws; and
+        # another one than the evaluation's.
         found = {
             probe.name: run_benchmark(probe, run.world.sampler, run.world.services, ("probe",))
             for probe in run.materials.probes

@@ -14,6 +14,19 @@ from cascade_rl.recipe import Stage
 from cascade_rl.run.files import read_json
 from cascade_rl.sandbox.levels import LEVELS
 
+# Between stages nothing but weights goes over. arXiv 2512.13607 does not say whether its optimiser does.
+CARRIED = "weights only; fresh optimiser, counters and generators"
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A stage that is about to begin: its place, its settled data and its key."""
+
+    stage: Stage
+    folder: Path
+    settled: Settled
+    key: str
+
 
 def check_started(run: Run, begun: Start) -> None:
     """An unfinished stage goes on only if it was started with the same settings, data and weights."""
@@ -23,6 +36,7 @@ def check_started(run: Run, begun: Start) -> None:
     if before["key"] != begun.key:
         raise StageError(other_start(begun.folder))
     level, then = _sandbox_level(run), before.get("sandbox")
+    # LEVELS run from strong to weak: going on at a stronger level is allowed
     if level and then and LEVELS.index(level) > LEVELS.index(then):
         raise StageError(
             f"{begun.folder} was started with the sandbox level {then}, and here it is {level}: rewards "
@@ -37,6 +51,7 @@ def _sandbox_level(run: Run) -> str | None:
 
 def record_of(run: Run, progress: Progress, begun: Start) -> dict[str, Any]:
     """The content of stage.json when a stage begins; docs/runs.md says what each key is."""
+    # the model stands whole in recipe.yaml; here it would be repeated in every stage
     shared = {key: value for key, value in run.settings.items() if key != "model"}
     return {
         "stage": begun.stage.name,
@@ -56,16 +71,3 @@ def record_of(run: Run, progress: Progress, begun: Start) -> dict[str, Any]:
             **shared,
         },
     }
-
-
-CARRIED = "weights only; fresh optimiser, counters and generators"
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """A stage that is about to begin: its place, its settled data and its key."""
-
-    stage: Stage
-    folder: Path
-    settled: Settled
-    key: str

@@ -32,6 +32,7 @@ class Run:
     world: World
     ledger: Ledger
     settings: Mapping[str, Any]
+    # a function: figures of this machine and this moment, never part of a key
     peaks: Callable[[], Peaks]
 
 

@@ -37,14 +37,17 @@ def score_stage(run: Run, stage: Stage, folder: Path, weights: str, earlier: Seq
     `weights` are the hash of those that the workers hold; `earlier` the scorecards of the stages before.
     """
     begin = time.perf_counter()
+    # One file a benchmark, written as soon as it is done: a kill costs one evaluation, not all.
     scores = {b.name: _benchmark(run, b, folder, weights) for b in run.materials.benchmarks}
     card = Scorecard(stage.name, scores)
     cards = [*earlier, card]
+    # Decided anew each time, also for kept stages: dips and waivers of the recipe may have changed.
     result = decide(cards, [s.name for s in run.recipe.stages], run.recipe.gate)
     write_json(folder / "scorecard.json", scorecard_to_json(card))
     write_json(folder / "gate.json", gate_to_json(result))
     if not result.passed:
         run.screen.note(f"gate after {stage.name}: {'; '.join(result.notes)}")
+    # from the disk: of a kept stage nothing else is at hand
     facts = read_json(folder / "stage.json")
     write_card(folder / "checkpoint", Card(facts, cards, own_stages(run.recipe), result))
     return Scored(card, result, time.perf_counter() - begin)
@@ -60,12 +63,14 @@ def all_seconds(stage: Stage, folder: Path, training: float, evaluation: float) 
     journal = Journal(folder / "timings.jsonl")
     journal.write({"step": stage.planned_steps, "seconds": {"evaluation": evaluation}})
     journal.close()
+    # The arguments are of this process alone; the lines are of all, but know no pre-flight or export.
     total = sum(sum(line["seconds"].values()) for line in read_lines(folder / "timings.jsonl"))
     return max(training + evaluation, total)
 
 
 def _benchmark(run: Run, benchmark: Benchmark, folder: Path, weights: str) -> BenchmarkScore:
     """The score of one benchmark; read where it is known for these weights, this spec and these problems."""
+    # Neither the answers nor the grader's code are in the key: after mending one, the score on file stays.
     key = digest([benchmark.spec.model_dump(mode="json"), weights, [p.id for p in benchmark.problems]])
     path = folder / "eval" / f"{benchmark.name}.json"
     found = read_json(path) or _same_weights(run.folder, benchmark.name, key)
@@ -73,6 +78,7 @@ def _benchmark(run: Run, benchmark: Benchmark, folder: Path, weights: str) -> Be
         if not path.exists():
             write_json(path, found)
         return from_json(found)[1]
+    # between benchmarks only: one that has begun is finished or lost
     if run.stop_asked():
         raise Interrupted(f"stopped before the benchmark {benchmark.name} of {folder.name}")
     run.screen.waiting(f"evaluation: {benchmark.name}")

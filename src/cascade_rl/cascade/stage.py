@@ -1,5 +1,8 @@
 """One stage from its settled data to its exported weights; and the table of the kinds that a stage can be.
 
+`train_stage` leaves, in this order: stage.json as the stage begins, journals and states (by `train`),
+stage.json with what came out, the checkpoint. The ledger's line is written by the caller, after scoring.
+
 A new kind is a file in `recipe/` that says what it is, one in `data/` that provides what it trains on, one in
 `train/` that does it, and a row here.
 """
@@ -35,6 +38,7 @@ class Kind:
     train: Callable[..., Trained]
 
 
+# The only place where the tag of a kind is turned into code; nobody else may ask `stage.kind`.
 KINDS = {
     "sft": Kind(demonstrations.provide, sft.train),
     "reward_model": Kind(pairs.provide, reward_model.train),
@@ -50,6 +54,7 @@ def provide(stage: Stage, *arguments: Any) -> StageData:
 def train_stage(run: Run, progress: Progress, begun: Start) -> Checkpoint:
     """Train a stage, from its last saved step if there is one; the model that it exported."""
     folder = begun.folder
+    # Refused before anything is written, so that a folder never holds states of two keys.
     check_started(run, begun)
     record = record_of(run, progress, begun)
     write_json(folder / "stage.json", record)
@@ -61,11 +66,15 @@ def train_stage(run: Run, progress: Progress, begun: Start) -> Checkpoint:
         trained = KINDS[begun.stage.kind].train(_stage_run(run, progress, begun, book), begun.settled.data)
     finally:
         book.close()
+    # The policy also after a reward model's stage, whose checkpoint is the policy as it came; the reward
+    # model itself was exported by its `train`.
     flat = run.world.replicas.flat("policy")
+    # relative, so that a run directory may be moved
     path = str(folder.relative_to(run.folder) / "checkpoint")
     weights = weights_hash(flat)
     made = Checkpoint(path, begun.stage.name, trained.step, progress.parent, run.recipe.hash, weights)
     lineage = record["lineage"] | {"checkpoint": made.path, "step": made.step, "weights": made.weights_hash}
+    # lines: such as pairs that were made of the policy's own samples, unknown before
     data = [*record["data"], *trained.lines]
     write_json(folder / "stage.json", record | {"data": data, "lineage": lineage} | trained.facts)
     run.screen.waiting("export")
@@ -77,6 +86,7 @@ def load_finished(run: Run, made: Checkpoint) -> None:
     """Give the workers the weights of a stage that is done; StageError when the ledger has others."""
     path = run.folder / made.path
     flat = load_directory(path)[2]
+    # The hash is of the values: a file damaged by one bit is found here, before it trains a stage.
     if weights_hash(flat) != made.weights_hash:
         raise StageError(
             f"{path} is not what the ledger recorded (its weights' checksum differs); restore it, or move "
@@ -108,4 +118,5 @@ def _reward_model(run: Run, stage: Stage) -> Path | None:
     if name is None:
         return None
     index = [s.name for s in run.recipe.stages].index(name)
+    # `train/reward_model` writes it there, beside the checkpoint of the policy
     return stage_folder(run.folder, index, name) / "reward_model"

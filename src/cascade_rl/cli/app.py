@@ -15,7 +15,9 @@ app = typer.Typer(
     "3, nothing here keeps a model's programs in (see docs/sandbox.md); 130 or 143, stopped by a signal.",
     no_args_is_help=True,
     add_completion=False,
+    # a fault of ours is shown as Python's own traceback, which can be searched for and sent
     pretty_exceptions_enable=False,
+    # help speaks of [vllm] and of paths, which are no markup
     rich_markup_mode=None,
 )
 console = Console()

@@ -22,9 +22,7 @@ def doctor(
         typer.Option(help="A local Hugging Face directory: run the conformance checks on it as well."),
     ] = None,
 ) -> None:
-    """Show how strongly programs are kept in here, and check a model's sampler and trainer against known
-    failures.
-    """
+    """Show how strongly programs are kept in here, and check a model against known failures of training."""
     from cascade_rl.doctor.machine import sandbox_report
 
     machine = sandbox_report()
@@ -38,6 +36,7 @@ def doctor(
             well = well and row.passed
             say(f"{'ok    ' if row.passed else 'FAILED'}  {row.failure}: {row.detail}")
     if not well:
+        # a machine that isolates nothing has a status of its own, for scripts
         raise typer.Exit(SandboxUnavailable.status if machine.refusal else Mendable.status)
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cascade_rl.evals.regrade import Comparison, Regrade
 
 CLEAR = "\r\x1b[K"  # back to the start of the terminal's line, which is emptied
-EVERY_S = 0.2
+EVERY_S = 0.2  # between two counts: a file of short answers would spend its time on drawing
 
 
 class Reward(StrEnum):
@@ -46,7 +46,8 @@ def grade(
     timeout: Annotated[
         float | None,
         typer.Option(
-            min=0.01, help="Seconds that one program or judge's call may take, where the problem allows more."
+            min=0.01,
+            help="Seconds that one program or verifier's call may take, where the problem allows more.",
         ),
     ] = None,
     reward: Annotated[
@@ -76,6 +77,7 @@ def grade(
         raise InputError("--judge-key-variable has no effect without --judge")
     asked = {"url": judge, "model": judge_model, "api_key_variable": judge_key_variable}
     spec = judge_spec(asked, "--judge") if judge else None
+    # no limit of the caller's: the problem's own holds
     limit_s = math.inf if timeout is None else timeout
     progress = _Progress(sys.stderr.isatty())
     options = Options(reward, workers, limit_s, unsafe_exec, spec)
@@ -87,6 +89,7 @@ class _Progress:
     """What standard error hears: bad lines always, a running count on a terminal."""
 
     def __init__(self, terminal: bool) -> None:
+        # standard error only: standard output may be the verdicts themselves
         self.terminal, self._shown = terminal, time.monotonic()
 
     def say(self, text: str) -> None:
@@ -113,9 +116,7 @@ def regrade(
     stage: Annotated[list[str] | None, typer.Option(help="Only this stage; may be repeated.")] = None,
     unsafe_exec: Unsafe = False,
 ) -> None:
-    """Score the stored rollouts of a run again with today's graders: which gains were faults of the
-    verifier?
-    """
+    """Score a run's stored rollouts again with today's graders: which gains were faults of the verifier?"""
     from cascade_rl.evals.regrade import regrade_run
 
     found = regrade_run(run_dir, stage or [], unsafe_exec)
@@ -154,11 +155,13 @@ def _sentences(row: Comparison) -> Iterator[str]:
         return
     gain, fault = row.old.gain, row.fault
     if gain > 0 and fault > 0:
+        # a fault may be larger than the gain: then all of it was the verifier's
         part = f"{min(fault, gain):.3f} ({min(1.0, fault / gain):.0%})"
         yield f"{place}: of the gain of {gain:+.3f}, {part} was the verifier's fault"
     elif fault < 0:
         yield f"{place}: the gain was {-fault:.3f} larger than the verifier of that time saw"
     yield from (f"  {count:,} x {old} -> {new}" for (old, new), count in row.moves.most_common(8))
+    # the end of the reply is where its answer stands
     for e in row.examples[:3]:
         answer, reply = str(e.answer)[:60], e.reply[-160:]
         yield f"  step {e.step}, {e.problem}, wanted {answer!r}: ...{reply!r}"

@@ -33,9 +33,11 @@ for name, command in COMMANDS.items():
 
 def main() -> None:
     """Run the command line; an error that a user can mend becomes one message and its exit status."""
-    sys.path.append(str(Path.cwd()))  # a domain by dotted path may lie where the command is given
+    # A domain by dotted path may lie where the command is given; last, so that no file there hides a package.
+    sys.path.append(str(Path.cwd()))
     try:
         app()
+    # OSError: a full disk, a file that can't be read; its text names the path
     except (Mendable, OSError) as error:
         shown = Console(stderr=True)
         shown.print(f"error: {error}", style="bold red", markup=False, highlight=False, soft_wrap=True)

@@ -49,6 +49,7 @@ def run(
                 accept_changes=accept_changes,
                 unsafe_exec=unsafe_exec,
             )
+        # Interrupted (saved after the step) or the second Ctrl-C: either way the last state is whole.
         except KeyboardInterrupt as interrupt:
             write_report(folder)
             screen.note(f"{interrupt or 'stopped'}; go on with: {' '.join(again)}")
@@ -68,6 +69,7 @@ class _StopRequest:
             signal.signal(number, self._handle)
 
     def _handle(self, number: int, frame: object) -> None:
+        # at once: the step is lost, and done again on resume
         if self.signal is not None:
             raise KeyboardInterrupt
         self.signal = number
@@ -91,9 +93,7 @@ def status(run_dir: RunArgument) -> None:
 
 
 def report(run_dir: RunArgument) -> None:
-    """Write RUN/report.html, one self-contained page, and show where the time went; works while the run goes
-    on.
-    """
+    """Write RUN/report.html, one self-contained page, and show where the time went; also of a run at work."""
     from cascade_rl.report import write_report
     from cascade_rl.report.read import read_run
     from cascade_rl.report.terminal import speed_table

@@ -15,7 +15,7 @@ from cascade_rl.report.terminal import matrix_table
 from cascade_rl.scores.as_json import matrix_from_json
 from cascade_rl.types import StepReport
 
-PLAIN_EVERY_S = 10.0
+PLAIN_EVERY_S = 10.0  # where there is no terminal: a log of hours stays readable
 # Of the step's metrics those that a person follows: key, label, format.
 SHOWN = (
     ("reward", "reward", ".3f"),
@@ -60,6 +60,7 @@ class ConsoleScreen:
     def step(self, report: StepReport, total: int, phase: str) -> None:
         """A training step ended."""
         self._times.append(sum(report.seconds.values()))
+        # 20 steps: replies get longer or shorter on the way, so old times say little
         recent = self._times[-20:]
         left = sum(recent) / len(recent) * (total - report.step - 1)
         shown = [
@@ -96,6 +97,7 @@ class ConsoleScreen:
 
     def _update(self, text: str, last: bool) -> None:
         if self._live:
+            # no wrap: a live line that takes two can't be drawn over cleanly
             self._live.update(Text(text, no_wrap=True, overflow="ellipsis"))
         elif last or time.monotonic() - self._last_plain >= PLAIN_EVERY_S:
             self._last_plain = time.monotonic()

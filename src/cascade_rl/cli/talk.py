@@ -34,10 +34,12 @@ def chat_loop(checkpoint: Path, console: Console, sampling: Sampling, seed: int)
         while line := _line(console, mode):
             text, mode = turn_mode(line, mode)
             history.append(Message("user", text))
+            # the id is a part of the sampler's seed: equal talks give equal replies
             name = problem_id("chat", [m.content for m in history])
             problem = Problem(name, "chat", tuple(history), None, mode)
             [[rollout]] = world.sampler.sample([problem], replace(sampling, seed=(seed, len(history))))
             _show(console, split_reply(rollout.text, mode))
+            # with its thinking, which the template drops once the next user turn follows
             history.append(Message("assistant", rollout.text))
 
 

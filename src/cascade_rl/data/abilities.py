@@ -36,6 +36,7 @@ def domain_problems(recipe: Recipe, whole: bool) -> Problems:
             _check_source(load_domain(entry.domain), entry.source, entry.split)
         except ValueError as error:
             problems.append((entry.path, str(error)))
+    # A stage of an unknown domain would raise here; what it lacks is told at the next try.
     if not whole or problems:
         return problems
     for stage in recipe.stages:
@@ -46,5 +47,6 @@ def domain_problems(recipe: Recipe, whole: bool) -> Problems:
 
 def _check_source(domain: Domain, source: str, split: Split) -> None:
     """Raise ValueError if there is not even one problem; a source that can't be read raises it itself."""
+    # One problem is enough to see that a file can be read; how many there are is found when data are made.
     if next(iter(domain.problems(source, split, 0)), None) is None:
         raise ValueError(f"source {source!r} of domain {domain.name} has no problems in the {split} split")

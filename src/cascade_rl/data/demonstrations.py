@@ -23,6 +23,7 @@ def provide(
     total = sum(data.weight for data in stage.data)
     found: list[Demonstration] = []
     for data in stage.data:
+        # prompts, not samples: with two modes each prompt makes two of them
         wanted = max(1, round(stage.samples * data.weight / total / len(data.modes)))
         taught = _teach(data, domains[data.domain], f"{seed}/{stage.name}")
         made = list(islice(taught, wanted * len(data.modes)))
@@ -39,6 +40,7 @@ def _teach(data: SFTData, domain: Domain, seed: str) -> Iterator[Demonstration]:
     """Demonstrations without end; each has a generator of its own, so that no reply depends on another."""
     if domain.demonstrate is None:
         raise StageError(f"{domain.name} has no demonstrations")
+    # The order depends on seed and stage, the reply to a prompt in a mode on these and its id alone.
     for problem in domain.problems(data.source, Split.SFT, random.Random(seed).getrandbits(32)):
         for mode in data.modes:
             asked = problem.in_mode(mode)

@@ -1,4 +1,9 @@
-"""The proof that no prompt has two uses."""
+"""The proof that no prompt has two uses.
+
+Compared are whole prompts, but for case and spaces: neither paraphrases nor shared n-grams are found (arXiv
+2512.13607 removes SFT samples that share a 9-gram with a test set; whoever makes a data file does that).
+Validation prompts (probes, held-out pairs) are not compared: `sources/splits` keeps them apart.
+"""
 
 from __future__ import annotations
 
@@ -37,12 +42,14 @@ def check_disjoint(
 
     `data` is by the stage's name. Benchmarks share with no stage, nor with each other.
     """
+    # None instead of a stage: a benchmark, which no rule of sharing covers
     uses: list[tuple[str, Stage | None, set[str]]] = []
     uses += [(f"stage {stage.name}", stage, stage_prompts(data[stage.name])) for stage in stages]
     uses += [(f"benchmark {b.name}", None, prompts_of(b.problems)) for b in benchmarks]
     for index, (name, stage, prompts) in enumerate(uses):
         for other_name, other, others in uses[:index]:
             shared = prompts & others
+            # min: the example is the same on every machine, which the order of a set is not
             if shared and not (stage and other and may_share(stage, other)):
                 raise StageError(
                     f"{name} and {other_name} share {len(shared)} prompts, such as {min(shared)!r}: "

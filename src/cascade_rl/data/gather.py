@@ -33,14 +33,19 @@ class Materials:
 
 def gather(recipe: Recipe, provide: Provide) -> Materials:
     """Make all data from the recipe's seed; raises StageError when prompts of two uses overlap."""
+    # Recipes name a domain by its path (`maths`, `my_lab.chemistry`), problems by the name that it gives
+    # itself; stages ask by the first, all that follows by the second.
     by_path = {name: load_domain(name) for name in sorted({entry.domain for entry in recipe.entries()})}
     data: dict[str, StageData] = {}
     taken: set[str] = set()
+    # In the recipe's order, which decides who gets a prompt that two stages want: the earlier one.
     for stage in recipe.stages:
         data[stage.name] = provide(stage, by_path, recipe.seed, taken)
-        if not may_share(stage, stage):  # later stages of this kind must leave its prompts alone
+        # RL stages only: SFT and reward models may repeat prompts of their own kind
+        if not may_share(stage, stage):
             taken = taken | stage_prompts(data[stage.name])
     benchmarks = gather_benchmarks(recipe)
+    # Also across kinds, where nobody asked `taken`: rows of a file may name their split themselves.
     check_disjoint(recipe.stages, data, benchmarks)
     domains = {domain.name: domain for domain in by_path.values()}
     return Materials(domains, data, benchmarks, gather_probes(recipe))

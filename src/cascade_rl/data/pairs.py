@@ -34,6 +34,7 @@ def preference_pairs(
     With `pairs_from: samples` the policy answers once the stage starts: until then the answers are empty.
     """
     start = random.Random(f"{seed}/{stage.name}").getrandbits(32)
+    # at most one prompt a pair; sources of a small world end earlier
     problems = list(islice(domain.problems(stage.source, split, start), count))
     if not problems:
         raise StageError(f"{stage.name}: {stage.domain} has no prompts in the {split} split")
@@ -44,6 +45,7 @@ def preference_pairs(
     found = []
     for index in range(count):
         problem = problems[index % len(problems)]
+        # The index tells pairs on one prompt apart: each draws answers of its own.
         rng = random.Random(f"{seed}/{stage.name}/{problem.id}/{index}")
         chosen, rejected = domain.pairs(problem, rng)
         found.append(Pair(problem, chosen, rejected))

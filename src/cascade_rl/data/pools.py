@@ -17,6 +17,7 @@ def provide(stage: RLStage, domains: Mapping[str, Domain], seed: int, taken: Col
 
     Raises StageError when an entry has no problem left.
     """
+    # a copy: what this stage takes is told by its data
     used = set(taken)
     entries = []
     for entry in stage.data:
@@ -29,6 +30,7 @@ def provide(stage: RLStage, domains: Mapping[str, Domain], seed: int, taken: Col
 def _pool(
     stage: RLStage, entry: RLData, domain: Domain, seed: int, used: Collection[str]
 ) -> tuple[Problem, ...]:
+    # A seed for each stage and domain: two stages of one domain draw its prompts in other orders.
     start = random.Random(f"{seed}/{stage.name}/{entry.domain}").getrandbits(32)
     pool: list[Problem] = []
     for problem in domain.problems(entry.source, Split.RL, start):
@@ -36,6 +38,7 @@ def _pool(
             break
         if normal(problem.prompt_text) not in used:
             pool.append(problem)
+    # A short pool is no error: RL goes over it in epochs.
     if not pool:
         raise StageError(f"{stage.name}: {entry.domain} has no RL prompts left that no earlier stage uses")
     return tuple(pool)

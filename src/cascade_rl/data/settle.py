@@ -2,6 +2,9 @@
 
 The outcome is stored in the stage's folder, so that a resume reads it and asks no grader again: a verdict
 that came out otherwise would change the pool under the ids that a saved state holds.
+
+Only the first `preflight.problems` (32) of each pool are tried; the rest is trusted. Problems that fail are
+left out where their grader decides rewards (RL); SFT and reward models keep them, see `StageData.without`.
 """
 
 from __future__ import annotations
@@ -42,11 +45,13 @@ def fitting(
         return data, []
     notes, long = [], set()
     for pool in data.pools():
+        # tokens of the rendered prompt, the assistant header included
         over = {problem.id for problem in pool if length(problem) > limit}
         if len(over) == len(pool):
             raise StageError(f"{name}: every prompt is longer than max_prompt_tokens: {limit}; raise it")
         if over:
             notes.append(f"{name}: {len(over)} of {len(pool)} prompts over {limit} tokens are left out")
+        # Ids of all pools together: what is too long goes from each pool that holds it.
         long |= over
     return data.without(long), notes
 
@@ -65,17 +70,20 @@ def settle(
     Raises StageError when too much failed, or when the folder holds a stage that was begun with other data.
     """
     hash_made, stored = digest(made.content()), read_json(folder / FILE)
+    # An outcome for other data is stale: before the stage began it is replaced, afterwards refused.
     if stored is None or stored.get("made") != hash_made:
         refuse_other_data(folder, stored)
         waiting("pre-flight")
         stored = _report(stage, made, spec, domains, services) | {"made": hash_made}
         write_json(folder / FILE, stored)
+    # By id alone: where two files of a stage share an id, both problems go.
     bad = {identity for domain in stored["domains"] for identity in domain["quarantined"]}
     data = made.without(bad)
     left_out = sum(map(len, made.pools())) - sum(map(len, data.pools()))
     if not all(data.pools()):
         raise StageError(f"{stage.name}: pre-flight left no problem of a pool; see {folder / FILE}")
     remark = [f"left out by pre-flight: {left_out} problems"] if left_out else []
+    # the digest of what is left: it goes into the key, so quarantine is a part of what makes a stage
     return Settled(data, digest(data.content()), data.described() + remark)
 
 
@@ -105,6 +113,7 @@ def _report(
         domain = domains[pool[0].domain]
         found = preflight(domain, pool[: spec.problems], services)
         reports.append(found)
+        # Raised before anything is written: the next try grades again.
         if found.bad_share() > spec.max_bad:
             raise StageError(_too_bad(stage.name, domain.name, found))
     return {"domains": [asdict(report) for report in reports], "disjoint": DISJOINT}

@@ -18,6 +18,7 @@ from cascade_rl.doctor.subject import CheckResult, Subject
 
 
 def _checks(module: ModuleType) -> tuple[Callable[..., CheckResult], ...]:
+    # In the order in which they stand in the file, which is that of the report.
     return tuple(f for name, f in vars(module).items() if name.startswith("check_"))
 
 
@@ -39,8 +40,7 @@ class Row:
 def model_report(folder: Path) -> Iterator[Row]:
     """All checks on the model of a directory, then those that need none, each as soon as it is done.
 
-    Takes about the memory of training it in fp32. Raises InputError when the directory holds no model that is
-    supported.
+    Takes about the memory of training it in fp32. Raises InputError for a model that is not supported.
     """
     subject = Subject.load(folder)
     yield from (_row(check, check(subject)) for check in MODEL_CHECKS)

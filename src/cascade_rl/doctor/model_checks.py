@@ -26,11 +26,12 @@ from cascade_rl.train.loss import ON_POLICY
 from cascade_rl.train.objective import LIKELIHOOD, Objective
 from cascade_rl.types import Rollout
 
-NATS, RELATIVE = 5e-3, 1e-3
+NATS, RELATIVE = 5e-3, 1e-3  # nats a token; share of the gradient's norm
 PLAIN = Objective(ON_POLICY)
 
 
 def _sampling(**changes: Any) -> Sampling:
+    # two replies of at most 8 tokens to each prompt of `Subject.problems`
     return replace(Sampling(2, 8, seed=("doctor",)), **changes)
 
 
@@ -42,6 +43,7 @@ def check_gradient_depends_on_the_split(s: Subject) -> CheckResult:
     rows = policy_rows(s.rollouts(_sampling()))
     sums, wanted = s.gradient(rows, HUGE, PLAIN)
     worst = 0.0
+    # 1 token: each row in a micro-batch of its own; 64: some together
     for order, tokens in ((rows, 1), (rows[::-1], 64)):
         found, gradient = s.gradient(order, tokens, PLAIN)
         worst = max(worst, difference(wanted, gradient), abs(found["loss"] - sums["loss"]))
@@ -55,6 +57,7 @@ def check_accumulated_loss_is_not_the_mean_over_tokens(s: Subject) -> CheckResul
     """
     rollouts = s.rollouts(_sampling())
     cut = [
+        # unequal lengths: where all are equal a mean of means is right, too
         replace(r, ids=r.ids[: 1 + i % 5], logprobs=r.logprobs[: 1 + i % 5], tokens=None)
         for i, r in enumerate(rollouts)
     ]
@@ -77,6 +80,7 @@ def check_scored_one_token_off(s: Subject) -> CheckResult:
     with torch.no_grad():
         whole = model(ids).logits[0].log_softmax(-1)
     start = len(rollout.prompt_ids)
+    # [T]: logits at t - 1 say what stands at t
     wanted = torch.stack([whole[start - 1 + t, token] for t, token in enumerate(rollout.ids)])
     gap = float((s.logprobs([rollout], PLAIN)[0] - wanted).abs().max())
     return CheckResult(gap < NATS, f"transformers and trainer differ by {gap:.1e} nats at most")
@@ -91,7 +95,9 @@ def check_temperature_missing_in_the_trainer(s: Subject) -> CheckResult:
     rollouts = s.rollouts(_sampling(rule=cool))
     gap, without = s.gap(rollouts, replace(PLAIN, rule=cool)), s.gap(rollouts, PLAIN)
     return CheckResult(
-        gap < NATS < without, f"gap {gap:.1e} nats at the temperature, {without:.2f} without it"
+        # without: the check itself must be able to see the failure
+        gap < NATS < without,
+        f"gap {gap:.1e} nats at the temperature, {without:.2f} without it",
     )
 
 
@@ -122,6 +128,7 @@ def check_on_policy_ratio_is_not_one(s: Subject) -> CheckResult:
     """
     sums, _ = s.gradient(policy_rows(s.rollouts(_sampling())), HUGE, PLAIN)
     ratio, kl = sums["ratio"] / sums["tokens"], sums["mismatch_kl"] / sums["tokens"]
+    # fp32 on both sides; what a run alarms at is 0.001, for samplers of other precision
     passed = abs(ratio - 1) < RELATIVE and kl < 1e-5 and sums["mismatch_max"] < NATS
     return CheckResult(
         passed, f"mean ratio {ratio:.6f}, KL {kl:.1e}, largest difference {sums['mismatch_max']:.1e} nats"

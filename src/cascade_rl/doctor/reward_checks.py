@@ -26,6 +26,7 @@ def check_constant_normaliser_depends_on_the_batch() -> CheckResult:
 
     https://github.com/verl-project/verl/issues/3741
     """
+    # lengths of 4 replies, limit 8: the weight of a token must be 1 / (4 x 8) for short and full ones
     weights = [token_weights(lengths, "constant", 8) for lengths in ([1, 8, 3, 2], [8, 8, 8, 8])]
     whole = sum(w * n for w, n in zip(weights[0], (1, 8, 3, 2), strict=True))
     passed = weights[0] == weights[1] == [1 / 32] * 4 and math.isclose(whole, 14 / 32)
@@ -53,8 +54,7 @@ def check_group_without_spread_is_not_zero() -> CheckResult:
 def check_missing_reward_poisons_its_group() -> CheckResult:
     """A reply that could not be graded enters neither baseline nor loss; one that is left alone earns 0.
 
-    https://github.com/huggingface/trl/pull/5773; elsewhere a reply left alone got its reward as its
-    advantage.
+    https://github.com/huggingface/trl/pull/5773; elsewhere a reply left alone got its reward instead.
     """
     faults = 0
     for estimator in ESTIMATORS:
@@ -89,6 +89,7 @@ def check_masked_sample_moves_the_baseline() -> CheckResult:
         baselines.append(reward - advantage)
     lengths = [len(r.ids) for r in group.rollouts]
     passed = (
+        # masked: 2 of 3 are right; as zero: 2 of 4
         counted == [sum(lengths[1:]), sum(lengths)]
         and math.isclose(baselines[0], 2 / 3)
         and baselines[1] == 0.5

@@ -54,10 +54,12 @@ def check_resumed_run_differs() -> CheckResult:
     https://github.com/verl-project/verl/pull/5725, https://github.com/verl-project/verl/issues/7401
     """
     found = []
+    # six problems, three a step: an epoch ends after the second step, where the run is stopped
     stage = _stage(steps=4, filter={"kind": "epoch"}, save_every=2)
     for stops in (False, True):
         with tempfile.TemporaryDirectory() as place:
             subject, folder = _tiny(Path(place)), Path(place) / "run"
+            # a reward by the bytes of the text: mixed, and the same in both runs
             domain = _domain(lambda text: float(sum(text.encode(errors="replace")) % 2))
             if stops:
                 asked = iter((False, True))

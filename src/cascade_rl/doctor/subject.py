@@ -53,6 +53,7 @@ class Subject:
     def load(cls, folder: Path) -> Subject:
         """From a local Hugging Face directory, in fp32; raises InputError for what is not supported."""
         raw, config, flat = load_directory(folder)
+        # one process, here: the checks look into its model and its gradient
         replicas = Replicas(1)
         replicas.add_model("policy", config, flat, train=True)
         return cls(folder, raw, config, load_tokenizer(folder), replicas)
@@ -111,6 +112,7 @@ class Subject:
 
 def policy_rows(rollouts: Sequence[Rollout]) -> list[Row]:
     """Rows whose advantages are of both signs and add up to zero over the batch."""
+    # sin: signs that follow no pattern of the rows; minus the mean, so that the loss has the value 0
     total = sum(len(r.ids) for r in rollouts)
     made = [
         Row.of(r.prompt_ids, r.ids, 1 / total, math.sin(i + 1), r.logprobs) for i, r in enumerate(rollouts)
@@ -127,6 +129,7 @@ def difference(a: Tensor, b: Tensor) -> float:
 def make_tiny(folder: Path, seed: int = 0) -> Path:
     """Write a random model of a few thousand parameters, with a tokenizer, that the checks accept."""
     texts = [*ASKED, "The sky is blue and the sea is green; the answer is 19, since 12 + 7 = 19."] * 4
+    # 256 bytes, the special tokens and a few merges
     tokenizer = train_tokenizer(texts, 300)
     shape = Architecture(
         hidden_size=32,

@@ -28,6 +28,7 @@ def check_retokenised_text_is_trained(s: Subject) -> CheckResult:
     plain = [i for i in range(len(s.tokenizer.inner)) if i not in special]
     # single bytes and cut merges, as a sampler at temperature 1 writes them
     drawn = [tuple(rng.choice(plain) for _ in range(6)) for _ in range(200)]
+    # four are enough; a tokenizer without any would make the check say nothing, so it fails then
     odd = [ids for ids in drawn if tuple(s.tokenizer.encode(s.tokenizer.decode(ids))) != ids][:4]
     prompt = tuple(s.tokenizer.prompt(s.problems[0]))
     rollouts = tuple(Rollout(prompt, ids, (-1.0,) * 6, s.tokenizer.decode(ids), Stop.LENGTH) for ids in odd)
@@ -49,6 +50,7 @@ def check_end_of_turn_is_not_trained(s: Subject) -> CheckResult:
     reply = s.tokenizer.reply("yes")
     prompt = s.tokenizer.prompt(s.problems[0])
     last = int(pack_rows([Row.of(prompt, reply, 1.0)], torch.device("cpu")).targets[-1])
+    # the padding token inside: a trainer that finds replies by it would cut this one
     padded = [*reply[:-1], s.tokenizer.pad_id, *reply]
     batch = pack_rows([Row.of(prompt, padded, 1.0), Row.of(prompt * 2, reply * 3, 1.0)], torch.device("cpu"))
     counted = int((batch.rows == 0).sum())
@@ -80,6 +82,7 @@ def check_wrong_number_of_bos_tokens(s: Subject) -> CheckResult:
     https://github.com/NVIDIA-NeMo/RL/issues/855, https://github.com/vllm-project/vllm/pull/27517
     """
     bos = s.tokenizer.inner.bos_token_id
+    # ChatML models whose first token is the turn's own start have none to count
     if bos is None or bos == s.tokenizer.inner.convert_tokens_to_ids(chat.TURN_START):
         return CheckResult(True, "the model has no beginning-of-sequence token of its own")
     counts = [

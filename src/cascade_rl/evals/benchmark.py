@@ -57,10 +57,13 @@ def run_benchmark(
     replies = _sample(benchmark, sampler, seed)
     every, domain = list(chain(*replies.values())), benchmark.domain
     pairs = [(reply.problem, reply.rollout) for reply in every]
+    # A benchmark with a rule of its own asks no reward model, also where RL does; then it is graded
+    # concurrently in the grading thread, not as one batch here.
     verdicts = grade_all(
         domain.benchmark_grade, pairs, services, learned=domain.learned and domain.score is None
     )
     failed = _count_failed(benchmark.name, list(zip(every, verdicts, strict=True)))
+    # in the order of `every`, which is that of `replies`: mode by mode
     rewards = iter([_accuracy(verdict) for verdict in verdicts])
     modes = {
         mode: _mode_score(found, [next(rewards) for _ in found], mode) for mode, found in replies.items()
@@ -82,6 +85,7 @@ def _requests(benchmark: Benchmark, mode: Mode, seed: tuple[int | str, ...]) -> 
     problems = [problem.in_mode(mode) for problem in benchmark.problems]
     seed = (*seed, "benchmark", benchmark.name, str(mode))
     rule = SamplingRule(spec.temperature, spec.top_p, min_p=spec.min_p)
+    # the other mode is a look aside, at half the cost where the recipe says so
     k = spec.k if mode is benchmark.headline else spec.k_other_mode or spec.k
     sampled = Sampling(k, spec.max_response_tokens, rule, spec.max_prompt_tokens, seed)
     greedy = Sampling(1, spec.max_response_tokens, GREEDY, spec.max_prompt_tokens, seed)
@@ -102,6 +106,7 @@ def _replies(asked: _Request, groups: Sequence[tuple[Rollout, ...]], greedy: boo
 
 
 def _count_failed(name: str, graded: Sequence[tuple[_Reply, Verdict]]) -> int:
+    # None only: a reward of 0 is a verdict
     failed = [(reply.problem.id, verdict.note) for reply, verdict in graded if verdict.reward is None]
     if len(failed) > MAX_FAILED * len(graded):
         problem, note = failed[0]
@@ -118,6 +123,7 @@ def _accuracy(verdict: Verdict) -> float:
 
 def _mode_score(replies: Sequence[_Reply], rewards: Sequence[float], mode: Mode) -> ModeScore:
     """Leaks, clipping and length are those of the k samples; greedy replies give the greedy score only."""
+    # [problems] lists of k and of 1 rewards
     sampled, greedy = _by_problem(replies, rewards, greedy=False), _by_problem(replies, rewards, greedy=True)
     rollouts = [reply.rollout for reply in replies if not reply.greedy]
     return ModeScore(
@@ -125,6 +131,7 @@ def _mode_score(replies: Sequence[_Reply], rewards: Sequence[float], mode: Mode)
         greedy=score(greedy),
         leak=_mean(leaks(rollout.text, mode) for rollout in rollouts),
         clipped=_mean(rollout.stop is Stop.LENGTH for rollout in rollouts),
+        # replies of a server may not say how long they were
         mean_tokens=_mean(rollout.tokens for rollout in rollouts if rollout.tokens is not None),
         per_problem={name: _mean(values) for name, values in sampled.items()},
     )

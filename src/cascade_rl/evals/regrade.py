@@ -2,8 +2,7 @@
 
 Each reply of RL lies in `stages/*/rollouts.jsonl` with the verdict of its day. Here it gets today's verdict,
 and both are compared by stage and domain. Start and end of a stage are its first and last tenth of steps.
-Rewards of a reward model are left out and named: they come from weights, not from a verifier that could have
-been mended.
+Rewards of a reward model are left out and named: no verifier gave them that could have been mended.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ from cascade_rl.run.journal import read_lines
 from cascade_rl.run.rollouts import read_groups
 from cascade_rl.types import Group, Rollout, Verdict
 
-BATCH = 64  # groups that are graded at once
-EXAMPLES = 5
+BATCH = 64  # groups that are graded at once: 512 replies at 8 a group
+EXAMPLES = 5  # for each stage and domain, in regrade.json
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +83,8 @@ class Comparison:
         """Take up a group of a step with today's verdicts on it."""
         for rollout, old, new in zip(group.rollouts, group.verdicts, verdicts, strict=True):
             self.replies += 1
+            # Start, end and gain are of the same replies under both days, or a null of one day would look
+            # like a gain.
             if old.reward is not None and new.reward is not None:
                 self.rewards[step].append((old.reward, new.reward))
             if (old.reward, old.outcome) == (new.reward, new.outcome):
@@ -102,6 +103,7 @@ class Comparison:
     @property
     def ends(self) -> tuple[Sequence[int], Sequence[int]]:
         """The first and the last tenth of the steps, one step at least."""
+        # steps of which no reply could be judged twice are not among them
         steps = sorted(self.rewards)
         tenth = max(1, len(steps) // 10)
         return steps[:tenth], steps[-tenth:]
@@ -119,6 +121,7 @@ class Comparison:
     @property
     def fault(self) -> float:
         """The part of the old gain that today's verdicts deny."""
+        # without a changed verdict exactly 0, whatever the two means round to
         return self.old.gain - self.new.gain if self.moves else 0.0
 
     def to_json(self) -> dict[str, Any]:
@@ -170,6 +173,7 @@ def _example(step: int, group: Group, rollout: Rollout, old: Verdict, new: Verdi
     return Changed(
         step,
         problem.id,
+        # characters: the end of a reply is where its answer stands
         problem.prompt_text[-500:],
         problem.answer,
         rollout.text[-500:],
@@ -209,6 +213,7 @@ def _stored(folder: Path) -> bool:
 
 def _regrade_stage(name: str, folder: Path, unsafe: bool) -> tuple[list[Comparison], list[Skipped]]:
     """Its comparisons by domain, and what was left out with the reason."""
+    # as the stage was run, not as the recipe says today
     settings = read_json(folder / "stage.json")["settings"]
     loaded = (load_domain(data["domain"]) for data in settings["data"])
     domains: dict[str, Domain] = {domain.name: domain for domain in loaded}
@@ -232,6 +237,7 @@ def _again(
     """Today's verdicts on (step, group), in order, a batch at a time."""
     groups, thread = iter(groups), grading_thread()
     while batch := list(islice(groups, BATCH)):
+        # RL's grader, not the benchmark's: it is RL's reward that is asked about.
         futures = [
             thread.submit(domains[g.problem.domain].grade, [(g.problem, r) for r in g.rollouts], services)
             for _, g in batch

@@ -28,7 +28,7 @@ from cascade_rl.recipe.prompts import JudgeSpec
 from cascade_rl.run.files import dumps
 from cascade_rl.types import Message, Mode, Problem, Rollout, Verdict
 
-WAITING = 512  # lines whose verdicts may be under way or unread at once
+WAITING = 512  # lines under way or unread at once: eight times what the grading thread takes on (SLOTS)
 FORM = '{"id", "answer", "response", "mode"?, "prompt"? or "messages"?}'
 
 
@@ -59,7 +59,7 @@ class Options:
 
     reward   `benchmark` or `rl`: which of the domain's graders
     workers  processes that run programs and verifiers; the machine's cores if None
-    limit_s  seconds that one program or judge's call may take, where the problem allows more
+    limit_s  seconds that one program or verifier's call may take, where the problem allows more
     unsafe   run programs even where nothing isolates them
     judge    the judge model that RL's grader asks, if the domain has one that does
     """
@@ -86,6 +86,7 @@ def parse(number: int, line: bytes, domain: Domain) -> Case | BadLine:
     try:
         try:
             row = json.loads(line)
+        # RecursionError: brackets nested a few thousand deep
         except (ValueError, RecursionError) as error:
             raise LineError(f"not JSON: {error}") from None
         problem = _problem(_checked(row), domain)
@@ -180,6 +181,7 @@ def grade_lines(
     """
     waiting: _Waiting = queue.Queue(WAITING)
     arguments = (lines, domain, grade, services, waiting)
+    # daemon: a caller that stops half-way leaves it at a full queue, which must not hold the process
     threading.Thread(target=_read, args=arguments, name="reader", daemon=True).start()
     while (item := waiting.get()) is not None:
         if isinstance(item, Exception):
@@ -213,11 +215,13 @@ def grade_file(
     with ExitStack() as stack:
         lines = stack.enter_context(_open_input(source))
         out = stack.enter_context(_open_output(target, source))
+        # `grader` has refused those that ask one; another grader of the domain may still name it
         needs = domain.needs - {"reward_model"}
         services = stack.enter_context(open_services(needs, options.workers, options.limit_s, options.unsafe))
         services = with_judge(services, options.judge) if options.judge else services
         for row, last in grade_lines(lines, domain, grade, services, told):
             out.write(dumps(row) + "\n")
+            # a pipe gets each verdict at once, a fast file is not flushed line by line
             if last:
                 out.flush()
             counts[row["outcome"]] += 1
@@ -236,6 +240,7 @@ def _open_output(target: str, source: str) -> AbstractContextManager[TextIO]:
     if target == "-":
         return nullcontext(sys.stdout)
     path = Path(target)
+    # samefile: also by another path or a link
     if source != "-" and path.exists() and path.samefile(source):
         raise InputError(f"--output {target} is the input: it would be overwritten before it is read")
     try:

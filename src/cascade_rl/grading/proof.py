@@ -33,6 +33,7 @@ JUNK = (
 
 def everything(reward: float) -> bool:
     """What the gold reply must earn."""
+    # at least: RL's rewards know no upper bound
     return reward >= 1
 
 
@@ -110,6 +111,7 @@ async def _first_flaw(domain: Domain, problem: Problem, services: Services) -> s
     for grade in graders(domain):
         for claim in claims(domain, problem):
             rollout = Rollout.of_text(claim.reply)
+            # twice: a grader that depends on a clock or on chance would differ between a run and its resume
             first, second = [await verdict_of(grade, problem, rollout, services) for _ in range(2)]
             if found := flaw(claim, first, second):
                 return found
@@ -137,6 +139,7 @@ def faults(domain: Domain, services: Services, *, source: str = "builtin", count
 def _of_problems(domain: Domain, source: str, count: int) -> Iterator[str]:
     owner: dict[str, Split] = {}
     for split in Split:
+        # any seed would do; it only has to be the same one twice
         first, again = (list(islice(domain.problems(source, split, 3), count)) for _ in range(2))
         if not first:
             yield f"the {split} split of {source} has no problems"
@@ -153,6 +156,7 @@ def _of_problems(domain: Domain, source: str, count: int) -> Iterator[str]:
 def _of_problem(domain: Domain, problem: Problem) -> Iterator[str]:
     if problem.domain != domain.name:
         yield f"{problem.id} says that it is of {problem.domain}, not of {domain.name}"
+    # a tuple, a set or a key that is a number would come back otherwise from rollouts.jsonl
     if json.loads(json.dumps(problem.answer)) != problem.answer:
         yield f"{problem.id}: the answer is not plain JSON"
     try:
@@ -181,6 +185,7 @@ def _all_claims(domain: Domain, problems: Sequence[Problem]) -> Iterator[Claim]:
             yield Claim("reasoning that never ends", problem, f"<think>\n{answer}", nothing)
     for problem in problems[:2]:
         for text in JUNK:
+            # part of a reward is allowed: a long text may meet a constraint by chance
             yield Claim(f"junk {text[:20]!r}", problem, text, _not_everything)
 
 

@@ -1,7 +1,7 @@
 """Open what graders use: sandbox, verifiers and judge, counted and closed in one place.
 
-Both stand behind small wrappers, whatever implements them: these count what happens, and keep a caller's
-limit.
+All stand behind small wrappers, whatever implements them: these count what happens and, of sandbox and
+verifiers, keep a caller's limit. A judge model has a time limit of its own, which its recipe says.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def open_services(
     """The services that `needs` names, but for a reward model, which its run adds; they end with the context.
 
     workers  processes for each, the machine's cores if None
-    limit_s  the most that one program or one judge's call may take, where the problem allows more
+    limit_s  the most seconds that one program or one verifier's call may take, where the problem allows more
     unsafe   run programs even where nothing isolates them
 
     Raises SandboxUnavailable when a sandbox is needed and nothing isolates.
@@ -47,6 +47,7 @@ def open_services(
     verifiers = ProcessVerifiers(workers) if "verifiers" in needs else None
     try:
         if sandbox:
+            # at once: a machine that isolates nothing is refused before a model is loaded
             sandbox.start()
         yield Services(
             sandbox=_CountedSandbox(sandbox, counts, limit_s) if sandbox else None,
@@ -71,6 +72,7 @@ def judge_spec(settings: Mapping[str, Any], source: str) -> JudgeSpec:
 
 def with_judge(services: Services, spec: JudgeSpec) -> Services:
     """The services with a judge model, counted; InputError when its address or its key can't be used."""
+    # by name: recipes and stage.json lie about, and a key must stand in neither
     key = os.environ.get(spec.api_key_variable) if spec.api_key_variable else None
     if spec.api_key_variable and not key:
         raise InputError(f"the judge's key is not set: environment variable {spec.api_key_variable}")
@@ -101,6 +103,7 @@ class _CountedSandbox:
         execution = await self.inner.run(program)
         self.counts["program_timeouts"] += execution.timed_out
         self.counts["sandbox_failures"] += execution.error is not None
+        # A total so far, as the others are: whoever wants a step's takes a difference.
         self.counts["sandbox_workers_replaced"] = self.inner.counters["respawns"]
         return execution
 

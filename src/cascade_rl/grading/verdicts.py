@@ -3,8 +3,7 @@
 A grader that raises, that is cancelled from within, that never ends or whose reward is no number has failed:
 its verdict is null with the reason, never a zero. It is asked once more first, since a worker may have been
 killed. All graders share one event loop in one thread, which lives as long as the process: processes that a
-thread started may be set to die with it (PR_SET_PDEATHSIG), and what they hold may be bound to the loop that
-opened it.
+thread started may be set to die with it (PR_SET_PDEATHSIG), and connections belong to their loop.
 """
 
 from __future__ import annotations
@@ -22,8 +21,7 @@ from cascade_rl.types import Outcome, Problem, Rollout, Verdict
 
 # A backstop for graders without limits of their own; sandbox and verifiers have shorter ones.
 DEADLINE_S = 300.0
-# Verdicts under way at once: enough to keep workers and a remote judge busy, few enough to wait little in
-# line.
+# Verdicts under way at once: they keep workers and a remote judge busy, and few have to wait in line.
 SLOTS = 64
 
 T = TypeVar("T")
@@ -33,6 +31,7 @@ async def verdict_of(grade: Grade, problem: Problem, rollout: Rollout, services:
     """The verdict on one reply; null with the reason when the grader failed twice."""
     verdict = await _once(grade, problem, rollout, services)
     if verdict.reward is None:
+        # told in timings.jsonl: a grader that often needs it is about to fail for good
         services.counts["asked_again"] += 1
         verdict = await _once(grade, problem, rollout, services)
     return verdict
@@ -55,6 +54,7 @@ async def _once(grade: Grade, problem: Problem, rollout: Rollout, services: Serv
         return Verdict.failed(f"the grader raised SystemExit: {error}")
     except Exception as error:  # a fault of the grader, told as one; see the module's docstring
         return Verdict.failed(f"the grader raised {type(error).__name__}: {error}")
+    # graders are users' code, whatever their annotations say
     if not isinstance(verdict, Verdict):
         return Verdict.failed(f"the grader returned {type(verdict).__name__}, not a Verdict")
     if verdict.reward is not None and not math.isfinite(verdict.reward):

@@ -28,7 +28,7 @@ from typing import Any
 
 COMMAND = struct.Struct("!cq")  # a verb and a number: the same in both directions
 HEADER = struct.Struct("!I")  # length of the JSON that follows
-LONGEST_REPLY = 1 << 24
+LONGEST_REPLY = 1 << 24  # bytes: a verdict is short, and the trainer holds it in memory
 BLOCKED = ("gmpy2", "gmpy", "flint", "sage")
 PR_SET_PDEATHSIG = 1
 
@@ -75,6 +75,7 @@ def _answer(request: bytes) -> tuple[bytes, bool]:
 
 def _work(connection: socket.socket, memory_bytes: int) -> None:
     """Answer requests until the parent closes the connection, or a function raised."""
+    # Python raises MemoryError at it; a native library may abort, which the pool takes for a crash.
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     while (header := receive(connection, HEADER.size)) is not None:
@@ -95,9 +96,11 @@ def _fork(descriptor: int, control: socket.socket, memory_bytes: int) -> int:
         os.close(descriptor)
         return pid
     try:
+        # not the zygote's handler, which kills all workers
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         die_with_parent(zygote, signal.SIGKILL)
         control.close()
+        # what a library prints must reach neither the trainer's terminal nor its pipes
         silence = os.open(os.devnull, os.O_RDWR)
         for standard in (0, 1, 2):
             os.dup2(silence, standard)
@@ -123,6 +126,7 @@ def _prepare(preload: Sequence[str]) -> None:
             resolve(path)()
         else:
             importlib.import_module(path)
+    # The collector leaves alone what was there before the fork: marking would copy it into each worker.
     gc.collect()
     gc.freeze()
 
@@ -142,6 +146,7 @@ def main(descriptor: int, parent: int, memory_bytes: int, preload: Sequence[str]
     control = socket.socket(fileno=descriptor)
     control.sendall(COMMAND.pack(b"R", os.getpid()))
     while True:
+        # a closed socket gives an empty message: the trainer is gone
         message, descriptors, _, _ = socket.recv_fds(control, COMMAND.size, 1)
         if len(message) != COMMAND.size:
             stop()

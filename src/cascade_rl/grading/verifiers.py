@@ -30,9 +30,11 @@ from cascade_rl.grading.verifier_worker import COMMAND, HEADER, LONGEST_REPLY
 from cascade_rl.protocols import Judgement
 
 START_S = 60.0  # to import what verifiers need, on a busy machine
-REAP_S = 10.0
+REAP_S = 10.0  # for a fork or a kill, which take milliseconds; a zygote that needs longer is lost
 ATTEMPTS = 2  # a call whose worker dies is made once more, on a fresh one
+# The zygote imports sympy and its parser once (0.5 to 1 s with its own start); workers inherit them.
 PRELOAD = ("cascade_rl.verify.maths_algebra:warm",)
+# sys.path is handed over, so that a function that this process can import is found there, too.
 CODE = (
     "import json, sys; path, *rest = json.loads(sys.argv[1]); sys.path[:] = path\n"
     "from cascade_rl.grading.verifier_worker import main; main(*rest)"
@@ -48,6 +50,7 @@ class _Zygote:
 
     def __init__(self, memory_bytes: int, preload: Sequence[str]) -> None:
         self.control, theirs = socket.socketpair()
+        # a file, not a pipe: nobody reads it while the zygote works, and it must not fill up and block
         with theirs, tempfile.TemporaryFile() as stderr:
             arguments = [sys.path, theirs.fileno(), os.getpid(), memory_bytes, list(preload)]
             self.process = subprocess.Popen(
@@ -56,7 +59,9 @@ class _Zygote:
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
                 pass_fds=[theirs.fileno()],
+                # the seed decides in which order sets are walked, and equal calls must give equal verdicts
                 env={**os.environ, "PYTHONHASHSEED": "0"},
+                # Ctrl-C on the terminal reaches the trainer alone, which then stops after its step
                 start_new_session=True,
             )
             theirs.close()
@@ -151,6 +156,7 @@ class _Pool:
 
     def __init__(self, calls_per_worker: int, memory_bytes: int, preload: Sequence[str]) -> None:
         self.calls_per_worker, self.memory_bytes, self.preload = calls_per_worker, memory_bytes, preload
+        # held while a worker is forked or reaped: the zygote serves one thread at a time
         self.lock = threading.RLock()
         self.idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
         self.busy: set[_Worker] = set()
@@ -158,7 +164,7 @@ class _Pool:
         self.closed = False
         self.counts = Counter(calls=0, timeouts=0, crashes=0, retried=0, replaced=0)
 
-    def judge(self, request: bytes, deadline_s: float) -> Judgement:
+    def call(self, request: bytes, deadline_s: float) -> Judgement:
         """One call, made again if its worker died."""
         note = "the verifiers are closed"
         for attempt in range(ATTEMPTS):
@@ -180,6 +186,8 @@ class _Pool:
                 if attempt + 1 < ATTEMPTS:
                     self.count("retried")
                 continue
+            # Not tried again: the function raises for these arguments. The worker goes, since nothing is
+            # known of the state that it left (a MemoryError half-way, a deep recursion).
             if "error" in reply:
                 self._retire(worker)
                 note = str(reply["error"])
@@ -228,6 +236,7 @@ class _Pool:
             self.busy.discard(worker)
             self.counts["replaced"] += 1
             worker.connection.close()
+            # its zygote was lost and took it along; the number may be another process's by now
             if worker.zygote is not self.zygote:
                 return "the zygote ended"
             try:
@@ -246,6 +255,7 @@ class _Pool:
         with self.lock:
             self.closed = True
             for worker in self.busy:
+                # not close: a thread is reading from it, and wakes up with the end of the stream
                 worker.connection.shutdown(socket.SHUT_RDWR)
 
     def stop(self) -> None:
@@ -258,6 +268,7 @@ class _Pool:
                 self.zygote = None
 
 
+# No method: what `weakref.finalize` holds must not hold the verifiers themselves, or they would never end.
 def _finish(pool: _Pool, threads: ThreadPoolExecutor) -> None:
     pool.close()
     threads.shutdown(wait=True, cancel_futures=True)
@@ -282,7 +293,7 @@ class ProcessVerifiers:
         preload: Sequence[str] = PRELOAD,
     ) -> None:
         self._pool = _Pool(calls_per_worker, int(memory_gb * 2**30), preload)
-        self._threads = ThreadPoolExecutor(workers or os.cpu_count() or 1, thread_name_prefix="judge")
+        self._threads = ThreadPoolExecutor(workers or os.cpu_count() or 1, thread_name_prefix="verifier")
         self._end = weakref.finalize(self, _finish, self._pool, self._threads)
 
     async def call(self, function: str, *arguments: Any, deadline_s: float = 3.0) -> Judgement:
@@ -293,7 +304,7 @@ class ProcessVerifiers:
         """
         self._pool.count("calls")
         request = json.dumps([function, arguments]).encode()
-        return await asyncio.wrap_future(self._threads.submit(self._pool.judge, request, deadline_s))
+        return await asyncio.wrap_future(self._threads.submit(self._pool.call, request, deadline_s))
 
     @property
     def counts(self) -> Mapping[str, int]:

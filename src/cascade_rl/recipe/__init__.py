@@ -2,9 +2,11 @@
 
 A recipe is YAML. It names the model, the seed, the ordered stages and the benchmarks; stages inherit
 `defaults.KIND`. Loading reports every problem at once with its path, and refuses keys that would have no
-effect. Defaults follow arXiv 2512.13607 (tables of appendices B to E) where it says something; sizes in
-tokens, learning rates per step. Here stands what other rooms use; `reading` reads recipes, `explain` tells
-them.
+effect. Sizes are in tokens, learning rates per step.
+
+Defaults follow arXiv 2512.13607 where it says something: tables 14 (SFT), 15 (RLHF), 16 (IF-RL), 17 and 18
+(math), 19 (code) and 20 (SWE); where its body disagrees, the table holds. Here stands what other rooms use;
+`reading` reads recipes, `explain` tells them.
 """
 
 from __future__ import annotations

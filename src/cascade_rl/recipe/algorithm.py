@@ -31,6 +31,7 @@ class Algorithm(Strict):
     first weights. `reward_shaping: tanh` squashes z-scores inside the group.
     """
 
+    # These five are the report's objective in every stage: one update a batch, z-scores, token mean, no KL.
     advantage: Literal["grpo", "dr_grpo"] = "grpo"
     loss: Literal["policy_gradient", "ppo_clip", "cispo", "gspo"] = "policy_gradient"
     clip_low: Annotated[float, Field(gt=0, le=1)] | None = None
@@ -40,6 +41,7 @@ class Algorithm(Strict):
     kl_coefficient: Annotated[float, Field(ge=0)] = 0.0
     reward_shaping: Literal["none", "tanh"] = "none"
     rollout_correction: Literal["none", "tis", "icepop"] = "none"
+    # None where a correction or a loss does not ask for it: a recipe then shows no bound that does nothing
     tis_cap: Annotated[float, Field(ge=1)] | None = None
     icepop_low: Annotated[float, Field(ge=0, lt=1)] | None = None
     icepop_high: Annotated[float, Field(gt=1)] | None = None
@@ -49,6 +51,7 @@ class Algorithm(Strict):
     def _fill_bounds(cls, raw: object) -> object:
         if not isinstance(raw, Mapping):
             return raw
+        # Before validation, so that the resolved recipe shows the bounds, and its hash holds them.
         low, high = CLIPS.get(str(raw.get("loss")), (None, None))
         filled = {"clip_low": low, "clip_high": high} | BOUNDS.get(str(raw.get("rollout_correction")), {})
         return {**raw, **{k: v for k, v in filled.items() if v is not None and raw.get(k) is None}}

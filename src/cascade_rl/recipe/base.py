@@ -8,6 +8,7 @@ from typing import Annotated, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
+# Names become folders, keys of files and parts of override paths: no dot, no slash, no blank.
 NAME = r"^[a-z0-9][a-z0-9-]*$"
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -19,6 +20,7 @@ Problems = list[tuple[str, str]]
 class Strict(BaseModel):
     """A block of the recipe: unknown keys are errors, values can't be changed later."""
 
+    # frozen: a key of a finished stage is made from these values, so nothing may change them afterwards
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
@@ -29,4 +31,5 @@ def tag_of(block: type[BaseModel]) -> str:
 
 def digest(value: object) -> str:
     """16 hex digits of the SHA-256 of a JSON value."""
+    # sort_keys: the order in which a YAML file says things is no difference
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

@@ -26,16 +26,20 @@ def build(merged: dict[str, Any]) -> tuple[Recipe | None, Problems]:
     rest = copy.deepcopy(merged)
     problems: Problems = []
     left_out: dict[Place, bool] = {}  # whether rules across the block of a part left out may now misjudge
+    # pydantic checks rules across a block only when each of its fields is valid. So wrong parts are taken
+    # out and the rest is tried again, until nothing new is found.
     while True:
         try:
             return Recipe.model_validate(rest), problems
         except ValidationError as error:
             new = [e for e in error.errors() if e["loc"] not in left_out]
+        # A rule of a block that lost a part may fail for want of it: such a fault is not told.
         doubtful = {loc[:n] for loc, changed in left_out.items() if changed for n in range(len(loc))}
         problems += [_explain(rest, e) for e in new if e["type"] != "value_error" or e["loc"] not in doubtful]
         # an unknown key takes nothing with it that a rule could miss
         left_out |= {e["loc"]: e["type"] != "extra_forbidden" for e in new}
         done = [_leave_out(rest, e["loc"]) for e in new]
+        # no progress: another round would find the same faults for ever
         if not new or not all(done):
             return None, problems
 
@@ -53,6 +57,7 @@ def _leave_out(rest: dict[str, Any], loc: Place) -> bool:
         kind = kind_of(node)
         if kind is None or not isinstance(node.get("name"), str):
             return False
+        # Which of its keys is at fault is not known: all go but those required or referred to.
         kept = kind.stripped(node)
         node.clear()
         node.update(kept)

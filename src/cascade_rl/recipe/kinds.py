@@ -13,6 +13,7 @@ from cascade_rl.recipe.rl import RLStage
 from cascade_rl.recipe.sft import SFTStage
 from cascade_rl.recipe.stage import StageSpec
 
+# the tag of a kind is the Literal of its field `kind`; code for it is in `cascade/stage.py`
 AnyStage = SFTStage | RewardModelStage | RLStage
 Stage = Annotated[AnyStage, Field(discriminator="kind")]
 STAGE_KINDS: dict[str, type[StageSpec]] = {tag_of(block): block for block in get_args(AnyStage)}

@@ -21,6 +21,7 @@ class Architecture(Strict):
     num_key_value_heads: Positive = 2
     head_dim: Positive = 32
     rope_theta: float = 10_000.0
+    # tokens of a prompt and its reply
     max_position_embeddings: Positive = 512
 
     @model_validator(mode="after")

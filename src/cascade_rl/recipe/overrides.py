@@ -22,6 +22,7 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
             value = float(value)
         except ValueError:
             pass
+    # A name with a dot, such as a domain by its path, can't be reached; its number in the list can.
     *parents, last = path.split(".")
     node: Any = raw
     for depth, key in enumerate(parents):
@@ -39,6 +40,7 @@ def _step_into(node: Any, key: str, path: str) -> Any:
         return node[_list_index(node, key, path)]
     if not isinstance(node, dict):
         raise ValueError(f"{path}: there is no block to go into")
+    # an absent block is made: `gate.policy=stop` needs no gate in the file
     if node.get(key) is None:
         node[key] = {}
     return node[key]

@@ -20,6 +20,7 @@ class RLData(Strict):
     domain: str
     source: str = "builtin"
     weight: Annotated[float, Field(gt=0)] = 1.0
+    # no figure of the report, whose pools hold 9.8K (code) to 14K (math) problems
     problems: Positive = 1024
     code_switch: Literal["off", "batch_min_minus_10"] | float = "off"
 
@@ -44,6 +45,7 @@ class BatchFilter(Strict):
     """Refill until every group has mixed rewards, at most `max_rounds` times (DAPO, arXiv 2503.14476)."""
 
     kind: Literal["batch"]
+    # DAPO samples until the batch is full; a pool without signal would then never end a step
     max_rounds: Positive = 4
 
 
@@ -51,7 +53,7 @@ class EpochFilter(Strict):
     """After an epoch drop problems solved always or never; re-admit them with these probabilities."""
 
     kind: Literal["epoch"]
-    # the report's math RL (arXiv 2512.13607)
+    # math RL, arXiv 2512.13607 section 4.5: about 90 % of the samples then carry signal
     readmit_hard: Fraction = 0.10
     readmit_easy: Fraction = 0.01
 
@@ -104,6 +106,7 @@ def sub_stages(
     found, start, share = [], 0, 0.0
     for phase in curriculum or [Phase(share=1.0)]:
         share += phase.share
+        # Of the shares' sum, so that roundings do not add up and the last phase ends at the last step.
         end = round(steps * share)
         if end > start:
             said = phase.model_dump(exclude_none=True)
@@ -123,12 +126,12 @@ def replaced_keys(stage: Mapping[str, Any]) -> list[str]:
 class JudgeSpec(Strict):
     """A judge model behind an OpenAI-compatible address: the probability of its YES is the reward.
 
-    `api_key_variable` names the environment variable that holds the key. A judge that reasons first needs
-    more tokens.
+    `api_key_variable` is the environment variable that holds the key. One that reasons needs more tokens.
     """
 
     url: str
     model: str
     api_key_variable: str | None = None
+    # seconds of one attempt; there are four
     timeout_s: Annotated[float, Field(gt=0)] = 60.0
     judge_tokens: Positive = 8

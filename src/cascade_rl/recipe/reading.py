@@ -19,8 +19,7 @@ from cascade_rl.recipe.recipe import Recipe
 from cascade_rl.recipe.rules import cross_problems
 from cascade_rl.recipe.smoke import smoke
 
-# Rules that need more than the recipe, which is whole (all of its own rules hold) or lacks the parts that are
-# wrong.
+# Rules that need more than the recipe; True when it is whole, False when parts that are wrong are left out.
 Further = Callable[[Recipe, bool], Problems]
 
 
@@ -63,16 +62,20 @@ def read_recipe(
     if problems:
         raise RecipeError(str(path), problems)
     recipe = validate(raw, str(path), further)
+    # validated first as it stands: a smoke test must not hide a fault of the recipe
     return smoke(recipe) if smoke_test else recipe
 
 
 def validate(raw: Mapping[str, Any], source: str = "recipe", further: Further = no_further) -> Recipe:
     """The recipe of a raw mapping, or a RecipeError with all its problems."""
+    # On the raw text: once defaults are merged, a key that nobody uses can't be told from one that is.
     problems = _default_problems(raw) + _inert_problems(raw)
     recipe, found = build(_stage_defaults(_numbers(raw)))
     problems += found
     if recipe is not None:
         own = cross_problems(recipe)
+        # A domain is asked what its stages lack only where all else is well: else its answer may be about a
+        # part that was taken out as wrong.
         problems += own + further(recipe, not found and not own)
     if recipe is None or problems:
         raise RecipeError(source, problems)

@@ -20,8 +20,10 @@ class Recipe(Strict):
 
     name: Annotated[str, Field(pattern=NAME)]
     seed: Annotated[int, Field(ge=0)] = 0
+    # `auto` is settled by the machine, so it is the settled values that keys of stages hold
     device: Literal["auto", "cpu", "cuda"] = "auto"
     sampler: Literal["torch", "vllm"] = "torch"
+    # one process a core, or a GPU each; the gradient depends on their number by rounding only
     workers: Positive = 1
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     model: ModelSpec = Field(default_factory=lambda: ModelSpec.model_validate({}))
@@ -64,6 +66,7 @@ class Recipe(Strict):
         """The stage that trains for a benchmark (see BenchmarkSpec)."""
         if benchmark.own_stage:
             return benchmark.own_stage
+        # max takes the highest claim, and of equal ones the last place
         claims = [
             (stage.claim, place)
             for place, stage in enumerate(self.stages)

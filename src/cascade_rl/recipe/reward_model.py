@@ -29,9 +29,10 @@ class RewardModelStage(StageSpec):
     pairs_from: Literal["domain", "samples"] = "domain"
     sample_rollouts: Annotated[int, Field(ge=2)] | None = None
     sample_tokens: Positive | None = None
+    # sizes of this package, for small models; the report has 82K pairs
     pairs: Positive = 2000
     heldout_pairs: Positive = 300
-    # the report's batch for its 82K pairs (arXiv 2512.13607, section on the reward model)
+    # the report's (arXiv 2512.13607, section 4.2), which trains one epoch: more made it worse
     batch_size: Positive = 256
     steps: Positive | None = None
     epochs: Positive | None = None

@@ -41,27 +41,33 @@ class RLStage(Algorithm, StageSpec):
     kind: Literal["rl"]
     data: Annotated[list[RLData], Field(min_length=1)]
     steps: Positive
-    # 128 x 8: math and code RL in the tables of arXiv 2512.13607; for RLHF and IF-RL, where the body says 128
-    # prompts, they say 256, and SWE RL has 16 rollouts
+    # 128 x 8: math and code RL (arXiv 2512.13607, tables 17 to 19). RLHF and IF-RL have 256 prompts (tables
+    # 15 and 16; the body says 128), SWE RL 16 rollouts (table 20).
     prompts_per_step: Positive = 128
     rollouts_per_prompt: Annotated[int, Field(ge=2)] = 8
     mode_mix: Literal["thinking", "instruct", "half"] = "thinking"
+    # Lengths of this package. The report's replies: 8K to 16K in IF-RL, 12K in RLHF, 24K rising to 40K in
+    # math, 44K to 56K in code, 16K after prompts of 16K to 32K in SWE RL.
     max_prompt_tokens: Positive = 4096
     max_response_tokens: Positive = 16384
-    # The report samples with top-p 0.95, at a temperature of each stage's own: a recipe says both.
+    # The report samples with top-p 0.95, at 0.6 in RLHF and IF-RL, 0.8 to 1.2 in math and code, 1 in SWE
+    # RL; a recipe says both. These are neutral: the model's own distribution.
     temperature: Annotated[float, Field(gt=0)] = 1.0
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     top_k: Annotated[int, Field(ge=0)] = 0
     min_p: Fraction = 0.0
+    # the report masks in the first phases of math and SWE RL, and gives 0 in the later ones of math
     overlong: Overlong = "score"
     overlong_buffer: Positive | None = None
     curriculum: list[Phase] = Field(default_factory=list)
+    # the report: batch in IF-RL, epoch in math RL, none in the others
     filter: Filter = NoFilter()
     reward_model: str | None = None
     judge: JudgeSpec | None = None
 
     @model_validator(mode="after")
     def _curriculum(self) -> RLStage:
+        # 1e-6: thirds may be written with seven digits
         if self.curriculum and abs(sum(p.share for p in self.curriculum) - 1) > 1e-6:
             raise ValueError(f"curriculum: shares add up to {sum(p.share for p in self.curriculum):g}, not 1")
         if len({(d.domain, d.source) for d in self.data}) < len(self.data):
@@ -112,6 +118,8 @@ class RLStage(Algorithm, StageSpec):
 
     def may_share(self, other: StageSpec) -> bool:
         """RLHF may ask what the reward model was trained on, as in the report."""
+        # RL stages never share with each other: arXiv 2512.13607 (section 4.1.1) counts this among the
+        # reasons why little is forgotten.
         return other.trains == "reward_model"
 
     def reward_model_among(self, earlier: Sequence[StageSpec]) -> str | None:
@@ -153,6 +161,7 @@ class RLStage(Algorithm, StageSpec):
 
         With more than one update the ratio is taken against the sampler's own log-probabilities already.
         """
+        # raw last: what the stage says itself wins, also `none`
         return {"rollout_correction": "tis", **raw} if raw.get("updates_per_batch", 1) == 1 else raw
 
 

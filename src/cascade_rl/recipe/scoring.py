@@ -16,18 +16,19 @@ class BenchmarkSpec(Strict):
 
     `k` samples a problem in the headline mode, `k_other_mode` (the same if None) in the other one; without
     `both_modes` there is no other one. `mode` is the headline; None takes the domain's own. `own_stage` is
-    the stage that trains for it; None takes the last RL stage with that domain, else the last SFT stage that
-    has it.
+    the stage that trains for it; None takes the last RL stage with that domain, else the last SFT stage.
     """
 
     name: Annotated[str, Field(pattern=NAME)]
     domain: str
     source: str = "builtin"
+    # 200 x 4: at 50 % a 95 % interval of about 7 points to either side where samples of a problem agree
     problems: Positive = 200
     k: Positive = 4
     k_other_mode: Positive | None = None
     mode: Mode | None = None
     both_modes: bool = True
+    # sampling of the report's evaluation (arXiv 2512.13607, appendix B), in every benchmark
     temperature: Annotated[float, Field(gt=0)] = 0.6
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
     min_p: Fraction = 0.0
@@ -59,6 +60,7 @@ class Waiver(Strict):
 
     benchmark: str
     stage: str
+    # ten characters: enough to keep an empty word out
     reason: Annotated[str, Field(min_length=10)]
 
     @field_validator("reason")
@@ -79,6 +81,7 @@ class Gate(Strict):
     """
 
     policy: Literal["warn", "stop", "best"] = "warn"
+    # how it was found: `scores/gate.py`, rule 2
     band: Fraction = 0.04
     probe_every: Positive | None = None
     probe_problems: Positive | None = None
@@ -108,4 +111,5 @@ class PreflightSpec(Strict):
     """Before each stage `problems` of its problems are graded: gold earns all, empty none, twice the same."""
 
     problems: Positive = 32
+    # share of a pool's tried problems; more says that the grader is broken, not the data
     max_bad: Fraction = 0.1

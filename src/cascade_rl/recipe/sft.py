@@ -33,7 +33,7 @@ class SFTStage(StageSpec):
     kind: Literal["sft"]
     data: Annotated[list[SFTData], Field(min_length=1)]
     samples: Positive
-    # 256 and 16K: the report's first SFT stage (arXiv 2512.13607, appendix B)
+    # 256 and 16K: the report's first SFT stage (arXiv 2512.13607, table 14); the second has 32K
     batch_size: Positive = 256
     steps: Positive | None = None
     epochs: Positive | None = None

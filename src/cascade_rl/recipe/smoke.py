@@ -12,6 +12,7 @@ def smoke(recipe: Recipe) -> Recipe:
 
     It proves the path, not the result.
     """
+    # copies are not validated again: every `shrunk` has to leave a stage that is valid
     return recipe.model_copy(
         update={
             "stages": [stage.shrunk() for stage in recipe.stages],

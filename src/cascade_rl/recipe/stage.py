@@ -100,6 +100,7 @@ class StageSpec(Training, ABC):
         """
         if self.trains != "policy":
             return None
+        # the least of all phases: a prompt is in the pool from the first phase to the last
         return min((rule.max_prompt_tokens for rule in self.sampled()), default=None)
 
     def may_share(self, other: StageSpec) -> bool:
@@ -124,6 +125,7 @@ class StageSpec(Training, ABC):
 
         What is left is valid, so that a reader can go on to check the rest of the recipe.
         """
+        # `steps` stands for all keys of length, which may be what does not go together
         wanted = {key for key, field in cls.model_fields.items() if field.is_required()} | {*cls.referred}
         return {key: value for key, value in raw.items() if key in wanted} | {"steps": 1}
 
@@ -138,6 +140,7 @@ def planned(steps: int | None, epochs: int | None, items: int, batch_size: int) 
     if steps is not None and epochs is None:
         return steps
     if steps is None and epochs is not None:
+        # Batches run on over the end of an epoch, so what is rounded off is missed once, at the very end.
         return max(1, items // batch_size) * epochs
     raise ValueError("give either steps or epochs, not both and not neither")
 

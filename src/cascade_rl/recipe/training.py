@@ -18,11 +18,13 @@ class Training(Strict):
 
     name: Annotated[str, Field(pattern=NAME)]
     optimizer: Literal["adamw", "muon"] = "adamw"
-    # 2e-6: reward model, RLHF, IF-RL and math RL of the 8B model (arXiv 2512.13607, appendices C to E)
+    # 2e-6: reward model (section 4.2 of arXiv 2512.13607), RLHF, IF-RL, math RL of the 8B model (tables 15
+    # to 17). Code RL has 4e-6 (table 19), SWE RL 2.5e-6 (table 20), SFT 5e-5 and 2e-5 (8B, table 14).
     lr: Annotated[float, Field(gt=0)] = 2e-6
     muon_lr: Annotated[float, Field(gt=0)] | None = None
     # AdamW's betas in every stage of the report
     betas: tuple[Fraction, Fraction] = (0.9, 0.95)
+    # SFT has 1e-4 (table 14); for RL the report names neither decay nor warm-up nor schedule
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     # the report names no bound; 1 is the custom of most trainers
     grad_clip: Annotated[float, Field(gt=0)] = 1.0
@@ -30,7 +32,9 @@ class Training(Strict):
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     final_lr_fraction: Fraction = 0.0
     warmup_steps: Annotated[int, Field(ge=0)] = 0
+    # padding does not count: rows are packed
     tokens_per_microbatch: Positive = 4096
+    # steps: what SIGKILL costs at most
     save_every: Positive = 10
 
     @model_validator(mode="after")

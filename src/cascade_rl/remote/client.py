@@ -54,6 +54,7 @@ class ChatClient:
         parallel: int = 16,
     ) -> None:
         self._url, self._model = _address(url), model
+        # identity: LONGEST_REPLY then bounds what is received and not what it unfolds to
         self._headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
         if api_key:
             if not (api_key.isascii() and api_key.isprintable()):
@@ -77,6 +78,7 @@ class ChatClient:
             except (ServerError, TimeoutError) as error:
                 if attempt == self.attempts or (isinstance(error, ServerError) and error.final):
                     raise
+            # 0.5, 1, 2 s by default, each times 0.5 to 1.5
             await asyncio.sleep(self._backoff_s * 2 ** (attempt - 1) * self._jitter.uniform(0.5, 1.5))
         raise AssertionError("there is at least one attempt")
 
@@ -85,8 +87,7 @@ class ChatClient:
         slots = self._slots.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(self._parallel))
         async with slots:
             try:
-                # The library's own time limits are for one wait each: a server that drips would never meet
-                # them.
+                # The library's own limits are for one wait each: a server that drips would never meet them.
                 async with asyncio.timeout(self.timeout_s):
                     status, data = await self._post(asked)
             except httpx2.HTTPError as error:
@@ -100,11 +101,13 @@ class ChatClient:
         """Status and content of one request, on a connection of its own, whatever proxy is configured."""
         data = bytearray()
         async with (
+            # a client belongs to the loop that opened it; beside a judge's seconds connecting costs nothing
             httpx2.AsyncClient(verify=self._tls, timeout=None, trust_env=False) as client,
             client.stream("POST", self._url, content=asked, headers=self._headers) as response,
         ):
             async for part in response.aiter_bytes():
                 data += part
+                # counted while it comes: a length that a server announces is only its word
                 if len(data) > LONGEST_REPLY:
                     raise ServerError("the answer is too long", final=True)
         return response.status_code, bytes(data)

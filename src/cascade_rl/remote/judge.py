@@ -62,6 +62,7 @@ class HttpJudge:
         """The probability of YES, in [0, 1]; a Judgement with a fault when the judge gives none."""
         chat = [{"role": m.role, "content": m.content} for m in messages]
         try:
+            # 20: the most that OpenAI's interface gives; some servers answer fewer, some none
             choices = await self._ask(chat, temperature=0, logprobs=True, top_logprobs=20)
             value = yes_from_logprobs(choices[0])
             return Judgement(await self._from_samples(chat) if value is None else value)
@@ -79,6 +80,7 @@ class HttpJudge:
     async def _from_samples(self, chat: list[dict[str, str]]) -> float:
         """The share of YES; servers that ignore `n` are asked again until there are enough."""
         texts: list[str] = []
+        # a round brings one sample at least, so that as many rounds are enough
         for _ in range(self._samples):
             wanted = self._samples - len(texts)
             if wanted > 0:
@@ -93,6 +95,7 @@ def _text(choice: Mapping[str, Any]) -> str:
 
 def _spelt(token: Any) -> str:
     """`yes` or `no` when the token is one of them or how one begins; else nothing."""
+    # Ġ and ▁ stand for a blank in the tokens of byte-level BPE and of SentencePiece.
     text = re.sub(r"^[\s\"'*`_(\[Ġ▁]+|[\s\"'*`_)\].,:;!]+$", "", str(token)).casefold()
     return next((word for word in ("yes", "no") if text and word.startswith(text)), "")
 
@@ -110,10 +113,12 @@ def yes_from_logprobs(choice: Mapping[str, Any]) -> float | None:
     mass = {"yes": 0.0, "no": 0.0, "": 0.0}
     try:
         for entry in _answer_token(content)["top_logprobs"]:
+            # min: a log-probability above 0 is a rounding of the server
             mass[_spelt(entry["token"])] += math.exp(min(0.0, float(entry["logprob"])))
     except (KeyError, TypeError, ValueError, AttributeError):
         raise JudgeError("the log-probabilities are malformed") from None
     both = mass["yes"] + mass["no"]
+    # not `<`: so NaN is refused, too
     if not both >= LEAST_MASS:
         raise JudgeError(f"the judge's first word is neither yes nor no, but begins {_text(choice)[:80]!r}")
     return mass["yes"] / both
@@ -121,15 +126,15 @@ def yes_from_logprobs(choice: Mapping[str, Any]) -> float | None:
 
 def _answer_token(content: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     """The first token after the reasoning that holds more than blanks and signs."""
-    said = ""
-    ends = [
-        i
-        for i, token in enumerate(content)
-        if (said := said + token["token"]) and said.rstrip().endswith("</think>")
-    ]
-    if said.lstrip().startswith("<think>") and not ends:
+    said, start = "", 0
+    for place, token in enumerate(content, 1):
+        said += token["token"]
+        # of the whole text so far: the tag is one token or several, by the tokenizer
+        if said.rstrip().endswith("</think>"):
+            start = place
+    if said.lstrip().startswith("<think>") and not start:
         raise JudgeError("the judge's reasoning does not end; give it more max_tokens")
-    for token in content[ends[-1] + 1 if ends else 0 :]:
+    for token in content[start:]:
         if re.search(r"\w", token["token"]):
             return token
     raise JudgeError("the judge said nothing")
@@ -142,6 +147,7 @@ def yes_from_texts(texts: Sequence[str]) -> float:
         lines = text.rpartition("</think>")[2].strip().splitlines() or [""]
         word = re.sub(r"[\s\"'*`_().,:;!\[\]]", "", lines[-1]).casefold()
         words += [word] if word in ("yes", "no") else []
+    # Half at least must be of one word, or the share would be that of a few.
     if not words or len(words) * 2 < len(texts):
         raise JudgeError(f"{len(words)} of {len(texts)} answers are yes or no")
     return words.count("yes") / len(words)

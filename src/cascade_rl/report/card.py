@@ -43,6 +43,7 @@ def write_card(checkpoint: Path, card: Card) -> None:
 def card_text(card: Card) -> str:
     """The whole card as Markdown."""
     stage, kept = card.stage, retentions(card.scorecards, card.own_stages)
+    # settings in the recipe's own words, so that they can be copied into one
     run, settings = stage["lineage"]["run"], yaml.safe_dump(stage["settings"], sort_keys=False)
     parts = [
         FRONT_MATTER,

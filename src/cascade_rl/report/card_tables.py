@@ -56,6 +56,7 @@ def _cells(stages: Sequence[str], row: Mapping[str, BenchmarkScore], own: str | 
 def _arrow(before: BenchmarkScore | None, after: BenchmarkScore) -> str:
     if before is None:
         return ""
+    # the interval alone, without the gate's band and correction, as CAPTION says
     change = compare(before.modes[after.headline], after.modes[after.headline])
     sign = THIN_ARROWS.get(change.verdict, "")
     return f" {sign}" if sign else ""
@@ -71,4 +72,5 @@ def _change(since: Since | None) -> str:
 
 
 def _line(cells: Sequence[str]) -> str:
+    # a name of a file's own may hold the column sign
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

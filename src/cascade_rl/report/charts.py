@@ -105,6 +105,7 @@ def short(value: float) -> str:
 
 def thinned(series: Series) -> Series:
     """At most `MOST_POINTS` points: means over equal runs of steps; a gap (NaN) in a run is passed over."""
+    # runs of equal size keep steps evenly spaced; alarms have marks of their own, so none is averaged away
     size = math.ceil(len(series.points) / MOST_POINTS)
     if size <= 1:
         return series
@@ -135,6 +136,7 @@ def path(points: Sequence[tuple[float, float]], scale: Scale) -> str:
             drawing = False
             continue
         parts.append(
+            # h0: a line of no length, which a round cap draws as a dot
             f"{'L' if drawing else 'M'}{scale.x(x):.1f} {scale.y(y):.1f}" + ("" if drawing else "h0")
         )
         drawing = True
@@ -167,9 +169,11 @@ def _limits(chart: Chart) -> Scale | None:
     low, high = min([*ys, *[f for f in (chart.floor,) if f is not None]]), max(ys)
     high = high if chart.ceiling is None else max(high, chart.ceiling)
     if low == high:
+        # a flat line: some room around it, but none below a floor
         low, high = low - (abs(low) * 0.1 or 0.5) * (low != chart.floor), high + (abs(high) * 0.1 or 0.5)
     ticks = nice_ticks(low, high)
     step = ticks[1] - ticks[0] if len(ticks) > 1 else high - low
+    # 1e-6: a value that lies on a tick must not add a step for its last bit
     low, high = math.floor(low / step + 1e-6) * step, math.ceil(high / step - 1e-6) * step
     x0, x1 = min(xs), max(xs)
     return Scale(x0, x1, low, high) if x0 < x1 else Scale(x0 - 1, x1 + 1, low, high)
@@ -301,6 +305,7 @@ def sparkline(values: Sequence[float | None], own: int | None) -> str:
     if len(real) < 2:
         return ""
     low, high = min(v for _, v in real), max(v for _, v in real)
+    # two points at least, or noise would look like a mountain
     span = max(high - low, 0.02)
     spots = [(4 + 64 * i / (len(values) - 1), 20 - 16 * (v - low) / span, i) for i, v in real]
     ring = "".join(

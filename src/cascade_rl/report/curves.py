@@ -214,6 +214,7 @@ def _series(
         return None
     points = tuple((float(s.step), factor * s.metrics[metric]) for s in found)
     widths = [s.metrics.get(spread, math.nan) if spread else math.nan for s in found]
+    # a band with holes would be drawn as if it were none there
     known = all(math.isfinite(width) for width in widths)
     return Series(name, points, tuple(factor * width for width in widths) if known else None)
 
@@ -257,6 +258,7 @@ def figure(curve: Curve, steps: Sequence[Step], alarms: Sequence[Alarm]) -> str:
 def constant_rate(steps: Sequence[Step]) -> float | None:
     """The learning rate if it never changes: then it is told in words."""
     rates = {step.metrics["lr"] for step in steps if "lr" in step.metrics}
+    # one step shows no schedule
     return rates.pop() if len(rates) == 1 and len(steps) > 1 else None
 
 

@@ -68,6 +68,7 @@ def _is_records(raw: list[Any]) -> bool:
 
 def json_html(raw: Any, depth: int = 0) -> str:
     """Any JSON value: objects as definition lists, lists of like objects as tables, the rest as text."""
+    # a file may nest as deep as it likes; a page that does is read by nobody
     if depth > 6:
         return f"<code>{esc(raw)}</code>"
     if isinstance(raw, Mapping):

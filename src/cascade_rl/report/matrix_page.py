@@ -72,6 +72,7 @@ VIEWS = (
 
 def gate_cells(run: Run) -> dict[tuple[str, str], tuple[Cell, ...]]:
     """(stage, benchmark) -> all that the gate says of it, the comparison with the stage before first."""
+    # a comparison with an unknown stage goes last
     order = {stage: i for i, stage in enumerate(run.matrix.stages)}
     told: dict[tuple[str, str], list[Cell]] = {}
     for stage in run.stages:
@@ -105,6 +106,7 @@ def _cell(row: Row, stage: str, told: Sequence[Cell]) -> str:
         return f'<td class="cell none" {where}>{DASH}</td>'
     css = ["cell"] + (["own"] if stage == row.own_stage else [])
     sign = ""
+    # told[0]: against the stage before; the others stand in the tooltip
     if told and told[0].verdict in ARROWS:
         change = told[0]
         css.append(change.verdict + (" excused" if arrow(change) == EXCUSED else ""))

@@ -22,6 +22,7 @@ def points(difference: float | None) -> str:
     if difference is None:
         return DASH
     text = f"{100 * difference:+.1f}"
+    # neither +0.0 nor -0.0
     return "0.0" if float(text) == 0 else text.replace("-", MINUS)
 
 

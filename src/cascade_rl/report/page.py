@@ -52,6 +52,7 @@ def _facts(run: Run) -> str:
 
 def _gates(run: Run) -> str:
     """How many cells fell against the stage before, and which losses of any comparison have no excuse."""
+    # first cell of each: against the stage before
     told = gate_cells(run)
     fell = sum(cells[0].verdict == "loss" for cells in told.values())
     bare = [

@@ -38,6 +38,8 @@ class Reader:
     def text(self, name: str) -> str | None:
         """The file's text, or None if there is no such file; bytes that are not UTF-8 are replaced."""
         try:
+            # replaced, not refused: a sampled byte may be half a character, and one such line must not cost
+            # the page
             return (self.root / name).read_text(encoding="utf-8", errors="replace")
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -67,6 +69,7 @@ class Reader:
     def lines(self, name: str) -> list[Mapping[str, Any]]:
         """The objects of a JSONL file; a torn last line is expected of a run in progress."""
         rows = []
+        # not splitlines: it also breaks at characters that may stand inside a JSON text
         lines = (self.text(name) or "").split("\n")
         for place, line in enumerate(lines, start=1):
             if not line.strip():
@@ -86,6 +89,7 @@ def _steps(rows: Iterable[Mapping[str, Any]]) -> tuple[Step, ...]:
     for row in rows:
         if row.get("kind") == "step" and isinstance(row.get("step"), int):
             raw = {name: number(value) for name, value in as_mapping(row.get("metrics")).items()}
+            # NaN keeps its place in the curve and shows as a gap
             metrics = {name: math.nan if value is None else value for name, value in raw.items()}
             steps[row["step"]] = Step(row["step"], text(row.get("phase")), metrics)
     return tuple(steps[step] for step in sorted(steps))
@@ -166,6 +170,7 @@ def _times(run_dir: Path) -> tuple[float | None, float | None]:
     """When the first and the last file were written, by the files' own times."""
     files = [*run_dir.glob("*.json"), *run_dir.glob("*.yaml")]
     files += [file for folder in stage_folders(run_dir) for file in folder.path.glob("*.json*")]
+    # a file may go between listing and looking: the run works on
     times = [path.stat().st_mtime for path in files if path.exists()]
     return (min(times), max(times)) if times else (None, None)
 
@@ -176,6 +181,7 @@ def read_run(run_dir: Path) -> Run:
         raise FileNotFoundError(f"there is no run directory {run_dir}: `cascade run` makes one")
     reader = Reader(run_dir)
     recipe = as_mapping(reader.parsed("recipe.yaml", yaml.safe_load))
+    # By name, as the page says it; the run itself goes by place and key.
     done = _by_name(reader.mapping("ledger.json").get("stages"), "stage")
     stages = [_stage(reader, folder, done.get(folder.name, {})) for folder in stage_folders(run_dir)]
     known = {stage.name for stage in stages}

@@ -94,9 +94,8 @@ class Stage:
     preflight    the content of preflight.json
     seconds      by phase
     efforts      phase -> what it did
-    machine      what the workers reach together a second (`flops`, `head_flops`, `bytes`), and how many
-       `workers`
-    counts       what happened in the processes that judge
+    machine      how many `workers`, and what they reach together a second: `flops`, `head_flops`, `bytes`
+    counts       what happened in sandbox, verifiers and judge
     """
 
     name: str

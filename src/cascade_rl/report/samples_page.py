@@ -29,6 +29,7 @@ def _block(css: str, label: str, text: str) -> str:
 
 
 def _reply(sample: Sample) -> str:
+    # a sample may lack its mode, as any file may lack a key: then the reply tells
     thinking = sample.mode == Mode.THINKING or (sample.mode != Mode.INSTRUCT and THINK_START in sample.reply)
     reply = split_reply(sample.reply, Mode.THINKING if thinking else Mode.INSTRUCT)
     parts = []
@@ -71,8 +72,10 @@ def pairs(samples: Sequence[Sample]) -> list[tuple[str, Sample | None, Sample | 
     columns = []
     for domain, mode in keys:
         before = [s for s in start if (s.domain, s.mode) == (domain, mode)]
+        # the last step first
         after = [s for s in reversed(end) if (s.domain, s.mode) == (domain, mode)]
         shared = {s.problem for s in before} & {s.problem for s in after}
+        # problems that both ends have come first and in one order, so that zip puts them side by side
         before.sort(key=lambda s: (s.problem not in shared, s.problem if s.problem in shared else ""))
         after.sort(key=lambda s: (s.problem not in shared, s.problem if s.problem in shared else ""))
         name = f"{domain}, {mode}" if mode else domain
@@ -95,6 +98,7 @@ def samples_html(samples: Sequence[Sample]) -> str:
         return ""
     found = pairs(samples)
     keys = len({name for name, _, _ in found})
+    # one of each domain and mode, four at most
     visible = max(OPEN_PAIRS, min(keys, 4))
     rest = [_pair(*pair) for pair in found[visible:]]
     more = details(f"{len(rest)} more", "".join(rest)) if rest else ""

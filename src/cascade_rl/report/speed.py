@@ -44,6 +44,7 @@ def efforts(timings: Iterable[Mapping[str, Any]]) -> dict[str, Effort]:
     found: dict[str, Effort] = {}
     rates: dict[str, float] = {}
     for row in timings:
+        # a resumed run may stand on another machine: each process measures and writes its own
         rates = _rates(row) or rates
         for phase in PHASES:
             if effort := _effort(phase, row, rates):
@@ -56,10 +57,12 @@ def _effort(phase: str, row: Mapping[str, Any], rates: Mapping[str, float]) -> E
     took, work = number(as_mapping(row.get("seconds")).get(phase)), as_mapping(row.get("work"))
     done = {part: as_mapping(work.get(part)) for part in parts}
     tokens = number(done[held].get("tokens"))
+    # a step whose work is not known adds neither its seconds nor its tokens
     if not took or not tokens:
         return None
     told = [number(part.get("bound_s")) for part in done.values() if part]
     bounds = [bound for bound in told if bound is not None]
+    # tokens a second are known all the same; a limit of some parts would look too easily reached
     if not rates or len(bounds) < len(told):
         return Effort(took, tokens)
     used = math.fsum(number(done[held].get(name)) or 0.0 for name in needs)
@@ -129,6 +132,7 @@ def has_figures(run: Run) -> bool:
 
 def machine_line(run: Run) -> str:
     """The rates of the machine in words, those of the last stage that knows them; empty when none does."""
+    # the last: of several machines the one that the run ended on
     rates = next((stage.machine for stage in reversed(run.stages) if stage.machine), None)
     if not rates:
         return ""

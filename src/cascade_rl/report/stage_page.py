@@ -32,6 +32,7 @@ def planned_steps(stage: Stage) -> int | None:
 
 def lineage(stage: Stage) -> dict[str, Any]:
     """Parent, checkpoint and hashes, from the stage's own file and from the ledger."""
+    # the ledger wins: it was written last
     return {**as_mapping(stage.description.get("lineage")), **stage.ledger}
 
 
@@ -136,6 +137,7 @@ def badge(stage: Stage) -> str:
 def stage_section(stage: Stage, matrix: Matrix) -> str:
     """The section #stage-NAME."""
     found = alarms(stage.steps)
+    # the matrix counts pre-flight and export, too; before it is written the timings have to do
     spent = matrix.seconds.get(stage.name) or math.fsum(stage.seconds.values())
     facts = [kind(stage.steps) if stage.steps else "", _progress(stage), duration(spent) if spent else ""]
     if (rate := constant_rate(stage.steps)) is not None:

@@ -12,6 +12,7 @@ from cascade_rl.report.read import read_run
 from cascade_rl.report.records import WAITING, Run, Stage
 from cascade_rl.scores.gate import GateResult
 
+# a fault in another file, such as a sample, costs the status nothing
 USED = ("ledger.json", "stage.json", "journal.jsonl", "scorecard.json", "gate.json")
 
 

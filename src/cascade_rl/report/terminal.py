@@ -21,7 +21,7 @@ from cascade_rl.scores.matrix import Matrix, Row
 
 Verdicts = Mapping[tuple[str, str], str]
 STYLES = {"gain": "blue", "loss": "yellow"}
-CELL, NAME = 6, 12
+CELL, NAME = 6, 12  # characters: eight stages and the interval fit into 80 columns
 TIMES = ("roll-\nout", "grad-\ning", "up-\ndate", "eval", "other")
 SPEED = ("samp\ntok/s", "train\ntok/s", "MFU", "MBU", "roll.\nlimit", "upd.\nlimit")
 
@@ -39,6 +39,7 @@ def short_header(name: str, width: int = CELL) -> str:
 
 def _number(share: float) -> str:
     text = percent(share)
+    # four digits and an arrow would not fit into CELL
     return "100" if text == "100.0" else text
 
 

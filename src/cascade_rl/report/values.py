@@ -19,6 +19,7 @@ def as_list(raw: Any) -> list[Any]:
 
 def number(raw: Any) -> float | None:
     """A finite number, or None."""
+    # a bool is an int in Python, and no number on a page
     usable = isinstance(raw, (int, float)) and not isinstance(raw, bool) and math.isfinite(raw)
     return float(raw) if usable else None
 

@@ -39,6 +39,8 @@ def _jumped(values: Sequence[float]) -> bool:
 
 
 # What the metrics are is told in docs/runs.md; several rules may hold for one of them.
+# They warn and stop nothing: a stage ends by updates that are not finite (`train/loop`), graders that fail
+# (`train/gather`), or for want of any signal.
 RULES = (
     Rule(
         "signal",
@@ -108,6 +110,7 @@ RULES = (
 
 def broken_steps(rule: Rule, values: Sequence[float]) -> list[int]:
     """The places at which a rule is broken."""
+    # each step is judged by what was known then, as the run did, so page and journal agree
     return [i for i in range(len(values)) if rule.broken(values[: i + 1])]
 
 
@@ -118,6 +121,7 @@ def warnings(history: Sequence[Mapping[str, float]]) -> list[str]:
         values = [float(m[rule.metric]) for m in history if rule.metric in m]
         if not values or rule.metric not in history[-1] or not rule.broken(values):
             continue
+        # from 1: a rule needs a value. Ends are lengths, so the last one is left out by itself
         ends = range(max(1, len(values) - QUIET_STEPS), len(values))
         if not any(rule.broken(values[:end]) for end in ends):
             found.append(f"alarm: {rule.title} ({rule.metric} {values[-1]:.3g}): {rule.meaning}")

@@ -14,6 +14,7 @@ from cascade_rl.run.journal import Journal, read_lines
 from cascade_rl.run.rollouts import problem_key, stored_group, stored_problem
 from cascade_rl.types import Group, StepReport
 
+# All of them are made at once, also those that a kind leaves empty: offsets then always name four.
 JOURNALS = ("journal", "timings", "samples", "rollouts")
 
 
@@ -48,6 +49,7 @@ class Book:
 
     def samples(self, step: int, groups: Sequence[Group], problems: int = 3, rollouts: int = 2) -> None:
         """Keep a few rollouts for people to read."""
+        # 3 x 2 replies, of the first and the last step of RL: for the page
         for group in groups[:problems]:
             asked = group.problem
             for rollout, verdict in list(zip(group.rollouts, group.verdicts, strict=True))[:rollouts]:
@@ -70,6 +72,7 @@ class Book:
         """Keep every reply with its verdict, so that a mended grader can judge it again."""
         if self._stored is None:
             lines = read_lines(self._journals["rollouts"].path)
+            # once a stage and process: the file may hold hundreds of thousands of replies
             self._stored = {problem_key(line) for line in lines if line["kind"] == "problem"}
         for group in groups:
             record = stored_problem(group.problem)

@@ -24,6 +24,7 @@ def _plain(value: Any) -> Any:
 
 def dumps(value: Any, indent: int | None = None) -> str:
     """Strict JSON that survives lone surrogates (a sampled byte may be half a character)."""
+    # allow_nan=False: a NaN that `_plain` missed must fail here, not in another reader
     return json.dumps(_plain(value), indent=indent, ensure_ascii=True, allow_nan=False)
 
 

@@ -40,6 +40,7 @@ class RunLock:
             raise RunBusy(
                 f"{run} is in use by process {holder}; wait for it, stop it, or choose another --out"
             ) from None
+        # the process id, for the message of whoever comes next; nothing reads it to decide
         self._file.truncate(0)
         self._file.write(str(os.getpid()))
         self._file.flush()
@@ -55,6 +56,7 @@ class RunLock:
 
 def stage_folder(run: Path, index: int, name: str) -> Path:
     """Where stage number `index` (from 0) keeps its files."""
+    # two digits, so that a plain listing shows up to 99 stages in order
     return run / "stages" / f"{index + 1:02d}-{name}"
 
 
@@ -72,6 +74,8 @@ def set_aside(run: Path, index: int) -> None:
     # a new first stage may come from a new model, so what all stages start from goes too
     if index == 0:
         _rename_old(run, ["tokenizer", "base"])
+    # Later stages go too: each started from weights that are about to change. Killed between renames, the
+    # next try moves what is left.
     _rename_old(run / "stages", [f.path.name for f in stage_folders(run) if f.index >= index])
 
 

@@ -1,8 +1,7 @@
 """The journals of a run: append-only JSONL, cut back on resume.
 
 A line is synced before the next state is saved; on resume every journal is cut back to the offset that the
-state recorded, so a finished run holds the same bytes whether it was interrupted or not. A torn last line is
-dropped.
+state recorded, so a finished run holds the same bytes, interrupted or not. A torn last line is dropped.
 """
 
 from __future__ import annotations
@@ -29,6 +28,7 @@ class Journal:
     def write(self, record: dict[str, Any]) -> None:
         """Append one line."""
         self._file.write(dumps(record).encode() + b"\n")
+        # out of this process, so SIGKILL loses no line; only `sync` makes it survive a power cut
         self._file.flush()
 
     def sync(self) -> int:
@@ -57,6 +57,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
         return
     with path.open("rb") as file:
         for line in file:
+            # torn by a kill, or being written at this moment by a run that `status` looks at
             if not line.endswith(b"\n"):
                 continue
             try:

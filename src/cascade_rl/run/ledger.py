@@ -65,11 +65,13 @@ class Ledger:
 
     def done(self, index: int, key: str) -> Entry | None:
         """The entry of stage number `index` if it was finished with this very key."""
+        # By place, not by name: a stage that was moved to another place has other weights before it.
         entry = self.entries[index] if index < len(self.entries) else None
         return entry if entry and entry.key == key else None
 
     def add(self, index: int, entry: Entry) -> None:
         """Record a finished stage durably; later entries are void."""
+        # what came after was made from weights that this stage no longer hands over
         self._write([*self.entries[:index], entry])
 
     def cut(self, index: int) -> None:
@@ -84,6 +86,8 @@ class Ledger:
 
 def stage_key(recipe: Recipe, index: int, settings: Mapping[str, Any], data: str, incoming: str) -> str:
     """What makes a finished stage this one: settings, what the run shares, data, incoming weights."""
+    # Not the gate: policy `best` chooses a step, and what is done keeps its choice. Earlier stages act
+    # through `incoming` alone; a reward model does not, and its hash is not in here.
     shared = {"seed": recipe.seed, **settings}
     return digest([recipe.stages[index].model_dump(mode="json"), shared, data, incoming])
 
@@ -99,9 +103,11 @@ def recipe_text(recipe: Recipe) -> str:
 
 def first_change(old: Mapping[str, Any], new: Mapping[str, Any]) -> int:
     """The number of the first stage that a changed recipe redoes, or of stages if only scores change."""
+    # What all stages share (see `opening`): with another one even the first stage is another one.
     for key in ("seed", "model", "workers", "precision", "device", "sampler"):
         if old.get(key) != new.get(key):
             return 0
+    # Stages added at the end, or taken away there, change none that both recipes have.
     pairs = list(zip(old["stages"], new["stages"], strict=False))
     for index, (before, after) in enumerate(pairs):
         if before != after:
@@ -132,6 +138,7 @@ def admit(run: Path, recipe: Recipe, accept_changes: bool) -> None:
             "starts elsewhere"
         )
     index = first_change(yaml.safe_load(old_text), yaml.safe_load(text))
+    # The recipe is written last: killed before that, the next try finds the old one and does all again.
     Ledger(run).cut(index)
     set_aside(run, index)
     write_text(path, text)

@@ -59,6 +59,7 @@ def _stored_reply(rollout: Rollout, verdict: Verdict) -> dict[str, Any]:
 
 def read_groups(lines: Iterable[Mapping[str, Any]]) -> Iterator[tuple[int, Group]]:
     """(step, group) of a stored stage; its rollouts carry text and stop reason only."""
+    # grows to the stage's problems, not to its replies, which pass one group at a time
     problems: dict[tuple[str, str], Problem] = {}
     for line in lines:
         if line["kind"] == "problem":

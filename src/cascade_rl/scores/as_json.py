@@ -45,6 +45,7 @@ def to_json(name: str, found: BenchmarkScore) -> dict[str, Any]:
 def from_json(data: Mapping[str, Any]) -> tuple[str, BenchmarkScore]:
     """The name and the score of an eval/NAME.json."""
     with _named("evaluation"):
+        # Read apart and first, so that a fault further inside can be told with the name.
         name = data.get("benchmark", "")
     with _named(f"evaluation {name!r}"):
         modes = {Mode(mode): _mode_score(found) for mode, found in data["modes"].items()}
@@ -96,6 +97,7 @@ def gate_from_json(data: Mapping[str, Any]) -> GateResult:
     with _named("gate"):
         cells = tuple(_cell(cell) for cell in data["cells"])
         result = GateResult(_text(data["stage"]), cells, tuple(_text(note) for note in data["notes"]))
+        # Written for people and scripts, decided by the cells: where they differ a hand was at the file.
         if data["passed"] is not result.passed:
             raise InputError(f"gate of {result.stage}: passed is {data['passed']}, its cells say otherwise")
         return result
@@ -115,6 +117,7 @@ def matrix_to_json(found: Matrix) -> dict[str, Any]:
         }
         for row in found.rows
     }
+    # seconds of a stage: training and evaluation, all processes that worked at it
     return {"stages": list(found.stages), "benchmarks": benchmarks, "seconds": dict(found.seconds)}
 
 

@@ -13,8 +13,8 @@ where only published scores are known. A fall fails the gate when all of this ho
 3. Its p-value stays under `ALPHA` divided by the comparisons of this stage (Bonferroni): among twenty 95 %
    intervals one misses zero by chance, and the best so far is flattered by having been chosen.
 4. Nobody excused it: no waiver with a reason, no declared dip that is still before its stage of recovery and
-   within its depth. At the stage of recovery the benchmark must be back at its value before the dip, by the
-   same rules.
+   within its depth. At the stage of recovery the benchmark must be back where it was before, by the same
+   rules of interval and band.
 
 A waiver accepts the value after its stage: later stages are measured from there. Every loss that passes says
 why in `excuse`; a loss without an excuse is what failed.
@@ -107,6 +107,8 @@ class _History:
         """The cards that still bind a benchmark: measured before now, not forgiven by a waiver."""
         here = self.index(self.now.stage)
         waived = [self.index(w.stage) for w in self.gate.waivers if w.benchmark == benchmark]
+        # A waiver of this very stage binds from the next one on; here `_excuse` asks it, so that the fall
+        # is seen.
         start = max((w for w in waived if w < here), default=0)
         return [c for c in self.cards[:-1] if benchmark in c.benchmarks and self.index(c.stage) >= start]
 
@@ -134,11 +136,13 @@ def decide(scorecards: Sequence[Scorecard], stages: Sequence[str], gate: Gate) -
     check_names(gate, stages, {name for card in scorecards for name in card.benchmarks})
     history = _History(scorecards, stages, gate)
     looks = [look for name in history.now.benchmarks for look in _looks(history, name)]
+    # All looks of the stage divide ALPHA, also those at what rose: each had its chance to look like a fall.
     cells = tuple(_cell(history, look, len(looks)) for look in looks)
     notes = [*_failure_notes(history, cells), *_dip_notes(history, cells), *_waiver_notes(history, cells)]
     return GateResult(history.now.stage, cells, (*notes, *_other_notes(history)))
 
 
+# `recipe/rules` says it of a whole recipe before the run; here it holds for scorecards from anywhere.
 def check_names(gate: Gate, stages: Sequence[str], benchmarks: Collection[str]) -> None:
     """Raise InputError, with the known names, where a dip or a waiver names nothing of the cascade."""
     for dip in gate.dips:
@@ -165,6 +169,7 @@ def _looks(history: _History, benchmark: str) -> list[_Look]:
     best = max(enumerate(earlier), key=lambda pair: (pair[1].benchmarks[benchmark].score.mean, pair[0]))[1]
     ending = [d for d in history.gate.dips if d.benchmark == benchmark and d.until == history.now.stage]
     against = [earlier[-1], best, *(card for dip in ending if (card := history.before_dip(dip)))]
+    # the stage before is often the best so far, too: one look at it
     unique = {card.stage: card for card in against}
     return [_Look(benchmark, card.stage, history.change(benchmark, card)) for card in unique.values()]
 
@@ -178,6 +183,7 @@ def _cell(history: _History, look: _Look, comparisons: int) -> Cell:
 def _excuse(history: _History, look: _Look, comparisons: int) -> str:
     """Why a loss may stand, or the empty string."""
     fall = -look.change.change
+    # What holds without anybody's decision comes first, so that a waiver is named only where it was needed.
     if fall <= history.band + ROUNDING:
         return f"within the band of {in_points(history.band)} points"
     if look.change.p > ALPHA / comparisons:
@@ -192,6 +198,7 @@ def _excuse(history: _History, look: _Look, comparisons: int) -> str:
     return ""
 
 
+# An open dip is measured from its start, so that it can't deepen unseen over several stages.
 def _depth(history: _History, dip: Dip, fall: float) -> float:
     """How far an open dip has gone below the value before it; `fall` stands in where that is not known."""
     before = history.before_dip(dip)
@@ -250,6 +257,8 @@ def _other_notes(history: _History) -> list[str]:
             notes.append(f"{name} is measured for the first time")
             continue
         for mode in now.modes:
+            # told, not judged: the report scores one mode a benchmark, and more looks would cost every
+            # other its level
             if mode is now.headline or mode not in earlier[-1].benchmarks[name].modes:
                 continue
             change = history.change(name, earlier[-1], mode)
@@ -271,6 +280,7 @@ def _check_cards(cards: Sequence[Scorecard], stages: Sequence[str]) -> None:
         raise InputError(
             f"scorecards are out of order: {', '.join(names)}; the cascade is {', '.join(stages)}"
         )
+    # Otherwise a benchmark could be saved from its fall by being taken out of the recipe.
     gone = {name for card in cards for name in card.benchmarks} - set(cards[-1].benchmarks)
     if gone:
         raise InputError(

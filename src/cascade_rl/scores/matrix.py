@@ -1,7 +1,6 @@
 """Benchmarks x stages: the table that shows what each stage did to every domain (the report's tables 3 to 9).
 
-A stage that changed no weights of the policy is a column like any other: its scorecard repeats the one
-before.
+A stage that left the policy as it was is a column, too: its scorecard repeats the one before.
 """
 
 from __future__ import annotations
@@ -71,6 +70,7 @@ def check_distinct(scorecards: Sequence[Scorecard]) -> None:
 
 def _row(scorecards: Sequence[Scorecard], name: str, own: str | None) -> Row:
     found = {card.stage: card.benchmarks[name] for card in scorecards if name in card.benchmarks}
+    # should the headline have changed on the way, the newest card says which it is
     last = list(found.values())[-1]
     modes = {
         stage: {

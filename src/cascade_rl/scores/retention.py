@@ -51,9 +51,9 @@ class Since:
 class Retention:
     """One benchmark after its last stage, `final`.
 
-    own_stage  the stage that trains for it, None where none does since_own  against that stage, or against
-    the first score; None while that is still to come or the last one since_best against the best earlier
-    score, the first of equals; None where there is no earlier one
+    own_stage   the stage that trains for it, None where none does
+    since_own   against that stage, or against the first score; None while that is still to come or the last
+    since_best  against the best earlier score, the first of equals; None where there is no earlier one
     """
 
     benchmark: str
@@ -66,6 +66,7 @@ class Retention:
 def retention(benchmark: str, measured: Mapping[str, Measured], own_stage: str | None) -> Retention:
     """The retention of one benchmark; `measured` is stage -> score in the order of the run, at least one."""
     *earlier, final = measured
+    # without an own stage the first score is what there was to keep
     own = own_stage or next(iter(measured))
     best = max(earlier, key=lambda stage: measured[stage].score.mean, default=None)
     wanted = [stage for stage in dict.fromkeys((own, best)) if stage is not None and stage in earlier]
@@ -84,6 +85,7 @@ def retentions(scorecards: Sequence[Scorecard], own_stages: Mapping[str, str]) -
 
 def _measured(scorecards: Sequence[Scorecard], name: str) -> dict[str, Measured]:
     found = {card.stage: card.benchmarks[name] for card in scorecards if name in card.benchmarks}
+    # one mode for all stages, since only like is compared with like
     headline = list(found.values())[-1].headline
     return {
         stage: Measured(b.modes[headline].average, b.modes[headline].per_problem)
@@ -92,6 +94,7 @@ def _measured(scorecards: Sequence[Scorecard], name: str) -> dict[str, Measured]
 
 
 def _change(before: Measured, after: Measured) -> Change:
+    # matrix.json alone knows no problems: then the two intervals have to do
     if before.per_problem and before.per_problem.keys() == after.per_problem.keys():
         return paired_change(before.per_problem, after.per_problem, k=min(before.score.k, after.score.k))
     return independent_change(before.score, after.score)
