@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
+import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,10 @@ from cascade_rl.data.abilities import load_recipe
 from cascade_rl.domain import Domain
 from cascade_rl.recipe.reading import shipped_recipes
 from cascade_rl.types import Split
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from docs.floors import FLOORS
+from docs.floors import ROOT as PACKAGE
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -83,3 +90,56 @@ def test_recipe_guide_names_every_key():
 
 def test_every_shipped_recipe_is_mentioned():
     assert all(name in README for name in shipped_recipes())
+
+
+TREE = re.search(r"## What is where\n.*?```\n(.*?)```", README, re.DOTALL).group(1)
+
+
+def tree():
+    """(floor, path below the package, phrase) of each line that names something; folders end with a slash."""
+    floor, above = 0, []
+    for line in TREE.splitlines():
+        if heading := re.fullmatch(r"floor (\d): \S.*", line):
+            floor = int(heading.group(1))
+        elif entry := re.fullmatch(r"((?:  )+)(\S+) {2,}(\S.*)", line):
+            above = above[: len(entry.group(1)) // 2 - 1]
+            yield floor, "".join([*above, entry.group(2)]), entry.group(3)
+            above += [entry.group(2)] if entry.group(2).endswith("/") else []
+        else:
+            assert line in ("", "src/cascade_rl/"), line
+
+
+def only_marks_a_folder(path):
+    """Whether a file is the `__init__.py` of a room and holds no more than what it is for."""
+    if path.name != "__init__.py":
+        return False
+    nodes = ast.parse(path.read_text()).body
+    return all(isinstance(n, ast.Expr) or getattr(n, "module", "") == "__future__" for n in nodes)
+
+
+def test_the_tree_names_every_file_once_and_nothing_else():
+    there = [p for p in PACKAGE.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
+    files = {str(p.relative_to(PACKAGE)) for p in there if not only_marks_a_folder(p)}
+    folders = {f"{p.parent.relative_to(PACKAGE)}/" for p in there} - {"./"}
+    named = [path for _, path, _ in tree()]
+    assert len(named) == len(set(named))
+    assert files | folders == set(named)
+
+
+def test_the_tree_stands_on_the_floors_of_the_house():
+    rooms = defaultdict(set)
+    for floor, path, _ in tree():
+        rooms[floor].add(path.split("/")[0].removesuffix(".py"))
+    assert rooms.pop(0) == {"__init__", "py.typed", "recipes"}
+    assert dict(rooms) == {number: set(names) for number, names in enumerate(FLOORS, 1)}
+    assert list(rooms) == sorted(rooms, reverse=True)
+
+
+def test_the_tree_can_be_read_at_a_glance():
+    assert not [line for line in TREE.splitlines() if len(line) > 110]
+    phrases = [phrase for _, _, phrase in tree()]
+    assert len(phrases) == len(set(phrases)), "two files are told alike"
+    bare = [
+        (path, phrase) for _, path, phrase in tree() if phrase.lower() == Path(path).stem.replace("_", " ")
+    ]
+    assert not bare
