@@ -234,10 +234,13 @@ def samples(stage: str, steps: int) -> list[dict[str, Any]]:
     return [sample(stage, step, i, domain) for end in ends for step, i in end for domain in DOMAINS[stage]]
 
 
+KINDS = {"reward-model": "reward_model"}  # of the stages without a domain, where it is not SFT
+
+
 def _description(stage: str, parent: str | None, steps: int) -> dict[str, Any]:
     settings = {
         "name": stage,
-        "kind": "rl" if stage in DOMAINS else "sft",
+        "kind": "rl" if stage in DOMAINS else KINDS.get(stage, "sft"),
         "steps": steps,
         "lr": 2e-4,
         "n": 8,

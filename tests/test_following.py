@@ -326,7 +326,7 @@ def test_the_page_names_every_difference_to_the_reference():
     assert named == {ident for ident, _ in ALLOWED} | RAISES | {NO_TAGGER}
 
 
-def test_a_long_reply_is_checked_in_a_judges_process_with_the_same_verdict():
+def test_a_long_reply_is_checked_in_a_verifiers_process_with_the_same_verdict():
     asked, verifiers = (
         problem(("punctuation:no_comma", {}), ("keywords:existence", {"keywords": ["cat"]})),
         InlineVerifiers(),

@@ -303,7 +303,7 @@ def test_a_limit_holds_for_programs_that_may_take_longer(monkeypatch):
     assert fake.programs[2] == "closed" and found.counts["programs"] == 2
 
 
-def test_judges_are_counted_by_what_befell_them():
+def test_verifiers_are_counted_by_what_befell_them():
     class Verifiers:
         counts = MappingProxyType({"replaced": 3})
 

@@ -405,7 +405,7 @@ def test_calls_of_the_judge_are_counted_and_its_key_comes_from_the_environment(m
     assert services.counts == {"judge_calls": 2, "judge_failures": 1}
 
 
-def test_long_patches_are_compared_in_a_judges_process():
+def test_long_patches_are_compared_in_a_verifiers_process():
     lines = [f"value_{i} = {i * i}" for i in range(200)]
     reply = edited(*lines[:150], "other = 1", *lines[150:])
     answer = {"files": FILES, "patch": edited(*lines)}

@@ -236,7 +236,7 @@ HOSTILE = [
 ]
 
 
-def test_hostile_expressions_earn_nothing_and_the_judges_live_on():
+def test_hostile_expressions_earn_nothing_and_the_verifiers_live_on():
     with ProcessVerifiers(2) as verifiers:
         verdicts = [grade("x^2+1", reply, verifiers) for reply in HOSTILE]
         assert [v.reward for v in verdicts] == [0.0] * len(HOSTILE)

@@ -40,7 +40,7 @@ from cascade_rl.report.charts import (
     sparkline,
     stacked_bars,
 )
-from cascade_rl.report.curves import kind
+from cascade_rl.report.curves import title as title_of
 from cascade_rl.report.numbers import duration, points
 from cascade_rl.report.read import read_run
 from cascade_rl.report.records import DONE, HELD, RUNNING, WAITING, Step
@@ -279,7 +279,7 @@ def test_odd_metrics_only_cost_their_own_chart(tmp_path: Path) -> None:
 
 
 def test_kinds_of_stage(finished: Path) -> None:
-    kinds = {s.name: kind(s.steps) for s in read_run(finished).stages}
+    kinds = {s.name: title_of(s) for s in read_run(finished).stages}
     assert kinds["sft-1"] == "supervised fine-tuning" and kinds["reward-model"] == "reward model"
     assert kinds["math-rl"] == "reinforcement learning"
 

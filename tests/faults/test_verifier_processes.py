@@ -195,7 +195,7 @@ def test_no_process_is_left_when_the_parent_is_killed():
     assert gone(pids)
 
 
-def test_judges_that_are_dropped_end_by_themselves():
+def test_verifiers_that_are_dropped_end_by_themselves():
     verifiers = ProcessVerifiers(1, preload=())
     call(verifiers, "echo")
     pids = [*verifiers.pids(), verifiers._pool.zygote.process.pid]
@@ -203,7 +203,7 @@ def test_judges_that_are_dropped_end_by_themselves():
     assert gone(pids)
 
 
-def test_judges_that_can_not_start_say_why():
+def test_verifiers_that_can_not_start_say_why():
     with ProcessVerifiers(1, preload=("no_such_module",)) as verifiers:
         judgement = call(verifiers, "echo")
     assert judgement.fault == "crash" and "no_such_module" in judgement.note

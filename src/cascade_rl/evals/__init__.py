@@ -1,1 +1,1 @@
-"""Benchmarks, statistics and the gate."""
+"""A model's answers against held-out problems, and stored replies graded again."""

@@ -1,7 +1,7 @@
 """Which curves a stage shows: the metrics, their units, and what each means in one line.
 
-A metric that the journal does not hold omits its chart. Kinds of stage are told apart by their metrics:
-`reward` means RL, `accuracy` a reward model, anything else SFT.
+A metric that the journal does not hold omits its chart. A further kind of stage may have a row of `CURVES` and
+of `TITLES`; without, it shows what all kinds have in common.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from cascade_rl.report.alarms import Alarm
 from cascade_rl.report.charts import SMOOTH_FROM, Chart, Mark, Series, line_chart
 from cascade_rl.report.markup import esc
-from cascade_rl.report.records import Step
+from cascade_rl.report.records import Stage, Step
 
-RL, REWARD_MODEL, SFT = "reinforcement learning", "reward model", "supervised fine-tuning"
+RL, REWARD_MODEL, SFT = "rl", "reward_model", "sft"  # kinds, as recipes name them
+TITLES = {RL: "reinforcement learning", REWARD_MODEL: "reward model", SFT: "supervised fine-tuning"}
 BAND = " The band is ± one standard deviation."
 PG_LOSS = (
     "Not a measure of progress. Advantages sum to zero within each group and the importance ratio is 1, so a "
@@ -187,12 +188,20 @@ CURVES = {
     REWARD_MODEL: (RM_LOSS, ACCURACY, MARGIN, GRADIENT, CHANGE, RATE),
     SFT: (SFT_LOSS, GRADIENT, CHANGE, RATE),
 }
+SHARED = (LENGTH, ENTROPY, GRADIENT, CHANGE, RATE)  # of kinds without a row
 
 
-def kind(steps: Sequence[Step]) -> str:
-    """What sort of stage wrote these steps."""
-    seen = {name for step in steps for name in step.metrics}
+def kind(stage: Stage) -> str:
+    """The kind that stage.json records; told by the metrics where that file is lost."""
+    if isinstance(recorded := stage.description.get("kind"), str):
+        return recorded
+    seen = {name for step in stage.steps for name in step.metrics}
     return RL if "reward" in seen else REWARD_MODEL if "accuracy" in seen else SFT
+
+
+def title(stage: Stage) -> str:
+    """What sort of stage it is, in words."""
+    return TITLES.get(kind(stage), kind(stage))
 
 
 def phases(steps: Sequence[Step]) -> tuple[tuple[float, str], ...]:
@@ -274,7 +283,8 @@ def reading(steps: Sequence[Step], alarms: Sequence[Alarm]) -> str:
     return " ".join(told)
 
 
-def figures(steps: Sequence[Step], alarms: Sequence[Alarm]) -> str:
+def figures(stage: Stage, alarms: Sequence[Alarm]) -> str:
     """All curves of a stage."""
-    chosen = (c for c in CURVES[kind(steps)] if c is not RATE or constant_rate(steps) is None)
-    return "".join(figure(curve, steps, alarms) for curve in chosen)
+    curves = CURVES.get(kind(stage), SHARED)
+    chosen = (c for c in curves if c is not RATE or constant_rate(stage.steps) is None)
+    return "".join(figure(curve, stage.steps, alarms) for curve in chosen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from cascade_rl.report.markup import details, esc, moment, slug
@@ -81,10 +82,16 @@ def _verdict(run: Run) -> str:
     return f'<div id="verdict" class="{tone}"><p><b>{esc(text)}.</b>{so_far}</p>{_gates(run)}</div>'
 
 
-def _contents(run: Run) -> str:
-    items = ['<li><a href="#matrix">Matrix</a></li>']
-    items += ['<li><a href="#time">Time</a></li>'] if time_section(run.stages, run.matrix) else []
-    items += ['<li><a href="#speed">Speed</a></li>'] if speed_section(run) else []
+# The sections on the whole run, in their order; one that has nothing to show is empty and left out.
+SECTIONS: Mapping[str, tuple[str, Callable[[Run], str]]] = {
+    "matrix": ("Matrix", matrix_section),
+    "time": ("Time", lambda run: time_section(run.stages, run.matrix)),
+    "speed": ("Speed", speed_section),
+}
+
+
+def _contents(run: Run, shown: Collection[str]) -> str:
+    items = [f'<li><a href="#{name}">{SECTIONS[name][0]}</a></li>' for name in shown]
     for stage in (stage for stage in run.stages if stage.status != WAITING):
         state = "" if stage.status == DONE else f" {badge(stage)}"
         items.append(f'<li><a href="#stage-{slug(stage.name)}">{esc(stage.name)}</a>{state}</li>')
@@ -112,8 +119,9 @@ def _body(run: Run) -> str:
     if not begun and not run.matrix.rows:
         return EMPTY + _waiting(run)
     stages = "".join(stage_section(stage, run.matrix) for stage in run.stages if stage.status != WAITING)
-    time = time_section(run.stages, run.matrix) + speed_section(run)
-    return f"{_verdict(run)}{_contents(run)}{matrix_section(run)}{time}{stages}{_waiting(run)}"
+    sections = {name: html for name, (_, section) in SECTIONS.items() if (html := section(run))}
+    contents = _contents(run, sections)
+    return f"{_verdict(run)}{contents}{''.join(sections.values())}{stages}{_waiting(run)}"
 
 
 def render(run: Run) -> str:

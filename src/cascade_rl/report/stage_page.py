@@ -8,7 +8,7 @@ from typing import Any
 
 from cascade_rl.report.alarms import Alarm, alarms, ranges
 from cascade_rl.report.charts import short
-from cascade_rl.report.curves import constant_rate, figures, kind, reading
+from cascade_rl.report.curves import constant_rate, figures, reading, title
 from cascade_rl.report.markup import details, esc, json_html, slug, table, words
 from cascade_rl.report.matrix_page import arrow
 from cascade_rl.report.numbers import bounds, duration, points
@@ -139,10 +139,10 @@ def stage_section(stage: Stage, matrix: Matrix) -> str:
     found = alarms(stage.steps)
     # the matrix counts pre-flight and export, too; before it is written the timings have to do
     spent = matrix.seconds.get(stage.name) or math.fsum(stage.seconds.values())
-    facts = [kind(stage.steps) if stage.steps else "", _progress(stage), duration(spent) if spent else ""]
+    facts = [title(stage) if stage.steps else "", _progress(stage), duration(spent) if spent else ""]
     if (rate := constant_rate(stage.steps)) is not None:
         facts.append(f"learning rate {short(rate)}")
-    drawn, how = figures(stage.steps, found), esc(reading(stage.steps, found))
+    drawn, how = figures(stage, found), esc(reading(stage.steps, found))
     notes = "".join(f"<li><b>step {note.step}</b> {esc(note.text)}</li>" for note in stage.notes)
     return (
         f'<section class="stage" id="stage-{slug(stage.name)}"><h2>{esc(stage.name)} {badge(stage)}</h2>'

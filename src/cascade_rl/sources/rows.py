@@ -35,7 +35,7 @@ def from_file(query: Query) -> Iterator[Problem]:
         if not line.strip():
             continue
         try:
-            problem, own = _problem(json.loads(line), query.domain)
+            problem, own = problem_of(json.loads(line), query.domain)
         except AnswerError as error:
             wrong.append(f"{path}:{number}: answer: {error}")
         except (KeyError, TypeError, ValueError) as error:
@@ -60,8 +60,11 @@ def _text(path: Path, domain: Domain) -> str:
         raise InputError(f"{domain.name}: can't read {path}: not UTF-8: {error}") from None
 
 
-def _problem(row: Any, domain: Domain) -> tuple[Problem, Split]:
-    """The problem of a row and its split; raises KeyError, TypeError, ValueError or AnswerError."""
+def problem_of(row: Any, domain: Domain) -> tuple[Problem, Split]:
+    """The problem of a row and its split, for readers of any format.
+
+    Raises KeyError, TypeError, ValueError or AnswerError when the row is not of the form.
+    """
     if not isinstance(row, dict):
         raise TypeError(f"the line holds {type(row).__name__}, not an object")
     messages = _messages(row)
