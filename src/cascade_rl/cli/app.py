@@ -17,7 +17,6 @@ app = typer.Typer(
     add_completion=False,
     # a fault of ours is shown as Python's own traceback, which can be searched for and sent
     pretty_exceptions_enable=False,
-    # help speaks of [vllm] and of paths, which are no markup
     rich_markup_mode=None,
 )
 console = Console()
