@@ -30,10 +30,10 @@ from cascade_rl.types import Stop, Verdict
 
 
 @pytest.fixture
-def subject(tmp_path) -> Subject:
-    found = Subject.load(make_tiny(tmp_path / "model"))
-    torch.set_num_threads(1)  # the products are tiny: a second thread would only wait
-    return found
+def subject(tmp_path):
+    with Subject.opened(make_tiny(tmp_path / "model")) as found:
+        torch.set_num_threads(1)  # the products are tiny: a second thread would only wait
+        yield found
 
 
 def name(check) -> str:
@@ -58,7 +58,7 @@ def test_every_check_names_a_public_report_of_its_failure(check):
 def test_the_report_has_a_row_for_each(tmp_path, monkeypatch):
     def check_one(subject):
         """Fails."""
-        return CheckResult(False, str(subject.config.vocab))
+        return CheckResult(False, str(subject.world.config.vocab))
 
     monkeypatch.setattr(conformance, "MODEL_CHECKS", (check_one, *MODEL_CHECKS[-2:]))
     monkeypatch.setattr(conformance, "TRAINING_CHECKS", TRAINING_CHECKS[:2])

@@ -42,8 +42,8 @@ def model_report(folder: Path) -> Iterator[Row]:
 
     Takes about the memory of training it in fp32. Raises InputError for a model that is not supported.
     """
-    subject = Subject.load(folder)
-    yield from (_row(check, check(subject)) for check in MODEL_CHECKS)
+    with Subject.opened(folder) as subject:
+        yield from (_row(check, check(subject)) for check in MODEL_CHECKS)
     yield from (_row(check, check()) for check in TRAINING_CHECKS)
 
 

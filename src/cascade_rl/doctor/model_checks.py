@@ -168,10 +168,10 @@ def check_empty_reply_writes_before_its_start(s: Subject) -> CheckResult:
 
 def _updated(s: Subject) -> tuple[list[Rollout], list[Rollout], list[Rollout]]:
     """Rollouts before and after one large update, by one sampler, and after it by a new one."""
-    sampler, sampling = TorchSampler(s.replicas, s.tokenizer), _sampling()
+    sampler, sampling = TorchSampler(s.world.replicas, s.tokenizer), _sampling()
     before = [r for group in sampler.sample(s.problems, sampling) for r in group]
     size = float(s.model.flat.abs().mean())  # an update as large as the weights: no rounding could hide it
-    Learner(s.replicas, "policy", Training(name="doctor", lr=max(1e-4, size))).policy_step(
+    Learner(s.world.replicas, "policy", Training(name="doctor", lr=max(1e-4, size))).policy_step(
         policy_rows(before), PLAIN, 1.0
     )
     after = [r for group in sampler.sample(s.problems, sampling) for r in group]
@@ -214,7 +214,7 @@ def check_tied_head_lost_in_export(s: Subject) -> CheckResult:
     rollout = s.rollouts(_sampling(n=1))[0]
     ids = torch.tensor([[*rollout.prompt_ids, *rollout.ids]])
     with tempfile.TemporaryDirectory() as place:
-        export(Path(place) / "out", s.raw, s.config, s.model.flat, s.tokenizer)
+        export(Path(place) / "out", s.world.raw, s.world.config, s.model.flat, s.tokenizer)
         flat = load_directory(Path(place) / "out")[2]
         model = AutoModelForCausalLM.from_pretrained(Path(place) / "out", dtype=torch.float32)
         with torch.no_grad():

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,8 +21,6 @@ from cascade_rl.errors import Interrupted, StageError
 from cascade_rl.model.checkpoint import weights_hash
 from cascade_rl.protocols import Sampler
 from cascade_rl.recipe import RLStage
-from cascade_rl.rollout.torch_sampler import TorchSampler
-from cascade_rl.rollout.world import World
 from cascade_rl.run.book import Book
 from cascade_rl.testing import QuietScreen, ScriptedSampler
 from cascade_rl.train.rl import train
@@ -37,9 +37,9 @@ def check_filter_never_ends() -> CheckResult:
     for reward in (0.0, 1.0):
         sampler, domain = ScriptedSampler(lambda problem: "yes"), _domain(_constant(reward))
         stage = _stage(steps=2, filter={"kind": "batch", "max_rounds": 3})
-        with tempfile.TemporaryDirectory() as place:
+        with tempfile.TemporaryDirectory() as place, _tiny(Path(place)) as subject:
             try:
-                _run(_tiny(Path(place)), stage, domain, sampler, Path(place) / "run")
+                _run(subject, stage, domain, sampler, Path(place) / "run")
             except StageError as error:
                 told.append("mixed rewards" in str(error))
         asked.append(len(sampler.asked))
@@ -56,19 +56,17 @@ def check_resumed_run_differs() -> CheckResult:
     found = []
     # six problems, three a step: an epoch ends after the second step, where the run is stopped
     stage = _stage(steps=4, filter={"kind": "epoch"}, save_every=2)
+    # a reward by the bytes of the text: mixed, and the same in both runs
+    domain = _domain(lambda text: float(sum(text.encode(errors="replace")) % 2))
     for stops in (False, True):
         with tempfile.TemporaryDirectory() as place:
-            subject, folder = _tiny(Path(place)), Path(place) / "run"
-            # a reward by the bytes of the text: mixed, and the same in both runs
-            domain = _domain(lambda text: float(sum(text.encode(errors="replace")) % 2))
+            folder, asked = Path(place) / "run", iter((False, True))
             if stops:
-                asked = iter((False, True))
-                try:
+                with _tiny(Path(place)) as subject, suppress(Interrupted):
                     _run(subject, stage, domain, None, folder, stop_asked=asked.__next__)
-                except Interrupted:
-                    subject = _tiny(Path(place))  # a new process knows nothing of the old one
-            _run(subject, stage, domain, None, folder)
-            found.append(((folder / "journal.jsonl").read_bytes(), weights_hash(subject.model.flat)))
+            with _tiny(Path(place)) as subject:  # a new process knows nothing of the old one
+                _run(subject, stage, domain, None, folder)
+                found.append(((folder / "journal.jsonl").read_bytes(), weights_hash(subject.model.flat)))
     same = found[0] == found[1]
     return CheckResult(
         same, f"journal of {len(found[0][0])} bytes and weights are {'the same' if same else 'different'}"
@@ -78,12 +76,13 @@ def check_resumed_run_differs() -> CheckResult:
 # ---------------------------------------------------------------- what the checks run
 
 
-def _tiny(folder: Path) -> Subject:
+@contextmanager
+def _tiny(folder: Path) -> Iterator[Subject]:
     if not (folder / "model").exists():
         make_tiny(folder / "model")
-    subject = Subject.load(folder / "model")
-    torch.set_num_threads(1)  # the products are tiny: a second thread would only wait
-    return subject
+    with Subject.opened(folder / "model") as subject:
+        torch.set_num_threads(1)  # the products are tiny: a second thread would only wait
+        yield subject
 
 
 def _constant(reward: float) -> Callable[[str], float]:
@@ -127,8 +126,7 @@ def _run(
     stop_asked: Callable[[], bool] = lambda: False,
 ) -> None:
     """Train a stage on six problems."""
-    sampler = sampler or TorchSampler(subject.replicas, subject.tokenizer)
-    world = World(subject.replicas, subject.tokenizer, sampler, Services(), subject.raw, subject.config)
+    world = replace(subject.world, sampler=sampler) if sampler else subject.world
     pools = Pools((tuple(islice(domain.problems("builtin", Split.RL, 0), 6)),))
     book = Book(folder)
     try:

@@ -8,20 +8,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from cascade_rl.model.checkpoint import load_directory, scratch_config, scratch_weights
+from cascade_rl.model.checkpoint import scratch_config, scratch_weights
 from cascade_rl.model.decoder import DecoderConfig
 from cascade_rl.model.export import export
-from cascade_rl.model.replicas import Replicas
-from cascade_rl.model.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
+from cascade_rl.model.tokenizer import Tokenizer, train_tokenizer
 from cascade_rl.model.weights import Shared
 from cascade_rl.protocols import Sampling
 from cascade_rl.recipe import Architecture
 from cascade_rl.rollout.torch_sampler import TorchSampler
+from cascade_rl.rollout.world import Engine, World, open_world
 from cascade_rl.train.batch import Row, pack_rows
 from cascade_rl.train.gradients import accumulate
 from cascade_rl.train.objective import Objective, token_logprobs
@@ -44,25 +43,26 @@ class Subject:
     """A loaded model that can be trained and sampled; `folder` is where it came from."""
 
     folder: Path
-    raw: dict[str, Any]
-    config: DecoderConfig
-    tokenizer: Tokenizer
-    replicas: Replicas
+    world: World
 
     @classmethod
-    def load(cls, folder: Path) -> Subject:
-        """From a local Hugging Face directory, in fp32; raises InputError for what is not supported."""
-        raw, config, flat = load_directory(folder)
-        # one process, here: the checks look into its model and its gradient
-        replicas = Replicas(1)
-        replicas.add_model("policy", config, flat, train=True)
-        return cls(folder, raw, config, load_tokenizer(folder), replicas)
+    @contextmanager
+    def opened(cls, folder: Path) -> Iterator[Subject]:
+        """A local Hugging Face directory at work, in fp32; raises InputError for what is not supported."""
+        # one process on the CPU: the checks look into its model and its gradient
+        with open_world(folder, Engine(), train=True) as world:
+            yield cls(folder, world)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """What the model reads and writes."""
+        return self.world.tokenizer
 
     @property
     def model(self) -> Shared:
         """The policy with its gradient."""
-        model = self.replicas.local.models["policy"]
-        assert isinstance(model, Shared)  # `load` made it so
+        model = self.world.replicas.local.models["policy"]
+        assert isinstance(model, Shared)  # `opened` made it so
         return model
 
     @cached_property
@@ -74,14 +74,14 @@ class Subject:
 
     def rollouts(self, sampling: Sampling) -> list[Rollout]:
         """Sampled replies to all prompts, by a sampler of their own."""
-        found = TorchSampler(self.replicas, self.tokenizer).sample(self.problems, sampling)
+        found = TorchSampler(self.world.replicas, self.tokenizer).sample(self.problems, sampling)
         return [rollout for group in found for rollout in group]
 
     def logprobs(self, rollouts: Sequence[Rollout], objective: Objective) -> list[Tensor]:
         """What the trainer finds for each rollout's tokens, all in one pack."""
         batch = pack_rows([Row.of(r.prompt_ids, r.ids, 1.0) for r in rollouts], torch.device("cpu"))
         with torch.no_grad():
-            found = token_logprobs(self.model.weights, self.config, batch, objective.rule)
+            found = token_logprobs(self.model.weights, self.world.config, batch, objective.rule)
         return [found[batch.rows == i] for i in range(len(rollouts))]
 
     def gap(self, rollouts: Sequence[Rollout], objective: Objective) -> float:
@@ -93,7 +93,7 @@ class Subject:
         self, rows: Sequence[Row], tokens: int, objective: Objective
     ) -> tuple[dict[str, float], Tensor]:
         """The sums and a copy of the gradient of all weights."""
-        sums = accumulate(self.replicas.local, "policy", rows, tokens, objective)
+        sums = accumulate(self.world.replicas.local, "policy", rows, tokens, objective)
         gradient = self.model.grad
         assert gradient is not None  # it was loaded for training
         return sums, gradient.clone()
@@ -107,7 +107,7 @@ class Subject:
         finally:
             with torch.no_grad():
                 self.model.flat.copy_(before)
-            self.replicas.refresh("policy")
+            self.world.replicas.refresh("policy")
 
 
 def policy_rows(rollouts: Sequence[Rollout]) -> list[Row]:

@@ -118,13 +118,13 @@ def check_end_mark_hidden_from_the_rollout(s: Subject) -> CheckResult:
     https://github.com/huggingface/trl/pull/3091
     """
     sampling = Sampling(1, 8, GREEDY)
-    (whole,) = TorchSampler(s.replicas, s.tokenizer).sample(s.problems[:1], sampling)[0]
+    (whole,) = TorchSampler(s.world.replicas, s.tokenizer).sample(s.problems[:1], sampling)[0]
     ends = copy.copy(s.tokenizer)
     ends.eos_ids = (
         *s.tokenizer.eos_ids,
         whole.ids[len(whole.ids) // 2],
     )  # now the same greedy reply ends half-way
-    (cut,) = TorchSampler(s.replicas, ends).sample(s.problems[:1], sampling)[0]
+    (cut,) = TorchSampler(s.world.replicas, ends).sample(s.problems[:1], sampling)[0]
     wanted = whole.ids[: whole.ids.index(ends.eos_ids[-1]) + 1]
     passed = cut.ids == wanted and cut.stop is Stop.END and cut.text == s.tokenizer.decode(wanted[:-1])
     return CheckResult(

@@ -1,7 +1,7 @@
 """Which curves a stage shows: the metrics, their units, and what each means in one line.
 
-A metric that the journal does not hold omits its chart. A further kind of stage may have a row of `CURVES` and
-of `TITLES`; without, it shows what all kinds have in common.
+A metric that the journal does not hold omits its chart. A further kind may have a row of `CURVES` and of
+`TITLES`; without one it shows what all kinds have in common.
 """
 
 from __future__ import annotations
