@@ -230,6 +230,7 @@ def test_built_in_problems_never_ask_for_algebra():
 
 HOSTILE = [
     r"\boxed{\int_0^1 e^{-x^2}\sin(x^x) dx}",
+    r"\boxed{\int_0^1 \cos(x^x) e^{\sin x} dx}",
     r"\boxed{" + r"\sin(" * 28 + "x" + ")" * 28 + "}",
     r"\boxed{\dfrac{5^{(5^{(5^{(5^5)})}-4)}-5}{16}}",
     r"\boxed{\{" + ",".join(rf"\sqrt{n}" for n in range(2, 9)) + r"\}}",
@@ -240,6 +241,7 @@ def test_hostile_expressions_earn_nothing_and_the_verifiers_live_on():
     with ProcessVerifiers(2) as verifiers:
         verdicts = [grade("x^2+1", reply, verifiers) for reply in HOSTILE]
         assert [v.reward for v in verdicts] == [0.0] * len(HOSTILE)
+        # both integrals keep algebra busy for 8 s and more; what 28 nested sines take depends on the machine
         assert {v.outcome for v in verdicts[:2]} == {Outcome.TIMEOUT}
         assert grade("x^2+1", r"\boxed{1+x\cdot x}", verifiers).reward == 1
 
