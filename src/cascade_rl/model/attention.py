@@ -23,8 +23,10 @@ from cascade_rl.model.packed import Block, Pack
 class _Shape:
     """The sizes of a block and where its parts lie in the padded tables of `Attention`.
 
-    causal, branch_causal  [P, P] and [R, R], fp32, added to scores: -inf above the diagonal
-    hidden                 [T, 1, 1, P], the same for the padding of prefixes; None without any
+    causal, branch_causal  [P, P] and [R, R], fp32, added to scores: -inf above the diagonal and, with a
+                           sliding window, where a column lies too far back
+    hidden                 [T, 1, 1 or R, P], the same for the padding of prefixes and what the window leaves
+                           out of them; None without any
     """
 
     trees: int
@@ -46,8 +48,9 @@ class Attention:
     transpositions. `outputs` and `inputs` lead back.
     """
 
-    def __init__(self, packed: Pack, heads: int, kv_heads: int) -> None:
+    def __init__(self, packed: Pack, heads: int, kv_heads: int, window: int | None = None) -> None:
         self.pack, self.heads, self.kv_heads, self.group = packed, heads, kv_heads, heads // kv_heads
+        self.window = window
         per = heads + 2 * kv_heads
         at, out_at = 0, 0
         gather: list[Tensor] = []
@@ -68,7 +71,7 @@ class Attention:
                 for first, count in ((0, heads), (heads, kv_heads), (heads + kv_heads, kv_heads)):
                     gather.append(self._spread(padded, per, first, count))
                     rows.append(slice(at, at := at + len(gather[-1])))
-            self.shapes.append(_shape(block, tuple(rows), (outs[0], outs[1])))
+            self.shapes.append(_shape(block, tuple(rows), (outs[0], outs[1]), window))
         self.gather, self.grads = torch.cat(gather), torch.cat(grads)
         self.inputs = _inverse(self.gather, len(packed.ids) * per)
         self.outputs = _inverse(self.grads, len(packed.ids) * heads)
@@ -82,21 +85,36 @@ class Attention:
     def __call__(self, layer: int, qkv: Tensor, last: bool) -> Tensor:
         """[M, N + 2 K, D] to [M, N D]; after the `last` layer branches only."""
         if qkv.is_cuda:  # with torch's kernel a CPU trained at half the rate (docs/LOG.md)
-            return by_kernel(self.pack, self.heads, qkv, last)
+            return by_kernel(self.pack, self.heads, qkv, last, self.window)
         if not torch.is_grad_enabled():
             return _attend(qkv, self, last)[0]
         return apply(_Attend, qkv, self, last)
 
 
-def _shape(block: Block, rows: tuple[slice, ...], outs: tuple[slice, slice]) -> _Shape:
+def _shape(block: Block, rows: tuple[slice, ...], outs: tuple[slice, slice], window: int | None) -> _Shape:
     trees, branches, width = block.branch.shape
     long, device = block.prefix.shape[1], block.branch.device
     causal, branch_causal = (torch.full((n, n), -torch.inf, device=device).triu_(1) for n in (long, width))
+    unseen = None if block.hidden is None else block.hidden[:, None]
+    if window is not None:
+        for mask in (causal, branch_causal):
+            mask.masked_fill_(torch.ones_like(mask, dtype=torch.bool).tril_(-window), -torch.inf)
+        unseen = _out_of_reach(block, window)
     hidden = None
-    if block.hidden is not None:
-        hidden = torch.zeros(block.hidden.shape, device=device).masked_fill_(block.hidden, -torch.inf)
-        hidden = hidden[:, None, None]
+    if unseen is not None:
+        hidden = torch.zeros(unseen.shape, device=device).masked_fill_(unseen, -torch.inf)[:, None]
     return _Shape(trees, branches, long, width, causal, branch_causal, hidden, rows, outs)
+
+
+def _out_of_reach(block: Block, window: int) -> Tensor:
+    """Which tokens of its prefix a branch's token does not see [T, R, P]: padding, and beyond the window."""
+    long, width, device = block.prefix.shape[1], block.branch.shape[2], block.branch.device
+    padding = torch.zeros_like(block.prefix, dtype=torch.bool) if block.hidden is None else block.hidden
+    # the r-th token of a branch stands r places behind the end of its own prefix, without padding
+    end = long - padding.sum(1)
+    at = end[:, None] + torch.arange(width, device=device)
+    back = at[:, :, None] - torch.arange(long, device=device)
+    return padding[:, None] | (back >= window)
 
 
 def _inverse(places: Tensor, count: int) -> Tensor:
@@ -126,7 +144,7 @@ def _branch_weights(s: _Shape, q: Tensor, prefix_k: Tensor, k: Tensor) -> tuple[
     if s.hidden is None:
         old.copy_(found)
     else:
-        shape = (s.trees, -1, *found.shape[1:])
+        shape = (s.trees, -1, s.width, s.long)
         torch.add(found.view(shape), s.hidden, out=old.view(shape))
     found = torch.bmm(q, k.transpose(1, 2)).view(trees, -1, s.width, s.width)
     torch.add(found, s.branch_causal, out=own.view(found.shape))
@@ -239,7 +257,7 @@ def _block_backward(
     by_prefix_v.baddbmm_(weights.transpose(1, 2), g)
 
 
-def by_kernel(packed: Pack, heads: int, qkv: Tensor, last: bool) -> Tensor:
+def by_kernel(packed: Pack, heads: int, qkv: Tensor, last: bool, window: int | None = None) -> Tensor:
     """The same attention by torch's fused kernels, which carry their own gradient (for a GPU)."""
     kv_heads = (qkv.shape[1] - heads) // 2
     q, k, v = torch.split(qkv, [heads, kv_heads, kv_heads], 1)
@@ -265,14 +283,21 @@ def by_kernel(packed: Pack, heads: int, qkv: Tensor, last: bool) -> Tensor:
         long = block.prefix.shape[1]
         if not last and long:
             places = block.prefix
-            first.append(attend(q[places], k[places], v[places], None)[block.prefix_back])
+            near = None if window is None else _near(long, window, q.device)
+            first.append(attend(q[places], k[places], v[places], near)[block.prefix_back])
         # the kernels know no shared prefix: its keys and values are laid out again for each branch
         places = block.prefix.unsqueeze(1).expand(trees, branches, long)
         columns = torch.cat((places, block.branch), 2).flatten(0, 1)
-        visible = torch.ones_like(block.prefix, dtype=torch.bool) if block.hidden is None else ~block.hidden
-        visible = visible.repeat_interleave(branches, 0)[:, None, None].expand(-1, 1, width, long)
-        causal = torch.ones(width, width, dtype=torch.bool, device=q.device).tril()
+        # without a window: one that no text is longer than
+        visible = ~_out_of_reach(block, window or long + width + 1)
+        visible = visible.repeat_interleave(branches, 0)[:, None]
+        causal = _near(width, window or width, q.device)
         mask = torch.cat((visible, causal.expand(len(visible), 1, width, width)), -1)
         own = q[block.branch.flatten(0, 1)]
         second.append(attend(own, k[columns], v[columns], mask)[block.branch_back])
     return torch.cat([*first, *second]).flatten(1)
+
+
+def _near(size: int, window: int, device: torch.device) -> Tensor:
+    """Which columns a row sees [size, size]: itself and the `window` - 1 before it."""
+    return torch.ones(size, size, dtype=torch.bool, device=device).tril_().triu_(1 - window)

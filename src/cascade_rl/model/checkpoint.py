@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -41,6 +44,8 @@ def hf_names(config: DecoderConfig) -> dict[str, list[tuple[str, int]]]:
                 "head": "lm_head.weight",
             }[name]
             found[name] = [(full, shape[0])]
+        elif short == "o_bias":
+            found[name] = [(f"{base}self_attn.o_proj.bias", shape[0])]
         elif short in ("qkv", "qkv_bias"):
             kind = "weight" if short == "qkv" else "bias"
             found[name] = [
@@ -115,7 +120,7 @@ def scratch_weights(config: DecoderConfig, seed: int) -> Tensor:
         short = name.rpartition(".")[2]
         if "norm" in short:
             view.fill_(1.0)
-        elif short == "qkv_bias":
+        elif short.endswith("_bias"):
             view.zero_()
         else:
             std = {"embed": 0.1, "o": depth, "down": depth}.get(short, 0.02)
@@ -138,13 +143,30 @@ def load_directory(path: Path) -> tuple[dict[str, Any], DecoderConfig, Tensor]:
     except ValueError as error:
         raise InputError(f"{file} is no JSON: {error}") from None
     config = DecoderConfig.from_hf(raw)
-    shards = sorted(path.glob("*.safetensors"))
+    return raw, config, from_hf(_state(path), config)
+
+
+def _state(path: Path) -> dict[str, Tensor]:
+    """All tensors of a model directory, of *.safetensors or else of pytorch_model*.bin."""
+    shards, read = sorted(path.glob("*.safetensors")), load_file
     if not shards:
-        raise InputError(f"{path} has no *.safetensors; save the model with save_pretrained")
+        # weights alone: a pickle could run any code
+        shards, read = sorted(path.glob("pytorch_model*.bin")), partial(torch.load, weights_only=True)
+    if not shards:
+        raise InputError(
+            f"{path} has no *.safetensors and no pytorch_model*.bin; save the model with save_pretrained"
+        )
+    for index in path.glob("*.index.json"):
+        named = set(json.loads(index.read_text()).get("weight_map", {}).values())
+        if missing := sorted(name for name in named if not (path / name).is_file()):
+            raise InputError(f"{path} lacks {', '.join(missing)}, which {index.name} names; copy it there")
     state: dict[str, Tensor] = {}
     for shard in shards:
-        state |= load_file(shard)
-    return raw, config, from_hf(state, config)
+        try:
+            state |= read(shard)
+        except (SafetensorError, UnpicklingError, RuntimeError, EOFError) as error:
+            raise InputError(f"{shard} can't be read, its copy may be cut off: {error}") from None
+    return state
 
 
 def save_directory(path: Path, raw: Mapping[str, Any], config: DecoderConfig, flat: Tensor) -> None:

@@ -23,6 +23,7 @@ from cascade_rl.errors import InputError
 from cascade_rl.model.attention import Attention
 from cascade_rl.model.fused import add_linear, embed, norm_linear, read_out, rms_norm, swiglu, turn_heads
 from cascade_rl.model.packed import Pack
+from cascade_rl.model.rope import Rope, read_rope
 from cascade_rl.protocols import SamplingRule
 
 Attend = Callable[[int, Tensor, bool], Tensor]  # layer, q k v [M, N + 2 K, D], is it the last; to [M, N D]
@@ -36,7 +37,9 @@ class DecoderConfig:
 
     tied       the embedding reads logits out, too: there is no `head` of its own
     qk_norm    q and k heads are normed (Qwen3)
-    qkv_bias   of q, k and v alone (Qwen2)
+    qkv_bias   of q, k and v (Qwen2, and where attention_bias is set)
+    o_bias     of the projection behind attention (where attention_bias is set)
+    window     how many tokens back a token sees, itself included; None: all
     """
 
     vocab: int
@@ -46,12 +49,14 @@ class DecoderConfig:
     heads: int
     kv_heads: int
     head_dim: int
-    rope_theta: float
+    rope: Rope
     eps: float
     tied: bool
     qk_norm: bool
     qkv_bias: bool
     max_positions: int
+    o_bias: bool = False
+    window: int | None = None
 
     @classmethod
     def from_hf(cls, config: Mapping[str, Any]) -> DecoderConfig:
@@ -60,21 +65,14 @@ class DecoderConfig:
         family = config.get("model_type")
         if family not in FAMILIES:
             raise InputError(f"model type {family!r} is not supported; supported: {', '.join(FAMILIES)}")
-        rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-        rope_type = rope.get("rope_type") or rope.get("type") or "default"  # older files say `type`
-        if rope_type != "default":
-            raise InputError(f"RoPE scaling {rope_type!r} is not supported; only plain RoPE is")
-        if config.get("use_sliding_window") or (family == "mistral" and config.get("sliding_window")):
-            raise InputError(
-                "sliding-window attention is not supported; set sliding_window to null in config.json"
-            )
         if config.get("hidden_act", "silu") != "silu" or config.get("mlp_bias"):
             raise InputError("only SiLU-gated MLPs without bias are supported")
-        if family != "qwen2" and config.get("attention_bias"):  # Qwen2's is always on, and of q, k, v alone
-            raise InputError(
-                f"attention_bias is not supported for {family}: its output projection has a bias too"
-            )
+        biased = bool(config.get("attention_bias"))
+        if biased and family == "mistral":
+            raise InputError("attention_bias: mistral has none in transformers, which would drop the biases")
         heads = config["num_attention_heads"]
+        head_dim = config.get("head_dim") or config["hidden_size"] // heads
+        rope = read_rope(config, head_dim)
         return cls(
             vocab=config["vocab_size"],
             hidden=config["hidden_size"],
@@ -82,13 +80,16 @@ class DecoderConfig:
             layers=config["num_hidden_layers"],
             heads=heads,
             kv_heads=config.get("num_key_value_heads") or heads,
-            head_dim=config.get("head_dim") or config["hidden_size"] // heads,
-            rope_theta=float(rope.get("rope_theta") or config.get("rope_theta") or 10_000.0),
+            head_dim=head_dim,
+            rope=rope,
             eps=config.get("rms_norm_eps", 1e-6),
             tied=bool(config.get("tie_word_embeddings")),
             qk_norm=family == "qwen3",
-            qkv_bias=family == "qwen2",
-            max_positions=config.get("max_position_embeddings", 2048),
+            # Qwen2's is always on, and of q, k, v alone, whatever attention_bias says
+            qkv_bias=family == "qwen2" or biased,
+            max_positions=max(config.get("max_position_embeddings", 2048), rope.reach),
+            o_bias=family != "qwen2" and biased,
+            window=read_window(config),
         )
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -105,6 +106,7 @@ class DecoderConfig:
                 **({"qkv_bias": (width,)} if self.qkv_bias else {}),
                 **({"q_norm": (self.head_dim,), "k_norm": (self.head_dim,)} if self.qk_norm else {}),
                 "o": (self.hidden, self.heads * self.head_dim),
+                **({"o_bias": (self.hidden,)} if self.o_bias else {}),
                 "mlp_norm": (self.hidden,),
                 "gate_up": (2 * self.intermediate, self.hidden),
                 "down": (self.hidden, self.intermediate),
@@ -130,15 +132,36 @@ def views(flat: Tensor, shapes: Shapes) -> dict[str, Tensor]:
     return found
 
 
-def rotary(config: DecoderConfig, positions: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosines and sines [M, 1, D], fp32, for positions [M] (RoFormer, arXiv 2104.09864).
+def read_window(config: Mapping[str, Any]) -> int | None:
+    """The sliding window of all layers, from a Hugging Face config's dictionary; None where they see all.
 
-    The first half of the sines is negative: x turns into x * cosine + (x with its halves swapped) * sine.
+    Raises InputError where some layers slide and some do not: all share one mask here.
     """
-    half = torch.arange(0, config.head_dim, 2, device=positions.device, dtype=torch.float32)
-    angle = (positions[:, None].float() * config.rope_theta ** (-half / config.head_dim)).unsqueeze(1)
-    cos, sin = angle.cos(), angle.sin()
-    return torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1)
+    if config["model_type"] not in ("mistral", "qwen2", "qwen3"):  # Llama's has none, whatever it says
+        return None
+    window = config.get("sliding_window")
+    if config["model_type"] == "mistral":
+        return int(window) if window else None
+    if not config.get("use_sliding_window") or not window:
+        return None
+    layers = config["num_hidden_layers"]
+    # as Qwen2Config fills them in: the first `max_window_layers` see all
+    kinds = config.get("layer_types") or [
+        "sliding_attention" if i >= config.get("max_window_layers", 28) else "full_attention"
+        for i in range(layers)
+    ]
+    if len(set(kinds)) > 1:
+        sliding = kinds.count("sliding_attention")
+        raise InputError(
+            f"sliding-window attention in {sliding} of {layers} layers is not supported, only in all or none "
+            "(config.json: layer_types, max_window_layers)"
+        )
+    return int(window) if kinds[0] == "sliding_attention" else None
+
+
+def rotary(config: DecoderConfig, positions: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosines and sines [M, 1, D], fp32, for positions [M]; see `Rope.turns`."""
+    return config.rope.turns(config.head_dim, positions)
 
 
 def hidden_states(
@@ -189,16 +212,19 @@ def _layer(
         h, weights[f"{i}.input_norm"], weights[f"{i}.qkv"], weights.get(f"{i}.qkv_bias"), config.eps
     )
     qkv = turn_heads(qkv.view(len(h), -1, config.head_dim), turn, config.heads, norms, config.eps)
-    h = add_linear(h[kept] if last else h, attend(i, qkv, last), weights[f"{i}.o"])
+    seen = attend(i, qkv, last)
+    h = add_linear(h[kept] if last else h, seen, weights[f"{i}.o"], weights.get(f"{i}.o_bias"))
     both = norm_linear(h, weights[f"{i}.mlp_norm"], weights[f"{i}.gate_up"], None, config.eps)
-    return add_linear(h, swiglu(both), weights[f"{i}.down"])
+    return add_linear(h, swiglu(both), weights[f"{i}.down"], None)
 
 
 def packed_states(
     weights: Mapping[str, Tensor], config: DecoderConfig, packed: Pack, recompute: bool = False
 ) -> Tensor:
     """Hidden states [m, H] of the branches of a pack, in its order."""
-    attend = Attention(packed, config.heads, config.kv_heads)
+    attend = Attention(packed, config.heads, config.kv_heads, config.window)
+    if config.rope.limit is not None:  # asked of these types alone: a GPU has to be waited for
+        config.rope.check(int(packed.positions.max()) + 1)
     turn = rotary(config, packed.positions)
     return hidden_states(weights, config, packed.ids, turn, attend, slice(packed.prefixes, None), recompute)
 

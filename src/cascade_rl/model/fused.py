@@ -99,23 +99,24 @@ def norm_linear(x: Tensor, norm: Tensor, weight: Tensor, bias: Tensor | None, ep
 
 class _AddLinear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, residual: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    def forward(ctx: Any, residual: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x)
-        ctx.weight = weight
-        return residual + F.linear(x, weight)
+        ctx.weights = (weight, bias)
+        return residual + F.linear(x, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        (x,), weight = ctx.saved_tensors, ctx.weight
+        (x,), (weight, bias) = ctx.saved_tensors, ctx.weights
         low = grad.to(weight.dtype)
-        return grad, low @ weight, settle(weight, low.t() @ x)
+        by_bias = None if bias is None else settle(bias, grad.sum(0))
+        return grad, low @ weight, settle(weight, low.t() @ x), by_bias
 
 
-def add_linear(residual: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+def add_linear(residual: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """residual + linear(x), the sum in fp32; without gradients it is written into the residual."""
     if not torch.is_grad_enabled():
-        return residual.add_(linear(x, weight))
-    return apply(_AddLinear, residual, x, weight)
+        return residual.add_(linear(x, weight, bias))
+    return apply(_AddLinear, residual, x, weight, bias)
 
 
 class _SwiGLU(torch.autograd.Function):

@@ -73,7 +73,7 @@ def prefill(
     # the last token as the branch of a tree: all that comes after the prompt hangs on it alone
     arrays = [np.asarray(p, np.int64) for p in prompts]
     packed = pack([Tree(ids[:-1], (ids[-1:],)) for ids in arrays], device)
-    attention = Attention(packed, config.heads, config.kv_heads)
+    attention = Attention(packed, config.heads, config.kv_heads, config.window)
     keys, values = [], []
 
     def attend(layer: int, qkv: Tensor, last: bool) -> Tensor:
@@ -142,7 +142,10 @@ class Cache:
                 own[slots, :, :width] = new[places].transpose(1, 2)
         self.used[slots] = torch.tensor(lengths, device=slots.device)
         columns = torch.arange(self.columns, device=slots.device)
-        hidden = columns >= self.used[slots][:, None]
+        used = self.used[slots][:, None]
+        hidden = columns >= used
+        if self.config.window is not None:  # `begin` hides one column more before the next token is written
+            hidden |= columns < used - self.config.window
         self.mask[slots, 0] = self.mask.new_zeros(hidden.shape).masked_fill_(hidden, -torch.inf)
 
     def begin(self) -> None:
@@ -150,6 +153,10 @@ class Cache:
         # Once a step and not once a layer: the places are the same in all layers. Slots without a row write
         # too, to a column that nobody sees: their number of columns stands still.
         slots = torch.arange(self.slots, device=self.used.device)
+        if self.config.window is not None:
+            # the one that the window leaves behind; where there is none yet, the one that is seen anew below
+            left = torch.where(self.used < self.config.window, self.used, self.used - self.config.window)
+            self.mask.view(-1).index_fill_(0, slots * self.columns + left, -torch.inf)
         self.mask.view(-1).index_fill_(0, slots * self.columns + self.used, 0.0)
         heads = torch.arange(self.config.kv_heads, device=slots.device)
         places = (slots[:, None] + slots.new_tensor([0, self.slots])) * self.config.kv_heads
@@ -184,6 +191,7 @@ class Decoding:
         self.logprobs = torch.zeros(self.nobody + 1, longest, device=device)
         self.limits = torch.tensor([*job.limits, longest + 1], device=device)
         self.ends = torch.tensor(job.ends, device=device)
+        config.rope.check(max(lengths) + longest)
         # No slot uses more columns than this. Counted here: asking the device would wait for it, each step.
         self.widest = max(lengths)
         self.cache = Cache(config, slots, _round_up(self.widest + 1), weights["0.o"].dtype, device)

@@ -74,6 +74,7 @@ def open_world(
     """
     # Read first, then services, then workers: what can't go on should say so before processes are started.
     raw, config, flat = load_directory(folder)
+    config.rope.check(engine.longest)
     tokenizer = load_tokenizer(folder)
     with (
         open_services(needs, unsafe=unsafe) as services,
