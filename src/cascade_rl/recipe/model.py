@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -41,12 +41,61 @@ class TokenizerSpec(Strict):
     samples: Positive = 4000
 
 
+# What each type of RoPE scaling needs, and what it may have beside (transformers' own names).
+SCALINGS: dict[str, tuple[set[str], set[str]]] = {
+    "linear": (set(), set()),
+    "yarn": ({"original_max_position_embeddings"}, {"attention_factor", "beta_fast", "beta_slow"}),
+    "llama3": ({"original_max_position_embeddings", "low_freq_factor", "high_freq_factor"}, set()),
+}
+
+
+class RopeScaling(Strict):
+    """RoPE for texts `factor` times as long as the model knows: it computes so from the first stage on.
+
+    The base theta stays the model's own. Exports carry it in config.json, so that whoever loads them
+    computes the same.
+    """
+
+    rope_type: Literal["linear", "yarn", "llama3"]
+    # 1 would change nothing
+    factor: Annotated[float, Field(gt=1)]
+    original_max_position_embeddings: Positive | None = None
+    attention_factor: Annotated[float, Field(gt=0)] | None = None
+    beta_fast: Annotated[float, Field(gt=0)] | None = None
+    beta_slow: Annotated[float, Field(gt=0)] | None = None
+    low_freq_factor: Annotated[float, Field(gt=0)] | None = None
+    high_freq_factor: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _of_the_type(self) -> RopeScaling:
+        needed, allowed = SCALINGS[self.rope_type]
+        given = set(self.settings()) - {"rope_type", "factor"}
+        if missing := sorted(needed - given):
+            raise ValueError(f"rope_type {self.rope_type} needs {', '.join(missing)}")
+        if extra := sorted(given - needed - allowed):
+            raise ValueError(f"{', '.join(extra)}: no effect with rope_type {self.rope_type}; remove it")
+        return self
+
+    def settings(self) -> dict[str, str | float]:
+        """The keys that are set, as config.json has them."""
+        return self.model_dump(exclude_none=True)
+
+
 class ModelSpec(Strict):
-    """`init` is `scratch`, `smollm2-135m`, or a local Hugging Face directory."""
+    """`init` is `scratch`, `smollm2-135m`, or a local Hugging Face directory.
+
+    rope_scaling  instead of the model's own type of RoPE; None keeps that
+    add_tokens    chat markers that the tokenizer lacks are added, with rows of embedding and head
+    export_dtype  of checkpoints; with bf16 the weights are rounded as a stage ends, so that what is scored
+                  and handed on is what was exported
+    """
 
     init: str = "scratch"
     architecture: Architecture | None = None
     tokenizer: TokenizerSpec | None = None
+    rope_scaling: RopeScaling | None = None
+    add_tokens: bool = False
+    export_dtype: Literal["fp32", "bf16"] = "fp32"
 
     @model_validator(mode="before")
     @classmethod
@@ -60,4 +109,6 @@ class ModelSpec(Strict):
         extra = [key for key in ("architecture", "tokenizer") if getattr(self, key) is not None]
         if self.init != "scratch" and extra:
             raise ValueError(f"{', '.join(extra)}: no effect unless init is scratch; remove it")
+        if self.init == "scratch" and self.add_tokens:
+            raise ValueError("add_tokens: no effect with init: scratch, whose tokenizer has them; remove it")
         return self
