@@ -14,7 +14,7 @@ from cascade_rl.cascade.stage import provide
 from cascade_rl.data.gather import Materials, gather
 from cascade_rl.data.settle import fitting
 from cascade_rl.grading.services import standing
-from cascade_rl.model.base import make_base
+from cascade_rl.model.base import base_notes, make_base
 from cascade_rl.model.peaks import measure_peaks
 from cascade_rl.protocols import Screen
 from cascade_rl.recipe import Recipe
@@ -82,10 +82,13 @@ def _run(
         # not a recipe key: another version of this package may render other prompts
         "template": chat.template_hash(),
     }
+    notes = tuple(base_notes(folder / "tokenizer"))
+    for text in notes:
+        screen.note(text)
     fit = _fitting_data(recipe, materials, world, screen)
     # a second of measuring at SmolLM2-135M, and a run that only shows what it has needs none
     peaks = cache(partial(measure_peaks, world.replicas, world.config))
-    return Run(recipe, folder, screen, stop_asked, fit, world, Ledger(folder), settings, peaks)
+    return Run(recipe, folder, screen, stop_asked, fit, world, Ledger(folder), settings, peaks, notes)
 
 
 def _fitting_data(recipe: Recipe, materials: Materials, world: World, screen: Screen) -> Materials:

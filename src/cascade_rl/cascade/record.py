@@ -69,5 +69,6 @@ def record_of(run: Run, progress: Progress, begun: Start) -> dict[str, Any]:
             "data": begun.settled.hash,
             "recipe": run.recipe.hash,
             **shared,
+            **({"base": "; ".join(run.notes)} if run.notes else {}),
         },
     }

@@ -22,6 +22,7 @@ class Run:
 
     settings  how weights come about beside the recipe's stages: part of every stage's key, JSON
     peaks     what this machine can do; measured when first asked, since a finished run needs no figures
+    notes     what was done to the model and the tokenizer that the run began with, in words
     """
 
     recipe: Recipe
@@ -34,6 +35,7 @@ class Run:
     settings: Mapping[str, Any]
     # a function: figures of this machine and this moment, never part of a key
     peaks: Callable[[], Peaks]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,11 @@ def train_stage(run: Run, progress: Progress, begun: Start) -> Checkpoint:
     # The policy also after a reward model's stage, whose checkpoint is the policy as it came; the reward
     # model itself was exported by its `train`.
     flat = run.world.replicas.flat("policy")
+    dtype = run.recipe.model.export_dtype
+    if dtype == "bf16":
+        # rounded here too: what is scored and handed on, or read again by a resume, is what is exported
+        flat = flat.bfloat16().float()
+        run.world.replicas.load("policy", flat)
     # relative, so that a run directory may be moved
     path = str(folder.relative_to(run.folder) / "checkpoint")
     weights = weights_hash(flat)
@@ -78,7 +83,15 @@ def train_stage(run: Run, progress: Progress, begun: Start) -> Checkpoint:
     data = [*record["data"], *trained.lines]
     write_json(folder / "stage.json", record | {"data": data, "lineage": lineage} | trained.facts)
     run.screen.waiting("export")
-    export(folder / "checkpoint", run.world.raw, run.world.config, flat, run.world.tokenizer)
+    export(
+        folder / "checkpoint",
+        run.world.raw,
+        run.world.config,
+        flat,
+        run.world.tokenizer,
+        generation=run.world.generation,
+        dtype=dtype,
+    )
     return made
 
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
-from cascade_rl.model.checkpoint import load_directory, scratch_config, scratch_weights
-from cascade_rl.model.decoder import DecoderConfig
+from cascade_rl.model.checkpoint import load_directory, read_generation, scratch_config, scratch_weights
+from cascade_rl.model.decoder import DecoderConfig, flat_size, views
 from cascade_rl.model.export import export
 from cascade_rl.model.pretrained import find_model
-from cascade_rl.model.tokenizer import load_tokenizer, train_tokenizer
+from cascade_rl.model.tokenizer import check_vocabulary, load_tokenizer, train_tokenizer
 from cascade_rl.recipe import Recipe
+from cascade_rl.run.files import read_json, write_json
+
+NOTES = "notes.json"
 
 
 def choose_device(recipe: Recipe) -> tuple[str, str]:
@@ -29,8 +35,14 @@ def choose_device(recipe: Recipe) -> tuple[str, str]:
 
 
 def make_base(recipe: Recipe, texts: Sequence[str], base: Path, tokens: Path) -> None:
-    """Write the tokenizer (a scratch model's: learnt from `texts`) and the model of the first stage."""
+    """Write the tokenizer (a scratch model's: learnt from `texts`) and the model of the first stage.
+
+    Raises InputError where tokenizer and model do not fit each other or the recipe.
+    """
     spec = recipe.model
+    generation: dict[str, Any] = {}
+    notes: list[str] = []
+    scaling = {} if spec.rope_scaling is None else spec.rope_scaling.settings()
     # `scratch`: the recipe fills in both, and neither for any other
     if spec.tokenizer is not None and spec.architecture is not None:
         # evenly over all texts, which come stage by stage and domain by domain
@@ -38,12 +50,62 @@ def make_base(recipe: Recipe, texts: Sequence[str], base: Path, tokens: Path) ->
         tokenizer = train_tokenizer(texts[::stride], spec.tokenizer.vocab_size)
         size = len(tokenizer.inner)
         raw = scratch_config(spec.architecture, size, tokenizer.end_id, tokenizer.pad_id)
+        raw = with_scaling(raw, scaling)
         config = DecoderConfig.from_hf(raw)
         flat = scratch_weights(config, recipe.seed)
     else:
         source = find_model(spec.init)
-        tokenizer = load_tokenizer(source)
+        tokenizer = load_tokenizer(source, add=spec.add_tokens)
         raw, config, flat = load_directory(source)
+        raw = with_scaling(raw, scaling)
+        config = DecoderConfig.from_hf(raw)
+        generation = read_generation(source)
+        check_vocabulary(tokenizer.size - len(tokenizer.added), config.vocab, source)
+        if tokenizer.added:
+            raw, config, flat = with_rows(raw, config, flat, tokenizer.size, len(tokenizer.added))
+            notes.append(
+                f"model.add_tokens: {', '.join(tokenizer.added)} added to the tokenizer; their rows of "
+                "embedding and head begin as the mean of the others"
+            )
+        if tokenizer.lead:
+            notes.append(
+                f"every conversation begins with {tokenizer.lead}, as this tokenizer's own text does"
+            )
+    if scaling:
+        notes.append("model.rope_scaling: " + ", ".join(f"{k} {v}" for k, v in scaling.items()))
     tokens.mkdir(parents=True, exist_ok=True)
     tokenizer.save(tokens)
-    export(base, raw, config, flat, tokenizer)
+    write_json(tokens / NOTES, notes)  # before the model, whose config.json says that all is there
+    export(base, raw, config, flat, tokenizer, generation=generation)
+
+
+def base_notes(tokens: Path) -> list[str]:
+    """What `make_base` did to model and tokenizer, in words; empty also for runs of before it said so."""
+    return list(read_json(tokens / NOTES) or [])
+
+
+def with_scaling(raw: Mapping[str, Any], scaling: Mapping[str, Any]) -> dict[str, Any]:
+    """A config.json with this RoPE scaling instead of its own, under both names that readers know."""
+    if not scaling:
+        return dict(raw)
+    theta = DecoderConfig.from_hf(raw).rope.theta
+    # transformers reads the first, vLLM and older versions the second with the base beside it
+    settings = {**scaling, "rope_theta": theta}
+    return {**raw, "rope_parameters": settings, "rope_scaling": dict(scaling), "rope_theta": theta}
+
+
+def with_rows(
+    raw: Mapping[str, Any], config: DecoderConfig, flat: Tensor, size: int, new: int
+) -> tuple[dict[str, Any], DecoderConfig, Tensor]:
+    """A model whose last `new` of `size` tokens have the mean of the others' rows in embedding and head.
+
+    Rows that the model had for padding are taken first; it grows where they are too few.
+    """
+    wider = replace(config, vocab=max(config.vocab, size))
+    grown = torch.empty(flat_size(wider.shapes()))
+    found = views(grown, wider.shapes())
+    for name, tensor in views(flat, config.shapes()).items():
+        found[name][: len(tensor)] = tensor
+        if name in ("embed", "head"):
+            found[name][size - new : size] = tensor[: size - new].mean(0)
+    return {**raw, "vocab_size": wider.vocab}, wider, grown

@@ -19,6 +19,7 @@ from cascade_rl.errors import InputError
 from cascade_rl.model.decoder import DecoderConfig, Shapes, flat_size, views
 from cascade_rl.recipe import Architecture
 
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}  # of exports, by the recipe's names
 PLAIN = {  # our names of what is one tensor there too, and theirs
     "input_norm": "input_layernorm",
     "mlp_norm": "post_attention_layernorm",
@@ -169,16 +170,40 @@ def _state(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def save_directory(path: Path, raw: Mapping[str, Any], config: DecoderConfig, flat: Tensor) -> None:
-    """Write config.json, generation_config.json and model.safetensors into a directory."""
+def read_generation(path: Path) -> dict[str, Any]:
+    """The settings in a model directory's generation_config.json; none where there is no such file."""
+    file = path / "generation_config.json"
+    try:
+        found: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+    except ValueError as error:
+        raise InputError(f"{file} is no JSON: {error}") from None
+    return found
+
+
+def save_directory(
+    path: Path,
+    raw: Mapping[str, Any],
+    config: DecoderConfig,
+    flat: Tensor,
+    generation: Mapping[str, Any] | None = None,
+    dtype: str = "fp32",
+) -> None:
+    """Write config.json, generation_config.json and model.safetensors into a directory.
+
+    `generation` are settings of the model that this one was made from; `dtype` is fp32 or bf16.
+    """
     path.mkdir(parents=True, exist_ok=True)
-    raw = {**raw, "dtype": "float32"}
+    kind = DTYPES[dtype]
+    # the older name of the same key would contradict it
+    raw = {k: v for k, v in raw.items() if k != "torch_dtype"} | {"dtype": str(kind).removeprefix("torch.")}
     (path / "config.json").write_text(json.dumps(raw, indent=2, sort_keys=True, default=str) + "\n")
-    generation = {
+    ids = {
         key: raw[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id") if raw.get(key) is not None
     }
-    (path / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n")
-    save_file(to_hf(flat, config), path / "model.safetensors", metadata={"format": "pt"})
+    settings = ids | dict(generation or {})
+    (path / "generation_config.json").write_text(json.dumps(settings, indent=2) + "\n")
+    state = {name: tensor.to(kind) for name, tensor in to_hf(flat, config).items()}
+    save_file(state, path / "model.safetensors", metadata={"format": "pt"})
 
 
 def save_reward_directory(

@@ -25,13 +25,19 @@ def export(
     flat: Tensor,
     tokenizer: Tokenizer,
     shapes: Shapes | None = None,
+    *,
+    generation: Mapping[str, Any] | None = None,
+    dtype: str = "fp32",
 ) -> None:
-    """Write a model (with `shapes`, those with a score head, a reward model), whole or not at all."""
+    """Write a model (with `shapes`, those with a score head, a reward model), whole or not at all.
+
+    `generation` and `dtype` are of a language model, see `save_directory`; a reward model is fp32.
+    """
     # under a name of its own until it is complete: a run that is killed here exports again
     temporary = path.with_name(f".{path.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     if shapes is None:
-        save_directory(temporary, raw, config, flat)
+        save_directory(temporary, raw, config, flat, generation, dtype)
     else:
         save_reward_directory(temporary, raw, config, flat, shapes)
     tokenizer.save(temporary)
@@ -41,14 +47,17 @@ def export(
 
 
 def write_adapter(folder: Path, state: Mapping[str, Tensor], lora: LoRA, base: str) -> None:
-    """Write adapter_model.safetensors and adapter_config.json: `peft` loads them onto the model at `base`."""
+    """Write adapter_model.safetensors and adapter_config.json: `peft` loads them onto the model at `base`.
+
+    The path is made absolute: PEFT would look for a relative one from wherever it is called.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     # a reward model's head is trained whole, which PEFT calls a module to save
     head = any(name.endswith(".score.weight") for name in state)
     config: dict[str, Any] = {
         "peft_type": "LORA",
         "task_type": "SEQ_CLS" if head else "CAUSAL_LM",
-        "base_model_name_or_path": base,
+        "base_model_name_or_path": str(Path(base).absolute()),
         "r": lora.rank,
         "lora_alpha": lora.alpha,
         "lora_dropout": 0.0,

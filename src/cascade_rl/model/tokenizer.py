@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+from jinja2 import TemplateError
+from tokenizers import AddedToken
 
 from cascade_rl import chat
 from cascade_rl.errors import InputError
 from cascade_rl.types import Problem
+
+MARKERS = (chat.TURN_START, chat.TURN_END)
+# What a tokenizer is read from: any of these, whatever its family (transformers' own names).
+FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json",
+         "sentencepiece.bpe.model", "tokenizer.model.v3")  # fmt: skip
 
 
 class Tokenizer:
@@ -17,19 +25,33 @@ class Tokenizer:
 
     `eos_ids` are all ids that end a reply: the end of a turn, the tokenizer's own end mark, and `ends`, which
     are those of the model's generation config. A model that ends with an id left out here seems never to end.
+    `lead` is the text of the mark that every conversation begins with (BOS), empty where there is none;
+    `added` are the chat markers that `load_tokenizer` added. Raises InputError where a chat marker is missing.
     """
 
-    def __init__(self, inner: Any, ends: Iterable[int] = ()) -> None:
-        self.inner = inner
-        self.end_id = inner.convert_tokens_to_ids(chat.TURN_END)
-        if self.end_id is None or self.end_id == inner.unk_token_id:
+    def __init__(
+        self, inner: Any, ends: Iterable[int] = (), lead: str = "", added: Sequence[str] = ()
+    ) -> None:
+        if missing := missing_markers(inner):
             raise InputError(
-                f"the tokenizer has no {chat.TURN_END} token; "
-                f"add it (and {chat.TURN_START}) to the vocabulary"
+                f"the tokenizer has no {' and no '.join(missing)} token; set model.add_tokens: true in the "
+                "recipe, which adds it, with rows of the embedding and the head"
             )
+        self.inner, self.lead, self.added = inner, lead, tuple(added)
+        self.end_id = inner.convert_tokens_to_ids(chat.TURN_END)
         own = [] if inner.eos_token_id is None else [inner.eos_token_id]
         self.eos_ids = tuple(sorted({self.end_id, *own, *ends}))
         self.pad_id = inner.pad_token_id if inner.pad_token_id is not None else self.end_id
+        # Llama 2's and Mistral's families put a blank before a text that stands alone: their replies are
+        # encoded and decoded behind the header that they follow, others' as they are.
+        header = self.encode(f"{chat.TURN_START}assistant\n")
+        alone = [*header, *self.encode("a")] == self.encode(f"{chat.TURN_START}assistant\na")
+        self._header = [] if alone else header
+
+    @property
+    def size(self) -> int:
+        """One more than the largest id."""
+        return int(max(self.inner.get_vocab().values())) + 1
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text that may hold chat markers."""
@@ -38,16 +60,23 @@ class Tokenizer:
 
     def prompt(self, problem: Problem) -> list[int]:
         """Ids of a problem's prompt, up to and including the assistant header."""
-        return self.encode(chat.render_problem(problem))
+        return self.encode(self.lead + chat.render_problem(problem))
 
     def reply(self, text: str) -> list[int]:
         """Ids of a reply with its end mark."""
+        if self._header:
+            whole, start = self.encode(f"{chat.TURN_START}assistant\n{text}"), len(self._header)
+            if whole[:start] == self._header:
+                return [*whole[start:], self.end_id]
         return [*self.encode(text), self.end_id]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of sampled ids, end marks dropped; nothing else is hidden or cleaned up."""
         kept = [i for i in ids if i not in self.eos_ids]
-        text: str = self.inner.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        return self._text([*self._header, *kept])[len(self._text(self._header)) :]
+
+    def _text(self, ids: list[int]) -> str:
+        text: str = self.inner.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
         return text
 
     def save(self, path: Path) -> None:
@@ -59,16 +88,67 @@ class Tokenizer:
         file.write_text(json.dumps(settings, indent=2) + "\n")
 
 
-def load_tokenizer(path: Path) -> Tokenizer:
-    """The tokenizer of a local Hugging Face directory, with our template put on it."""
+def load_tokenizer(path: Path, *, add: bool = False) -> Tokenizer:
+    """The tokenizer of a local Hugging Face directory, with our template put on it.
+
+    With `add` the chat markers that it lacks are added. Raises InputError where there are no files or markers
+    are missing, and with `add` where none is.
+    """
     from transformers import AutoTokenizer
 
+    if not any((path / name).is_file() for name in FILES):
+        # transformers would make an empty one
+        raise InputError(
+            f"{path} has no tokenizer files: copy tokenizer.json and tokenizer_config.json of the model there "
+            f"(any of {', '.join(FILES)} will do)"
+        )
     try:
         inner = AutoTokenizer.from_pretrained(str(path), local_files_only=True)
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: its tokenizer can't be loaded: {error}") from None
-    inner.chat_template = chat.TEMPLATE
-    return Tokenizer(inner, end_ids(path))
+    added = missing_markers(inner) if add else []
+    if add:
+        if not added:
+            raise InputError(f"model.add_tokens: no effect, {path} has {' and '.join(MARKERS)}; remove it")
+        inner.add_tokens([AddedToken(t, special=True, normalized=False) for t in added], special_tokens=True)
+    lead = _lead(inner)
+    inner.chat_template = ("{{- bos_token -}}" if lead else "") + chat.TEMPLATE
+    try:
+        return Tokenizer(inner, end_ids(path), lead, added)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def missing_markers(inner: Any) -> list[str]:
+    """The chat markers that are no token of a transformers tokenizer."""
+    ids = {marker: inner.convert_tokens_to_ids(marker) for marker in MARKERS}
+    return [marker for marker, found in ids.items() if found is None or found == inner.unk_token_id]
+
+
+def _lead(inner: Any) -> str:
+    """BOS, if the tokenizer's own template begins with it; without a template, if it begins every text."""
+    bos: str | None = inner.bos_token
+    # a ChatML model may call the start of a turn so: it stands there anyway
+    if bos is None or bos == chat.TURN_START:
+        return ""
+    if inner.chat_template:
+        asked = [{"role": "user", "content": "a"}]
+        try:
+            text: str = inner.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
+        except (TemplateError, ValueError):  # it wants another conversation
+            pass
+        else:
+            return bos if text.startswith(bos) else ""
+    return bos if inner.encode("a")[:1] == [inner.bos_token_id] else ""
+
+
+def check_vocabulary(tokens: int, rows: int, path: Path) -> None:
+    """Raise InputError when a tokenizer of so many tokens has ids that an embedding of `rows` rows has not."""
+    if tokens > rows:
+        raise InputError(
+            f"{path}: the tokenizer has {tokens} tokens and the model's embedding {rows} rows (vocab_size in "
+            "config.json): it belongs to another model, or the embedding was not resized"
+        )
 
 
 def end_ids(path: Path) -> list[int]:
@@ -86,7 +166,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
 
     Its vocabulary has exactly `vocab_size` ids; every byte is one of them, so that any text comes back.
     """
-    from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
+    from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
     from tokenizers import Tokenizer as Core
     from transformers import PreTrainedTokenizerFast
 

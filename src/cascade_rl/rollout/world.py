@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cascade_rl.domain import Services
 from cascade_rl.grading.services import open_services
 from cascade_rl.model.base import choose_device
-from cascade_rl.model.checkpoint import load_directory
+from cascade_rl.model.checkpoint import load_directory, read_generation
 from cascade_rl.model.decoder import DecoderConfig
 from cascade_rl.model.replicas import Replicas
-from cascade_rl.model.tokenizer import Tokenizer, load_tokenizer
+from cascade_rl.model.tokenizer import Tokenizer, check_vocabulary, load_tokenizer
 from cascade_rl.protocols import Sampler
 from cascade_rl.recipe import Recipe
 from cascade_rl.rollout.open import longest, open_sampler
@@ -44,8 +44,9 @@ class Engine:
 class World:
     """The model `policy` in its workers, with what it speaks, samples and is graded by.
 
-    raw     the model's config.json, which an export repeats
-    config  the same as the decoder reads it
+    raw         the model's config.json, which an export repeats
+    config      the same as the decoder reads it
+    generation  the model's generation_config.json, which an export repeats
     """
 
     replicas: Replicas
@@ -54,6 +55,7 @@ class World:
     services: Services
     raw: Mapping[str, Any]
     config: DecoderConfig
+    generation: Mapping[str, Any] = field(default_factory=dict)
 
 
 @contextmanager
@@ -76,6 +78,7 @@ def open_world(
     raw, config, flat = load_directory(folder)
     config.rope.check(engine.longest)
     tokenizer = load_tokenizer(folder)
+    check_vocabulary(tokenizer.size, config.vocab, folder)
     with (
         open_services(needs, unsafe=unsafe) as services,
         Replicas(engine.workers, engine.device, engine.precision) as replicas,
@@ -83,4 +86,4 @@ def open_world(
         replicas.add_model("policy", config, flat, train=train)
         del flat  # the workers hold their own copy, and a run lasts for hours
         sampler = open_sampler(engine.sampler, engine.longest, replicas, tokenizer, folder)
-        yield World(replicas, tokenizer, sampler, services, raw, config)
+        yield World(replicas, tokenizer, sampler, services, raw, config, read_generation(folder))

@@ -34,7 +34,7 @@ def serve(world: World, folder: Path) -> LearnedReward:
 
 def reward_row(tokenizer: Tokenizer, messages: Sequence[Message], answer: str) -> Row:
     """What the reward model reads: the conversation in instruct mode, up to the end mark of the answer."""
-    ids = tokenizer.encode(chat.render(messages, Mode.INSTRUCT, reply=answer))
+    ids = tokenizer.encode(tokenizer.lead + chat.render(messages, Mode.INSTRUCT, reply=answer))
     return Row.of(ids, [], 0.0)  # all of it prompt: no token is a target, only the last state is read
 
 
