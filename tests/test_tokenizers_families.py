@@ -24,6 +24,8 @@ from transformers import (
 )
 
 from cascade_rl import chat
+from cascade_rl.doctor import text_checks
+from cascade_rl.doctor.subject import Subject
 from cascade_rl.errors import InputError
 from cascade_rl.model.base import base_notes, make_base
 from cascade_rl.model.checkpoint import load_directory
@@ -234,3 +236,12 @@ def test_missing_tokenizer_files_are_named(tmp_path):
         (tmp_path / "own" / name).unlink(missing_ok=True)
     with pytest.raises(InputError, match=r"own has no tokenizer files: copy tokenizer\.json"):
         load_tokenizer(tmp_path / "own")
+
+
+def test_the_doctor_finds_a_mended_model_sound(family, tmp_path):
+    folder, _, _ = family
+    make_base(recipe(folder, "add_tokens: true"), [], tmp_path / "base", tmp_path / "tokens")
+    with Subject.opened(tmp_path / "base") as subject:
+        torch.set_num_threads(1)
+        found = {name: f(subject) for name, f in vars(text_checks).items() if name.startswith("check_")}
+    assert len(found) == 6 and not {name: row.detail for name, row in found.items() if not row.passed}

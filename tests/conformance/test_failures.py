@@ -16,7 +16,8 @@ from cascade_rl.doctor import checks as conformance
 from cascade_rl.doctor import model_checks, reward_checks
 from cascade_rl.doctor.checks import MODEL_CHECKS, TRAINING_CHECKS
 from cascade_rl.doctor.subject import CheckResult, Subject, make_tiny
-from cascade_rl.model.decoder import hidden_states, packed_states, truncate
+from cascade_rl.model.checkpoint import load_directory, save_directory
+from cascade_rl.model.decoder import hidden_states, packed_states, truncate, views
 from cascade_rl.model.fused import target_logprobs
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.protocols import SamplingRule
@@ -65,6 +66,19 @@ def test_the_report_has_a_row_for_each(tmp_path, monkeypatch):
     rows = list(conformance.model_report(make_tiny(tmp_path / "model", seed=1)))
     assert [row.passed for row in rows] == [False, True, True, True, True]
     assert rows[0] == conformance.Row("one", False, "300")
+
+
+def test_a_sound_model_that_is_nearly_even_has_none(tmp_path):
+    """As a new model is: its logits differ so little that min-p leaves nothing out and no temperature shows."""
+    folder = make_tiny(tmp_path / "model")
+    raw, config, flat = load_directory(folder)
+    views(flat, config.shapes())["norm"].mul_(0.01)
+    save_directory(folder, raw, config, flat)
+    with Subject.opened(folder) as subject:
+        torch.set_num_threads(1)
+        found = {name(check): check(subject) for check in MODEL_CHECKS}
+        assert torch.equal(subject.model.flat, flat), "a check left the weights changed"
+    assert not {check: row.detail for check, row in found.items() if not row.passed}
 
 
 # ---------------------------------------------------------------- every failure, made on purpose

@@ -30,8 +30,10 @@ def doctor(
         say(line)
     well = machine.well
     if model is not None:
-        from cascade_rl.doctor.checks import model_report
+        from cascade_rl.doctor.checks import model_report, route_of
 
+        route = route_of(model)
+        say(f"model: family {', '.join((route.family, *route.special))}; computed by {route.by}")
         for row in model_report(model):
             well = well and row.passed
             say(f"{'ok    ' if row.passed else 'FAILED'}  {row.failure}: {row.detail}")

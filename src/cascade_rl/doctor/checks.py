@@ -15,6 +15,7 @@ from typing import Any
 
 from cascade_rl.doctor import model_checks, reward_checks, stage_checks, text_checks
 from cascade_rl.doctor.subject import CheckResult, Subject
+from cascade_rl.model.checkpoint import read_config
 
 
 def _checks(module: ModuleType) -> tuple[Callable[..., CheckResult], ...]:
@@ -35,6 +36,29 @@ class Row:
     failure: str
     passed: bool
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Which way a model of a directory takes here: its family, who computes it, and what is special."""
+
+    family: str
+    by: str
+    special: tuple[str, ...]
+
+
+def route_of(folder: Path) -> Route:
+    """Read from config.json alone; raises InputError for a model that is not supported."""
+    raw, config = read_config(folder)
+    rope, special = config.rope, []
+    if rope.kind != "default":
+        upto = f", up to {rope.limit} tokens" if rope.limit is not None else ""
+        special.append(f"RoPE {rope.kind}{upto}")
+    if config.window is not None:
+        special.append(f"sliding window of {config.window} tokens")
+    if config.o_bias:
+        special.append("attention biases")
+    return Route(raw["model_type"], "the fused decoder", tuple(special))
 
 
 def model_report(folder: Path) -> Iterator[Row]:

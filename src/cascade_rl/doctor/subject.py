@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from cascade_rl.model.checkpoint import scratch_config, scratch_weights
-from cascade_rl.model.decoder import DecoderConfig
+from cascade_rl.model.decoder import DecoderConfig, head_logits, packed_states, views
 from cascade_rl.model.export import export
 from cascade_rl.model.tokenizer import Tokenizer, train_tokenizer
 from cascade_rl.model.weights import Shared
@@ -26,6 +26,7 @@ from cascade_rl.train.gradients import accumulate
 from cascade_rl.train.objective import Objective, token_logprobs
 from cascade_rl.types import Message, Problem, Rollout, problem_id
 
+CPU = torch.device("cpu")
 HUGE = 1 << 30  # tokens in a micro-batch: all rows go into one
 ASKED = ("Name a colour.", "Write one short sentence about the sea, then stop.")
 
@@ -79,7 +80,7 @@ class Subject:
 
     def logprobs(self, rollouts: Sequence[Rollout], objective: Objective) -> list[Tensor]:
         """What the trainer finds for each rollout's tokens, all in one pack."""
-        batch = pack_rows([Row.of(r.prompt_ids, r.ids, 1.0) for r in rollouts], torch.device("cpu"))
+        batch = pack_rows([Row.of(r.prompt_ids, r.ids, 1.0) for r in rollouts], CPU)
         with torch.no_grad():
             found = token_logprobs(self.model.weights, self.world.config, batch, objective.rule)
         return [found[batch.rows == i] for i in range(len(rollouts))]
@@ -108,6 +109,22 @@ class Subject:
             with torch.no_grad():
                 self.model.flat.copy_(before)
             self.world.replicas.refresh("policy")
+
+    @contextmanager
+    def uneven(self) -> Iterator[None]:
+        """Spread out the logits of a model that is too even for a filter to show, and put it back afterwards.
+
+        A new or badly trained model is: nothing falls below min-p, and one temperature is like another.
+        """
+        with self.kept(), torch.no_grad():
+            batch = pack_rows([Row.of(self.tokenizer.prompt(p), [0], 1.0) for p in self.problems], CPU)
+            hidden = packed_states(self.model.weights, self.world.config, batch.packed)
+            spread = float(head_logits(self.model.weights, hidden).std(-1).mean())
+            if 0 < spread < 1:  # logits are linear in the last norm's weight
+                views(self.model.flat, self.model.shapes)["norm"].div_(spread)
+                self.world.replicas.refresh("policy")
+            with torch.enable_grad():
+                yield
 
 
 def policy_rows(rollouts: Sequence[Rollout]) -> list[Row]:

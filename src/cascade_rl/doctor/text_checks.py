@@ -77,7 +77,7 @@ def check_second_end_token_counts_as_truncated(s: Subject) -> CheckResult:
 
 
 def check_wrong_number_of_bos_tokens(s: Subject) -> CheckResult:
-    """A prompt begins with as many beginning-of-sequence tokens as the tokenizer itself puts before a text.
+    """A prompt begins with as many beginning-of-sequence tokens as the tokenizer or its template puts there.
 
     https://github.com/NVIDIA-NeMo/RL/issues/855, https://github.com/vllm-project/vllm/pull/27517
     """
@@ -88,7 +88,12 @@ def check_wrong_number_of_bos_tokens(s: Subject) -> CheckResult:
     counts = [
         _leading(ids, bos) for ids in (s.tokenizer.prompt(s.problems[0]), s.tokenizer.inner.encode("a"))
     ]
-    return CheckResult(counts[0] == counts[1], f"{counts[0]} in a prompt, {counts[1]} before a text")
+    # a template may put one where the bare tokenizer puts none; neither puts two
+    wanted = max(counts[1], bool(s.tokenizer.lead))
+    told = (
+        f"{counts[0]} in a prompt, {counts[1]} before a text, {int(bool(s.tokenizer.lead))} by the template"
+    )
+    return CheckResult(counts[0] == wanted, told)
 
 
 def _leading(ids: list[int], token: int) -> int:

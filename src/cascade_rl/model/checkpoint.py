@@ -18,6 +18,7 @@ from torch import Tensor
 from cascade_rl.errors import InputError
 from cascade_rl.model.decoder import DecoderConfig, Shapes, flat_size, views
 from cascade_rl.recipe import Architecture
+from cascade_rl.run.files import read_json
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}  # of exports, by the recipe's names
 PLAIN = {  # our names of what is one tensor there too, and theirs
@@ -134,8 +135,8 @@ def weights_hash(flat: Tensor) -> str:
     return hashlib.sha256(flat.detach().cpu().contiguous().numpy().tobytes()).hexdigest()[:16]
 
 
-def load_directory(path: Path) -> tuple[dict[str, Any], DecoderConfig, Tensor]:
-    """The config dictionary, our config and the flat weights of a local Hugging Face directory."""
+def read_config(path: Path) -> tuple[dict[str, Any], DecoderConfig]:
+    """The config dictionary and our config of a local Hugging Face directory; InputError where unsupported."""
     file = path / "config.json"
     if not file.is_file():
         raise InputError(f"{path} is no Hugging Face model directory: it has no config.json")
@@ -143,7 +144,12 @@ def load_directory(path: Path) -> tuple[dict[str, Any], DecoderConfig, Tensor]:
         raw = json.loads(file.read_text())
     except ValueError as error:
         raise InputError(f"{file} is no JSON: {error}") from None
-    config = DecoderConfig.from_hf(raw)
+    return raw, DecoderConfig.from_hf(raw)
+
+
+def load_directory(path: Path) -> tuple[dict[str, Any], DecoderConfig, Tensor]:
+    """The config dictionary, our config and the flat weights of a local Hugging Face directory."""
+    raw, config = read_config(path)
     return raw, config, from_hf(_state(path), config)
 
 
@@ -172,12 +178,7 @@ def _state(path: Path) -> dict[str, Tensor]:
 
 def read_generation(path: Path) -> dict[str, Any]:
     """The settings in a model directory's generation_config.json; none where there is no such file."""
-    file = path / "generation_config.json"
-    try:
-        found: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
-    except ValueError as error:
-        raise InputError(f"{file} is no JSON: {error}") from None
-    return found
+    return dict(read_json(path / "generation_config.json") or {})
 
 
 def save_directory(

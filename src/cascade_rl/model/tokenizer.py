@@ -12,12 +12,12 @@ from tokenizers import AddedToken
 
 from cascade_rl import chat
 from cascade_rl.errors import InputError
+from cascade_rl.run.files import read_json
 from cascade_rl.types import Problem
 
 MARKERS = (chat.TURN_START, chat.TURN_END)
 # What a tokenizer is read from: any of these, whatever its family (transformers' own names).
-FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json",
-         "sentencepiece.bpe.model", "tokenizer.model.v3")  # fmt: skip
+FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
 
 
 class Tokenizer:
@@ -26,7 +26,7 @@ class Tokenizer:
     `eos_ids` are all ids that end a reply: the end of a turn, the tokenizer's own end mark, and `ends`, which
     are those of the model's generation config. A model that ends with an id left out here seems never to end.
     `lead` is the text of the mark that every conversation begins with (BOS), empty where there is none;
-    `added` are the chat markers that `load_tokenizer` added. Raises InputError where a chat marker is missing.
+    `added` are the chat markers that `load_tokenizer` added. Raises InputError where one is missing.
     """
 
     def __init__(
@@ -91,8 +91,8 @@ class Tokenizer:
 def load_tokenizer(path: Path, *, add: bool = False) -> Tokenizer:
     """The tokenizer of a local Hugging Face directory, with our template put on it.
 
-    With `add` the chat markers that it lacks are added. Raises InputError where there are no files or markers
-    are missing, and with `add` where none is.
+    With `add` the chat markers that it lacks are added. Raises InputError where files or markers are
+    missing, and with `add` where none is.
     """
     from transformers import AutoTokenizer
 
@@ -143,7 +143,7 @@ def _lead(inner: Any) -> str:
 
 
 def check_vocabulary(tokens: int, rows: int, path: Path) -> None:
-    """Raise InputError when a tokenizer of so many tokens has ids that an embedding of `rows` rows has not."""
+    """Raise InputError when a tokenizer of so many tokens has ids beyond an embedding's rows."""
     if tokens > rows:
         raise InputError(
             f"{path}: the tokenizer has {tokens} tokens and the model's embedding {rows} rows (vocab_size in "
@@ -154,8 +154,7 @@ def check_vocabulary(tokens: int, rows: int, path: Path) -> None:
 def end_ids(path: Path) -> list[int]:
     """`eos_token_id`, one or many, of a model directory's generation_config.json, else of its config.json."""
     for name in ("generation_config.json", "config.json"):
-        file = path / name
-        found = json.loads(file.read_text()).get("eos_token_id") if file.is_file() else None
+        found = (read_json(path / name) or {}).get("eos_token_id")
         if found is not None:
             return found if isinstance(found, list) else [found]
     return []

@@ -1,0 +1,118 @@
+"""An own model of another family through a run: markers added, RoPE scaled, exported in bf16, kept on a rerun."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+from test_tokenizers_families import directory, llama3
+from tiny import logits
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from cascade_rl import chat
+from cascade_rl.cascade.cascade import run_cascade
+from cascade_rl.model.checkpoint import load_directory
+from cascade_rl.model.tokenizer import load_tokenizer
+from cascade_rl.recipe.reading import validate
+from cascade_rl.testing import QuietScreen
+from cascade_rl.types import Message, Mode
+
+RECIPE = """
+name: own
+device: cpu
+model:
+  add_tokens: true
+  export_dtype: bf16
+  rope_scaling: {rope_type: yarn, factor: 2.0, original_max_position_embeddings: 256}
+preflight: {problems: 2}
+defaults: {sft: {steps: 2, samples: 8, batch_size: 4, max_tokens: 700, lr: 0.003, data: [{domain: maths}]}}
+stages:
+  - {name: one, kind: sft}
+  - {name: two, kind: sft, lora: {rank: 2}}
+benchmarks: [{name: maths, domain: maths, problems: 2, k: 1, max_prompt_tokens: 600, max_response_tokens: 4}]
+"""
+
+
+class Notes(QuietScreen):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def test_a_run_from_a_model_of_llama_3s_family(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    directory(tmp_path / "own", llama3(), eos_token_id=[257, 256])
+    raw = yaml.safe_load(RECIPE)
+    raw["model"]["init"] = "own"
+    screen = Notes()
+    run_cascade(validate(raw), Path("run"), screen)
+    said = "model.add_tokens: <|im_start|>, <|im_end|> added"
+    assert any(note.startswith(said) for note in screen.notes)
+    stage = Path("run/stages/02-two")
+    card = (stage / "checkpoint/README.md").read_text()
+    assert said in card and "begins with <|begin_of_text|>" in card and "rope_type yarn, factor 2.0" in card
+
+    folder = stage / "checkpoint"
+    settings = json.loads((folder / "config.json").read_text())
+    assert settings["dtype"] == "bfloat16" and settings["vocab_size"] == 262
+    assert settings["rope_scaling"] == {
+        "rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 256
+    }  # fmt: skip
+    assert {t.dtype for t in load_file(folder / "model.safetensors").values()} == {torch.bfloat16}
+    generation = json.loads((folder / "generation_config.json").read_text())
+    assert generation["temperature"] == 0.6 and {256, 257} < set(generation["eos_token_id"])
+
+    theirs, tok = (
+        AutoModelForCausalLM.from_pretrained(folder, dtype="float32"),
+        AutoTokenizer.from_pretrained(folder),
+    )
+    assert theirs.config.rope_parameters["rope_type"] == "yarn"
+    _, config, flat = load_directory(folder)
+    assert config.rope.kind == "yarn" and config.max_positions == 512
+    asked = chat.flagged([Message("user", "What is 3 + 4? " * 30)], Mode.INSTRUCT)
+    ids = tok.apply_chat_template(asked, add_generation_prompt=True, return_tensors="pt", return_dict=False)
+    assert ids.shape[1] > 256 and ids[0, 0] == 256
+    with torch.no_grad():
+        torch.testing.assert_close(logits(config, flat, ids), theirs(ids).logits, rtol=0, atol=1e-4)
+    assert load_tokenizer(folder).lead == "<|begin_of_text|>"
+
+    adapter = json.loads((stage / "adapter/adapter_config.json").read_text())
+    assert adapter["base_model_name_or_path"] == str(tmp_path / "run/stages/01-one/checkpoint")
+
+    # the first stage is kept: its rounded weights are those that the ledger recorded, and trained on
+    raw["stages"][1]["steps"] = 1
+    again = Notes()
+    run_cascade(validate(raw), Path("run"), again, accept_changes=True)
+    assert "one is done: kept" in again.notes and said in "".join(again.notes)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({"rope_scaling": {"rope_type": "yarn", "factor": 2.0}}, "yarn needs original_max_position_embeddings"),
+        ({"rope_scaling": {"rope_type": "linear", "factor": 1.0}}, "greater than 1"),
+        ({"rope_scaling": {"rope_type": "linear", "factor": 2, "beta_fast": 3}}, "beta_fast: no effect with rope_type l"),
+        ({"rope_scaling": {"rope_type": "dynamic", "factor": 2}}, "'linear', 'yarn' or 'llama3'"),
+        ({"init": "scratch", "add_tokens": True}, "add_tokens: no effect with init: scratch"),
+        ({"export_dtype": "fp8"}, "'fp32' or 'bf16'"),
+    ],
+)  # fmt: skip
+def test_keys_that_have_no_effect_or_lack_something_are_refused(model, message):
+    raw = yaml.safe_load(RECIPE) | {"model": {"init": "own", **model}}
+    with pytest.raises(ValueError, match=message):
+        validate(raw)
+
+
+def test_the_guide_names_every_key():
+    guide = (Path(__file__).parents[1] / "docs/recipe.md").read_text()
+    from cascade_rl.recipe.model import ModelSpec, RopeScaling
+
+    assert not [key for key in (*ModelSpec.model_fields, *RopeScaling.model_fields) if key not in guide]
