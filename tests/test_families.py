@@ -189,6 +189,20 @@ def test_windows_of_some_layers_are_refused():
         DecoderConfig.from_hf(kind.to_dict())
 
 
+def test_a_config_that_leaves_the_window_out_has_transformers_default():
+    base = SIZES | {"head_dim": 8}
+    for kind, more in (
+        (MistralConfig, {}),
+        (Qwen2Config, {"use_sliding_window": True, "max_window_layers": 0}),
+    ):
+        raw = {
+            k: v
+            for k, v in kind(**base, **more).to_dict().items()
+            if k not in ("sliding_window", "layer_types")
+        }
+        assert DecoderConfig.from_hf(raw).window == kind(**base, **more).sliding_window == 4096
+
+
 def test_settings_survive_an_export(tmp_path):
     for name in ("yarn-mscale", "llama-bias", "mistral-window"):
         theirs, config, flat = twin(name)

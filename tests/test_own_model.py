@@ -17,6 +17,7 @@ from cascade_rl import chat
 from cascade_rl.cascade.cascade import run_cascade
 from cascade_rl.model.checkpoint import load_directory
 from cascade_rl.model.tokenizer import load_tokenizer
+from cascade_rl.recipe.explain import explain
 from cascade_rl.recipe.reading import validate
 from cascade_rl.testing import QuietScreen
 from cascade_rl.types import Message, Mode
@@ -54,11 +55,17 @@ def test_a_run_from_a_model_of_llama_3s_family(tmp_path, monkeypatch):
     raw["model"]["init"] = "own"
     screen = Notes()
     run_cascade(validate(raw), Path("run"), screen)
-    said = "model.add_tokens: <|im_start|>, <|im_end|> added"
+    said = "model.add_tokens: `<|im_start|>`, `<|im_end|>` added"
     assert any(note.startswith(said) for note in screen.notes)
     stage = Path("run/stages/02-two")
     card = (stage / "checkpoint/README.md").read_text()
-    assert said in card and "begins with <|begin_of_text|>" in card and "rope_type yarn, factor 2.0" in card
+    row = next(line for line in card.splitlines() if line.startswith("| base |"))
+    assert len(row.replace("\\|", "").split("|")) == 4, "a bar in a cell would end it"
+    assert (
+        said in row.replace("\\|", "|")
+        and "begins with `<\\|begin_of_text\\|>`" in row
+        and "rope_type yarn, factor 2.0" in card
+    )
 
     folder = stage / "checkpoint"
     settings = json.loads((folder / "config.json").read_text())
@@ -92,6 +99,13 @@ def test_a_run_from_a_model_of_llama_3s_family(tmp_path, monkeypatch):
     again = Notes()
     run_cascade(validate(raw), Path("run"), again, accept_changes=True)
     assert "one is done: kept" in again.notes and said in "".join(again.notes)
+
+
+def test_check_tells_what_is_done_to_the_model():
+    raw = yaml.safe_load(RECIPE)
+    raw["model"]["init"] = "own"
+    told = explain(validate(raw))
+    assert "RoPE: rope_type yarn, factor 2.0" in told and "markers" in told and "rounded to bf16" in told
 
 
 @pytest.mark.parametrize(

@@ -163,8 +163,8 @@ def test_with_it_markers_and_rows_are_added_and_transformers_reads_the_same(fami
         mean = old.weight.mean(0).expand(2, -1)
         torch.testing.assert_close(new.weight[before:], mean, rtol=0, atol=1e-6)
     notes = base_notes(tmp_path / "tokens")
-    assert "<|im_start|>, <|im_end|> added" in notes[0] and len(notes) == 1 + bool(lead)
-    assert tok.lead == lead and (not lead or lead in notes[1])
+    assert "`<|im_start|>`, `<|im_end|>` added" in notes[0] and len(notes) == 1 + bool(lead)
+    assert tok.lead == lead and (not lead or f"`{lead}`" in notes[1])
     # the ends and settings of the source are kept
     assert {1, 5, tok.end_id} <= set(tok.eos_ids)
     kept = json.loads((tmp_path / "base" / "generation_config.json").read_text())

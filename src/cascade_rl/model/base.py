@@ -63,14 +63,13 @@ def make_base(recipe: Recipe, texts: Sequence[str], base: Path, tokens: Path) ->
         check_vocabulary(tokenizer.size - len(tokenizer.added), config.vocab, source)
         if tokenizer.added:
             raw, config, flat = with_rows(raw, config, flat, tokenizer.size, len(tokenizer.added))
+            names = ", ".join(f"`{name}`" for name in tokenizer.added)
             notes.append(
-                f"model.add_tokens: {', '.join(tokenizer.added)} added to the tokenizer; their rows of "
-                "embedding and head begin as the mean of the others"
+                f"model.add_tokens: {names} added to the tokenizer; their rows of embedding and head "
+                "begin as the mean of the others"
             )
         if tokenizer.lead:
-            notes.append(
-                f"every conversation begins with {tokenizer.lead}, as this tokenizer's own text does"
-            )
+            notes.append(f"every conversation begins with `{tokenizer.lead}`, as this tokenizer has it")
     if scaling:
         notes.append("model.rope_scaling: " + ", ".join(f"{k} {v}" for k, v in scaling.items()))
     tokens.mkdir(parents=True, exist_ok=True)

@@ -136,7 +136,7 @@ def weights_hash(flat: Tensor) -> str:
 
 
 def read_config(path: Path) -> tuple[dict[str, Any], DecoderConfig]:
-    """The config dictionary and our config of a local Hugging Face directory; InputError where unsupported."""
+    """The config dictionary and our config of a local Hugging Face directory; InputError if unsupported."""
     file = path / "config.json"
     if not file.is_file():
         raise InputError(f"{path} is no Hugging Face model directory: it has no config.json")

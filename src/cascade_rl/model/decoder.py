@@ -139,7 +139,7 @@ def read_window(config: Mapping[str, Any]) -> int | None:
     """
     if config["model_type"] not in ("mistral", "qwen2", "qwen3"):  # Llama's has none, whatever it says
         return None
-    window = config.get("sliding_window")
+    window = config.get("sliding_window", 4096)  # the default of all three; null means none
     if config["model_type"] == "mistral":
         return int(window) if window else None
     if not config.get("use_sliding_window") or not window:

@@ -99,7 +99,9 @@ def read_rope(config: Mapping[str, Any], head_dim: int) -> Rope:
         )
     settings = theirs.rope_parameters
     longest = config.get("max_position_embeddings", 2048)
-    original = settings.get("original_max_position_embeddings") or longest
+    # dynamic scaling begins behind the config's own length, whatever else its settings say
+    told_length = None if kind == "dynamic" else settings.get("original_max_position_embeddings")
+    original = told_length or longest
     return Rope(
         theta,
         kind,

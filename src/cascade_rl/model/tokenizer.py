@@ -99,7 +99,7 @@ def load_tokenizer(path: Path, *, add: bool = False) -> Tokenizer:
     if not any((path / name).is_file() for name in FILES):
         # transformers would make an empty one
         raise InputError(
-            f"{path} has no tokenizer files: copy tokenizer.json and tokenizer_config.json of the model there "
+            f"{path} has no tokenizer files: copy tokenizer.json and tokenizer_config.json there "
             f"(any of {', '.join(FILES)} will do)"
         )
     try:

@@ -10,6 +10,7 @@ def explain(recipe: Recipe) -> str:
     lines = [
         f"{recipe.name}: {len(recipe.stages)} stages, seed {recipe.seed}, model from {recipe.model.init}"
     ]
+    lines += [f"   {line}" for line in recipe.model.explained()]
     if recipe.sampler == "vllm":
         lines.append(
             "replies by vLLM on the trainer's GPU: rollout_correction is tis where a stage does not set it"

@@ -97,6 +97,17 @@ class ModelSpec(Strict):
     add_tokens: bool = False
     export_dtype: Literal["fp32", "bf16"] = "fp32"
 
+    def explained(self) -> list[str]:
+        """What is done to the model before the first stage, and to its checkpoints."""
+        lines = []
+        if self.rope_scaling:
+            lines.append("RoPE: " + ", ".join(f"{k} {v}" for k, v in self.rope_scaling.settings().items()))
+        if self.add_tokens:
+            lines.append("chat markers that its tokenizer lacks are added, with rows of embedding and head")
+        if self.export_dtype != "fp32":
+            lines.append(f"weights are rounded to {self.export_dtype} as a stage ends, and exported so")
+        return lines
+
     @model_validator(mode="before")
     @classmethod
     def _fill_scratch(cls, raw: object) -> object:

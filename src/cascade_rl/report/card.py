@@ -72,6 +72,9 @@ def _gate_text(gate: GateResult) -> str:
 
 
 def _lineage(lineage: Mapping[str, Any]) -> str:
+    bar = "\\|"
     known = {key: value for key, value in lineage.items() if value is not None}
-    rows = [f"| {key} | {value} |" for key, value in (known | {"chat template": template_hash()}).items()]
+    told = known | {"chat template": template_hash()}
+    # chat markers have bars in their names, which would end a cell
+    rows = [f"| {key} | {str(value).replace('|', bar)} |" for key, value in told.items()]
     return "\n".join(["| | |", "| --- | --- |", *rows])
