@@ -17,6 +17,7 @@ from transformers import (
     GenerationMixin,
     LlamaConfig,
     MistralConfig,
+    Phi3Config,
     Qwen2Config,
     Qwen3Config,
 )
@@ -49,6 +50,7 @@ FAMILIES = {
     "llama": (LlamaConfig, {**ROPE, "rms_norm_eps": 1e-5}),
     "llama-no-gqa": (LlamaConfig, {"num_key_value_heads": 4}),
     "qwen2": (Qwen2Config, ROPE),
+    "phi3": (Phi3Config, ROPE),
     "mistral": (MistralConfig, {"sliding_window": None, "head_dim": 12, **ROPE}),
 }
 IDS = torch.from_numpy(np.random.default_rng(0).integers(0, 97, (3, 23)))

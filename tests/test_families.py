@@ -6,7 +6,7 @@ import pytest
 import torch
 from test_decoder import IDS, SIZES, hf_logits, hf_model
 from tiny import logits, tokenizer, toy_problem
-from transformers import LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
+from transformers import LlamaConfig, MistralConfig, Phi3Config, Qwen2Config, Qwen3Config
 
 from cascade_rl.errors import InputError
 from cascade_rl.model.attention import Attention, by_kernel
@@ -52,6 +52,21 @@ OTHERS = {
     "mistral-window": (MistralConfig, {"sliding_window": 9}),
     "mistral-window-1": (MistralConfig, {"sliding_window": 1}),
     "mistral-wide": (MistralConfig, {"sliding_window": 500}),
+    "phi3": (Phi3Config, {}),
+    "phi3-window": (Phi3Config, {"sliding_window": 9}),
+    "phi3-longrope": (
+        Phi3Config,
+        {
+            "max_position_embeddings": 1024,
+            "original_max_position_embeddings": 256,
+            "rope_parameters": {
+                "rope_type": "longrope",
+                "rope_theta": 5000.0,
+                "short_factor": [1.0, 1.1, 1.3, 1.7],
+                "long_factor": [1.0, 2.0, 3.0, 4.0],
+            },
+        },
+    ),
     "qwen2-window": (
         Qwen2Config,
         {"use_sliding_window": True, "sliding_window": 7, "max_window_layers": 0},
@@ -173,12 +188,16 @@ def test_the_older_name_of_the_settings_is_the_same():
     ("rope", "message"),
     [
         ({"rope_type": "spiral"}, "'spiral' is not known.*yarn"),
+        (
+            {"rope_type": "default", "partial_rotary_factor": 0.5, "family": "phi3"},
+            r"part of each head \(0.5\)",
+        ),
         ({"rope_type": "yarn"}, "'yarn' in config.json can't be used.*factor"),
         ({"rope_type": "linear", "factor": 2.0, "partial_rotary_factor": 0.5}, "turns 4 of 8"),
     ],
 )
 def test_settings_that_can_not_be_used_are_named(rope, message):
-    base = {"model_type": "llama", "hidden_size": 32, "num_attention_heads": 4}
+    base = {"model_type": rope.pop("family", "llama"), "hidden_size": 32, "num_attention_heads": 4}
     with pytest.raises(InputError, match=message):
         read_rope(base | {"rope_parameters": rope}, 8)
 

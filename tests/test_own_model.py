@@ -10,11 +10,12 @@ import torch
 import yaml
 from safetensors.torch import load_file
 from test_tokenizers_families import directory, llama3
-from tiny import logits
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from tiny import SHAPE, logits
+from transformers import AutoModelForCausalLM, AutoTokenizer, Phi3Config, Phi3ForCausalLM
 
 from cascade_rl import chat
 from cascade_rl.cascade.cascade import run_cascade
+from cascade_rl.errors import InputError
 from cascade_rl.model.checkpoint import load_directory
 from cascade_rl.model.tokenizer import load_tokenizer
 from cascade_rl.recipe.explain import explain
@@ -99,6 +100,22 @@ def test_a_run_from_a_model_of_llama_3s_family(tmp_path, monkeypatch):
     again = Notes()
     run_cascade(validate(raw), Path("run"), again, accept_changes=True)
     assert "one is done: kept" in again.notes and said in "".join(again.notes)
+
+
+def test_adapters_for_joined_projections_are_refused_before_the_first_stage(tmp_path):
+    inner = llama3()
+    directory(tmp_path / "own", inner)
+    shape = SHAPE.model_dump(exclude={"rope_theta", "head_dim"})
+    theirs = Phi3ForCausalLM(
+        Phi3Config(**shape, vocab_size=260, pad_token_id=None, bos_token_id=256, eos_token_id=257)
+    )
+    theirs.save_pretrained(tmp_path / "own")
+    raw = yaml.safe_load(RECIPE)
+    # Phi-3's own config takes the name yarn for longrope
+    raw["model"] = {"init": str(tmp_path / "own"), "add_tokens": True}
+    with pytest.raises(InputError, match=r"stages\.two\.lora: the projections of this family \(phi3\)"):
+        run_cascade(validate(raw), tmp_path / "run", Notes())
+    assert not (tmp_path / "run/stages").exists()
 
 
 def test_check_tells_what_is_done_to_the_model():

@@ -13,6 +13,7 @@ from cascade_rl.cascade.run import Run
 from cascade_rl.cascade.stage import provide
 from cascade_rl.data.gather import Materials, gather
 from cascade_rl.data.settle import fitting
+from cascade_rl.errors import InputError
 from cascade_rl.grading.services import standing
 from cascade_rl.model.base import base_notes, make_base
 from cascade_rl.model.peaks import measure_peaks
@@ -85,6 +86,12 @@ def _run(
     notes = tuple(base_notes(folder / "tokenizer"))
     for text in notes:
         screen.note(text)
+    for stage in recipe.stages:
+        if stage.lora and world.config.joined:
+            raise InputError(
+                f"stages.{stage.name}.lora: the projections of this family (phi3) are joined into one matrix "
+                "and can't be adapted apart; remove lora"
+            )
     fit = _fitting_data(recipe, materials, world, screen)
     # a second of measuring at SmolLM2-135M, and a run that only shows what it has needs none
     peaks = cache(partial(measure_peaks, world.replicas, world.config))

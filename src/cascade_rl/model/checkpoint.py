@@ -31,6 +31,9 @@ PLAIN = {  # our names of what is one tensor there too, and theirs
 }
 
 
+JOINED = {"qkv": "self_attn.qkv_proj", "gate_up": "mlp.gate_up_proj"}  # in the same order of rows as ours
+
+
 def hf_names(config: DecoderConfig) -> dict[str, list[tuple[str, int]]]:
     """For each of our parameters the Hugging Face tensors that it holds, with their rows, from the top."""
     # the order within q/k/v and gate/up is what `attention` and `swiglu` split by
@@ -46,6 +49,8 @@ def hf_names(config: DecoderConfig) -> dict[str, list[tuple[str, int]]]:
                 "head": "lm_head.weight",
             }[name]
             found[name] = [(full, shape[0])]
+        elif config.joined and short in JOINED:
+            found[name] = [(f"{base}{JOINED[short]}.weight", shape[0])]
         elif short == "o_bias":
             found[name] = [(f"{base}self_attn.o_proj.bias", shape[0])]
         elif short in ("qkv", "qkv_bias"):

@@ -1,4 +1,4 @@
-"""A decoder-only transformer over one flat weight vector: the Llama, Mistral, Qwen2 and Qwen3 families.
+"""A decoder-only transformer over one flat weight vector: the Llama, Mistral, Qwen2, Qwen3 and Phi-3 families.
 
 Departs from transformers' modules in three ways that make it several times faster on a CPU and let processes
 share weights: all parameters are views of one flat tensor, q/k/v and gate/up are fused, and one function
@@ -28,7 +28,7 @@ from cascade_rl.protocols import SamplingRule
 
 Attend = Callable[[int, Tensor, bool], Tensor]  # layer, q k v [M, N + 2 K, D], is it the last; to [M, N D]
 Shapes = Mapping[str, tuple[int, ...]]  # of parameters by name, in the order of the flat vector
-FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
+FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "phi3")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,7 @@ class DecoderConfig:
     qk_norm    q and k heads are normed (Qwen3)
     qkv_bias   of q, k and v (Qwen2, and where attention_bias is set)
     o_bias     of the projection behind attention (where attention_bias is set)
+    joined     q, k, v and gate, up are one matrix each in Hugging Face's files, too (Phi-3)
     window     how many tokens back a token sees, itself included; None: all
     """
 
@@ -57,6 +58,7 @@ class DecoderConfig:
     max_positions: int
     o_bias: bool = False
     window: int | None = None
+    joined: bool = False
 
     @classmethod
     def from_hf(cls, config: Mapping[str, Any]) -> DecoderConfig:
@@ -68,8 +70,10 @@ class DecoderConfig:
         if config.get("hidden_act", "silu") != "silu" or config.get("mlp_bias"):
             raise InputError("only SiLU-gated MLPs without bias are supported")
         biased = bool(config.get("attention_bias"))
-        if biased and family == "mistral":
-            raise InputError("attention_bias: mistral has none in transformers, which would drop the biases")
+        if biased and family in ("mistral", "phi3"):
+            raise InputError(
+                f"attention_bias: {family} has none in transformers, which would drop the biases"
+            )
         heads = config["num_attention_heads"]
         head_dim = config.get("head_dim") or config["hidden_size"] // heads
         rope = read_rope(config, head_dim)
@@ -90,6 +94,7 @@ class DecoderConfig:
             max_positions=max(config.get("max_position_embeddings", 2048), rope.reach),
             o_bias=family != "qwen2" and biased,
             window=read_window(config),
+            joined=family == "phi3",
         )
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -137,10 +142,12 @@ def read_window(config: Mapping[str, Any]) -> int | None:
 
     Raises InputError where some layers slide and some do not: all share one mask here.
     """
-    if config["model_type"] not in ("mistral", "qwen2", "qwen3"):  # Llama's has none, whatever it says
+    family = config["model_type"]
+    if family == "llama":  # it has none, whatever its config says
         return None
-    window = config.get("sliding_window", 4096)  # the default of all three; null means none
-    if config["model_type"] == "mistral":
+    # transformers' defaults; null means none
+    window = config.get("sliding_window", None if family == "phi3" else 4096)
+    if family in ("mistral", "phi3"):
         return int(window) if window else None
     if not config.get("use_sliding_window") or not window:
         return None

@@ -76,6 +76,9 @@ def read_rope(config: Mapping[str, Any], head_dim: int) -> Rope:
     told = config.get("rope_parameters") or config.get("rope_scaling") or {}
     kind = told.get("rope_type") or told.get("type") or "default"  # older files say `type`
     theta = float(told.get("rope_theta") or config.get("rope_theta") or 10_000.0)
+    part = told.get("partial_rotary_factor") or config.get("partial_rotary_factor") or 1
+    if config["model_type"] == "phi3" and part != 1:  # the other families turn all of a head by plain RoPE
+        raise InputError(f"RoPE that turns a part of each head ({part}) is not supported")
     if kind == "default":
         return Rope(theta)
     # here, since plain RoPE needs none of it
