@@ -1,4 +1,4 @@
-"""A decoder-only transformer over one flat weight vector: the Llama, Mistral, Qwen2, Qwen3 and Phi-3 families.
+"""A decoder-only transformer over one flat weight vector: Llama, Mistral, Qwen2, Qwen3 and Phi-3.
 
 Departs from transformers' modules in three ways that make it several times faster on a CPU and let processes
 share weights: all parameters are views of one flat tensor, q/k/v and gate/up are fused, and one function

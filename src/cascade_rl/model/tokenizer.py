@@ -73,6 +73,8 @@ class Tokenizer:
     def decode(self, ids: Iterable[int]) -> str:
         """The text of sampled ids, end marks dropped; nothing else is hidden or cleaned up."""
         kept = [i for i in ids if i not in self.eos_ids]
+        if not self._header:
+            return self._text(kept)
         return self._text([*self._header, *kept])[len(self._text(self._header)) :]
 
     def _text(self, ids: list[int]) -> str:
