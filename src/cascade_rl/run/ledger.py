@@ -125,7 +125,7 @@ def admit(run: Path, recipe: Recipe, accept_changes: bool) -> None:
     if not path.exists():
         write_text(path, text)
         return
-    old_text = path.read_text(encoding="utf-8")
+    old_text = path.read_text(encoding="utf-8", errors="replace")  # a damaged one differs, and is shown
     if old_text == text:
         return
     if not accept_changes:
