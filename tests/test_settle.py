@@ -74,10 +74,25 @@ def test_other_data_are_looked_at_anew_until_a_stage_has_begun_with_them(tmp_pat
 
 
 @pytest.mark.parametrize("stored", [{"domains": [], "disjoint": "as proven"}, {}, []])
-def test_the_pre_flight_of_an_older_version_is_done_again(tmp_path, stored):
+def test_what_is_no_pre_flight_of_these_pools_is_done_again(tmp_path, stored):
     (tmp_path / "preflight.json").write_text(json.dumps(stored))
     (tmp_path / "stage.json").write_text("{}")
     assert settled(tmp_path, pools(1, 2), Grader(1)).data == pools(2)
+
+
+def test_the_pre_flight_of_an_older_version_is_believed(tmp_path):
+    """It does not say for which data it is; if they were others, the stage's key is another one."""
+    report = {"domain": "toy", "tried": 2, "quarantined": {toy_problem(2).id: "no"}, "without_gold": 0}
+    (tmp_path / "preflight.json").write_text(json.dumps({"domains": [report], "disjoint": "as proven"}))
+    (tmp_path / "stage.json").write_text("{}")
+    grader = Grader()
+    assert settled(tmp_path, pools(1, 2), grader).data == pools(1) and not grader.asked
+
+
+def test_a_pool_without_a_problem_that_can_be_told_is_an_error_and_not_kept(tmp_path):
+    with pytest.raises(StageError, match="left no problem of a pool"):
+        settled(tmp_path, pools(1), Grader(1), PreflightSpec(problems=8, max_bad=1.0))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_too_many_faults_stop_the_stage_before_anything_is_written(tmp_path):

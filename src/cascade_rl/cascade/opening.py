@@ -13,12 +13,12 @@ from cascade_rl.cascade.run import Run
 from cascade_rl.cascade.stage import provide
 from cascade_rl.data.gather import Materials, gather
 from cascade_rl.data.settle import fitting
-from cascade_rl.grading.services import standing
+from cascade_rl.grading.services import open_services, standing
 from cascade_rl.model.base import make_base
 from cascade_rl.model.peaks import measure_peaks
 from cascade_rl.protocols import Screen
 from cascade_rl.recipe import Recipe
-from cascade_rl.rollout.world import Engine, World, open_world
+from cascade_rl.rollout.world import Engine, World, world_with
 from cascade_rl.run.ledger import Ledger
 from cascade_rl.types import Demonstrations, Problem
 
@@ -34,14 +34,20 @@ def open_run(
     screen.waiting("data")
     materials = gather(recipe, provide)
     screen.waiting("model")
-    base = base_folder(folder)
+    base, engine = base_folder(folder), Engine.of(recipe)
+    # The services first: where a model's programs are refused, no model has to be made to hear of it.
+    with open_services(materials.needs, unsafe=unsafe_exec) as services:
+        _ensure_base(recipe, materials, base, folder / "tokenizer")
+        with world_with(services, base, engine, train=True) as world:
+            yield _run(recipe, folder, screen, stop_asked, materials, engine, world)
+
+
+def _ensure_base(recipe: Recipe, materials: Materials, base: Path, tokens: Path) -> None:
+    """Make the first model unless it is there."""
     # Data come first since the tokenizer of a scratch model is learnt from them. `export` renames the whole
     # folder into place, so a config.json means that the model is whole.
     if not (base / "config.json").exists():
-        make_base(recipe, _texts(materials), base, folder / "tokenizer")
-    engine = Engine.of(recipe)
-    with open_world(base, engine, materials.needs, train=True, unsafe=unsafe_exec) as world:
-        yield _run(recipe, folder, screen, stop_asked, materials, engine, world)
+        make_base(recipe, _texts(materials), base, tokens)
 
 
 def base_folder(run: Path) -> Path:

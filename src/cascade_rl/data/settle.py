@@ -71,26 +71,41 @@ def settle(
     """
     hash_made, stored = digest(made.content()), read_json(folder / FILE)
     # An outcome for other data is stale: before the stage began it is replaced, afterwards refused.
-    if not isinstance(stored, dict) or stored.get("made") != hash_made:
+    if not _tells(stored, made, hash_made):
         refuse_other_data(folder, stored)
         waiting("pre-flight")
         stored = _report(stage, made, spec, domains, services) | {"made": hash_made}
+        _without_quarantined(stage, made, stored)
         write_json(folder / FILE, stored)
-    # a report a pool, in order
-    data = made.without([report["quarantined"] for report in stored["domains"]])
+    data = _without_quarantined(stage, made, stored)
     left_out = sum(map(len, made.pools())) - sum(map(len, data.pools()))
-    if not all(data.pools()):
-        raise StageError(f"{stage.name}: pre-flight left no problem of a pool; see {folder / FILE}")
     remark = [f"left out by pre-flight: {left_out} problems"] if left_out else []
     # the digest of what is left: it goes into the key, so quarantine is a part of what makes a stage
     return Settled(data, digest(data.content()), data.described() + remark)
 
 
-def refuse_other_data(folder: Path, stored: Any) -> None:
-    """Raise StageError when a stage has begun here with other data than those at hand.
+def _tells(stored: Any, made: StageData, hash_made: str) -> bool:
+    """Whether a stored pre-flight is that of these data.
 
-    A pre-flight of older versions does not say what it looked at: then the stage's key decides.
+    Older versions did not say of which: it is believed, and where that is wrong the stage's key differs.
     """
+    whole = isinstance(stored, dict) and len(stored.get("domains", ())) == len(made.pools())
+    return whole and stored.get("made", hash_made) == hash_made
+
+
+def _without_quarantined(stage: Stage, made: StageData, stored: Mapping[str, Any]) -> StageData:
+    """What a pre-flight leaves of the data; StageError, before it is stored, when that is nothing of a pool."""
+    # a report a pool, in order
+    data = made.without([report["quarantined"] for report in stored["domains"]])
+    if not all(data.pools()):
+        raise StageError(
+            f"{stage.name}: the pre-flight left no problem of a pool: its grader tells none of them"
+        )
+    return data
+
+
+def refuse_other_data(folder: Path, stored: Any) -> None:
+    """Raise StageError when a stage has begun here with other data than those at hand."""
     if isinstance(stored, dict) and "made" in stored and (folder / "stage.json").exists():
         raise StageError(other_start(folder))
 
