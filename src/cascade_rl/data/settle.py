@@ -94,7 +94,7 @@ def _tells(stored: Any, made: StageData, hash_made: str) -> bool:
 
 
 def _without_quarantined(stage: Stage, made: StageData, stored: Mapping[str, Any]) -> StageData:
-    """What a pre-flight leaves of the data; StageError, before it is stored, when that is nothing of a pool."""
+    """What a pre-flight leaves; StageError, before it is stored, when that is nothing of a pool."""
     # a report a pool, in order
     data = made.without([report["quarantined"] for report in stored["domains"]])
     if not all(data.pools()):
