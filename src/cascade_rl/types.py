@@ -268,6 +268,10 @@ class StageData(Protocol):
         """What it is, a line for each pool, for people."""
         ...
 
+    def sources(self) -> tuple[str, ...]:
+        """What became of the rows of each file, a line a file, for people."""
+        ...
+
     def without(self, ids: Collection[str]) -> StageData:
         """The same without the problems of these ids, where the stage would ask their graders."""
         ...
@@ -275,9 +279,10 @@ class StageData(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Demonstrations:
-    """What SFT trains on."""
+    """What SFT trains on; `told` is what became of the rows of a user's own files."""
 
     items: tuple[Demonstration, ...]
+    told: tuple[str, ...] = ()
 
     def pools(self) -> tuple[tuple[Problem, ...], ...]:
         """A pool a domain."""
@@ -291,7 +296,12 @@ class Demonstrations:
         """Counts by domain and mode."""
         # Counter keeps the order of the recipe's data
         counts = Counter((item.problem.domain, str(item.problem.mode)) for item in self.items)
-        return [f"{domain}, {mode}: {count} demonstrations" for (domain, mode), count in counts.items()]
+        lines = [f"{domain}, {mode}: {count} demonstrations" for (domain, mode), count in counts.items()]
+        return [*lines, *self.told]
+
+    def sources(self) -> tuple[str, ...]:
+        """A line for each file of own conversations."""
+        return self.told
 
     def without(self, ids: Collection[str]) -> Demonstrations:
         """All of it: SFT imitates replies, and no grader is asked."""
@@ -300,10 +310,14 @@ class Demonstrations:
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """What a reward model trains on, and the pairs that it is measured by; all of one domain."""
+    """What a reward model trains on, and the pairs that it is measured by; all of one domain or file.
+
+    `told` is what became of the rows of a user's own file.
+    """
 
     training: tuple[Pair, ...]
     heldout: tuple[Pair, ...]
+    told: tuple[str, ...] = ()
 
     def pools(self) -> tuple[tuple[Problem, ...], ...]:
         """The prompts of the training pairs."""
@@ -315,7 +329,11 @@ class Pairs:
 
     def described(self) -> list[str]:
         """One line."""
-        return [f"{self.training[0].problem.domain}: {len(self.training)} preference pairs"]
+        return [f"{self.training[0].problem.domain}: {len(self.training)} preference pairs", *self.told]
+
+    def sources(self) -> tuple[str, ...]:
+        """A line for the file of own pairs."""
+        return self.told
 
     def without(self, ids: Collection[str]) -> Pairs:
         """All of it: the order of two answers is known without a grader."""
@@ -339,6 +357,10 @@ class Pools:
     def described(self) -> list[str]:
         """The size of each pool."""
         return [f"{pool[0].domain}: {len(pool)} problems" for pool in self.entries]
+
+    def sources(self) -> tuple[str, ...]:
+        """None: problems are counted by their pools."""
+        return ()
 
     def without(self, ids: Collection[str]) -> Pools:
         """The same pools without these problems."""

@@ -94,6 +94,8 @@ def _fitting_data(recipe: Recipe, materials: Materials, world: World, screen: Sc
 
     data = {}
     for stage in recipe.stages:
+        for text in materials.data[stage.name].sources():
+            screen.note(f"{stage.name}: {text}")
         # `gather` proved the prompts disjoint, and leaving some out keeps them so.
         data[stage.name], notes = fitting(
             stage.name, stage.prompt_limit(), materials.data[stage.name], length

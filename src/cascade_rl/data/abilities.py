@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from cascade_rl.data.own import check_rows
 from cascade_rl.domain import Domain
 from cascade_rl.domains import load_domain
 from cascade_rl.recipe import Problems, Recipe
@@ -36,6 +37,11 @@ def domain_problems(recipe: Recipe, whole: bool) -> Problems:
             _check_source(load_domain(entry.domain), entry.source, entry.split)
         except ValueError as error:
             problems.append((entry.path, str(error)))
+    for rows in (rows for stage in recipe.stages for rows in stage.own_rows()):
+        try:
+            check_rows(rows)
+        except ValueError as error:
+            problems.append((rows.path, str(error)))
     # A stage of an unknown domain would raise here; what it lacks is told at the next try.
     if not whole or problems:
         return problems

@@ -1,4 +1,4 @@
-"""Demonstrations of the domains' teachers: what SFT trains on."""
+"""Demonstrations of the domains' teachers, and those that stand in own rows: what SFT trains on."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import random
 from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 
+from cascade_rl.data.own import own_demonstrations
 from cascade_rl.domain import Domain
 from cascade_rl.errors import StageError
 from cascade_rl.recipe import SFTData, SFTStage
@@ -22,7 +23,14 @@ def provide(
     """
     total = sum(data.weight for data in stage.data)
     found: list[Demonstration] = []
+    told = []
     for data in stage.data:
+        if not isinstance(data, SFTData):
+            share = max(1, round(stage.samples * data.weight / total))
+            own, line = own_demonstrations(stage.name, data, share, f"{seed}/{stage.name}")
+            found += own
+            told.append(line)
+            continue
         # prompts, not samples: with two modes each prompt makes two of them
         wanted = max(1, round(stage.samples * data.weight / total / len(data.modes)))
         taught = _teach(data, domains[data.domain], f"{seed}/{stage.name}")
@@ -33,7 +41,7 @@ def provide(
                 "are asked for; lower samples or its weight"
             )
         found += made
-    return Demonstrations(tuple(found))
+    return Demonstrations(tuple(found), tuple(told))
 
 
 def _teach(data: SFTData, domain: Domain, seed: str) -> Iterator[Demonstration]:

@@ -6,6 +6,7 @@ import random
 from collections.abc import Collection, Mapping
 from itertools import islice
 
+from cascade_rl.data.own import own_pairs
 from cascade_rl.domain import Domain
 from cascade_rl.errors import StageError
 from cascade_rl.recipe import RewardModelStage
@@ -19,6 +20,8 @@ def provide(
 
     Raises StageError when a split has no prompts.
     """
+    if stage.domain is None:
+        return own_pairs(stage, seed)
     domain = domains[stage.domain]
     return Pairs(
         tuple(preference_pairs(stage, domain, Split.RL, stage.pairs, seed)),

@@ -83,6 +83,7 @@ def settle(
     if not all(data.pools()):
         raise StageError(f"{stage.name}: pre-flight left no problem of a pool; see {folder / FILE}")
     remark = [f"left out by pre-flight: {left_out} problems"] if left_out else []
+    remark += [f"{rows.source}: no domain, so that no grader was tried on it" for rows in stage.own_rows()]
     # the digest of what is left: it goes into the key, so quarantine is a part of what makes a stage
     return Settled(data, digest(data.content()), data.described() + remark)
 
@@ -109,7 +110,11 @@ def _report(
 ) -> dict[str, Any]:
     """The content of preflight.json."""
     reports = []
+    # problems of own rows carry the source's name in the place of a domain's
+    own = {rows.source for rows in stage.own_rows()}
     for pool in made.pools():
+        if pool[0].domain in own:
+            continue
         domain = domains[pool[0].domain]
         found = preflight(domain, pool[: spec.problems], services)
         reports.append(found)

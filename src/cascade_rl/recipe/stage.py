@@ -28,6 +28,18 @@ class Entry(NamedTuple):
     split: Split
 
 
+class OwnRows(NamedTuple):
+    """Rows that hold what a stage trains on, so that no domain is asked; `skip` leaves out bad ones."""
+
+    path: str
+    source: str
+    map: str
+    skip: bool
+
+
+BadRows = Literal["strict", "skip"]
+
+
 class Able(Protocol):
     """What a stage asks of a domain; see `cascade_rl.domain.Domain`, which a recipe does not know."""
 
@@ -72,6 +84,10 @@ class StageSpec(Training, ABC):
     @abstractmethod
     def entries(self) -> list[Entry]:
         """The problems that it draws."""
+
+    def own_rows(self) -> list[OwnRows]:
+        """The files of a user's own that it trains on without a domain."""
+        return []
 
     @abstractmethod
     def explained(self) -> list[str]:

@@ -1,0 +1,79 @@
+"""Rows turned into something else by a map, each counted: nothing vanishes, and wrong rows are named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from glob import glob
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from cascade_rl.errors import InputError
+
+MOST_NAMED = 3  # rows; a file of another shape is wrong in all of them
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped(Generic[T]):
+    """What the rows of a source became.
+
+    items  what the map made, in the order of the rows
+    read   all rows
+    bad    (place, reason) of those that the map refused
+    empty  rows that are well formed and say nothing, such as a pair without a preference
+    """
+
+    items: tuple[T, ...]
+    read: int
+    bad: tuple[tuple[str, str], ...]
+    empty: int
+
+    def counted(self) -> str:
+        """The counts, for people; what is 0 is left out."""
+        parts = [f"{self.read} rows read", f"{len(self.items)} mapped"]
+        parts += [f"{len(self.bad)} bad ({named(self.bad)})"] if self.bad else []
+        parts += [f"{self.empty} without a preference"] if self.empty else []
+        return ", ".join(parts)
+
+
+def mapped(source: str, one: Callable[[Mapping[str, Any]], T | None], *, skip: bool = False) -> Mapped[T]:
+    """The rows of a source, mapped; None of the map is an empty row.
+
+    Raises InputError, which names up to three rows with reasons, when rows are bad and not to be skipped, or
+    when there is nothing else.
+    """
+    items: list[T] = []
+    bad: list[tuple[str, str]] = []
+    count = empty = 0
+    for place, row in rows(source):
+        count += 1
+        try:
+            made = one(row)
+        except InputError as error:
+            bad.append((place, str(error)))
+        else:
+            items += [] if made is None else [made]
+            empty += made is None
+    if bad and not (skip and items):
+        raise InputError(f"{source}: {len(bad)} of {count} rows can't be used: {named(bad)}")
+    if not items:
+        raise InputError(f"{source}: none of its {count} rows can be used")
+    return Mapped(tuple(items), count, tuple(bad), empty)
+
+
+def named(bad: list[tuple[str, str]] | tuple[tuple[str, str], ...]) -> str:
+    """The first of the bad rows with their reasons."""
+    first = "; ".join(f"{place}: {why}" for place, why in bad[:MOST_NAMED])
+    return first + (f"; and {len(bad) - MOST_NAMED} more" if len(bad) > MOST_NAMED else "")
+
+
+def rows(source: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """(place, row) of each row of a source."""
+    pattern = source.removeprefix("jsonl:")
+    for path in sorted(glob(pattern)) or [pattern]:
+        for number, line in enumerate(Path(path).read_text().split("\n"), 1):
+            if line.strip():
+                yield f"{path}:{number}", json.loads(line)
