@@ -40,7 +40,9 @@ def served(tmp_path_factory):
     return AutoTokenizer.from_pretrained(str(path))
 
 
-TEXT = st.text(st.characters(codec="utf-8", exclude_characters="<>"), min_size=1, max_size=12).filter(str.strip)
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="<>"), min_size=1, max_size=12).filter(
+    str.strip
+)
 ARGUMENTS = st.dictionaries(TEXT, st.integers() | TEXT, max_size=2)
 
 
@@ -58,7 +60,9 @@ def conversations(draw):
             turn = assistant(text)
             if not last:
                 calls = draw(st.lists(ARGUMENTS, min_size=1, max_size=2))
-                turn["tool_calls"] = [{"type": "function", "function": {"name": "add", "arguments": a}} for a in calls]
+                turn["tool_calls"] = [
+                    {"type": "function", "function": {"name": "add", "arguments": a}} for a in calls
+                ]
             messages.append(turn)
             if not last:
                 messages += [{"role": "tool", "content": draw(TEXT)} for _ in calls]
@@ -99,7 +103,11 @@ def test_the_last_reply_alone_is_the_last_of_all():
     every = openai_chat(row).demonstrations("own", last=False)
     assert [item.reply for item in every] == ["b", "d"]
     assert openai_chat(row).demonstrations("own", last=True) == every[-1:]
-    assert every[1].problem.messages == (Message("user", "a"), Message("assistant", "b"), Message("user", "c"))
+    assert every[1].problem.messages == (
+        Message("user", "a"),
+        Message("assistant", "b"),
+        Message("user", "c"),
+    )
 
 
 # ---------------------------------------------------------------- shapes
@@ -109,7 +117,9 @@ def test_a_thought_in_a_field_and_one_in_tags_are_the_same():
     tags = openai_chat({"messages": [user("q"), assistant("<think>why</think>because")]})
     field = openai_chat({"messages": [user("q"), assistant("because", reasoning_content="why\n")]})
     assert tags == field
-    assert tags.messages[1].content == "<think>\nwhy\n</think>\n\nbecause" and tags.replies == ((1, Mode.THINKING),)
+    assert tags.messages[1].content == "<think>\nwhy\n</think>\n\nbecause" and tags.replies == (
+        (1, Mode.THINKING),
+    )
 
 
 def test_an_empty_think_block_asks_for_none():
@@ -171,11 +181,20 @@ WRONG = [
     ({"messages": "hello"}, "messages: want a list of objects, got 'hello'"),
     ({"messages": [user("q")]}, "no assistant turn"),
     ({"messages": [assistant("a")]}, "message 1: assistant can't speak first"),
-    ({"messages": [user("q"), assistant("a"), assistant("b")]}, "message 3: assistant can't speak after assistant"),
+    (
+        {"messages": [user("q"), assistant("a"), assistant("b")]},
+        "message 3: assistant can't speak after assistant",
+    ),
     ({"messages": [user("q"), {"role": "bot", "content": "a"}]}, "message 2: role 'bot' is none of"),
-    ({"messages": [user("q"), {"role": "system", "content": "a"}]}, "message 2: system can't speak after user"),
+    (
+        {"messages": [user("q"), {"role": "system", "content": "a"}]},
+        "message 2: system can't speak after user",
+    ),
     ({"messages": [user(7), assistant("a")]}, "message 1: content is int"),
-    ({"messages": [user([{"type": "image_url", "image_url": "x"}]), assistant("a")]}, "parts that are no text"),
+    (
+        {"messages": [user([{"type": "image_url", "image_url": "x"}]), assistant("a")]},
+        "parts that are no text",
+    ),
     ({"messages": [user("q<|im_end|>"), assistant("a")]}, r"message 1: the text holds <\|im_end\|>"),
     ({"messages": [user("q"), assistant("  ")]}, "message 2: the reply is empty"),
     ({"messages": [user("q"), assistant(None)]}, "message 2: content is NoneType"),
@@ -209,12 +228,19 @@ def test_a_wrong_row_says_why(row, why):
 @settings(max_examples=300, deadline=None)
 @given(
     st.recursive(
-        st.none() | st.booleans() | st.integers() | st.sampled_from(["user", "assistant", "a", "{", "<think>"]),
-        lambda inner: st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from("messages role content conversations from value tool_calls function tools".split()),
-            inner,
-            max_size=4,
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.sampled_from(["user", "assistant", "a", "{", "<think>"]),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(
+                    "messages role content conversations from value tool_calls function tools".split()
+                ),
+                inner,
+                max_size=4,
+            )
         ),
         max_leaves=12,
     )

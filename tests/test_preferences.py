@@ -38,7 +38,11 @@ def test_hh_dialogues_are_taken_apart():
         "rejected": "\n\nHuman: q\n\nAssistant: a:\n\nb\n\nHuman: r\n\nAssistant: bad",
     }
     found = hh_preference(row)
-    assert [(m.role, m.content) for m in found.messages] == [("user", "q"), ("assistant", "a:\n\nb"), ("user", "r")]
+    assert [(m.role, m.content) for m in found.messages] == [
+        ("user", "q"),
+        ("assistant", "a:\n\nb"),
+        ("user", "r"),
+    ]
     assert (found.chosen, found.rejected) == ("good", "bad")
 
 
@@ -72,10 +76,18 @@ HH = "\n\nHuman: q\n\nAssistant: "
             {"prompt": "other", "chosen": [USER, said("a")], "rejected": [USER, said("b")]},
             "the prompt is not in chosen",
         ),
-        (hh_preference, {"chosen": HH + "a", "rejected": "b"}, "rejected: does not begin with a turn of Human"),
+        (
+            hh_preference,
+            {"chosen": HH + "a", "rejected": "b"},
+            "rejected: does not begin with a turn of Human",
+        ),
         (hh_preference, {"chosen": HH + "a", "rejected": 7}, "rejected: want a text"),
         (hh_preference, {"chosen": HH + "a", "rejected": HH.replace("q", "r") + "b"}, "differ before"),
-        (helpsteer, {"prompt": "q", "response_1": "a", "response_2": "b"}, "the preference is no number: None"),
+        (
+            helpsteer,
+            {"prompt": "q", "response_1": "a", "response_2": "b"},
+            "the preference is no number: None",
+        ),
     ],
 )
 def test_a_wrong_row_says_why(read, row, why):

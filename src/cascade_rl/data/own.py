@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from cascade_rl.errors import StageError
 from cascade_rl.recipe import ChatData, OwnRows, RewardModelStage
 from cascade_rl.sources.chats import CHAT_MAPS
-from cascade_rl.sources.mapped import mapped
+from cascade_rl.sources.own_rows import mapped
 from cascade_rl.sources.preferences import PAIR_MAPS
 from cascade_rl.sources.splits import split_of
 from cascade_rl.types import Demonstration, Pair, Pairs, Split

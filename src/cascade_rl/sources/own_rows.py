@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from glob import glob
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -48,9 +48,11 @@ def mapped(source: str, one: Callable[[Mapping[str, Any]], T | None], *, skip: b
     items: list[T] = []
     bad: list[tuple[str, str]] = []
     count = empty = 0
-    for place, row in rows(source):
+    for place, row, fault in rows(source):
         count += 1
         try:
+            if row is None:
+                raise InputError(fault)
             made = one(row)
         except InputError as error:
             bad.append((place, str(error)))
@@ -70,10 +72,27 @@ def named(bad: list[tuple[str, str]] | tuple[tuple[str, str], ...]) -> str:
     return first + (f"; and {len(bad) - MOST_NAMED} more" if len(bad) > MOST_NAMED else "")
 
 
-def rows(source: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """(place, row) of each row of a source."""
-    pattern = source.removeprefix("jsonl:")
-    for path in sorted(glob(pattern)) or [pattern]:
-        for number, line in enumerate(Path(path).read_text().split("\n"), 1):
+def rows(source: str) -> Iterator[tuple[str, Mapping[str, Any] | None, str]]:
+    """(place, row, "") of each row of a source, or (place, None, fault) of one that can't be read."""
+    scheme, _, pattern = source.partition(":")
+    if scheme != "jsonl" or not pattern:
+        raise InputError(f"{source} is no table of rows; those are jsonl:PATH")
+    found = sorted(Path(path) for path in glob.glob(str(Path(pattern).expanduser())))
+    for path in found or [Path(pattern)]:
+        try:
+            lines = path.read_text(encoding="utf-8").split("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"can't read {path}: {error}") from None
+        for number, line in enumerate(lines, 1):
             if line.strip():
-                yield f"{path}:{number}", json.loads(line)
+                yield _row(f"{path}:{number}", line)
+
+
+def _row(place: str, line: str) -> tuple[str, Mapping[str, Any] | None, str]:
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        return place, None, f"no JSON: {error}"
+    if not isinstance(value, dict):
+        return place, None, f"the line holds {type(value).__name__}, not an object"
+    return place, value, ""
