@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from cascade_rl.recipe.base import Fraction, Positive, Problems, Strict
 from cascade_rl.recipe.stage import Able, Entry, StageSpec, in_epochs, planned
+from cascade_rl.recipe.tables import BadRows, MapKey, check_keys, reading_of
 from cascade_rl.types import Mode, Split
 
 
@@ -20,9 +21,14 @@ class SFTData(Strict):
 
     domain: str
     source: str = "builtin"
+    map: MapKey = None
+    split: str | None = None
+    bad_rows: BadRows = None
     weight: Annotated[float, Field(gt=0)] = 1.0
     fault_rate: Fraction = 0.0
     modes: Annotated[list[Mode], Field(min_length=1)] = Field(default_factory=lambda: [Mode.THINKING])
+
+    _table = model_validator(mode="after")(check_keys)
 
 
 class SFTStage(StageSpec):
@@ -52,7 +58,8 @@ class SFTStage(StageSpec):
     def entries(self) -> list[Entry]:
         """Prompts that the teacher answers."""
         return [
-            Entry(f"stages.{self.name}.data.{d.domain}", d.domain, d.source, Split.SFT) for d in self.data
+            Entry(f"stages.{self.name}.data.{d.domain}", d.domain, d.source, Split.SFT, reading_of(d))
+            for d in self.data
         ]
 
     def may_share(self, other: StageSpec) -> bool:

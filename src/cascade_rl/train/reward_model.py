@@ -40,7 +40,8 @@ def train(run: StageRun[RewardModelStage], data: Pairs) -> Trained:
     if stage.pairs_from == "samples":
         run.screen.waiting("sampling pairs")
         domain = run.domains[data.training[0].problem.domain]
-        data = Pairs(*(sampled_pairs(run, domain, pairs) for pairs in (data.training, data.heldout)))
+        training, heldout = (sampled_pairs(run, domain, pairs) for pairs in (data.training, data.heldout))
+        data = Pairs(training, heldout, data.tallies)
         lines.append(f"of the policy's own answers {len(data.training)} pairs differ by the rule")
     step = fit(run, data.training)
     accuracy = pair_accuracy(LearnedReward(world.replicas, world.tokenizer), data.heldout)
