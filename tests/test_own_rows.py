@@ -86,7 +86,10 @@ def stage_of(raw: str, name: str, **more):
 
 def test_the_example_of_the_guide_trains(here):
     shown = cascade("run", "own-chats.yaml", *SMALL, "--out", "run")
-    counted = "jsonl:chats/*.jsonl (openai-chat): 12 rows read, 12 mapped, 23 replies, 23 used"
+    counted = (
+        "jsonl:chats/*.jsonl: 12 rows read, 12 mapped, 0 bad, 0 with an id that came before, 0 in another split, "
+        "12 of 12 used, 23 replies in all, 23 trained on"
+    )
     assert f"sft: {counted}" in shown
     told = json.loads((here / "run/stages/01-sft/stage.json").read_text())["data"]
     assert counted in told and "jsonl:chats/*.jsonl: no domain, so that no grader was tried on it" in told
@@ -94,7 +97,7 @@ def test_the_example_of_the_guide_trains(here):
     long = [line for line in told if "longer than 1000 tokens" in line]
     assert long == ["jsonl:chats/*.jsonl: 1 samples longer than 1000 tokens, left out"]
     record = json.loads((here / "run/stages/02-reward-model/stage.json").read_text())
-    assert "61 rows read, 61 mapped, 1 twice" in record["data"][1]
+    assert "61 rows read, 61 mapped, 0 bad, 1 with an id that came before" in record["data"][1]
     held = int(re.search(r"(\d+) held out", record["data"][1]).group(1))
     assert f"held-out pairs: {held}," in record["data"][-1] and 0 <= record["heldout_pair_accuracy"] <= 1
     assert json.loads((here / "run/stages/01-sft/preflight.json").read_text())["domains"] == []
@@ -140,7 +143,7 @@ def test_pairs_are_at_most_but_epochs_need_all(here):
     stage = stage_of(EXAMPLE, "reward-model", pairs=10, heldout_pairs=3)
     made = pairs.provide(stage, {}, 0)
     assert (len(made.training), len(made.heldout)) == (10, 3)
-    assert "10 used, 3 held out, 47 not needed" in made.told[0]
+    assert "13 of 60 used, 10 trained on, 3 held out" in made.tallies[0].line()
     with pytest.raises(StageError, match=r"set pairs: \d+, or steps instead of epochs"):
         pairs.provide(stage_of(EXAMPLE, "reward-model", epochs=1, steps=None), {}, 0)
     write(here / "pairs.jsonl", [pair(0)])
@@ -167,8 +170,9 @@ def test_bad_rows_are_refused_with_their_places_or_skipped_and_counted(here):
     assert "chats/c.jsonl:4: messages: want" in problem[1] and problem[1].count("c.jsonl") == 3
     raw["stages"][0]["data"][0]["bad_rows"] = "skip"
     recipe = check_recipe(raw)
-    told = demonstrations.provide(recipe.stages[0].model_copy(update={"samples": 8}), {}, 0).told[0]
-    assert "18 rows read, 14 mapped, 4 bad (chats/c.jsonl:2: no assistant turn" in told
+    told = demonstrations.provide(recipe.stages[0].model_copy(update={"samples": 8}), {}, 0).tallies[0]
+    assert (told.read, told.bad, told.kept) == (18, 4, 14) and told.used < 14
+    assert "; bad: chats/c.jsonl:2: no assistant turn" in told.line()
 
 
 @pytest.mark.parametrize(
@@ -196,7 +200,7 @@ def test_what_a_recipe_says_wrongly_has_its_place(here, path, value, where, why)
     [
         ({"domain": "alignment"}, "remove domain"),
         ({"pairs_from": "samples"}, "remove domain and pairs_from"),
-        ({"source": "builtin"}, "map needs a source of rows"),
+        ({"source": "builtin"}, "the rows hold what is trained on"),
         ({"map": None, "bad_rows": "skip"}, "bad_rows has no effect without a map"),
     ],
 )

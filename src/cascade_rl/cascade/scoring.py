@@ -70,8 +70,10 @@ def all_seconds(stage: Stage, folder: Path, training: float, evaluation: float) 
 
 def _benchmark(run: Run, benchmark: Benchmark, folder: Path, weights: str) -> BenchmarkScore:
     """The score of one benchmark; read where it is known for these weights, this spec and these problems."""
-    # Neither the answers nor the grader's code are in the key: after mending one, the score on file stays.
-    key = digest([benchmark.spec.model_dump(mode="json"), weights, [p.id for p in benchmark.problems]])
+    # Content, not ids: a corrected answer is another benchmark. The grader's code is not in the key: after
+    # mending one, the score on file stays.
+    content = [[problem.asked(), problem.answer] for problem in benchmark.problems]
+    key = digest([benchmark.spec.model_dump(mode="json"), weights, content])
     path = folder / "eval" / f"{benchmark.name}.json"
     found = read_json(path) or _same_weights(run.folder, benchmark.name, key)
     if found and found["key"] == key:

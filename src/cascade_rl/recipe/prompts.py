@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from cascade_rl.recipe.base import Fraction, Positive, Strict, tag_of
+from cascade_rl.recipe.tables import BadRows, MapKey, check_keys
 
 
 class RLData(Strict):
@@ -19,10 +20,15 @@ class RLData(Strict):
 
     domain: str
     source: str = "builtin"
+    map: MapKey = None
+    split: str | None = None
+    bad_rows: BadRows = None
     weight: Annotated[float, Field(gt=0)] = 1.0
     # no figure of the report, whose pools hold 9.8K (code) to 14K (math) problems
     problems: Positive = 1024
     code_switch: Literal["off", "batch_min_minus_10"] | float = "off"
+
+    _table = model_validator(mode="after")(check_keys)
 
     @field_validator("code_switch", mode="before")
     @classmethod

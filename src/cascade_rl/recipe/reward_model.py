@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 
 from cascade_rl.recipe.base import Positive, Problems
 from cascade_rl.recipe.prompts import FullPhase
-from cascade_rl.recipe.stage import Able, BadRows, Entry, OwnRows, StageSpec, in_epochs, planned
+from cascade_rl.recipe.stage import Able, Entry, OwnRows, StageSpec, in_epochs, planned
+from cascade_rl.recipe.tables import BadRows, table_only
 from cascade_rl.types import Split
 
 
@@ -35,7 +36,7 @@ class RewardModelStage(StageSpec):
     map: Annotated[
         Literal["trl-preference", "hh-preference", "helpsteer"] | None, Field(exclude_if=_is_none)
     ] = None
-    bad_rows: Annotated[BadRows | None, Field(exclude_if=_is_none)] = None
+    bad_rows: Annotated[BadRows, Field(exclude_if=_is_none)] = None
     pairs_from: Literal["domain", "samples"] = "domain"
     sample_rollouts: Annotated[int, Field(ge=2)] | None = None
     sample_tokens: Positive | None = None
@@ -53,7 +54,7 @@ class RewardModelStage(StageSpec):
     def _fill_own(cls, raw: object) -> object:
         if not isinstance(raw, Mapping) or raw.get("map") is None:
             return raw
-        return {"domain": None, "bad_rows": "strict", **raw}
+        return {"domain": None, **raw}
 
     @model_validator(mode="after")
     def _own(self) -> RewardModelStage:
@@ -64,8 +65,8 @@ class RewardModelStage(StageSpec):
                 raise ValueError("without a map, whose pairs stand in rows, a domain is needed")
         elif self.domain is not None or self.pairs_from == "samples":
             raise ValueError("with a map the pairs stand in the rows: remove domain and pairs_from")
-        elif self.source == "builtin":
-            raise ValueError("map needs a source of rows, such as jsonl:pairs.jsonl")
+        else:
+            table_only(self.source)
         return self
 
     @model_validator(mode="before")

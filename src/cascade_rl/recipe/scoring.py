@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from cascade_rl.recipe.base import NAME, Fraction, Positive, Strict
+from cascade_rl.recipe.tables import BadRows, MapKey, check_keys
 from cascade_rl.types import Mode
 
 
@@ -22,6 +23,9 @@ class BenchmarkSpec(Strict):
     name: Annotated[str, Field(pattern=NAME)]
     domain: str
     source: str = "builtin"
+    map: MapKey = None
+    split: str | None = None
+    bad_rows: BadRows = None
     # 200 x 4: at 50 % a 95 % interval of about 7 points to either side where samples of a problem agree
     problems: Positive = 200
     k: Positive = 4
@@ -35,6 +39,8 @@ class BenchmarkSpec(Strict):
     max_prompt_tokens: Positive = 4096
     max_response_tokens: Positive = 4096
     own_stage: str | None = None
+
+    _table = model_validator(mode="after")(check_keys)
 
     @model_validator(mode="after")
     def _other_mode(self) -> BenchmarkSpec:

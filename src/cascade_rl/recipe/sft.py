@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from cascade_rl.recipe.base import Fraction, Positive, Problems, Strict
-from cascade_rl.recipe.stage import Able, BadRows, Entry, OwnRows, StageSpec, in_epochs, planned
+from cascade_rl.recipe.stage import Able, Entry, OwnRows, StageSpec, in_epochs, planned
+from cascade_rl.recipe.tables import BadRows, MapKey, check_keys, reading_of, table_only
 from cascade_rl.types import Mode, Split
 
 
@@ -20,9 +21,14 @@ class SFTData(Strict):
 
     domain: str
     source: str = "builtin"
+    map: MapKey = None
+    split: str | None = None
+    bad_rows: BadRows = None
     weight: Annotated[float, Field(gt=0)] = 1.0
     fault_rate: Fraction = 0.0
     modes: Annotated[list[Mode], Field(min_length=1)] = Field(default_factory=lambda: [Mode.THINKING])
+
+    _table = model_validator(mode="after")(check_keys)
 
 
 class ChatData(Strict):
@@ -32,11 +38,11 @@ class ChatData(Strict):
     thinking where a thought stands there, else instruct.
     """
 
-    source: str
+    source: Annotated[str, AfterValidator(table_only)]
     map: Literal["openai-chat", "sharegpt", "nemotron-sft"]
     weight: Annotated[float, Field(gt=0)] = 1.0
     targets: Literal["last", "all"] = "all"
-    bad_rows: BadRows = "strict"
+    bad_rows: BadRows = None
 
 
 def _tag(raw: object) -> str:
@@ -48,11 +54,12 @@ def _tag(raw: object) -> str:
 
 # The tags stand in pydantic's places, where `faults` leaves them out.
 DATA_TAGS = ("own", "taught")
-AnyData = Annotated[Annotated[ChatData, Tag("own")] | Annotated[SFTData, Tag("taught")], Discriminator(_tag)]
+OwnEntry, TaughtEntry = Annotated[ChatData, Tag("own")], Annotated[SFTData, Tag("taught")]
+AnyData = Annotated[OwnEntry | TaughtEntry, Discriminator(_tag)]
 
 
 class SFTStage(StageSpec):
-    """Supervised fine-tuning on demonstrations of teachers, or own ones; `samples` distinct ones, for `steps` or `epochs`."""
+    """Supervised fine-tuning on `samples` distinct demonstrations, of teachers or own, for `steps` or `epochs`."""
 
     claim = 1  # below RL's: what a domain can do after SFT is where its RL stage begins
 
@@ -78,7 +85,7 @@ class SFTStage(StageSpec):
     def entries(self) -> list[Entry]:
         """Prompts that the teacher answers."""
         return [
-            Entry(f"stages.{self.name}.data.{d.domain}", d.domain, d.source, Split.SFT)
+            Entry(f"stages.{self.name}.data.{d.domain}", d.domain, d.source, Split.SFT, reading_of(d))
             for d in self.data
             if isinstance(d, SFTData)
         ]

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
 from cascade_rl.recipe.base import Problems
 from cascade_rl.recipe.prompts import FullPhase
+from cascade_rl.recipe.tables import AS_IT_IS, Reading
 from cascade_rl.recipe.training import Training
 from cascade_rl.types import Split
 
@@ -26,6 +27,7 @@ class Entry(NamedTuple):
     domain: str
     source: str
     split: Split
+    reading: Reading = AS_IT_IS
 
 
 class OwnRows(NamedTuple):
@@ -35,9 +37,6 @@ class OwnRows(NamedTuple):
     source: str
     map: str
     skip: bool
-
-
-BadRows = Literal["strict", "skip"]
 
 
 class Able(Protocol):

@@ -221,6 +221,9 @@ def unmarked(text: str) -> str:
 
 def listed(value: object, key: str) -> Sequence[Any]:
     """A list of objects, one at least; InputError names the key."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        # CSV and some public sets hold lists as JSON
+        value = _json(value, key)
     rows = value if isinstance(value, Sequence) and not isinstance(value, str) else []
     if isinstance(value, Mapping):
         rows = [value]

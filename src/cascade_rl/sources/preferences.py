@@ -36,7 +36,7 @@ class Preference:
 
 
 def trl_preference(row: Row) -> Preference:
-    """TRL's: `prompt`, `chosen` and `rejected` as texts or lists of messages; the prompt may stand in both."""
+    """TRL's: `prompt`, `chosen`, `rejected`, texts or lists of messages; the prompt may stand in both."""
     chosen, rejected = row.get("chosen"), row.get("rejected")
     if isinstance(chosen, str) and isinstance(rejected, str):
         return _pair(_asked(row.get("prompt")), _spoken(chosen), _spoken(rejected))
@@ -46,17 +46,17 @@ def trl_preference(row: Row) -> Preference:
 
 
 def hh_preference(row: Row) -> Preference:
-    r"""HH-RLHF's: `chosen` and `rejected` as `\n\nHuman: ...\n\nAssistant: ...`, alike up to the last answer."""
+    r"""HH-RLHF's: `chosen` and `rejected`, `\n\nHuman: ...\n\nAssistant: ...`, alike up to the last answer."""
     before, good = _last(None, _dialogue(row.get("chosen"), "chosen"), "chosen")
     other, bad = _last(None, _dialogue(row.get("rejected"), "rejected"), "rejected")
     return _pair(_same(before, other), good, bad)
 
 
 def helpsteer(row: Row) -> Preference | None:
-    """HelpSteer's preferences: a prompt, two responses, a number below 0 where the first is better; 0 is none.
+    """HelpSteer's: a prompt, two responses, a number below 0 where the first is better; 0 is no pair.
 
-    HelpSteer2 writes `prompt`, `response_1`, `response_2`, `preference_strength`; HelpSteer3 `context` (a list
-    of messages), `response1`, `response2`, `overall_preference`.
+    HelpSteer2 writes `prompt`, `response_1`, `response_2`, `preference_strength`; HelpSteer3 `context` (a
+    list of messages), `response1`, `response2`, `overall_preference`.
     """
     third = "context" in row
     strength = row.get("overall_preference" if third else "preference_strength")

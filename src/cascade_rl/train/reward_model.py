@@ -40,8 +40,8 @@ def train(run: StageRun[RewardModelStage], data: Pairs) -> Trained:
     if stage.pairs_from == "samples":
         run.screen.waiting("sampling pairs")
         domain = run.domains[data.training[0].problem.domain]
-        training = sampled_pairs(run, domain, data.training)
-        data = Pairs(training, sampled_pairs(run, domain, data.heldout))
+        training, heldout = (sampled_pairs(run, domain, pairs) for pairs in (data.training, data.heldout))
+        data = Pairs(training, heldout, data.tallies)
         lines.append(f"of the policy's own answers {len(data.training)} pairs differ by the rule")
     fitted = fit(run, data.training)
     # A pair that stands twice says nothing more the second time: the figure would look surer than it is.

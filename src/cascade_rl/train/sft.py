@@ -53,8 +53,8 @@ def _fitting(
     samples, dropped = encode(items, run.world.tokenizer, stage.max_tokens)
     if dropped:
         run.screen.note(
-            f"{stage.name}: {dropped.total()} of {len(items)} samples are longer than {stage.max_tokens} tokens: "
-            "left out"
+            f"{stage.name}: {dropped.total()} of {len(items)} samples are longer than {stage.max_tokens} "
+            "tokens: left out"
         )
     if not samples:
         raise StageError(f"{stage.name}: no sample fits into max_tokens: {stage.max_tokens}; raise it")
