@@ -236,7 +236,7 @@ def test_a_wrong_row_says_why(row, why):
             st.lists(inner, max_size=3)
             | st.dictionaries(
                 st.sampled_from(
-                    "messages role content conversations from value tool_calls function tools".split()
+                    ["messages", "role", "content", "conversations", "from", "value", "tool_calls", "function", "tools"]
                 ),
                 inner,
                 max_size=4,

@@ -11,14 +11,19 @@ import yaml
 from tiny import random_flat, raw_config, tokenizer
 from typer.testing import CliRunner
 
+from cascade_rl.cascade.stage import provide
 from cascade_rl.cli import main as cli
 from cascade_rl.data import demonstrations, pairs
 from cascade_rl.data.abilities import check_recipe
-from cascade_rl.errors import RecipeError, StageError
+from cascade_rl.data.gather import gather
+from cascade_rl.domains import load_domain
+from cascade_rl.errors import InputError, RecipeError, StageError
 from cascade_rl.model.decoder import DecoderConfig
 from cascade_rl.model.export import export
 from cascade_rl.recipe import Recipe
 from cascade_rl.run.ledger import recipe_text
+from cascade_rl.sources.chats import CHAT_MAPS
+from cascade_rl.sources.own_rows import own_table
 from cascade_rl.sources.splits import split_of
 from cascade_rl.types import Mode, Split
 
@@ -218,3 +223,62 @@ def test_the_resolved_recipe_reads_back_as_itself_and_older_ones_have_no_new_key
     raw = yaml.safe_load(EXAMPLE) | {"stages": [older]}
     found = Recipe.model_validate(raw).stages[0].model_dump(mode="json")
     assert found["domain"] == "alignment" and not {"map", "bad_rows"} & set(found)
+
+
+def test_data_show_prints_what_is_trained_on(here):
+    shown = cascade("data", "show", "jsonl:chats/*.jsonl", "--map", "openai-chat", "--rows", "2")
+    assert (
+        "Say 1. /think<|im_end|>\n<|im_start|>assistant\n[[<think>\nwell\n</think>\n\nIt is 1.<|im_end|>]]"
+        in shown
+    )
+    assert "Again. /no_think<|im_end|>\n<|im_start|>assistant\n[[0.<|im_end|>]]" in shown
+    assert "12 rows read, 12 mapped" in shown and shown.count("--- chats/a.jsonl:") == 2
+    pairs_shown = cascade(
+        "data", "show", "jsonl:pairs.jsonl", "--map", "trl-preference", "--rows", "1", "--json"
+    )
+    line = json.loads(pairs_shown.splitlines()[0])
+    assert (line["messages"], line["chosen"], line["rejected"]) == (turns("Which is 0?"), "0 it is.", "no")
+    lines = cascade("data", "show", "jsonl:chats/a.jsonl", "--map", "openai-chat", "--rows", "2", "--json")
+    assert [json.loads(text)["mode"] for text in lines.splitlines()[:2]] == ["instruct", "instruct"]
+
+
+def test_data_show_says_what_is_wrong(here):
+    write(here / "bad.jsonl", [chat(0), {}])
+    found = CliRunner().invoke(cli.app, ["data", "show", "jsonl:bad.jsonl", "--map", "openai-chat"])
+    assert found.exit_code == 1 and "bad: messages: want a list of objects, got nothing" in found.output
+    for words, why in (
+        (["jsonl:bad.jsonl"], "give --domain, or a --map whose rows need none: openai-chat"),
+        (["builtin", "--map", "openai-chat"], "source must be one of"),
+        (["jsonl:bad.jsonl", "--map", "openai-chat", "--split", "all"], "--split has no effect"),
+    ):
+        fault = CliRunner().invoke(cli.app, ["data", "show", *words]).exception
+        assert isinstance(fault, InputError) and why in str(fault)
+
+
+def test_other_formats_hold_conversations_too(here):
+    row = chat(1)
+    (here / "rows.json").write_text(json.dumps([row, chat(2)]))
+    text = json.dumps(row["messages"]).replace('"', '""')
+    (here / "rows.csv").write_text(f'messages,mode\n"{text}",\n')
+    for source, count in (("json:rows.json", 2), ("csv:rows.csv", 1)):
+        table = own_table(source, CHAT_MAPS["openai-chat"], skip=False)
+        assert len(table.items) == count and table.items[0] == CHAT_MAPS["openai-chat"](row)
+
+
+def test_chats_that_ask_a_benchmarks_question_stop_the_run(here):
+    question = next(load_domain("maths").problems("builtin", Split.HELDOUT, 0))
+    write(
+        here / "old-chats.jsonl",
+        [
+            {
+                "conversations": [
+                    {"from": "human", "value": question.prompt_text},
+                    {"from": "gpt", "value": "I know it."},
+                ]
+            }
+        ],
+    )
+    raw = yaml.safe_load(EXAMPLE)
+    raw["stages"][0] |= {"samples": 1, "data": raw["stages"][0]["data"][1:]}
+    with pytest.raises(StageError, match="benchmark maths and stage sft share 1 prompts, such as"):
+        gather(check_recipe(raw), provide)

@@ -262,8 +262,8 @@ class Tally:
     """What became of the rows `read` of a table: bad, or in another split, or of this one.
 
     Of this split those whose id an earlier row has are `repeated`, the others `kept`; of them some are `used`
-    (None where nobody drew them). `places` are the first bad rows as `path:number: reason`, and `beside` is what
-    else there is to say in words, such as how many replies the rows hold.
+    (None where nobody drew them). `places` are the first bad rows as `path:number: reason`, and `beside` is
+    what else there is to say in words, such as how many replies the rows hold.
     """
 
     source: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,6 +14,7 @@ from cascade_rl.errors import InputError
 
 if TYPE_CHECKING:
     from cascade_rl.data.show import Shown
+    from cascade_rl.data.show_own import OwnShown
     from cascade_rl.sources.tables import Mapped
 
 LONGEST = 400  # characters of a value on the screen; `--json` shows all
@@ -23,7 +25,10 @@ data = typer.Typer(help="Own rows: what is in a table, and what a map makes of i
 @data.command("show")
 def show(
     source: Annotated[str, typer.Argument(help="A table, such as jsonl:train.jsonl or csv:rows/*.csv.gz.")],
-    domain: Annotated[str, typer.Option(help="A shipped domain, such as maths, or a dotted path.")],
+    domain: Annotated[
+        str | None,
+        typer.Option(help="A shipped domain, such as maths, or a dotted path; chats and pairs need none."),
+    ] = None,
     map: Annotated[
         str | None,
         typer.Option(help="A map's name, or a mapping as a recipe has it: '{prompt: {column: q}, ...}'."),
@@ -43,6 +48,11 @@ def show(
     from cascade_rl.domains import load_domain
     from cascade_rl.recipe.tables import Reading
 
+    if domain is None:
+        if split is not None:
+            raise InputError("--split has no effect without --domain")
+        _show_own(source, map, rows, as_json)
+        return
     found = rows_of(source, load_domain(domain), Reading(_map(map), split, skip=True), rows)
     if as_json:
         for mapped in found.rows:
@@ -56,7 +66,32 @@ def show(
     _end(found)
 
 
-def _end(found: Shown) -> None:
+def _show_own(source: str, name: str | None, rows: int, as_json: bool) -> None:
+    """The same of chats and pairs, whose rows hold what is trained on."""
+    from cascade_rl.data.show_own import own_json, own_text, show_own
+
+    found = show_own(source, name, rows)
+    for row in found.rows:
+        if as_json:
+            if row.made is not None:
+                typer.echo(json.dumps(own_json(row.made), ensure_ascii=False))
+            continue
+        _say_before(row.place, row.row)
+        if row.fault:
+            say(f"  bad: {row.fault}\n")
+        for text in own_text(row.made) if row.made is not None else []:
+            say(f"=> trained on in [[ ]]:\n{text}\n")
+    typer.echo(found.tally.line(), err=True) if as_json else say(found.tally.line())
+    _end(found)
+
+
+def _say_before(place: str, row: Mapping[str, Any] | None) -> None:
+    say(f"--- {place}")
+    for name, value in (row or {}).items():
+        say(f"  {name}: {_short(value)}")
+
+
+def _end(found: Shown | OwnShown) -> None:
     if found.tally.bad:
         raise typer.Exit(1)
 
@@ -76,9 +111,7 @@ def _map(said: str | None) -> str | dict[str, Any] | None:
 def _say_row(mapped: Mapped) -> None:
     from cascade_rl.data.show import as_chat
 
-    say(f"--- {mapped.place}")
-    for name, value in (mapped.row or {}).items():
-        say(f"  {name}: {_short(value)}")
+    _say_before(mapped.place, mapped.row)
     if mapped.problem is None:
         say(f"  bad: {mapped.fault}\n")
         return

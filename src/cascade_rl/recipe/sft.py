@@ -54,12 +54,13 @@ def _tag(raw: object) -> str:
 
 # The tags stand in pydantic's places, where `faults` leaves them out.
 DATA_TAGS = ("own", "taught")
-OwnEntry, TaughtEntry = Annotated[ChatData, Tag("own")], Annotated[SFTData, Tag("taught")]
+OwnEntry = Annotated[ChatData, Tag("own")]
+TaughtEntry = Annotated[SFTData, Tag("taught")]
 AnyData = Annotated[OwnEntry | TaughtEntry, Discriminator(_tag)]
 
 
 class SFTStage(StageSpec):
-    """Supervised fine-tuning on `samples` distinct demonstrations, of teachers or own, for `steps` or `epochs`."""
+    """Supervised fine-tuning on `samples` demonstrations, of teachers or own, for `steps` or `epochs`."""
 
     claim = 1  # below RL's: what a domain can do after SFT is where its RL stage begins
 

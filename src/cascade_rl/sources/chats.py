@@ -65,7 +65,7 @@ class Chat:
 
 def openai_chat(row: Row) -> Chat:
     """`{"messages": [{"role", "content", "reasoning_content"?, "tool_calls"?}], "tools"?, "mode"?}`."""
-    mode = row.get("mode")
+    mode = row.get("mode") or None  # an empty cell of CSV says nothing
     if mode is not None and mode not in list(Mode):
         raise InputError(f"mode {mode!r} is neither {' nor '.join(Mode)}")
     return agreeing(conversation(row.get("messages"), row.get("tools")), mode and Mode(mode))

@@ -5,7 +5,7 @@ Rows that become problems of a domain are read by `tables`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -19,6 +19,19 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
+class OwnRow(Generic[T]):
+    """A row before and after its map; bad where `fault` says why.
+
+    `row` is None where the file is broken there, `made` too where the row is fine and says nothing.
+    """
+
+    place: str
+    row: Mapping[str, Any] | None
+    made: T | None = None
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class OwnTable(Generic[T]):
     """What the map made of the rows of a source, in their order, and what became of all of them."""
 
@@ -26,38 +39,54 @@ class OwnTable(Generic[T]):
     tally: Tally
 
 
+def own_rows(source: str, one: Callable[[Mapping[str, Any]], T | None]) -> Iterator[OwnRow[T]]:
+    """Every row of a table through a map; None of the map is a row that says nothing, such as a tie.
+
+    Raises InputError for files that can't be read.
+    """
+    scheme, _, pattern = source.partition(":")
+    for row in (row for path in files(pattern) for row in rows(scheme, path)):
+        if row.value is None:
+            yield OwnRow(row.place, None, fault=row.fault)
+            continue
+        try:
+            yield OwnRow(row.place, row.value, one(row.value))
+        except InputError as error:
+            yield OwnRow(row.place, row.value, fault=str(error))
+
+
 def own_table(source: str, one: Callable[[Mapping[str, Any]], T | None], *, skip: bool) -> OwnTable[T]:
-    """The rows of a table, mapped; None of the map is a row that says nothing, such as a pair that is a tie.
+    """All rows of a table, mapped and counted.
 
     Raises InputError, which names up to three rows with reasons, when rows are bad and not to be skipped;
     also when there is nothing else.
     """
-    scheme, _, pattern = source.partition(":")
+    table = counted(source, own_rows(source, one))
+    tally = table.tally
+    if tally.bad and not (skip and table.items):
+        more = f"; and {tally.bad - MOST_NAMED} more" if tally.bad > MOST_NAMED else ""
+        raise InputError(
+            f"{tally.bad} of {tally.read} rows can't be used: {'; '.join(tally.places)}{more}; "
+            "bad_rows: skip leaves them out"
+        )
+    if not table.items:
+        raise InputError(f"{source}: none of its {tally.read} rows can be used")
+    return table
+
+
+def counted(source: str, mapped: Iterable[OwnRow[T]]) -> OwnTable[T]:
+    """What was made of some rows, and how many of them are good, bad or say nothing."""
     items: list[T] = []
-    bad: list[str] = []
-    read = 0
-    for row in (row for path in files(pattern) for row in rows(scheme, path)):
+    places: list[str] = []
+    read = bad = 0
+    for row in mapped:
         read += 1
-        try:
-            made = None if row.value is None else one(row.value)
-        except InputError as error:
-            bad.append(f"{row.place}: {error}")
-            continue
-        if row.value is None:
-            bad.append(f"{row.place}: {row.fault}")
-        elif made is not None:
-            items.append(made)
-    if bad and not (skip and items):
-        raise InputError(f"{len(bad)} of {read} rows can't be used: {_first(bad)}")
-    if not items:
-        raise InputError(f"{source}: none of its {read} rows can be used")
-    empty = read - len(bad) - len(items)
+        if row.fault:
+            bad += 1
+            places += [f"{row.place}: {row.fault}"] if bad <= MOST_NAMED else []
+        elif row.made is not None:
+            items.append(row.made)
+    empty = read - bad - len(items)
     beside = (f"{empty} without a preference",) if empty else ()
-    return OwnTable(
-        tuple(items), Tally(source, read, len(bad), tuple(bad[:MOST_NAMED]), 0, 0, len(items), beside=beside)
-    )
-
-
-def _first(bad: list[str]) -> str:
-    more = f"; and {len(bad) - MOST_NAMED} more" if len(bad) > MOST_NAMED else ""
-    return "; ".join(bad[:MOST_NAMED]) + f"{more}; bad_rows: skip leaves them out"
+    tally = Tally(source, read, bad, tuple(places), 0, 0, len(items), beside=beside)
+    return OwnTable(tuple(items), tally)

@@ -46,7 +46,7 @@ def trl_preference(row: Row) -> Preference:
 
 
 def hh_preference(row: Row) -> Preference:
-    r"""HH-RLHF's: `chosen` and `rejected`, `\n\nHuman: ...\n\nAssistant: ...`, alike up to the last answer."""
+    r"""HH-RLHF's: `chosen` and `rejected`, `\n\nHuman: ...\n\nAssistant: ...`, alike until the last turn."""
     before, good = _last(None, _dialogue(row.get("chosen"), "chosen"), "chosen")
     other, bad = _last(None, _dialogue(row.get("rejected"), "rejected"), "rejected")
     return _pair(_same(before, other), good, bad)
