@@ -13,6 +13,7 @@ import csv
 import gzip
 import io
 import json
+import re
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +27,8 @@ from cascade_rl.sources.parquet import opened_zst, parquet
 CHUNK = 1 << 20  # characters of a JSON array that are read at once
 # a literal or an escape is shorter: a fault so near the end of what was read may be a cut
 LONGEST_CUT = 16
+# a half of a surrogate pair, and what only Python reads as a number
+DOUBTFUL = ("\\ud", "\\uD", "NaN", "Infinity")
 GZIP, ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"  # the first bytes: a file's name may be wrong
 
 
@@ -94,7 +97,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 def _jsonl(path: Path) -> Iterator[Row]:
     for number, line in _lines(path):
         if line.strip():
-            yield _row(f"{path}:{number}", line)
+            yield _line(f"{path}:{number}", line)
 
 
 def _json(path: Path) -> Iterator[Row]:
@@ -104,99 +107,107 @@ def _json(path: Path) -> Iterator[Row]:
     yield from _array(path) if head.startswith(b"[") else _jsonl(path)
 
 
-def _row(place: str, text: bytes | str) -> Row:
-    """A row from its JSON."""
+def _line(place: str, line: bytes) -> Row:
+    """A row from its line of JSON."""
     try:
-        value = _loads(text)
+        text = line.decode("utf-8")
+        return _checked(place, json.loads(text), text)
     except UnicodeDecodeError as error:
         return Row(place, None, f"not UTF-8: {error.reason} at byte {error.start}")
-    except UnicodeEncodeError:
-        return Row(place, None, "not UTF-8: half of a surrogate pair is no character")
     except RecursionError:
         return Row(place, None, "nested too deeply")
     except ValueError as error:
         return Row(place, None, f"no JSON: {error}")
+
+
+def _checked(place: str, value: Any, text: str) -> Row:
+    """A row from a value and the JSON that it was read of."""
     if not isinstance(value, dict):
         return Row(place, None, f"the line holds {type(value).__name__}, not an object")
+    try:
+        # of an array bytes that are no UTF-8 are surrogates by now
+        text.encode()
+        # looked for only where there may be any, since it takes as long as reading
+        if any(mark in text for mark in DOUBTFUL):
+            json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError:
+        return Row(place, None, "not UTF-8: half of a surrogate pair is no character")
+    except ValueError:
+        return Row(place, None, "no JSON: NaN and Infinity are Python's own")
     return Row(place, value)
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
-
-
-# NaN and Infinity are Python's own: no other reader of a run's files knows them
-_DECODER = json.JSONDecoder(parse_constant=_no_constant)
-
-
-def _loads(said: bytes | str) -> Any:
-    text = said.decode("utf-8") if isinstance(said, bytes) else said
-    # bytes of an array that were no UTF-8 are surrogates by now
-    text.encode()
-    value = _DECODER.decode(text)
-    # such an escape alone can't be written again; looked for only where there are any
-    if "\\ud" in text.lower():
-        json.dumps(value, ensure_ascii=False).encode()
-    return value
 
 
 def _array(path: Path) -> Iterator[Row]:
     """Rows of a JSON array, one at a time; InputError where it breaks: nobody knows what follows."""
-    for number, element in enumerate(_elements(path), 1):
-        yield _row(f"{path}: row {number}", element)
-
-
-def _elements(path: Path) -> Iterator[str]:
     with _opened(path) as file:
-        # bytes that are no UTF-8 become surrogates, so that the fault stays in its row
-        reader = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
-        buffer, ended, count = reader.read(CHUNK).lstrip()[1:], False, 0
-        while True:
-            buffer = buffer.lstrip()
-            end = 0 if buffer[:1] in ("", "]") else _end(buffer, path, count, ended)
-            if end is None or (not buffer and not ended):
-                # doubling: an element that is cut is parsed again, in all in linear time
-                more = reader.read(max(CHUNK, len(buffer)))
-                buffer, ended = buffer + more, not more
-                continue
-            if end == 0:
-                if buffer[:1] != "]" or (buffer[1:] + reader.read(CHUNK)).strip():
-                    raise InputError(
-                        f"{path}: row {count + 1}: the array is cut short or something follows it"
-                    )
-                return
+        # so that bytes that are no UTF-8 are a fault of their row alone
+        text = _Text(io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline=""))
+        count = 0
+        text.take("[")
+        while not text.take("]"):
             count += 1
-            yield buffer[:end]
-            buffer, separated = _separated(buffer[end:], reader)
-            if not separated and buffer[:1] != "]":
-                raise InputError(f"{path}: row {count}: no comma follows it")
+            try:
+                value, said = text.element()
+            except (ValueError, RecursionError) as error:
+                why = "nested too deeply" if isinstance(error, RecursionError) else f"no JSON: {error}"
+                raise InputError(f"{path}: row {count}: {why}; nothing after it can be read") from None
+            yield _checked(f"{path}: row {count}", value, said)
+            if not text.take(",") and text.peek() != "]":
+                raise InputError(f"{path}: row {count}: neither a comma nor the end of the array follows it")
+        if text.peek():
+            raise InputError(f"{path}: row {count}: something follows the array")
 
 
-def _separated(buffer: str, reader: io.TextIOWrapper) -> tuple[str, bool]:
-    """What follows an element, without its comma, and whether there was one."""
-    buffer = buffer.lstrip() or reader.read(CHUNK).lstrip()
-    return (buffer[1:], True) if buffer[:1] == "," else (buffer, False)
+class _Text:
+    """JSON that is read as it is needed: what was taken is dropped when more is read."""
+
+    def __init__(self, reader: io.TextIOWrapper) -> None:
+        self._reader = reader
+        self._buffer, self._at, self._ended = "", 0, False
+
+    def _more(self) -> None:
+        rest = self._buffer[self._at :]
+        # doubling: an element that is cut is parsed again, in all in linear time
+        read = self._reader.read(max(CHUNK, len(rest)))
+        self._buffer, self._at, self._ended = rest + read, 0, not read
+
+    def peek(self) -> str:
+        """The next character that is not blank; an empty text at the end."""
+        while True:
+            match = _BLANK.match(self._buffer, self._at)
+            self._at = match.end() if match else self._at
+            if self._at < len(self._buffer) or self._ended:
+                return self._buffer[self._at : self._at + 1]
+            self._more()
+
+    def take(self, mark: str) -> bool:
+        """Whether this character is next; then it is passed."""
+        found = self.peek() == mark
+        self._at += found
+        return found
+
+    def element(self) -> tuple[Any, str]:
+        """The next value and its text; raises ValueError or RecursionError where it is no JSON."""
+        while True:
+            try:
+                value, end = _DECODER.raw_decode(self._buffer, self._at)
+                # a number that ends where the buffer ends may go on
+                if end < len(self._buffer) or self._ended:
+                    said, self._at = self._buffer[self._at : end], end
+                    return value, said
+            except json.JSONDecodeError as error:
+                near = error.pos >= len(self._buffer) - LONGEST_CUT
+                if self._ended or not (near or error.msg.startswith("Unterminated string")):
+                    raise ValueError(error.msg) from None
+            self._more()
 
 
-def _end(buffer: str, path: Path, count: int, ended: bool) -> int | None:
-    """Where the element at the start of the buffer ends; None if more must be read to know."""
-    try:
-        end = _DECODER.raw_decode(buffer)[1]
-    except json.JSONDecodeError as error:
-        cut = error.msg.startswith("Unterminated string") or error.pos >= len(buffer) - LONGEST_CUT
-        if cut and not ended:
-            return None
-        raise InputError(
-            f"{path}: row {count + 1}: no JSON: {error.msg}; nothing after it can be read"
-        ) from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: row {count + 1}: no JSON: {error}; nothing after it can be read") from None
-    # a number that ends where the buffer ends may go on
-    return end if end < len(buffer) or ended else None
+_BLANK = re.compile(r"[ \t\r\n]*")
+_DECODER = json.JSONDecoder()
 
 
 def _csv(path: Path) -> Iterator[Row]:
-    """Rows of texts by the names in the first line; CSV knows no types, and an empty cell is an empty text."""
+    """Rows of texts by the names in the first line; an empty cell is an empty text."""
     # the default refuses cells over 128 KB, which a program or a file of a repository may well have
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     lines = (line.decode("utf-8", "surrogateescape") for _, line in _lines(path))

@@ -68,7 +68,7 @@ def nemotron_math(row: Row) -> dict[str, Any]:
 
 
 def livecodebench(row: Row) -> dict[str, Any]:
-    """`question_content`, `starter_code`, public and private test cases, `metadata` with a function's name."""
+    """`question_content`, `starter_code`, test cases, `metadata` with a function's name."""
     prompt = task(text(row, "question_content"), row.get("starter_code"))
     return {"prompt": prompt, "answer": livecodebench_answer(row), **_id(row, "question_id")}
 

@@ -1,4 +1,4 @@
-"""What needs pyarrow: Parquet, and files compressed by zstandard; without it an error says what is missing."""
+"""What needs pyarrow: Parquet, and files compressed by zstandard; an error says where it is missing."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def parquet(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def plain(value: Any) -> Any:
-    """A value of Arrow as JSON has it: times in ISO's form, decimals as texts, NaN as the null that it means."""
+    """A value as JSON has it: times in ISO's form, decimals as texts, NaN as the null that it means."""
     if isinstance(value, float) and not math.isfinite(value):
         # pandas writes its missing numbers so
         return None
