@@ -82,8 +82,11 @@ def test_texts_come_back_from_every_format_as_they_were(cells, tmp_path_factory)
         assert [row.value for row in formats.rows(scheme, folder / "rows")] == rows, scheme
 
 
-@given(rows=st.lists(st.dictionaries(st.text(max_size=4), st.integers() | st.text(max_size=9), max_size=3)),
-       size=st.integers(1, 7), indent=st.sampled_from([None, 2]))  # fmt: skip
+@given(
+    rows=st.lists(st.dictionaries(st.text(max_size=4), st.integers() | st.text(max_size=9), max_size=3)),
+    size=st.integers(1, 7),
+    indent=st.sampled_from([None, 2]),
+)
 def test_an_array_is_cut_anywhere_and_read_whole(rows, size, indent, tmp_path_factory):
     path = tmp_path_factory.mktemp("array") / "rows.json"
     path.write_text(json.dumps(rows, ensure_ascii=False, indent=indent), encoding="utf-8", errors="replace")
@@ -127,14 +130,16 @@ def test_zstandard_and_parquet_where_the_package_is(tmp_path):
     (tmp_path / "a.jsonl").write_bytes(packed)
     assert len(drawn(f"jsonl:{tmp_path / 'a.jsonl'}")[0]) == 40
     (tmp_path / "b.parquet").write_bytes(b"PAR1 and nothing more")
-    with pytest.raises(InputError, match="b.parquet"):
+    with pytest.raises(InputError, match=r"b\.parquet"):
         drawn(f"parquet:{tmp_path / 'b.parquet'}")
 
 
 BROKEN = {
     "jsonl": b'{"prompt": "a", "answer": "1"}\n{"prompt": \n\xff\n[1]\nnull\n' + b"[" * 100_000 + b"\n"
-    b'{"prompt": "b", "answer": NaN}\n{"prompt": "\\ud800", "answer": "1"}\n{"prompt": "c", "answer": "1e999"}\n',
-    "json": b'[{"prompt": "a", "answer": "1"}, 3, {"prompt": "b", "answer": NaN}, {"prompt": "\xff", "answer": "1"}]',
+    b'{"prompt": "b", "answer": NaN}\n{"prompt": "\\ud800", "answer": "1"}\n'
+    b'{"prompt": "c", "answer": "1e999"}\n',
+    "json": b'[{"prompt": "a", "answer": "1"}, 3, {"prompt": "b", "answer": NaN}, '
+    b'{"prompt": "\xff", "answer": "1"}]',
     "csv": b'prompt,answer\na,1\nb\nc,2,3\n"d"x,4\n\xff,5\n"e\n',
 }
 PLACES = {
@@ -154,7 +159,9 @@ def test_broken_rows_are_named_by_their_place_and_the_rest_goes_on(scheme, tmp_p
     with pytest.raises(InputError) as caught:
         drawn(f"{scheme}:{path}")
     lines = str(caught.value).split("\n")
-    assert [line.startswith(f"{path}{p}") for line, p in zip(lines[:3], PLACES[scheme], strict=False)] == [True] * 3
+    assert [line.startswith(f"{path}{p}") for line, p in zip(lines[:3], PLACES[scheme], strict=False)] == [
+        True
+    ] * 3
     problems, [tally] = drawn(f"{scheme}:{path}", reading=Reading(split="all", skip=True))
     assert tally.read == tally.bad + len(problems) and len(tally.places) == 3
 
@@ -233,27 +240,53 @@ def test_ids_stay_when_files_move_and_never_collide(tmp_path):
     assert not here & {p.id for p in drawn(write(tmp_path / "c" / "more.jsonl", ROWS))[0]}
     # two files of one name in one source
     both, [tally] = drawn(f"jsonl:{tmp_path}/[ab]/rows.jsonl")
-    assert len(both) == 80 and tally.repeated == 0 and {p.id.split(":")[0] for p in both} == {
-        "a/rows.jsonl", "b/rows.jsonl"
-    }  # fmt: skip
+    assert (
+        len(both) == 80
+        and tally.repeated == 0
+        and {p.id.split(":")[0] for p in both} == {"a/rows.jsonl", "b/rows.jsonl"}
+    )
 
 
 def test_a_gold_that_no_reply_could_give_is_named_with_the_mend(tmp_path):
     solution = "She sold 48/2 = <<48/2=24>>24 clips in May.\n#### 72"
-    golds = [solution, "x" * 201, r"so it is \boxed{5}", "the sum of all primes less than ten is 17", " ", r"\frac{1"]
+    golds = [
+        solution,
+        "x" * 201,
+        r"so it is \boxed{5}",
+        "the sum of all primes less than ten is 17",
+        " ",
+        r"\frac{1",
+    ]
     for gold in golds:
         source = write(tmp_path / "rows.jsonl", [{"prompt": "a", "answer": gold}])
         with pytest.raises(InputError, match=r"rows\.jsonl:1: answer: no reply could give .*map: gsm8k"):
             drawn(source)
-    sound = ["72", r"\frac{1}{2}", r"\boxed{5}", r"\text{Evelyn}", r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}",
-             r"(-\infty, 3] \cup \{5\}", r"\left\{1, 2\right\}", "x^2 + 3x - 7", "12:30", "17 apples", 3, 0.5]  # fmt: skip
+    sound = [
+        "72",
+        r"\frac{1}{2}",
+        r"\boxed{5}",
+        r"\text{Evelyn}",
+        r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}",
+        r"(-\infty, 3] \cup \{5\}",
+        r"\left\{1, 2\right\}",
+        "x^2 + 3x - 7",
+        "12:30",
+        "17 apples",
+        3,
+        0.5,
+    ]
     for gold in sound:
         MATHS.check_answer(gold)
 
 
 def rl_stage(source: str, **keys) -> RLStage:
-    return RLStage(name="rl", kind="rl", steps=1, lr=1e-3,
-                   data=[{"domain": "maths", "source": source, "split": "all", **keys}])  # fmt: skip
+    return RLStage(
+        name="rl",
+        kind="rl",
+        steps=1,
+        lr=1e-3,
+        data=[{"domain": "maths", "source": source, "split": "all", **keys}],
+    )
 
 
 def test_a_changed_row_is_a_changed_run(tmp_path):
@@ -261,15 +294,27 @@ def test_a_changed_row_is_a_changed_run(tmp_path):
 
     def of(rows):
         source = write(tmp_path / "rows.jsonl", rows)
-        sft = SFTStage(name="s", kind="sft", steps=1, lr=1e-3, samples=3, batch_size=1,
-                       data=[{"domain": "maths", "source": source, "split": "all"}])  # fmt: skip
+        sft = SFTStage(
+            name="s",
+            kind="sft",
+            steps=1,
+            lr=1e-3,
+            samples=3,
+            batch_size=1,
+            data=[{"domain": "maths", "source": source, "split": "all"}],
+        )
         made = (pools.provide(rl_stage(source), domains, 0), demonstrations.provide(sft, domains, 0))
         return [digest(data.content()) for data in made]
 
     first = of(ROWS[:3])
     assert of(ROWS[:3]) == first
     answer = of([{**ROWS[0], "answer": "99"}, *ROWS[1:3]])
-    system = {"messages": [{"role": "system", "content": "Be short."}, {"role": "user", "content": ROWS[0]["prompt"]}]}
+    system = {
+        "messages": [
+            {"role": "system", "content": "Be short."},
+            {"role": "user", "content": ROWS[0]["prompt"]},
+        ]
+    }
     prompt = of([{"answer": "0", "id": "q0", **system}, *ROWS[1:3]])
     assert all(a != b for changed in (answer, prompt) for a, b in zip(first, changed, strict=True))
 
@@ -291,7 +336,15 @@ def recipe(source: str, **keys):
     return {
         "name": "own",
         "stages": [
-            {"name": "sft", "kind": "sft", "lr": 1e-3, "steps": 1, "samples": 2, "batch_size": 2, "data": [entry]},
+            {
+                "name": "sft",
+                "kind": "sft",
+                "lr": 1e-3,
+                "steps": 1,
+                "samples": 2,
+                "batch_size": 2,
+                "data": [entry],
+            },
             {"name": "rl", "kind": "rl", "lr": 1e-3, "steps": 1, "data": [entry]},
         ],
         "benchmarks": [{"name": "own", "problems": 3, **entry}],
@@ -303,8 +356,15 @@ def test_a_recipe_says_what_became_of_its_rows(tmp_path):
     source = write(tmp_path / "rows.jsonl", [*rows, {"part": "rl", "prompt": "no answer"}])
     read = check_recipe(recipe(source, split="part", bad_rows="skip"))
     notes = table_notes(read)
-    assert [note.partition(": ")[0] for note in notes] == ["stages.sft.data.maths", "stages.rl.data.maths", "benchmarks.own"]
-    assert all("41 rows read, 40 mapped, 1 bad" in note and "30 in another split, 10 to use" in note for note in notes)
+    assert [note.partition(": ")[0] for note in notes] == [
+        "stages.sft.data.maths",
+        "stages.rl.data.maths",
+        "benchmarks.own",
+    ]
+    assert all(
+        "41 rows read, 40 mapped, 1 bad" in note and "30 in another split, 10 to use" in note
+        for note in notes
+    )
     domains = {"maths": MATHS}
     provided = {
         "sft": demonstrations.provide(read.stages[0], domains, 0),
@@ -325,7 +385,7 @@ def test_keys_of_a_table_have_no_effect_elsewhere(tmp_path):
     source = write(tmp_path / "rows.jsonl", ROWS)
     with pytest.raises(RecipeError, match="no map 'gms8k'; there are apps, gsm8k"):
         check_recipe(recipe(source, map="gms8k"))
-    with pytest.raises(RecipeError, match="no problems in the rl split .*40 rows read"):
+    with pytest.raises(RecipeError, match=r"no problems in the rl split .*40 rows read"):
         check_recipe(recipe(write(tmp_path / "sft.jsonl", [{**row, "split": "sft"} for row in ROWS])))
 
 
@@ -334,10 +394,17 @@ def run(*words: str):
 
 
 def test_show_tells_rows_before_and_after(tmp_path):
-    source = write(tmp_path / "rows.jsonl", [{"question": "1 + 1?", "answer": "1+1=2 #### 2"}, {"question": "2"}])
+    source = write(
+        tmp_path / "rows.jsonl", [{"question": "1 + 1?", "answer": "1+1=2 #### 2"}, {"question": "2"}]
+    )
     shown = run(source, "--domain", "maths", "--map", "gsm8k")
     assert shown.exit_code == 1, "a bad row"
-    for told in ("question: 1 + 1?", "<|im_start|>user\n1 + 1?", "bad: no column 'answer'", "2 rows read, 1 mapped, 1 bad"):
+    for told in (
+        "question: 1 + 1?",
+        "<|im_start|>user\n1 + 1?",
+        "bad: no column 'answer'",
+        "2 rows read, 1 mapped, 1 bad",
+    ):
         assert told in shown.output
     own = "{prompt: {column: question}, answer: {constant: '2'}, mode: {constant: instruct}}"
     lines = run(source, "--domain", "maths", "--map", own, "--json")
@@ -347,4 +414,6 @@ def test_show_tells_rows_before_and_after(tmp_path):
     assert rows[0]["messages"] == [{"role": "user", "content": "1 + 1?"}] and rows[0]["mode"] == "instruct"
     assert "2 rows read" in lines.stderr
     refused = run("builtin", "--domain", "maths").exception
-    assert isinstance(refused, InputError) and "builtin is no table of rows; those are jsonl:PATH" in str(refused)
+    assert isinstance(refused, InputError) and "builtin is no table of rows; those are jsonl:PATH" in str(
+        refused
+    )
