@@ -24,8 +24,10 @@ from cascade_rl.recipe import Recipe
 from cascade_rl.run.ledger import recipe_text
 from cascade_rl.sources.chats import CHAT_MAPS
 from cascade_rl.sources.own_rows import own_table
+from cascade_rl.sources.preferences import PAIR_MAPS
 from cascade_rl.sources.splits import split_of
-from cascade_rl.types import Mode, Split
+from cascade_rl.train.reward_model import distinct
+from cascade_rl.types import Mode, Pair, Split
 
 PAGE = (Path(__file__).parent.parent / "docs" / "chats.md").read_text()
 EXAMPLE = re.search(r"```yaml\n(.*?)```", PAGE, re.DOTALL).group(1)
@@ -282,3 +284,17 @@ def test_chats_that_ask_a_benchmarks_question_stop_the_run(here):
     raw["stages"][0] |= {"samples": 1, "data": raw["stages"][0]["data"][1:]}
     with pytest.raises(StageError, match="benchmark maths and stage sft share 1 prompts, such as"):
         gather(check_recipe(raw), provide)
+
+
+def test_check_counts_the_rows(here):
+    shown = " ".join(cascade("check", "own-chats.yaml").split())
+    assert "stages.sft.data.0: jsonl:chats/*.jsonl: 12 rows read, 12 mapped, 0 bad" in shown
+    assert "stages.reward-model.source: jsonl:pairs.jsonl: 61 rows read" in shown
+
+
+def test_a_pair_that_stands_twice_is_measured_once():
+    def made(prompt: str, chosen: str) -> Pair:
+        return PAIR_MAPS["trl-preference"]({"prompt": prompt, "chosen": chosen, "rejected": "no"}).pair("own")
+
+    one, other, third = made("a", "yes"), made("a", "well"), made("b", "yes")
+    assert distinct([one, other, one, third, made("a", "yes")]) == [one, other, third]
