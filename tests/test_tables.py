@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -17,7 +18,7 @@ from typer.testing import CliRunner
 from cascade_rl.cascade.scoring import benchmark_key
 from cascade_rl.cli.main import app
 from cascade_rl.data import demonstrations, pools
-from cascade_rl.data.abilities import check_recipe, table_notes
+from cascade_rl.data.abilities import check_recipe, load_recipe, table_notes
 from cascade_rl.data.gather import gather
 from cascade_rl.data.heldout import gather_benchmarks
 from cascade_rl.domain import Benchmark
@@ -25,6 +26,7 @@ from cascade_rl.domains import load_domain
 from cascade_rl.errors import InputError, RecipeError
 from cascade_rl.recipe import BenchmarkSpec, RLStage, SFTStage, digest
 from cascade_rl.recipe.tables import Reading, reading_of
+from cascade_rl.run.ledger import recipe_text
 from cascade_rl.sources import formats
 from cascade_rl.types import Problem, Split, Tally
 
@@ -331,6 +333,9 @@ def test_a_corrected_benchmark_is_scored_again(tmp_path):
     assert first != key([{**ROWS[0], "answer": "99"}, *ROWS[1:3]])
 
 
+GSM = [{"question": f"{n} + 1?", "answer": f"so\n#### {n + 1}"} for n in range(60)]
+
+
 def recipe(source: str, **keys):
     entry = {"domain": "maths", "source": source, **keys}
     return {
@@ -387,6 +392,24 @@ def test_keys_of_a_table_have_no_effect_elsewhere(tmp_path):
         check_recipe(recipe(source, map="gms8k"))
     with pytest.raises(RecipeError, match=r"no problems in the rl split .*40 rows read"):
         check_recipe(recipe(write(tmp_path / "sft.jsonl", [{**row, "split": "sft"} for row in ROWS])))
+
+
+def test_an_own_map_is_the_same_after_the_recipe_was_written(tmp_path):
+    rows = [{"q": f"{n} + 1?", "gold": f"x = {n + 1}", "think": n % 2 == 0} for n in range(30)]
+    own = {
+        "prompt": {"template": "{q} {{}}"},
+        # the order counts, and YAML has keys that JSON has not
+        "answer": {"column": "gold", "after": "=", "strip": True},
+        "mode": {"column": "think", "choice": {True: "thinking", False: "instruct"}},
+    }
+    read = check_recipe(recipe(write(tmp_path / "rows.jsonl", rows), map=own))
+    again = check_recipe(yaml.safe_load(recipe_text(read)))
+    assert again.hash == read.hash
+    asked = [[p.asked() for p in gather_benchmarks(r)[0].problems] for r in (read, again)]
+    assert asked[0] == asked[1] and asked[0][0][1][0][1].endswith("? {}")
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(recipe(write(tmp_path / "gsm.jsonl", GSM))))
+    told = "stages.sft.data.maths.map=gsm8k", "stages.rl.data.maths.map=gsm8k", "benchmarks.own.map=gsm8k"
+    assert len(gather_benchmarks(load_recipe(str(tmp_path / "own.yaml"), told))[0].problems) == 3
 
 
 def run(*words: str):
