@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import json
+import math
 import shutil
+import sys
 from dataclasses import replace
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -118,7 +124,7 @@ def test_what_needs_a_package_says_which(tmp_path):
     (tmp_path / "a.jsonl.zst").write_bytes(b"\x28\xb5\x2f\xfd rest")
     (tmp_path / "a.parquet").write_bytes(b"PAR1")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(__import__("sys").modules, "pyarrow", None)
+        patch.setitem(sys.modules, "pyarrow", None)
         for source in ("jsonl:a.jsonl.zst", "parquet:a.parquet"):
             scheme, _, name = source.partition(":")
             with pytest.raises(InputError, match=r"pip install cascade-rl\[data\]"):
@@ -440,3 +446,64 @@ def test_show_tells_rows_before_and_after(tmp_path):
     assert isinstance(refused, InputError) and "builtin is no table of rows; those are jsonl:PATH" in str(
         refused
     )
+
+
+class FakeParquet:
+    """What is asked of pyarrow, as its documentation has it: the package is not needed to test what we do."""
+
+    class ArrowException(Exception):
+        pass
+
+    def __init__(self, batches, packed: bytes = b"") -> None:
+        self.batches, self.packed = batches, packed
+        self.parquet = SimpleNamespace(ParquetFile=lambda path: self)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_) -> None:
+        pass
+
+    def iter_batches(self, batch_size: int):
+        for batch in self.batches:
+            if batch is None:
+                raise self.ArrowException("corrupt")
+            yield SimpleNamespace(to_pylist=lambda batch=batch: batch)
+
+    def input_stream(self, path: str, compression: str):
+        assert compression == "zstd"
+        return io.BytesIO(self.packed)
+
+
+def with_parquet(monkeypatch, fake: FakeParquet) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", fake)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", fake.parquet)
+
+
+def test_values_of_arrow_become_json(tmp_path, monkeypatch):
+    value = {
+        "day": date(2024, 1, 2),
+        "price": Decimal("1.50"),
+        "gap": math.nan,
+        "deep": [{"x": (1, math.inf)}],
+    }
+    with_parquet(monkeypatch, FakeParquet([[value], [{"prompt": None}]]))
+    rows = list(formats.rows("parquet", tmp_path / "a.parquet"))
+    plain = {"day": "2024-01-02", "price": "1.50", "gap": None, "deep": [{"x": [1, None]}]}
+    assert [row.value for row in rows] == [plain, {"prompt": None}]
+    assert rows[1].place == f"{tmp_path}/a.parquet: row 2"
+    # what is no JSON is no answer: a run's files could not hold it
+    with_parquet(
+        monkeypatch, FakeParquet([[{"prompt": "a", "answer": b"1"}, {"prompt": "b", "answer": "1"}]])
+    )
+    problems, [tally] = drawn(f"parquet:{tmp_path}/a.parquet", reading=Reading(split="all", skip=True))
+    assert len(problems) == 1 and "bytes" in tally.places[0]
+    with_parquet(monkeypatch, FakeParquet([[value], None]))
+    with pytest.raises(InputError, match=r"can't read .*a\.parquet: corrupt"):
+        drawn(f"parquet:{tmp_path}/a.parquet", reading=Reading(skip=True))
+
+
+def test_a_stream_of_arrow_is_cut_into_lines(tmp_path, monkeypatch):
+    (tmp_path / "a.jsonl").write_bytes(b"\x28\xb5\x2f\xfd and what follows")
+    with_parquet(monkeypatch, FakeParquet([], "\n".join(map(json.dumps, ROWS)).encode()))
+    assert len(drawn(f"jsonl:{tmp_path}/a.jsonl")[0]) == 40
