@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import json
+import math
 import shutil
+import sys
 from dataclasses import replace
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -17,7 +24,7 @@ from typer.testing import CliRunner
 from cascade_rl.cascade.scoring import benchmark_key
 from cascade_rl.cli.main import app
 from cascade_rl.data import demonstrations, pools
-from cascade_rl.data.abilities import check_recipe, table_notes
+from cascade_rl.data.abilities import check_recipe, load_recipe, table_notes
 from cascade_rl.data.gather import gather
 from cascade_rl.data.heldout import gather_benchmarks
 from cascade_rl.domain import Benchmark
@@ -25,6 +32,7 @@ from cascade_rl.domains import load_domain
 from cascade_rl.errors import InputError, RecipeError
 from cascade_rl.recipe import BenchmarkSpec, RLStage, SFTStage, digest
 from cascade_rl.recipe.tables import Reading, reading_of
+from cascade_rl.run.ledger import recipe_text
 from cascade_rl.sources import formats
 from cascade_rl.types import Problem, Split, Tally
 
@@ -116,7 +124,7 @@ def test_what_needs_a_package_says_which(tmp_path):
     (tmp_path / "a.jsonl.zst").write_bytes(b"\x28\xb5\x2f\xfd rest")
     (tmp_path / "a.parquet").write_bytes(b"PAR1")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(__import__("sys").modules, "pyarrow", None)
+        patch.setitem(sys.modules, "pyarrow", None)
         for source in ("jsonl:a.jsonl.zst", "parquet:a.parquet"):
             scheme, _, name = source.partition(":")
             with pytest.raises(InputError, match=r"pip install cascade-rl\[data\]"):
@@ -331,6 +339,9 @@ def test_a_corrected_benchmark_is_scored_again(tmp_path):
     assert first != key([{**ROWS[0], "answer": "99"}, *ROWS[1:3]])
 
 
+GSM = [{"question": f"{n} + 1?", "answer": f"so\n#### {n + 1}"} for n in range(60)]
+
+
 def recipe(source: str, **keys):
     entry = {"domain": "maths", "source": source, **keys}
     return {
@@ -389,6 +400,24 @@ def test_keys_of_a_table_have_no_effect_elsewhere(tmp_path):
         check_recipe(recipe(write(tmp_path / "sft.jsonl", [{**row, "split": "sft"} for row in ROWS])))
 
 
+def test_an_own_map_is_the_same_after_the_recipe_was_written(tmp_path):
+    rows = [{"q": f"{n} + 1?", "gold": f"x = {n + 1}", "think": n % 2 == 0} for n in range(30)]
+    own = {
+        "prompt": {"template": "{q} {{}}"},
+        # the order counts, and YAML has keys that JSON has not
+        "answer": {"column": "gold", "after": "=", "strip": True},
+        "mode": {"column": "think", "choice": {True: "thinking", False: "instruct"}},
+    }
+    read = check_recipe(recipe(write(tmp_path / "rows.jsonl", rows), map=own))
+    again = check_recipe(yaml.safe_load(recipe_text(read)))
+    assert again.hash == read.hash
+    asked = [[p.asked() for p in gather_benchmarks(r)[0].problems] for r in (read, again)]
+    assert asked[0] == asked[1] and asked[0][0][1][0][1].endswith("? {}")
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(recipe(write(tmp_path / "gsm.jsonl", GSM))))
+    told = "stages.sft.data.maths.map=gsm8k", "stages.rl.data.maths.map=gsm8k", "benchmarks.own.map=gsm8k"
+    assert len(gather_benchmarks(load_recipe(str(tmp_path / "own.yaml"), told))[0].problems) == 3
+
+
 def run(*words: str):
     return CliRunner().invoke(app, ["data", "show", *words])
 
@@ -417,3 +446,64 @@ def test_show_tells_rows_before_and_after(tmp_path):
     assert isinstance(refused, InputError) and "builtin is no table of rows; those are jsonl:PATH" in str(
         refused
     )
+
+
+class FakeParquet:
+    """What is asked of pyarrow, as its documentation has it: the package is not needed to test what we do."""
+
+    class ArrowException(Exception):
+        pass
+
+    def __init__(self, batches, packed: bytes = b"") -> None:
+        self.batches, self.packed = batches, packed
+        self.parquet = SimpleNamespace(ParquetFile=lambda path: self)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_) -> None:
+        pass
+
+    def iter_batches(self, batch_size: int):
+        for batch in self.batches:
+            if batch is None:
+                raise self.ArrowException("corrupt")
+            yield SimpleNamespace(to_pylist=lambda batch=batch: batch)
+
+    def input_stream(self, path: str, compression: str):
+        assert compression == "zstd"
+        return io.BytesIO(self.packed)
+
+
+def with_parquet(monkeypatch, fake: FakeParquet) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", fake)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", fake.parquet)
+
+
+def test_values_of_arrow_become_json(tmp_path, monkeypatch):
+    value = {
+        "day": date(2024, 1, 2),
+        "price": Decimal("1.50"),
+        "gap": math.nan,
+        "deep": [{"x": (1, math.inf)}],
+    }
+    with_parquet(monkeypatch, FakeParquet([[value], [{"prompt": None}]]))
+    rows = list(formats.rows("parquet", tmp_path / "a.parquet"))
+    plain = {"day": "2024-01-02", "price": "1.50", "gap": None, "deep": [{"x": [1, None]}]}
+    assert [row.value for row in rows] == [plain, {"prompt": None}]
+    assert rows[1].place == f"{tmp_path}/a.parquet: row 2"
+    # what is no JSON is no answer: a run's files could not hold it
+    with_parquet(
+        monkeypatch, FakeParquet([[{"prompt": "a", "answer": b"1"}, {"prompt": "b", "answer": "1"}]])
+    )
+    problems, [tally] = drawn(f"parquet:{tmp_path}/a.parquet", reading=Reading(split="all", skip=True))
+    assert len(problems) == 1 and "bytes" in tally.places[0]
+    with_parquet(monkeypatch, FakeParquet([[value], None]))
+    with pytest.raises(InputError, match=r"can't read .*a\.parquet: corrupt"):
+        drawn(f"parquet:{tmp_path}/a.parquet", reading=Reading(skip=True))
+
+
+def test_a_stream_of_arrow_is_cut_into_lines(tmp_path, monkeypatch):
+    (tmp_path / "a.jsonl").write_bytes(b"\x28\xb5\x2f\xfd and what follows")
+    with_parquet(monkeypatch, FakeParquet([], "\n".join(map(json.dumps, ROWS)).encode()))
+    assert len(drawn(f"jsonl:{tmp_path}/a.jsonl")[0]) == 40

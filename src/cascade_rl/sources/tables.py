@@ -161,7 +161,7 @@ def _split(
         return split_of(problem.prompt_text)
     name = asked or "split"
     if asked and asked not in row:
-        raise RowError(f"split: no column {asked!r}")
+        raise RowError(f"split: no column {asked!r}; it takes all, hash or the name of a column")
     said = row.get(name) if asked or made.get("split") in (None, "") else made["split"]
     if said is None or said == "":
         return split_of(problem.prompt_text)
