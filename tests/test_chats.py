@@ -215,6 +215,8 @@ WRONG = [
     ({"messages": [user("q"), assistant("a")], "mode": "fast"}, "mode 'fast' is neither"),
     ({"messages": [user("q"), assistant("a")], "mode": "thinking"}, "the row says thinking, but no thought"),
     ({"messages": [user("q"), assistant("a")], "tools": "x"}, "tools: not JSON"),
+    ({"messages": [user("q"), assistant("a")], "tools": '[{"name": "\\ud800"}]'}, "half of a surrogate pair"),
+    ({"messages": [user("q"), assistant("a")], "tools": "[" * 10**5}, "tools: not JSON"),
     ({"messages": [None, assistant("a")]}, "messages: want a list of objects"),
 ]
 
@@ -236,7 +238,17 @@ def test_a_wrong_row_says_why(row, why):
             st.lists(inner, max_size=3)
             | st.dictionaries(
                 st.sampled_from(
-                    ["messages", "role", "content", "conversations", "from", "value", "tool_calls", "function", "tools"]
+                    [
+                        "messages",
+                        "role",
+                        "content",
+                        "conversations",
+                        "from",
+                        "value",
+                        "tool_calls",
+                        "function",
+                        "tools",
+                    ]
                 ),
                 inner,
                 max_size=4,

@@ -11,13 +11,14 @@ import yaml
 from tiny import random_flat, raw_config, tokenizer
 from typer.testing import CliRunner
 
+from cascade_rl.cascade.cascade import run_cascade
 from cascade_rl.cascade.stage import provide
 from cascade_rl.cli import main as cli
 from cascade_rl.data import demonstrations, pairs
-from cascade_rl.data.abilities import check_recipe
+from cascade_rl.data.abilities import check_recipe, load_recipe
 from cascade_rl.data.gather import gather
 from cascade_rl.domains import load_domain
-from cascade_rl.errors import InputError, RecipeError, StageError
+from cascade_rl.errors import InputError, Interrupted, RecipeError, StageError
 from cascade_rl.model.decoder import DecoderConfig
 from cascade_rl.model.export import export
 from cascade_rl.recipe import Recipe
@@ -26,6 +27,7 @@ from cascade_rl.sources.chats import CHAT_MAPS
 from cascade_rl.sources.own_rows import own_table
 from cascade_rl.sources.preferences import PAIR_MAPS
 from cascade_rl.sources.splits import split_of
+from cascade_rl.testing import QuietScreen
 from cascade_rl.train.reward_model import distinct
 from cascade_rl.types import Mode, Pair, Split
 
@@ -113,7 +115,25 @@ def test_the_example_of_the_guide_trains(here):
     )
 
 
-def test_a_run_of_changed_rows_is_refused(here):
+def test_a_run_that_was_stopped_goes_on_with_the_same_rows_and_refuses_others(here):
+    recipe = load_recipe("own-chats.yaml", SMALL)
+    whole = run_cascade(recipe, here / "whole", QuietScreen())
+    asked = iter([False, True])
+    with pytest.raises(Interrupted):
+        run_cascade(recipe, here / "run", QuietScreen(), stop_asked=lambda: next(asked, True))
+    kept = (here / "old-chats.jsonl").read_text()
+    (here / "old-chats.jsonl").write_text(kept.replace("Yes.", "No."))
+    with pytest.raises(StageError, match="was started with other settings, data or weights"):
+        run_cascade(recipe, here / "run", QuietScreen())
+    (here / "old-chats.jsonl").write_text(kept)
+    found = run_cascade(recipe, here / "run", QuietScreen())
+    assert found.matrix["benchmarks"] == whole.matrix["benchmarks"]
+    ledgers = [json.loads((here / name / "ledger.json").read_text())["stages"] for name in ("run", "whole")]
+    weights = [[entry["weights"] for entry in entries] for entries in ledgers]
+    assert weights[0] == weights[1]
+
+
+def test_changed_replies_are_other_data(here):
     made = demonstrations.provide(stage_of(EXAMPLE, "sft", samples=20), {}, 0)
     same = demonstrations.provide(stage_of(EXAMPLE, "sft", samples=20), {}, 0)
     assert made == same

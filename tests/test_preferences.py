@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cascade_rl.errors import InputError
-from cascade_rl.sources.preferences import helpsteer, hh_preference, trl_preference
+from cascade_rl.sources.preferences import PAIR_MAPS, helpsteer, hh_preference, trl_preference
 from cascade_rl.types import Message
 
 USER = {"role": "user", "content": "q"}
@@ -93,3 +95,31 @@ HH = "\n\nHuman: q\n\nAssistant: "
 def test_a_wrong_row_says_why(read, row, why):
     with pytest.raises(InputError, match=why):
         read(row)
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.integers(-1, 1)
+    | st.sampled_from(
+        ["user", "assistant", "a", HH + "a", "[", "[{}]", "[" * 10**5, '[{"role": "\\ud800"}]']
+    ),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant"]), "content": inner})
+    ),
+    max_leaves=8,
+)
+COLUMNS = (
+    "prompt", "chosen", "rejected", "context", "response_1", "response_2", "response1", "response2",
+    "preference_strength", "overall_preference",
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(st.sampled_from(COLUMNS), VALUES, max_size=5))
+def test_no_row_is_a_crash(row):
+    for read in PAIR_MAPS.values():
+        try:
+            read(row)
+        except InputError:
+            pass

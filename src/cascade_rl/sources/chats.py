@@ -216,6 +216,11 @@ def unmarked(text: str) -> str:
     for mark in (chat.TURN_START, chat.TURN_END, chat.END_OF_TEXT):
         if mark in text:
             raise InputError(f"the text holds {mark}, which the template keeps for itself")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        # out of JSON inside a text, which readers of files do not look into
+        raise InputError("half of a surrogate pair is no character") from None
     return text
 
 
@@ -238,7 +243,7 @@ def _json(value: object, key: str) -> Any:
         return value
     try:
         return json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise InputError(f"{key}: not JSON: {_short(value)}") from None
 
 
