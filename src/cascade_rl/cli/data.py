@@ -43,7 +43,7 @@ def show(
     from cascade_rl.domains import load_domain
     from cascade_rl.recipe.tables import Reading
 
-    found = rows_of(source, load_domain(domain), Reading(_map(map), split, skip=True), rows)
+    found = rows_of(source, load_domain(domain), Reading(_map(map), split, "skip"), rows)
     if as_json:
         for mapped in found.rows:
             if mapped.problem:
