@@ -170,7 +170,7 @@ def test_broken_rows_are_named_by_their_place_and_the_rest_goes_on(scheme, tmp_p
     assert [line.startswith(f"{path}{p}") for line, p in zip(lines[:3], PLACES[scheme], strict=False)] == [
         True
     ] * 3
-    problems, [tally] = drawn(f"{scheme}:{path}", reading=Reading(split="all", skip=True))
+    problems, [tally] = drawn(f"{scheme}:{path}", reading=Reading(split="all", bad_rows="skip"))
     assert tally.read == tally.bad + len(problems) and len(tally.places) == 3
 
 
@@ -188,7 +188,7 @@ FATAL = {
 def test_a_file_that_breaks_off_is_an_error_whatever_may_be_skipped(scheme, data, told, tmp_path):
     (tmp_path / "rows").write_bytes(data)
     with pytest.raises(InputError, match=told):
-        drawn(f"{scheme}:{tmp_path / 'rows'}", reading=Reading(skip=True))
+        drawn(f"{scheme}:{tmp_path / 'rows'}", reading=Reading(bad_rows="skip"))
 
 
 @given(data=st.binary(max_size=60), scheme=st.sampled_from(["jsonl", "json", "csv"]))
@@ -196,7 +196,7 @@ def test_no_bytes_make_a_traceback(data, scheme, tmp_path_factory):
     path = tmp_path_factory.mktemp("bytes") / "rows"
     path.write_bytes(data)
     try:
-        problems, [tally] = drawn(f"{scheme}:{path}", reading=Reading(skip=True))
+        problems, [tally] = drawn(f"{scheme}:{path}", reading=Reading(bad_rows="skip"))
     except InputError:
         return
     assert tally.read == tally.bad + tally.repeated + tally.elsewhere + tally.kept
@@ -214,7 +214,7 @@ def test_every_row_is_in_one_count(tmp_path):
         {"prompt": "x", "answer": None},
     ]
     source = write(tmp_path / "rows.jsonl", rows)
-    problems, [tally] = drawn(source, reading=Reading(skip=True))
+    problems, [tally] = drawn(source, reading=Reading(bad_rows="skip"))
     assert tally == Tally(source, 13, 4, tally.places, repeated=1, elsewhere=3, kept=5)
     assert [place.split(": ")[0].rpartition(":")[2] for place in tally.places] == ["10", "11", "12"]
     assert "split: hash" in tally.places[1], "the mend is named"
@@ -496,11 +496,11 @@ def test_values_of_arrow_become_json(tmp_path, monkeypatch):
     with_parquet(
         monkeypatch, FakeParquet([[{"prompt": "a", "answer": b"1"}, {"prompt": "b", "answer": "1"}]])
     )
-    problems, [tally] = drawn(f"parquet:{tmp_path}/a.parquet", reading=Reading(split="all", skip=True))
+    problems, [tally] = drawn(f"parquet:{tmp_path}/a.parquet", reading=Reading(split="all", bad_rows="skip"))
     assert len(problems) == 1 and "bytes" in tally.places[0]
     with_parquet(monkeypatch, FakeParquet([[value], None]))
     with pytest.raises(InputError, match=r"can't read .*a\.parquet: corrupt"):
-        drawn(f"parquet:{tmp_path}/a.parquet", reading=Reading(skip=True))
+        drawn(f"parquet:{tmp_path}/a.parquet", reading=Reading(bad_rows="skip"))
 
 
 def test_a_stream_of_arrow_is_cut_into_lines(tmp_path, monkeypatch):

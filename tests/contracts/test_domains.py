@@ -217,7 +217,8 @@ def test_each_line_of_a_file_whose_answer_the_grader_cant_use_is_named(domain, t
     path.write_text("\n".join(map(json.dumps, (good, bad, good, bad))))
     with pytest.raises(InputError) as caught:
         next(domain.problems(f"file:{path}", Split.RL, 0))
-    lines = str(caught.value).split("\n")
+    *lines, last = str(caught.value).split("\n")
+    assert last.startswith("2 of 4 rows are bad")
     assert [line.partition(": answer: ")[0] for line in lines] == [f"{path}:2", f"{path}:4"]
     assert all(told in line for line in lines)
 
@@ -243,7 +244,7 @@ def test_lines_of_a_wrong_form_are_named_up_to_a_few(row, tmp_path):
         next(load_domain("maths").problems(f"file:{path}", Split.RL, 0))
     *lines, last = str(caught.value).split("\n")
     assert [line.partition(": want ")[0] for line in lines] == [f"{path}:{n}" for n in range(2, 5)]
-    assert last == "and 4 more of 7 bad rows in 7; bad_rows: skip leaves them out"
+    assert last == "7 of 7 rows are bad: mend them, or bad_rows: skip leaves them out"
 
 
 def test_a_file_that_cant_be_read_is_named(domain, tmp_path):

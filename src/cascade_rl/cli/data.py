@@ -53,7 +53,7 @@ def show(
             raise InputError("--split has no effect without --domain")
         _show_own(source, map, rows, as_json)
         return
-    found = rows_of(source, load_domain(domain), Reading(_map(map), split, skip=True), rows)
+    found = rows_of(source, load_domain(domain), Reading(_map(map), split, "skip"), rows)
     if as_json:
         for mapped in found.rows:
             if mapped.problem:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from cascade_rl.recipe.base import Fraction, Positive, Strict, tag_of
-from cascade_rl.recipe.tables import BadRows, MapKey, check_keys
+from cascade_rl.recipe.tables import BadRows, MapKey
 
 
 class RLData(Strict):
@@ -27,8 +27,6 @@ class RLData(Strict):
     # no figure of the report, whose pools hold 9.8K (code) to 14K (math) problems
     problems: Positive = 1024
     code_switch: Literal["off", "batch_min_minus_10"] | float = "off"
-
-    _table = model_validator(mode="after")(check_keys)
 
     @field_validator("code_switch", mode="before")
     @classmethod

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from cascade_rl.recipe.base import NAME, Fraction, Positive, Strict
-from cascade_rl.recipe.tables import BadRows, MapKey, check_keys
+from cascade_rl.recipe.tables import BadRows, MapKey
 from cascade_rl.types import Mode
 
 
@@ -39,8 +39,6 @@ class BenchmarkSpec(Strict):
     max_prompt_tokens: Positive = 4096
     max_response_tokens: Positive = 4096
     own_stage: str | None = None
-
-    _table = model_validator(mode="after")(check_keys)
 
     @model_validator(mode="after")
     def _other_mode(self) -> BenchmarkSpec:

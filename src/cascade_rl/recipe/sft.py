@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from cascade_rl.recipe.base import Fraction, Positive, Problems, Strict
 from cascade_rl.recipe.stage import Able, Entry, OwnRows, StageSpec, in_epochs, planned
-from cascade_rl.recipe.tables import BadRows, MapKey, check_keys, reading_of, table_only
+from cascade_rl.recipe.tables import BadRows, MapKey, reading_of, table_only
 from cascade_rl.types import Mode, Split
 
 
@@ -27,8 +27,6 @@ class SFTData(Strict):
     weight: Annotated[float, Field(gt=0)] = 1.0
     fault_rate: Fraction = 0.0
     modes: Annotated[list[Mode], Field(min_length=1)] = Field(default_factory=lambda: [Mode.THINKING])
-
-    _table = model_validator(mode="after")(check_keys)
 
 
 class ChatData(Strict):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol
 
 # what stands before the colon of a source that is a table of rows
 SCHEMES = ("jsonl", "json", "csv", "parquet", "file")
@@ -17,15 +17,24 @@ BadRows = Literal["strict", "skip"] | None
 class Reading:
     """How rows become problems.
 
-    map    the name of a map, or a mapping of fields to operations; None takes rows as they are
-    split  `all`: each row in every split; `hash`: by a hash of its prompt; else the column that says it. None
-           takes the column `split`, and the hash where a row has none
-    skip   leave bad rows out, counted, instead of refusing the file
+    map       the name of a map, or a mapping of fields to operations; None takes rows as they are
+    split     `all`: each row in every split; `hash`: by a hash of its prompt; else the column that says it.
+              None takes the column `split`, and the hash where a row has none
+    bad_rows  `skip` leaves them out, counted; else they refuse the table
     """
 
     map: str | Mapping[str, Any] | None = None
     split: str | None = None
-    skip: bool = False
+    bad_rows: BadRows = None
+
+    @property
+    def skip(self) -> bool:
+        """Whether bad rows are left out."""
+        return self.bad_rows == "skip"
+
+    def told(self) -> list[str]:
+        """The keys that were said."""
+        return [key for key in ("map", "split", "bad_rows") if getattr(self, key) is not None]
 
 
 AS_IT_IS = Reading()
@@ -44,9 +53,6 @@ class TableKeys(Protocol):
     def bad_rows(self) -> BadRows: ...
 
 
-Block = TypeVar("Block", bound=TableKeys)
-
-
 def of_a_table(source: str) -> bool:
     """Whether a source is read from files of rows."""
     return source.partition(":")[0] in SCHEMES
@@ -60,17 +66,6 @@ def table_only(source: str) -> str:
     return source
 
 
-def check_keys(block: Block) -> Block:
-    """The block; ValueError for keys that have no effect, since its source is no table."""
-    told = [key for key in ("map", "split", "bad_rows") if getattr(block, key) is not None]
-    if told and not of_a_table(block.source):
-        known = ", ".join(f"{scheme}:" for scheme in SCHEMES)
-        raise ValueError(
-            f"{', '.join(told)}: no effect on source {block.source}; only tables ({known}) have rows"
-        )
-    return block
-
-
 def reading_of(block: TableKeys) -> Reading:
     """How a block wants its rows read."""
-    return Reading(block.map, block.split, block.bad_rows == "skip")
+    return Reading(block.map, block.split, block.bad_rows)

@@ -78,7 +78,7 @@ def from_table(query: Query) -> Iterator[Problem]:
         counts.add(mapped, query.split)
     tally = counts.tally(query.source)
     if counts.bad and not query.reading.skip:
-        raise InputError("\n".join(bad_rows(tally)))
+        raise InputError(_refusal(tally))
     query.tell(tally)
     # a sample of all is a shuffle that leaves the list as it is
     yield from query.rng().sample(list(counts.chosen.values()), len(counts.chosen))
@@ -92,11 +92,10 @@ def tally_of(source: str, mapped: Iterable[Mapped]) -> Tally:
     return counts.tally(source)
 
 
-def bad_rows(tally: Tally) -> list[str]:
-    """The first bad rows of a table, a line each, and how many more there are."""
-    more = tally.bad - len(tally.places)
-    rest = f"and {more} more of {tally.bad} bad rows in {tally.read}; bad_rows: skip leaves them out"
-    return [*tally.places, rest] if more else list(tally.places)
+def _refusal(tally: Tally) -> str:
+    """The first bad rows of a table, a line each, and how many there are."""
+    count = f"{tally.bad} of {tally.read} rows are bad: mend them, or bad_rows: skip leaves them out"
+    return "\n".join([*tally.places, count])
 
 
 def mapped_rows(source: str, domain: Domain, reading: Reading) -> Iterator[Mapped]:
