@@ -397,10 +397,18 @@ def test_off_means_off_although_yaml_reads_it_as_false():
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("[1]", "a recipe is a mapping"), ("a: [", "not valid YAML"), ("3", "a recipe is a mapping")],
+    [
+        (b"[1]", "a recipe is a mapping"),
+        (b"a: [", "not valid YAML"),
+        (b"3", "a recipe is a mapping"),
+        (b"name: \xff", "not UTF-8"),
+        (b"name: 2020-13-45", "not valid YAML: month must be in 1..12"),
+        (b"seed: " + b"9" * 5000, "not valid YAML: Exceeds the limit"),
+    ],
+    ids=lambda value: str(value[:20]),
 )
 def test_files_that_hold_no_recipe(tmp_path, text, message):
-    (tmp_path / "x.yaml").write_text(text)
+    (tmp_path / "x.yaml").write_bytes(text)
     with pytest.raises(RecipeError, match=message):
         load_recipe(str(tmp_path / "x.yaml"))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from tiny import toy_problem
@@ -78,8 +79,9 @@ def test_other_data_are_looked_at_anew_until_a_stage_has_begun_with_them(tmp_pat
     assert (tmp_path / "preflight.json").read_bytes() == before, "nothing is lost"
 
 
-def test_the_pre_flight_of_an_older_version_is_done_again(tmp_path):
-    (tmp_path / "preflight.json").write_text(json.dumps({"domains": [], "disjoint": "as proven"}))
+@pytest.mark.parametrize("stored", [{"domains": [], "disjoint": "as proven"}, {}, []])
+def test_the_pre_flight_of_an_older_version_is_done_again(tmp_path, stored):
+    (tmp_path / "preflight.json").write_text(json.dumps(stored))
     (tmp_path / "stage.json").write_text("{}")
     assert settled(tmp_path, pools(1, 2), Grader(1)).data == pools(2)
 
@@ -117,6 +119,23 @@ def test_long_prompts_are_left_out_and_told_by_pool():
         "rl: 1 of 4 prompts over 7 tokens are left out",
     ]
     assert fitting("sft", None, made, lambda problem: 10**9) == (made, [])
+
+
+def test_an_id_of_two_pools_is_left_out_of_the_one_where_it_is_wrong(tmp_path):
+    """Ids of files may repeat: two files of one stage both begin with 1."""
+    one = tuple(toy_problem(n) for n in (1, 2))
+    twins = tuple(replace(toy_problem(n, series="b"), id=mine.id) for n, mine in enumerate(one))
+    made = Pools((one, twins))
+    data, _ = fitting("rl", 7, made, lambda problem: 8 if problem == twins[0] else 7)
+    assert data == Pools((one, twins[1:]))
+    grader = Grader()
+    right = grader.grade
+
+    async def wrong_on_one(problem: Problem, rollout, services: Services) -> Verdict:
+        return Verdict.failed("broken") if problem == one[1] else await right(problem, rollout, services)
+
+    grader.grade = wrong_on_one
+    assert settled(tmp_path, made, grader).data == Pools((one[:1], twins))
 
 
 def test_a_pool_of_long_prompts_only_is_an_error():

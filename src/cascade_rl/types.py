@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Protocol
@@ -306,8 +306,11 @@ class StageData(Protocol):
         """What it is, a line for each pool, for people."""
         ...
 
-    def without(self, ids: Collection[str]) -> StageData:
-        """The same without the problems of these ids, where the stage would ask their graders."""
+    def without(self, ids: Sequence[Collection[str]]) -> StageData:
+        """The same without the problems of these ids, where the stage would ask their graders.
+
+        `ids` are those of each of `pools()`, in order: the ids of files may repeat between pools.
+        """
         ...
 
 
@@ -333,7 +336,7 @@ class Demonstrations:
         made = [f"{domain}, {mode}: {count} demonstrations" for (domain, mode), count in counts.items()]
         return made + [tally.line() for tally in self.tallies]
 
-    def without(self, ids: Collection[str]) -> Demonstrations:
+    def without(self, ids: Sequence[Collection[str]]) -> Demonstrations:
         """All of it: SFT imitates replies, and no grader is asked."""
         return self
 
@@ -359,7 +362,7 @@ class Pairs:
         made = f"{self.training[0].problem.domain}: {len(self.training)} preference pairs"
         return [made, *(tally.line() for tally in self.tallies)]
 
-    def without(self, ids: Collection[str]) -> Pairs:
+    def without(self, ids: Sequence[Collection[str]]) -> Pairs:
         """All of it: the order of two answers is known without a grader."""
         return self
 
@@ -384,9 +387,10 @@ class Pools:
         sizes = [f"{pool[0].domain}: {len(pool)} problems" for pool in self.entries]
         return sizes + [tally.line() for tally in self.tallies]
 
-    def without(self, ids: Collection[str]) -> Pools:
-        """The same pools without these problems."""
-        kept = tuple(tuple(p for p in pool if p.id not in ids) for pool in self.entries)
+    def without(self, ids: Sequence[Collection[str]]) -> Pools:
+        """The same pools, each without its problems of these ids."""
+        pools = zip(self.entries, ids, strict=True)
+        kept = tuple(tuple(p for p in pool if p.id not in out) for pool, out in pools)
         return replace(self, entries=kept)
 
 

@@ -64,7 +64,7 @@ def _score_table(scores: Mapping[str, BenchmarkScore]) -> Table:
 
 def chat(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint directory.")],
-    max_new_tokens: Annotated[int, typer.Option(help="The longest reply, in tokens.")] = 256,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="The longest reply, in tokens.")] = 256,
     # 0.6 and 0.95: the sampling of the report's evaluation (arXiv 2512.13607, appendix B)
     temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.6,
     top_p: Annotated[float, typer.Option(help="Nucleus sampling.")] = 0.95,

@@ -43,7 +43,7 @@ def fitting(
     """
     if limit is None:
         return data, []
-    notes, long = [], set()
+    notes, long = [], []
     for pool in data.pools():
         # tokens of the rendered prompt, the assistant header included
         over = {problem.id for problem in pool if length(problem) > limit}
@@ -51,8 +51,8 @@ def fitting(
             raise StageError(f"{name}: every prompt is longer than max_prompt_tokens: {limit}; raise it")
         if over:
             notes.append(f"{name}: {len(over)} of {len(pool)} prompts over {limit} tokens are left out")
-        # Ids of all pools together: what is too long goes from each pool that holds it.
-        long |= over
+        # apart by pool: ids of files may repeat between them
+        long.append(over)
     return data.without(long), notes
 
 
@@ -71,14 +71,13 @@ def settle(
     """
     hash_made, stored = digest(made.content()), read_json(folder / FILE)
     # An outcome for other data is stale: before the stage began it is replaced, afterwards refused.
-    if stored is None or stored.get("made") != hash_made:
+    if not isinstance(stored, dict) or stored.get("made") != hash_made:
         refuse_other_data(folder, stored)
         waiting("pre-flight")
         stored = _report(stage, made, spec, domains, services) | {"made": hash_made}
         write_json(folder / FILE, stored)
-    # By id alone: where two files of a stage share an id, both problems go.
-    bad = {identity for domain in stored["domains"] for identity in domain["quarantined"]}
-    data = made.without(bad)
+    # a report a pool, in order
+    data = made.without([report["quarantined"] for report in stored["domains"]])
     left_out = sum(map(len, made.pools())) - sum(map(len, data.pools()))
     if not all(data.pools()):
         raise StageError(f"{stage.name}: pre-flight left no problem of a pool; see {folder / FILE}")
@@ -88,12 +87,12 @@ def settle(
     return Settled(data, digest(data.content()), data.described() + remark)
 
 
-def refuse_other_data(folder: Path, stored: Mapping[str, Any] | None) -> None:
+def refuse_other_data(folder: Path, stored: Any) -> None:
     """Raise StageError when a stage has begun here with other data than those at hand.
 
     A pre-flight of older versions does not say what it looked at: then the stage's key decides.
     """
-    if stored is not None and "made" in stored and (folder / "stage.json").exists():
+    if isinstance(stored, dict) and "made" in stored and (folder / "stage.json").exists():
         raise StageError(other_start(folder))
 
 
@@ -114,6 +113,8 @@ def _report(
     own = {rows.source for rows in stage.own_rows()}
     for pool in made.pools():
         if pool[0].domain in own:
+            # nobody to ask; still a report, since there is one a pool
+            reports.append(Preflight(pool[0].domain, 0, {}, len(pool)))
             continue
         domain = domains[pool[0].domain]
         found = preflight(domain, pool[: spec.problems], services)

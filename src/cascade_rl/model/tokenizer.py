@@ -75,7 +75,10 @@ def end_ids(path: Path) -> list[int]:
     """`eos_token_id`, one or many, of a model directory's generation_config.json, else of its config.json."""
     for name in ("generation_config.json", "config.json"):
         file = path / name
-        found = json.loads(file.read_text()).get("eos_token_id") if file.is_file() else None
+        try:
+            found = json.loads(file.read_text()).get("eos_token_id") if file.is_file() else None
+        except ValueError as error:
+            raise InputError(f"{file} is no JSON: {error}") from None
         if found is not None:
             return found if isinstance(found, list) else [found]
     return []
