@@ -262,8 +262,7 @@ class Tally:
     """What became of the rows `read` of a table: bad, or in another split, or of this one.
 
     Of this split those whose id an earlier row has are `repeated`, the others `kept`; of them some are `used`
-    (None where nobody drew them). `places` are the first bad rows as `path:number: reason`, and `beside` is
-    what else there is to say in words, such as how many replies the rows hold.
+    (None where nobody drew them). `places` are the first bad rows as `path:number: reason`; `beside` says more.
     """
 
     source: str
@@ -280,10 +279,9 @@ class Tally:
         """All counts in one line, and where the first bad rows are."""
         parts = [f"{self.read} rows read", f"{self.read - self.bad} mapped", f"{self.bad} bad"]
         parts += [f"{self.repeated} with an id that came before", f"{self.elsewhere} in another split"]
-        parts += [f"{self.kept} to use"] if self.used is None else [f"{self.used} of {self.kept} used"]
-        parts += self.beside
+        used = f"{self.kept} to use" if self.used is None else f"{self.used} of {self.kept} used"
         where = f"; bad: {' | '.join(self.places)}" if self.places else ""
-        return f"{self.source}: {', '.join(parts)}{where}"
+        return f"{self.source}: {', '.join([*parts, used, *self.beside])}{where}"
 
 
 class StageData(Protocol):
@@ -390,8 +388,7 @@ class Pools:
     def without(self, ids: Sequence[Collection[str]]) -> Pools:
         """The same pools, each without its problems of these ids."""
         pools = zip(self.entries, ids, strict=True)
-        kept = tuple(tuple(p for p in pool if p.id not in out) for pool, out in pools)
-        return replace(self, entries=kept)
+        return replace(self, entries=tuple(tuple(p for p in pool if p.id not in out) for pool, out in pools))
 
 
 def _by_domain(problems: Iterable[Problem]) -> tuple[tuple[Problem, ...], ...]:
