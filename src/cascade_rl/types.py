@@ -262,7 +262,7 @@ class Tally:
     """What became of the rows `read` of a table: bad, or in another split, or of this one.
 
     Of this split those whose id an earlier row has are `repeated`, the others `kept`; of them some are `used`
-    (None where nobody drew them). `places` are the first bad rows as `path:number: reason`; `beside` says more.
+    (None where nobody drew them). `places` are the first bad rows, `path:number: reason`; `beside` says more.
     """
 
     source: str
