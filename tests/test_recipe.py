@@ -18,6 +18,7 @@ from cascade_rl.recipe.overrides import apply_override
 from cascade_rl.recipe.prompts import PHASE_KEYS
 from cascade_rl.recipe.reading import shipped_recipes
 from cascade_rl.recipe.smoke import smoke
+from cascade_rl.recipe.tables import AS_IT_IS
 from cascade_rl.run.ledger import recipe_text
 from cascade_rl.types import Split
 
@@ -498,7 +499,8 @@ def test_smoke_keeps_the_path_and_cuts_the_size():
 
 def test_stages_say_what_they_draw_from():
     recipe = check_recipe(changed("stages.reward-model.source=chat"))
-    drawn = {entry.path: tuple(entry[1:]) for entry in recipe.entries()}
+    drawn = {entry.path: tuple(entry[1:4]) for entry in recipe.entries()}
+    assert {entry.reading for entry in recipe.entries()} == {AS_IT_IS}
     assert drawn == {
         "stages.sft-1.data.maths": ("maths", "builtin", Split.SFT),
         "stages.sft-1.data.alignment": ("alignment", "builtin", Split.SFT),

@@ -45,7 +45,13 @@ def test_what_quarantine_takes_is_neither_told_nor_hashed(tmp_path):
     found = settled(tmp_path, pools(1, 2, 3, 4), Grader(2, 4))
     assert found.data == pools(1, 3)
     assert found.described == ["toy: 2 problems", "left out by pre-flight: 2 problems"]
-    assert found.hash == digest([[toy_problem(n).id, None] for n in (1, 3)]) == digest(pools(1, 3).content())
+    assert (
+        found.hash
+        == digest(
+            [[[p.id, [["user", p.prompt_text]], "thinking"], p.answer] for p in map(toy_problem, (1, 3))]
+        )
+        == digest(pools(1, 3).content())
+    )
     assert found.hash != digest(pools(1, 2, 3, 4).content())
 
 

@@ -77,6 +77,8 @@ def _run(
     """What the stages share; too long prompts are told of now, not hours later in the middle of a stage."""
     if found := standing(world.services):
         screen.note(found.line)
+    for text in _rows(recipe, materials):
+        screen.note(text)
     # What decides a stage's weights and stands in no stage of the recipe, or is `auto` there. Part of every
     # key: a run that goes on elsewhere, in another precision, must not pass for the same one.
     settings = {
@@ -92,6 +94,13 @@ def _run(
     # a second of measuring at SmolLM2-135M, and a run that only shows what it has needs none
     peaks = cache(partial(measure_peaks, world.replicas, world.config))
     return Run(recipe, folder, screen, stop_asked, fit, world, Ledger(folder), settings, peaks)
+
+
+def _rows(recipe: Recipe, materials: Materials) -> list[str]:
+    """What became of the rows of all tables, a line for each use."""
+    used = [(stage.name, materials.data[stage.name].tallies) for stage in recipe.stages]
+    used += [(benchmark.name, benchmark.tallies) for benchmark in materials.benchmarks]
+    return [f"{name}: {tally.line()}" for name, tallies in used for tally in tallies]
 
 
 def _fitting_data(recipe: Recipe, materials: Materials, world: World, screen: Screen) -> Materials:

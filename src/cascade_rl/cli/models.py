@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from cascade_rl.cli.app import Overrides, Unsafe, console
+from cascade_rl.cli.app import Overrides, Unsafe, console, say
 from cascade_rl.protocols import Sampling, SamplingRule
 from cascade_rl.types import BenchmarkScore
 
@@ -38,6 +38,8 @@ def evaluate(
 
 
 def _say_begun(benchmark: Benchmark) -> None:
+    for tally in benchmark.tallies:
+        say(f"{benchmark.name}: {tally.line()}")
     console.print(f"{benchmark.name}: {len(benchmark.problems)} problems, k = {benchmark.spec.k} ...")
 
 

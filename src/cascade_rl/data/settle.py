@@ -80,6 +80,7 @@ def settle(
     data = _without_quarantined(stage, made, stored)
     left_out = sum(map(len, made.pools())) - sum(map(len, data.pools()))
     remark = [f"left out by pre-flight: {left_out} problems"] if left_out else []
+    remark += [f"{rows.source}: no domain, so that no grader was tried on it" for rows in stage.own_rows()]
     # the digest of what is left: it goes into the key, so quarantine is a part of what makes a stage
     return Settled(data, digest(data.content()), data.described() + remark)
 
@@ -123,7 +124,13 @@ def _report(
 ) -> dict[str, Any]:
     """The content of preflight.json."""
     reports = []
+    # problems of own rows carry the source's name in the place of a domain's
+    own = {rows.source for rows in stage.own_rows()}
     for pool in made.pools():
+        if pool[0].domain in own:
+            # nobody to ask; still a report, since there is one a pool
+            reports.append(Preflight(pool[0].domain, 0, {}, len(pool)))
+            continue
         domain = domains[pool[0].domain]
         found = preflight(domain, pool[: spec.problems], services)
         reports.append(found)
