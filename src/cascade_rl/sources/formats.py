@@ -48,12 +48,18 @@ def files(pattern: str) -> list[Path]:
 
     Raises InputError when nothing matches.
     """
-    path = Path(pattern).expanduser()
-    # a name with brackets in it that exists is meant as it stands
-    if path.exists() or not any(mark in pattern for mark in "*?["):
-        return [path]
-    root = Path(path.anchor)
-    found = sorted(file for file in root.glob(str(path.relative_to(root))) if file.is_file())
+    if "\0" in pattern:
+        raise InputError(f"no path has a null character: {pattern!r}")
+    try:
+        path = Path(pattern).expanduser()
+        # a name with brackets in it that exists is meant as it stands
+        if path.exists() or not any(mark in pattern for mark in "*?["):
+            return [path]
+        root = Path(path.anchor)
+        found = sorted(file for file in root.glob(str(path.relative_to(root))) if file.is_file())
+    # nobody's home, and what is no glob
+    except (RuntimeError, ValueError) as error:
+        raise InputError(f"can't find {pattern}: {error}") from None
     if not found:
         raise InputError(f"no file matches {pattern}")
     return found

@@ -184,8 +184,8 @@ def _right(row: Row, options: list[str], labels: list[str]) -> int:
         for known in (labels, [label.upper() for label in labels], options):
             if known.count(found) == 1:
                 return known.index(found)
-        if found.isascii() and found.isdigit() and int(found[:3]) < len(options):
-            return int(found[:3])
+        if re.fullmatch("[0-9]{1,2}", found) and int(found) < len(options):
+            return int(found)
     raise RowError(f"{name}: {shown(said)} is none of the {len(options)} options")
 
 
