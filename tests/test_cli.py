@@ -29,7 +29,19 @@ COMMANDS = typer.main.get_command(cli.app).commands
 
 
 def test_the_commands_are_those_of_the_readme():
-    names = {"run", "status", "report", "eval", "chat", "domains", "check", "grade", "regrade", "doctor"}
+    names = {
+        "run",
+        "status",
+        "report",
+        "eval",
+        "chat",
+        "domains",
+        "check",
+        "grade",
+        "regrade",
+        "doctor",
+        "data",
+    }
     assert set(COMMANDS) == names
 
 

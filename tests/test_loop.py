@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+import torch
 from tiny import Policy, stage_run, toy_domain
 
 from cascade_rl.data.demonstrations import provide
@@ -13,6 +14,7 @@ from cascade_rl.recipe import RLStage, SFTStage
 from cascade_rl.run.journal import read_lines
 from cascade_rl.train import rl, sft
 from cascade_rl.train.loop import MAX_SKIPPED, Best, Steps, Tally
+from cascade_rl.train.state import latest_state, save_state
 from cascade_rl.types import Pools, StepReport
 
 SFT = SFTStage(name="sft", kind="sft", samples=8, batch_size=4, steps=3, lr=1e-3, data=[{"domain": "toy"}])
@@ -84,3 +86,12 @@ def test_what_a_stage_of_rl_adds_to_the_workers_goes_when_it_has_ended(tmp_path,
         rl.train(run, Pools((problems,)))
     assert held == [["policy", *["reference"] * bool(coefficient)]] * 2
     assert sorted(policy.replicas.local.models) == ["policy"]
+
+
+@pytest.mark.parametrize("manifest", [b"{", b"\xff\xfe{"])
+def test_a_state_whose_manifest_is_damaged_is_passed_over_for_the_one_before(tmp_path, manifest):
+    for step in (1, 2):
+        save_state(tmp_path, step, torch.zeros(3), lambda folder: None, {"step": step})
+    whole, torn = tmp_path / "step-000001", tmp_path / "step-000002"
+    (torn / "manifest.json").write_bytes(manifest)
+    assert latest_state(tmp_path) == (whole, [torn])

@@ -18,6 +18,7 @@ from cascade_rl.recipe.overrides import apply_override
 from cascade_rl.recipe.prompts import PHASE_KEYS
 from cascade_rl.recipe.reading import shipped_recipes
 from cascade_rl.recipe.smoke import smoke
+from cascade_rl.recipe.tables import AS_IT_IS
 from cascade_rl.run.ledger import recipe_text
 from cascade_rl.types import Split
 
@@ -396,10 +397,18 @@ def test_off_means_off_although_yaml_reads_it_as_false():
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("[1]", "a recipe is a mapping"), ("a: [", "not valid YAML"), ("3", "a recipe is a mapping")],
+    [
+        (b"[1]", "a recipe is a mapping"),
+        (b"a: [", "not valid YAML"),
+        (b"3", "a recipe is a mapping"),
+        (b"name: \xff", "not UTF-8"),
+        (b"name: 2020-13-45", "not valid YAML: month must be in 1..12"),
+        (b"seed: " + b"9" * 5000, "not valid YAML: Exceeds the limit"),
+    ],
+    ids=lambda value: str(value[:20]),
 )
 def test_files_that_hold_no_recipe(tmp_path, text, message):
-    (tmp_path / "x.yaml").write_text(text)
+    (tmp_path / "x.yaml").write_bytes(text)
     with pytest.raises(RecipeError, match=message):
         load_recipe(str(tmp_path / "x.yaml"))
 
@@ -490,7 +499,8 @@ def test_smoke_keeps_the_path_and_cuts_the_size():
 
 def test_stages_say_what_they_draw_from():
     recipe = check_recipe(changed("stages.reward-model.source=chat"))
-    drawn = {entry.path: tuple(entry[1:]) for entry in recipe.entries()}
+    drawn = {entry.path: tuple(entry[1:4]) for entry in recipe.entries()}
+    assert {entry.reading for entry in recipe.entries()} == {AS_IT_IS}
     assert drawn == {
         "stages.sft-1.data.maths": ("maths", "builtin", Split.SFT),
         "stages.sft-1.data.alignment": ("alignment", "builtin", Split.SFT),

@@ -174,6 +174,24 @@ def test_mistakes_are_named(run, tmp_path, cascade):
     assert cascade("regrade", str(run), "--stage", "hacked")[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"mode": "', '"mode": "x'),
+        ('"outcome": "', '"outcome": "x'),
+        ('"reward": ', '"reward": "x", "was": '),
+        ('"kind": "problem"', '"kind": "group"'),
+        ('"kind": ', '"sort": '),
+    ],
+)
+def test_a_stored_line_that_is_no_record_is_named(run, cascade, old, new):
+    file = run / "stages/01-honest/rollouts.jsonl"
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+    status, _, err = cascade("regrade", str(run))
+    assert status == 1 and f"error: {file}:" in err and "no stored problem or group" in err
+
+
 def test_a_judge_that_is_none_is_named_with_the_file(run, cascade):
     file = run / "stages/01-honest/stage.json"
     record = json.loads(file.read_text())

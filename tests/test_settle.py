@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from tiny import toy_problem
@@ -44,7 +45,13 @@ def test_what_quarantine_takes_is_neither_told_nor_hashed(tmp_path):
     found = settled(tmp_path, pools(1, 2, 3, 4), Grader(2, 4))
     assert found.data == pools(1, 3)
     assert found.described == ["toy: 2 problems", "left out by pre-flight: 2 problems"]
-    assert found.hash == digest([[toy_problem(n).id, None] for n in (1, 3)]) == digest(pools(1, 3).content())
+    assert (
+        found.hash
+        == digest(
+            [[[p.id, [["user", p.prompt_text]], "thinking"], p.answer] for p in map(toy_problem, (1, 3))]
+        )
+        == digest(pools(1, 3).content())
+    )
     assert found.hash != digest(pools(1, 2, 3, 4).content())
 
 
@@ -72,10 +79,26 @@ def test_other_data_are_looked_at_anew_until_a_stage_has_begun_with_them(tmp_pat
     assert (tmp_path / "preflight.json").read_bytes() == before, "nothing is lost"
 
 
-def test_the_pre_flight_of_an_older_version_is_done_again(tmp_path):
-    (tmp_path / "preflight.json").write_text(json.dumps({"domains": [], "disjoint": "as proven"}))
+@pytest.mark.parametrize("stored", [{"domains": [], "disjoint": "as proven"}, {}, []])
+def test_what_is_no_pre_flight_of_these_pools_is_done_again(tmp_path, stored):
+    (tmp_path / "preflight.json").write_text(json.dumps(stored))
     (tmp_path / "stage.json").write_text("{}")
     assert settled(tmp_path, pools(1, 2), Grader(1)).data == pools(2)
+
+
+def test_the_pre_flight_of_an_older_version_is_believed(tmp_path):
+    """It does not say for which data it is; if they were others, the stage's key is another one."""
+    report = {"domain": "toy", "tried": 2, "quarantined": {toy_problem(2).id: "no"}, "without_gold": 0}
+    (tmp_path / "preflight.json").write_text(json.dumps({"domains": [report], "disjoint": "as proven"}))
+    (tmp_path / "stage.json").write_text("{}")
+    grader = Grader()
+    assert settled(tmp_path, pools(1, 2), grader).data == pools(1) and not grader.asked
+
+
+def test_a_pool_without_a_problem_that_can_be_told_is_an_error_and_not_kept(tmp_path):
+    with pytest.raises(StageError, match="left no problem of a pool"):
+        settled(tmp_path, pools(1), Grader(1), PreflightSpec(problems=8, max_bad=1.0))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_too_many_faults_stop_the_stage_before_anything_is_written(tmp_path):
@@ -111,6 +134,23 @@ def test_long_prompts_are_left_out_and_told_by_pool():
         "rl: 1 of 4 prompts over 7 tokens are left out",
     ]
     assert fitting("sft", None, made, lambda problem: 10**9) == (made, [])
+
+
+def test_an_id_of_two_pools_is_left_out_of_the_one_where_it_is_wrong(tmp_path):
+    """Ids of files may repeat: two files of one stage both begin with 1."""
+    one = tuple(toy_problem(n) for n in (1, 2))
+    twins = tuple(replace(toy_problem(n, series="b"), id=mine.id) for n, mine in enumerate(one))
+    made = Pools((one, twins))
+    data, _ = fitting("rl", 7, made, lambda problem: 8 if problem == twins[0] else 7)
+    assert data == Pools((one, twins[1:]))
+    grader = Grader()
+    right = grader.grade
+
+    async def wrong_on_one(problem: Problem, rollout, services: Services) -> Verdict:
+        return Verdict.failed("broken") if problem == one[1] else await right(problem, rollout, services)
+
+    grader.grade = wrong_on_one
+    assert settled(tmp_path, made, grader).data == Pools((one[:1], twins))
 
 
 def test_a_pool_of_long_prompts_only_is_an_error():

@@ -86,6 +86,13 @@ def test_a_damaged_file_that_the_status_is_made_of_is_named(run: Path, file: str
         run_status(run)
 
 
+@pytest.mark.parametrize(("content", "why"), [("a: [1", "while parsing"), ("2020-13-45", "month must be in")])
+def test_a_recipe_that_is_no_yaml_is_named(run: Path, content: str, why: str) -> None:
+    (run / "recipe.yaml").write_text(content, encoding="utf-8")
+    with pytest.raises(InputError, match=rf"recipe.yaml is no file of a run: {why}"):
+        run_status(run)
+
+
 def test_a_damaged_sample_costs_the_status_nothing(run: Path) -> None:
     (run / "stages/01-sft-1/samples.jsonl").write_text("{\n", encoding="utf-8")
     assert run_status(run).stages[0].state == "done"

@@ -11,6 +11,7 @@ from tiny import TEXTS, tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from cascade_rl import chat
+from cascade_rl.errors import InputError
 from cascade_rl.model.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 
 MARKERS = (chat.TURN_START, chat.TURN_END, chat.END_OF_TEXT)
@@ -109,3 +110,10 @@ def test_all_end_ids_of_the_generation_config_end_a_reply_and_survive_a_save(tmp
     found.save(tmp_path / "a")
     kept = json.loads((tmp_path / "a" / "generation_config.json").read_text())
     assert kept == {"eos_token_id": list(found.eos_ids), "top_k": 5}
+
+
+def test_a_damaged_generation_config_is_named(tmp_path):
+    tokenizer().inner.save_pretrained(str(tmp_path))
+    (tmp_path / "generation_config.json").write_bytes(b"\xff{")
+    with pytest.raises(InputError, match=r"generation_config\.json is no JSON: "):
+        load_tokenizer(tmp_path)

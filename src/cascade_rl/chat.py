@@ -121,6 +121,23 @@ def render(messages: Sequence[Message], mode: Mode, *, reply: str | None = None)
     return text if reply is None else text + reply + TURN_END
 
 
+def written_tools(system: str | None, tools: Sequence[Any]) -> str:
+    """The system prompt (the default one if None) with the tools as the template writes them behind it."""
+    rows = [] if system is None else [{"role": "system", "content": system}]
+    return _between(_compiled().render(messages=rows, tools=tools), f"{TURN_START}system\n")
+
+
+def written_calls(text: str, calls: Sequence[Any]) -> str:
+    """An assistant's text with its tool calls as the template writes them behind it."""
+    turn = {"role": "assistant", "content": text, "tool_calls": calls}
+    return _between(_compiled().render(messages=[turn], tools=None), f"{TURN_START}assistant\n")
+
+
+def _between(rendered: str, start: str) -> str:
+    """What stands in the last turn of a rendered text, without its marks."""
+    return rendered.split(start)[-1].removesuffix(f"{TURN_END}\n")
+
+
 def render_problem(problem: Problem) -> str:
     """The prompt text of a problem in its mode."""
     return render(problem.messages, problem.mode)

@@ -21,7 +21,8 @@ from typing import Any
 from cascade_rl.errors import InputError
 from cascade_rl.protocols import Judge, RewardModel, Sandbox, Verifiers
 from cascade_rl.recipe.scoring import BenchmarkSpec
-from cascade_rl.types import Mode, Problem, Rollout, Split, Verdict
+from cascade_rl.recipe.tables import AS_IT_IS, Reading
+from cascade_rl.types import Mode, Problem, Rollout, Split, Tally, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,10 @@ def any_answer(answer: Any) -> None:
     """The check of a domain that takes every answer."""
 
 
+def nobody(tally: Tally) -> None:
+    """Who hears of a source's rows where nobody asks."""
+
+
 @dataclass(frozen=True, slots=True)
 class Example:
     """A reply with the benchmark reward that it must earn: the domain's own test vectors."""
@@ -64,6 +69,8 @@ class Query:
     domain  whose problems they are; a source that many domains share reads its name and its `check_answer`
     source  the source as the recipe names it, for messages
     rest    what follows the colon: the path of `file:PATH`; "" in a source without a colon
+    reading how rows become problems, where the source is a table
+    tell    hears once what became of the rows of a table, before its first problem
     """
 
     domain: Domain
@@ -71,6 +78,8 @@ class Query:
     rest: str
     split: Split
     seed: int
+    reading: Reading = AS_IT_IS
+    tell: Callable[[Tally], None] = nobody
 
     def rng(self) -> random.Random:
         """A new generator that repeats for the split and the seed."""
@@ -119,7 +128,14 @@ class Domain:
     judged: bool = False
     check_answer: Callable[[Any], None] = any_answer
 
-    def problems(self, source: str, split: Split, seed: int) -> Iterator[Problem]:
+    def problems(
+        self,
+        source: str,
+        split: Split,
+        seed: int,
+        reading: Reading = AS_IT_IS,
+        tell: Callable[[Tally], None] = nobody,
+    ) -> Iterator[Problem]:
         """Problems of a source without repeats, the same for the same arguments; perhaps endless.
 
         Raises InputError, which names the known sources, when this domain has no such source.
@@ -131,7 +147,7 @@ class Domain:
         # An empty rest, as in `file:`, names nothing: left to the maker, it would be the current directory.
         if maker is None or (colon and not rest):
             raise InputError(f"{self.name} has no source {source!r}; known: {', '.join(self.sources)}")
-        return maker(Query(self, source, rest, split, seed))
+        return maker(Query(self, source, rest, split, seed, reading, tell))
 
     @property
     def learned(self) -> bool:
@@ -151,6 +167,7 @@ class Benchmark:
     spec: BenchmarkSpec
     domain: Domain
     problems: tuple[Problem, ...]
+    tallies: tuple[Tally, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.problems:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Protocol
@@ -83,6 +83,10 @@ class Problem:
     def prompt_text(self) -> str:
         """All user text, without mode flags; what disjointness is judged by."""
         return "\n".join(m.content for m in self.messages if m.role == "user")
+
+    def asked(self) -> list[Any]:
+        """Id, messages and mode as JSON: what decides the prompt. An id alone may stay as its row changes."""
+        return [self.id, [[m.role, m.content] for m in self.messages], str(self.mode)]
 
 
 def problem_id(domain: str, content: Any) -> str:
@@ -253,8 +257,40 @@ class Pair:
     rejected: str
 
 
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What became of the rows `read` of a table: bad, or in another split, or of this one.
+
+    Of this split those whose id an earlier row has are `repeated`, the others `kept`; of them some are `used`
+    (None where nobody drew them). `places` are the first bad rows, `path:number: reason`; `beside` says more.
+    """
+
+    source: str
+    read: int
+    bad: int
+    places: tuple[str, ...]
+    repeated: int
+    elsewhere: int
+    kept: int
+    used: int | None = None
+    beside: tuple[str, ...] = ()
+
+    def line(self) -> str:
+        """All counts in one line, and where the first bad rows are."""
+        parts = [f"{self.read} rows read", f"{self.read - self.bad} mapped", f"{self.bad} bad"]
+        parts += [f"{self.repeated} with an id that came before", f"{self.elsewhere} in another split"]
+        used = f"{self.kept} to use" if self.used is None else f"{self.used} of {self.kept} used"
+        where = f"; bad: {' | '.join(self.places)}" if self.places else ""
+        return f"{self.source}: {', '.join([*parts, used, *self.beside])}{where}"
+
+
 class StageData(Protocol):
     """What a stage trains on: a value with one face, whatever the kind of stage."""
+
+    @property
+    def tallies(self) -> tuple[Tally, ...]:
+        """What became of the rows of its tables, in the recipe's order."""
+        ...
 
     def pools(self) -> tuple[tuple[Problem, ...], ...]:
         """Its problems, each once, apart by data entry or by domain; all of a pool are of one domain."""
@@ -268,8 +304,11 @@ class StageData(Protocol):
         """What it is, a line for each pool, for people."""
         ...
 
-    def without(self, ids: Collection[str]) -> StageData:
-        """The same without the problems of these ids, where the stage would ask their graders."""
+    def without(self, ids: Sequence[Collection[str]]) -> StageData:
+        """The same without the problems of these ids, where the stage would ask their graders.
+
+        `ids` are those of each of `pools()`, in order: the ids of files may repeat between pools.
+        """
         ...
 
 
@@ -278,46 +317,50 @@ class Demonstrations:
     """What SFT trains on."""
 
     items: tuple[Demonstration, ...]
+    tallies: tuple[Tally, ...] = ()
 
     def pools(self) -> tuple[tuple[Problem, ...], ...]:
         """A pool a domain."""
         return _by_domain(item.problem for item in self.items)
 
     def content(self) -> list[Any]:
-        """Ids and replies: the prompts follow from the ids."""
-        return [[item.problem.id, item.reply] for item in self.items]
+        """Prompts and replies."""
+        return [[item.problem.asked(), item.reply] for item in self.items]
 
     def described(self) -> list[str]:
         """Counts by domain and mode."""
         # Counter keeps the order of the recipe's data
         counts = Counter((item.problem.domain, str(item.problem.mode)) for item in self.items)
-        return [f"{domain}, {mode}: {count} demonstrations" for (domain, mode), count in counts.items()]
+        made = [f"{domain}, {mode}: {count} demonstrations" for (domain, mode), count in counts.items()]
+        return made + [tally.line() for tally in self.tallies]
 
-    def without(self, ids: Collection[str]) -> Demonstrations:
+    def without(self, ids: Sequence[Collection[str]]) -> Demonstrations:
         """All of it: SFT imitates replies, and no grader is asked."""
         return self
 
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """What a reward model trains on, and the pairs that it is measured by; all of one domain."""
+    """What a reward model trains on, and the pairs that it is measured by; all of one domain or source."""
 
     training: tuple[Pair, ...]
     heldout: tuple[Pair, ...]
+    tallies: tuple[Tally, ...] = ()
 
     def pools(self) -> tuple[tuple[Problem, ...], ...]:
         """The prompts of the training pairs."""
         return _by_domain(pair.problem for pair in self.training)
 
     def content(self) -> list[Any]:
-        """Ids and both answers."""
-        return [[p.problem.id, p.chosen, p.rejected] for p in (*self.training, *self.heldout)]
+        """Prompts and both answers."""
+        return [[p.problem.asked(), p.chosen, p.rejected] for p in (*self.training, *self.heldout)]
 
     def described(self) -> list[str]:
-        """One line."""
-        return [f"{self.training[0].problem.domain}: {len(self.training)} preference pairs"]
+        """One line, and one for each table."""
+        made = f"{self.training[0].problem.domain}: {len(self.training)} preference pairs"
+        return [made, *(tally.line() for tally in self.tallies)]
 
-    def without(self, ids: Collection[str]) -> Pairs:
+    def without(self, ids: Sequence[Collection[str]]) -> Pairs:
         """All of it: the order of two answers is known without a grader."""
         return self
 
@@ -327,22 +370,25 @@ class Pools:
     """What RL draws its prompts from: a pool for each data entry of the stage, in the recipe's order."""
 
     entries: tuple[tuple[Problem, ...], ...]
+    tallies: tuple[Tally, ...] = ()
 
     def pools(self) -> tuple[tuple[Problem, ...], ...]:
         """A pool a data entry."""
         return self.entries
 
     def content(self) -> list[Any]:
-        """Ids and answers."""
-        return [[problem.id, problem.answer] for pool in self.entries for problem in pool]
+        """Prompts and answers."""
+        return [[problem.asked(), problem.answer] for pool in self.entries for problem in pool]
 
     def described(self) -> list[str]:
-        """The size of each pool."""
-        return [f"{pool[0].domain}: {len(pool)} problems" for pool in self.entries]
+        """The size of each pool, and what became of the rows of each table."""
+        sizes = [f"{pool[0].domain}: {len(pool)} problems" for pool in self.entries]
+        return sizes + [tally.line() for tally in self.tallies]
 
-    def without(self, ids: Collection[str]) -> Pools:
-        """The same pools without these problems."""
-        return Pools(tuple(tuple(p for p in pool if p.id not in ids) for pool in self.entries))
+    def without(self, ids: Sequence[Collection[str]]) -> Pools:
+        """The same pools, each without its problems of these ids."""
+        pools = zip(self.entries, ids, strict=True)
+        return replace(self, entries=tuple(tuple(p for p in pool if p.id not in out) for pool, out in pools))
 
 
 def _by_domain(problems: Iterable[Problem]) -> tuple[tuple[Problem, ...], ...]:

@@ -190,7 +190,9 @@ def test_own_problems_come_from_a_file(domain, tmp_path):
     path = tmp_path / "own.jsonl"
     path.write_text("\n".join(json.dumps(row) for row in rows) + "\n")
     loaded = list(domain.problems(f"file:{path}", Split.RL, 0))
-    assert {p.id for p in loaded} >= {"mine"} and "other" not in {p.id for p in loaded}
+    # the file's name, the row's own id, and a digest of the prompt
+    own = {p.id.split(":")[1] for p in loaded if p.id.count(":") == 2}
+    assert own == {"mine"} and all(p.id.startswith("own.jsonl:") for p in loaded)
     assert all(p.answer == problem.answer and p.messages == problem.messages for p in loaded)
     path.write_text(path.read_text() + '{"prompt": 3}\n')
     with pytest.raises(ValueError, match=r"own\.jsonl:4"):
@@ -215,7 +217,8 @@ def test_each_line_of_a_file_whose_answer_the_grader_cant_use_is_named(domain, t
     path.write_text("\n".join(map(json.dumps, (good, bad, good, bad))))
     with pytest.raises(InputError) as caught:
         next(domain.problems(f"file:{path}", Split.RL, 0))
-    lines = str(caught.value).split("\n")
+    *lines, last = str(caught.value).split("\n")
+    assert last.startswith("2 of 4 rows are bad")
     assert [line.partition(": answer: ")[0] for line in lines] == [f"{path}:2", f"{path}:4"]
     assert all(told in line for line in lines)
 
@@ -240,8 +243,8 @@ def test_lines_of_a_wrong_form_are_named_up_to_a_few(row, tmp_path):
     with pytest.raises(InputError) as caught:
         next(load_domain("maths").problems(f"file:{path}", Split.RL, 0))
     *lines, last = str(caught.value).split("\n")
-    assert [line.partition(": want ")[0] for line in lines] == [f"{path}:{n}" for n in range(2, 7)]
-    assert last == "and 2 more lines"
+    assert [line.partition(": want ")[0] for line in lines] == [f"{path}:{n}" for n in range(2, 5)]
+    assert last == "7 of 7 rows are bad: mend them, or bad_rows: skip leaves them out"
 
 
 def test_a_file_that_cant_be_read_is_named(domain, tmp_path):
@@ -249,7 +252,7 @@ def test_a_file_that_cant_be_read_is_named(domain, tmp_path):
         next(domain.problems(f"file:{tmp_path / 'absent.jsonl'}", Split.RL, 0))
     path = tmp_path / "own.jsonl"
     path.write_bytes(b"\xff\xfe")
-    with pytest.raises(InputError, match=r"own\.jsonl: not UTF-8"):
+    with pytest.raises(InputError, match=r"own\.jsonl:1: .*not UTF-8"):
         next(domain.problems(f"file:{path}", Split.RL, 0))
 
 
@@ -277,13 +280,14 @@ def test_which_source_a_text_means():
 
 
 def test_the_sources_that_are_listed_are_those_of_the_guides():
+    tables = "jsonl:PATH, json:PATH, csv:PATH, parquet:PATH, file:PATH"
     assert {name: ", ".join(load_domain(name).sources) for name in NAMES} == {
-        "alignment": "builtin, chat, file:PATH",
-        "coding": "builtin, humaneval, file:PATH",
-        "following": "builtin, ifeval-style, ifeval-train, ifbench-train, ifeval, ifbench, file:PATH",
-        "maths": "builtin, reasoning-gym:NAME[,NAME...], file:PATH",
-        "multiple_choice": "builtin, file:PATH",
-        "swe": "builtin, packages, packages:NAME,..., file:PATH",
+        "alignment": f"builtin, chat, {tables}",
+        "coding": f"builtin, humaneval, {tables}",
+        "following": f"builtin, ifeval-style, ifeval-train, ifbench-train, ifeval, ifbench, {tables}",
+        "maths": f"builtin, reasoning-gym:NAME[,NAME...], {tables}",
+        "multiple_choice": f"builtin, {tables}",
+        "swe": f"builtin, packages, packages:NAME,..., {tables}",
     }
     assert all(load_domain(name).sources.items() >= SHARED.items() for name in NAMES)
 

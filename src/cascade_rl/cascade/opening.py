@@ -14,12 +14,12 @@ from cascade_rl.cascade.stage import provide
 from cascade_rl.data.gather import Materials, gather
 from cascade_rl.data.settle import fitting
 from cascade_rl.errors import InputError
-from cascade_rl.grading.services import standing
+from cascade_rl.grading.services import open_services, standing
 from cascade_rl.model.base import base_notes, make_base
 from cascade_rl.model.peaks import measure_peaks
 from cascade_rl.protocols import Screen
 from cascade_rl.recipe import Recipe
-from cascade_rl.rollout.world import Engine, World, open_world
+from cascade_rl.rollout.world import Engine, World, world_with
 from cascade_rl.run.ledger import Ledger
 from cascade_rl.types import Demonstrations, Problem
 
@@ -35,14 +35,20 @@ def open_run(
     screen.waiting("data")
     materials = gather(recipe, provide)
     screen.waiting("model")
-    base = base_folder(folder)
+    base, engine = base_folder(folder), Engine.of(recipe)
+    # The services first: where a model's programs are refused, no model has to be made to hear of it.
+    with open_services(materials.needs, unsafe=unsafe_exec) as services:
+        _ensure_base(recipe, materials, base, folder / "tokenizer")
+        with world_with(services, base, engine, train=True) as world:
+            yield _run(recipe, folder, screen, stop_asked, materials, engine, world)
+
+
+def _ensure_base(recipe: Recipe, materials: Materials, base: Path, tokens: Path) -> None:
+    """Make the first model unless it is there."""
     # Data come first since the tokenizer of a scratch model is learnt from them. `export` renames the whole
     # folder into place, so a config.json means that the model is whole.
     if not (base / "config.json").exists():
-        make_base(recipe, _texts(materials), base, folder / "tokenizer")
-    engine = Engine.of(recipe)
-    with open_world(base, engine, materials.needs, train=True, unsafe=unsafe_exec) as world:
-        yield _run(recipe, folder, screen, stop_asked, materials, engine, world)
+        make_base(recipe, _texts(materials), base, tokens)
 
 
 def base_folder(run: Path) -> Path:
@@ -72,6 +78,8 @@ def _run(
     """What the stages share; too long prompts are told of now, not hours later in the middle of a stage."""
     if found := standing(world.services):
         screen.note(found.line)
+    for text in _rows(recipe, materials):
+        screen.note(text)
     # What decides a stage's weights and stands in no stage of the recipe, or is `auto` there. Part of every
     # key: a run that goes on elsewhere, in another precision, must not pass for the same one.
     settings = {
@@ -96,6 +104,13 @@ def _run(
     # a second of measuring at SmolLM2-135M, and a run that only shows what it has needs none
     peaks = cache(partial(measure_peaks, world.replicas, world.config))
     return Run(recipe, folder, screen, stop_asked, fit, world, Ledger(folder), settings, peaks, notes)
+
+
+def _rows(recipe: Recipe, materials: Materials) -> list[str]:
+    """What became of the rows of all tables, a line for each use."""
+    used = [(stage.name, materials.data[stage.name].tallies) for stage in recipe.stages]
+    used += [(benchmark.name, benchmark.tallies) for benchmark in materials.benchmarks]
+    return [f"{name}: {tally.line()}" for name, tallies in used for tally in tallies]
 
 
 def _fitting_data(recipe: Recipe, materials: Materials, world: World, screen: Screen) -> Materials:

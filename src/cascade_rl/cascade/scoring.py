@@ -68,10 +68,19 @@ def all_seconds(stage: Stage, folder: Path, training: float, evaluation: float) 
     return max(training + evaluation, total)
 
 
+def benchmark_key(benchmark: Benchmark, weights: str) -> str:
+    """What makes a score this one: how it was drawn, by which weights, and the problems with their answers.
+
+    The grader's code is no part of it: after mending one, the score on file stays.
+    """
+    # content, not ids alone: a corrected answer under the same id is another benchmark
+    content = [[problem.asked(), problem.answer] for problem in benchmark.problems]
+    return digest([benchmark.spec.model_dump(mode="json"), weights, content])
+
+
 def _benchmark(run: Run, benchmark: Benchmark, folder: Path, weights: str) -> BenchmarkScore:
     """The score of one benchmark; read where it is known for these weights, this spec and these problems."""
-    # Neither the answers nor the grader's code are in the key: after mending one, the score on file stays.
-    key = digest([benchmark.spec.model_dump(mode="json"), weights, [p.id for p in benchmark.problems]])
+    key = benchmark_key(benchmark, weights)
     path = folder / "eval" / f"{benchmark.name}.json"
     found = read_json(path) or _same_weights(run.folder, benchmark.name, key)
     if found and found["key"] == key:

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from cascade_rl.cli import doctor, graders, models, recipes, runs
 from cascade_rl.cli.app import app
+from cascade_rl.cli.data import data
 from cascade_rl.errors import Mendable
 
 # In the order of `cascade --help`. What a command needs is imported inside it, so that help and mistakes are
@@ -29,6 +30,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
 
 for name, command in COMMANDS.items():
     app.command(name)(command)
+app.add_typer(data, name="data")
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from cascade_rl.cli.app import Overrides, Unsafe, console
+from cascade_rl.cli.app import Overrides, Unsafe, console, say
 from cascade_rl.protocols import Sampling, SamplingRule
 from cascade_rl.types import BenchmarkScore
 
@@ -38,6 +38,8 @@ def evaluate(
 
 
 def _say_begun(benchmark: Benchmark) -> None:
+    for tally in benchmark.tallies:
+        say(f"{benchmark.name}: {tally.line()}")
     console.print(f"{benchmark.name}: {len(benchmark.problems)} problems, k = {benchmark.spec.k} ...")
 
 
@@ -62,7 +64,7 @@ def _score_table(scores: Mapping[str, BenchmarkScore]) -> Table:
 
 def chat(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint directory.")],
-    max_new_tokens: Annotated[int, typer.Option(help="The longest reply, in tokens.")] = 256,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="The longest reply, in tokens.")] = 256,
     # 0.6 and 0.95: the sampling of the report's evaluation (arXiv 2512.13607, appendix B)
     temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.6,
     top_p: Annotated[float, typer.Option(help="Nucleus sampling.")] = 0.95,

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from cascade_rl.data.own import check_rows
 from cascade_rl.domain import Domain
 from cascade_rl.domains import load_domain
-from cascade_rl.recipe import Problems, Recipe
+from cascade_rl.recipe import Entry, Problems, Recipe
 from cascade_rl.recipe.reading import read_recipe, validate
-from cascade_rl.types import Split
+from cascade_rl.recipe.tables import of_a_table
+from cascade_rl.types import Tally
 
 
 def load_recipe(name: str, overrides: Iterable[str] = (), *, smoke_test: bool = False) -> Recipe:
@@ -33,9 +35,14 @@ def domain_problems(recipe: Recipe, whole: bool) -> Problems:
     problems: Problems = []
     for entry in recipe.entries():
         try:
-            _check_source(load_domain(entry.domain), entry.source, entry.split)
+            _first_row(load_domain(entry.domain), entry)
         except ValueError as error:
             problems.append((entry.path, str(error)))
+    for rows in (rows for stage in recipe.stages for rows in stage.own_rows()):
+        try:
+            check_rows(rows)
+        except ValueError as error:
+            problems.append((rows.path, str(error)))
     # A stage of an unknown domain would raise here; what it lacks is told at the next try.
     if not whole or problems:
         return problems
@@ -45,8 +52,29 @@ def domain_problems(recipe: Recipe, whole: bool) -> Problems:
     return problems
 
 
-def _check_source(domain: Domain, source: str, split: Split) -> None:
-    """Raise ValueError if there is not even one problem; a source that can't be read raises it itself."""
+def table_notes(recipe: Recipe) -> list[str]:
+    """What became of the rows of each table that a recipe names, a line for each place."""
+    own = [rows for stage in recipe.stages for rows in stage.own_rows()]
+    return [f"{rows.path}: {check_rows(rows).line()}" for rows in own] + [
+        f"{entry.path}: {tally.line()}"
+        for entry in recipe.entries()
+        if of_a_table(entry.source)
+        for tally in _first_row(load_domain(entry.domain), entry)
+    ]
+
+
+def _first_row(domain: Domain, entry: Entry) -> list[Tally]:
+    """What a source tells of its rows once the first is drawn.
+
+    Raises ValueError if there is not even one problem; a source that can't be read raises it itself.
+    """
+    told: list[Tally] = []
+    drawn = domain.problems(entry.source, entry.split, 0, entry.reading, told.append)
     # One problem is enough to see that a file can be read; how many there are is found when data are made.
-    if next(iter(domain.problems(source, split, 0)), None) is None:
-        raise ValueError(f"source {source!r} of domain {domain.name} has no problems in the {split} split")
+    if next(iter(drawn), None) is None:
+        rows = "".join(f" ({tally.line()})" for tally in told)
+        raise ValueError(
+            f"source {entry.source!r} of domain {domain.name} has no problems in the {entry.split} "
+            f"split{rows}"
+        )
+    return told

@@ -1,15 +1,18 @@
-"""Demonstrations of the domains' teachers: what SFT trains on."""
+"""Demonstrations of the domains' teachers, and those that stand in own rows: what SFT trains on."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 
+from cascade_rl.data.own import own_demonstrations
 from cascade_rl.domain import Domain
 from cascade_rl.errors import StageError
 from cascade_rl.recipe import SFTData, SFTStage
-from cascade_rl.types import Demonstration, Demonstrations, Split
+from cascade_rl.recipe.tables import reading_of
+from cascade_rl.types import Demonstration, Demonstrations, Split, Tally
 
 
 def provide(
@@ -22,10 +25,18 @@ def provide(
     """
     total = sum(data.weight for data in stage.data)
     found: list[Demonstration] = []
+    tallies: list[Tally] = []
     for data in stage.data:
+        if not isinstance(data, SFTData):
+            share = max(1, round(stage.samples * data.weight / total))
+            own, tally = own_demonstrations(stage.name, data, share, f"{seed}/{stage.name}")
+            found += own
+            tallies.append(tally)
+            continue
         # prompts, not samples: with two modes each prompt makes two of them
         wanted = max(1, round(stage.samples * data.weight / total / len(data.modes)))
-        taught = _teach(data, domains[data.domain], f"{seed}/{stage.name}")
+        told: list[Tally] = []
+        taught = _teach(data, domains[data.domain], f"{seed}/{stage.name}", told.append)
         made = list(islice(taught, wanted * len(data.modes)))
         if len(made) < wanted * len(data.modes):
             raise StageError(
@@ -33,15 +44,19 @@ def provide(
                 "are asked for; lower samples or its weight"
             )
         found += made
-    return Demonstrations(tuple(found))
+        tallies += [replace(tally, used=wanted) for tally in told]
+    return Demonstrations(tuple(found), tuple(tallies))
 
 
-def _teach(data: SFTData, domain: Domain, seed: str) -> Iterator[Demonstration]:
+def _teach(
+    data: SFTData, domain: Domain, seed: str, tell: Callable[[Tally], None]
+) -> Iterator[Demonstration]:
     """Demonstrations without end; each has a generator of its own, so that no reply depends on another."""
     if domain.demonstrate is None:
         raise StageError(f"{domain.name} has no demonstrations")
     # The order depends on seed and stage, the reply to a prompt in a mode on these and its id alone.
-    for problem in domain.problems(data.source, Split.SFT, random.Random(seed).getrandbits(32)):
+    start = random.Random(seed).getrandbits(32)
+    for problem in domain.problems(data.source, Split.SFT, start, reading_of(data), tell):
         for mode in data.modes:
             asked = problem.in_mode(mode)
             rng = random.Random(f"{seed}/{problem.id}/{mode}")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 
 from cascade_rl.domain import Benchmark, Domain
 from cascade_rl.domains import load_domain
 from cascade_rl.recipe import Recipe
 from cascade_rl.recipe.scoring import BenchmarkSpec
-from cascade_rl.types import Split
+from cascade_rl.recipe.tables import reading_of
+from cascade_rl.types import Split, Tally
 
 
 def gather_benchmarks(recipe: Recipe) -> tuple[Benchmark, ...]:
@@ -31,5 +33,7 @@ def gather_probes(recipe: Recipe) -> tuple[Benchmark, ...]:
 
 def _benchmark(spec: BenchmarkSpec, domain: Domain, split: Split) -> Benchmark:
     """Held-out problems do not depend on the run's seed, so that runs can be compared problem by problem."""
-    problems = islice(domain.problems(spec.source, split, 0), spec.problems)
-    return Benchmark(spec, domain, tuple(problems))
+    told: list[Tally] = []
+    drawn = domain.problems(spec.source, split, 0, reading_of(spec), told.append)
+    problems = tuple(islice(drawn, spec.problems))
+    return Benchmark(spec, domain, problems, tuple(replace(tally, used=len(problems)) for tally in told))

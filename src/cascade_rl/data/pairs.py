@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from itertools import islice
 
-from cascade_rl.domain import Domain
+from cascade_rl.data.own import own_pairs
+from cascade_rl.domain import Domain, nobody
 from cascade_rl.errors import StageError
 from cascade_rl.recipe import RewardModelStage
-from cascade_rl.types import Pair, Pairs, Split
+from cascade_rl.types import Pair, Pairs, Split, Tally
 
 
 def provide(
@@ -19,15 +21,21 @@ def provide(
 
     Raises StageError when a split has no prompts.
     """
-    domain = domains[stage.domain]
-    return Pairs(
-        tuple(preference_pairs(stage, domain, Split.RL, stage.pairs, seed)),
-        tuple(preference_pairs(stage, domain, Split.VALIDATION, stage.heldout_pairs, seed)),
-    )
+    if stage.domain is None:
+        return own_pairs(stage, seed)
+    domain, told = domains[stage.domain], list[Tally]()
+    training = preference_pairs(stage, domain, Split.RL, stage.pairs, seed, told.append)
+    heldout = preference_pairs(stage, domain, Split.VALIDATION, stage.heldout_pairs, seed, told.append)
+    return Pairs(tuple(training), tuple(heldout), tuple(told))
 
 
 def preference_pairs(
-    stage: RewardModelStage, domain: Domain, split: Split, count: int, seed: int
+    stage: RewardModelStage,
+    domain: Domain,
+    split: Split,
+    count: int,
+    seed: int,
+    tell: Callable[[Tally], None] = nobody,
 ) -> list[Pair]:
     """`count` pairs on prompts of a split; several on one prompt when there are fewer prompts than pairs.
 
@@ -35,7 +43,10 @@ def preference_pairs(
     """
     start = random.Random(f"{seed}/{stage.name}").getrandbits(32)
     # at most one prompt a pair; sources of a small world end earlier
-    problems = list(islice(domain.problems(stage.source, split, start), count))
+    told: list[Tally] = []
+    problems = list(islice(domain.problems(stage.source, split, start, tell=told.append), count))
+    for tally in told:
+        tell(replace(tally, used=len(problems)))
     if not problems:
         raise StageError(f"{stage.name}: {stage.domain} has no prompts in the {split} split")
     if stage.pairs_from == "samples":

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 
 from cascade_rl.data.disjoint import normal
 from cascade_rl.domain import Domain
 from cascade_rl.errors import StageError
 from cascade_rl.recipe import RLData, RLStage
-from cascade_rl.types import Pools, Problem, Split
+from cascade_rl.recipe.tables import reading_of
+from cascade_rl.types import Pools, Problem, Split, Tally
 
 
 def provide(stage: RLStage, domains: Mapping[str, Domain], seed: int, taken: Collection[str] = ()) -> Pools:
@@ -20,20 +22,28 @@ def provide(stage: RLStage, domains: Mapping[str, Domain], seed: int, taken: Col
     # a copy: what this stage takes is told by its data
     used = set(taken)
     entries = []
+    tallies: list[Tally] = []
     for entry in stage.data:
-        pool = _pool(stage, entry, domains[entry.domain], seed, used)
+        told: list[Tally] = []
+        pool = _pool(stage, entry, domains[entry.domain], seed, used, told.append)
         used |= {normal(problem.prompt_text) for problem in pool}
         entries.append(pool)
-    return Pools(tuple(entries))
+        tallies += [replace(tally, used=len(pool)) for tally in told]
+    return Pools(tuple(entries), tuple(tallies))
 
 
 def _pool(
-    stage: RLStage, entry: RLData, domain: Domain, seed: int, used: Collection[str]
+    stage: RLStage,
+    entry: RLData,
+    domain: Domain,
+    seed: int,
+    used: Collection[str],
+    tell: Callable[[Tally], None],
 ) -> tuple[Problem, ...]:
     # A seed for each stage and domain: two stages of one domain draw its prompts in other orders.
     start = random.Random(f"{seed}/{stage.name}/{entry.domain}").getrandbits(32)
     pool: list[Problem] = []
-    for problem in domain.problems(entry.source, Split.RL, start):
+    for problem in domain.problems(entry.source, Split.RL, start, reading_of(entry), tell):
         if len(pool) == entry.problems:
             break
         if normal(problem.prompt_text) not in used:

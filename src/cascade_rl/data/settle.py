@@ -43,7 +43,7 @@ def fitting(
     """
     if limit is None:
         return data, []
-    notes, long = [], set()
+    notes, long = [], []
     for pool in data.pools():
         # tokens of the rendered prompt, the assistant header included
         over = {problem.id for problem in pool if length(problem) > limit}
@@ -51,8 +51,8 @@ def fitting(
             raise StageError(f"{name}: every prompt is longer than max_prompt_tokens: {limit}; raise it")
         if over:
             notes.append(f"{name}: {len(over)} of {len(pool)} prompts over {limit} tokens are left out")
-        # Ids of all pools together: what is too long goes from each pool that holds it.
-        long |= over
+        # apart by pool: ids of files may repeat between them
+        long.append(over)
     return data.without(long), notes
 
 
@@ -71,28 +71,43 @@ def settle(
     """
     hash_made, stored = digest(made.content()), read_json(folder / FILE)
     # An outcome for other data is stale: before the stage began it is replaced, afterwards refused.
-    if stored is None or stored.get("made") != hash_made:
+    if not _tells(stored, made, hash_made):
         refuse_other_data(folder, stored)
         waiting("pre-flight")
         stored = _report(stage, made, spec, domains, services) | {"made": hash_made}
+        _without_quarantined(stage, made, stored)
         write_json(folder / FILE, stored)
-    # By id alone: where two files of a stage share an id, both problems go.
-    bad = {identity for domain in stored["domains"] for identity in domain["quarantined"]}
-    data = made.without(bad)
+    data = _without_quarantined(stage, made, stored)
     left_out = sum(map(len, made.pools())) - sum(map(len, data.pools()))
-    if not all(data.pools()):
-        raise StageError(f"{stage.name}: pre-flight left no problem of a pool; see {folder / FILE}")
     remark = [f"left out by pre-flight: {left_out} problems"] if left_out else []
+    remark += [f"{rows.source}: no domain, so that no grader was tried on it" for rows in stage.own_rows()]
     # the digest of what is left: it goes into the key, so quarantine is a part of what makes a stage
     return Settled(data, digest(data.content()), data.described() + remark)
 
 
-def refuse_other_data(folder: Path, stored: Mapping[str, Any] | None) -> None:
-    """Raise StageError when a stage has begun here with other data than those at hand.
+def _tells(stored: Any, made: StageData, hash_made: str) -> bool:
+    """Whether a stored pre-flight is that of these data.
 
-    A pre-flight of older versions does not say what it looked at: then the stage's key decides.
+    Older versions did not say of which: it is believed, and where that is wrong the stage's key differs.
     """
-    if stored is not None and "made" in stored and (folder / "stage.json").exists():
+    whole = isinstance(stored, dict) and len(stored.get("domains", ())) == len(made.pools())
+    return whole and stored.get("made", hash_made) == hash_made
+
+
+def _without_quarantined(stage: Stage, made: StageData, stored: Mapping[str, Any]) -> StageData:
+    """What a pre-flight leaves; StageError, before it is stored, when that is nothing of a pool."""
+    # a report a pool, in order
+    data = made.without([report["quarantined"] for report in stored["domains"]])
+    if not all(data.pools()):
+        raise StageError(
+            f"{stage.name}: the pre-flight left no problem of a pool: its grader tells none of them"
+        )
+    return data
+
+
+def refuse_other_data(folder: Path, stored: Any) -> None:
+    """Raise StageError when a stage has begun here with other data than those at hand."""
+    if isinstance(stored, dict) and "made" in stored and (folder / "stage.json").exists():
         raise StageError(other_start(folder))
 
 
@@ -109,7 +124,13 @@ def _report(
 ) -> dict[str, Any]:
     """The content of preflight.json."""
     reports = []
+    # problems of own rows carry the source's name in the place of a domain's
+    own = {rows.source for rows in stage.own_rows()}
     for pool in made.pools():
+        if pool[0].domain in own:
+            # nobody to ask; still a report, since there is one a pool
+            reports.append(Preflight(pool[0].domain, 0, {}, len(pool)))
+            continue
         domain = domains[pool[0].domain]
         found = preflight(domain, pool[: spec.problems], services)
         reports.append(found)

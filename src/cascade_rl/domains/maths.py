@@ -30,6 +30,10 @@ JUDGE_S, PROBE_S = 2.5, 0.5  # together the 3 s that a verdict may take
 LARGEST = 18
 # share of a faulty teacher's replies
 RAMBLING = 0.3
+MEND = (
+    "does answer hold the whole solution? map: gsm8k, or map: math, or "
+    "answer: {column: answer, after: '####'}"
+)
 NAMES = ("Ann", "Ben", "Eva", "Sam", "Tom", "Mia")
 THINGS = ("apples", "books", "cards", "coins", "eggs", "pens")
 GAINS, LOSSES = ("buys", "finds", "gets"), ("loses", "sells", "gives away")
@@ -262,10 +266,16 @@ def examples() -> Iterator[Example]:
 
 
 def check_answer(answer: Any) -> None:
-    """The gold answer is a text, alone or as `answer` of an object; a number is taken as one."""
+    """The gold answer is a text, alone or as `answer` of an object; a number is taken as one.
+
+    One that no reply could give, such as a whole solution, is refused: it would pass for the gold in every
+    proof of the grader, and every right reply would earn nothing.
+    """
     gold = answer.get("answer") if isinstance(answer, dict) else answer  # a bool is an int to Python
     if isinstance(gold, bool) or not isinstance(gold, str | int | float):
         raise AnswerError(f"want the gold answer as a text, such as '\\frac{{1}}{{2}}', not {answer!r:.60}")
+    if why := verify.implausible(str(gold)):
+        raise AnswerError(f"no reply could give {gold!r:.60}: {why}; {MEND}")
 
 
 DOMAIN = Domain(

@@ -219,7 +219,8 @@ def _regrade_stage(name: str, folder: Path, unsafe: bool) -> tuple[list[Comparis
     domains: dict[str, Domain] = {domain.name: domain for domain in loaded}
     compared = {d: Comparison(name, d) for d in domains if not domains[d].learned}
     needs = frozenset[str]().union(*(domains[d].needs for d in compared))
-    stored = read_groups(read_lines(folder / "rollouts.jsonl"))
+    file = folder / "rollouts.jsonl"
+    stored = read_groups(read_lines(file), str(file))
     groups = ((step, group) for step, group in stored if group.problem.domain in compared)
     with open_services(needs, unsafe=unsafe) as services:
         if settings.get("judge"):

@@ -20,8 +20,8 @@ from cascade_rl.recipe.recipe import Recipe
 from cascade_rl.recipe.reward_model import RewardModelStage
 from cascade_rl.recipe.rl import RLStage
 from cascade_rl.recipe.scoring import BenchmarkSpec, Dip, Gate, PreflightSpec, Waiver
-from cascade_rl.recipe.sft import SFTData, SFTStage
-from cascade_rl.recipe.stage import Able, Entry, StageSpec
+from cascade_rl.recipe.sft import ChatData, SFTData, SFTStage
+from cascade_rl.recipe.stage import Able, Entry, OwnRows, StageSpec
 from cascade_rl.recipe.training import Training
 
 __all__ = [
@@ -29,12 +29,14 @@ __all__ = [
     "Able",
     "Architecture",
     "BenchmarkSpec",
+    "ChatData",
     "Dip",
     "Entry",
     "FullPhase",
     "Gate",
     "JudgeSpec",
     "LoRA",
+    "OwnRows",
     "Phase",
     "PreflightSpec",
     "Problems",

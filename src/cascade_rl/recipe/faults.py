@@ -13,6 +13,7 @@ from cascade_rl.recipe.base import Problems
 from cascade_rl.recipe.kinds import STAGE_KINDS, kind_of
 from cascade_rl.recipe.prompts import FILTER_KINDS
 from cascade_rl.recipe.recipe import Recipe
+from cascade_rl.recipe.sft import DATA_TAGS
 
 # Where a part of a recipe stands, as pydantic says it.
 Place = tuple[str | int, ...]
@@ -86,7 +87,7 @@ def _path(raw: Mapping[str, Any], loc: Place) -> str:
             node = node[part]
             label = node.get("name") or node.get("domain") if isinstance(node, Mapping) else None
             names.append(str(label or part))
-        elif part in STAGE_KINDS or part in FILTER_KINDS:
+        elif part in STAGE_KINDS or part in FILTER_KINDS or part in DATA_TAGS:
             continue  # the tag of a union, not a key
         else:
             names.append(str(part))

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, field_validator
 
 from cascade_rl.recipe.base import Fraction, Positive, Strict, tag_of
+from cascade_rl.recipe.tables import BadRows, MapKey
 
 
 class RLData(Strict):
@@ -19,6 +20,9 @@ class RLData(Strict):
 
     domain: str
     source: str = "builtin"
+    map: MapKey = None
+    split: str | None = None
+    bad_rows: BadRows = None
     weight: Annotated[float, Field(gt=0)] = 1.0
     # no figure of the report, whose pools hold 9.8K (code) to 14K (math) problems
     problems: Positive = 1024

@@ -47,7 +47,9 @@ def read_recipe(
         raise RecipeError(name, [("", f"no such recipe or file; shipped recipes: {known}")])
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except UnicodeDecodeError as error:
+        raise RecipeError(str(path), [("", f"not UTF-8: {error}")]) from None
+    except (yaml.YAMLError, ValueError) as error:  # a ValueError: a date or a number that can't be
         raise RecipeError(str(path), [("", f"not valid YAML: {error}")]) from None
     if not isinstance(raw, dict):
         raise RecipeError(

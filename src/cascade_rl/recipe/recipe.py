@@ -12,6 +12,7 @@ from cascade_rl.recipe.kinds import Stage, kind_of
 from cascade_rl.recipe.model import ModelSpec
 from cascade_rl.recipe.scoring import BenchmarkSpec, Gate, PreflightSpec
 from cascade_rl.recipe.stage import Entry
+from cascade_rl.recipe.tables import reading_of
 from cascade_rl.types import Split
 
 
@@ -59,7 +60,10 @@ class Recipe(Strict):
 
     def entries(self) -> list[Entry]:
         """All problems that the run draws: the stages', then the benchmarks'."""
-        asked = [Entry(f"benchmarks.{b.name}", b.domain, b.source, Split.HELDOUT) for b in self.benchmarks]
+        asked = [
+            Entry(f"benchmarks.{b.name}", b.domain, b.source, Split.HELDOUT, reading_of(b))
+            for b in self.benchmarks
+        ]
         return [entry for stage in self.stages for entry in stage.entries()] + asked
 
     def own_stage(self, benchmark: BenchmarkSpec) -> str:

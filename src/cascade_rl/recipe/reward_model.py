@@ -9,23 +9,34 @@ from pydantic import Field, model_validator
 
 from cascade_rl.recipe.base import Positive, Problems
 from cascade_rl.recipe.prompts import FullPhase
-from cascade_rl.recipe.stage import Able, Entry, StageSpec, in_epochs, planned
+from cascade_rl.recipe.stage import Able, Entry, OwnRows, StageSpec, in_epochs, planned
+from cascade_rl.recipe.tables import BadRows, table_only
 from cascade_rl.types import Split
+
+
+def _is_none(value: object) -> bool:
+    return value is None
 
 
 class RewardModelStage(StageSpec):
     """A scalar head on the policy's last hidden state, trained on preference pairs (Bradley-Terry).
 
     `pairs_from`: `domain` takes the domain's own pairs; `samples` lets the policy answer each prompt
-    `sample_rollouts` times and pairs its best with its worst answer by the domain's benchmark rule.
+    `sample_rollouts` times and pairs its best with its worst answer by the domain's benchmark rule. With a
+    `map` the pairs stand in the rows of `source`, at most `pairs` of them are used, and no domain is asked.
     """
 
     trains = "reward_model"
-    referred = ("domain", "source")
+    referred = ("domain", "source", "map")
 
     kind: Literal["reward_model"]
-    domain: str = "alignment"
+    domain: str | None = "alignment"
     source: str = "builtin"
+    # left out of the record where it is not given, so that it is no change of older runs
+    map: Annotated[
+        Literal["trl-preference", "hh-preference", "helpsteer"] | None, Field(exclude_if=_is_none)
+    ] = None
+    bad_rows: Annotated[BadRows, Field(exclude_if=_is_none)] = None
     pairs_from: Literal["domain", "samples"] = "domain"
     sample_rollouts: Annotated[int, Field(ge=2)] | None = None
     sample_tokens: Positive | None = None
@@ -37,6 +48,26 @@ class RewardModelStage(StageSpec):
     steps: Positive | None = None
     epochs: Positive | None = None
     max_tokens: Positive = 4096
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_own(cls, raw: object) -> object:
+        if not isinstance(raw, Mapping) or raw.get("map") is None:
+            return raw
+        return {"domain": None, **raw}
+
+    @model_validator(mode="after")
+    def _own(self) -> RewardModelStage:
+        if self.map is None:
+            if self.bad_rows is not None:
+                raise ValueError("bad_rows has no effect without a map; remove it")
+            if self.domain is None:
+                raise ValueError("without a map, whose pairs stand in rows, a domain is needed")
+        elif self.domain is not None or self.pairs_from == "samples":
+            raise ValueError("with a map the pairs stand in the rows: remove domain and pairs_from")
+        else:
+            table_only(self.source)
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -61,7 +92,15 @@ class RewardModelStage(StageSpec):
 
     def entries(self) -> list[Entry]:
         """Prompts of RL, where a reward model is asked; its held-out pairs are on validation prompts."""
+        if self.domain is None:
+            return []
         return [Entry(f"stages.{self.name}.data.{self.domain}", self.domain, self.source, Split.RL)]
+
+    def own_rows(self) -> list[OwnRows]:
+        """Its source, if a map reads it."""
+        if self.map is None:
+            return []
+        return [OwnRows(f"stages.{self.name}.source", self.source, self.map, self.bad_rows == "skip")]
 
     def sampled(self) -> list[FullPhase]:
         """The policy's own answers, untruncated and at temperature 1, if the pairs are made of them."""
@@ -75,7 +114,7 @@ class RewardModelStage(StageSpec):
 
     def lacking(self, domains: Mapping[str, Able], earlier: Sequence[StageSpec]) -> Problems:
         """A domain without preference pairs."""
-        if domains[self.domain].pairs is not None:
+        if self.domain is None or domains[self.domain].pairs is not None:
             return []
         return [(f"stages.{self.name}.domain", f"domain {self.domain} has no preference pairs")]
 

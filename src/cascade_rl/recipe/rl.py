@@ -24,6 +24,7 @@ from cascade_rl.recipe.prompts import (
     sub_stages,
 )
 from cascade_rl.recipe.stage import SMOKE_TOKENS, Able, Entry, StageSpec
+from cascade_rl.recipe.tables import reading_of
 from cascade_rl.types import Split
 
 
@@ -114,7 +115,10 @@ class RLStage(Algorithm, StageSpec):
 
     def entries(self) -> list[Entry]:
         """Prompts whose replies are graded."""
-        return [Entry(f"stages.{self.name}.data.{d.domain}", d.domain, d.source, Split.RL) for d in self.data]
+        return [
+            Entry(f"stages.{self.name}.data.{d.domain}", d.domain, d.source, Split.RL, reading_of(d))
+            for d in self.data
+        ]
 
     def may_share(self, other: StageSpec) -> bool:
         """RLHF may ask what the reward model was trained on, as in the report."""

@@ -8,11 +8,13 @@ from cascade_rl.recipe.base import Problems
 from cascade_rl.recipe.prompts import FullPhase
 from cascade_rl.recipe.recipe import Recipe
 from cascade_rl.recipe.scoring import BenchmarkSpec
+from cascade_rl.recipe.tables import SCHEMES, of_a_table
 
 
 def cross_problems(recipe: Recipe) -> Problems:
     """(path, what is wrong) for everything that one block says of another."""
-    return _name_problems(recipe) + _gate_problems(recipe) + _sampler_problems(recipe)
+    found = _name_problems(recipe) + _gate_problems(recipe) + _sampler_problems(recipe)
+    return found + _table_problems(recipe)
 
 
 def _name_problems(recipe: Recipe) -> Problems:
@@ -52,6 +54,19 @@ def _gate_problems(recipe: Recipe) -> Problems:
         if waiver.benchmark not in marks:
             problems.append((path, f"no benchmark {waiver.benchmark!r}; there are {', '.join(marks)}"))
     return problems
+
+
+def _table_problems(recipe: Recipe) -> Problems:
+    """Keys about rows where nothing has rows."""
+    tables = ", ".join(f"{scheme}:" for scheme in SCHEMES)
+    return [
+        (
+            entry.path,
+            f"{', '.join(told)}: no effect on source {entry.source}; only tables have rows: {tables}",
+        )
+        for entry in recipe.entries()
+        if (told := entry.reading.told()) and not of_a_table(entry.source)
+    ]
 
 
 def _sampler_problems(recipe: Recipe) -> Problems:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from cascade_rl.recipe.base import NAME, Fraction, Positive, Strict
+from cascade_rl.recipe.tables import BadRows, MapKey
 from cascade_rl.types import Mode
 
 
@@ -22,6 +23,9 @@ class BenchmarkSpec(Strict):
     name: Annotated[str, Field(pattern=NAME)]
     domain: str
     source: str = "builtin"
+    map: MapKey = None
+    split: str | None = None
+    bad_rows: BadRows = None
     # 200 x 4: at 50 % a 95 % interval of about 7 points to either side where samples of a problem agree
     problems: Positive = 200
     k: Positive = 4

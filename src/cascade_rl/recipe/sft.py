@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from cascade_rl.recipe.base import Fraction, Positive, Problems, Strict
-from cascade_rl.recipe.stage import Able, Entry, StageSpec, in_epochs, planned
+from cascade_rl.recipe.stage import Able, Entry, OwnRows, StageSpec, in_epochs, planned
+from cascade_rl.recipe.tables import BadRows, MapKey, reading_of, table_only
 from cascade_rl.types import Mode, Split
 
 
@@ -20,18 +21,49 @@ class SFTData(Strict):
 
     domain: str
     source: str = "builtin"
+    map: MapKey = None
+    split: str | None = None
+    bad_rows: BadRows = None
     weight: Annotated[float, Field(gt=0)] = 1.0
     fault_rate: Fraction = 0.0
     modes: Annotated[list[Mode], Field(min_length=1)] = Field(default_factory=lambda: [Mode.THINKING])
 
 
+class ChatData(Strict):
+    """A share of the SFT mixture: the replies of a user's own conversations, which need no domain.
+
+    `targets`: the loss is on all assistant turns, or on the last of each conversation. The mode of a turn is
+    thinking where a thought stands there, else instruct.
+    """
+
+    source: Annotated[str, AfterValidator(table_only)]
+    map: Literal["openai-chat", "sharegpt", "nemotron-sft"]
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    targets: Literal["last", "all"] = "all"
+    bad_rows: BadRows = None
+
+
+def _tag(raw: object) -> str:
+    """Which of the two an entry is: without a domain its rows hold the replies."""
+    if isinstance(raw, Mapping):
+        return "own" if "source" in raw and "domain" not in raw else "taught"
+    return "own" if isinstance(raw, ChatData) else "taught"
+
+
+# The tags stand in pydantic's places, where `faults` leaves them out.
+DATA_TAGS = ("own", "taught")
+OwnEntry = Annotated[ChatData, Tag("own")]
+TaughtEntry = Annotated[SFTData, Tag("taught")]
+AnyData = Annotated[OwnEntry | TaughtEntry, Discriminator(_tag)]
+
+
 class SFTStage(StageSpec):
-    """Supervised fine-tuning on teacher demonstrations; `samples` distinct ones, for `steps` or `epochs`."""
+    """Supervised fine-tuning on `samples` demonstrations, of teachers or own, for `steps` or `epochs`."""
 
     claim = 1  # below RL's: what a domain can do after SFT is where its RL stage begins
 
     kind: Literal["sft"]
-    data: Annotated[list[SFTData], Field(min_length=1)]
+    data: Annotated[list[AnyData], Field(min_length=1)]
     samples: Positive
     # 256 and 16K: the report's first SFT stage (arXiv 2512.13607, table 14); the second has 32K
     batch_size: Positive = 256
@@ -52,7 +84,17 @@ class SFTStage(StageSpec):
     def entries(self) -> list[Entry]:
         """Prompts that the teacher answers."""
         return [
-            Entry(f"stages.{self.name}.data.{d.domain}", d.domain, d.source, Split.SFT) for d in self.data
+            Entry(f"stages.{self.name}.data.{d.domain}", d.domain, d.source, Split.SFT, reading_of(d))
+            for d in self.data
+            if isinstance(d, SFTData)
+        ]
+
+    def own_rows(self) -> list[OwnRows]:
+        """The entries without a domain."""
+        return [
+            OwnRows(f"stages.{self.name}.data.{place}", d.source, d.map, d.bad_rows == "skip")
+            for place, d in enumerate(self.data)
+            if isinstance(d, ChatData)
         ]
 
     def may_share(self, other: StageSpec) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
 from cascade_rl.recipe.base import Problems
 from cascade_rl.recipe.prompts import FullPhase
+from cascade_rl.recipe.tables import AS_IT_IS, Reading
 from cascade_rl.recipe.training import Training
 from cascade_rl.types import Split
 
@@ -26,6 +27,16 @@ class Entry(NamedTuple):
     domain: str
     source: str
     split: Split
+    reading: Reading = AS_IT_IS
+
+
+class OwnRows(NamedTuple):
+    """Rows that hold what a stage trains on, so that no domain is asked; `skip` leaves out bad ones."""
+
+    path: str
+    source: str
+    map: str
+    skip: bool
 
 
 class Able(Protocol):
@@ -72,6 +83,10 @@ class StageSpec(Training, ABC):
     @abstractmethod
     def entries(self) -> list[Entry]:
         """The problems that it draws."""
+
+    def own_rows(self) -> list[OwnRows]:
+        """The files of a user's own that it trains on without a domain."""
+        return []
 
     @abstractmethod
     def explained(self) -> list[str]:

@@ -13,7 +13,7 @@ from cascade_rl.report.records import WAITING, Run, Stage
 from cascade_rl.scores.gate import GateResult
 
 # a fault in another file, such as a sample, costs the status nothing
-USED = ("ledger.json", "stage.json", "journal.jsonl", "scorecard.json", "gate.json")
+USED = ("recipe.yaml", "ledger.json", "stage.json", "journal.jsonl", "scorecard.json", "gate.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +46,11 @@ def run_status(run_dir: Path) -> RunStatus:
             f"{run_dir} is no run directory: it has no recipe.yaml; runs are made by `cascade run`"
         )
     run = read_run(run_dir)
+    _refuse_damage(run_dir, run)
     try:
         recipe = Recipe.model_validate(run.recipe)
     except ValueError as error:
         raise InputError(f"{run_dir / 'recipe.yaml'} is no recipe of a run: {error}") from None
-    _refuse_damage(run_dir, run)
     benchmarks = tuple(benchmark.name for benchmark in recipe.benchmarks)
     found = {stage.name: stage for stage in run.stages}
     rows = (

@@ -74,15 +74,22 @@ def open_world(
 
     Raises SandboxUnavailable when a sandbox is needed and nothing isolates, InputError for an unknown model.
     """
-    # Read first, then services, then workers: what can't go on should say so before processes are started.
+    with (
+        open_services(needs, unsafe=unsafe) as services,
+        world_with(services, folder, engine, train=train) as world,
+    ):
+        yield world
+
+
+@contextmanager
+def world_with(services: Services, folder: Path, engine: Engine, *, train: bool = False) -> Iterator[World]:
+    """The same with services that are open already: a run asks for them before it makes its first model."""
+    # Read first, then workers: what can't go on should say so before processes are started.
     raw, config, flat = load_directory(folder)
     config.rope.check(engine.longest)
     tokenizer = load_tokenizer(folder)
     check_vocabulary(tokenizer.size, config.vocab, folder)
-    with (
-        open_services(needs, unsafe=unsafe) as services,
-        Replicas(engine.workers, engine.device, engine.precision) as replicas,
-    ):
+    with Replicas(engine.workers, engine.device, engine.precision) as replicas:
         replicas.add_model("policy", config, flat, train=train)
         del flat  # the workers hold their own copy, and a run lasts for hours
         sampler = open_sampler(engine.sampler, engine.longest, replicas, tokenizer, folder)

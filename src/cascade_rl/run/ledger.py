@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from cascade_rl.errors import RecipeChanged
+from cascade_rl.errors import InputError, RecipeChanged
 from cascade_rl.recipe import Recipe, digest, replaced_keys
 from cascade_rl.run.files import read_json, write_json, write_text
 from cascade_rl.run.folder import set_aside
@@ -125,7 +125,7 @@ def admit(run: Path, recipe: Recipe, accept_changes: bool) -> None:
     if not path.exists():
         write_text(path, text)
         return
-    old_text = path.read_text(encoding="utf-8")
+    old_text = path.read_text(encoding="utf-8", errors="replace")  # a damaged one differs, and is shown
     if old_text == text:
         return
     if not accept_changes:
@@ -137,8 +137,18 @@ def admit(run: Path, recipe: Recipe, accept_changes: bool) -> None:
             "--accept-changes keeps the stages before the first changed one and redoes the rest; --out "
             "starts elsewhere"
         )
-    index = first_change(yaml.safe_load(old_text), yaml.safe_load(text))
+    index = first_change(_recipe_before(path, old_text), yaml.safe_load(text))
     # The recipe is written last: killed before that, the next try finds the old one and does all again.
     Ledger(run).cut(index)
     set_aside(run, index)
     write_text(path, text)
+
+
+def _recipe_before(path: Path, text: str) -> Mapping[str, Any]:
+    try:
+        found = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:
+        raise InputError(f"{path} is no YAML any more: {error}") from None
+    if not isinstance(found, dict) or not isinstance(found.get("stages"), list):
+        raise InputError(f"{path} is no recipe any more, so what has changed is unknown; use another --out")
+    return found

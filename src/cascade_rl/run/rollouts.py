@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from cascade_rl.errors import InputError
 from cascade_rl.types import Group, Message, Mode, Outcome, Problem, Rollout, Stop, Verdict
 
 
@@ -57,25 +58,40 @@ def _stored_reply(rollout: Rollout, verdict: Verdict) -> dict[str, Any]:
     return record
 
 
-def read_groups(lines: Iterable[Mapping[str, Any]]) -> Iterator[tuple[int, Group]]:
-    """(step, group) of a stored stage; its rollouts carry text and stop reason only."""
+def read_groups(
+    lines: Iterable[Mapping[str, Any]], source: str = "rollouts.jsonl"
+) -> Iterator[tuple[int, Group]]:
+    """(step, group) of a stored stage; its rollouts carry text and stop reason only.
+
+    Raises InputError, which names `source`, for a line that is no record of ours.
+    """
     # grows to the stage's problems, not to its replies, which pass one group at a time
     problems: dict[tuple[str, str], Problem] = {}
-    for line in lines:
-        if line["kind"] == "problem":
-            messages = tuple(Message(role, content) for role, content in line["messages"])
-            problems[problem_key(line)] = Problem(
-                line["problem"], line["domain"], messages, line["answer"], meta=line["meta"]
-            )
-            continue
-        replies = line["replies"]
-        rollouts = tuple(Rollout.of_text(r["text"], Stop(r.get("stop", Stop.END))) for r in replies)
-        verdicts = tuple(
-            Verdict(_number(r["reward"]), Outcome(r["outcome"]), r.get("parts", {}), r.get("note", ""))
-            for r in replies
-        )
-        # a problem may be asked in either mode, so the mode is the group's
-        yield line["step"], Group(problems[problem_key(line)].in_mode(Mode(line["mode"])), rollouts, verdicts)
+    for number, line in enumerate(lines, 1):
+        try:
+            if line["kind"] == "problem":
+                problems[problem_key(line)] = _problem(line)
+                continue
+            step, group = line["step"], _group(line, problems[problem_key(line)])
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{source}:{number}: no stored problem or group: {error!r}") from None
+        yield step, group
+
+
+def _problem(line: Mapping[str, Any]) -> Problem:
+    messages = tuple(Message(role, content) for role, content in line["messages"])
+    return Problem(line["problem"], line["domain"], messages, line["answer"], meta=line["meta"])
+
+
+def _group(line: Mapping[str, Any], problem: Problem) -> Group:
+    replies = line["replies"]
+    rollouts = tuple(Rollout.of_text(r["text"], Stop(r.get("stop", Stop.END))) for r in replies)
+    verdicts = tuple(
+        Verdict(_number(r["reward"]), Outcome(r["outcome"]), r.get("parts", {}), r.get("note", ""))
+        for r in replies
+    )
+    # a problem may be asked in either mode, so the mode is the group's
+    return Group(problem.in_mode(Mode(line["mode"])), rollouts, verdicts)
 
 
 def _number(stored: Any) -> float | None:

@@ -2,7 +2,10 @@
 
 What is here
 - `shared`       the sources that every domain has: a row there is a source of them all
-- `rows`         `file:PATH`, JSONL checked line by line
+- `tables`       `jsonl:PATH`, `json:PATH`, `csv:PATH`, `parquet:PATH`: rows as problems, each counted
+- `formats`      files as a stream of rows; `parquet` is the part that needs pyarrow
+- `maps`         rows of public shapes by name; `operations` makes own maps, `columns` and `code_tests` help
+- `rows`         a row of our form as a checked problem
 - `splits`       which split a prompt belongs to, and streams of drawn problems without repeats
 - `small_world`  what the built-in problems are made of
 - `constraints`  prompts with checkable instructions, composed or of the public benchmarks
@@ -11,5 +14,5 @@ What is here
 What is not
 - how a reply is judged: a source makes questions and answers, `verify/` and the domains compare
 - data from the net: nothing is downloaded; packages are read where they are installed
-- other formats of files (Parquet, columns of other names), and whether own problems are good, new or too easy
+- whether own problems are good, new or too easy
 """

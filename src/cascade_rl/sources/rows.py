@@ -1,84 +1,77 @@
-"""Problems from a JSONL file: the source `file:PATH` that every domain shares.
+"""A row as a problem: the form that every table is read into, whatever its columns were called.
 
-A row is `{"prompt" or "messages", "answer", "id"?, "split"?, "mode"?, "meta"?}`. A row without a split falls
-into the one that the hash of its prompt names, so splits stay disjoint whatever the file holds. Files come
-from outside: each row of every split is checked once, here, by its form and by the domain's `check_answer`,
-and the error names the lines that are wrong.
+    {"prompt" or "messages", "answer", "id"?, "split"?, "mode"?, "meta"?}
 
-Not here: other formats (Parquet, columns of other names) and whether the problems are any good.
+Null and an empty text are as good as no key where a key may be left out. Each row is held against the
+domain's `check_answer`, so that no grader meets an answer that it can't use.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-from cascade_rl.domain import Domain, Query
-from cascade_rl.errors import AnswerError, InputError
-from cascade_rl.sources.splits import split_of
-from cascade_rl.types import Message, Mode, Problem, Split, problem_id
+from cascade_rl.domain import Domain
+from cascade_rl.errors import AnswerError
+from cascade_rl.sources.columns import RowError, column, shown
+from cascade_rl.types import Message, Mode, Problem, problem_id
 
 FORM = '{"prompt" or "messages", "answer", "id"?, "split"?}'
-MOST_NAMED = 5  # lines; a file in the wrong format is wrong in all of them
 
 
-def from_file(query: Query) -> Iterator[Problem]:
-    """The rows of the split in the order of the seed, no id twice; InputError names lines that are wrong."""
-    path = Path(query.rest)
-    chosen: dict[str, Problem] = {}
-    # collected over the whole file, all splits: whoever wrote it mends it once, not line by line
-    wrong: list[str] = []
-    # only "\n" ends a line: `splitlines` would also cut at the line separators that JSON leaves unescaped
-    for number, line in enumerate(_text(path, query.domain).split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            problem, own = problem_of(json.loads(line), query.domain)
-        except AnswerError as error:
-            wrong.append(f"{path}:{number}: answer: {error}")
-        except (KeyError, TypeError, ValueError) as error:
-            wrong.append(f"{path}:{number}: want {FORM}: {error!r}")
-        else:
-            # the first of rows with one id; the file's order decides
-            if own is query.split:
-                chosen.setdefault(problem.id, problem)
-    if wrong:
-        more = [f"and {len(wrong) - MOST_NAMED} more lines"] if len(wrong) > MOST_NAMED else []
-        raise InputError("\n".join(wrong[:MOST_NAMED] + more))
-    # a sample of all is a shuffle that leaves the list as it is
-    yield from query.rng().sample(list(chosen.values()), len(chosen))
-
-
-def _text(path: Path, domain: Domain) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{domain.name}: can't read {path}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{domain.name}: can't read {path}: not UTF-8: {error}") from None
-
-
-def problem_of(row: Any, domain: Domain) -> tuple[Problem, Split]:
-    """The problem of a row and its split, for readers of any format.
+def problem_of(row: Mapping[str, Any], domain: Domain, label: str) -> Problem:
+    """The problem of a row; `label` names its file, so that rows of two files never share an id.
 
     Raises KeyError, TypeError, ValueError or AnswerError when the row is not of the form.
     """
-    if not isinstance(row, dict):
-        raise TypeError(f"the line holds {type(row).__name__}, not an object")
     messages = _messages(row)
-    # without an id the messages name the row: the same question twice is one problem
-    identity = str(row.get("id") or problem_id(domain.name, [[m.role, m.content] for m in messages]))
-    mode = Mode(row.get("mode", Mode.THINKING))
-    problem = Problem(identity, domain.name, messages, row["answer"], mode, row.get("meta", {}))
-    domain.check_answer(problem.answer)
-    return problem, Split(row["split"]) if "split" in row else split_of(problem.prompt_text)
+    mode = Mode(_given(row, "mode", Mode.THINKING))
+    meta = _given(row, "meta", {})
+    if not isinstance(meta, Mapping):
+        raise TypeError(f"meta: want an object, not {shown(meta)}")
+    answer = column(row, "answer")
+    # Parquet has values that are no JSON, and files of a run could not hold them
+    json.dumps([answer, meta], allow_nan=False)
+    identity = f"{label}:{_name(row, messages, domain)}"
+    problem = Problem(identity, domain.name, messages, answer, mode, meta)
+    try:
+        domain.check_answer(answer)
+    except AnswerError:
+        raise
+    # a check that trips over what nobody thought of refuses it as well
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise AnswerError(f"{domain.name} can't use {shown(answer)}: {error!r}") from None
+    return problem
 
 
-def _messages(row: dict[str, Any]) -> tuple[Message, ...]:
-    if isinstance(row.get("prompt"), str):
-        return (Message("user", row["prompt"]),)
+def _name(row: Mapping[str, Any], messages: tuple[Message, ...], domain: Domain) -> str:
+    """The row's own id with a digest of its prompt; the digest alone where it has none."""
+    said = [[m.role, m.content] for m in messages]
+    own = _given(row, "id", None)
+    if own is None:
+        # the messages name the row: the same question twice is one problem
+        return problem_id(domain.name, said).rpartition("-")[2]
+    # With the digest, since two files of one name in two folders may count their rows alike.
+    digest = hashlib.blake2b(json.dumps(said, ensure_ascii=False).encode(), digest_size=4).hexdigest()
+    return f"{own}:{digest}"
+
+
+def _given(row: Mapping[str, Any], key: str, default: Any) -> Any:
+    value = row.get(key)
+    return default if value is None or value == "" else value
+
+
+def _messages(row: Mapping[str, Any]) -> tuple[Message, ...]:
+    prompt = row.get("prompt")
+    if isinstance(prompt, str):
+        return (Message("user", prompt),)
+    if not isinstance(row.get("messages"), list):
+        there = ", ".join(map(str, row)) or "none"
+        raise RowError(
+            f"no prompt as a text and no list of messages; columns: {there:.200}; a map may name them"
+        )
     messages = tuple(Message(m["role"], m["content"]) for m in row["messages"])
     if not all(isinstance(m.role, str) and isinstance(m.content, str) for m in messages):
         raise TypeError("role and content of a message are texts")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from cascade_rl.domain import Maker
-from cascade_rl.sources.rows import from_file
+from cascade_rl.recipe.tables import SCHEMES
+from cascade_rl.sources.tables import from_table
 
-SHARED: Mapping[str, Maker] = {"file:PATH": from_file}
+# a path may be a glob
+SHARED: Mapping[str, Maker] = {f"{scheme}:PATH": from_table for scheme in SCHEMES}

@@ -40,18 +40,26 @@ def train(run: StageRun[RewardModelStage], data: Pairs) -> Trained:
     if stage.pairs_from == "samples":
         run.screen.waiting("sampling pairs")
         domain = run.domains[data.training[0].problem.domain]
-        data = Pairs(*(sampled_pairs(run, domain, pairs) for pairs in (data.training, data.heldout)))
+        training, heldout = (sampled_pairs(run, domain, pairs) for pairs in (data.training, data.heldout))
+        data = Pairs(training, heldout, data.tallies)
         lines.append(f"of the policy's own answers {len(data.training)} pairs differ by the rule")
-    step = fit(run, data.training)
-    accuracy = pair_accuracy(LearnedReward(world.replicas, world.tokenizer), data.heldout)
-    count = len(data.heldout)
+    fitted = fit(run, data.training)
+    # A pair that stands twice says nothing more the second time: the figure would look surer than it is.
+    measured = distinct(data.heldout)
+    accuracy = pair_accuracy(LearnedReward(world.replicas, world.tokenizer), measured)
+    count = len(measured)
     lines.append(f"held-out pairs: {count}, the chosen answer scores higher in {accuracy:.1%}")
     run.screen.note(f"reward model: {accuracy:.1%} of {count} held-out pairs are ranked right")
     # with the head's shapes, which make it a reward model that transformers scores alike
     flat = world.replicas.flat(MODEL)
     export(run.book.folder / "reward_model", world.raw, world.config, flat, world.tokenizer, model.shapes)
     world.replicas.drop_model(MODEL)
-    return Trained(step, {"heldout_pair_accuracy": accuracy}, tuple(lines))
+    return Trained(fitted.step, {"heldout_pair_accuracy": accuracy}, (*fitted.lines, *lines))
+
+
+def distinct(pairs: Sequence[Pair]) -> list[Pair]:
+    """The pairs without those that came before."""
+    return list({(pair.problem.id, pair.chosen, pair.rejected): pair for pair in pairs}.values())
 
 
 def _start(run: StageRun[RewardModelStage]) -> Tensor:
@@ -62,10 +70,10 @@ def _start(run: StageRun[RewardModelStage]) -> Tensor:
     return torch.cat([run.world.replicas.flat("policy").detach().cpu(), head])
 
 
-def fit(run: StageRun[RewardModelStage], pairs: Sequence[Pair]) -> int:
-    """Train the model `run.model`, which has a `score` head, on pairs; the step that it now holds."""
+def fit(run: StageRun[RewardModelStage], pairs: Sequence[Pair]) -> Trained:
+    """Train the model `run.model`, which has a `score` head, on pairs."""
     stage = run.stage
-    kept = _fitting(run, pairs)
+    kept, lines = _fitting(run, pairs)
     steps = Steps(run)
     for step, learner in steps:
         begin = time.perf_counter()
@@ -73,21 +81,25 @@ def fit(run: StageRun[RewardModelStage], pairs: Sequence[Pair]) -> int:
         factor = lr_factor(stage, step, stage.planned_steps)
         metrics = learner.pair_step(chosen, factor) | {"lr": stage.lr * factor}
         steps.done(StepReport(step, metrics, {"update": time.perf_counter() - begin}))
-    return steps.finish()
+    return Trained(steps.finish(), lines=lines)
 
 
-def _fitting(run: StageRun[RewardModelStage], pairs: Sequence[Pair]) -> list[tuple[Row, Row]]:
-    """(chosen, rejected) of each pair that is not too long; StageError when there is none."""
+def _fitting(
+    run: StageRun[RewardModelStage], pairs: Sequence[Pair]
+) -> tuple[list[tuple[Row, Row]], tuple[str, ...]]:
+    """(chosen, rejected) of each pair that is not too long, and a line on those that are.
+
+    Raises StageError when none fits.
+    """
     stage, rows = run.stage, _pair_rows(run.world.tokenizer, pairs)
     kept = [pair for pair in rows if max(len(row.ids) for row in pair) <= stage.max_tokens]
-    if len(kept) < len(rows):
-        left_out = len(rows) - len(kept)
-        run.screen.note(
-            f"{stage.name}: {left_out} of {len(rows)} pairs are longer than {stage.max_tokens} tokens"
-        )
     if not kept:
         raise StageError(f"{stage.name}: no pair fits into max_tokens: {stage.max_tokens}; raise it")
-    return kept
+    if len(kept) == len(rows):
+        return kept, ()
+    long = f"{len(rows) - len(kept)} of {len(rows)} pairs are longer than {stage.max_tokens} tokens: left out"
+    run.screen.note(f"{stage.name}: {long}")
+    return kept, (long,)
 
 
 def sampled_pairs(run: StageRun[RewardModelStage], domain: Domain, pairs: Sequence[Pair]) -> tuple[Pair, ...]:

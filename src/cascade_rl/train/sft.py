@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from collections.abc import Sequence
 
 from cascade_rl.errors import StageError
@@ -23,7 +24,7 @@ KEPT = ("loss", "grad_norm", "update_ratio", "skipped")
 def train(run: StageRun[SFTStage], data: Demonstrations) -> Trained:
     """Run an SFT stage; loss is the mean over the reply tokens of a batch."""
     stage = run.stage
-    samples = _fitting(run, data.items)
+    samples, long = _fitting(run, data.items)
     steps = Steps(run)
     for step, learner in steps:
         begin = time.perf_counter()
@@ -38,30 +39,41 @@ def train(run: StageRun[SFTStage], data: Demonstrations) -> Trained:
         tokens = sum(len(prompt) + len(reply) for prompt, reply in chosen)
         metrics = {key: update[key] for key in KEPT} | {"lr": stage.lr * factor, "tokens": tokens}
         steps.done(StepReport(step, metrics, {"update": time.perf_counter() - begin}))
-    return Trained(steps.finish())
+    return Trained(steps.finish(), lines=long)
 
 
-def _fitting(run: StageRun[SFTStage], items: Sequence[Demonstration]) -> list[tuple[list[int], list[int]]]:
-    """(prompt ids, reply ids) of each demonstration that is not too long; StageError when there is none."""
+def _fitting(
+    run: StageRun[SFTStage], items: Sequence[Demonstration]
+) -> tuple[list[tuple[list[int], list[int]]], tuple[str, ...]]:
+    """(prompt ids, reply ids) of each demonstration that is not too long, and how many are, by domain.
+
+    Raises StageError when none fits.
+    """
     stage = run.stage
     samples, dropped = encode(items, run.world.tokenizer, stage.max_tokens)
     if dropped:
         run.screen.note(
-            f"{stage.name}: {dropped} of {len(items)} samples are longer than {stage.max_tokens} tokens: "
-            "left out"
+            f"{stage.name}: {dropped.total()} of {len(items)} samples are longer than {stage.max_tokens} "
+            "tokens: left out"
         )
     if not samples:
         raise StageError(f"{stage.name}: no sample fits into max_tokens: {stage.max_tokens}; raise it")
-    return samples
+    over = f"samples longer than {stage.max_tokens} tokens, left out"
+    return samples, tuple(f"{domain}: {count} {over}" for domain, count in dropped.items())
 
 
 def encode(
     made: Sequence[Demonstration], tokenizer: Tokenizer, max_tokens: int
-) -> tuple[list[tuple[list[int], list[int]]], int]:
-    """(prompt ids, reply ids) of each that fits, and how many did not."""
-    pairs = [(tokenizer.prompt(d.problem), tokenizer.reply(d.reply)) for d in made]
-    kept = [pair for pair in pairs if len(pair[0]) + len(pair[1]) <= max_tokens]
-    return kept, len(pairs) - len(kept)
+) -> tuple[list[tuple[list[int], list[int]]], Counter[str]]:
+    """(prompt ids, reply ids) of each that fits, and how many did not by domain (of own rows, by source)."""
+    kept, dropped = [], Counter[str]()
+    for item in made:
+        prompt, reply = tokenizer.prompt(item.problem), tokenizer.reply(item.reply)
+        if len(prompt) + len(reply) <= max_tokens:
+            kept.append((prompt, reply))
+        else:
+            dropped[item.problem.domain] += 1
+    return kept, dropped
 
 
 def batch_at(step: int, size: int, count: int, seed: str) -> list[int]:

@@ -56,7 +56,7 @@ def save_state(
 def _whole(state: Path) -> bool:
     try:
         manifest = json.loads((state / "manifest.json").read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (FileNotFoundError, ValueError):  # no JSON, or not even UTF-8
         return False
     return all(
         (state / name).is_file()

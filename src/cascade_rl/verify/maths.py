@@ -15,13 +15,16 @@ from cascade_rl.verify.maths_compare import Arithmetic, Undecided, same_texts
 from cascade_rl.verify.maths_extract import Boxes, bare_answer, boxes, last_boxed
 from cascade_rl.verify.maths_notation import squeezed, tidy
 from cascade_rl.verify.maths_numbers import rational
+from cascade_rl.verify.maths_structure import Words, read
 
-__all__ = ["Boxes", "excess", "final_answer", "last_boxed", "quick", "rational", "tidy"]
+__all__ = ["Boxes", "excess", "final_answer", "implausible", "last_boxed", "quick", "rational", "tidy"]
 
 LONGEST_ANSWER = 300  # characters
 DEEPEST_NESTING = 30
 LONGEST_LITERAL = 50  # digits of a number inside an expression
 DEEPEST_TOWER = 2  # exponents of exponents
+LONGEST_GOLD = 200  # characters; the longest of MATH-500, AIME and HMMT have fewer than 100
+MOST_WORDS = 8  # of a gold that is words, such as a name; more are a sentence, which no reply repeats
 _ARITHMETIC = Arithmetic()
 
 
@@ -59,6 +62,29 @@ def excess(text: str) -> str | None:
         return f"a tower of {highest} exponents"
     if any(len(digits) > LONGEST_LITERAL for digits in re.findall(r"[0-9]+", text)):
         return f"a number of more than {LONGEST_LITERAL} digits"
+    return None
+
+
+def implausible(gold: str) -> str | None:
+    """Why no reply could plausibly give this gold answer, or None.
+
+    Most often it is a whole solution where its last line was meant.
+    """
+    if len(gold) > LONGEST_GOLD:
+        return f"it has {len(gold)} characters"
+    if "####" in gold:
+        return "it holds '####'"
+    box = last_boxed(gold)
+    if box is not None and tidy(gold) != tidy(box):
+        return "it holds a box and more"
+    plain = tidy(gold)
+    if not plain:
+        return "it is empty"
+    answer = read(plain)
+    if isinstance(answer, Words) and len(answer.text.split()) > MOST_WORDS:
+        return f"it is a sentence of {len(answer.text.split())} words"
+    if gold.count("{") - gold.count("\\{") != gold.count("}") - gold.count("\\}"):
+        return "its braces do not match"
     return None
 
 

@@ -1,0 +1,58 @@
+"""Rows of a table before and after their map: what `cascade data show` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from cascade_rl.chat import TemplateError, render_problem
+from cascade_rl.domain import Domain
+from cascade_rl.errors import InputError
+from cascade_rl.recipe.tables import SCHEMES, Reading, of_a_table
+from cascade_rl.sources.tables import Mapped, mapped_rows, tally_of
+from cascade_rl.types import Problem, Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The first rows of a table, and what became of all of them, whatever their split."""
+
+    rows: tuple[Mapped, ...]
+    tally: Tally
+
+
+def show(source: str, domain: Domain, reading: Reading, count: int) -> Shown:
+    """The first `count` rows of a table in the order of its files, bad ones with their reasons.
+
+    Raises InputError when the source is no table or can't be read.
+    """
+    if not of_a_table(source) or not source.partition(":")[2]:
+        known = ", ".join(f"{scheme}:PATH" for scheme in SCHEMES)
+        raise InputError(f"{source} is no table of rows; those are {known}")
+    first: list[Mapped] = []
+
+    def keeping() -> Iterator[Mapped]:
+        rows = mapped_rows(source, domain, reading)
+        for mapped in islice(rows, count):
+            first.append(mapped)
+            yield mapped
+        yield from rows
+
+    tally = tally_of(source, keeping())
+    return Shown(tuple(first), tally)
+
+
+def as_json(problem: Problem) -> dict[str, Any]:
+    """A mapped row, as `--json` prints it."""
+    messages = [{"role": m.role, "content": m.content} for m in problem.messages]
+    return {"id": problem.id, "messages": messages, "answer": problem.answer, "mode": str(problem.mode)}
+
+
+def as_chat(problem: Problem) -> str:
+    """The text that the model reads; for messages that can't be rendered, why."""
+    try:
+        return render_problem(problem)
+    except TemplateError as error:
+        return f"can't be rendered: {error}"
