@@ -284,7 +284,7 @@ def probed(table: list[tuple[dict, dict]], key: str) -> set:
         (NoFilter, {}, {"kind"}),
         (BatchFilter, {name: p for (kind, name), p in FILTERS.items() if kind is BatchFilter}, {"kind"}),
         (EpochFilter, {name: p for (kind, name), p in FILTERS.items() if kind is EpochFilter}, {"kind"}),
-        (RLData, DATA, set()),
+        (RLData, DATA, {"map", "split", "bad_rows"}),  # of tables of rows: test_tables
     ],
 )
 def test_every_key_has_a_probe_and_every_choice_too(model, tables, fixed):
