@@ -17,7 +17,7 @@ from cascade_rl.cascade.opening import base_folder, open_run
 from cascade_rl.cascade.record import Start
 from cascade_rl.cascade.run import Progress, Run
 from cascade_rl.cascade.scoring import Scored, all_seconds, own_stages, score_stage
-from cascade_rl.cascade.stage import load_finished, train_stage
+from cascade_rl.cascade.stage import asked_reward_model, load_finished, train_stage
 from cascade_rl.data.settle import settle
 from cascade_rl.errors import GateClosed
 from cascade_rl.model.checkpoint import weights_hash
@@ -82,8 +82,12 @@ def _advance(run: Run, progress: Progress, index: int, stage: Stage) -> Progress
         run.world.services,
         run.screen.waiting,
     )
-    key = stage_key(run.recipe, index, run.settings, settled.hash, progress.weights)
-    entry = run.ledger.done(index, key)
+    asked = asked_reward_model(run, stage, settled.data)
+    key = stage_key(
+        run.recipe, index, run.settings, settled.hash, progress.weights, asked.weights if asked else None
+    )
+    entry = _kept(run, folder, index, key)
+    exports: Mapping[str, str] = {}
     if entry:
         run.screen.note(f"{stage.name} is done: kept")
         # Its weights are loaded although nothing is trained: the next stage starts from what the workers
@@ -91,13 +95,14 @@ def _advance(run: Run, progress: Progress, index: int, stage: Stage) -> Progress
         made = entry.checkpoint
         load_finished(run, made)
     else:
-        made = train_stage(run, progress, Start(stage, folder, settled, key))
+        made, exports = train_stage(run, progress, Start(stage, folder, settled, asked, key))
     training = time.perf_counter() - begin
     scored = score_stage(run, stage, folder, made.weights_hash, progress.cards)
     if not entry:
         # Only now is the stage done. Killed before this line it resumes at its last state, with no step
         # left to do, exports the same weights again, and scores only what has no file.
-        entry = Entry(made, key, settled.hash, all_seconds(stage, folder, training, scored.seconds))
+        seconds = all_seconds(stage, folder, training, scored.seconds)
+        entry = Entry(made, key, settled.hash, seconds, exports)
         run.ledger.add(index, entry)
     after = _after(progress, stage, run.folder, entry, scored)
     write_json(run.folder / "matrix.json", _matrix(run.recipe, after))
@@ -110,6 +115,15 @@ def _advance(run: Run, progress: Progress, index: int, stage: Stage) -> Progress
             "waiver in the recipe, or set gate.policy to warn"
         )
     return after
+
+
+def _kept(run: Run, folder: Path, index: int, key: str) -> Entry | None:
+    """The ledger's entry of a stage that need not be trained: finished with this key, its folder still there."""
+    entry = run.ledger.done(index, key)
+    if entry and not (folder / "stage.json").exists():
+        run.screen.note(f"{folder} is gone, although the ledger has it: its stage is trained anew")
+        return None
+    return entry
 
 
 def _after(progress: Progress, stage: Stage, run: Path, entry: Entry, scored: Scored) -> Progress:

@@ -13,6 +13,7 @@ from cascade_rl.grading.services import standing
 from cascade_rl.recipe import Stage
 from cascade_rl.run.files import read_json
 from cascade_rl.sandbox.levels import LEVELS
+from cascade_rl.train.stage_run import Exported
 
 # Between stages nothing but weights goes over. arXiv 2512.13607 does not say whether its optimiser does.
 CARRIED = "weights only; fresh optimiser, counters and generators"
@@ -20,11 +21,12 @@ CARRIED = "weights only; fresh optimiser, counters and generators"
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A stage that is about to begin: its place, its settled data and its key."""
+    """A stage that is about to begin: its place, its settled data, the reward model that it asks, its key."""
 
     stage: Stage
     folder: Path
     settled: Settled
+    reward_model: Exported | None
     key: str
 
 
@@ -53,6 +55,8 @@ def record_of(run: Run, progress: Progress, begun: Start) -> dict[str, Any]:
     """The content of stage.json when a stage begins; docs/runs.md says what each key is."""
     # the model stands whole in recipe.yaml; here it would be repeated in every stage
     shared = {key: value for key, value in run.settings.items() if key != "model"}
+    if begun.reward_model and begun.reward_model.weights:
+        shared["reward_model"] = begun.reward_model.weights
     return {
         "stage": begun.stage.name,
         "kind": begun.stage.kind,
