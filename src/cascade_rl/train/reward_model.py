@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -81,7 +82,7 @@ def fit(run: StageRun[RewardModelStage], pairs: Sequence[Pair]) -> Trained:
     """Train the model `run.model`, which has a `score` head, on pairs."""
     stage = run.stage
     kept, lines = _fitting(run, pairs)
-    steps = Steps(run)
+    steps = Steps(run, chance=math.log(2))  # a coin for every pair
     for step, learner in steps:
         begin = time.perf_counter()
         chosen = [kept[i] for i in batch_at(step, stage.batch_size, len(kept), f"{run.seed}/{stage.name}")]
