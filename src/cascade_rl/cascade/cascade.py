@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cascade_rl.cascade.opening import base_folder, open_run
+from cascade_rl.cascade.opening import base_folder, look_ahead, open_run
 from cascade_rl.cascade.record import Start
 from cascade_rl.cascade.run import Progress, Run
 from cascade_rl.cascade.scoring import Scored, all_seconds, own_stages, score_stage
@@ -54,6 +54,7 @@ def run_cascade(
 
     Raises a Mendable error with what to do in the message, or Interrupted once the state is saved.
     """
+    look_ahead(recipe, folder)
     # Before `admit`, which sets results aside: no second process may see that half done.
     with RunLock(folder):
         admit(folder, recipe, accept_changes)
@@ -118,7 +119,7 @@ def _advance(run: Run, progress: Progress, index: int, stage: Stage) -> Progress
 
 
 def _kept(run: Run, folder: Path, index: int, key: str) -> Entry | None:
-    """The ledger's entry of a stage that need not be trained: finished with this key, its folder still there."""
+    """The ledger's entry of a stage that was finished with this key and whose folder is still there."""
     entry = run.ledger.done(index, key)
     if entry and not (folder / "stage.json").exists():
         run.screen.note(f"{folder} is gone, although the ledger has it: its stage is trained anew")

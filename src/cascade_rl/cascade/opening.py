@@ -9,6 +9,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from cascade_rl import chat
+from cascade_rl.cascade.foresight import foresee, refuse_long
 from cascade_rl.cascade.run import Run
 from cascade_rl.cascade.stage import provide
 from cascade_rl.data.gather import Materials, gather
@@ -21,6 +22,13 @@ from cascade_rl.recipe import Recipe
 from cascade_rl.rollout.world import Engine, World, world_with
 from cascade_rl.run.ledger import Ledger
 from cascade_rl.types import Demonstrations, Problem
+
+
+def look_ahead(recipe: Recipe, folder: Path) -> None:
+    """Raise RecipeError, before anything is written, when `model.init` can't do what the recipe asks."""
+    # once the base model lies in the directory, `model.init` is not opened again and may be gone
+    if not (base_folder(folder) / "config.json").exists():
+        foresee(recipe)
 
 
 @contextmanager
@@ -90,6 +98,7 @@ def _run(
         # not a recipe key: another version of this package may render other prompts
         "template": chat.template_hash(),
     }
+    refuse_long(recipe, materials, world.config.max_positions, world.tokenizer)
     fit = _fitting_data(recipe, materials, world, screen)
     # a second of measuring at SmolLM2-135M, and a run that only shows what it has needs none
     peaks = cache(partial(measure_peaks, world.replicas, world.config))
@@ -113,6 +122,10 @@ def _fitting_data(recipe: Recipe, materials: Materials, world: World, screen: Sc
         data[stage.name], notes = fitting(
             stage.name, stage.prompt_limit(), materials.data[stage.name], length
         )
+        key, size, _ = stage.batch()
+        drawn = sum(map(len, data[stage.name].pools()))
+        if stage.prompt_limit() is not None and drawn < size:
+            notes.append(f"{stage.name}: {key} is {size}, but there are {drawn} prompts: a step has no more")
         for text in notes:
             screen.note(text)
     return replace(materials, data=data)

@@ -75,7 +75,7 @@ def validate(raw: Mapping[str, Any], source: str = "recipe", further: Further = 
     recipe, found = build(_stage_defaults(_numbers(raw)))
     problems += found
     if recipe is not None:
-        own = cross_problems(recipe)
+        own = cross_problems(recipe, not found)
         # A domain is asked what its stages lack only where all else is well: else its answer may be about a
         # part that was taken out as wrong.
         problems += own + further(recipe, not found and not own)

@@ -44,7 +44,7 @@ def _start(values: Sequence[float]) -> float:
 
 
 def _first_loss(losses: Sequence[float]) -> float:
-    # the least of the first ones, no mean: a model that explodes at its first update is no start to compare with
+    # the least of the first ones, no mean: a model that explodes at its first update is no start
     return min((v for v in losses[:START_STEPS] if math.isfinite(v)), default=math.inf)
 
 
@@ -64,8 +64,9 @@ def _exploded(values: Sequence[float]) -> bool:
 def lost(losses: Sequence[float], chance: float, *, ended: bool = False) -> bool:
     """Whether a supervised stage has diverged for good: its loss says that more was unlearnt than known.
 
-    The mean of the last ten steps is above three times the start (the least of the first three steps) and above
-    `chance`, the loss of a model that knows nothing. A stage that `ended` is judged by what it has, if that is less.
+    The mean of the last ten steps is above three times the start (the least of the first three steps) and
+    above `chance`, the loss of a model that knows nothing. A stage that `ended` is judged by what it has, if
+    that is less.
     """
     # Three times alone would stop a good model on a hard mixture, chance alone one that begins above it: from
     # scratch the loss starts at two to three times ln(vocabulary).

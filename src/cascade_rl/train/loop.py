@@ -164,8 +164,8 @@ class Steps(Generic[S]):
         _refuse(
             self._run,
             f"{self._run.stage.name} diverged: its loss was {losses[0]:.3g} at the first step and is "
-            f"{losses[-1]:.3g} after {len(losses)}, worse than knowing nothing ({self._chance:.3g}); lower the "
-            "learning rate or raise warmup_steps, and go on with --accept-changes",
+            f"{losses[-1]:.3g} after {len(losses)}, worse than knowing nothing ({self._chance:.3g}); lower "
+            "the learning rate or raise warmup_steps, and go on with --accept-changes",
         )
 
     def _reported(self, step: int) -> StepReport:

@@ -28,7 +28,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """A model that an earlier stage exported: its folder, and the checksum that the ledger has of its weights.
+    """A model that an earlier stage exported: its folder, and the checksum of its weights in the ledger.
 
     The checksum is None where an older version wrote the ledger.
     """
