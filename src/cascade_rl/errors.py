@@ -7,6 +7,7 @@ Mendable                 the base that the command line catches
 ├── RunBusy              another process works in the run directory
 ├── RecipeChanged        the run directory belongs to another recipe
 ├── StageError           a stage can't go on, or trained nothing
+│   └── StartedOtherwise it was begun with other data or weights
 ├── GateClosed           policy `stop`: a benchmark fell without excuse
 ├── GraderFailure        too many verdicts could not be given
 ├── WorkerError          a process of the engine failed or died
@@ -17,6 +18,7 @@ Interrupted              the run was asked to stop (a KeyboardInterrupt)
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "RunBusy",
     "SandboxUnavailable",
     "StageError",
+    "StartedOtherwise",
     "WorkerError",
 ]
 
@@ -70,6 +73,16 @@ class RecipeChanged(Mendable, RuntimeError):
 
 class StageError(Mendable, RuntimeError):
     """A stage that can't go on or that trained nothing; the message says why and what to change."""
+
+
+class StartedOtherwise(StageError):
+    """A stage was begun with other data or weights: with leave it is set aside and begun anew."""
+
+    def __init__(self, folder: Path, what: str) -> None:
+        super().__init__(
+            f"{folder} was started with other {what}; --accept-changes sets it and the stages after it aside "
+            "(as .old-N) and begins it anew, --out starts elsewhere"
+        )
 
 
 class GateClosed(Mendable, RuntimeError):

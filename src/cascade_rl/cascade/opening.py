@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 from cascade_rl import chat
 from cascade_rl.cascade.foresight import foresee, refuse_long
@@ -33,7 +34,13 @@ def look_ahead(recipe: Recipe, folder: Path) -> None:
 
 @contextmanager
 def open_run(
-    recipe: Recipe, folder: Path, screen: Screen, stop_asked: Callable[[], bool], *, unsafe_exec: bool
+    recipe: Recipe,
+    folder: Path,
+    screen: Screen,
+    stop_asked: Callable[[], bool],
+    *,
+    accept_changes: bool,
+    unsafe_exec: bool,
 ) -> Iterator[Run]:
     """A run that is open while its context lasts; its directory must be locked and admitted.
 
@@ -47,7 +54,17 @@ def open_run(
     with open_services(materials.needs, unsafe=unsafe_exec) as services:
         _ensure_base(recipe, materials, base, folder / "tokenizer")
         with world_with(services, base, engine, train=True) as world:
-            yield _run(recipe, folder, screen, stop_asked, materials, engine, world)
+            if found := standing(services):
+                screen.note(found.line)
+            for text in _rows(recipe, materials):
+                screen.note(text)
+            refuse_long(recipe, materials, world.config.max_positions, world.tokenizer)
+            fit = _fitting_data(recipe, materials, world, screen)
+            settings = _settings(recipe, engine)
+            # a second of measuring at SmolLM2-135M, and a run that only shows what it has needs none
+            peaks = cache(partial(measure_peaks, world.replicas, world.config))
+            ledger = Ledger(folder)
+            yield Run(recipe, folder, screen, stop_asked, fit, world, ledger, settings, accept_changes, peaks)
 
 
 def _ensure_base(recipe: Recipe, materials: Materials, base: Path, tokens: Path) -> None:
@@ -73,23 +90,10 @@ def _texts(materials: Materials) -> list[str]:
     ]
 
 
-def _run(
-    recipe: Recipe,
-    folder: Path,
-    screen: Screen,
-    stop_asked: Callable[[], bool],
-    materials: Materials,
-    engine: Engine,
-    world: World,
-) -> Run:
-    """What the stages share; too long prompts are told of now, not hours later in the middle of a stage."""
-    if found := standing(world.services):
-        screen.note(found.line)
-    for text in _rows(recipe, materials):
-        screen.note(text)
-    # What decides a stage's weights and stands in no stage of the recipe, or is `auto` there. Part of every
-    # key: a run that goes on elsewhere, in another precision, must not pass for the same one.
-    settings = {
+def _settings(recipe: Recipe, engine: Engine) -> dict[str, Any]:
+    """What decides a stage's weights and stands in no stage of the recipe, or is `auto` there."""
+    # part of every key: a run that goes on elsewhere, in another precision, must not pass for the same one
+    return {
         "workers": engine.workers,
         "device": engine.device,
         "precision": engine.precision,
@@ -98,11 +102,6 @@ def _run(
         # not a recipe key: another version of this package may render other prompts
         "template": chat.template_hash(),
     }
-    refuse_long(recipe, materials, world.config.max_positions, world.tokenizer)
-    fit = _fitting_data(recipe, materials, world, screen)
-    # a second of measuring at SmolLM2-135M, and a run that only shows what it has needs none
-    peaks = cache(partial(measure_peaks, world.replicas, world.config))
-    return Run(recipe, folder, screen, stop_asked, fit, world, Ledger(folder), settings, peaks)
 
 
 def _rows(recipe: Recipe, materials: Materials) -> list[str]:
@@ -113,6 +112,8 @@ def _rows(recipe: Recipe, materials: Materials) -> list[str]:
 
 
 def _fitting_data(recipe: Recipe, materials: Materials, world: World, screen: Screen) -> Materials:
+    """Without prompts over their stage's limit: told of now, not hours later in the middle of a stage."""
+
     def length(problem: Problem) -> int:
         return len(world.tokenizer.prompt(problem))
 

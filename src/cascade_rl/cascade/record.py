@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from cascade_rl.cascade.run import Progress, Run
-from cascade_rl.data.settle import Settled, other_start
-from cascade_rl.errors import StageError
+from cascade_rl.data.settle import Settled
+from cascade_rl.errors import StageError, StartedOtherwise
 from cascade_rl.grading.services import standing
 from cascade_rl.recipe import Stage
 from cascade_rl.run.files import read_json
@@ -17,6 +17,9 @@ from cascade_rl.train.stage_run import Exported
 
 # Between stages nothing but weights goes over. arXiv 2512.13607 does not say whether its optimiser does.
 CARRIED = "weights only; fresh optimiser, counters and generators"
+
+# Of a stage's lineage what a user may have changed on purpose, by mending data or training a stage before it.
+REDONE = {"data": "data", "incoming_weights": "incoming weights", "reward_model": "reward model"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +33,25 @@ class Start:
     key: str
 
 
-def check_started(run: Run, begun: Start) -> None:
-    """An unfinished stage goes on only if it was started with the same settings, data and weights."""
+def check_started(run: Run, progress: Progress, begun: Start) -> None:
+    """An unfinished stage goes on only if it was started with the same settings, data and weights.
+
+    Raises StartedOtherwise where data or weights are others, StageError where the program or the machine is.
+    """
     before = read_json(begun.folder / "stage.json")
     if not before:
         return
     if before["key"] != begun.key:
-        raise StageError(other_start(begun.folder))
+        now, then = record_of(run, progress, begun)["lineage"], before.get("lineage", {})
+        changed = [key for key in run.settings if key in now and now[key] != then.get(key)]
+        other = [what for key, what in REDONE.items() if now.get(key) != then.get(key)]
+        if changed or not other:
+            raise StageError(
+                f"{begun.folder} was started with other settings ({', '.join(changed) or 'the program'}); "
+                "--accept-changes does not cover a changed program or machine: move the directory away, or "
+                "choose another --out"
+            )
+        raise StartedOtherwise(begun.folder, " and ".join(other))
     level, then = _sandbox_level(run), before.get("sandbox")
     # LEVELS run from strong to weak: going on at a stronger level is allowed
     if level and then and LEVELS.index(level) > LEVELS.index(then):

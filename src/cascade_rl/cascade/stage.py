@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cascade_rl.cascade.probe import probe_of
-from cascade_rl.cascade.record import CARRIED, Start, check_started, record_of
+from cascade_rl.cascade.record import CARRIED, Start, record_of
 from cascade_rl.cascade.run import Progress, Run
 from cascade_rl.data import demonstrations, pairs, pools
 from cascade_rl.errors import StageError
@@ -56,8 +56,6 @@ def train_stage(run: Run, progress: Progress, begun: Start) -> tuple[Checkpoint,
     With it the checksums of what else it exported, see `run.ledger.Entry`.
     """
     folder = begun.folder
-    # Refused before anything is written, so that a folder never holds states of two keys.
-    check_started(run, begun)
     record = record_of(run, progress, begun)
     write_json(folder / "stage.json", record)
     run.screen.note(
@@ -121,8 +119,7 @@ def asked_reward_model(run: Run, stage: Stage, data: StageData) -> Exported | No
     """
     name = stage.reward_model_among(run.recipe.before(stage.name))
     # the problems of a pool are of one domain
-    learned = any(run.materials.domains[pool[0].domain].learned for pool in data.pools())
-    if name is None or not learned:
+    if name is None or not any(run.materials.domains[pool[0].domain].learned for pool in data.pools()):
         return None
     index = [s.name for s in run.recipe.stages].index(name)
     weights = run.ledger.entries[index].exports.get(reward_model.FOLDER)

@@ -74,16 +74,23 @@ def set_aside(run: Path, index: int) -> None:
     # a new first stage may come from a new model, so what all stages start from goes too
     if index == 0:
         _rename_old(run, ["tokenizer", "base"])
+    set_aside_stages(run, index)
+
+
+def set_aside_stages(run: Path, index: int) -> list[Path]:
+    """Keep the folders of stage number `index` and later under `.old-N` names, which are returned."""
     # Later stages go too: each started from weights that are about to change. Killed between renames, the
     # next try moves what is left.
-    _rename_old(run / "stages", [f.path.name for f in stage_folders(run) if f.index >= index])
+    return _rename_old(run / "stages", [f.path.name for f in stage_folders(run) if f.index >= index])
 
 
-def _rename_old(parent: Path, names: Sequence[str]) -> None:
+def _rename_old(parent: Path, names: Sequence[str]) -> list[Path]:
+    renamed = []
     for name in names:
         if not (parent / name).exists():
             continue
         number = 1
         while (parent / f"{name}.old-{number}").exists():
             number += 1
-        (parent / name).rename(parent / f"{name}.old-{number}")
+        renamed.append((parent / name).rename(parent / f"{name}.old-{number}"))
+    return renamed
