@@ -5,6 +5,7 @@ Mendable                 the base that the command line catches
 │   ├── RecipeError      a recipe, with everything that is wrong with it
 │   └── AnswerError      the answer of a problem
 ├── RunBusy              another process works in the run directory
+├── NoRoom               a file could not be written for want of room on the disk
 ├── RecipeChanged        the run directory belongs to another recipe
 ├── StageError           a stage can't go on, or trained nothing
 │   └── StartedOtherwise it was begun with other data or weights
@@ -28,6 +29,7 @@ __all__ = [
     "InputError",
     "Interrupted",
     "Mendable",
+    "NoRoom",
     "RecipeChanged",
     "RecipeError",
     "RunBusy",
@@ -65,6 +67,16 @@ class AnswerError(InputError):
 
 class RunBusy(Mendable, RuntimeError):
     """Another process works in the run directory."""
+
+
+class NoRoom(Mendable, RuntimeError):
+    """A file or folder of a run could not be written: the disk, or what a user may use of it, is full."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(
+            f"{path} could not be written: {reason}; make room and give the same command again: nothing that "
+            "was saved is lost, and the run goes on from there"
+        )
 
 
 class RecipeChanged(Mendable, RuntimeError):

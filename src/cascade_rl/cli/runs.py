@@ -22,8 +22,8 @@ def run(
         bool,
         typer.Option(
             "--accept-changes",
-            help="With a changed recipe or mended data: keep the stages before the first changed one, set the "
-            "rest aside and redo it.",
+            help="With a changed recipe or mended data: keep the stages before the first changed one, "
+            "set the rest aside and redo it.",
         ),
     ] = False,
     unsafe_exec: Unsafe = False,

@@ -13,6 +13,7 @@ from cascade_rl.model.export import export
 from cascade_rl.model.pretrained import find_model
 from cascade_rl.model.tokenizer import load_tokenizer, train_tokenizer
 from cascade_rl.recipe import Recipe
+from cascade_rl.run.files import Saving
 
 
 def choose_device(recipe: Recipe) -> tuple[str, str]:
@@ -44,6 +45,7 @@ def make_base(recipe: Recipe, texts: Sequence[str], base: Path, tokens: Path) ->
         source = find_model(spec.init)
         tokenizer = load_tokenizer(source)
         raw, config, flat = load_directory(source)
-    tokens.mkdir(parents=True, exist_ok=True)
-    tokenizer.save(tokens)
+    with Saving(tokens):
+        tokens.mkdir(parents=True, exist_ok=True)
+        tokenizer.save(tokens)
     export(base, raw, config, flat, tokenizer)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cascade_rl.errors import RunBusy
+from cascade_rl.run.files import Saving
 
 # 05-if-rl: the number of the stage from 1, and its name. Names hold no dot: `.old-1` was set aside.
 STAGE_FOLDER = re.compile(r"(\d{2,})-([^.]+)")
@@ -28,7 +29,8 @@ class RunLock:
     """An exclusive lock on a run directory; it goes with the process, however that ends."""
 
     def __init__(self, run: Path) -> None:
-        run.mkdir(parents=True, exist_ok=True)
+        with Saving(run):
+            run.mkdir(parents=True, exist_ok=True)
         # the file stays when the lock goes: unlinking it would let two processes hold two files
         self._file = (run / "run.lock").open("a+")
         try:
@@ -41,9 +43,10 @@ class RunLock:
                 f"{run} is in use by process {holder}; wait for it, stop it, or choose another --out"
             ) from None
         # the process id, for the message of whoever comes next; nothing reads it to decide
-        self._file.truncate(0)
-        self._file.write(str(os.getpid()))
-        self._file.flush()
+        with Saving(run / "run.lock"):
+            self._file.truncate(0)
+            self._file.write(str(os.getpid()))
+            self._file.flush()
 
     def __enter__(self) -> RunLock:
         return self

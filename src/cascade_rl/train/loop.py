@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from cascade_rl.errors import Interrupted, StageError
 from cascade_rl.model.checkpoint import weights_hash
 from cascade_rl.run.alarms import lost, warnings
+from cascade_rl.run.files import Saving
 from cascade_rl.train.learner import Learner
 from cascade_rl.train.stage_run import S, StageRun
 from cascade_rl.train.state import latest_state, read_state, save_state
@@ -241,7 +242,8 @@ def _probe(run: StageRun[S], done: int, learner: Learner, best: Best | None) -> 
         return best
     name = f"best-{done:06d}.safetensors"
     flat = run.world.replicas.flat(run.model)
-    save_file({"weights": flat.detach().cpu().clone()}, run.book.folder / name)
+    with Saving(run.book.folder / name):
+        save_file({"weights": flat.detach().cpu().clone()}, run.book.folder / name)
     if run.stage.lora:
         learner.save_adapter(run.book.folder / "adapter", str(run.start))
     return Best(done, mean, name)
