@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -53,7 +54,7 @@ def run(
         # Interrupted (saved after the step) or the second Ctrl-C: either way the last state is whole.
         except KeyboardInterrupt as interrupt:
             write_report(folder)
-            screen.note(f"{interrupt or 'stopped'}; go on with: {' '.join(again)}")
+            screen.note(f"{interrupt or 'stopped'}; go on with: {shlex.join(again)}")
             raise typer.Exit(stop.exit_code) from None
     screen.table(found.matrix, found.verdicts)
     page = write_report(folder)
