@@ -82,7 +82,7 @@ def _advance(run: Run, progress: Progress, index: int, stage: Stage) -> Progress
         # Its weights are loaded although nothing is trained: the next stage starts from what the workers
         # hold, and a benchmark that is new in the recipe is scored on them below.
         made = entry.checkpoint
-        load_finished(run, made)
+        load_finished(run, stage, made)
     else:
         made, exports = train_stage(run, progress, begun)
     training = time.perf_counter() - begin

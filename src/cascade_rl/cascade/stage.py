@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cascade_rl.cascade.probe import probe_of
+from cascade_rl.cascade.probe import probe_of, probed_too_late
 from cascade_rl.cascade.record import CARRIED, Start, record_of
 from cascade_rl.cascade.run import Progress, Run
 from cascade_rl.data import demonstrations, pairs, pools
@@ -82,7 +82,7 @@ def train_stage(run: Run, progress: Progress, begun: Start) -> tuple[Checkpoint,
     return made, trained.exports
 
 
-def load_finished(run: Run, made: Checkpoint) -> None:
+def load_finished(run: Run, stage: Stage, made: Checkpoint) -> None:
     """Give the workers the weights of a stage that is done; StageError when the ledger has others."""
     path = run.folder / made.path
     flat = load_directory(path)[2]
@@ -93,6 +93,8 @@ def load_finished(run: Run, made: Checkpoint) -> None:
             f"{path.parent} away: its stage is then trained anew"
         )
     run.world.replicas.load("policy", flat)
+    if probed_too_late(run, stage, path.parent):
+        run.screen.note(f"{stage.name} was trained without probes: policy best leaves it at its last step")
 
 
 def _stage_run(run: Run, progress: Progress, begun: Start, book: Book) -> StageRun[Stage]:

@@ -89,9 +89,9 @@ class _StopRequest:
 def status(run_dir: RunArgument) -> None:
     """Show how far a run is, what each stage scored, and the gate's verdicts."""
     from cascade_rl.report.status import run_status
-    from cascade_rl.report.terminal import status_table
+    from cascade_rl.report.terminal import StatusTable
 
-    console.print(status_table(run_status(run_dir)))
+    console.print(StatusTable(run_status(run_dir)))
 
 
 def report(run_dir: RunArgument) -> None:
