@@ -19,7 +19,7 @@ from cascade_rl.cascade.run import Progress, Run
 from cascade_rl.cascade.scoring import Scored, all_seconds, own_stages, score_stage
 from cascade_rl.cascade.stage import asked_reward_model, load_finished, train_stage
 from cascade_rl.data.settle import settle
-from cascade_rl.errors import GateClosed, StartedOtherwise
+from cascade_rl.errors import GateClosed, Interrupted, StartedOtherwise
 from cascade_rl.model.checkpoint import weights_hash
 from cascade_rl.protocols import Screen
 from cascade_rl.recipe import Recipe, Stage
@@ -65,6 +65,8 @@ def run_cascade(
             weights = weights_hash(run.world.replicas.flat("policy"))
             progress = Progress(weights, base_folder(folder))
             for index, stage in enumerate(recipe.stages):
+                if stop_asked():
+                    raise Interrupted(f"stopped before {stage.name}")
                 progress = _advance(run, progress, index, stage)
         return Finished(_matrix(recipe, progress), progress.verdicts)
 

@@ -15,6 +15,7 @@ from cascade_rl.cascade.run import Run
 from cascade_rl.cascade.stage import provide
 from cascade_rl.data.gather import Materials, gather
 from cascade_rl.data.settle import fitting
+from cascade_rl.errors import Interrupted
 from cascade_rl.grading.services import open_services, standing
 from cascade_rl.model.base import make_base
 from cascade_rl.model.peaks import measure_peaks
@@ -44,10 +45,12 @@ def open_run(
 ) -> Iterator[Run]:
     """A run that is open while its context lasts; its directory must be locked and admitted.
 
-    Raises StageError when prompts of two uses overlap or all are too long, and SandboxUnavailable.
+    Raises StageError when prompts of two uses overlap or all are too long, SandboxUnavailable, Interrupted.
     """
     screen.waiting("data")
     materials = gather(recipe, provide)
+    if stop_asked():
+        raise Interrupted("stopped before the first stage")
     screen.waiting("model")
     base, engine = base_folder(folder), Engine.of(recipe)
     # The services first: where a model's programs are refused, no model has to be made to hear of it.

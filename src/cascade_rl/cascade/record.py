@@ -11,7 +11,7 @@ from cascade_rl.data.settle import Settled
 from cascade_rl.errors import StageError, StartedOtherwise
 from cascade_rl.grading.services import standing
 from cascade_rl.recipe import Stage
-from cascade_rl.run.files import read_json
+from cascade_rl.run.files import read_record
 from cascade_rl.sandbox.levels import LEVELS
 from cascade_rl.train.stage_run import Exported
 
@@ -38,7 +38,7 @@ def check_started(run: Run, progress: Progress, begun: Start) -> None:
 
     Raises StartedOtherwise where data or weights are others, StageError where the program or the machine is.
     """
-    before = read_json(begun.folder / "stage.json")
+    before = read_record(begun.folder / "stage.json", "key")
     if not before:
         return
     if before["key"] != begun.key:

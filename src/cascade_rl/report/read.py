@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from cascade_rl.errors import InputError
 from cascade_rl.report.records import DONE, HELD, RUNNING, WAITING, Note, Run, Sample, Stage, Step
 from cascade_rl.report.speed import efforts, machine
 from cascade_rl.report.values import as_list, as_mapping, number, text
@@ -175,6 +176,14 @@ def _times(run_dir: Path) -> tuple[float | None, float | None]:
     # a file may go between listing and looking: the run works on
     times = [path.stat().st_mtime for path in files if path.exists()]
     return (min(times), max(times)) if times else (None, None)
+
+
+def require_run(run_dir: Path) -> None:
+    """Raise InputError when a directory is no run: `run` writes the recipe before all else."""
+    if not (run_dir / "recipe.yaml").is_file():
+        raise InputError(
+            f"{run_dir} is no run directory: it has no recipe.yaml; runs are made by `cascade run`"
+        )
 
 
 def read_run(run_dir: Path) -> Run:

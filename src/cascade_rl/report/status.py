@@ -8,7 +8,7 @@ from pathlib import Path
 from cascade_rl.errors import InputError
 from cascade_rl.recipe import Recipe
 from cascade_rl.recipe import Stage as Plan
-from cascade_rl.report.read import read_run
+from cascade_rl.report.read import read_run, require_run
 from cascade_rl.report.records import HELD, WAITING, Run, Stage
 from cascade_rl.scores.gate import GateResult
 
@@ -43,10 +43,7 @@ class RunStatus:
 
 def run_status(run_dir: Path) -> RunStatus:
     """The status of a run; raises InputError when the directory is no run or damaged."""
-    if not (run_dir / "recipe.yaml").is_file():
-        raise InputError(
-            f"{run_dir} is no run directory: it has no recipe.yaml; runs are made by `cascade run`"
-        )
+    require_run(run_dir)
     run = read_run(run_dir)
     _refuse_damage(run_dir, run)
     try:

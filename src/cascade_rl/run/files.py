@@ -109,3 +109,15 @@ def read_json(path: Path) -> Any:
         return None
     except ValueError as error:
         raise InputError(f"{path} is no JSON: {error}") from None
+
+
+def read_record(path: Path, *keys: str) -> dict[str, Any] | None:
+    """A JSON object that a run wrote, or None if there is no file; InputError when it lacks one of `keys`."""
+    found = read_json(path)
+    if found is None:
+        return None
+    missing = [key for key in keys if key not in found] if isinstance(found, dict) else ["an object"]
+    if missing:
+        raise InputError(f"{path} is no file of a run: it lacks {', '.join(missing)}; restore or remove it")
+    record: dict[str, Any] = found
+    return record

@@ -47,7 +47,10 @@ class Journal:
         have = self.path.stat().st_size
         if have < size:
             # filling up with zeros, as truncate would, hides that lines were lost
-            raise InputError(f"{self.path} has {have} bytes, but the saved state was written after {size}")
+            raise InputError(
+                f"{self.path} has {have} bytes, but the saved state was written after {size}: lines are "
+                f"lost; restore it, or move {self.path.parent} away: its stage is then trained anew"
+            )
         self._file.truncate(size)
         self._file.seek(size)
 

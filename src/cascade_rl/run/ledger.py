@@ -12,7 +12,7 @@ import yaml
 
 from cascade_rl.errors import InputError, RecipeChanged
 from cascade_rl.recipe import Recipe, digest, replaced_keys
-from cascade_rl.run.files import read_json, write_json, write_text
+from cascade_rl.run.files import read_record, write_json, write_text
 from cascade_rl.run.folder import set_aside
 from cascade_rl.types import Checkpoint
 
@@ -64,8 +64,11 @@ class Ledger:
 
     def __init__(self, run: Path) -> None:
         self.path = run / "ledger.json"
-        found = read_json(self.path)
-        self.entries = [Entry.of_json(row) for row in found["stages"]] if found else []
+        found = read_record(self.path, "stages")
+        try:
+            self.entries = [Entry.of_json(row) for row in found["stages"]] if found else []
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{self.path} is no ledger of a run ({error!r}); restore it") from None
 
     def done(self, index: int, key: str) -> Entry | None:
         """The entry of stage number `index` if it was finished with this very key."""
