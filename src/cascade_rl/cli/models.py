@@ -78,15 +78,14 @@ def chat(
     """Talk to a checkpoint. End a turn with /think or /no_think to switch the mode; an empty line ends."""
     from cascade_rl.cli.talk import chat_loop
 
-    _refuse_senseless(max_new_tokens, temperature, top_p, min_p)
+    _refuse_senseless(temperature, top_p, min_p)
     sampling = Sampling(1, max_new_tokens, SamplingRule(temperature, top_p, min_p=min_p))
     chat_loop(checkpoint, console, sampling, seed)
 
 
-def _refuse_senseless(max_new_tokens: int, temperature: float, top_p: float, min_p: float) -> None:
+def _refuse_senseless(temperature: float, top_p: float, min_p: float) -> None:
     """Raise InputError, which names the option, for values that no sampling can follow, NaN among them."""
     wanted = {
-        "--max-new-tokens": (max_new_tokens, max_new_tokens >= 1, "1 or more"),
         "--temperature": (temperature, 0 <= temperature < math.inf, "0 or more"),
         "--top-p": (top_p, 0 < top_p <= 1, "above 0, up to 1"),
         "--min-p": (min_p, 0 <= min_p <= 1, "from 0 to 1"),

@@ -60,9 +60,7 @@ def train(run: StageRun[RewardModelStage], data: Pairs) -> Trained:
     world.replicas.drop_model(MODEL)
     # of what lies on the disk, as RL will read it: an export leaves out the head over the vocabulary
     exports = {FOLDER: weights_hash(load_reward_directory(folder, world.config))}
-    return Trained(
-        fitted.step, {"heldout_pair_accuracy": accuracy}, (*fitted.lines, *lines), exports
-    )
+    return Trained(fitted.step, {"heldout_pair_accuracy": accuracy}, (*fitted.lines, *lines), exports)
 
 
 def distinct(pairs: Sequence[Pair]) -> list[Pair]:
