@@ -25,7 +25,9 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS, 1) for room in room
 
 def room(path: Path) -> str:
     """The part of the package that a file belongs to: a folder or a single file at the top."""
-    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+    name = path.relative_to(ROOT).parts[0].removesuffix(".py")
+    # what `python -m cascade_rl` begins with is a door of the command line, not a room
+    return "cli" if name == "__main__" else name
 
 
 def modules(path: Path) -> set[str]:

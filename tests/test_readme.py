@@ -130,7 +130,7 @@ def test_the_tree_stands_on_the_floors_of_the_house():
     rooms = defaultdict(set)
     for floor, path, _ in tree():
         rooms[floor].add(path.split("/")[0].removesuffix(".py"))
-    assert rooms.pop(0) == {"__init__", "py.typed", "recipes"}
+    assert rooms.pop(0) == {"__init__", "__main__", "py.typed", "recipes"}
     assert dict(rooms) == {number: set(names) for number, names in enumerate(FLOORS, 1)}
     assert list(rooms) == sorted(rooms, reverse=True)
 

@@ -24,7 +24,7 @@ from cascade_rl.types import Split
 
 RAW = yaml.safe_load("""
 name: base
-model: {architecture: {hidden_size: 32}, tokenizer: {vocab_size: 320}}
+model: {architecture: {hidden_size: 32, max_position_embeddings: 65536}, tokenizer: {vocab_size: 320}}
 defaults:
   rl: {lr: 1.0e-4, prompts_per_step: 4}
 stages:
@@ -334,7 +334,7 @@ def test_overrides_by_name_number_and_into_lists():
         "stages.math-rl.betas=[0.8, 0.9]",
         "gate.band=0.1",
         "benchmarks.maths.k=9",
-        "model.architecture={hidden_size: 64}",
+        "model.architecture={hidden_size: 64, max_position_embeddings: 65536}",
         "stages.math-rl.filter.kind=epoch",
     )
     recipe = check_recipe(changed(*overrides))
@@ -483,7 +483,7 @@ def test_own_stage_is_the_last_that_trains_the_domain():
 
 def test_smoke_keeps_the_path_and_cuts_the_size():
     phases = "[{share: 0.3, overlong: mask}, {share: 0.3}, {share: 0.4}]"
-    recipe = check_recipe(changed(f"stages.math-rl.curriculum={phases}", "stages.sft-1.warmup_steps=50"))
+    recipe = check_recipe(changed(f"stages.math-rl.curriculum={phases}", "stages.sft-1.warmup_steps=3"))
     short = smoke(recipe)
     assert [(s.name, s.kind) for s in short.stages] == [(s.name, s.kind) for s in recipe.stages]
     assert [s.planned_steps for s in short.stages] == [2, 2, 2, 3]

@@ -74,7 +74,7 @@ def test_other_data_are_looked_at_anew_until_a_stage_has_begun_with_them(tmp_pat
     assert settled(tmp_path, pools(1, 2), again).data == pools(1, 2) and again.asked
     (tmp_path / "stage.json").write_text("{}")
     before = (tmp_path / "preflight.json").read_bytes()
-    with pytest.raises(StageError, match="was started with other settings, data or weights"):
+    with pytest.raises(StageError, match="was started with other data; --accept-changes sets it"):
         settled(tmp_path, pools(1, 2, 3), Grader())
     assert (tmp_path / "preflight.json").read_bytes() == before, "nothing is lost"
 

@@ -12,8 +12,12 @@ from rich.console import Console
 
 from cascade_rl.data.abilities import load_recipe
 from cascade_rl.errors import InputError
-from cascade_rl.report.status import StageStatus, run_status
-from cascade_rl.report.terminal import status_table
+from cascade_rl.report import write_report
+from cascade_rl.report.card_tables import matrix_markdown
+from cascade_rl.report.read import read_run
+from cascade_rl.report.records import DONE, HELD, RUNNING
+from cascade_rl.report.status import RunStatus, StageStatus, run_status
+from cascade_rl.report.terminal import StatusTable
 from cascade_rl.scores.as_json import gate_to_json, scorecard_to_json
 from cascade_rl.scores.gate import decide
 from cascade_rl.scores.statistics import published_score
@@ -63,7 +67,7 @@ def test_status_is_what_the_files_say(run: Path) -> None:
 
 def test_the_table_has_a_row_a_stage(run: Path) -> None:
     console = Console(width=300, record=True, file=io.StringIO())
-    console.print(status_table(run_status(run)))
+    console.print(StatusTable(run_status(run)))
     head, *rows = console.export_text().splitlines()
     assert head.split()[:3] == ["stage", "state", "steps"] and len(rows) == len(run_status(run).stages)
     planned = load_recipe("tiny", []).stages
@@ -96,3 +100,76 @@ def test_a_recipe_that_is_no_yaml_is_named(run: Path, content: str, why: str) ->
 def test_a_damaged_sample_costs_the_status_nothing(run: Path) -> None:
     (run / "stages/01-sft-1/samples.jsonl").write_text("{\n", encoding="utf-8")
     assert run_status(run).stages[0].state == "done"
+
+
+LONG = "following fell by 15.0 points since sft-1 (not excused); maths fell by 8.0 points since reward-model (not excused)"
+SIX = RunStatus(
+    ("alignment", "following", "maths", "coding", "humaneval", "swe"),
+    (
+        StageStatus("reward-model", "done", 160, 160, (0.512, 0.4, 0.305, 0.1, 0.055, 0.0), "passed"),
+        StageStatus("rlhf", "held", 60, 60, (1.0, 0.25, 0.305, 0.1, 0.055, 0.0), LONG),
+        StageStatus("math-rl", "started", 12, 1000, (None,) * 6, ""),
+    ),
+)
+AT_60 = """
+stage        state   steps   gate
+reward-model done    160/160 passed
+rlhf         held    60/60   failed
+math-rl      started 12/1000
+
+             alignm follow              humane
+stage        ent    ing    maths coding val    swe
+reward-model 51.2   40.0   30.5  10.0   5.5    0.0
+rlhf         100.0  25.0   30.5  10.0   5.5    0.0
+math-rl
+gate after rlhf: following fell by 15.0 points since sft-1
+(not excused); maths fell by 8.0 points since reward-model
+(not excused)
+"""
+AT_80 = """
+                             alignm follow              humane
+stage        state   steps   ent    ing    maths coding val    swe gate
+reward-model done    160/160 51.2   40.0   30.5  10.0   5.5    0.0 passed
+rlhf         held    60/60   100.0  25.0   30.5  10.0   5.5    0.0 failed
+math-rl      started 12/1000
+gate after rlhf: following fell by 15.0 points since sft-1 (not excused); maths
+fell by 8.0 points since reward-model (not excused)
+"""
+AT_120 = """
+stage        state   steps   alignment following maths coding humaneval swe gate
+reward-model done    160/160 51.2      40.0      30.5  10.0   5.5       0.0 passed
+rlhf         held    60/60   100.0     25.0      30.5  10.0   5.5       0.0 failed
+math-rl      started 12/1000
+gate after rlhf: following fell by 15.0 points since sft-1 (not excused); maths fell by 8.0 points since reward-model
+(not excused)
+"""
+
+
+@pytest.mark.parametrize(("width", "shown"), [(60, AT_60), (80, AT_80), (120, AT_120)])
+def test_it_is_readable_at_any_width(width: int, shown: str) -> None:
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(StatusTable(SIX))
+    text = console.export_text()
+    assert [line.rstrip() for line in text.splitlines()] == shown.strip("\n").splitlines()
+    assert "…" not in text, "nothing is cut"
+
+
+def test_a_run_that_its_gate_stopped_says_so(run: Path) -> None:
+    """The ledger has the stage by then; under `warn` the same fall is no halt."""
+    names = [stage.name for stage in load_recipe("tiny").stages]
+    rows = [{"stage": name, "key": "k"} for name in names[:2]]
+    write_json(run / "ledger.json", {"stages": rows})
+    assert [row.state for row in run_status(run).stages[:2]] == ["done", "done"]
+    text = (run / "recipe.yaml").read_text()
+    (run / "recipe.yaml").write_text(text.replace("policy: warn", "policy: stop"))
+    found = run_status(run)
+    assert [row.state for row in found.stages[:3]] == ["done", "held", "started"]
+    assert [stage.status for stage in read_run(run).stages[:3]] == [DONE, HELD, RUNNING]
+    assert "held by its gate" in write_report(run).read_text()
+
+
+def test_a_card_of_a_mode_that_was_not_measured_before_has_no_arrow() -> None:
+    average = published_score(0.5, 1000)
+    score = ModeScore(average, average, 0.0, 0.0, 1.0, {})
+    cards = [Scorecard(str(mode), {"maths": BenchmarkScore(mode, {mode: score})}) for mode in Mode]
+    assert "| maths | 50.0 | 50.0 |" in matrix_markdown(cards, {})

@@ -5,8 +5,10 @@ Mendable                 the base that the command line catches
 │   ├── RecipeError      a recipe, with everything that is wrong with it
 │   └── AnswerError      the answer of a problem
 ├── RunBusy              another process works in the run directory
+├── NoRoom               a file could not be written for want of room on the disk
 ├── RecipeChanged        the run directory belongs to another recipe
 ├── StageError           a stage can't go on, or trained nothing
+│   └── StartedOtherwise it was begun with other data or weights
 ├── GateClosed           policy `stop`: a benchmark fell without excuse
 ├── GraderFailure        too many verdicts could not be given
 ├── WorkerError          a process of the engine failed or died
@@ -17,6 +19,7 @@ Interrupted              the run was asked to stop (a KeyboardInterrupt)
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar
 
 __all__ = [
@@ -26,11 +29,13 @@ __all__ = [
     "InputError",
     "Interrupted",
     "Mendable",
+    "NoRoom",
     "RecipeChanged",
     "RecipeError",
     "RunBusy",
     "SandboxUnavailable",
     "StageError",
+    "StartedOtherwise",
     "WorkerError",
 ]
 
@@ -64,12 +69,32 @@ class RunBusy(Mendable, RuntimeError):
     """Another process works in the run directory."""
 
 
+class NoRoom(Mendable, RuntimeError):
+    """A file or folder of a run could not be written: the disk, or what a user may use of it, is full."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(
+            f"{path} could not be written: {reason}; make room and give the same command again: nothing that "
+            "was saved is lost, and the run goes on from there"
+        )
+
+
 class RecipeChanged(Mendable, RuntimeError):
     """The run directory belongs to another recipe; the message shows the difference and what to do."""
 
 
 class StageError(Mendable, RuntimeError):
     """A stage that can't go on or that trained nothing; the message says why and what to change."""
+
+
+class StartedOtherwise(StageError):
+    """A stage was begun with other data or weights: with leave it is set aside and begun anew."""
+
+    def __init__(self, folder: Path, what: str) -> None:
+        super().__init__(
+            f"{folder} was started with other {what}; --accept-changes sets it and the stages after it aside "
+            "(as .old-N) and begins it anew, --out starts elsewhere"
+        )
 
 
 class GateClosed(Mendable, RuntimeError):

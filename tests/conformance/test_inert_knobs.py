@@ -19,11 +19,12 @@ from typing import Any, Literal, get_args, get_origin
 
 import pytest
 import torch
-from tiny import Policy, stage_run
+from tiny import Policy, stage_run, toy_problem
 
 from cascade_rl.cascade import stage as cascade_stage
 from cascade_rl.data.pools import provide
 from cascade_rl.domain import Domain, Services
+from cascade_rl.domains import load_domain
 from cascade_rl.model.checkpoint import weights_hash
 from cascade_rl.model.export import export
 from cascade_rl.recipe import Recipe, RLStage
@@ -33,7 +34,7 @@ from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.run.journal import read_lines
 from cascade_rl.testing import ScriptedSampler
 from cascade_rl.train import gradients, rl
-from cascade_rl.types import Message, Outcome, Problem, Rollout, Verdict, problem_id
+from cascade_rl.types import Message, Outcome, Pools, Problem, Rollout, Verdict, problem_id
 
 SMALL: dict[str, Any] = {
     "name": "x", "kind": "rl", "steps": 3, "lr": 0.005, "prompts_per_step": 4, "rollouts_per_prompt": 4,
@@ -353,9 +354,13 @@ def test_reward_model(tmp_path):
                 "benchmarks": [{"name": "a", "domain": "alignment"}],
             }
         )
-        run = SimpleNamespace(recipe=recipe, folder=tmp_path)
-        found.append(cascade_stage._reward_model(run, recipe.stage("rlhf")).parent.name)
-    assert found == ["02-second", "01-first"]
+        ledger = SimpleNamespace(entries=[SimpleNamespace(exports={"reward_model": n}) for n in "12"])
+        materials = SimpleNamespace(domains={"alignment": load_domain("alignment")})
+        run = SimpleNamespace(recipe=recipe, folder=tmp_path, ledger=ledger, materials=materials)
+        data = Pools(((toy_problem(1, "alignment"),),))
+        asked = cascade_stage.asked_reward_model(run, recipe.stage("rlhf"), data)
+        found.append((asked.path.parent.name, asked.weights))
+    assert found == [("02-second", "2"), ("01-first", "1")]
 
 
 def test_judge(tmp_path):

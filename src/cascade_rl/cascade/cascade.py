@@ -13,18 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cascade_rl.cascade.opening import base_folder, open_run
-from cascade_rl.cascade.record import Start
+from cascade_rl.cascade.opening import base_folder, look_ahead, open_run
+from cascade_rl.cascade.record import Start, check_started
 from cascade_rl.cascade.run import Progress, Run
 from cascade_rl.cascade.scoring import Scored, all_seconds, own_stages, score_stage
-from cascade_rl.cascade.stage import load_finished, train_stage
+from cascade_rl.cascade.stage import asked_reward_model, load_finished, train_stage
 from cascade_rl.data.settle import settle
-from cascade_rl.errors import GateClosed
+from cascade_rl.errors import GateClosed, Interrupted, StartedOtherwise
 from cascade_rl.model.checkpoint import weights_hash
 from cascade_rl.protocols import Screen
 from cascade_rl.recipe import Recipe, Stage
 from cascade_rl.run.files import write_json
-from cascade_rl.run.folder import RunLock, stage_folder
+from cascade_rl.run.folder import RunLock, set_aside_stages, stage_folder
 from cascade_rl.run.ledger import Entry, admit, stage_key
 from cascade_rl.scores.as_json import matrix_to_json
 from cascade_rl.scores.matrix import matrix
@@ -54,14 +54,19 @@ def run_cascade(
 
     Raises a Mendable error with what to do in the message, or Interrupted once the state is saved.
     """
+    look_ahead(recipe, folder)
     # Before `admit`, which sets results aside: no second process may see that half done.
     with RunLock(folder):
         admit(folder, recipe, accept_changes)
         # After `admit`: a refused recipe costs no data, and a base model that was set aside is made anew.
-        with open_run(recipe, folder, screen, stop_asked, unsafe_exec=unsafe_exec) as run:
+        with open_run(
+            recipe, folder, screen, stop_asked, accept_changes=accept_changes, unsafe_exec=unsafe_exec
+        ) as run:
             weights = weights_hash(run.world.replicas.flat("policy"))
             progress = Progress(weights, base_folder(folder))
             for index, stage in enumerate(recipe.stages):
+                if stop_asked():
+                    raise Interrupted(f"stopped before {stage.name}")
                 progress = _advance(run, progress, index, stage)
         return Finished(_matrix(recipe, progress), progress.verdicts)
 
@@ -71,33 +76,24 @@ def _advance(run: Run, progress: Progress, index: int, stage: Stage) -> Progress
     folder = stage_folder(run.folder, index, stage.name)
     begin = time.perf_counter()
     run.screen.stage(stage.name, index, len(run.recipe.stages))
-    # Before the ledger is asked: the key holds the hash of the settled data. Of a stage that was begun the
-    # outcome is on file, so no grader runs again.
-    settled = settle(
-        stage,
-        run.materials.data[stage.name],
-        folder,
-        run.recipe.preflight,
-        run.materials.domains,
-        run.world.services,
-        run.screen.waiting,
-    )
-    key = stage_key(run.recipe, index, run.settings, settled.hash, progress.weights)
-    entry = run.ledger.done(index, key)
+    begun = _begin(run, progress, index, stage)
+    entry = _kept(run, index, begun)
+    exports: Mapping[str, str] = {}
     if entry:
         run.screen.note(f"{stage.name} is done: kept")
         # Its weights are loaded although nothing is trained: the next stage starts from what the workers
         # hold, and a benchmark that is new in the recipe is scored on them below.
         made = entry.checkpoint
-        load_finished(run, made)
+        load_finished(run, stage, made)
     else:
-        made = train_stage(run, progress, Start(stage, folder, settled, key))
+        made, exports = train_stage(run, progress, begun)
     training = time.perf_counter() - begin
     scored = score_stage(run, stage, folder, made.weights_hash, progress.cards)
     if not entry:
         # Only now is the stage done. Killed before this line it resumes at its last state, with no step
         # left to do, exports the same weights again, and scores only what has no file.
-        entry = Entry(made, key, settled.hash, all_seconds(stage, folder, training, scored.seconds))
+        seconds = all_seconds(stage, folder, training, scored.seconds)
+        entry = Entry(made, begun.key, begun.settled.hash, seconds, exports)
         run.ledger.add(index, entry)
     after = _after(progress, stage, run.folder, entry, scored)
     write_json(run.folder / "matrix.json", _matrix(run.recipe, after))
@@ -110,6 +106,52 @@ def _advance(run: Run, progress: Progress, index: int, stage: Stage) -> Progress
             "waiver in the recipe, or set gate.policy to warn"
         )
     return after
+
+
+def _begin(run: Run, progress: Progress, index: int, stage: Stage) -> Start:
+    """What a stage begins with; one that was begun otherwise is set aside where the user gave leave."""
+    try:
+        return _start(run, progress, index, stage)
+    except StartedOtherwise as error:
+        if not run.accept_changes:
+            raise
+        # the ledger first: killed in between, the next try finds a stage that is not done, and sets it aside
+        run.ledger.cut(index)
+        for old in set_aside_stages(run.folder, index):
+            run.screen.note(f"set aside as {old}")
+        run.screen.note(f"{stage.name} is begun anew: {str(error).partition(';')[0]}")
+        return _start(run, progress, index, stage)
+
+
+def _start(run: Run, progress: Progress, index: int, stage: Stage) -> Start:
+    folder = stage_folder(run.folder, index, stage.name)
+    # Before the ledger is asked: the key holds the hash of the settled data. Of a stage that was begun the
+    # outcome is on file, so no grader runs again.
+    settled = settle(
+        stage,
+        run.materials.data[stage.name],
+        folder,
+        run.recipe.preflight,
+        run.materials.domains,
+        run.world.services,
+        run.screen.waiting,
+    )
+    asked = asked_reward_model(run, stage, settled.data)
+    hashes = (settled.hash, progress.weights, asked.weights if asked else None)
+    begun = Start(stage, folder, settled, asked, stage_key(run.recipe, index, run.settings, *hashes))
+    # Refused before anything is written, so that a folder never holds states of two keys.
+    if not run.ledger.done(index, begun.key):
+        check_started(run, progress, begun)
+    return begun
+
+
+def _kept(run: Run, index: int, begun: Start) -> Entry | None:
+    """The ledger's entry of a stage that was finished with this key and whose folder is still there."""
+    entry = run.ledger.done(index, begun.key)
+    if entry and not (begun.folder / "stage.json").exists():
+        run.screen.note(f"{begun.folder} is gone, although the ledger has it: its stage is trained anew")
+        return None
+    return entry
 
 
 def _after(progress: Progress, stage: Stage, run: Path, entry: Entry, scored: Scored) -> Progress:

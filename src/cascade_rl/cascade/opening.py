@@ -7,13 +7,15 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 from cascade_rl import chat
+from cascade_rl.cascade.foresight import foresee, refuse_long
 from cascade_rl.cascade.run import Run
 from cascade_rl.cascade.stage import provide
 from cascade_rl.data.gather import Materials, gather
 from cascade_rl.data.settle import fitting
-from cascade_rl.errors import InputError
+from cascade_rl.errors import InputError, Interrupted
 from cascade_rl.grading.services import open_services, standing
 from cascade_rl.model.base import base_notes, make_base
 from cascade_rl.model.peaks import measure_peaks
@@ -24,23 +26,54 @@ from cascade_rl.run.ledger import Ledger
 from cascade_rl.types import Demonstrations, Problem
 
 
+def look_ahead(recipe: Recipe, folder: Path) -> None:
+    """Raise RecipeError, before anything is written, when `model.init` can't do what the recipe asks."""
+    # once the base model lies in the directory, `model.init` is not opened again and may be gone
+    if not (base_folder(folder) / "config.json").exists():
+        foresee(recipe)
+
+
 @contextmanager
 def open_run(
-    recipe: Recipe, folder: Path, screen: Screen, stop_asked: Callable[[], bool], *, unsafe_exec: bool
+    recipe: Recipe,
+    folder: Path,
+    screen: Screen,
+    stop_asked: Callable[[], bool],
+    *,
+    accept_changes: bool,
+    unsafe_exec: bool,
 ) -> Iterator[Run]:
     """A run that is open while its context lasts; its directory must be locked and admitted.
 
-    Raises StageError when prompts of two uses overlap or all are too long, and SandboxUnavailable.
+    Raises StageError when prompts of two uses overlap or all are too long, SandboxUnavailable, Interrupted.
     """
     screen.waiting("data")
     materials = gather(recipe, provide)
+    if stop_asked():
+        raise Interrupted("stopped before the first stage")
     screen.waiting("model")
     base, engine = base_folder(folder), Engine.of(recipe)
     # The services first: where a model's programs are refused, no model has to be made to hear of it.
     with open_services(materials.needs, unsafe=unsafe_exec) as services:
         _ensure_base(recipe, materials, base, folder / "tokenizer")
         with world_with(services, base, engine, train=True) as world:
-            yield _run(recipe, folder, screen, stop_asked, materials, engine, world)
+            if found := standing(services):
+                screen.note(found.line)
+            for text in _rows(recipe, materials):
+                screen.note(text)
+            notes = tuple(base_notes(folder / "tokenizer"))
+            for text in notes:
+                screen.note(text)
+            _refuse_joined(recipe, world)
+            refuse_long(recipe, materials, world.config.max_positions, world.tokenizer)
+            fit = _fitting_data(recipe, materials, world, screen)
+            settings = _settings(recipe, engine)
+            # a second of measuring at SmolLM2-135M, and a run that only shows what it has needs none
+            peaks = cache(partial(measure_peaks, world.replicas, world.config))
+            ledger = Ledger(folder)
+            yield Run(
+                recipe, folder, screen, stop_asked, fit, world, ledger, settings, accept_changes, peaks, notes
+            )
 
 
 def _ensure_base(recipe: Recipe, materials: Materials, base: Path, tokens: Path) -> None:
@@ -49,6 +82,16 @@ def _ensure_base(recipe: Recipe, materials: Materials, base: Path, tokens: Path)
     # folder into place, so a config.json means that the model is whole.
     if not (base / "config.json").exists():
         make_base(recipe, _texts(materials), base, tokens)
+
+
+def _refuse_joined(recipe: Recipe, world: World) -> None:
+    """Raise InputError when a stage wants an adapter that the model's family has no place for."""
+    for stage in recipe.stages:
+        if stage.lora and world.config.joined:
+            raise InputError(
+                f"stages.{stage.name}.lora: the projections of this family (phi3) are joined into one matrix "
+                "and can't be adapted apart; remove lora"
+            )
 
 
 def base_folder(run: Path) -> Path:
@@ -66,23 +109,10 @@ def _texts(materials: Materials) -> list[str]:
     ]
 
 
-def _run(
-    recipe: Recipe,
-    folder: Path,
-    screen: Screen,
-    stop_asked: Callable[[], bool],
-    materials: Materials,
-    engine: Engine,
-    world: World,
-) -> Run:
-    """What the stages share; too long prompts are told of now, not hours later in the middle of a stage."""
-    if found := standing(world.services):
-        screen.note(found.line)
-    for text in _rows(recipe, materials):
-        screen.note(text)
-    # What decides a stage's weights and stands in no stage of the recipe, or is `auto` there. Part of every
-    # key: a run that goes on elsewhere, in another precision, must not pass for the same one.
-    settings = {
+def _settings(recipe: Recipe, engine: Engine) -> dict[str, Any]:
+    """What decides a stage's weights and stands in no stage of the recipe, or is `auto` there."""
+    # part of every key: a run that goes on elsewhere, in another precision, must not pass for the same one
+    return {
         "workers": engine.workers,
         "device": engine.device,
         "precision": engine.precision,
@@ -91,19 +121,6 @@ def _run(
         # not a recipe key: another version of this package may render other prompts
         "template": chat.template_hash(),
     }
-    notes = tuple(base_notes(folder / "tokenizer"))
-    for text in notes:
-        screen.note(text)
-    for stage in recipe.stages:
-        if stage.lora and world.config.joined:
-            raise InputError(
-                f"stages.{stage.name}.lora: the projections of this family (phi3) are joined into one matrix "
-                "and can't be adapted apart; remove lora"
-            )
-    fit = _fitting_data(recipe, materials, world, screen)
-    # a second of measuring at SmolLM2-135M, and a run that only shows what it has needs none
-    peaks = cache(partial(measure_peaks, world.replicas, world.config))
-    return Run(recipe, folder, screen, stop_asked, fit, world, Ledger(folder), settings, peaks, notes)
 
 
 def _rows(recipe: Recipe, materials: Materials) -> list[str]:
@@ -114,6 +131,8 @@ def _rows(recipe: Recipe, materials: Materials) -> list[str]:
 
 
 def _fitting_data(recipe: Recipe, materials: Materials, world: World, screen: Screen) -> Materials:
+    """Without prompts over their stage's limit: told of now, not hours later in the middle of a stage."""
+
     def length(problem: Problem) -> int:
         return len(world.tokenizer.prompt(problem))
 
@@ -123,6 +142,10 @@ def _fitting_data(recipe: Recipe, materials: Materials, world: World, screen: Sc
         data[stage.name], notes = fitting(
             stage.name, stage.prompt_limit(), materials.data[stage.name], length
         )
+        key, size, _ = stage.batch()
+        drawn = sum(map(len, data[stage.name].pools()))
+        if stage.prompt_limit() is not None and drawn < size:
+            notes.append(f"{stage.name}: {key} is {size}, but there are {drawn} prompts: a step has no more")
         for text in notes:
             screen.note(text)
     return replace(materials, data=data)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from cascade_rl.cascade.run import Run
 from cascade_rl.evals.benchmark import run_benchmark
+from cascade_rl.recipe import Stage
+from cascade_rl.run.journal import read_lines
 from cascade_rl.train.stage_run import Probe
 
 
@@ -24,3 +28,13 @@ def probe_of(run: Run) -> Probe | None:
         return {name: probed.score.score.mean for name, probed in found.items()}
 
     return Probe(every, score)
+
+
+def probed_too_late(run: Run, stage: Stage, folder: Path) -> bool:
+    """Whether policy `best` came into the recipe after a stage was done, which then has no step to choose.
+
+    The policy is in no key: the weights of other steps are gone, and training anew is not what it asks for.
+    """
+    if run.recipe.gate.policy != "best" or stage.trains != "policy":
+        return False
+    return not any(line["kind"] == "probe" for line in read_lines(folder / "journal.jsonl"))

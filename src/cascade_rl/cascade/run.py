@@ -20,6 +20,7 @@ from cascade_rl.types import Scorecard
 class Run:
     """One run of a recipe in one directory, opened.
 
+    accept_changes  whether stages that were begun with other data or weights may be set aside
     settings  how weights come about beside the recipe's stages: part of every stage's key, JSON
     peaks     what this machine can do; measured when first asked, since a finished run needs no figures
     notes     what was done to the model and the tokenizer that the run began with, in words
@@ -33,6 +34,7 @@ class Run:
     world: World
     ledger: Ledger
     settings: Mapping[str, Any]
+    accept_changes: bool
     # a function: figures of this machine and this moment, never part of a key
     peaks: Callable[[], Peaks]
     notes: tuple[str, ...] = ()

@@ -14,12 +14,14 @@ from cascade_rl.errors import Interrupted
 from cascade_rl.evals.benchmark import run_benchmark
 from cascade_rl.recipe import Recipe, Stage, digest
 from cascade_rl.report.card import Card, write_card
-from cascade_rl.run.files import read_json, write_json
+from cascade_rl.run.files import read_record, write_json
 from cascade_rl.run.folder import stage_folders
 from cascade_rl.run.journal import Journal, read_lines
 from cascade_rl.scores.as_json import from_json, gate_to_json, scorecard_to_json, to_json
 from cascade_rl.scores.gate import GateResult, decide
 from cascade_rl.types import BenchmarkScore, Scorecard
+
+SCORED = ("key", "headline", "modes")  # what the file of a benchmark holds at least
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ def score_stage(run: Run, stage: Stage, folder: Path, weights: str, earlier: Seq
     if not result.passed:
         run.screen.note(f"gate after {stage.name}: {'; '.join(result.notes)}")
     # from the disk: of a kept stage nothing else is at hand
-    facts = read_json(folder / "stage.json")
+    facts = read_record(folder / "stage.json", "stage", "settings", "data", "lineage") or {}
     write_card(folder / "checkpoint", Card(facts, cards, own_stages(run.recipe), result))
     return Scored(card, result, time.perf_counter() - begin)
 
@@ -82,7 +84,7 @@ def _benchmark(run: Run, benchmark: Benchmark, folder: Path, weights: str) -> Be
     """The score of one benchmark; read where it is known for these weights, this spec and these problems."""
     key = benchmark_key(benchmark, weights)
     path = folder / "eval" / f"{benchmark.name}.json"
-    found = read_json(path) or _same_weights(run.folder, benchmark.name, key)
+    found = read_record(path, *SCORED) or _same_weights(run.folder, benchmark.name, key)
     if found and found["key"] == key:
         if not path.exists():
             write_json(path, found)
@@ -103,7 +105,7 @@ def _benchmark(run: Run, benchmark: Benchmark, folder: Path, weights: str) -> Be
 def _same_weights(run: Path, name: str, key: str) -> Mapping[str, Any] | None:
     """The result of an earlier stage with the same weights: a reward model leaves the policy as it is."""
     for folder in stage_folders(run):
-        found: Mapping[str, Any] | None = read_json(folder.path / "eval" / f"{name}.json")
+        found = read_record(folder.path / "eval" / f"{name}.json", *SCORED)
         if found and found["key"] == key:
             return found
     return None

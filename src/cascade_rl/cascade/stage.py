@@ -9,13 +9,12 @@ A new kind is a file in `recipe/` that says what it is, one in `data/` that prov
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from cascade_rl.cascade.probe import probe_of
-from cascade_rl.cascade.record import CARRIED, Start, check_started, record_of
+from cascade_rl.cascade.probe import probe_of, probed_too_late
+from cascade_rl.cascade.record import CARRIED, Start, record_of
 from cascade_rl.cascade.run import Progress, Run
 from cascade_rl.data import demonstrations, pairs, pools
 from cascade_rl.errors import StageError
@@ -26,7 +25,7 @@ from cascade_rl.run.book import Book
 from cascade_rl.run.files import write_json
 from cascade_rl.run.folder import stage_folder
 from cascade_rl.train import reward_model, rl, sft
-from cascade_rl.train.stage_run import StageRun, Trained
+from cascade_rl.train.stage_run import Exported, StageRun, Trained
 from cascade_rl.types import Checkpoint, StageData
 
 
@@ -51,11 +50,12 @@ def provide(stage: Stage, *arguments: Any) -> StageData:
     return KINDS[stage.kind].provide(stage, *arguments)
 
 
-def train_stage(run: Run, progress: Progress, begun: Start) -> Checkpoint:
-    """Train a stage, from its last saved step if there is one; the model that it exported."""
+def train_stage(run: Run, progress: Progress, begun: Start) -> tuple[Checkpoint, Mapping[str, str]]:
+    """Train a stage, from its last saved step if there is one; the model that it exported.
+
+    With it the checksums of what else it exported, see `run.ledger.Entry`.
+    """
     folder = begun.folder
-    # Refused before anything is written, so that a folder never holds states of two keys.
-    check_started(run, begun)
     record = record_of(run, progress, begun)
     write_json(folder / "stage.json", record)
     run.screen.note(
@@ -92,10 +92,10 @@ def train_stage(run: Run, progress: Progress, begun: Start) -> Checkpoint:
         generation=run.world.generation,
         dtype=dtype,
     )
-    return made
+    return made, trained.exports
 
 
-def load_finished(run: Run, made: Checkpoint) -> None:
+def load_finished(run: Run, stage: Stage, made: Checkpoint) -> None:
     """Give the workers the weights of a stage that is done; StageError when the ledger has others."""
     path = run.folder / made.path
     flat = load_directory(path)[2]
@@ -103,9 +103,11 @@ def load_finished(run: Run, made: Checkpoint) -> None:
     if weights_hash(flat) != made.weights_hash:
         raise StageError(
             f"{path} is not what the ledger recorded (its weights' checksum differs); restore it, or move "
-            "the run directory away"
+            f"{path.parent} away: its stage is then trained anew"
         )
     run.world.replicas.load("policy", flat)
+    if probed_too_late(run, stage, path.parent):
+        run.screen.note(f"{stage.name} was trained without probes: policy best leaves it at its last step")
 
 
 def _stage_run(run: Run, progress: Progress, begun: Start, book: Book) -> StageRun[Stage]:
@@ -117,7 +119,7 @@ def _stage_run(run: Run, progress: Progress, begun: Start, book: Book) -> StageR
         run.screen,
         seed=run.recipe.seed,
         start=progress.start,
-        reward_model=_reward_model(run, begun.stage),
+        reward_model=begun.reward_model,
         stop_asked=run.stop_asked,
         probe=probe_of(run),
         smoke=run.recipe.smoke,
@@ -125,11 +127,15 @@ def _stage_run(run: Run, progress: Progress, begun: Start, book: Book) -> StageR
     )
 
 
-def _reward_model(run: Run, stage: Stage) -> Path | None:
-    """Where the reward model that a stage asks lies exported; None where none is asked or there is none."""
+def asked_reward_model(run: Run, stage: Stage, data: StageData) -> Exported | None:
+    """The reward model that a stage asks, as its stage exported it; None where no domain's reward is learned.
+
+    The stage that trains it is done: it comes earlier.
+    """
     name = stage.reward_model_among(run.recipe.before(stage.name))
-    if name is None:
+    # the problems of a pool are of one domain
+    if name is None or not any(run.materials.domains[pool[0].domain].learned for pool in data.pools()):
         return None
     index = [s.name for s in run.recipe.stages].index(name)
-    # `train/reward_model` writes it there, beside the checkpoint of the policy
-    return stage_folder(run.folder, index, name) / "reward_model"
+    weights = run.ledger.entries[index].exports.get(reward_model.FOLDER)
+    return Exported(stage_folder(run.folder, index, name) / reward_model.FOLDER, weights)

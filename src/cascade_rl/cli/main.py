@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -35,6 +36,10 @@ app.add_typer(data, name="data")
 
 def main() -> None:
     """Run the command line; an error that a user can mend becomes one message and its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        # ASCII or latin-1, as in some logs: an arrow that can't be written must not end a run
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     # A domain by dotted path may lie where the command is given; last, so that no file there hides a package.
     sys.path.append(str(Path.cwd()))
     try:

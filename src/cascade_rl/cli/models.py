@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +11,7 @@ import typer
 from rich.table import Table
 
 from cascade_rl.cli.app import Overrides, Unsafe, console, say
+from cascade_rl.errors import InputError
 from cascade_rl.protocols import Sampling, SamplingRule
 from cascade_rl.types import BenchmarkScore
 
@@ -76,8 +78,21 @@ def chat(
     """Talk to a checkpoint. End a turn with /think or /no_think to switch the mode; an empty line ends."""
     from cascade_rl.cli.talk import chat_loop
 
+    _refuse_senseless(temperature, top_p, min_p)
     sampling = Sampling(1, max_new_tokens, SamplingRule(temperature, top_p, min_p=min_p))
     chat_loop(checkpoint, console, sampling, seed)
+
+
+def _refuse_senseless(temperature: float, top_p: float, min_p: float) -> None:
+    """Raise InputError, which names the option, for values that no sampling can follow, NaN among them."""
+    wanted = {
+        "--temperature": (temperature, 0 <= temperature < math.inf, "0 or more"),
+        "--top-p": (top_p, 0 < top_p <= 1, "above 0, up to 1"),
+        "--min-p": (min_p, 0 <= min_p <= 1, "from 0 to 1"),
+    }
+    for option, (value, possible, text) in wanted.items():
+        if not possible:
+            raise InputError(f"{option} must be {text} (got {value})")
 
 
 def domains() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cascade_rl.domain import Domain, Services
-from cascade_rl.errors import StageError
+from cascade_rl.errors import StageError, StartedOtherwise
 from cascade_rl.grading.proof import Preflight, preflight
 from cascade_rl.recipe import PreflightSpec, Stage, digest
 from cascade_rl.run.files import read_json, write_json
@@ -67,7 +67,8 @@ def settle(
 ) -> Settled:
     """The data without what its own grader can't tell; read where the folder holds the outcome for them.
 
-    Raises StageError when too much failed, or when the folder holds a stage that was begun with other data.
+    Raises StageError when too much failed, and StartedOtherwise when the folder holds a stage that was begun
+    with other data.
     """
     hash_made, stored = digest(made.content()), read_json(folder / FILE)
     # An outcome for other data is stale: before the stage began it is replaced, afterwards refused.
@@ -106,17 +107,9 @@ def _without_quarantined(stage: Stage, made: StageData, stored: Mapping[str, Any
 
 
 def refuse_other_data(folder: Path, stored: Any) -> None:
-    """Raise StageError when a stage has begun here with other data than those at hand."""
+    """Raise StartedOtherwise when a stage has begun here with other data than those at hand."""
     if isinstance(stored, dict) and "made" in stored and (folder / "stage.json").exists():
-        raise StageError(other_start(folder))
-
-
-def other_start(folder: Path) -> str:
-    """What to say of a folder whose stage was started otherwise."""
-    return (
-        f"{folder} was started with other settings, data or weights; --accept-changes does not cover a "
-        "changed program or machine: move the directory away, or choose another --out"
-    )
+        raise StartedOtherwise(folder, "data")
 
 
 def _report(

@@ -20,7 +20,7 @@ from cascade_rl.domains import load_domain
 from cascade_rl.errors import InputError
 from cascade_rl.grading.services import judge_spec, open_services, with_judge
 from cascade_rl.grading.verdicts import grading_thread
-from cascade_rl.run.files import read_json, write_json
+from cascade_rl.run.files import read_record, write_json
 from cascade_rl.run.folder import stage_folders
 from cascade_rl.run.journal import read_lines
 from cascade_rl.run.rollouts import read_groups
@@ -214,7 +214,7 @@ def _stored(folder: Path) -> bool:
 def _regrade_stage(name: str, folder: Path, unsafe: bool) -> tuple[list[Comparison], list[Skipped]]:
     """Its comparisons by domain, and what was left out with the reason."""
     # as the stage was run, not as the recipe says today
-    settings = read_json(folder / "stage.json")["settings"]
+    settings = (read_record(folder / "stage.json", "settings") or {})["settings"]
     loaded = (load_domain(data["domain"]) for data in settings["data"])
     domains: dict[str, Domain] = {domain.name: domain for domain in loaded}
     compared = {d: Comparison(name, d) for d in domains if not domains[d].learned}

@@ -16,7 +16,7 @@ from cascade_rl.model.export import export
 from cascade_rl.model.pretrained import find_model
 from cascade_rl.model.tokenizer import check_vocabulary, load_tokenizer, train_tokenizer
 from cascade_rl.recipe import Recipe
-from cascade_rl.run.files import read_json, write_json
+from cascade_rl.run.files import Saving, read_json, write_json
 
 NOTES = "notes.json"
 
@@ -72,8 +72,9 @@ def make_base(recipe: Recipe, texts: Sequence[str], base: Path, tokens: Path) ->
             notes.append(f"every conversation begins with `{tokenizer.lead}`, as this tokenizer has it")
     if scaling:
         notes.append("model.rope_scaling: " + ", ".join(f"{k} {v}" for k, v in scaling.items()))
-    tokens.mkdir(parents=True, exist_ok=True)
-    tokenizer.save(tokens)
+    with Saving(tokens):
+        tokens.mkdir(parents=True, exist_ok=True)
+        tokenizer.save(tokens)
     write_json(tokens / NOTES, notes)  # before the model, whose config.json says that all is there
     export(base, raw, config, flat, tokenizer, generation=generation)
 

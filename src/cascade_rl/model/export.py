@@ -15,7 +15,7 @@ from cascade_rl.model.checkpoint import save_directory, save_reward_directory
 from cascade_rl.model.decoder import DecoderConfig, Shapes
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.recipe.lora import LoRA
-from cascade_rl.run.files import sync_folder
+from cascade_rl.run.files import Saving, sync_folder
 
 
 def export(
@@ -36,14 +36,15 @@ def export(
     # under a name of its own until it is complete: a run that is killed here exports again
     temporary = path.with_name(f".{path.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    if shapes is None:
-        save_directory(temporary, raw, config, flat, generation, dtype)
-    else:
-        save_reward_directory(temporary, raw, config, flat, shapes)
-    tokenizer.save(temporary)
-    shutil.rmtree(path, ignore_errors=True)
-    temporary.rename(path)
-    sync_folder(path.parent)
+    with Saving(path, temporary):
+        if shapes is None:
+            save_directory(temporary, raw, config, flat, generation, dtype)
+        else:
+            save_reward_directory(temporary, raw, config, flat, shapes)
+        tokenizer.save(temporary)
+        shutil.rmtree(path, ignore_errors=True)
+        temporary.rename(path)
+        sync_folder(path.parent)
 
 
 def write_adapter(folder: Path, state: Mapping[str, Tensor], lora: LoRA, base: str) -> None:
@@ -66,5 +67,8 @@ def write_adapter(folder: Path, state: Mapping[str, Tensor], lora: LoRA, base: s
         "target_modules": list(lora.targets),
         "modules_to_save": ["score"] if head else None,
     }
-    save_file(dict(sorted(state.items())), folder / "adapter_model.safetensors", metadata={"format": "pt"})
-    (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n")
+    with Saving(folder):
+        save_file(
+            dict(sorted(state.items())), folder / "adapter_model.safetensors", metadata={"format": "pt"}
+        )
+        (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n")

@@ -51,7 +51,8 @@ def _leave_out(rest: dict[str, Any], loc: Place) -> bool:
     owner, key = rest, None
     for part in loc:
         if isinstance(node, list) and isinstance(part, int):
-            node = node[part]
+            # an item that is missing, such as a second beta: then the whole list is left out
+            node = node[part] if part < len(node) else None
         elif isinstance(node, dict) and part in node:
             owner, key, node = node, part, node[part]
     if key == "stages" and isinstance(node, dict):

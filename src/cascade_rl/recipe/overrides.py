@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -22,17 +22,30 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
             value = float(value)
         except ValueError:
             pass
-    # A name with a dot, such as a domain by its path, can't be reached; its number in the list can.
-    *parents, last = path.split(".")
     node: Any = raw
-    for depth, key in enumerate(parents):
-        node = _step_into(node, key, ".".join(parents[: depth + 1]))
+    done, parts = "", path.split(".")
+    while parts:
+        taken = _parts_of_a_name(node, parts)
+        key, parts = ".".join(parts[:taken]), parts[taken:]
+        here = f"{done}.{key}" if done else key
+        if parts:
+            node = _step_into(node, key, here)
+        elif isinstance(node, list):
+            node[_list_index(node, key, here)] = value
+        elif isinstance(node, dict):
+            node[key] = value
+        else:
+            raise ValueError(f"{done} is a value, not a block")
+        done = here
+
+
+def _parts_of_a_name(node: Any, parts: Sequence[str]) -> int:
+    """How many parts of a path name the next item: several where a name, such as a domain's, holds dots."""
     if isinstance(node, list):
-        node[_list_index(node, last, path)] = value
-    elif isinstance(node, dict):
-        node[last] = value
-    else:
-        raise ValueError(f"{'.'.join(parents)} is a value, not a block")
+        for count in range(len(parts), 1, -1):
+            if ".".join(parts[:count]) in _names(node):
+                return count
+    return 1
 
 
 def _step_into(node: Any, key: str, path: str) -> Any:
@@ -47,9 +60,14 @@ def _step_into(node: Any, key: str, path: str) -> Any:
 
 
 def _list_index(node: list[Any], key: str, path: str) -> int:
-    names = [item.get("name") or item.get("domain") for item in node if isinstance(item, Mapping)]
+    names = _names(node)
     if key in names:
         return names.index(key)
     if key.isdigit() and int(key) < len(node):
         return int(key)
     raise ValueError(f"{path}: no {key!r} here; there are {', '.join(str(n) for n in names)}")
+
+
+def _names(node: list[Any]) -> list[Any]:
+    """What the items of a list are called, by their place."""
+    return [(i.get("name") or i.get("domain")) if isinstance(i, Mapping) else None for i in node]

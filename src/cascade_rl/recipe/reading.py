@@ -75,7 +75,7 @@ def validate(raw: Mapping[str, Any], source: str = "recipe", further: Further = 
     recipe, found = build(_stage_defaults(_numbers(raw)))
     problems += found
     if recipe is not None:
-        own = cross_problems(recipe)
+        own = cross_problems(recipe, not found)
         # A domain is asked what its stages lack only where all else is well: else its answer may be about a
         # part that was taken out as wrong.
         problems += own + further(recipe, not found and not own)
@@ -94,15 +94,17 @@ def _stage_defaults(raw: Mapping[str, Any]) -> dict[str, Any]:
     defaults = raw.get("defaults") or {}
     stages = raw.get("stages")
     if isinstance(defaults, Mapping) and isinstance(stages, list):
-        merged["stages"] = [
-            {**_inherited(defaults.get(s.get("kind")) or {}, s), **s} if isinstance(s, Mapping) else s
-            for s in stages
-        ]
+        merged["stages"] = [{**_inherited(defaults, s), **s} if isinstance(s, Mapping) else s for s in stages]
     return merged
 
 
 def _inherited(defaults: Mapping[str, Any], stage: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in defaults.items() if key not in replaced_keys(stage)}
+    kind = stage.get("kind")
+    # what is no name or no block is told elsewhere, and has nothing to give
+    found = defaults.get(kind) if isinstance(kind, str) else None
+    if not isinstance(found, Mapping):
+        return {}
+    return {key: value for key, value in found.items() if key not in replaced_keys(stage)}
 
 
 def _numbers(node: Any) -> Any:
@@ -123,13 +125,15 @@ def _default_problems(raw: Mapping[str, Any]) -> Problems:
     defaults = raw.get("defaults") or {}
     if not isinstance(defaults, Mapping):
         return [("defaults", "must map stage kinds to settings")]
-    kinds = {stage.get("kind") for _, stage in _raw_stages(raw)}
+    kinds = [stage.get("kind") for _, stage in _raw_stages(raw)]
     problems = []
-    for kind in defaults:
+    for kind, settings in defaults.items():
         if kind not in STAGE_KINDS:
             problems.append((f"defaults.{kind}", f"no such stage kind; there are {', '.join(STAGE_KINDS)}"))
         elif kind not in kinds:
             problems.append((f"defaults.{kind}", "has no effect: no stage is of this kind"))
+        elif settings is not None and not isinstance(settings, Mapping):
+            problems.append((f"defaults.{kind}", f"must be a block of settings (got {settings!r})"))
     return problems
 
 

@@ -102,6 +102,10 @@ class RewardModelStage(StageSpec):
             return []
         return [OwnRows(f"stages.{self.name}.source", self.source, self.map, self.bad_rows == "skip")]
 
+    def batch(self) -> tuple[str, int, int]:
+        """Pairs."""
+        return "batch_size", self.batch_size, self.pairs
+
     def sampled(self) -> list[FullPhase]:
         """The policy's own answers, untruncated and at temperature 1, if the pairs are made of them."""
         if self.sample_tokens is None:

@@ -120,6 +120,10 @@ class RLStage(Algorithm, StageSpec):
             for d in self.data
         ]
 
+    def batch(self) -> tuple[str, int, int]:
+        """Prompts, over all its pools."""
+        return "prompts_per_step", self.prompts_per_step, sum(data.problems for data in self.data)
+
     def may_share(self, other: StageSpec) -> bool:
         """RLHF may ask what the reward model was trained on, as in the report."""
         # RL stages never share with each other: arXiv 2512.13607 (section 4.1.1) counts this among the

@@ -11,10 +11,61 @@ from cascade_rl.recipe.scoring import BenchmarkSpec
 from cascade_rl.recipe.tables import SCHEMES, of_a_table
 
 
-def cross_problems(recipe: Recipe) -> Problems:
-    """(path, what is wrong) for everything that one block says of another."""
-    found = _name_problems(recipe) + _gate_problems(recipe) + _sampler_problems(recipe)
-    return found + _table_problems(recipe)
+def cross_problems(recipe: Recipe, whole: bool = True) -> Problems:
+    """(path, what is wrong) for everything that one block says of another.
+
+    Where the recipe is not `whole`, since wrong parts were left out, numbers are not held against each other.
+    """
+    problems = _name_problems(recipe) + _gate_problems(recipe) + _sampler_problems(recipe)
+    problems += _table_problems(recipe)
+    if not whole:
+        return problems
+    problems += _length_problems(recipe)
+    shape = recipe.model.architecture
+    # another model's sizes stand in its config.json, which `cascade/foresight` reads
+    return problems + (
+        size_problems(recipe, shape.max_position_embeddings, shape.hidden_size) if shape else []
+    )
+
+
+def size_problems(recipe: Recipe, positions: int, width: int) -> Problems:
+    """What a model with so many `positions` and a hidden state of `width` numbers can't do."""
+    rules: list[tuple[str, BenchmarkSpec | FullPhase]] = []
+    rules += [(f"benchmarks.{b.name}", b) for b in recipe.benchmarks]
+    rules += [(f"stages.{stage.name}", rule) for stage in recipe.stages for rule in stage.sampled()]
+    # Of the reply alone: how long prompts are is known when they are made. One token is left for a prompt.
+    long = {path: rule.max_response_tokens for path, rule in rules if rule.max_response_tokens >= positions}
+    problems: Problems = [
+        (path, f"replies of {tokens} tokens go beyond the model's {positions} positions; shorten them")
+        for path, tokens in long.items()
+    ]
+    for stage in recipe.stages:
+        if stage.lora and stage.lora.rank > width:
+            problems.append(
+                (
+                    f"stages.{stage.name}.lora.rank",
+                    f"{stage.lora.rank} is above the model's width of {width}: the factors would be larger "
+                    "than the matrix; lower it",
+                )
+            )
+    return problems
+
+
+def _length_problems(recipe: Recipe) -> Problems:
+    """Lengths of a stage that miss each other."""
+    problems: Problems = []
+    for stage in recipe.stages:
+        path = f"stages.{stage.name}"
+        if stage.warmup_steps >= stage.planned_steps:
+            text = (
+                f"the stage has {stage.planned_steps} steps, so its learning rate never comes to lr; lower it"
+            )
+            problems.append((f"{path}.warmup_steps", text))
+        key, size, items = stage.batch()
+        if size > items:
+            text = f"a batch of {size}, but the stage draws from {items}; lower it, or draw from more"
+            problems.append((f"{path}.{key}", text))
+    return problems
 
 
 def _name_problems(recipe: Recipe) -> Problems:

@@ -97,6 +97,10 @@ class SFTStage(StageSpec):
             if isinstance(d, ChatData)
         ]
 
+    def batch(self) -> tuple[str, int, int]:
+        """Demonstrations."""
+        return "batch_size", self.batch_size, self.samples
+
     def may_share(self, other: StageSpec) -> bool:
         """SFT stages may repeat each other's prompts, as the report's second does with its general data."""
         return isinstance(other, SFTStage)

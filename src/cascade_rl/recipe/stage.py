@@ -89,6 +89,10 @@ class StageSpec(Training, ABC):
         return []
 
     @abstractmethod
+    def batch(self) -> tuple[str, int, int]:
+        """The key of its batch size, that size, and how many distinct items there are at most."""
+
+    @abstractmethod
     def explained(self) -> list[str]:
         """What it will do, in words: samples, updates and tokens at most."""
 

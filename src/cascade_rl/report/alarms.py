@@ -19,7 +19,7 @@ class Alarm:
 
 
 def _check(rule: Rule, steps: Sequence[Step]) -> Alarm | None:
-    found = [s for s in steps if rule.metric in s.metrics]
+    found = [s for s in steps if rule.applies(s.metrics)]
     broken = tuple(found[i].step for i in broken_steps(rule, [s.metrics[rule.metric] for s in found]))
     return Alarm(rule, broken, len(found)) if broken else None
 

@@ -54,7 +54,8 @@ def _cells(stages: Sequence[str], row: Mapping[str, BenchmarkScore], own: str | 
 
 
 def _arrow(before: BenchmarkScore | None, after: BenchmarkScore) -> str:
-    if before is None:
+    # a mode that was not measured before has nothing to be compared with: a changed recipe may ask another
+    if before is None or after.headline not in before.modes:
         return ""
     # the interval alone, without the gate's band and correction, as CAPTION says
     change = compare(before.modes[after.headline], after.modes[after.headline])

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from cascade_rl.errors import InputError
 from cascade_rl.report.records import DONE, HELD, RUNNING, WAITING, Note, Run, Sample, Stage, Step
 from cascade_rl.report.speed import efforts, machine
 from cascade_rl.report.values import as_list, as_mapping, number, text
@@ -120,8 +121,10 @@ def _sample(row: Mapping[str, Any]) -> Sample:
     )
 
 
-def _status(gate: GateResult | None, ledger: Mapping[str, Any], card: Scorecard | None) -> str:
-    if gate is not None and not gate.passed and not ledger:
+def _status(gate: GateResult | None, ledger: Mapping[str, Any], card: Scorecard | None, policy: str) -> str:
+    # The ledger has the stage by the time its gate stops the run: a waiver then goes on without training.
+    # Without an entry the run was killed in between, and under `stop` it would not have gone on either.
+    if gate is not None and not gate.passed and (policy == "stop" or not (ledger or policy)):
         return HELD
     return DONE if ledger or card else RUNNING
 
@@ -136,7 +139,7 @@ def _card(reader: Reader, folder: StageFolder) -> Scorecard | None:
     return card
 
 
-def _stage(reader: Reader, folder: StageFolder, ledger: Mapping[str, Any]) -> Stage:
+def _stage(reader: Reader, folder: StageFolder, ledger: Mapping[str, Any], policy: str) -> Stage:
     here = f"stages/{folder.path.name}"
     journal = reader.lines(f"{here}/journal.jsonl")
     timings = reader.lines(f"{here}/timings.jsonl")
@@ -144,7 +147,7 @@ def _stage(reader: Reader, folder: StageFolder, ledger: Mapping[str, Any]) -> St
     return Stage(
         name=folder.name,
         folder=folder.path.name,
-        status=_status(gate, ledger, card),
+        status=_status(gate, ledger, card, policy),
         description=reader.mapping(f"{here}/stage.json"),
         ledger=ledger,
         preflight=reader.mapping(f"{here}/preflight.json"),
@@ -175,6 +178,14 @@ def _times(run_dir: Path) -> tuple[float | None, float | None]:
     return (min(times), max(times)) if times else (None, None)
 
 
+def require_run(run_dir: Path) -> None:
+    """Raise InputError when a directory is no run: `run` writes the recipe before all else."""
+    if not (run_dir / "recipe.yaml").is_file():
+        raise InputError(
+            f"{run_dir} is no run directory: it has no recipe.yaml; runs are made by `cascade run`"
+        )
+
+
 def read_run(run_dir: Path) -> Run:
     """All records of a run; raises FileNotFoundError when there is no such directory."""
     if not run_dir.is_dir():
@@ -183,7 +194,8 @@ def read_run(run_dir: Path) -> Run:
     recipe = as_mapping(reader.parsed("recipe.yaml", yaml.safe_load))
     # By name, as the page says it; the run itself goes by place and key.
     done = _by_name(reader.mapping("ledger.json").get("stages"), "stage")
-    stages = [_stage(reader, folder, done.get(folder.name, {})) for folder in stage_folders(run_dir)]
+    policy = text(as_mapping(recipe.get("gate")).get("policy"))
+    stages = [_stage(reader, folder, done.get(folder.name, {}), policy) for folder in stage_folders(run_dir)]
     known = {stage.name for stage in stages}
     to_come = [name for name in _by_name(recipe.get("stages"), "name") if name not in known]
     cards = list({stage.name: stage.card for stage in stages if stage.card}.values())

@@ -8,19 +8,21 @@ from pathlib import Path
 from cascade_rl.errors import InputError
 from cascade_rl.recipe import Recipe
 from cascade_rl.recipe import Stage as Plan
-from cascade_rl.report.read import read_run
-from cascade_rl.report.records import WAITING, Run, Stage
+from cascade_rl.report.read import read_run, require_run
+from cascade_rl.report.records import HELD, WAITING, Run, Stage
 from cascade_rl.scores.gate import GateResult
 
+PASSED = "passed"  # what a gate without a fall says
 # a fault in another file, such as a sample, costs the status nothing
 USED = ("recipe.yaml", "ledger.json", "stage.json", "journal.jsonl", "scorecard.json", "gate.json")
 
 
 @dataclass(frozen=True, slots=True)
 class StageStatus:
-    """One stage: `done`, `started` or `to do`; steps of those planned; what it scored; what the gate said.
+    """One stage: its state, steps of those planned, what it scored, what the gate said.
 
-    `scores` are shares in the order of the benchmarks, None where there is none yet.
+    The state is `done`, `held` (done, but its gate stopped the run), `started` or `to do`. `scores` are
+    shares in the order of the benchmarks, None where there is none yet.
     """
 
     stage: str
@@ -41,10 +43,7 @@ class RunStatus:
 
 def run_status(run_dir: Path) -> RunStatus:
     """The status of a run; raises InputError when the directory is no run or damaged."""
-    if not (run_dir / "recipe.yaml").is_file():
-        raise InputError(
-            f"{run_dir} is no run directory: it has no recipe.yaml; runs are made by `cascade run`"
-        )
+    require_run(run_dir)
     run = read_run(run_dir)
     _refuse_damage(run_dir, run)
     try:
@@ -71,6 +70,8 @@ def _refuse_damage(run_dir: Path, run: Run) -> None:
 def _status(plan: Plan, stage: Stage, benchmarks: tuple[str, ...]) -> StageStatus:
     # The ledger alone says that a stage is done: it is written last, after scorecard and gate.
     state = "done" if stage.ledger else "started" if stage.description else "to do"
+    if stage.status == HELD:
+        state = "held"
     steps = stage.steps[-1].step + 1 if stage.steps else 0
     scores = stage.card.benchmarks if stage.card else {}
     shares = tuple(scores[name].score.mean if name in scores else None for name in benchmarks)
@@ -78,4 +79,4 @@ def _status(plan: Plan, stage: Stage, benchmarks: tuple[str, ...]) -> StageStatu
 
 
 def _gate(gate: GateResult | None) -> str:
-    return "" if gate is None else "passed" if gate.passed else "; ".join(gate.notes)
+    return "" if gate is None else PASSED if gate.passed else "; ".join(gate.notes)

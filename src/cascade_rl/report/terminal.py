@@ -8,15 +8,18 @@ says against the stage before. Numbers are percent.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from cascade_rl.report.numbers import ARROWS, DASH, bounds, percent
 from cascade_rl.report.records import Run
 from cascade_rl.report.speed import has_figures, machine_line, speed_rows
-from cascade_rl.report.status import RunStatus
+from cascade_rl.report.status import PASSED, RunStatus, StageStatus
 from cascade_rl.scores.matrix import Matrix, Row
 
 Verdicts = Mapping[tuple[str, str], str]
@@ -82,13 +85,63 @@ def matrix_table(matrix: Matrix, verdicts: Verdicts | None = None) -> Table:
     return table
 
 
-def status_table(found: RunStatus) -> Table:
-    """A row a stage: state, steps, scores, gate."""
-    table = Table("stage", "state", "steps", *found.benchmarks, "gate", box=None)
-    for row in found.stages:
-        scores = ("" if share is None else percent(share) for share in row.scores)
-        table.add_row(row.stage, row.state, f"{row.steps}/{row.planned}", *scores, row.gate)
+def _shares(row: StageStatus) -> list[str]:
+    return ["" if share is None else percent(share) for share in row.scores]
+
+
+def _progress(row: StageStatus) -> list[str]:
+    return [row.stage, row.state, f"{row.steps}/{row.planned}"]
+
+
+def _word(row: StageStatus) -> str:
+    """Whether the gate let the stage pass; what else it says is too long for a cell."""
+    return row.gate if row.gate in ("", PASSED) else "failed"
+
+
+def _table_of(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """Plain columns; cells are never wrapped, heads are before hyphens."""
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for head in heads:
+        table.add_column(head, no_wrap=True, vertical="bottom")
+    for row in rows:
+        table.add_row(*row)
     return table
+
+
+def _fits(table: Table, console: Console, options: ConsoleOptions) -> bool:
+    # asked as if there were room for all: rich measures no wider than what it is given
+    return Measurement.get(console, options.update(max_width=10_000), table).maximum <= options.max_width
+
+
+@dataclass(frozen=True, slots=True)
+class StatusTable:
+    """A row a stage: state, steps, scores, gate; on a narrow terminal what the gate says stands below.
+
+    Where even the scores don't fit beside the steps, they have a table of their own.
+    """
+
+    found: RunStatus
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The widest form that fits."""
+        names, stages = self.found.benchmarks, self.found.stages
+        heads, short = ("stage", "state", "steps"), tuple(map(short_header, names))
+        all_rows = [[*_progress(r), *_shares(r), r.gate] for r in stages]
+        rows = [[*_progress(r), *_shares(r), _word(r)] for r in stages]
+        forms = [_table_of((*heads, *marks, "gate"), rows) for marks in (names, short)]
+        forms = [_table_of((*heads, *names, "gate"), all_rows), *forms]
+        place = next((n for n, form in enumerate(forms) if _fits(form, console, options)), None)
+        if place is not None:
+            yield forms[place]
+        else:
+            yield _table_of((*heads, "gate"), [[*_progress(r), _word(r)] for r in stages])
+            yield Text("")
+            yield _table_of(("stage", *short), [[r.stage, *_shares(r)] for r in stages])
+        if place == 0:  # it says all
+            return
+        for row in stages:
+            if row.gate not in ("", PASSED):
+                yield Text(f"gate after {row.stage}: {row.gate}")
 
 
 def speed_table(run: Run) -> Table:

@@ -7,28 +7,45 @@ when it breaks, the report marks every step that broke it.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 START_STEPS = 3  # the first entropies are noisy: their mean is the start
 BACK_STEPS = 20  # how far back a change of length is looked for; slower ones are what training is for
 QUIET_STEPS = 20  # a rule that stays broken is not said again in this many steps
+FAR = 3  # times its start: a loss or an entropy there is no noise
+LOST_STEPS = 10  # one batch may be hard; a mean over so many is where the model stands
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """When `broken(values)` holds for the values up to a step, the step gets a mark on the metric's curve."""
+    """When `broken(values)` holds for the values up to a step, the step gets a mark on the metric's curve.
+
+    supervised  only where nothing is rewarded (SFT, reward model): the loss of RL has no scale, since it says
+                how advantages and probabilities go together, not how good the policy is
+    """
 
     metric: str
     title: str
     meaning: str
     broken: Callable[[Sequence[float]], bool]
+    supervised: bool = False
+
+    def applies(self, metrics: Mapping[str, float]) -> bool:
+        """Whether a step with these metrics can break it."""
+        return self.metric in metrics and not (self.supervised and "reward" in metrics)
 
 
 def _start(values: Sequence[float]) -> float:
     # infinite where nothing is known, so that no value can be above it
     first = [v for v in values if math.isfinite(v)][:START_STEPS]
     return math.fsum(first) / len(first) if first else math.inf
+
+
+def _first_loss(losses: Sequence[float]) -> float:
+    # the least of the first ones, no mean: a model that explodes at its first update is no start
+    return min((v for v in losses[:START_STEPS] if math.isfinite(v)), default=math.inf)
 
 
 def _jumped(values: Sequence[float]) -> bool:
@@ -38,9 +55,30 @@ def _jumped(values: Sequence[float]) -> bool:
     return now > 2 * before or now < before / 2
 
 
+def _exploded(values: Sequence[float]) -> bool:
+    before = [v for v in values[-1 - BACK_STEPS : -1] if math.isfinite(v)]
+    # five: the median of fewer is a guess. Ten times: SFT's own batches differ by two to four
+    return len(before) >= 5 and values[-1] > 10 * statistics.median(before)
+
+
+def lost(losses: Sequence[float], chance: float, *, ended: bool = False) -> bool:
+    """Whether a supervised stage has diverged for good: its loss says that more was unlearnt than known.
+
+    The mean of the last ten steps is above three times the start (the least of the first three steps) and
+    above `chance`, the loss of a model that knows nothing. A stage that `ended` is judged by what it has, if
+    that is less.
+    """
+    # Three times alone would stop a good model on a hard mixture, chance alone one that begins above it: from
+    # scratch the loss starts at two to three times ln(vocabulary).
+    later = [loss for loss in losses[START_STEPS:][-LOST_STEPS:] if math.isfinite(loss)]
+    if not later or (len(later) < LOST_STEPS and not ended):
+        return False
+    return math.fsum(later) / len(later) > max(FAR * _first_loss(losses), chance)
+
+
 # What the metrics are is told in docs/runs.md; several rules may hold for one of them.
-# They warn and stop nothing: a stage ends by updates that are not finite (`train/loop`), graders that fail
-# (`train/gather`), or for want of any signal.
+# They warn and stop nothing: a stage ends by updates that are not finite or a loss that is `lost`
+# (`train/loop`), graders that fail (`train/gather`), or for want of any signal.
 RULES = (
     Rule(
         "signal",
@@ -71,7 +109,28 @@ RULES = (
         "entropy",
         "Entropy above 3 × its start",
         "the policy is dissolving into noise",
-        lambda v: v[-1] > 3 * _start(v),
+        lambda v: v[-1] > FAR * _start(v),
+    ),
+    Rule(
+        "loss",
+        "Loss is not a number",
+        "the batch was lost or harmful",
+        lambda v: not math.isfinite(v[-1]),
+        True,
+    ),
+    Rule(
+        "loss",
+        "Loss above 3 × its start",
+        "the model unlearns; lower the learning rate",
+        lambda v: v[-1] > FAR * _first_loss(v),
+        True,
+    ),
+    Rule(
+        "grad_norm",
+        "Gradient norm above 10 × that of the 20 steps before",
+        "the model may fly apart; lower the learning rate or warm up longer",
+        _exploded,
+        True,
     ),
     Rule(
         "ratio",
@@ -118,8 +177,8 @@ def warnings(history: Sequence[Mapping[str, float]]) -> list[str]:
     """A line for each rule that the last step broke and that was kept in the 20 steps before it."""
     found = []
     for rule in RULES:
-        values = [float(m[rule.metric]) for m in history if rule.metric in m]
-        if not values or rule.metric not in history[-1] or not rule.broken(values):
+        values = [float(m[rule.metric]) for m in history if rule.applies(m)]
+        if not values or not rule.applies(history[-1]) or not rule.broken(values):
             continue
         # from 1: a rule needs a value. Ends are lengths, so the last one is left out by itself
         ends = range(max(1, len(values) - QUIET_STEPS), len(values))

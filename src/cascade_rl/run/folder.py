@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cascade_rl.errors import RunBusy
+from cascade_rl.run.files import Saving
 
 # 05-if-rl: the number of the stage from 1, and its name. Names hold no dot: `.old-1` was set aside.
 STAGE_FOLDER = re.compile(r"(\d{2,})-([^.]+)")
@@ -28,7 +29,8 @@ class RunLock:
     """An exclusive lock on a run directory; it goes with the process, however that ends."""
 
     def __init__(self, run: Path) -> None:
-        run.mkdir(parents=True, exist_ok=True)
+        with Saving(run):
+            run.mkdir(parents=True, exist_ok=True)
         # the file stays when the lock goes: unlinking it would let two processes hold two files
         self._file = (run / "run.lock").open("a+")
         try:
@@ -41,9 +43,10 @@ class RunLock:
                 f"{run} is in use by process {holder}; wait for it, stop it, or choose another --out"
             ) from None
         # the process id, for the message of whoever comes next; nothing reads it to decide
-        self._file.truncate(0)
-        self._file.write(str(os.getpid()))
-        self._file.flush()
+        with Saving(run / "run.lock"):
+            self._file.truncate(0)
+            self._file.write(str(os.getpid()))
+            self._file.flush()
 
     def __enter__(self) -> RunLock:
         return self
@@ -74,16 +77,23 @@ def set_aside(run: Path, index: int) -> None:
     # a new first stage may come from a new model, so what all stages start from goes too
     if index == 0:
         _rename_old(run, ["tokenizer", "base"])
+    set_aside_stages(run, index)
+
+
+def set_aside_stages(run: Path, index: int) -> list[Path]:
+    """Keep the folders of stage number `index` and later under `.old-N` names, which are returned."""
     # Later stages go too: each started from weights that are about to change. Killed between renames, the
     # next try moves what is left.
-    _rename_old(run / "stages", [f.path.name for f in stage_folders(run) if f.index >= index])
+    return _rename_old(run / "stages", [f.path.name for f in stage_folders(run) if f.index >= index])
 
 
-def _rename_old(parent: Path, names: Sequence[str]) -> None:
+def _rename_old(parent: Path, names: Sequence[str]) -> list[Path]:
+    renamed = []
     for name in names:
         if not (parent / name).exists():
             continue
         number = 1
         while (parent / f"{name}.old-{number}").exists():
             number += 1
-        (parent / name).rename(parent / f"{name}.old-{number}")
+        renamed.append((parent / name).rename(parent / f"{name}.old-{number}"))
+    return renamed

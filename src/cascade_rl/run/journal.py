@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cascade_rl.errors import InputError
-from cascade_rl.run.files import dumps
+from cascade_rl.run.files import Saving, dumps
 
 
 class Journal:
@@ -21,20 +21,25 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # bytes, so that offsets are those of the file whatever the text
-        self._file = path.open("ab")
+        with Saving(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # bytes, so that offsets are those of the file whatever the text. Unbuffered: what a full disk did
+            # not take must not be tried again when the file is closed
+            self._file = path.open("ab", buffering=0)
 
     def write(self, record: dict[str, Any]) -> None:
         """Append one line."""
-        self._file.write(dumps(record).encode() + b"\n")
-        # out of this process, so SIGKILL loses no line; only `sync` makes it survive a power cut
-        self._file.flush()
+        line = dumps(record).encode() + b"\n"
+        # At once out of this process, so SIGKILL loses no line; only `sync` makes it survive a power cut. A
+        # raw write may take a part: the last one of a disk that becomes full does.
+        with Saving(self.path):
+            while line:
+                line = line[self._file.write(line) :]
 
     def sync(self) -> int:
         """Force everything to the disk; the file's size in bytes."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with Saving(self.path):
+            os.fsync(self._file.fileno())
         return self._file.tell()
 
     def cut(self, size: int) -> None:
@@ -42,7 +47,10 @@ class Journal:
         have = self.path.stat().st_size
         if have < size:
             # filling up with zeros, as truncate would, hides that lines were lost
-            raise InputError(f"{self.path} has {have} bytes, but the saved state was written after {size}")
+            raise InputError(
+                f"{self.path} has {have} bytes, but the saved state was written after {size}: lines are "
+                f"lost; restore it, or move {self.path.parent} away: its stage is then trained anew"
+            )
         self._file.truncate(size)
         self._file.seek(size)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import yaml
 
 from cascade_rl.errors import InputError, RecipeChanged
 from cascade_rl.recipe import Recipe, digest, replaced_keys
-from cascade_rl.run.files import read_json, write_json, write_text
+from cascade_rl.run.files import read_record, write_json, write_text
 from cascade_rl.run.folder import set_aside
 from cascade_rl.types import Checkpoint
 
@@ -24,12 +24,15 @@ class Entry:
     key      what makes it this one, see `stage_key`
     data     16 hex digits of what it was trained on
     seconds  training and evaluation, interrupted tries included
+    exports  what the stage exported beside its checkpoint and later stages use (a reward model): name of the
+             folder to 16 hex digits of its weights
     """
 
     checkpoint: Checkpoint
     key: str
     data: str
     seconds: float
+    exports: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Its line in ledger.json."""
@@ -44,15 +47,16 @@ class Entry:
             "parent": made.parent,
             "recipe": made.recipe_hash,
             "seconds": self.seconds,
+            **({"exports": dict(self.exports)} if self.exports else {}),
         }
 
     @classmethod
     def of_json(cls, row: Mapping[str, Any]) -> Entry:
-        """From its line; ledgers of older versions name no recipe."""
+        """From its line; ledgers of older versions name neither recipe nor exports."""
         made = Checkpoint(
             row["checkpoint"], row["stage"], row["step"], row["parent"], row.get("recipe", ""), row["weights"]
         )
-        return cls(made, row["key"], row["data"], row["seconds"])
+        return cls(made, row["key"], row["data"], row["seconds"], row.get("exports", {}))
 
 
 class Ledger:
@@ -60,8 +64,11 @@ class Ledger:
 
     def __init__(self, run: Path) -> None:
         self.path = run / "ledger.json"
-        found = read_json(self.path)
-        self.entries = [Entry.of_json(row) for row in found["stages"]] if found else []
+        found = read_record(self.path, "stages")
+        try:
+            self.entries = [Entry.of_json(row) for row in found["stages"]] if found else []
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{self.path} is no ledger of a run ({error!r}); restore it") from None
 
     def done(self, index: int, key: str) -> Entry | None:
         """The entry of stage number `index` if it was finished with this very key."""
@@ -84,12 +91,24 @@ class Ledger:
         write_json(self.path, {"stages": [entry.to_json() for entry in entries]})
 
 
-def stage_key(recipe: Recipe, index: int, settings: Mapping[str, Any], data: str, incoming: str) -> str:
-    """What makes a finished stage this one: settings, what the run shares, data, incoming weights."""
+def stage_key(
+    recipe: Recipe,
+    index: int,
+    settings: Mapping[str, Any],
+    data: str,
+    incoming: str,
+    reward_model: str | None = None,
+) -> str:
+    """What makes a finished stage this one: settings, what the run shares, data, incoming weights.
+
+    `reward_model` is the checksum of the one that the stage asks; None where it asks none.
+    """
     # Not the gate: policy `best` chooses a step, and what is done keeps its choice. Earlier stages act
-    # through `incoming` alone; a reward model does not, and its hash is not in here.
+    # through `incoming` and the reward model alone.
     shared = {"seed": recipe.seed, **settings}
-    return digest([recipe.stages[index].model_dump(mode="json"), shared, data, incoming])
+    parts = [recipe.stages[index].model_dump(mode="json"), shared, data, incoming]
+    # appended, not a fixed place: stages that ask none keep the keys that older versions gave them
+    return digest([*parts, reward_model] if reward_model else parts)
 
 
 def recipe_text(recipe: Recipe) -> str:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from pathlib import Path
+
+from safetensors import SafetensorError
 
 from cascade_rl import chat
-from cascade_rl.model.checkpoint import load_reward_directory
+from cascade_rl.errors import InputError, StageError
+from cascade_rl.model.checkpoint import load_reward_directory, weights_hash
 from cascade_rl.model.decoder import DecoderConfig
 from cascade_rl.model.replicas import Replicas, deal
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.rollout.world import World
 from cascade_rl.train.batch import Row
 from cascade_rl.train.scalar_head import score_rows
+from cascade_rl.train.stage_run import Exported
 from cascade_rl.types import Message, Mode
 
 SCORE_TOKENS = 4096  # that a worker scores at once, as a micro-batch of training by default
@@ -25,9 +28,21 @@ def head_shape(config: DecoderConfig) -> dict[str, tuple[int, int]]:
     return {"score": (1, config.hidden)}
 
 
-def serve(world: World, folder: Path) -> LearnedReward:
-    """Give the workers the reward model that was exported to `folder`; who asked drops `MODEL` again."""
-    flat = load_reward_directory(folder, world.config)
+def serve(world: World, exported: Exported) -> LearnedReward:
+    """Give the workers a reward model that was exported; who asked drops `MODEL` again.
+
+    Raises StageError when it can't be read or is not the one that the ledger recorded.
+    """
+    mend = f"restore it, or move {exported.path.parent} away: its stage is then trained anew"
+    try:
+        flat = load_reward_directory(exported.path, world.config)
+    # SafetensorError: a file that was cut; KeyError: one without a score head
+    except (OSError, SafetensorError, KeyError, InputError) as error:
+        raise StageError(f"{exported.path} can't be read as a reward model ({error}); {mend}") from None
+    if exported.weights not in (None, weights_hash(flat)):
+        raise StageError(
+            f"{exported.path} is not what the ledger recorded (its weights' checksum differs); {mend}"
+        )
     world.replicas.add_model(MODEL, world.config, flat, train=False, extra=head_shape(world.config))
     return LearnedReward(world.replicas, world.tokenizer)
 

@@ -10,7 +10,7 @@ return Trained(steps.finish())
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Generic, Protocol
 
@@ -18,7 +18,8 @@ from safetensors.torch import load_file, save_file
 
 from cascade_rl.errors import Interrupted, StageError
 from cascade_rl.model.checkpoint import weights_hash
-from cascade_rl.run.alarms import warnings
+from cascade_rl.run.alarms import lost, warnings
+from cascade_rl.run.files import Saving
 from cascade_rl.train.learner import Learner
 from cascade_rl.train.stage_run import S, StageRun
 from cascade_rl.train.state import latest_state, read_state, save_state
@@ -85,14 +86,20 @@ class Tally:
 class Steps(Generic[S]):
     """The steps of a stage that are still to do, as (number, learner); each ends with `done(report)`.
 
-    Around each step it writes journals, warns, probes and saves. Raises StageError when updates keep failing,
-    Interrupted after a request to stop, once the step is saved.
+    Around each step it writes journals, warns, probes and saves. Raises StageError when updates keep failing
+    or the loss is far above its start for good, Interrupted after a request to stop, once the step is saved.
+    `chance` is the loss of a model that knows nothing; None where the loss is no measure of the model.
     """
 
     def __init__(
-        self, run: StageRun[S], memory: Resumable | None = None, phase: Callable[[int], str] = lambda step: ""
+        self,
+        run: StageRun[S],
+        memory: Resumable | None = None,
+        phase: Callable[[int], str] = lambda step: "",
+        *,
+        chance: float | None = None,
     ) -> None:
-        self._run, self._phase = run, phase
+        self._run, self._phase, self._chance = run, phase, chance
         self._memory = memory or Forgetful()
         self._total = run.stage.planned_steps
         # of the stage's first weights, also when a resume loads others below: `finish` compares with these
@@ -116,6 +123,7 @@ class Steps(Generic[S]):
             report = self._reported(step)  # an update that nobody reported must not be saved
             history.append(report.metrics)
             self._write(report, history)
+            self._refuse_lost(history)  # before the save: the last state is of a model that could be used
             self._tally = replace(self._tally, best=_probe(run, step + 1, self._learner, self._tally.best))
             stopping = run.stop_asked()
             # probe first: the state names the best step so far, whose file must lie there by then
@@ -131,6 +139,7 @@ class Steps(Generic[S]):
     def finish(self) -> int:
         """The step whose weights the model now holds; raises StageError when the stage trained nothing."""
         run, total, tally = self._run, self._total, self._tally
+        self._refuse_lost(run.book.history(), ended=True)
         if tally.signal == 0:
             journal = run.book.folder / "journal.jsonl"
             _nothing(
@@ -146,6 +155,19 @@ class Steps(Generic[S]):
         if run.stage.lora and not tally.best:  # with probes the adapter of the best step lies there already
             self._learner.save_adapter(run.book.folder / "adapter", str(run.start))
         return handed_over
+
+    def _refuse_lost(self, history: Sequence[Mapping[str, float]], *, ended: bool = False) -> None:
+        if self._chance is None:
+            return
+        losses = [float(metrics["loss"]) for metrics in history]
+        if not lost(losses, self._chance, ended=ended):
+            return
+        _refuse(
+            self._run,
+            f"{self._run.stage.name} diverged: its loss was {losses[0]:.3g} at the first step and is "
+            f"{losses[-1]:.3g} after {len(losses)}, worse than knowing nothing ({self._chance:.3g}); lower "
+            "the learning rate or raise warmup_steps, and go on with --accept-changes",
+        )
 
     def _reported(self, step: int) -> StepReport:
         if self._report is None or self._report.step != step:
@@ -220,7 +242,8 @@ def _probe(run: StageRun[S], done: int, learner: Learner, best: Best | None) -> 
         return best
     name = f"best-{done:06d}.safetensors"
     flat = run.world.replicas.flat(run.model)
-    save_file({"weights": flat.detach().cpu().clone()}, run.book.folder / name)
+    with Saving(run.book.folder / name):
+        save_file({"weights": flat.detach().cpu().clone()}, run.book.folder / name)
     if run.stage.lora:
         learner.save_adapter(run.book.folder / "adapter", str(run.start))
     return Best(done, mean, name)
@@ -242,7 +265,11 @@ def _hand_over(run: StageRun[S], best: Best | None, total: int) -> int:
 
 def _nothing(run: StageRun[S], why: str) -> None:
     """A stage that trained nothing is an error, never "completed"; only a smoke test goes on."""
-    text = f"{run.stage.name} trained nothing: {why}"
+    _refuse(run, f"{run.stage.name} trained nothing: {why}")
+
+
+def _refuse(run: StageRun[S], text: str) -> None:
+    """End the stage; a smoke test, which shows the path and not the result, only notes it."""
     if not run.smoke:
         raise StageError(text)
     run.screen.note(f"{text} (goes on, since this is a smoke test)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,6 +13,7 @@ from torch import Tensor
 from cascade_rl.domain import Domain
 from cascade_rl.errors import StageError
 from cascade_rl.grading.verdicts import grade_all
+from cascade_rl.model.checkpoint import load_reward_directory, weights_hash
 from cascade_rl.model.export import export
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.protocols import Sampling
@@ -24,6 +26,7 @@ from cascade_rl.train.sft import batch_at
 from cascade_rl.train.stage_run import StageRun, Trained
 from cascade_rl.types import Mode, Pair, Pairs, StepReport
 
+FOLDER = "reward_model"  # beside the checkpoint, which is the policy as it came
 HEAD_SCALE = 0.02  # standard deviation of the new head's weights, as of the other matrices of a Qwen3
 
 
@@ -52,9 +55,12 @@ def train(run: StageRun[RewardModelStage], data: Pairs) -> Trained:
     run.screen.note(f"reward model: {accuracy:.1%} of {count} held-out pairs are ranked right")
     # with the head's shapes, which make it a reward model that transformers scores alike
     flat = world.replicas.flat(MODEL)
-    export(run.book.folder / "reward_model", world.raw, world.config, flat, world.tokenizer, model.shapes)
+    folder = run.book.folder / FOLDER
+    export(folder, world.raw, world.config, flat, world.tokenizer, model.shapes)
     world.replicas.drop_model(MODEL)
-    return Trained(fitted.step, {"heldout_pair_accuracy": accuracy}, (*fitted.lines, *lines))
+    # of what lies on the disk, as RL will read it: an export leaves out the head over the vocabulary
+    exports = {FOLDER: weights_hash(load_reward_directory(folder, world.config))}
+    return Trained(fitted.step, {"heldout_pair_accuracy": accuracy}, (*fitted.lines, *lines), exports)
 
 
 def distinct(pairs: Sequence[Pair]) -> list[Pair]:
@@ -74,7 +80,7 @@ def fit(run: StageRun[RewardModelStage], pairs: Sequence[Pair]) -> Trained:
     """Train the model `run.model`, which has a `score` head, on pairs."""
     stage = run.stage
     kept, lines = _fitting(run, pairs)
-    steps = Steps(run)
+    steps = Steps(run, chance=math.log(2))  # a coin for every pair
     for step, learner in steps:
         begin = time.perf_counter()
         chosen = [kept[i] for i in batch_at(step, stage.batch_size, len(kept), f"{run.seed}/{stage.name}")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections import Counter
@@ -25,7 +26,8 @@ def train(run: StageRun[SFTStage], data: Demonstrations) -> Trained:
     """Run an SFT stage; loss is the mean over the reply tokens of a batch."""
     stage = run.stage
     samples, long = _fitting(run, data.items)
-    steps = Steps(run)
+    # ln of the vocabulary: all tokens alike
+    steps = Steps(run, chance=math.log(run.world.config.vocab))
     for step, learner in steps:
         begin = time.perf_counter()
         numbers = batch_at(step, stage.batch_size, len(samples), f"{run.seed}/{stage.name}")

@@ -27,6 +27,17 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
+class Exported:
+    """A model that an earlier stage exported: its folder, and the checksum of its weights in the ledger.
+
+    The checksum is None where an older version wrote the ledger.
+    """
+
+    path: Path
+    weights: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class StageRun(Generic[S]):
     """The surroundings of one stage: with what it works, where it writes, whom it tells.
 
@@ -46,7 +57,7 @@ class StageRun(Generic[S]):
     seed: int = 0
     model: str = "policy"
     start: Path = Path()
-    reward_model: Path | None = None
+    reward_model: Exported | None = None
     stop_asked: Callable[[], bool] = lambda: False
     probe: Probe | None = None
     smoke: bool = False
@@ -63,11 +74,13 @@ class StageRun(Generic[S]):
 class Trained:
     """What a stage hands over.
 
-    step   the step whose weights the model now holds
-    facts  what its record says beside, by key
-    lines  what there is to say of its data that only training could tell
+    step     the step whose weights the model now holds
+    facts    what its record says beside, by key
+    lines    what there is to say of its data that only training could tell
+    exports  folders beside the checkpoint that later stages use, to 16 hex digits of their weights
     """
 
     step: int
     facts: dict[str, Any] = field(default_factory=dict)
     lines: tuple[str, ...] = ()
+    exports: Mapping[str, str] = field(default_factory=dict)

@@ -17,7 +17,7 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from cascade_rl.run.files import dumps, sync_folder
+from cascade_rl.run.files import Saving, dumps, sync_folder
 
 KEPT = 2  # states: the newest, and the one before it in case the newest turns out damaged
 
@@ -30,14 +30,26 @@ def save_state(
     folder: Path, step: int, flat: Tensor, save_optimizer: Callable[[Path], None], loop: Mapping[str, Any]
 ) -> None:
     """Write `folder/step-NNNNNN` whole, then forget all but the last two."""
-    folder.mkdir(parents=True, exist_ok=True)
     # the dot keeps it out of every glob for step-*, until it is whole and named
     temporary, final = folder / f".step-{step:06d}.tmp", folder / f"step-{step:06d}"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    save_file({"weights": flat.detach().cpu().clone()}, temporary / "weights.safetensors")
-    save_optimizer(temporary)
-    (temporary / "loop.json").write_text(dumps(dict(loop)))
+    with Saving(final, temporary):
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        save_file({"weights": flat.detach().cpu().clone()}, temporary / "weights.safetensors")
+        save_optimizer(temporary)
+        (temporary / "loop.json").write_text(dumps(dict(loop)))
+        _seal(temporary)
+        shutil.rmtree(final, ignore_errors=True)
+        temporary.rename(final)
+        sync_folder(folder)
+    # numbers have leading zeros, so that names sort by step
+    for old in sorted(folder.glob("step-*"))[:-KEPT]:
+        shutil.rmtree(old)
+
+
+def _seal(temporary: Path) -> None:
+    """Write the manifest of what lies there, and force all of it to the disk."""
     manifest = {p.name: {"bytes": p.stat().st_size, "sha256": _sum(p)} for p in sorted(temporary.iterdir())}
     (temporary / "manifest.json").write_text(json.dumps(manifest))
     # content, then names, then the new name: after a loss of power no name may stand for content not written
@@ -45,12 +57,6 @@ def save_state(
         with path.open("rb") as file:
             os.fsync(file.fileno())
     sync_folder(temporary)
-    shutil.rmtree(final, ignore_errors=True)
-    temporary.rename(final)
-    sync_folder(folder)
-    # numbers have leading zeros, so that names sort by step
-    for old in sorted(folder.glob("step-*"))[:-KEPT]:
-        shutil.rmtree(old)
 
 
 def _whole(state: Path) -> bool:

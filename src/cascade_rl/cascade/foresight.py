@@ -1,0 +1,106 @@
+"""What can be known before the first step, and is said then: models and lengths that can't be used.
+
+A recipe's own rules say it of a model from scratch. Of any other the directory is opened without its weights:
+config.json and tokenizer. How long prompts are is seen once they are made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from cascade_rl.data.gather import Materials
+from cascade_rl.data.heldout import gather_benchmarks
+from cascade_rl.domain import Benchmark
+from cascade_rl.errors import InputError, RecipeError
+from cascade_rl.model.decoder import DecoderConfig
+from cascade_rl.model.pretrained import SMOLLM2, cache_folder, find_model, smollm2_gguf
+from cascade_rl.model.tokenizer import Tokenizer, load_tokenizer
+from cascade_rl.recipe import Problems, Recipe
+from cascade_rl.recipe.rules import size_problems
+from cascade_rl.run.files import read_json
+from cascade_rl.types import Problem
+
+
+def foresee(recipe: Recipe, *, prompts: bool = False) -> None:
+    """Raise RecipeError with everything that `model.init` can't do of what a recipe asks, before it is begun.
+
+    With `prompts` those of the benchmarks are made, and counted in its tokens; a run does so anyway. A
+    packaged model that was not converted yet is only looked for: the conversion takes longer than a check.
+    """
+    if recipe.model.init == "scratch":
+        return
+    try:
+        if recipe.model.init == SMOLLM2 and not (cache_folder() / SMOLLM2 / "config.json").is_file():
+            smollm2_gguf()
+            return
+        problems = _model_problems(recipe, find_model(recipe.model.init), prompts)
+    except InputError as error:
+        problems = [("model.init", str(error).removeprefix("model.init: "))]
+    if problems:
+        raise RecipeError(recipe.name, problems)
+
+
+def _model_problems(recipe: Recipe, folder: Path, prompts: bool) -> Problems:
+    if not any(folder.glob("*.safetensors")):
+        raise InputError(f"{folder} has no *.safetensors; save the model with save_pretrained")
+    try:
+        config = DecoderConfig.from_hf(read_json(folder / "config.json"))
+    except KeyError as error:
+        raise InputError(f"{folder / 'config.json'} lacks {error}") from None
+    tokenizer = load_tokenizer(folder)
+    problems = size_problems(recipe, config.max_positions, config.hidden)
+    if prompts and not problems:
+        problems = _benchmark_problems(gather_benchmarks(recipe), config.max_positions, _counted(tokenizer))
+    return problems
+
+
+def refuse_long(recipe: Recipe, materials: Materials, positions: int, tokenizer: Tokenizer) -> None:
+    """Raise RecipeError when a benchmark can't ask a prompt, or a prompt leaves no room for its reply.
+
+    Of training only prompts within their stage's limit count: longer ones are left out there.
+    """
+    length = _counted(tokenizer)
+    problems = _benchmark_problems(materials.benchmarks, positions, length)
+    for stage in recipe.stages:
+        pools = materials.data[stage.name].pools() if stage.sampled() else ()
+        lengths = [length(problem) for pool in pools for problem in pool]
+        told: Problems = []
+        for rule in stage.sampled():
+            asked = max((tokens for tokens in lengths if tokens <= rule.max_prompt_tokens), default=0)
+            told += _beyond(f"stages.{stage.name}", asked, rule.max_response_tokens, positions)
+        # phases of a curriculum say the same of one stage; the last is the longest, as a rule
+        problems += told[-1:]
+    if problems:
+        raise RecipeError(recipe.name, problems)
+
+
+def _benchmark_problems(
+    benchmarks: Iterable[Benchmark], positions: int, length: Callable[[Problem], int]
+) -> Problems:
+    problems: Problems = []
+    for benchmark in benchmarks:
+        spec, path = benchmark.spec, f"benchmarks.{benchmark.name}"
+        # the flag of a mode is a part of the prompt, and not of the same length in both
+        lengths = [max(length(p.in_mode(mode)) for mode in benchmark.modes) for p in benchmark.problems]
+        over, longest = sum(tokens > spec.max_prompt_tokens for tokens in lengths), max(lengths)
+        if over:
+            text = f"{over} of {len(lengths)} prompts are longer, the longest has {longest} tokens; raise it"
+            problems.append((f"{path}.max_prompt_tokens", text))
+        else:
+            problems += _beyond(path, longest, spec.max_response_tokens, positions)
+    return problems
+
+
+def _counted(tokenizer: Tokenizer) -> Callable[[Problem], int]:
+    return lambda problem: len(tokenizer.prompt(problem))
+
+
+def _beyond(path: str, prompt: int, reply: int, positions: int) -> Problems:
+    if prompt + reply <= positions:
+        return []
+    text = (
+        f"the longest prompt has {prompt} tokens, which with a reply of {reply} goes beyond the model's "
+        f"{positions} positions; lower max_response_tokens or max_prompt_tokens"
+    )
+    return [(path, text)]
