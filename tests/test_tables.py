@@ -348,7 +348,8 @@ GSM = [{"question": f"{n} + 1?", "answer": f"so\n#### {n + 1}"} for n in range(6
 def recipe(source: str, **keys):
     entry = {"domain": "maths", "source": source, **keys}
     return {
-        "name": "own", "model": {"architecture": {"max_position_embeddings": 65536}},
+        "name": "own",
+        "model": {"architecture": {"max_position_embeddings": 65536}},
         "stages": [
             {
                 "name": "sft",
