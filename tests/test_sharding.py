@@ -8,10 +8,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 from sharded_cases import ADAPTERS, CASES, MUON, SPEC, Case, difference, learning, make_rows, step, trained
-from tiny import logits, random_flat, stage_run, tokenizer, toy_domain, toy_problem
+from tiny import logits, random_flat, raw_config, stage_run, tokenizer, toy_domain, toy_problem
 
 from cascade_rl.data.demonstrations import provide
 from cascade_rl.errors import Interrupted
+from cascade_rl.model.decoder import DecoderConfig
 from cascade_rl.model.replicas import Replicas
 from cascade_rl.protocols import Sampling
 from cascade_rl.recipe import SFTStage
@@ -113,7 +114,9 @@ def test_a_stopped_stage_ends_as_if_it_had_not_been(sharded, tmp_path):
         start = sharded.flat("policy")
         for folder, stop_at in (("whole", None), ("cut", 2), ("cut", None)):
             told = []
-            policy = SimpleNamespace(replicas=sharded, tokenizer=tokenizer(), raw={}, config=None)
+            policy = SimpleNamespace(
+                replicas=sharded, tokenizer=tokenizer(), raw={}, config=DecoderConfig.from_hf(raw_config())
+            )
             sharded.load("policy", start)
             screen, domains = QuietScreen(), {"toy": toy_domain()}
             screen.step = lambda report, total, phase, told=told: told.append(report.step)

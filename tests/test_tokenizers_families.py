@@ -107,7 +107,7 @@ FAMILIES = {
 RECIPE = """
 name: t
 model: {{init: "{init}", {more}}}
-stages: [{{name: sft-1, kind: sft, steps: 1, samples: 8, data: [{{domain: maths}}]}}]
+stages: [{{name: sft-1, kind: sft, steps: 1, samples: 8, batch_size: 4, data: [{{domain: maths}}]}}]
 benchmarks: [{{name: maths, domain: maths, problems: 2, k: 1}}]
 """
 

@@ -133,8 +133,9 @@ def test_the_share_of_the_memory_leaves_room_for_the_moments(training, wanted):
 
 def raw(**stage):
     return {
-        "name": "x", "sampler": "vllm", "benchmarks": [{"name": "a", "domain": "maths", "max_response_tokens": 100}],
-        "stages": [{"name": "s", "kind": "sft", "steps": 1, "samples": 9, "data": [{"domain": "maths"}]},
+        "name": "x", "sampler": "vllm", "model": {"architecture": {"max_position_embeddings": 32768}},
+        "benchmarks": [{"name": "a", "domain": "maths", "max_response_tokens": 100}],
+        "stages": [{"name": "s", "kind": "sft", "steps": 1, "samples": 9, "batch_size": 9, "data": [{"domain": "maths"}]},
                    {"name": "rl", "kind": "rl", "steps": 2, "data": [{"domain": "maths"}], **stage}],
     }  # fmt: skip
 

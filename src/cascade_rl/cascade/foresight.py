@@ -15,7 +15,7 @@ from cascade_rl.domain import Benchmark
 from cascade_rl.errors import InputError, RecipeError
 from cascade_rl.model.decoder import DecoderConfig
 from cascade_rl.model.pretrained import SMOLLM2, cache_folder, find_model, smollm2_gguf
-from cascade_rl.model.tokenizer import Tokenizer, load_tokenizer
+from cascade_rl.model.tokenizer import Tokenizer, check_vocabulary, load_tokenizer
 from cascade_rl.recipe import Problems, Recipe
 from cascade_rl.recipe.rules import size_problems
 from cascade_rl.run.files import read_json
@@ -41,6 +41,14 @@ def foresee(recipe: Recipe, *, prompts: bool = False) -> None:
         raise RecipeError(recipe.name, problems)
 
 
+def joined_refusal(stage: str) -> str:
+    """What is wrong with an adapter on a family whose projections are one matrix."""
+    return (
+        f"stages.{stage}.lora: the projections of this family (phi3) are joined into one matrix and can't be "
+        "adapted apart; remove lora"
+    )
+
+
 def _model_problems(recipe: Recipe, folder: Path, prompts: bool) -> Problems:
     if not any(folder.glob("*.safetensors")):
         raise InputError(f"{folder} has no *.safetensors; save the model with save_pretrained")
@@ -48,7 +56,12 @@ def _model_problems(recipe: Recipe, folder: Path, prompts: bool) -> Problems:
         config = DecoderConfig.from_hf(read_json(folder / "config.json"))
     except KeyError as error:
         raise InputError(f"{folder / 'config.json'} lacks {error}") from None
-    tokenizer = load_tokenizer(folder)
+    tokenizer = load_tokenizer(folder, add=recipe.model.add_tokens)
+    # what `make_base` refuses, too: ids that the embedding has no row for; those that are added get rows
+    check_vocabulary(tokenizer.size - len(tokenizer.added), config.vocab, folder)
+    for stage in recipe.stages:
+        if stage.lora and config.joined:
+            raise InputError(joined_refusal(stage.name))
     problems = size_problems(recipe, config.max_positions, config.hidden)
     if prompts and not problems:
         problems = _benchmark_problems(gather_benchmarks(recipe), config.max_positions, _counted(tokenizer))

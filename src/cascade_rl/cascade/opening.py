@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cascade_rl import chat
-from cascade_rl.cascade.foresight import foresee, refuse_long
+from cascade_rl.cascade.foresight import foresee, joined_refusal, refuse_long
 from cascade_rl.cascade.run import Run
 from cascade_rl.cascade.stage import provide
 from cascade_rl.data.gather import Materials, gather
@@ -88,10 +88,7 @@ def _refuse_joined(recipe: Recipe, world: World) -> None:
     """Raise InputError when a stage wants an adapter that the model's family has no place for."""
     for stage in recipe.stages:
         if stage.lora and world.config.joined:
-            raise InputError(
-                f"stages.{stage.name}.lora: the projections of this family (phi3) are joined into one matrix "
-                "and can't be adapted apart; remove lora"
-            )
+            raise InputError(joined_refusal(stage.name))
 
 
 def base_folder(run: Path) -> Path:

@@ -86,6 +86,9 @@ class Group(Processes):
         if self._torn:  # they may hang in a collective, and would not hear of the closed pipe
             for process in self._processes:
                 process.kill()
+            # The readers hear of it and wait for the same processes: a child that two threads wait for may
+            # look alive to the one for a moment after the other has reaped it.
+            self._readers.shutdown(wait=True)
             _leave(self.local)
         else:
             self.map(_leave, [()] * self.size)
