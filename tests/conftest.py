@@ -7,9 +7,14 @@ import sys
 from collections.abc import Callable
 
 import pytest
+from hypothesis import settings
 
 from cascade_rl.cli import app
 from cascade_rl.cli import main as cli
+
+# hypothesis ends an example after 200 ms by default: no test asserts a time
+settings.register_profile("no-clock", deadline=None)
+settings.load_profile("no-clock")
 
 
 @pytest.fixture

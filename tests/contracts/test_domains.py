@@ -13,7 +13,7 @@ import sys
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from cascade_rl.chat import split_reply
@@ -144,6 +144,7 @@ def test_junk_is_survived_and_earns_less_than_everything(domain, mode):
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(max_size=200), tag=st.sampled_from(["", "<think>", "</think>", "<think>\n</think>\n"]))
 def test_any_text_is_survived(domain, text, tag):
+    assume(len(text.strip(" .()*")) != 1)  # a single letter or digit may be the right answer
     [thinking, instruct] = [draw(domain, Split.RL, 1, mode=mode)[0] for mode in Mode]
     earned = rewards(domain, [(thinking, tag + text), (instruct, tag + text)])
     assert all(r is not None and r < 1 for r in earned)
