@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from score_cards import OWN, cards, measured
 
 from cascade_rl.recipe.scoring import Gate
 from cascade_rl.report.card import Card, card_text
@@ -13,23 +14,9 @@ from cascade_rl.scores.as_json import matrix_from_json, matrix_to_json
 from cascade_rl.scores.gate import decide
 from cascade_rl.scores.matrix import benchmark_names, matrix
 from cascade_rl.scores.retention import retentions
-from cascade_rl.scores.statistics import score
-from cascade_rl.types import BenchmarkScore, Mode, ModeScore, Scorecard
+from cascade_rl.types import Scorecard
 
-OWN = {"maths": "math-rl", "following": "if-rl"}
 SECONDS = {"sft": 31.0, "if-rl": 12.5}
-
-
-def measured(right: int, n: int = 200) -> BenchmarkScore:
-    samples = {f"p{i}": [float(i < right)] for i in range(n)}
-    average = score(samples)
-    found = ModeScore(average, average, 0.01, 0.0, 31.2, {name: row[0] for name, row in samples.items()})
-    return BenchmarkScore(Mode.THINKING, {Mode.THINKING: found})
-
-
-def cards() -> list[Scorecard]:
-    rows = {"sft": (80, 100), "if-rl": (80, 160), "math-rl": (140, 120), "swe-rl": (141, 122)}
-    return [Scorecard(s, {"maths": measured(m), "following": measured(f)}) for s, (m, f) in rows.items()]
 
 
 def test_matrix_is_the_documented_record() -> None:

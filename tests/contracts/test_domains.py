@@ -27,6 +27,7 @@ from cascade_rl.sources.shared import SHARED
 from cascade_rl.types import Mode, Problem, Rollout, Split
 
 NAMES = domain_names()
+TAUGHT = [name for name in NAMES if load_domain(name).demonstrate]  # a domain need not have a teacher
 WANTED = {Split.SFT: 2000, Split.RL: 1000, Split.VALIDATION: 100, Split.HELDOUT: 400}
 SERVICES = Services(sandbox=ZygoteSandbox(), verifiers=ProcessVerifiers())
 
@@ -151,9 +152,8 @@ def test_any_text_is_survived(domain, text, tag):
 
 
 @pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize("domain", TAUGHT, indirect=True)
 def test_the_teacher_is_right_without_faults_and_wrong_with_them(domain, mode):
-    if domain.demonstrate is None:
-        pytest.skip(f"{domain.name} has no teacher")
     rng, problems = random.Random(0), draw(domain, Split.SFT, 100, seed=5, mode=mode)
     right, wrong = (
         [r == 1 for r in rewards(domain, [(p, domain.demonstrate(p, rng, rate)) for p in problems])]
@@ -163,9 +163,8 @@ def test_the_teacher_is_right_without_faults_and_wrong_with_them(domain, mode):
     assert sum(wrong) <= 0.05 * len(problems)
 
 
+@pytest.mark.parametrize("domain", TAUGHT, indirect=True)
 def test_the_teacher_answers_in_the_mode_of_the_problem(domain):
-    if domain.demonstrate is None:
-        pytest.skip(f"{domain.name} has no teacher")
     rng = random.Random(0)
     for problem in draw(domain, Split.SFT, 50):
         thinking = domain.demonstrate(problem.in_mode(Mode.THINKING), rng, 0.5)

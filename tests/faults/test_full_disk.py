@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from run_files import results
 from safetensors import SafetensorError
 from small_run import go
 from tiny import Policy
@@ -159,19 +160,6 @@ def small_disk(tmp_path) -> Iterator[Path]:
         pytest.skip("no file system can be mounted here")
     yield disk
     subprocess.run(["umount", "-l", disk], check=True)
-
-
-def results(run: Path) -> dict[str, bytes]:
-    kept = (
-        "journal.jsonl",
-        "samples.jsonl",
-        "rollouts.jsonl",
-        "scorecard.json",
-        "gate.json",
-        "model.safetensors",
-    )
-    return {str(p.relative_to(run)): p.read_bytes() for p in sorted(run.rglob("*"))
-            if p.name in kept and "state" not in p.parts}  # fmt: skip
 
 
 def test_a_run_on_a_disk_that_is_enlarged_again_and_again(small_disk, tmp_path):

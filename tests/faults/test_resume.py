@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from run_files import results
 
 from cascade_rl.report.read import read_run
 
@@ -31,24 +32,6 @@ def cascade(*arguments: str, kill: tuple[str, int] | None = None) -> subprocess.
     return subprocess.run(
         [sys.executable, *program, *arguments], capture_output=True, text=True, env=ENVIRONMENT, timeout=300
     )
-
-
-def results(run: Path) -> dict[str, bytes]:
-    """Everything that must not depend on interruptions, by its path in the run."""
-    kept = (
-        "journal.jsonl",
-        "samples.jsonl",
-        "rollouts.jsonl",
-        "scorecard.json",
-        "gate.json",
-        "model.safetensors",
-        "preflight.json",
-    )
-    return {
-        str(path.relative_to(run)): path.read_bytes()
-        for path in sorted(run.rglob("*"))
-        if path.name in kept and "state" not in path.parts and ".old-" not in str(path)
-    }
 
 
 @pytest.fixture(scope="module")

@@ -41,12 +41,14 @@ def foresee(recipe: Recipe, *, prompts: bool = False) -> None:
         raise RecipeError(recipe.name, problems)
 
 
-def joined_refusal(stage: str) -> str:
-    """What is wrong with an adapter on a family whose projections are one matrix."""
-    return (
-        f"stages.{stage}.lora: the projections of this family (phi3) are joined into one matrix and can't be "
-        "adapted apart; remove lora"
-    )
+def refuse_joined(recipe: Recipe, config: DecoderConfig) -> None:
+    """Raise InputError when a stage wants an adapter that the model's family has no place for."""
+    for stage in recipe.stages:
+        if stage.lora and config.joined:
+            raise InputError(
+                f"stages.{stage.name}.lora: the projections of this family (phi3) are joined into one matrix "
+                "and can't be adapted apart; remove lora"
+            )
 
 
 def _model_problems(recipe: Recipe, folder: Path, prompts: bool) -> Problems:
@@ -59,12 +61,12 @@ def _model_problems(recipe: Recipe, folder: Path, prompts: bool) -> Problems:
     tokenizer = load_tokenizer(folder, add=recipe.model.add_tokens)
     # what `make_base` refuses, too: ids that the embedding has no row for; those that are added get rows
     check_vocabulary(tokenizer.size - len(tokenizer.added), config.vocab, folder)
-    for stage in recipe.stages:
-        if stage.lora and config.joined:
-            raise InputError(joined_refusal(stage.name))
+    refuse_joined(recipe, config)
     problems = size_problems(recipe, config.max_positions, config.hidden)
     if prompts and not problems:
-        problems = _benchmark_problems(gather_benchmarks(recipe), config.max_positions, _counted(tokenizer))
+        problems = _benchmark_problems(
+            gather_benchmarks(recipe), config.max_positions, prompt_length(tokenizer)
+        )
     return problems
 
 
@@ -73,7 +75,7 @@ def refuse_long(recipe: Recipe, materials: Materials, positions: int, tokenizer:
 
     Of training only prompts within their stage's limit count: longer ones are left out there.
     """
-    length = _counted(tokenizer)
+    length = prompt_length(tokenizer)
     problems = _benchmark_problems(materials.benchmarks, positions, length)
     for stage in recipe.stages:
         pools = materials.data[stage.name].pools() if stage.sampled() else ()
@@ -105,7 +107,8 @@ def _benchmark_problems(
     return problems
 
 
-def _counted(tokenizer: Tokenizer) -> Callable[[Problem], int]:
+def prompt_length(tokenizer: Tokenizer) -> Callable[[Problem], int]:
+    """The tokens of a problem's prompt in its mode, the assistant header included."""
     return lambda problem: len(tokenizer.prompt(problem))
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from cascade_rl import chat
-from cascade_rl.cascade.foresight import foresee, joined_refusal, refuse_long
+from cascade_rl.cascade.foresight import foresee, prompt_length, refuse_joined, refuse_long
 from cascade_rl.cascade.run import Run
 from cascade_rl.cascade.stage import provide
 from cascade_rl.data.gather import Materials, gather
 from cascade_rl.data.settle import fitting
-from cascade_rl.errors import InputError, Interrupted
+from cascade_rl.errors import Interrupted
 from cascade_rl.grading.services import open_services, standing
 from cascade_rl.model.base import base_notes, make_base
 from cascade_rl.model.peaks import measure_peaks
@@ -23,7 +23,7 @@ from cascade_rl.protocols import Screen
 from cascade_rl.recipe import Recipe
 from cascade_rl.rollout.world import Engine, World, world_with
 from cascade_rl.run.ledger import Ledger
-from cascade_rl.types import Demonstrations, Problem
+from cascade_rl.types import Demonstrations
 
 
 def look_ahead(recipe: Recipe, folder: Path) -> None:
@@ -64,7 +64,7 @@ def open_run(
             notes = tuple(base_notes(folder / "tokenizer"))
             for text in notes:
                 screen.note(text)
-            _refuse_joined(recipe, world)
+            refuse_joined(recipe, world.config)
             refuse_long(recipe, materials, world.config.max_positions, world.tokenizer)
             fit = _fitting_data(recipe, materials, world, screen)
             settings = _settings(recipe, engine)
@@ -82,13 +82,6 @@ def _ensure_base(recipe: Recipe, materials: Materials, base: Path, tokens: Path)
     # folder into place, so a config.json means that the model is whole.
     if not (base / "config.json").exists():
         make_base(recipe, _texts(materials), base, tokens)
-
-
-def _refuse_joined(recipe: Recipe, world: World) -> None:
-    """Raise InputError when a stage wants an adapter that the model's family has no place for."""
-    for stage in recipe.stages:
-        if stage.lora and world.config.joined:
-            raise InputError(joined_refusal(stage.name))
 
 
 def base_folder(run: Path) -> Path:
@@ -129,11 +122,7 @@ def _rows(recipe: Recipe, materials: Materials) -> list[str]:
 
 def _fitting_data(recipe: Recipe, materials: Materials, world: World, screen: Screen) -> Materials:
     """Without prompts over their stage's limit: told of now, not hours later in the middle of a stage."""
-
-    def length(problem: Problem) -> int:
-        return len(world.tokenizer.prompt(problem))
-
-    data = {}
+    length, data = prompt_length(world.tokenizer), {}
     for stage in recipe.stages:
         # `gather` proved the prompts disjoint, and leaving some out keeps them so.
         data[stage.name], notes = fitting(

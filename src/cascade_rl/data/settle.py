@@ -76,9 +76,10 @@ def settle(
         refuse_other_data(folder, stored)
         waiting("pre-flight")
         stored = _report(stage, made, spec, domains, services) | {"made": hash_made}
-        _without_quarantined(stage, made, stored)
+        data = _without_quarantined(stage, made, stored)
         write_json(folder / FILE, stored)
-    data = _without_quarantined(stage, made, stored)
+    else:
+        data = _without_quarantined(stage, made, stored)
     left_out = sum(map(len, made.pools())) - sum(map(len, data.pools()))
     remark = [f"left out by pre-flight: {left_out} problems"] if left_out else []
     remark += [f"{rows.source}: no domain, so that no grader was tried on it" for rows in stage.own_rows()]

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from cascade_rl.errors import InputError
 from cascade_rl.model.cost import Work
-from cascade_rl.model.decoder import DecoderConfig, Shapes, flat_size
+from cascade_rl.model.decoder import DecoderConfig, Shapes
 from cascade_rl.model.group import Group
 from cascade_rl.model.processes import Arguments, Heard, Processes, T
 from cascade_rl.model.weights import Model, Shared
@@ -163,8 +163,3 @@ def deal(items: Sequence[int], costs: Sequence[float], size: int) -> list[list[i
         shards[rank].append(item)
         loads[rank] += costs[item]
     return [sorted(shard) for shard in shards]
-
-
-def parameter_count(config: DecoderConfig) -> int:
-    """Trainable numbers of a decoder."""
-    return flat_size(config.shapes())
