@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "run": runs.run,
     "status": runs.status,
     "report": runs.report,
+    "track": runs.track,
     "eval": models.evaluate,
     "chat": models.chat,
     "domains": models.domains,
