@@ -33,7 +33,7 @@ class Recipe(Strict):
     benchmarks: Annotated[list[BenchmarkSpec], Field(min_length=1)]
     gate: Gate = Gate()
     preflight: PreflightSpec = PreflightSpec()
-    # who is told of the run, never what it is: in no key, no hash, and in no comparison with an earlier recipe
+    # who is told of the run, not what it is: in no key, no hash, and in no comparison with an earlier recipe
     track: list[Track] = Field(default_factory=list)
     smoke: bool = Field(
         default=False, description="set by --smoke: a stage without signal is then only noted"

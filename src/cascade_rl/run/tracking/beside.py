@@ -1,4 +1,4 @@
-"""The run's side of its trackers: their processes started, what they say handed on, a bounded wait at the end."""
+"""The run's side of its trackers: processes started, what they say handed on, a bounded wait at the end."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ class _Beside:
 def followed(run: Path, trackers: Sequence[str], note: Note, *, patient: bool = False) -> Iterator[list[str]]:
     """Tell trackers of a run while the context lasts, and at its end of the rest.
 
-    What they have to say, faults included, goes to `note`, from other threads. Without `patient` they have ten
-    seconds at the end. The list holds the names of those that failed once the context has ended.
+    What they have to say, faults included, goes to `note`, from other threads. Without `patient` they have
+    ten seconds at the end. The list holds the names of those that failed once the context has ended.
     """
     begun: dict[str, _Beside] = {}
     failed: list[str] = []

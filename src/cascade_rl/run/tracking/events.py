@@ -1,7 +1,7 @@
 """What a run directory says, as events: always the same ones in the same order, however often it is read.
 
-Stage after stage, in each its steps, notes, probes and samples as the journals have them, then what it scored.
-An event's step counts the updates of the whole run: stages that are planned before, and those of its own.
+Stage after stage, in each its steps, notes, probes and samples as the journals have them, then what it
+scored. An event's step counts the updates of the whole run: those planned for the stages before, and its own.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class StageTail:
         if self.key not in (None, record["key"]):
             raise Rewound
         self.key = str(record["key"])
-        # looked for before the journal is read: a stage is scored after its last step, so that then all is there
+        # Before the journal is read: a stage is scored after its last step, so all lines are there by then.
         scores = self._scored()
         events = [self._event(line) for line in self._lines()]
         if self.scores is None and scores is not None:

@@ -1,8 +1,8 @@
 """The process that tells one tracker of a run: `python -m cascade_rl.run.tracking.follower RUN TRACKER`.
 
-Its standard input is held open by whoever started it: once that ends, however it ended, what the journals hold
-is sent and the process ends. What it has to say to people goes to standard output, a line a message; what the
-tracker's package prints goes to standard error.
+Its standard input is held open by whoever started it: once that ends, however it ended, what the journals
+hold is sent and the process ends. What it has to say to people goes to standard output, a line a message;
+what the tracker's package prints goes to standard error.
 """
 
 from __future__ import annotations

@@ -26,9 +26,14 @@ class _Trackio:
         warnings.simplefilter("always")
         self._project = target.project
         self._run = trackio.init(
-            project=target.project, name=target.name, config=dict(target.config), resume="allow",
-            embed=False, auto_log_cpu=False, auto_log_gpu=False,
-        )  # fmt: skip
+            project=target.project,
+            name=target.name,
+            config=dict(target.config),
+            resume="allow",
+            embed=False,
+            auto_log_cpu=False,
+            auto_log_gpu=False,
+        )
         self.where = f"see it with: trackio show --project {target.project}"
         # what a server has can't be counted from here
         remote = any(os.environ.get(name) for name in ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL"))

@@ -15,9 +15,14 @@ class _Wandb:
         target.folder.mkdir(parents=True, exist_ok=True)
         settings = wandb.Settings(console="off", x_disable_stats=True, save_code=False, silent=True)
         self._run = wandb.init(
-            project=target.project, id=target.name, name=target.name, resume="allow", dir=str(target.folder.parent),
-            config=dict(target.config), settings=settings,
-        )  # fmt: skip
+            project=target.project,
+            id=target.name,
+            name=target.name,
+            resume="allow",
+            dir=str(target.folder.parent),
+            config=dict(target.config),
+            settings=settings,
+        )
         self._offline = bool(self._run.offline)
         # what curves are drawn over
         self._run.define_metric("update")
