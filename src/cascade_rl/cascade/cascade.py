@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cascade_rl.cascade.opening import base_folder, look_ahead, open_run
+from cascade_rl.cascade.foresight import look_ahead
+from cascade_rl.cascade.opening import open_run
 from cascade_rl.cascade.record import Start, check_started
 from cascade_rl.cascade.run import Progress, Run
 from cascade_rl.cascade.scoring import Scored, all_seconds, own_stages, score_stage
@@ -24,7 +25,7 @@ from cascade_rl.model.checkpoint import weights_hash
 from cascade_rl.protocols import Screen
 from cascade_rl.recipe import Recipe, Stage
 from cascade_rl.run.files import write_json
-from cascade_rl.run.folder import RunLock, set_aside_stages, stage_folder
+from cascade_rl.run.folder import RunLock, base_folder, set_aside_stages, stage_folder
 from cascade_rl.run.ledger import Entry, admit, stage_key
 from cascade_rl.scores.as_json import matrix_to_json
 from cascade_rl.scores.matrix import matrix
@@ -54,7 +55,7 @@ def run_cascade(
 
     Raises a Mendable error with what to do in the message, or Interrupted once the state is saved.
     """
-    look_ahead(recipe, folder)
+    recipe = look_ahead(recipe, folder, screen, accept_changes)
     # Before `admit`, which sets results aside: no second process may see that half done.
     with RunLock(folder):
         admit(folder, recipe, accept_changes)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cascade_rl import chat
-from cascade_rl.cascade.foresight import foresee, prompt_length, refuse_joined, refuse_long
+from cascade_rl.cascade.foresight import prompt_length, refuse_joined, refuse_long
 from cascade_rl.cascade.run import Run
 from cascade_rl.cascade.stage import provide
 from cascade_rl.data.gather import Materials, gather
@@ -18,19 +18,14 @@ from cascade_rl.data.settle import fitting
 from cascade_rl.errors import Interrupted
 from cascade_rl.grading.services import open_services, standing
 from cascade_rl.model.base import base_notes, make_base
+from cascade_rl.model.export import read_origin
 from cascade_rl.model.peaks import measure_peaks
 from cascade_rl.protocols import Screen
 from cascade_rl.recipe import Recipe
 from cascade_rl.rollout.world import Engine, World, world_with
+from cascade_rl.run.folder import base_folder
 from cascade_rl.run.ledger import Ledger
 from cascade_rl.types import Demonstrations
-
-
-def look_ahead(recipe: Recipe, folder: Path) -> None:
-    """Raise RecipeError, before anything is written, when `model.init` can't do what the recipe asks."""
-    # once the base model lies in the directory, `model.init` is not opened again and may be gone
-    if not (base_folder(folder) / "config.json").exists():
-        foresee(recipe)
 
 
 @contextmanager
@@ -61,7 +56,7 @@ def open_run(
                 screen.note(found.line)
             for text in _rows(recipe, materials):
                 screen.note(text)
-            notes = tuple(base_notes(folder / "tokenizer"))
+            notes, origin = tuple(base_notes(folder / "tokenizer")), read_origin(base)
             for text in notes:
                 screen.note(text)
             refuse_joined(recipe, world.config)
@@ -72,7 +67,18 @@ def open_run(
             peaks = cache(partial(measure_peaks, world.replicas, world.config))
             ledger = Ledger(folder)
             yield Run(
-                recipe, folder, screen, stop_asked, fit, world, ledger, settings, accept_changes, peaks, notes
+                recipe,
+                folder,
+                screen,
+                stop_asked,
+                fit,
+                world,
+                ledger,
+                settings,
+                accept_changes,
+                peaks,
+                notes,
+                origin,
             )
 
 
@@ -82,11 +88,6 @@ def _ensure_base(recipe: Recipe, materials: Materials, base: Path, tokens: Path)
     # folder into place, so a config.json means that the model is whole.
     if not (base / "config.json").exists():
         make_base(recipe, _texts(materials), base, tokens)
-
-
-def base_folder(run: Path) -> Path:
-    """Where the model lies that the first stage starts from."""
-    return run / "base"
 
 
 def _texts(materials: Materials) -> list[str]:

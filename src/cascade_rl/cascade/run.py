@@ -24,6 +24,7 @@ class Run:
     settings  how weights come about beside the recipe's stages: part of every stage's key, JSON
     peaks     what this machine can do; measured when first asked, since a finished run needs no figures
     notes     what was done to the model and the tokenizer that the run began with, in words
+    origin    where that model came from (docs/runs.md); empty for one from scratch
     """
 
     recipe: Recipe
@@ -38,6 +39,7 @@ class Run:
     # a function: figures of this machine and this moment, never part of a key
     peaks: Callable[[], Peaks]
     notes: tuple[str, ...] = ()
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,9 @@ def check_config(raw: object, file: Path) -> None:
     for key, value in raw.items():
         # null is a key left out
         if value is not None and (wanted := _wanted(key, value)):
-            raise InputError(f"{file}: {key} must be {wanted}, and is {str(value)[:40]!r}; copy the file again")
+            raise InputError(
+                f"{file}: {key} must be {wanted}, and is {str(value)[:40]!r}; copy the file again"
+            )
     if raw.get("num_hidden_layers", 1) > MOST_LAYERS:
         raise InputError(f"{file}: {raw['num_hidden_layers']} layers (num_hidden_layers) are too many")
     _check_heads(raw, file)
@@ -61,4 +63,6 @@ def _check_heads(raw: Mapping[str, Any], file: Path) -> None:
     if heads % (raw.get("num_key_value_heads") or heads):
         raise InputError(f"{file}: num_attention_heads is no multiple of num_key_value_heads")
     if raw.get("head_dim") is None and wide % heads:
-        raise InputError(f"{file}: hidden_size is no multiple of num_attention_heads, and there is no head_dim")
+        raise InputError(
+            f"{file}: hidden_size is no multiple of num_attention_heads, and there is no head_dim"
+        )

@@ -1,4 +1,4 @@
-"""The files of a model directory that hold its weights: which they are, whether they are whole, what is in them."""
+"""The files that hold the weights of a model directory: which they are, whether whole, what is in them."""
 
 from __future__ import annotations
 
@@ -110,8 +110,8 @@ def check_state(where: str, state: Mapping[str, Tensor], wanted: Mapping[str, tu
             raise unreadable_dtype(where, name, str(tensor.dtype).removeprefix("torch."))
         if not (finite := tensor.isfinite()).all():
             raise InputError(
-                f"{where}: {int((~finite).sum())} of {tensor.numel()} numbers of {name} are not finite (NaN or "
-                "infinite): the model is damaged, or was trained to pieces; take another copy"
+                f"{where}: {int((~finite).sum())} of {tensor.numel()} numbers of {name} are not finite "
+                "(NaN or infinite): the model is damaged, or was trained to pieces; take another copy"
             )
 
 
