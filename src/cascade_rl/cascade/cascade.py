@@ -16,16 +16,15 @@ from typing import Any
 from cascade_rl.cascade.foresight import look_ahead
 from cascade_rl.cascade.opening import open_run
 from cascade_rl.cascade.record import Start, check_started
-from cascade_rl.cascade.run import Progress, Run
+from cascade_rl.cascade.run import Progress, Run, before_all
 from cascade_rl.cascade.scoring import Scored, all_seconds, own_stages, score_stage
 from cascade_rl.cascade.stage import asked_reward_model, load_finished, train_stage
 from cascade_rl.data.settle import settle
 from cascade_rl.errors import GateClosed, Interrupted, StartedOtherwise
-from cascade_rl.model.checkpoint import weights_hash
 from cascade_rl.protocols import Screen
 from cascade_rl.recipe import Recipe, Stage
 from cascade_rl.run.files import write_json
-from cascade_rl.run.folder import RunLock, base_folder, set_aside_stages, stage_folder
+from cascade_rl.run.folder import RunLock, set_aside_stages, stage_folder
 from cascade_rl.run.ledger import Entry, admit, stage_key
 from cascade_rl.scores.as_json import matrix_to_json
 from cascade_rl.scores.matrix import matrix
@@ -63,8 +62,7 @@ def run_cascade(
         with open_run(
             recipe, folder, screen, stop_asked, accept_changes=accept_changes, unsafe_exec=unsafe_exec
         ) as run:
-            weights = weights_hash(run.world.replicas.flat("policy"))
-            progress = Progress(weights, base_folder(folder))
+            progress = before_all(run)
             for index, stage in enumerate(recipe.stages):
                 if stop_asked():
                     raise Interrupted(f"stopped before {stage.name}")

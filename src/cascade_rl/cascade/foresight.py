@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from cascade_rl.cascade.run import base_folder
 from cascade_rl.data.gather import Materials
 from cascade_rl.data.heldout import gather_benchmarks
 from cascade_rl.domain import Benchmark
@@ -21,7 +22,6 @@ from cascade_rl.model.weight_files import check_files
 from cascade_rl.protocols import Screen
 from cascade_rl.recipe import Problems, Recipe
 from cascade_rl.recipe.rules import size_problems
-from cascade_rl.run.folder import base_folder
 from cascade_rl.run.ledger import model_before
 from cascade_rl.types import Problem
 

@@ -11,19 +11,17 @@ from typing import Any
 
 from cascade_rl import chat
 from cascade_rl.cascade.foresight import prompt_length, refuse_joined, refuse_long
-from cascade_rl.cascade.run import Run
+from cascade_rl.cascade.run import Run, base_folder
 from cascade_rl.cascade.stage import provide
 from cascade_rl.data.gather import Materials, gather
 from cascade_rl.data.settle import fitting
 from cascade_rl.errors import Interrupted
 from cascade_rl.grading.services import open_services, standing
 from cascade_rl.model.base import base_notes, make_base
-from cascade_rl.model.export import read_origin
 from cascade_rl.model.peaks import measure_peaks
 from cascade_rl.protocols import Screen
 from cascade_rl.recipe import Recipe
 from cascade_rl.rollout.world import Engine, World, world_with
-from cascade_rl.run.folder import base_folder
 from cascade_rl.run.ledger import Ledger
 from cascade_rl.types import Demonstrations
 
@@ -56,7 +54,7 @@ def open_run(
                 screen.note(found.line)
             for text in _rows(recipe, materials):
                 screen.note(text)
-            notes, origin = tuple(base_notes(folder / "tokenizer")), read_origin(base)
+            notes = tuple(base_notes(folder / "tokenizer"))
             for text in notes:
                 screen.note(text)
             refuse_joined(recipe, world.config)
@@ -67,18 +65,7 @@ def open_run(
             peaks = cache(partial(measure_peaks, world.replicas, world.config))
             ledger = Ledger(folder)
             yield Run(
-                recipe,
-                folder,
-                screen,
-                stop_asked,
-                fit,
-                world,
-                ledger,
-                settings,
-                accept_changes,
-                peaks,
-                notes,
-                origin,
+                recipe, folder, screen, stop_asked, fit, world, ledger, settings, accept_changes, peaks, notes
             )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cascade_rl.data.gather import Materials
+from cascade_rl.model.checkpoint import weights_hash
 from cascade_rl.model.cost import Peaks
 from cascade_rl.protocols import Screen
 from cascade_rl.recipe import Recipe
@@ -24,7 +25,6 @@ class Run:
     settings  how weights come about beside the recipe's stages: part of every stage's key, JSON
     peaks     what this machine can do; measured when first asked, since a finished run needs no figures
     notes     what was done to the model and the tokenizer that the run began with, in words
-    origin    where that model came from (docs/runs.md); empty for one from scratch
     """
 
     recipe: Recipe
@@ -39,7 +39,6 @@ class Run:
     # a function: figures of this machine and this moment, never part of a key
     peaks: Callable[[], Peaks]
     notes: tuple[str, ...] = ()
-    origin: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +58,13 @@ class Progress:
     cards: tuple[Scorecard, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     verdicts: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+
+def before_all(run: Run) -> Progress:
+    """Where a run stands before its first stage."""
+    return Progress(weights_hash(run.world.replicas.flat("policy")), base_folder(run.folder))
+
+
+def base_folder(run: Path) -> Path:
+    """Where the model lies that the first stage starts from."""
+    return run / "base"

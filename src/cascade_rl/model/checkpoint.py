@@ -19,6 +19,7 @@ from cascade_rl.model.weight_files import check_state, read_state
 from cascade_rl.recipe import Architecture
 from cascade_rl.run.files import read_json
 
+ORIGIN = "origin.json"  # in the directory of a run's first model
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}  # of exports, by the recipe's names
 PLAIN = {  # our names of what is one tensor there too, and theirs
     "input_norm": "input_layernorm",
@@ -189,6 +190,11 @@ def read_generation(path: Path) -> dict[str, Any]:
         text = str(error).strip().partition("\n")[0]
         raise InputError(f"{file} can't be used: {text}; mend it, or remove it") from None
     return dict(found)
+
+
+def read_origin(folder: Path) -> dict[str, Any]:
+    """Where the model of a run's base directory came from (docs/runs.md); empty where nobody said so."""
+    return dict(read_json(folder / ORIGIN) or {})
 
 
 def save_directory(

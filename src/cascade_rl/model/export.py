@@ -11,13 +11,11 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
-from cascade_rl.model.checkpoint import save_directory, save_reward_directory
+from cascade_rl.model.checkpoint import ORIGIN, read_origin, save_directory, save_reward_directory
 from cascade_rl.model.decoder import DecoderConfig, Shapes
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.recipe.lora import LoRA
-from cascade_rl.run.files import Saving, read_json, sync_folder, write_json
-
-ORIGIN = "origin.json"
+from cascade_rl.run.files import Saving, sync_folder, write_json
 
 
 def export(
@@ -51,11 +49,6 @@ def export(
         shutil.rmtree(path, ignore_errors=True)
         temporary.rename(path)
         sync_folder(path.parent)
-
-
-def read_origin(folder: Path) -> dict[str, Any]:
-    """Where the model of a run's base directory came from (docs/runs.md); empty where nobody said so."""
-    return dict(read_json(folder / ORIGIN) or {})
 
 
 def _base_of(folder: Path) -> tuple[str, str | None]:

@@ -154,7 +154,7 @@ class GGUF:
             return plain
         if kind not in SCALED or "factor" not in told or not set(told) <= set(SCALED[kind]):
             raise InputError(
-                f"{self.file}: RoPE scaling of type {kind!r} with {', '.join(told) or 'no settings'} can't be "
+                f"{self.file}: RoPE scaling of type {kind!r} ({', '.join(told) or 'no settings'}) can't be "
                 f"read from GGUF; {INSTEAD}"
             )
         return plain | {"rope_type": kind} | {SCALED[kind][key]: value for key, value in told.items()}
@@ -199,7 +199,7 @@ class GGUF:
         )
 
     def _rows(self, name: str, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The rows of q and k in Hugging Face's order: of llama's, GGUF interleaves the two halves of a head."""
+        """The rows of q and k in Hugging Face's order: llama's heads come with their halves interleaved."""
         of_q, of_k = ".attn_q." in name, ".attn_k." in name
         if self.family != "llama" or not (of_q or of_k):
             return values

@@ -77,7 +77,7 @@ def weights_size(name: HubName, folder: Path) -> int:
 
 
 def _choices(folder: Path) -> list[Sequence[str]]:
-    """The files that may hold the weights, by the rules of `weight_files`: what is fetched is what is read."""
+    """The files that may hold the weights, by the rules of `weight_files`: what is fetched is read."""
     named = indexed(folder)
     return [[pattern] for pattern in PATTERNS] if named is None else [named]
 

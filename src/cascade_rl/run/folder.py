@@ -57,11 +57,6 @@ class RunLock:
         self._file.close()
 
 
-def base_folder(run: Path) -> Path:
-    """Where the model lies that the first stage starts from."""
-    return run / "base"
-
-
 def stage_folder(run: Path, index: int, name: str) -> Path:
     """Where stage number `index` (from 0) keeps its files."""
     # two digits, so that a plain listing shows up to 99 stages in order
