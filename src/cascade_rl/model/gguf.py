@@ -19,10 +19,12 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from cascade_rl.errors import InputError
+from cascade_rl.model.checkpoint import hf_shapes
 from cascade_rl.model.config_faults import check_config
 from cascade_rl.model.decoder import DecoderConfig
 from cascade_rl.model.rope import read_rope
 from cascade_rl.model.tokenizer import FILES
+from cascade_rl.model.weight_files import check_state
 from cascade_rl.run.files import Saving, write_text
 
 FAMILIES = ("llama", "qwen2", "qwen3", "phi3")  # Mistral's files call themselves llama
@@ -52,6 +54,7 @@ LAYER = {
     "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj",
 }
+JOINED = {"ffn_up": "mlp.gate_up_proj"}  # of Phi-3, whose gate lies above
 OUTSIDE = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
 # Llama 3.1 to 3.3 carry their scaling as a tensor of factors; these are all that were published with it.
 LLAMA3 = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
@@ -190,10 +193,9 @@ class GGUF:
         number, _, part = rest.partition(".")
         if stem in OUTSIDE:
             return f"{OUTSIDE[stem]}.{kind}"
-        if block == "blk" and part in LAYER:
-            return f"model.layers.{number}.{LAYER[part]}.{kind}"
-        if block == "blk" and part == "ffn_up" and self.family == "phi3":
-            return f"model.layers.{number}.mlp.gate_up_proj.{kind}"
+        layer = LAYER | JOINED if self.family == "phi3" else LAYER
+        if block == "blk" and part in layer:
+            return f"model.layers.{number}.{layer[part]}.{kind}"
         raise InputError(
             f"{self.file}: the tensor {name} has no place in the family {self.family}; {INSTEAD}"
         )
@@ -224,9 +226,11 @@ def write_head(gguf: GGUF, folder: Path) -> None:
 
 def write_weights(gguf: GGUF, folder: Path) -> None:
     """Write model.safetensors, in fp32, whole or not at all."""
+    state = dict(gguf.tensors())
+    check_state(str(gguf.file), state, hf_shapes(gguf.config))
     temporary = folder / ".model.safetensors.tmp"
     with Saving(folder, temporary):
-        save_file(dict(gguf.tensors()), temporary, metadata={"format": "pt"})
+        save_file(state, temporary, metadata={"format": "pt"})
         temporary.rename(folder / "model.safetensors")
 
 
