@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from cascade_rl import chat
-from cascade_rl.cascade.foresight import foresee, prompt_length, refuse_joined, refuse_long
-from cascade_rl.cascade.run import Run
+from cascade_rl.cascade.foresight import prompt_length, refuse_joined, refuse_long
+from cascade_rl.cascade.run import Run, base_folder
 from cascade_rl.cascade.stage import provide
 from cascade_rl.data.gather import Materials, gather
 from cascade_rl.data.settle import fitting
@@ -24,13 +24,6 @@ from cascade_rl.recipe import Recipe
 from cascade_rl.rollout.world import Engine, World, world_with
 from cascade_rl.run.ledger import Ledger
 from cascade_rl.types import Demonstrations
-
-
-def look_ahead(recipe: Recipe, folder: Path) -> None:
-    """Raise RecipeError, before anything is written, when `model.init` can't do what the recipe asks."""
-    # once the base model lies in the directory, `model.init` is not opened again and may be gone
-    if not (base_folder(folder) / "config.json").exists():
-        foresee(recipe)
 
 
 @contextmanager
@@ -82,11 +75,6 @@ def _ensure_base(recipe: Recipe, materials: Materials, base: Path, tokens: Path)
     # folder into place, so a config.json means that the model is whole.
     if not (base / "config.json").exists():
         make_base(recipe, _texts(materials), base, tokens)
-
-
-def base_folder(run: Path) -> Path:
-    """Where the model lies that the first stage starts from."""
-    return run / "base"
 
 
 def _texts(materials: Materials) -> list[str]:
