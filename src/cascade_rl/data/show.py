@@ -10,7 +10,7 @@ from typing import Any
 from cascade_rl.chat import TemplateError, render_problem
 from cascade_rl.domain import Domain
 from cascade_rl.errors import InputError
-from cascade_rl.recipe.tables import SCHEMES, Reading, of_a_table
+from cascade_rl.recipe.tables import FORMS, Reading, of_a_table
 from cascade_rl.sources.tables import Mapped, mapped_rows, tally_of
 from cascade_rl.types import Problem, Tally
 
@@ -29,8 +29,7 @@ def show(source: str, domain: Domain, reading: Reading, count: int) -> Shown:
     Raises InputError when the source is no table or can't be read.
     """
     if not of_a_table(source) or not source.partition(":")[2]:
-        known = ", ".join(f"{scheme}:PATH" for scheme in SCHEMES)
-        raise InputError(f"{source} is no table of rows; those are {known}")
+        raise InputError(f"{source} is no table of rows; those are {', '.join(FORMS)}")
     first: list[Mapped] = []
 
     def keeping() -> Iterator[Mapped]:

@@ -6,8 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-# what stands before the colon of a source that is a table of rows
-SCHEMES = ("jsonl", "json", "csv", "parquet", "file")
+# What stands before the colon of a source that is a table of rows, and what follows it.
+SCHEMES: Mapping[str, str] = {
+    **dict.fromkeys(("jsonl", "json", "csv", "parquet", "file"), "PATH"),
+    "package": "NAME/PATH",
+    "hub": "ORG/NAME@REVISION#SPLIT",
+}
+FORMS = tuple(f"{scheme}:{rest}" for scheme, rest in SCHEMES.items())
 
 MapKey = str | dict[str, Any] | None
 BadRows = Literal["strict", "skip"] | None
@@ -61,8 +66,7 @@ def of_a_table(source: str) -> bool:
 def table_only(source: str) -> str:
     """The source; ValueError if it is not read from files of rows."""
     if not of_a_table(source) or source.endswith(":"):
-        known = ", ".join(f"{scheme}:PATH" for scheme in SCHEMES)
-        raise ValueError(f"the rows hold what is trained on: source must be one of {known}")
+        raise ValueError(f"the rows hold what is trained on: source must be one of {', '.join(FORMS)}")
     return source
 
 

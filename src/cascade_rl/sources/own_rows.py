@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from cascade_rl.errors import InputError
-from cascade_rl.sources.formats import files, rows
+from cascade_rl.sources.parts import source_rows
 from cascade_rl.types import Tally
 
 MOST_NAMED = 3  # bad rows; a file of another shape is wrong in all of them
@@ -44,8 +44,7 @@ def own_rows(source: str, one: Callable[[Mapping[str, Any]], T | None]) -> Itera
 
     Raises InputError for files that can't be read.
     """
-    scheme, _, pattern = source.partition(":")
-    for row in (row for path in files(pattern) for row in rows(scheme, path)):
+    for row in source_rows(source):
         if row.value is None:
             yield OwnRow(row.place, None, fault=row.fault)
             continue

@@ -1,4 +1,4 @@
-"""Problems from tables: `jsonl:PATH`, `json:PATH`, `csv:PATH`, `parquet:PATH`, in every domain.
+"""Problems from tables: files of rows, of packages, sets on a hub (see `parts`), in every domain.
 
 Each row of every split is read, mapped and checked, and each is counted: in its split, in another, bad, or
 with an id that came before. Files come from outside, so bad rows are named by place and reason; unless
@@ -7,18 +7,16 @@ with an id that came before. Files come from outside, so bad rows are named by p
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from cascade_rl.domain import Domain, Query
 from cascade_rl.errors import AnswerError, InputError
 from cascade_rl.recipe.tables import Reading
 from cascade_rl.sources.columns import RowError, shown
-from cascade_rl.sources.formats import files, rows
 from cascade_rl.sources.maps import map_of
+from cascade_rl.sources.parts import parts
 from cascade_rl.sources.rows import FORM, problem_of
 from cascade_rl.sources.splits import split_of
 from cascade_rl.types import Problem, Split, Tally
@@ -103,27 +101,16 @@ def mapped_rows(source: str, domain: Domain, reading: Reading) -> Iterator[Mappe
 
     Raises InputError when there is no such file or map, or a file can't be read to its end.
     """
-    scheme, _, pattern = source.partition(":")
-    found = files(pattern)
     convert = map_of(reading.map)
-    names = labels(found)
-    for path in found:
+    for part in parts(source):
         try:
-            for row in rows(scheme, path):
+            for row in part.rows():
                 if row.value is None:
                     yield Mapped(row.place, None, fault=_form(row.fault, reading))
                 else:
-                    yield _mapped(row.place, row.value, convert, domain, names[path], reading)
+                    yield _mapped(row.place, row.value, convert, domain, part.label, reading)
         except InputError as error:
             raise InputError(f"{domain.name}: {error}") from None
-
-
-def labels(paths: list[Path]) -> dict[Path, str]:
-    """A name for each file that stays when all move: the file's own, with folders where two are alike."""
-    if len({path.name for path in paths}) == len(paths):
-        return {path: path.name for path in paths}
-    shared = os.path.commonpath([path.parent for path in paths])
-    return {path: path.relative_to(shared).as_posix() for path in paths}
 
 
 def _form(fault: str, reading: Reading) -> str:
