@@ -52,14 +52,14 @@ def open_run(
         with world_with(services, base, engine, train=True) as world:
             if found := standing(services):
                 screen.note(found.line)
-            for text in _rows(recipe, materials):
-                screen.note(text)
             notes = tuple(base_notes(folder / "tokenizer"))
             for text in notes:
                 screen.note(text)
             refuse_joined(recipe, world.config)
             refuse_long(recipe, materials, world.config.max_positions, world.tokenizer)
             fit = _fitting_data(recipe, materials, world, screen)
+            for text in _rows(recipe, fit):
+                screen.note(text)
             settings = _settings(recipe, engine)
             # a second of measuring at SmolLM2-135M, and a run that only shows what it has needs none
             peaks = cache(partial(measure_peaks, world.replicas, world.config))
