@@ -51,10 +51,11 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation; `role` is system, user, assistant or tool."""
+    """A turn of system, user, assistant or tool; `form` is what its content was written from, if any."""
 
     role: str
     content: str
+    form: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +166,9 @@ class Group:
     verdicts: tuple[Verdict, ...]
 
     def __post_init__(self) -> None:
-        if len(self.rollouts) != len(self.verdicts):
-            raise ValueError(
-                f"{self.problem.id}: {len(self.rollouts)} rollouts, {len(self.verdicts)} verdicts"
-            )
+        rollouts, verdicts = len(self.rollouts), len(self.verdicts)
+        if rollouts != verdicts:
+            raise ValueError(f"{self.problem.id}: {rollouts} rollouts, {verdicts} verdicts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,10 +242,11 @@ class Scorecard:
 
 @dataclass(frozen=True, slots=True)
 class Demonstration:
-    """A problem in one mode with a teacher's reply."""
+    """A problem in one mode with a teacher's reply, and its `form` (see Message)."""
 
     problem: Problem
     reply: str
+    form: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,8 +330,7 @@ class Demonstrations:
 
     def described(self) -> list[str]:
         """Counts by domain and mode."""
-        # Counter keeps the order of the recipe's data
-        counts = Counter((item.problem.domain, str(item.problem.mode)) for item in self.items)
+        counts = Counter((item.problem.domain, str(item.problem.mode)) for item in self.items)  # in order
         made = [f"{domain}, {mode}: {count} demonstrations" for (domain, mode), count in counts.items()]
         return made + [tally.line() for tally in self.tallies]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from cascade_rl.cascade.spoken import refuse_benchmarks
 from cascade_rl.data.heldout import gather_benchmarks
 from cascade_rl.domain import Benchmark
 from cascade_rl.errors import InputError
@@ -33,6 +34,7 @@ def evaluate_checkpoint(
     # Only of the chosen domains: one benchmark of maths needs no sandbox to isolate programs.
     needs = frozenset[str]().union(*(b.domain.needs for b in chosen))
     with open_world(checkpoint, Engine.of(recipe), needs, unsafe=unsafe_exec) as world:
+        refuse_benchmarks(chosen, world.tokenizer.template)
         for benchmark in chosen:
             begun(benchmark)
             # the seed that a run uses after a stage: the same checkpoint scores here what its matrix says

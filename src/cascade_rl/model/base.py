@@ -55,7 +55,7 @@ def make_base(recipe: Recipe, texts: Sequence[str], base: Path, tokens: Path) ->
         flat = scratch_weights(config, recipe.seed)
     else:
         source = find_model(spec.init)
-        tokenizer = load_tokenizer(source, add=spec.add_tokens)
+        tokenizer = load_tokenizer(source, add=spec.add_tokens, template=spec.template)
         raw, config, flat = load_directory(source)
         raw = with_scaling(raw, scaling)
         config = DecoderConfig.from_hf(raw)
@@ -68,6 +68,7 @@ def make_base(recipe: Recipe, texts: Sequence[str], base: Path, tokens: Path) ->
                 f"model.add_tokens: {names} added to the tokenizer; their rows of embedding and head "
                 "begin as the mean of the others"
             )
+        notes += tokenizer.template.words()
         if tokenizer.lead:
             notes.append(f"every conversation begins with `{tokenizer.lead}`, as this tokenizer has it")
     if scaling:

@@ -11,7 +11,7 @@ from cascade_rl.recipe.base import Positive, Problems
 from cascade_rl.recipe.prompts import FullPhase
 from cascade_rl.recipe.stage import Able, Entry, OwnRows, StageSpec, in_epochs, planned
 from cascade_rl.recipe.tables import BadRows, table_only
-from cascade_rl.types import Split
+from cascade_rl.types import Mode, Split
 
 
 def _is_none(value: object) -> bool:
@@ -101,6 +101,11 @@ class RewardModelStage(StageSpec):
         if self.map is None:
             return []
         return [OwnRows(f"stages.{self.name}.source", self.source, self.map, self.bad_rows == "skip")]
+
+    def asked_modes(self) -> list[tuple[str, frozenset[Mode]]]:
+        """Instruct for the policy's own answers; what a reward model reads has no mode."""
+        samples = self.pairs_from == "samples"
+        return [(f"stages.{self.name}.pairs_from", frozenset({Mode.INSTRUCT}))] if samples else []
 
     def batch(self) -> tuple[str, int, int]:
         """Pairs."""
