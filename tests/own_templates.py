@@ -8,7 +8,13 @@ from typing import Any
 
 from tokenizers import AddedToken, decoders, models, pre_tokenizers, processors
 from tokenizers import Tokenizer as Core
-from transformers import GemmaTokenizer, LlamaTokenizer, PreTrainedTokenizerFast, Qwen2Tokenizer
+from transformers import (
+    GemmaTokenizer,
+    GPT2Tokenizer,
+    LlamaTokenizer,
+    PreTrainedTokenizerFast,
+    Qwen2Tokenizer,
+)
 
 from cascade_rl import chat
 
@@ -196,7 +202,8 @@ SMOLLM_3 = """\
 {%- elif '/think' in messages[0].content -%}{%- set mode = '/think' -%}{%- endif -%}
 {%- set own = messages[0].content.replace('/no_think', '').replace('/think', '').rstrip() -%}
 {%- endif -%}
-{{- '<|im_start|>system\\n## Metadata\\n\\nToday: ' + strftime_now('%d %B %Y') + '\\nReasoning: ' + mode + '\\n\\n' + own + '<|im_end|>\\n' -}}
+{{- '<|im_start|>system\\n## Metadata\\n\\nToday: ' + strftime_now('%d %B %Y') + '\\nReasoning: ' + mode -}}
+{{- '\\n\\n' + own + '<|im_end|>\\n' -}}
 {%- for m in messages -%}
 {%- if m.role == 'user' -%}{{- '<|im_start|>user\\n' + m.content + '<|im_end|>\\n' -}}
 {%- elif m.role == 'assistant' -%}
@@ -265,6 +272,11 @@ GRANITE = """\
 {%- if add_generation_prompt -%}{{- '<|start_of_role|>assistant<|end_of_role|>' -}}{%- endif -%}
 """
 
+PLAIN = """\
+{%- for m in messages -%}{{- m.role + ':\\n' + m.content + eos_token + '\\n' -}}{%- endfor -%}
+{%- if add_generation_prompt -%}{{- 'assistant:\\n' -}}{%- endif -%}
+"""
+
 
 def of_bytes(*special: str, tags: tuple[str, ...] = (), first: str = "", post: bool = False) -> Any:
     """A byte-level tokenizer; the last special token is the end mark, `first` its BOS."""
@@ -318,6 +330,11 @@ THINK = ("<think>", "</think>")
 IM = ("<|im_start|>", "<|im_end|>")
 
 
+def of_gpt_2() -> Any:
+    """GPT-2's own class, whose only special token ends a turn."""
+    return GPT2Tokenizer(vocab={**BYTES, "<|endoftext|>": 256}, merges=[])
+
+
 def of_ours() -> Any:
     """Ours, as a checkpoint that was exported has it."""
     from tiny import tokenizer
@@ -333,7 +350,6 @@ class Own:
     flags    whether the mode is said behind the user's text instead
     begun    what a prompt in thinking mode ends with of the thought
     drops    whether a last turn loses its thought, so that replies are what follows the prompt
-    field    whether clients send thoughts in `reasoning_content`
     """
 
     template: str
@@ -399,6 +415,7 @@ OWN: dict[str, Own] = {
     "phi-3": Own(
         PHI_3, lambda: of_pieces(*ROLES, "<|end|>", "<|endoftext|>", eos_token="<|endoftext|>"), "<|end|>"
     ),
+    "gpt-2": Own(PLAIN, of_gpt_2, "<|endoftext|>"),
     "phi-4": Own(PHI_4, lambda: of_bytes("<|im_start|>", "<|im_sep|>", "<|im_end|>"), "<|im_end|>"),
     "smollm-3": Own(SMOLLM_3, lambda: of_bytes(*IM, tags=THINK), "<|im_end|>", BOTH),
     "deepseek-r1": Own(

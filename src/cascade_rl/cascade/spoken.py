@@ -45,9 +45,10 @@ def refuse_benchmarks(benchmarks: Iterable[Benchmark], template: Template) -> No
     """Raise InputError when a checkpoint's template can't ask in a mode of these benchmarks."""
     for benchmark in benchmarks:
         if missing := [mode for mode in benchmark.modes if mode not in template.modes]:
+            path, known = f"benchmarks.{benchmark.name}", template.modes[0]
             raise InputError(
-                f"benchmark {benchmark.name}: the checkpoint's chat template can't ask for {missing[0]} mode; set "
-                f"benchmarks.{benchmark.name}.both_modes=false benchmarks.{benchmark.name}.mode={template.modes[0]}"
+                f"{path}: the checkpoint's chat template can't ask for {missing[0]} mode; add "
+                f"{path}.both_modes=false {path}.mode={known}"
             )
 
 

@@ -55,18 +55,14 @@ class Marks:
         from transformers.utils.chat_template_utils import encode_marked_chat
 
         try:
+            # a vocabulary without the letters of a mark would put one sign for all of them
+            for mark in set(_WRAPPED.findall(text)):
+                if self._inner.unk_token_id in encode_marked_chat(self._inner, mark):
+                    raise ValueError(f"{unwrapped(mark)} has letters that the vocabulary lacks")
             found: list[int] = encode_marked_chat(self._inner, text)
         except ValueError as error:
-            raise InputError(f"a control token in a text can't be spelled as text ({error})") from None
-        unknown = self._inner.unk_token_id
-        # a vocabulary without the letters of a mark would put one sign for all of them
-        if unknown is not None and found.count(unknown) > self._unknown(text, unknown):
-            raise InputError("a control token in a text can't be spelled as text by this tokenizer")
+            raise InputError(f"a control token in a text can't be spelled as text: {error}") from None
         return found
-
-    def _unknown(self, text: str, unknown: int) -> int:
-        bare = self.pattern.sub("", unwrapped(text))
-        return int(self._inner.encode(bare, add_special_tokens=False).count(unknown))
 
     def _holds(self, value: object) -> bool:
         if isinstance(value, str):
@@ -78,6 +74,7 @@ class Marks:
 
 # What transformers wraps a control token in; somebody else's are taken out of a text.
 WRAP = ("\U000f0000", "\U000f0001")
+_WRAPPED = re.compile(f"{WRAP[0]}[^{''.join(WRAP)}]+{WRAP[1]}")
 
 
 def is_wrapped(text: str) -> bool:
