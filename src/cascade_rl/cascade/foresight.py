@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from cascade_rl.cascade.run import base_folder
+from cascade_rl.cascade.spoken import mode_problems, refuse_unspoken
 from cascade_rl.data.gather import Materials
 from cascade_rl.data.heldout import gather_benchmarks
 from cascade_rl.domain import Benchmark
@@ -72,6 +73,13 @@ def foresee(
     return recipe.model_copy(update={"model": spec.model_copy(update={"commit": found.commit})})
 
 
+def refuse_made(recipe: Recipe, materials: Materials, config: DecoderConfig, tokenizer: Tokenizer) -> None:
+    """Raise a Mendable error for what can't be done with the data that were made and the model at hand."""
+    refuse_joined(recipe, config)
+    refuse_unspoken(recipe, materials, tokenizer)
+    refuse_long(recipe, materials, config.max_positions, tokenizer)
+
+
 def refuse_joined(recipe: Recipe, config: DecoderConfig) -> None:
     """Raise InputError when a stage wants an adapter that the model's family has no place for."""
     for stage in recipe.stages:
@@ -88,11 +96,12 @@ def _model_problems(recipe: Recipe, found: Origin, prompts: bool) -> Problems:
     read_generation(folder)
     if found.whole:
         check_files(folder, hf_shapes(config))
-    tokenizer = load_tokenizer(folder, add=recipe.model.add_tokens)
+    tokenizer = load_tokenizer(folder, add=recipe.model.add_tokens, template=recipe.model.template)
     # what `make_base` refuses, too: ids that the embedding has no row for; those that are added get rows
     check_vocabulary(tokenizer.size - len(tokenizer.added), config.vocab, folder)
     refuse_joined(recipe, config)
     problems = size_problems(recipe, config.max_positions, config.hidden)
+    problems += mode_problems(recipe, tokenizer.template)
     if prompts and not problems:
         problems = _benchmark_problems(
             gather_benchmarks(recipe), config.max_positions, prompt_length(tokenizer)
@@ -139,7 +148,9 @@ def _benchmark_problems(
 
 def prompt_length(tokenizer: Tokenizer) -> Callable[[Problem], int]:
     """The tokens of a problem's prompt in its mode, the assistant header included."""
-    return lambda problem: len(tokenizer.prompt(problem))
+    modes = tokenizer.template.modes
+    # the problems of an RL stage are put into its mode when they are drawn
+    return lambda p: len(tokenizer.prompt(p if p.mode in modes else p.in_mode(modes[0])))
 
 
 def _beyond(path: str, prompt: int, reply: int, positions: int) -> Problems:
