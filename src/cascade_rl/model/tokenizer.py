@@ -96,18 +96,13 @@ def load_tokenizer(path: Path, *, add: bool = False) -> Tokenizer:
     With `add` the chat markers that it lacks are added. Raises InputError where files or markers are
     missing, and with `add` where none is.
     """
-    from transformers import AutoTokenizer
-
     if not any((path / name).is_file() for name in FILES):
         # transformers would make an empty one
         raise InputError(
             f"{path} has no tokenizer files: copy tokenizer.json and tokenizer_config.json there "
             f"(any of {', '.join(FILES)} will do)"
         )
-    try:
-        inner = AutoTokenizer.from_pretrained(str(path), local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: its tokenizer can't be loaded: {error}") from None
+    inner = _opened(path)
     added = missing_markers(inner) if add else []
     if add:
         if not added:
@@ -119,6 +114,20 @@ def load_tokenizer(path: Path, *, add: bool = False) -> Tokenizer:
         return Tokenizer(inner, end_ids(path), lead, added)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+
+
+def _opened(path: Path) -> Any:
+    """A transformers tokenizer that can encode; InputError for files that are damaged."""
+    from transformers import AutoTokenizer
+
+    try:
+        inner = AutoTokenizer.from_pretrained(str(path), local_files_only=True)
+        inner.encode("a")
+    # the library beneath raises plain Exceptions for what it can't read
+    except Exception as error:
+        text = str(error).strip().partition("\n")[0]
+        raise InputError(f"{path}: its tokenizer can't be loaded: {text}; copy its files again") from error
+    return inner
 
 
 def missing_markers(inner: Any) -> list[str]:
@@ -156,9 +165,14 @@ def check_vocabulary(tokens: int, rows: int, path: Path) -> None:
 def end_ids(path: Path) -> list[int]:
     """`eos_token_id`, one or many, of a model directory's generation_config.json, else of its config.json."""
     for name in ("generation_config.json", "config.json"):
-        found = (read_json(path / name) or {}).get("eos_token_id")
-        if found is not None:
-            return found if isinstance(found, list) else [found]
+        whole = read_json(path / name)
+        found = whole.get("eos_token_id") if isinstance(whole, dict) else None
+        if found is None:
+            continue
+        ids: list[int] = found if isinstance(found, list) else [found]
+        if not all(isinstance(each, int) and not isinstance(each, bool) and each >= 0 for each in ids):
+            raise InputError(f"{path / name}: eos_token_id must be an id or a list of ids; mend it")
+        return ids
     return []
 
 
