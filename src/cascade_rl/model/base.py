@@ -63,8 +63,8 @@ def make_base(recipe: Recipe, texts: Sequence[str], base: Path, tokens: Path) ->
     else:
         found = find_model(spec.init, spec.commit)
         source = found.folder
-        tokenizer = load_tokenizer(source, add=spec.add_tokens, template=spec.template)
         raw, config, flat = load_directory(source)
+        tokenizer = load_tokenizer(source, add=spec.add_tokens, template=spec.template)
         origin = origin_of(found, weights_hash(flat), unchanged=not (scaling or tokenizer.added))
         notes.append(f"model: {found.line()}, weights {origin['weights']}")
         raw = with_scaling(raw, scaling)

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from cascade_rl.errors import InputError
-from cascade_rl.model.config_faults import check_config
+from cascade_rl.model.config_faults import check_by_transformers, check_config
 from cascade_rl.model.decoder import DecoderConfig, Shapes, flat_size, views
 from cascade_rl.model.weight_files import check_state, read_state
 from cascade_rl.recipe import Architecture
@@ -158,11 +158,13 @@ def read_config(path: Path) -> tuple[dict[str, Any], DecoderConfig]:
     raw = read_json(file)
     check_config(raw, file)
     try:
-        return raw, DecoderConfig.from_hf(raw)
+        config = DecoderConfig.from_hf(raw)
     except KeyError as error:
         raise InputError(f"{file} lacks {error}") from None
     except InputError as error:
         raise InputError(f"{file}: {error}") from None
+    check_by_transformers(path)
+    return raw, config
 
 
 def load_directory(path: Path) -> tuple[dict[str, Any], DecoderConfig, Tensor]:
