@@ -23,23 +23,26 @@ from cascade_rl.run.files import read_json
 from cascade_rl.types import Problem
 
 
-def foresee(recipe: Recipe, *, prompts: bool = False) -> None:
-    """Raise RecipeError with everything that `model.init` can't do of what a recipe asks, before it is begun.
+def foresee(recipe: Recipe, *, prompts: bool = False) -> tuple[str, ...]:
+    """What was found of a chat template that the model brings along, in words.
 
+    Raises RecipeError with everything that `model.init` can't do of what a recipe asks, before it is begun.
     With `prompts` those of the benchmarks are made, and counted in its tokens; a run does so anyway. A
     packaged model that was not converted yet is only looked for: the conversion takes longer than a check.
     """
     if recipe.model.init == "scratch":
-        return
+        return ()
     try:
         if recipe.model.init == SMOLLM2 and not (cache_folder() / SMOLLM2 / "config.json").is_file():
             smollm2_gguf()
-            return
-        problems = _model_problems(recipe, find_model(recipe.model.init), prompts)
+            return ()
+        folder = find_model(recipe.model.init)
+        config, tokenizer = _opened(recipe, folder)
     except InputError as error:
-        problems = [("model.init", str(error).removeprefix("model.init: "))]
-    if problems:
+        raise RecipeError(recipe.name, [("model.init", str(error).removeprefix("model.init: "))]) from None
+    if problems := _model_problems(recipe, config, tokenizer, prompts):
         raise RecipeError(recipe.name, problems)
+    return tuple(tokenizer.template.words())
 
 
 def refuse_made(recipe: Recipe, materials: Materials, config: DecoderConfig, tokenizer: Tokenizer) -> None:
@@ -59,7 +62,8 @@ def refuse_joined(recipe: Recipe, config: DecoderConfig) -> None:
             )
 
 
-def _model_problems(recipe: Recipe, folder: Path, prompts: bool) -> Problems:
+def _opened(recipe: Recipe, folder: Path) -> tuple[DecoderConfig, Tokenizer]:
+    """The model without its weights; raises InputError where it can't be used."""
     if not any(folder.glob("*.safetensors")):
         raise InputError(f"{folder} has no *.safetensors; save the model with save_pretrained")
     try:
@@ -70,6 +74,10 @@ def _model_problems(recipe: Recipe, folder: Path, prompts: bool) -> Problems:
     # what `make_base` refuses, too: ids that the embedding has no row for; those that are added get rows
     check_vocabulary(tokenizer.size - len(tokenizer.added), config.vocab, folder)
     refuse_joined(recipe, config)
+    return config, tokenizer
+
+
+def _model_problems(recipe: Recipe, config: DecoderConfig, tokenizer: Tokenizer, prompts: bool) -> Problems:
     problems = size_problems(recipe, config.max_positions, config.hidden)
     problems += mode_problems(recipe, tokenizer.template)
     if prompts and not problems:

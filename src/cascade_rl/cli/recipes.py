@@ -13,12 +13,13 @@ def check(recipe: RecipeArgument, overrides: Overrides = None, smoke: Smoke = Fa
     from cascade_rl.run.ledger import recipe_text
 
     resolved = load_recipe(recipe, overrides or [], smoke_test=smoke)
+    found: tuple[str, ...] = ()
     if resolved.model.init != "scratch":
         # imports torch, which a recipe that begins from scratch needs not wait for
         from cascade_rl.cascade.foresight import foresee
 
-        foresee(resolved, prompts=True)
+        found = foresee(resolved, prompts=True)
     say(recipe_text(resolved))
     say(explain(resolved))
-    for line in table_notes(resolved):
+    for line in (*found, *table_notes(resolved)):
         say(line)
