@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from cascade_rl.cascade.cascade import run_cascade
 from cascade_rl.cli import main as cli
-from cascade_rl.errors import RecipeError, StageError
+from cascade_rl.errors import RecipeChanged, RecipeError, StageError
 from cascade_rl.model.tokenizer import load_tokenizer
 from cascade_rl.recipe.reading import validate
 from cascade_rl.run.journal import read_lines
@@ -123,7 +123,7 @@ def test_a_run_with_the_template_of_qwen_3s_kind(here):
     run_cascade(validate(raw), Path("run"), again)
     assert {"sft is done: kept", "reward is done: kept", "rl is done: kept"} <= set(again.notes)
     raw["model"] = {"init": "own"}
-    with pytest.raises(StageError, match=r"model\.template"):
+    with pytest.raises(RecipeChanged, match="-  template: model"):
         run_cascade(validate(raw), Path("run"), Notes())
 
 
