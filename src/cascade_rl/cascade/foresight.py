@@ -65,11 +65,14 @@ def foresee(
         return recipe
     try:
         found = find_model(spec.init, spec.commit, weights=weights, note=note, waiting=waiting)
-        problems = _model_problems(recipe, found, prompts)
+        tokenizer, problems = _opened(recipe, found, prompts)
     except InputError as error:
         raise RecipeError(recipe.name, [("model.init", str(error))]) from None
     if problems:
         raise RecipeError(recipe.name, problems)
+    # a run says so of the model that it makes
+    for line in tokenizer.template.words() if prompts else []:
+        note(line)
     return recipe.model_copy(update={"model": spec.model_copy(update={"commit": found.commit})})
 
 
@@ -90,7 +93,8 @@ def refuse_joined(recipe: Recipe, config: DecoderConfig) -> None:
             )
 
 
-def _model_problems(recipe: Recipe, found: Origin, prompts: bool) -> Problems:
+def _opened(recipe: Recipe, found: Origin, prompts: bool) -> tuple[Tokenizer, Problems]:
+    """A model's tokenizer, and what the model can't do; raises InputError where it can't be used at all."""
     folder = found.folder
     _, config = read_config(folder)
     read_generation(folder)
@@ -106,7 +110,7 @@ def _model_problems(recipe: Recipe, found: Origin, prompts: bool) -> Problems:
         problems = _benchmark_problems(
             gather_benchmarks(recipe), config.max_positions, prompt_length(tokenizer)
         )
-    return problems
+    return tokenizer, problems
 
 
 def refuse_long(recipe: Recipe, materials: Materials, positions: int, tokenizer: Tokenizer) -> None:
