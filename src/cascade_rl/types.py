@@ -133,7 +133,7 @@ class Rollout:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a grader says of one rollout; `reward` is None when the grader itself failed."""
+    """What a grader says of one rollout; `reward` is None exactly when the grader itself failed."""
 
     reward: float | None
     outcome: Outcome
@@ -141,7 +141,6 @@ class Verdict:
     note: str = ""
 
     def __post_init__(self) -> None:
-        # null and GRADER_ERROR are one thing: neither may be had without the other
         if (self.reward is None) != (self.outcome is Outcome.GRADER_ERROR):
             raise ValueError(f"reward {self.reward} does not fit outcome {self.outcome}")
 
@@ -397,6 +396,5 @@ class Pools:
 def _by_domain(problems: Iterable[Problem]) -> tuple[tuple[Problem, ...], ...]:
     pools: dict[str, dict[str, Problem]] = {}
     for problem in problems:
-        # by id: a prompt in two modes, or with several pairs, stands once
-        pools.setdefault(problem.domain, {})[problem.id] = problem
+        pools.setdefault(problem.domain, {})[problem.id] = problem  # once, if in two modes or several pairs
     return tuple(tuple(pool.values()) for pool in pools.values())
