@@ -6,17 +6,19 @@ config.json and tokenizer. How long prompts are is seen once they are made.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from cascade_rl.data.gather import Materials
 from cascade_rl.data.heldout import gather_benchmarks
 from cascade_rl.domain import Benchmark
 from cascade_rl.errors import InputError, RecipeError
-from cascade_rl.model.decoder import DecoderConfig
+from cascade_rl.model.choice import network_of
+from cascade_rl.model.network import Network
 from cascade_rl.model.pretrained import SMOLLM2, cache_folder, find_model, smollm2_gguf
 from cascade_rl.model.tokenizer import Tokenizer, check_vocabulary, load_tokenizer
-from cascade_rl.recipe import Problems, Recipe
+from cascade_rl.recipe import Problems, Recipe, RewardModelStage
 from cascade_rl.recipe.rules import size_problems
 from cascade_rl.run.files import read_json
 from cascade_rl.types import Problem
@@ -41,27 +43,32 @@ def foresee(recipe: Recipe, *, prompts: bool = False) -> None:
         raise RecipeError(recipe.name, problems)
 
 
-def refuse_joined(recipe: Recipe, config: DecoderConfig) -> None:
-    """Raise InputError when a stage wants an adapter that the model's family has no place for."""
+def refuse_stages(recipe: Recipe, config: Network, raw: Mapping[str, Any]) -> None:
+    """Raise InputError when a stage wants an adapter or a reward model that the family has no place for."""
     for stage in recipe.stages:
-        if stage.lora and config.joined:
-            raise InputError(
-                f"stages.{stage.name}.lora: the projections of this family (phi3) are joined into one matrix "
-                "and can't be adapted apart; remove lora"
-            )
+        try:
+            if stage.lora:
+                config.adapted(stage.lora.targets)
+            if isinstance(stage, RewardModelStage):
+                config.classifier(raw)
+        except InputError as error:
+            raise InputError(f"stages.{stage.name}{'.lora' if stage.lora else ''}: {error}") from None
 
 
 def _model_problems(recipe: Recipe, folder: Path, prompts: bool) -> Problems:
-    if not any(folder.glob("*.safetensors")):
-        raise InputError(f"{folder} has no *.safetensors; save the model with save_pretrained")
+    if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
+        raise InputError(
+            f"{folder} has no *.safetensors and no pytorch_model*.bin; save the model with save_pretrained"
+        )
     try:
-        config = DecoderConfig.from_hf(read_json(folder / "config.json"))
+        raw = read_json(folder / "config.json")
+        config = network_of(raw)
     except KeyError as error:
         raise InputError(f"{folder / 'config.json'} lacks {error}") from None
     tokenizer = load_tokenizer(folder, add=recipe.model.add_tokens)
     # what `make_base` refuses, too: ids that the embedding has no row for; those that are added get rows
     check_vocabulary(tokenizer.size - len(tokenizer.added), config.vocab, folder)
-    refuse_joined(recipe, config)
+    refuse_stages(recipe, config, raw)
     problems = size_problems(recipe, config.max_positions, config.hidden)
     if prompts and not problems:
         problems = _benchmark_problems(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cascade_rl import chat
-from cascade_rl.cascade.foresight import foresee, prompt_length, refuse_joined, refuse_long
+from cascade_rl.cascade.foresight import foresee, prompt_length, refuse_long, refuse_stages
 from cascade_rl.cascade.run import Run
 from cascade_rl.cascade.stage import provide
 from cascade_rl.data.gather import Materials, gather
@@ -64,7 +64,7 @@ def open_run(
             notes = tuple(base_notes(folder / "tokenizer"))
             for text in notes:
                 screen.note(text)
-            refuse_joined(recipe, world.config)
+            refuse_stages(recipe, world.config, world.raw)
             refuse_long(recipe, materials, world.config.max_positions, world.tokenizer)
             fit = _fitting_data(recipe, materials, world, screen)
             settings = _settings(recipe, engine)

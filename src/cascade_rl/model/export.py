@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from cascade_rl.model.checkpoint import save_directory, save_reward_directory
-from cascade_rl.model.decoder import DecoderConfig, Shapes
+from cascade_rl.model.network import Network, Shapes
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.recipe.lora import LoRA
 from cascade_rl.run.files import Saving, sync_folder
@@ -21,7 +21,7 @@ from cascade_rl.run.files import Saving, sync_folder
 def export(
     path: Path,
     raw: Mapping[str, Any],
-    config: DecoderConfig,
+    config: Network,
     flat: Tensor,
     tokenizer: Tokenizer,
     shapes: Shapes | None = None,
@@ -47,8 +47,12 @@ def export(
         sync_folder(path.parent)
 
 
-def write_adapter(folder: Path, state: Mapping[str, Tensor], lora: LoRA, base: str) -> None:
+def write_adapter(
+    folder: Path, state: Mapping[str, Tensor], lora: LoRA, base: str, targets: Sequence[str], turned: bool
+) -> None:
     """Write adapter_model.safetensors and adapter_config.json: `peft` loads them onto the model at `base`.
+
+    `targets` are the names of its projections, `turned` whether they are stored [in, out].
 
     The path is made absolute: PEFT would look for a relative one from wherever it is called.
     """
@@ -64,7 +68,8 @@ def write_adapter(folder: Path, state: Mapping[str, Tensor], lora: LoRA, base: s
         "lora_dropout": 0.0,
         "bias": "none",
         "inference_mode": True,
-        "target_modules": list(lora.targets),
+        "target_modules": list(targets),
+        **({"fan_in_fan_out": True} if turned else {}),
         "modules_to_save": ["score"] if head else None,
     }
     with Saving(folder):
