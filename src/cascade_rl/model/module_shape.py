@@ -22,10 +22,10 @@ from cascade_rl.model.module_files import classifier_of, file_tensors, load_stat
 from cascade_rl.model.network import Network, Size
 from cascade_rl.model.rope import BY_LENGTH
 from cascade_rl.model.skeleton import Skeleton, config_of, skeleton
+from cascade_rl.recipe.lora import ALL
 
 # of config.json, what says nothing of the shape: an export writes them anew
 UNSAID = ("dtype", "torch_dtype", "transformers_version", "_name_or_path", "architectures")
-LORA_DEFAULT = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
 ENDLESS = 1 << 20  # positions of a family that names no number of them
 
 
@@ -117,7 +117,7 @@ class ModuleShape(Network, ABC):
     def adapted(self, targets: Sequence[str]) -> list[str]:
         """The recipe's default, all projections that Llama has, means all linear layers here."""
         names = sorted(self.skeleton.low)
-        if set(targets) == LORA_DEFAULT:
+        if set(targets) == set(ALL):
             return names
         return adapted_names(names, targets)
 

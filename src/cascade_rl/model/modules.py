@@ -9,7 +9,7 @@ Shapes: M tokens of a pack, m of its branches, H hidden, V vocabulary, B rows, L
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ from torch import Tensor
 from cascade_rl.model.module_shape import ModuleShape
 from cascade_rl.model.packed import Pack
 from cascade_rl.model.proof import prove
+from cascade_rl.model.skeleton import plain_tensors
 
 T = TypeVar("T")
 
@@ -77,8 +78,8 @@ class ModuleConfig(ModuleShape):
         return found.gather(-1, targets[:, None])[:, 0]
 
     def laid_out(self, weights: Mapping[str, Tensor], *, layers: bool) -> AbstractContextManager[None]:
-        """Nothing can be prepared."""
-        return nullcontext()
+        """Nothing can be prepared, but for tensors that modules may keep."""
+        return plain_tensors()
 
 
 def padded_rows(packed: Pack) -> tuple[Tensor, Tensor, int]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
@@ -101,9 +102,17 @@ class Skeleton:
         held |= {f"model.{twin}": lent[name] for twin, name in self.twins.items()}
         held |= {f"model.{n}": b.to(device) for n, b in self.model.named_buffers() if n not in lent}
         short = any(lent[name].dtype is torch.bfloat16 for name in self.low)
-        with torch.autocast(device.type, torch.bfloat16, enabled=short):
+        with plain_tensors(), torch.autocast(device.type, torch.bfloat16, enabled=short):
             found: T = functional_call(_Holder(self.model), held, (work,), tie_weights=False)
         return found
+
+
+@contextmanager
+def plain_tensors() -> Iterator[None]:
+    """Out of inference mode, without gradients where that was on: what modules keep is used for training, too."""
+    gradients = torch.is_grad_enabled()
+    with torch.inference_mode(False), torch.set_grad_enabled(gradients):
+        yield
 
 
 def _lent(weight: Tensor, low: bool) -> Tensor:
@@ -175,6 +184,7 @@ def without_weights(kind: Any, config: Any) -> Any:
     # of every module that is made: each parameter goes as soon as it comes, so that memory holds one
     hook = register_module_parameter_registration_hook(away)  # type: ignore[arg-type]  # it may give another
     try:
-        return kind.from_config(config, dtype=torch.float32).eval()
+        with plain_tensors():
+            return kind.from_config(config, dtype=torch.float32).eval()
     finally:
         hook.remove()
