@@ -40,12 +40,21 @@ FAMILIES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-@cache
 def theirs(family: str, **special: Any) -> Any:
     """A model of transformers whose every parameter is random, so that none can be left out unnoticed."""
+    return _theirs(family, json.dumps(special))
+
+
+@cache
+def _theirs(family: str, special: str) -> Any:
     tok = tokenizer()
     ids = {"bos_token_id": None, "eos_token_id": tok.end_id, "pad_token_id": None}
-    settings = {**FAMILIES.get(family, LLAMA_LIKE), "vocab_size": len(tok.inner), **ids, **special}
+    settings = {
+        **FAMILIES.get(family, LLAMA_LIKE),
+        "vocab_size": len(tok.inner),
+        **ids,
+        **json.loads(special),
+    }
     generator = torch.Generator().manual_seed(0)
     model = AutoModelForCausalLM.from_config(CONFIG_MAPPING[family](**settings)).float().eval()
     with torch.no_grad():

@@ -24,9 +24,14 @@ def load_state(config: Any, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
     kind: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
-    with _without_bars():
+    with quiet():
         model, info = kind.from_pretrained(
-            None, config=config, state_dict=dict(state), dtype=torch.float32, output_loading_info=True
+            None,
+            config=config,
+            state_dict=dict(state),
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # told below, in one line
         )
     for what, keys in (
         ("lack", info["missing_keys"]),
@@ -34,20 +39,24 @@ def load_state(config: Any, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         ("have in another shape", info["mismatched_keys"]),
     ):
         if keys:
-            raise InputError(f"the weights {what} {len(keys)} tensors, the first is {min(keys)}")
+            # of another shape: with both shapes behind the name
+            first = min(key if isinstance(key, str) else key[0] for key in keys)
+            raise InputError(f"the weights {what} {len(keys)} tensors, the first is {first}")
     return dict(model.state_dict())
 
 
 @contextmanager
-def _without_bars() -> Iterator[None]:
-    """transformers draws no progress inside: the screen is not its own."""
+def quiet() -> Iterator[None]:
+    """transformers says nothing inside, and draws no progress: the screen is not its own."""
     from transformers.utils import logging
 
-    shown = logging.is_progress_bar_enabled()
+    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # it gives no types
     try:
         yield
     finally:
+        logging.set_verbosity(level)
         if shown:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 

@@ -144,7 +144,15 @@ def skeleton(settings: str) -> Skeleton:
 
     try:
         model = without_weights(AutoModelForCausalLM, config_of(json.loads(settings)))
-    except (AttributeError, ImportError, KeyError, RuntimeError, TypeError, ValueError) as error:
+    except (
+        ArithmeticError,
+        AttributeError,
+        ImportError,
+        LookupError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise InputError(f"transformers can't make this model: {error}") from None
     head = model.get_output_embeddings()
     if isinstance(head, nn.Linear):
