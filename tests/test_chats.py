@@ -267,4 +267,7 @@ def test_no_row_is_a_crash(row):
 
 
 def test_the_recipe_knows_every_map():
-    assert set(ChatData.model_fields["map"].annotation.__args__) == set(CHAT_MAPS)
+    for name in CHAT_MAPS:
+        assert ChatData(source="jsonl:a", map=name).map == name
+    with pytest.raises(ValueError, match=", ".join(map(repr, CHAT_MAPS))):
+        ChatData(source="jsonl:a", map="no such map")

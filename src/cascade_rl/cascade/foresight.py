@@ -1,7 +1,7 @@
 """What can be known before the first step, and is said then: models and lengths that can't be used.
 
-A recipe's own rules say it of a model from scratch. Of any other the directory is opened without its weights:
-config.json and tokenizer. How long prompts are is seen once they are made.
+A recipe's own rules say it of a model from scratch. Of any other the directory is opened: config.json,
+tokenizer and the headers of its weights. How long prompts are is seen once they are made.
 """
 
 from __future__ import annotations
@@ -10,37 +10,67 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from cascade_rl.cascade.run import base_folder
 from cascade_rl.data.gather import Materials
 from cascade_rl.data.heldout import gather_benchmarks
 from cascade_rl.domain import Benchmark
 from cascade_rl.errors import InputError, RecipeError
-from cascade_rl.model.choice import network_of
+from cascade_rl.model.checkpoint import read_config, read_generation
 from cascade_rl.model.network import Network
-from cascade_rl.model.pretrained import SMOLLM2, cache_folder, find_model, smollm2_gguf
+from cascade_rl.model.pretrained import Origin, find_model, silent
 from cascade_rl.model.tokenizer import Tokenizer, check_vocabulary, load_tokenizer
+from cascade_rl.model.weight_files import check_files
+from cascade_rl.protocols import Screen
 from cascade_rl.recipe import Problems, Recipe, RewardModelStage
 from cascade_rl.recipe.rules import size_problems
-from cascade_rl.run.files import read_json
+from cascade_rl.run.ledger import model_before
 from cascade_rl.types import Problem
 
 
-def foresee(recipe: Recipe, *, prompts: bool = False) -> None:
-    """Raise RecipeError with everything that `model.init` can't do of what a recipe asks, before it is begun.
+def look_ahead(recipe: Recipe, folder: Path, screen: Screen, accept_changes: bool) -> Recipe:
+    """The recipe with the commit of a model from a hub: the one that the run began with, or today's.
 
-    With `prompts` those of the benchmarks are made, and counted in its tokens; a run does so anyway. A
-    packaged model that was not converted yet is only looked for: the conversion takes longer than a check.
+    Raises RecipeError, before anything is written, when `model.init` can't do what the recipe asks. Its
+    weights are fetched, too, where the base model is still to be made.
     """
-    if recipe.model.init == "scratch":
-        return
+    before = model_before(folder)
+    spec = recipe.model
+    if spec.commit is None and before.get("init") == spec.init and before.get("commit"):
+        # what the name means today may be another model
+        spec = spec.model_copy(update={"commit": before["commit"]})
+        recipe = recipe.model_copy(update={"model": spec})
+    kept = before == spec.model_dump(mode="json", exclude_none=True) or not accept_changes
+    # once the base model lies in the directory, `model.init` is not opened again and may be gone
+    if kept and (base_folder(folder) / "config.json").exists():
+        return recipe
+    return foresee(recipe, weights=True, note=screen.note, waiting=screen.waiting)
+
+
+def foresee(
+    recipe: Recipe,
+    *,
+    prompts: bool = False,
+    weights: bool = False,
+    note: Callable[[str], None] = silent,
+    waiting: Callable[[str], None] = silent,
+) -> Recipe:
+    """The recipe with the commit of a model from a hub, before it is begun.
+
+    Raises RecipeError with everything that `model.init` can't do of what the recipe asks. With `prompts`
+    those of the benchmarks are made, and counted in its tokens; a run does so anyway. Without `weights`
+    those of a hub or of GGUF are neither fetched nor converted. `note` and `waiting`: see `find_model`.
+    """
+    spec = recipe.model
+    if spec.init == "scratch":
+        return recipe
     try:
-        if recipe.model.init == SMOLLM2 and not (cache_folder() / SMOLLM2 / "config.json").is_file():
-            smollm2_gguf()
-            return
-        problems = _model_problems(recipe, find_model(recipe.model.init), prompts)
+        found = find_model(spec.init, spec.commit, weights=weights, note=note, waiting=waiting)
+        problems = _model_problems(recipe, found, prompts)
     except InputError as error:
-        problems = [("model.init", str(error).removeprefix("model.init: "))]
+        raise RecipeError(recipe.name, [("model.init", str(error))]) from None
     if problems:
         raise RecipeError(recipe.name, problems)
+    return recipe.model_copy(update={"model": spec.model_copy(update={"commit": found.commit})})
 
 
 def refuse_stages(recipe: Recipe, config: Network, raw: Mapping[str, Any]) -> None:
@@ -55,16 +85,12 @@ def refuse_stages(recipe: Recipe, config: Network, raw: Mapping[str, Any]) -> No
             raise InputError(f"stages.{stage.name}{'.lora' if stage.lora else ''}: {error}") from None
 
 
-def _model_problems(recipe: Recipe, folder: Path, prompts: bool) -> Problems:
-    if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
-        raise InputError(
-            f"{folder} has no *.safetensors and no pytorch_model*.bin; save the model with save_pretrained"
-        )
-    try:
-        raw = read_json(folder / "config.json")
-        config = network_of(raw)
-    except KeyError as error:
-        raise InputError(f"{folder / 'config.json'} lacks {error}") from None
+def _model_problems(recipe: Recipe, found: Origin, prompts: bool) -> Problems:
+    folder = found.folder
+    raw, config = read_config(folder)
+    read_generation(folder)
+    if found.whole:
+        check_files(folder, config.file_shapes())
     tokenizer = load_tokenizer(folder, add=recipe.model.add_tokens)
     # what `make_base` refuses, too: ids that the embedding has no row for; those that are added get rows
     check_vocabulary(tokenizer.size - len(tokenizer.added), config.vocab, folder)

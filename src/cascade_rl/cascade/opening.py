@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from cascade_rl import chat
-from cascade_rl.cascade.foresight import foresee, prompt_length, refuse_long, refuse_stages
-from cascade_rl.cascade.run import Run
+from cascade_rl.cascade.foresight import prompt_length, refuse_long, refuse_stages
+from cascade_rl.cascade.run import Run, base_folder
 from cascade_rl.cascade.stage import provide
 from cascade_rl.data.gather import Materials, gather
 from cascade_rl.data.settle import fitting
@@ -24,13 +24,6 @@ from cascade_rl.recipe import Recipe
 from cascade_rl.rollout.world import Engine, World, world_with
 from cascade_rl.run.ledger import Ledger
 from cascade_rl.types import Demonstrations
-
-
-def look_ahead(recipe: Recipe, folder: Path) -> None:
-    """Raise RecipeError, before anything is written, when `model.init` can't do what the recipe asks."""
-    # once the base model lies in the directory, `model.init` is not opened again and may be gone
-    if not (base_folder(folder) / "config.json").exists():
-        foresee(recipe)
 
 
 @contextmanager
@@ -59,14 +52,14 @@ def open_run(
         with world_with(services, base, engine, train=True) as world:
             if found := standing(services):
                 screen.note(found.line)
-            for text in _rows(recipe, materials):
-                screen.note(text)
             notes = tuple(base_notes(folder / "tokenizer"))
             for text in notes:
                 screen.note(text)
             refuse_stages(recipe, world.config, world.raw)
             refuse_long(recipe, materials, world.config.max_positions, world.tokenizer)
             fit = _fitting_data(recipe, materials, world, screen)
+            for text in _rows(recipe, fit):
+                screen.note(text)
             settings = _settings(recipe, engine)
             # a second of measuring at SmolLM2-135M, and a run that only shows what it has needs none
             peaks = cache(partial(measure_peaks, world.replicas, world.config))
@@ -82,11 +75,6 @@ def _ensure_base(recipe: Recipe, materials: Materials, base: Path, tokens: Path)
     # folder into place, so a config.json means that the model is whole.
     if not (base / "config.json").exists():
         make_base(recipe, _texts(materials), base, tokens)
-
-
-def base_folder(run: Path) -> Path:
-    """Where the model lies that the first stage starts from."""
-    return run / "base"
 
 
 def _texts(materials: Materials) -> list[str]:

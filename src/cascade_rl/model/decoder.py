@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from cascade_rl.errors import InputError
 from cascade_rl.model.attention import Attention
 from cascade_rl.model.decoder_shape import DecoderShape
 from cascade_rl.model.fused import (
@@ -35,6 +34,7 @@ from cascade_rl.model.fused import (
 from cascade_rl.model.network import Shapes
 from cascade_rl.model.packed import Pack
 from cascade_rl.model.products import laid_out
+from cascade_rl.model.weight_files import check_state
 from cascade_rl.protocols import SamplingRule
 
 Attend = Callable[[int, Tensor, bool], Tensor]  # layer, q k v [M, N + 2 K, D], is it the last; to [M, N D]
@@ -52,12 +52,11 @@ class DecoderConfig(DecoderShape):
             for (full, _), rows in zip(names[name], parts, strict=True):
                 yield full, rows
 
-    def flat(self, state: Mapping[str, Tensor]) -> Tensor:
+    def flat(self, state: Mapping[str, Tensor], where: str = "the model") -> Tensor:
         """Tensors that it has no place for are passed over."""
+        # first: sizes by a damaged config.json may be beyond all memory
+        check_state(where, state, self.file_shapes())
         flat, names = torch.empty(flat_size(self.shapes())), self.names()
-        missing = [full for parts in names.values() for full, _ in parts if full not in state]
-        if missing:
-            raise InputError(f"the weights lack {len(missing)} tensors, the first is {missing[0]}")
         for name, view in views(flat, self.shapes()).items():
             # fp32 whatever the file holds: it becomes the master weights
             view.copy_(torch.cat([state[full].float() for full, _ in names[name]]))

@@ -130,6 +130,13 @@ class DecoderShape(Network, ABC):
         """None is."""
         return False
 
+    def file_shapes(self) -> dict[str, tuple[int, ...]]:
+        """All are known."""
+        shapes = self.shapes()
+        return {
+            full: (rows, *shapes[name][1:]) for name, parts in self.names().items() for full, rows in parts
+        }
+
     def head_only(self) -> dict[str, tuple[int, ...]]:
         """The head, if it is not tied."""
         return {} if self.tied else {"lm_head.weight": (self.vocab, self.hidden)}

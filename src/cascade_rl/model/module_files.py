@@ -14,15 +14,20 @@ import torch
 from torch import Tensor
 
 from cascade_rl.errors import InputError
+from cascade_rl.model.weight_files import check_state
 
 
-def load_state(config: Any, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def load_state(config: Any, state: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
     """Parameters and buffers by the modules' own names, fp32, of a file's tensors.
 
-    Raises InputError that names what is missing, too much or of another shape.
+    Raises InputError that names `where` and what is missing, too much, of another shape, quantised or not
+    finite.
     """
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
+    # masks in old files are no weights, and of any kind
+    weights = {n: t for n, t in state.items() if t.is_floating_point() or n.endswith(".weight")}
+    check_state(where, weights, {name: tuple(tensor.shape) for name, tensor in weights.items()})
     kind: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
     with quiet():
         model, info = kind.from_pretrained(
@@ -41,7 +46,7 @@ def load_state(config: Any, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if keys:
             # of another shape: with both shapes behind the name
             first = min(key if isinstance(key, str) else key[0] for key in keys)
-            raise InputError(f"the weights {what} {len(keys)} tensors, the first is {first}")
+            raise InputError(f"{where}: the weights {what} {len(keys)} tensors, the first is {first}")
     return dict(model.state_dict())
 
 

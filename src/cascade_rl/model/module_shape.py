@@ -129,10 +129,14 @@ class ModuleShape(Network, ABC):
         """As transformers' `save_pretrained` names them."""
         yield from file_tensors(self.skeleton.model, views(flat.detach(), self.shapes())).items()
 
-    def flat(self, state: Mapping[str, Tensor]) -> Tensor:
+    def file_shapes(self) -> dict[str, tuple[int, ...]]:
+        """None: files of several ages name the same weights otherwise, and transformers knows them all."""
+        return {}
+
+    def flat(self, state: Mapping[str, Tensor], where: str = "the model") -> Tensor:
         """Raises InputError also of tensors that the model has no place for."""
         flat = torch.empty(flat_size(self.shapes()))
-        loaded = load_state(self.skeleton.model.config, state)
+        loaded = load_state(self.skeleton.model.config, state, where)
         for name, view in views(flat, self.shapes()).items():
             view.copy_(loaded[name])
         return flat

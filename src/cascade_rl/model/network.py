@@ -114,8 +114,15 @@ class Network(ABC):
         """The weights by the names that Hugging Face's files have them under."""
 
     @abstractmethod
-    def flat(self, state: Mapping[str, Tensor]) -> Tensor:
-        """The flat fp32 vector of a file's tensors; raises InputError that names what is missing."""
+    def file_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of these, as far as they are known before the files are read."""
+
+    @abstractmethod
+    def flat(self, state: Mapping[str, Tensor], where: str = "the model") -> Tensor:
+        """The flat fp32 vector of a file's tensors.
+
+        Raises InputError that names what is missing or wrong, and `where`.
+        """
 
     @abstractmethod
     def head_only(self) -> dict[str, tuple[int, ...]]:

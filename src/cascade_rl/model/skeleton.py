@@ -109,7 +109,10 @@ class Skeleton:
 
 @contextmanager
 def plain_tensors() -> Iterator[None]:
-    """Out of inference mode, without gradients where that was on: what modules keep is used for training, too."""
+    """Out of inference mode, though without gradients where that was on.
+
+    What modules make and keep is used in training, too.
+    """
     gradients = torch.is_grad_enabled()
     with torch.inference_mode(False), torch.set_grad_enabled(gradients):
         yield

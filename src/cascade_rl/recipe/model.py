@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from cascade_rl.recipe.base import Positive, Strict
+from cascade_rl.recipe.hub_name import COMMIT, read_hub_name
 
 
 class Architecture(Strict):
@@ -82,8 +83,9 @@ class RopeScaling(Strict):
 
 
 class ModelSpec(Strict):
-    """`init` is `scratch`, `smollm2-135m`, or a local Hugging Face directory.
+    """`init` is `scratch`, `smollm2-135m`, a local Hugging Face directory, a GGUF file, or ORG/NAME@REVISION.
 
+    commit        of the hub's model: what its revision meant when the run began, filled in then
     rope_scaling  instead of the model's own type of RoPE; None keeps that
     add_tokens    chat markers that the tokenizer lacks are added, with rows of embedding and head
     export_dtype  of checkpoints; with bf16 the weights are rounded as a stage ends, so that what is scored
@@ -91,6 +93,7 @@ class ModelSpec(Strict):
     """
 
     init: str = "scratch"
+    commit: Annotated[str, Field(pattern=f"^{COMMIT.pattern}$")] | None = None
     architecture: Architecture | None = None
     tokenizer: TokenizerSpec | None = None
     rope_scaling: RopeScaling | None = None
@@ -122,4 +125,13 @@ class ModelSpec(Strict):
             raise ValueError(f"{', '.join(extra)}: no effect unless init is scratch; remove it")
         if self.init == "scratch" and self.add_tokens:
             raise ValueError("add_tokens: no effect with init: scratch, whose tokenizer has them; remove it")
+        return self
+
+    @model_validator(mode="after")
+    def _commit_of_a_hub_name(self) -> ModelSpec:
+        name = read_hub_name(self.init)
+        if self.commit and name is None:
+            raise ValueError("commit: no effect unless init is a name on a hub (ORG/NAME); remove it")
+        if self.commit and name and name.commit not in (None, self.commit):
+            raise ValueError(f"commit: init names another one, {name.commit}; remove one of them")
         return self

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
 from cascade_rl.recipe.base import Problems
 from cascade_rl.recipe.prompts import FullPhase
-from cascade_rl.recipe.tables import AS_IT_IS, Reading
+from cascade_rl.recipe.tables import AS_IT_IS, BadRows, Reading
 from cascade_rl.recipe.training import Training
 from cascade_rl.types import Split
 
@@ -31,12 +31,14 @@ class Entry(NamedTuple):
 
 
 class OwnRows(NamedTuple):
-    """Rows that hold what a stage trains on, so that no domain is asked; `skip` leaves out bad ones."""
+    """Rows that hold what a stage trains on, `chats` or pairs, so that no domain is asked."""
 
     path: str
     source: str
-    map: str
-    skip: bool
+    map: str | Mapping[str, Any]
+    bad_rows: BadRows
+    split: str | None
+    chats: bool
 
 
 class Able(Protocol):

@@ -145,7 +145,7 @@ def _peft_state(worker: Worker, name: str) -> dict[str, Tensor]:
     return owner.peft_state()
 
 
-def save_adapter(folder: Path, replicas: Replicas, name: str, lora: LoRA, base: str) -> None:
+def save_adapter(folder: Path, replicas: Replicas, name: str, lora: LoRA, base: Path) -> None:
     """Write the adapter of a model that is trained so, as it is now, for the model at `base`."""
     state: dict[str, Tensor] = {}
     for part in replicas.all(_peft_state, name):
@@ -153,6 +153,5 @@ def save_adapter(folder: Path, replicas: Replicas, name: str, lora: LoRA, base: 
     config = replicas.local.models[name].config
     names = config.adapted(lora.targets)
     # PEFT wants one answer for all; no family mixes the two
-    write_adapter(
-        folder, state, lora, base, sorted({n.split(".")[-2] for n in names}), config.turned(names[0])
-    )
+    modules = list(dict.fromkeys(full.split(".")[-2] for full in names))
+    write_adapter(folder, state, lora, base, modules, config.turned(names[0]))
