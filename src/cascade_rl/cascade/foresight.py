@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from cascade_rl.cascade.fit import benchmark_problems, prompt_length, refuse_joined
+from cascade_rl.cascade.fit import benchmark_problems, prompt_length, refuse_stages
 from cascade_rl.cascade.run import base_folder
 from cascade_rl.cascade.spoken import mode_problems
 from cascade_rl.data.heldout import gather_benchmarks
 from cascade_rl.errors import InputError, RecipeError
-from cascade_rl.model.checkpoint import hf_shapes, read_config, read_generation
+from cascade_rl.model.checkpoint import read_config, read_generation
 from cascade_rl.model.pretrained import Origin, find_model, silent
 from cascade_rl.model.tokenizer import Tokenizer, check_vocabulary, load_tokenizer
 from cascade_rl.model.weight_files import check_files
@@ -76,14 +76,14 @@ def foresee(
 def _opened(recipe: Recipe, found: Origin, prompts: bool) -> tuple[Tokenizer, Problems]:
     """A model's tokenizer, and what the model can't do; raises InputError where it can't be used at all."""
     folder = found.folder
-    _, config = read_config(folder)
+    raw, config = read_config(folder)
     read_generation(folder)
     if found.whole:
-        check_files(folder, hf_shapes(config))
+        check_files(folder, config.file_shapes())
     tokenizer = load_tokenizer(folder, add=recipe.model.add_tokens, template=recipe.model.template)
     # what `make_base` refuses, too: ids that the embedding has no row for; those that are added get rows
     check_vocabulary(tokenizer.size - len(tokenizer.added), config.vocab, folder)
-    refuse_joined(recipe, config)
+    refuse_stages(recipe, config, raw)
     problems = size_problems(recipe, config.max_positions, config.hidden)
     problems += mode_problems(recipe, tokenizer.template)
     if prompts and not problems:
