@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cascade_rl import chat
-from cascade_rl.cascade.fit import prompt_length, refuse_made
+from cascade_rl.cascade.foresight import prompt_length, refuse_made
 from cascade_rl.cascade.run import Run, base_folder
 from cascade_rl.cascade.stage import provide
 from cascade_rl.data.gather import Materials, gather
