@@ -51,10 +51,11 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation; `role` is system, user, assistant or tool."""
+    """A turn of system, user, assistant or tool; `form` is what its content was written from, if any."""
 
     role: str
     content: str
+    form: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,10 +241,11 @@ class Scorecard:
 
 @dataclass(frozen=True, slots=True)
 class Demonstration:
-    """A problem in one mode with a teacher's reply."""
+    """A problem in one mode with a teacher's reply, and its `form` (see Message)."""
 
     problem: Problem
     reply: str
+    form: str = ""
 
 
 @dataclass(frozen=True, slots=True)

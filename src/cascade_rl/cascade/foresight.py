@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cascade_rl.cascade.run import base_folder
+from cascade_rl.cascade.spoken import mode_problems, refuse_unspoken
 from cascade_rl.data.gather import Materials
 from cascade_rl.data.heldout import gather_benchmarks
 from cascade_rl.domain import Benchmark
@@ -66,11 +67,14 @@ def foresee(
         return recipe
     try:
         found = find_model(spec.init, spec.commit, weights=weights, note=note, waiting=waiting)
-        problems = _model_problems(recipe, found, prompts)
+        tokenizer, problems = _opened(recipe, found, prompts)
     except InputError as error:
         raise RecipeError(recipe.name, [("model.init", str(error))]) from None
     if problems:
         raise RecipeError(recipe.name, problems)
+    # a run says so of the model that it makes
+    for line in tokenizer.template.words() if prompts else []:
+        note(line)
     return recipe.model_copy(update={"model": spec.model_copy(update={"commit": found.commit})})
 
 
@@ -78,6 +82,15 @@ def way_of(recipe: Recipe) -> str:
     """A line on who will compute a model that is not from scratch; its weights are not looked at."""
     found = find_model(recipe.model.init, recipe.model.commit, weights=False)
     return described(*read_config(found.folder))
+
+
+def refuse_made(
+    recipe: Recipe, materials: Materials, config: Network, raw: Mapping[str, Any], tokenizer: Tokenizer
+) -> None:
+    """Raise a Mendable error for what can't be done with the data that were made and the model at hand."""
+    refuse_stages(recipe, config, raw)
+    refuse_unspoken(recipe, materials, tokenizer)
+    refuse_long(recipe, materials, config.max_positions, tokenizer)
 
 
 def refuse_stages(recipe: Recipe, config: Network, raw: Mapping[str, Any]) -> None:
@@ -92,22 +105,24 @@ def refuse_stages(recipe: Recipe, config: Network, raw: Mapping[str, Any]) -> No
             raise InputError(f"stages.{stage.name}{'.lora' if stage.lora else ''}: {error}") from None
 
 
-def _model_problems(recipe: Recipe, found: Origin, prompts: bool) -> Problems:
+def _opened(recipe: Recipe, found: Origin, prompts: bool) -> tuple[Tokenizer, Problems]:
+    """A model's tokenizer, and what the model can't do; raises InputError where it can't be used at all."""
     folder = found.folder
     raw, config = read_config(folder)
     read_generation(folder)
     if found.whole:
         check_files(folder, config.file_shapes())
-    tokenizer = load_tokenizer(folder, add=recipe.model.add_tokens)
+    tokenizer = load_tokenizer(folder, add=recipe.model.add_tokens, template=recipe.model.template)
     # what `make_base` refuses, too: ids that the embedding has no row for; those that are added get rows
     check_vocabulary(tokenizer.size - len(tokenizer.added), config.vocab, folder)
     refuse_stages(recipe, config, raw)
     problems = size_problems(recipe, config.max_positions, config.hidden)
+    problems += mode_problems(recipe, tokenizer.template)
     if prompts and not problems:
         problems = _benchmark_problems(
             gather_benchmarks(recipe), config.max_positions, prompt_length(tokenizer)
         )
-    return problems
+    return tokenizer, problems
 
 
 def refuse_long(recipe: Recipe, materials: Materials, positions: int, tokenizer: Tokenizer) -> None:
@@ -149,7 +164,9 @@ def _benchmark_problems(
 
 def prompt_length(tokenizer: Tokenizer) -> Callable[[Problem], int]:
     """The tokens of a problem's prompt in its mode, the assistant header included."""
-    return lambda problem: len(tokenizer.prompt(problem))
+    modes = tokenizer.template.modes
+    # the problems of an RL stage are put into its mode when they are drawn
+    return lambda p: len(tokenizer.prompt(p if p.mode in modes else p.in_mode(modes[0])))
 
 
 def _beyond(path: str, prompt: int, reply: int, positions: int) -> Problems:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cascade_rl import chat
-from cascade_rl.cascade.foresight import prompt_length, refuse_long, refuse_stages
+from cascade_rl.cascade.foresight import prompt_length, refuse_made
 from cascade_rl.cascade.run import Run, base_folder
 from cascade_rl.cascade.stage import provide
 from cascade_rl.data.gather import Materials, gather
@@ -55,12 +55,11 @@ def open_run(
             notes = tuple(base_notes(folder / "tokenizer"))
             for text in notes:
                 screen.note(text)
-            refuse_stages(recipe, world.config, world.raw)
-            refuse_long(recipe, materials, world.config.max_positions, world.tokenizer)
+            refuse_made(recipe, materials, world.config, world.raw, world.tokenizer)
             fit = _fitting_data(recipe, materials, world, screen)
             for text in _rows(recipe, fit):
                 screen.note(text)
-            settings = _settings(recipe, engine)
+            settings = _settings(recipe, engine, world.tokenizer.template.hash)
             # a second of measuring at SmolLM2-135M, and a run that only shows what it has needs none
             peaks = cache(partial(measure_peaks, world.replicas, world.config))
             ledger = Ledger(folder)
@@ -87,7 +86,7 @@ def _texts(materials: Materials) -> list[str]:
     ]
 
 
-def _settings(recipe: Recipe, engine: Engine) -> dict[str, Any]:
+def _settings(recipe: Recipe, engine: Engine, template: str) -> dict[str, Any]:
     """What decides a stage's weights and stands in no stage of the recipe, or is `auto` there."""
     # part of every key: a run that goes on elsewhere, in another precision, must not pass for the same one
     return {
@@ -97,7 +96,7 @@ def _settings(recipe: Recipe, engine: Engine) -> dict[str, Any]:
         "sampler": engine.sampler,
         "model": recipe.model.model_dump(mode="json"),
         # not a recipe key: another version of this package may render other prompts
-        "template": chat.template_hash(),
+        "template": template,
     }
 
 

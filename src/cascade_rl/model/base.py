@@ -65,8 +65,8 @@ def make_base(recipe: Recipe, texts: Sequence[str], base: Path, tokens: Path) ->
     else:
         found = find_model(spec.init, spec.commit)
         source = found.folder
-        tokenizer = load_tokenizer(source, add=spec.add_tokens)
         raw, config, flat = load_directory(source)
+        tokenizer = load_tokenizer(source, add=spec.add_tokens, template=spec.template)
         origin = origin_of(found, weights_hash(flat), unchanged=not (scaling or tokenizer.added))
         notes.append(f"model: {found.line()}, weights {origin['weights']}")
         raw = with_scaling(raw, scaling)
@@ -80,6 +80,7 @@ def make_base(recipe: Recipe, texts: Sequence[str], base: Path, tokens: Path) ->
                 f"model.add_tokens: {names} added to the tokenizer; their rows of embedding and head "
                 "begin as the mean of the others"
             )
+        notes += tokenizer.template.words()
         if tokenizer.lead:
             notes.append(f"every conversation begins with `{tokenizer.lead}`, as this tokenizer has it")
     if config.BY != DecoderConfig.BY:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cascade_rl.errors import InputError
 from cascade_rl.model.choice import network_of
-from cascade_rl.model.config_faults import check_config
+from cascade_rl.model.config_faults import check_by_transformers, check_config
 from cascade_rl.model.decoder import DecoderConfig, flat_size, views
 from cascade_rl.model.network import Network, Shapes
 from cascade_rl.model.weight_files import read_state
@@ -86,11 +86,13 @@ def read_config(path: Path) -> tuple[dict[str, Any], Network]:
     raw = read_json(file)
     check_config(raw, file)
     try:
-        return raw, network_of(raw)
+        config = network_of(raw)
     except KeyError as error:
         raise InputError(f"{file} lacks {error}") from None
     except InputError as error:
         raise InputError(f"{file}: {error}") from None
+    check_by_transformers(path)
+    return raw, config
 
 
 def load_directory(path: Path) -> tuple[dict[str, Any], Network, Tensor]:

@@ -11,7 +11,7 @@ from cascade_rl.recipe.base import Positive, Problems
 from cascade_rl.recipe.prompts import FullPhase
 from cascade_rl.recipe.stage import Able, Entry, OwnRows, StageSpec, in_epochs, planned
 from cascade_rl.recipe.tables import BadRows, is_none, one_of, table_only
-from cascade_rl.types import Split
+from cascade_rl.types import Mode, Split
 
 
 class RewardModelStage(StageSpec):
@@ -104,6 +104,11 @@ class RewardModelStage(StageSpec):
             return []
         path = f"stages.{self.name}.source"
         return [OwnRows(path, self.source, self.map, self.bad_rows, self.split, chats=False)]
+
+    def asked_modes(self) -> list[tuple[str, frozenset[Mode]]]:
+        """Instruct for the policy's own answers; what a reward model reads has no mode."""
+        samples = self.pairs_from == "samples"
+        return [(f"stages.{self.name}.pairs_from", frozenset({Mode.INSTRUCT}))] if samples else []
 
     def batch(self) -> tuple[str, int, int]:
         """Pairs."""

@@ -99,6 +99,11 @@ class SFTStage(StageSpec):
             if isinstance(d, ChatData)
         ]
 
+    def asked_modes(self) -> list[tuple[str, frozenset[Mode]]]:
+        """Those of its teachers' replies; of own rows the replies say it."""
+        taught = [(place, data) for place, data in enumerate(self.data) if isinstance(data, SFTData)]
+        return [(f"stages.{self.name}.data.{place}.modes", frozenset(data.modes)) for place, data in taught]
+
     def batch(self) -> tuple[str, int, int]:
         """Demonstrations."""
         return "batch_size", self.batch_size, self.samples

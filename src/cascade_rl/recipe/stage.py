@@ -14,7 +14,7 @@ from cascade_rl.recipe.base import Problems
 from cascade_rl.recipe.prompts import FullPhase
 from cascade_rl.recipe.tables import AS_IT_IS, BadRows, Reading
 from cascade_rl.recipe.training import Training
-from cascade_rl.types import Split
+from cascade_rl.types import Mode, Split
 
 # The longest reply of a smoke test, in tokens: enough to show that the path is walked.
 SMOKE_TOKENS = 32
@@ -104,6 +104,10 @@ class StageSpec(Training, ABC):
 
     def sampled(self) -> list[FullPhase]:
         """The rules by which it samples replies; none if it samples nothing."""
+        return []
+
+    def asked_modes(self) -> list[tuple[str, frozenset[Mode]]]:
+        """The modes that it asks its model in, each with the path of the key that says so."""
         return []
 
     def longest(self) -> int:
