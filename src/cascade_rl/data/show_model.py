@@ -1,4 +1,4 @@
-"""Rows as a model reads them: their text, by our template or by the model's own, and how many tokens it has."""
+"""Rows as a model reads them: their text, by our template or the model's own, and how many tokens it has."""
 
 from __future__ import annotations
 

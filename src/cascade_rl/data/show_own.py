@@ -39,9 +39,9 @@ def show_own(
 ) -> OwnShown:
     """The first `count` rows of a table through a named or own map, bad ones with their reasons.
 
-    Where the reader counts tokens all samples are read (of a pair the longer answer), `limit` is the most that
-    one may have, and a row that the model's template can't write is bad. Raises InputError when the source is
-    no table, the map is none, or a file can't be read.
+    Where the reader counts tokens all samples are read (of a pair the longer answer), `limit` is the most
+    that one may have, and a row that the model's template can't write is bad. Raises InputError when the
+    source is no table, the map is none, or a file can't be read.
     """
     one = _map_of(said, split)
     try:
