@@ -116,13 +116,11 @@ class Rollout:
     def __post_init__(self) -> None:
         if len(self.ids) != len(self.logprobs):
             raise ValueError(f"rollout has {len(self.ids)} ids but {len(self.logprobs)} log-probabilities")
-        # a text of a server: no ids, so the number of tokens is its word or unknown
-        if not (self.ids or self.prompt_ids):
-            return
-        if self.tokens is None:
-            # frozen: nobody has seen the record yet
-            object.__setattr__(self, "tokens", len(self.ids))
-        elif self.tokens != len(self.ids):
+        # a text of a server has no ids: how many tokens it had is its word, or unknown
+        sampled = bool(self.ids or self.prompt_ids)
+        if sampled and self.tokens is None:
+            object.__setattr__(self, "tokens", len(self.ids))  # frozen, but nobody has seen it yet
+        elif sampled and self.tokens != len(self.ids):
             raise ValueError(f"rollout has {len(self.ids)} ids, but it says {self.tokens} tokens")
 
     @classmethod
