@@ -52,7 +52,7 @@ def open_run(
         with world_with(services, base, engine, train=True) as world:
             if found := standing(services):
                 screen.note(found.line)
-            for text in _rows(recipe, materials):
+            for text in (*_came_from(world), *_rows(recipe, materials)):
                 screen.note(text)
             notes = tuple(base_notes(folder / "tokenizer"))
             for text in notes:
@@ -99,6 +99,14 @@ def _settings(recipe: Recipe, engine: Engine) -> dict[str, Any]:
         # not a recipe key: another version of this package may render other prompts
         "template": chat.template_hash(),
     }
+
+
+def _came_from(world: World) -> list[str]:
+    """Where the first model came from, unless it was made here."""
+    if not (origin := world.origin):
+        return []
+    commit = f", commit {origin['commit']}" if origin["commit"] else ""
+    return [f"model: {origin['name']}{commit}, weights {origin['weights']}"]
 
 
 def _rows(recipe: Recipe, materials: Materials) -> list[str]:
