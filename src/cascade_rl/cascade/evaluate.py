@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from cascade_rl.cascade.spoken import refuse_benchmarks
 from cascade_rl.data.heldout import gather_benchmarks
 from cascade_rl.domain import Benchmark
 from cascade_rl.errors import InputError
@@ -40,6 +41,7 @@ def evaluate_checkpoint(
     folder = find_model(str(checkpoint), note=note, waiting=waiting).folder
     waiting("benchmarks")
     with open_world(folder, Engine.of(recipe), needs, unsafe=unsafe_exec) as world:
+        refuse_benchmarks(chosen, world.tokenizer.template)
         for benchmark in chosen:
             begun(benchmark)
             # the seed that a run uses after a stage: the same checkpoint scores here what its matrix says

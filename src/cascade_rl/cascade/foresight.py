@@ -1,29 +1,30 @@
 """What can be known before the first step, and is said then: models and lengths that can't be used.
 
 A recipe's own rules say it of a model from scratch. Of any other the directory is opened: config.json,
-tokenizer and the headers of its weights. How long prompts are is seen once they are made.
+tokenizer and the headers of its weights. Lengths of prompts, seen once they are made, are in `lengths`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+from cascade_rl.cascade.lengths import benchmark_problems, prompt_length, refuse_long
 from cascade_rl.cascade.run import base_folder
+from cascade_rl.cascade.spoken import mode_problems, refuse_unspoken
 from cascade_rl.data.gather import Materials
 from cascade_rl.data.heldout import gather_benchmarks
-from cascade_rl.domain import Benchmark
 from cascade_rl.errors import InputError, RecipeError
-from cascade_rl.model.checkpoint import hf_shapes, read_config, read_generation
-from cascade_rl.model.decoder import DecoderConfig
+from cascade_rl.model.checkpoint import read_config, read_generation
+from cascade_rl.model.network import Network
 from cascade_rl.model.pretrained import Origin, find_model, silent
 from cascade_rl.model.tokenizer import Tokenizer, check_vocabulary, load_tokenizer
 from cascade_rl.model.weight_files import check_files
 from cascade_rl.protocols import Screen
-from cascade_rl.recipe import Problems, Recipe
+from cascade_rl.recipe import Problems, Recipe, RewardModelStage
 from cascade_rl.recipe.rules import size_problems
 from cascade_rl.run.ledger import model_before
-from cascade_rl.types import Problem
 
 
 def look_ahead(recipe: Recipe, folder: Path, screen: Screen, accept_changes: bool) -> Recipe:
@@ -64,89 +65,53 @@ def foresee(
         return recipe
     try:
         found = find_model(spec.init, spec.commit, weights=weights, note=note, waiting=waiting)
-        problems = _model_problems(recipe, found, prompts)
+        tokenizer, problems = _opened(recipe, found, prompts)
     except InputError as error:
         raise RecipeError(recipe.name, [("model.init", str(error))]) from None
     if problems:
         raise RecipeError(recipe.name, problems)
+    # a run says so of the model that it makes
+    for line in tokenizer.template.words() if prompts else []:
+        note(line)
     return recipe.model_copy(update={"model": spec.model_copy(update={"commit": found.commit})})
 
 
-def refuse_joined(recipe: Recipe, config: DecoderConfig) -> None:
-    """Raise InputError when a stage wants an adapter that the model's family has no place for."""
+def refuse_made(
+    recipe: Recipe, materials: Materials, config: Network, raw: Mapping[str, Any], tokenizer: Tokenizer
+) -> None:
+    """Raise a Mendable error for what can't be done with the data that were made and the model at hand."""
+    refuse_stages(recipe, config, raw)
+    refuse_unspoken(recipe, materials, tokenizer)
+    refuse_long(recipe, materials, config.max_positions, tokenizer)
+
+
+def refuse_stages(recipe: Recipe, config: Network, raw: Mapping[str, Any]) -> None:
+    """Raise InputError when a stage wants an adapter or a reward model that the family has no place for."""
     for stage in recipe.stages:
-        if stage.lora and config.joined:
-            raise InputError(
-                f"stages.{stage.name}.lora: the projections of this family (phi3) are joined into one matrix "
-                "and can't be adapted apart; remove lora"
-            )
+        try:
+            if stage.lora:
+                config.adapted(stage.lora.targets)
+            if isinstance(stage, RewardModelStage):
+                config.classifier(raw)
+        except InputError as error:
+            raise InputError(f"stages.{stage.name}{'.lora' if stage.lora else ''}: {error}") from None
 
 
-def _model_problems(recipe: Recipe, found: Origin, prompts: bool) -> Problems:
+def _opened(recipe: Recipe, found: Origin, prompts: bool) -> tuple[Tokenizer, Problems]:
+    """A model's tokenizer, and what the model can't do; raises InputError where it can't be used at all."""
     folder = found.folder
-    _, config = read_config(folder)
+    raw, config = read_config(folder)
     read_generation(folder)
     if found.whole:
-        check_files(folder, hf_shapes(config))
-    tokenizer = load_tokenizer(folder, add=recipe.model.add_tokens)
+        check_files(folder, config.file_shapes())
+    tokenizer = load_tokenizer(folder, add=recipe.model.add_tokens, template=recipe.model.template)
     # what `make_base` refuses, too: ids that the embedding has no row for; those that are added get rows
     check_vocabulary(tokenizer.size - len(tokenizer.added), config.vocab, folder)
-    refuse_joined(recipe, config)
+    refuse_stages(recipe, config, raw)
     problems = size_problems(recipe, config.max_positions, config.hidden)
+    problems += mode_problems(recipe, tokenizer.template)
     if prompts and not problems:
-        problems = _benchmark_problems(
+        problems = benchmark_problems(
             gather_benchmarks(recipe), config.max_positions, prompt_length(tokenizer)
         )
-    return problems
-
-
-def refuse_long(recipe: Recipe, materials: Materials, positions: int, tokenizer: Tokenizer) -> None:
-    """Raise RecipeError when a benchmark can't ask a prompt, or a prompt leaves no room for its reply.
-
-    Of training only prompts within their stage's limit count: longer ones are left out there.
-    """
-    length = prompt_length(tokenizer)
-    problems = _benchmark_problems(materials.benchmarks, positions, length)
-    for stage in recipe.stages:
-        pools = materials.data[stage.name].pools() if stage.sampled() else ()
-        lengths = [length(problem) for pool in pools for problem in pool]
-        told: Problems = []
-        for rule in stage.sampled():
-            asked = max((tokens for tokens in lengths if tokens <= rule.max_prompt_tokens), default=0)
-            told += _beyond(f"stages.{stage.name}", asked, rule.max_response_tokens, positions)
-        # phases of a curriculum say the same of one stage; the last is the longest, as a rule
-        problems += told[-1:]
-    if problems:
-        raise RecipeError(recipe.name, problems)
-
-
-def _benchmark_problems(
-    benchmarks: Iterable[Benchmark], positions: int, length: Callable[[Problem], int]
-) -> Problems:
-    problems: Problems = []
-    for benchmark in benchmarks:
-        spec, path = benchmark.spec, f"benchmarks.{benchmark.name}"
-        # the flag of a mode is a part of the prompt, and not of the same length in both
-        lengths = [max(length(p.in_mode(mode)) for mode in benchmark.modes) for p in benchmark.problems]
-        over, longest = sum(tokens > spec.max_prompt_tokens for tokens in lengths), max(lengths)
-        if over:
-            text = f"{over} of {len(lengths)} prompts are longer, the longest has {longest} tokens; raise it"
-            problems.append((f"{path}.max_prompt_tokens", text))
-        else:
-            problems += _beyond(path, longest, spec.max_response_tokens, positions)
-    return problems
-
-
-def prompt_length(tokenizer: Tokenizer) -> Callable[[Problem], int]:
-    """The tokens of a problem's prompt in its mode, the assistant header included."""
-    return lambda problem: len(tokenizer.prompt(problem))
-
-
-def _beyond(path: str, prompt: int, reply: int, positions: int) -> Problems:
-    if prompt + reply <= positions:
-        return []
-    text = (
-        f"the longest prompt has {prompt} tokens, which with a reply of {reply} goes beyond the model's "
-        f"{positions} positions; lower max_response_tokens or max_prompt_tokens"
-    )
-    return [(path, text)]
+    return tokenizer, problems
