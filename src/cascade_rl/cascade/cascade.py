@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cascade_rl.cascade.opening import base_folder, look_ahead, open_run
+from cascade_rl.cascade.foresight import look_ahead
+from cascade_rl.cascade.opening import open_run
 from cascade_rl.cascade.record import Start, check_started
-from cascade_rl.cascade.run import Progress, Run
+from cascade_rl.cascade.run import Progress, Run, before_all
 from cascade_rl.cascade.scoring import Scored, all_seconds, run_matrix, score_stage
 from cascade_rl.cascade.stage import asked_reward_model, load_finished, train_stage
 from cascade_rl.data.settle import settle
 from cascade_rl.errors import GateClosed, Interrupted, RecipeError, StartedOtherwise
-from cascade_rl.model.checkpoint import weights_hash
 from cascade_rl.protocols import Screen
 from cascade_rl.recipe import Recipe, Stage
 from cascade_rl.run.files import write_json
@@ -56,7 +56,7 @@ def run_cascade(
     """
     if missing := missing_packages(recipe.track):
         raise RecipeError(recipe.name, missing)
-    look_ahead(recipe, folder)
+    recipe = look_ahead(recipe, folder, screen, accept_changes)
     # Before `admit`, which sets results aside: no second process may see that half done.
     with RunLock(folder):
         admit(folder, recipe, accept_changes)
@@ -65,8 +65,7 @@ def run_cascade(
             recipe, folder, screen, stop_asked, accept_changes=accept_changes, unsafe_exec=unsafe_exec
         )
         with followed(folder, [spec.to for spec in recipe.track], screen.note), opened as run:
-            weights = weights_hash(run.world.replicas.flat("policy"))
-            progress = Progress(weights, base_folder(folder))
+            progress = before_all(run)
             for index, stage in enumerate(recipe.stages):
                 if stop_asked():
                     raise Interrupted(f"stopped before {stage.name}")

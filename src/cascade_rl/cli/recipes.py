@@ -21,7 +21,7 @@ def check(recipe: RecipeArgument, overrides: Overrides = None, smoke: Smoke = Fa
         # imports torch, which a recipe that begins from scratch needs not wait for
         from cascade_rl.cascade.foresight import foresee
 
-        foresee(resolved, prompts=True)
+        resolved = foresee(resolved, prompts=True, note=say)
     say(recipe_text(resolved))
     say(explain(resolved))
     for line in table_notes(resolved):

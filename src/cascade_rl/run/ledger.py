@@ -184,6 +184,17 @@ def _untracked(text: str) -> str:
     return _as_yaml({key: value for key, value in found.items() if key != "track"})
 
 
+def model_before(run: Path) -> Mapping[str, Any]:
+    """The `model` block of the recipe that a run directory belongs to; empty where none can be read."""
+    try:
+        found = yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8", errors="replace"))
+    except (OSError, yaml.YAMLError):
+        # new, or damaged: `admit` tells
+        return {}
+    model = found.get("model") if isinstance(found, dict) else None
+    return model if isinstance(model, dict) else {}
+
+
 def _recipe_before(path: Path, text: str) -> Mapping[str, Any]:
     try:
         found = yaml.safe_load(text)
