@@ -292,7 +292,7 @@ class StageData(Protocol):
         """What became of the rows of its tables, in the recipe's order."""
         ...
 
-    def pools(self) -> tuple[tuple[Problem, ...], ...]:
+    def pools(self) -> tuple[Sequence[Problem], ...]:
         """Its problems, each once, apart by data entry or by domain; all of a pool are of one domain."""
         ...
 
@@ -316,10 +316,10 @@ class StageData(Protocol):
 class Demonstrations:
     """What SFT trains on."""
 
-    items: tuple[Demonstration, ...]
+    items: Sequence[Demonstration]
     tallies: tuple[Tally, ...] = ()
 
-    def pools(self) -> tuple[tuple[Problem, ...], ...]:
+    def pools(self) -> tuple[Sequence[Problem], ...]:
         """A pool a domain."""
         return _by_domain(item.problem for item in self.items)
 
@@ -343,11 +343,11 @@ class Demonstrations:
 class Pairs:
     """What a reward model trains on, and the pairs that it is measured by; all of one domain or source."""
 
-    training: tuple[Pair, ...]
-    heldout: tuple[Pair, ...]
+    training: Sequence[Pair]
+    heldout: Sequence[Pair]
     tallies: tuple[Tally, ...] = ()
 
-    def pools(self) -> tuple[tuple[Problem, ...], ...]:
+    def pools(self) -> tuple[Sequence[Problem], ...]:
         """The prompts of the training pairs."""
         return _by_domain(pair.problem for pair in self.training)
 

@@ -15,6 +15,7 @@ from cascade_rl.cascade.run import Run
 from cascade_rl.cascade.stage import provide
 from cascade_rl.data.gather import Materials, gather
 from cascade_rl.data.settle import fitting
+from cascade_rl.data.shelf import Shelf
 from cascade_rl.errors import Interrupted
 from cascade_rl.grading.services import open_services, standing
 from cascade_rl.model.base import base_notes, make_base
@@ -23,7 +24,6 @@ from cascade_rl.protocols import Screen
 from cascade_rl.recipe import Recipe
 from cascade_rl.rollout.world import Engine, World, world_with
 from cascade_rl.run.ledger import Ledger
-from cascade_rl.types import Demonstrations
 
 
 def look_ahead(recipe: Recipe, folder: Path) -> None:
@@ -48,7 +48,7 @@ def open_run(
     Raises StageError when prompts of two uses overlap or all are too long, SandboxUnavailable, Interrupted.
     """
     screen.waiting("data")
-    materials = gather(recipe, provide)
+    materials = gather(recipe, provide, Shelf(folder / "data", screen.waiting, stop_asked))
     if stop_asked():
         raise Interrupted("stopped before the first stage")
     screen.waiting("model")
@@ -81,22 +81,12 @@ def _ensure_base(recipe: Recipe, materials: Materials, base: Path, tokens: Path)
     # Data come first since the tokenizer of a scratch model is learnt from them. `export` renames the whole
     # folder into place, so a config.json means that the model is whole.
     if not (base / "config.json").exists():
-        make_base(recipe, _texts(materials), base, tokens)
+        make_base(recipe, materials.conversations(), base, tokens)
 
 
 def base_folder(run: Path) -> Path:
     """Where the model lies that the first stage starts from."""
     return run / "base"
-
-
-def _texts(materials: Materials) -> list[str]:
-    """All SFT conversations: what the tokenizer of a model from scratch is learnt from."""
-    made = [data for data in materials.data.values() if isinstance(data, Demonstrations)]
-    return [
-        chat.render(item.problem.messages, item.problem.mode, reply=item.reply)
-        for data in made
-        for item in data.items
-    ]
 
 
 def _settings(recipe: Recipe, engine: Engine) -> dict[str, Any]:

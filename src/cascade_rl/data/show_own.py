@@ -48,7 +48,7 @@ def show_own(source: str, name: str | None, count: int) -> OwnShown:
             yield row
         yield from found
 
-    tally = counted(source, keeping()).tally
+    tally = counted(source, keeping())
     return OwnShown(tuple(first), tally)
 
 

@@ -12,6 +12,7 @@ from tokenizers import AddedToken
 
 from cascade_rl import chat
 from cascade_rl.errors import InputError
+from cascade_rl.recipe import digest
 from cascade_rl.run.files import read_json
 from cascade_rl.types import Problem
 
@@ -64,11 +65,34 @@ class Tokenizer:
 
     def reply(self, text: str) -> list[int]:
         """Ids of a reply with its end mark."""
-        if self._header:
-            whole, start = self.encode(f"{chat.TURN_START}assistant\n{text}"), len(self._header)
-            if whole[:start] == self._header:
-                return [*whole[start:], self.end_id]
-        return [*self.encode(text), self.end_id]
+        return self.replies([text])[0]
+
+    def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
+        """`encode` of many texts, which a fast tokenizer spreads over the processor's cores."""
+        settings = {"add_special_tokens": False, "return_attention_mask": False, "verbose": False}
+        ids: list[list[int]] = self.inner(list(texts), **settings)["input_ids"]
+        return ids
+
+    def prompts(self, problems: Sequence[Problem]) -> list[list[int]]:
+        """`prompt` of many problems."""
+        return self.encode_all([self.lead + chat.render_problem(problem) for problem in problems])
+
+    def replies(self, texts: Sequence[str]) -> list[list[int]]:
+        """`reply` of many texts."""
+        start = len(self._header)
+        wholes = self.encode_all(
+            [f"{chat.TURN_START}assistant\n{text}" for text in texts] if start else texts
+        )
+        return [
+            [*(whole[start:] if whole[:start] == self._header else self.encode(text)), self.end_id]
+            for text, whole in zip(texts, wholes, strict=True)
+        ]
+
+    def hash(self) -> str:
+        """16 hex digits of all that decides which ids a text becomes."""
+        core = getattr(self.inner, "backend_tokenizer", None)
+        told = core.to_str() if core is not None else sorted(self.inner.get_vocab().items())
+        return digest([told, self.lead, self.inner.chat_template])
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of sampled ids, end marks dropped; nothing else is hidden or cleaned up."""

@@ -6,7 +6,8 @@ Rows that become problems of a domain are read by `tables`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from cascade_rl.errors import InputError
@@ -31,21 +32,21 @@ class OwnRow(Generic[T]):
     fault: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class OwnTable(Generic[T]):
-    """What the map made of the rows of a source, in their order, and what became of all of them."""
-
-    items: tuple[T, ...]
-    tally: Tally
-
-
 def own_rows(source: str, one: Callable[[Mapping[str, Any]], T | None]) -> Iterator[OwnRow[T]]:
     """Every row of a table through a map; None of the map is a row that says nothing, such as a tie.
 
     Raises InputError for files that can't be read.
     """
     scheme, _, pattern = source.partition(":")
-    for row in (row for path in files(pattern) for row in rows(scheme, path)):
+    for path in files(pattern):
+        yield from rows_of_file(scheme, path, one)
+
+
+def rows_of_file(
+    scheme: str, path: Path, one: Callable[[Mapping[str, Any]], T | None]
+) -> Iterator[OwnRow[T]]:
+    """Every row of one file through a map."""
+    for row in rows(scheme, path):
         if row.value is None:
             yield OwnRow(row.place, None, fault=row.fault)
             continue
@@ -55,38 +56,50 @@ def own_rows(source: str, one: Callable[[Mapping[str, Any]], T | None]) -> Itera
             yield OwnRow(row.place, row.value, fault=str(error))
 
 
-def own_table(source: str, one: Callable[[Mapping[str, Any]], T | None], *, skip: bool) -> OwnTable[T]:
-    """All rows of a table, mapped and counted.
+@dataclass(slots=True)
+class Counts(Generic[T]):
+    """What became of the rows of a table while it is read: good, bad, or saying nothing."""
 
-    Raises InputError, which names up to three rows with reasons, when rows are bad and not to be skipped;
-    also when there is nothing else.
+    read: int = 0
+    good: int = 0
+    places: list[str] = field(default_factory=list)
+    bad: int = 0
+
+    def add(self, row: OwnRow[T]) -> T | None:
+        """Count a row; what the map made of it."""
+        self.read += 1
+        if row.fault:
+            self.bad += 1
+            self.places += [f"{row.place}: {row.fault}"] if self.bad <= MOST_NAMED else []
+            return None
+        self.good += row.made is not None
+        return row.made
+
+    def tally(self, source: str) -> Tally:
+        """The counts of a source."""
+        empty = self.read - self.bad - self.good
+        beside = (f"{empty} without a preference",) if empty else ()
+        return Tally(source, self.read, self.bad, tuple(self.places), 0, 0, self.good, beside=beside)
+
+
+def counted(source: str, mapped: Iterable[OwnRow[T]]) -> Tally:
+    """How many of some rows are good, bad or say nothing; none is kept."""
+    counts = Counts[T]()
+    for row in mapped:
+        counts.add(row)
+    return counts.tally(source)
+
+
+def refuse_bad(tally: Tally, *, skip: bool) -> None:
+    """Raise InputError, which names up to three rows with reasons, for bad rows that are not to be skipped.
+
+    Also when there is nothing else.
     """
-    table = counted(source, own_rows(source, one))
-    tally = table.tally
-    if tally.bad and not (skip and table.items):
+    if tally.bad and not (skip and tally.kept):
         more = f"; and {tally.bad - MOST_NAMED} more" if tally.bad > MOST_NAMED else ""
         raise InputError(
             f"{tally.bad} of {tally.read} rows can't be used: {'; '.join(tally.places)}{more}; "
             "bad_rows: skip leaves them out"
         )
-    if not table.items:
-        raise InputError(f"{source}: none of its {tally.read} rows can be used")
-    return table
-
-
-def counted(source: str, mapped: Iterable[OwnRow[T]]) -> OwnTable[T]:
-    """What was made of some rows, and how many of them are good, bad or say nothing."""
-    items: list[T] = []
-    places: list[str] = []
-    read = bad = 0
-    for row in mapped:
-        read += 1
-        if row.fault:
-            bad += 1
-            places += [f"{row.place}: {row.fault}"] if bad <= MOST_NAMED else []
-        elif row.made is not None:
-            items.append(row.made)
-    empty = read - bad - len(items)
-    beside = (f"{empty} without a preference",) if empty else ()
-    tally = Tally(source, read, bad, tuple(places), 0, 0, len(items), beside=beside)
-    return OwnTable(tuple(items), tally)
+    if not tally.kept:
+        raise InputError(f"{tally.source}: none of its {tally.read} rows can be used")

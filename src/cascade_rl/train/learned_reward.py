@@ -49,7 +49,18 @@ def serve(world: World, exported: Exported) -> LearnedReward:
 
 def reward_row(tokenizer: Tokenizer, messages: Sequence[Message], answer: str) -> Row:
     """What the reward model reads: the conversation in instruct mode, up to the end mark of the answer."""
-    ids = tokenizer.encode(tokenizer.lead + chat.render(messages, Mode.INSTRUCT, reply=answer))
+    return scored(answered(tokenizer, [(messages, answer)])[0])
+
+
+def answered(tokenizer: Tokenizer, asked: Sequence[tuple[Sequence[Message], str]]) -> list[list[int]]:
+    """The ids that a reward model reads of (messages, answer), of many at once."""
+    return tokenizer.encode_all(
+        [tokenizer.lead + chat.render(messages, Mode.INSTRUCT, reply=answer) for messages, answer in asked]
+    )
+
+
+def scored(ids: Sequence[int]) -> Row:
+    """A row that is scored at its end."""
     return Row.of(ids, [], 0.0)  # all of it prompt: no token is a target, only the last state is read
 
 
