@@ -76,8 +76,9 @@ class ConsoleScreen:
     def waiting(self, what: str, share: float | None = None) -> None:
         """Something other than training takes its time; with `share` how long it goes on is told."""
         now = time.monotonic()
-        if what != self._waited[0]:
-            self._waited = (what, now, share or 0.0)
+        kind = what.partition(":")[0]  # what follows says how far it is
+        if kind != self._waited[0]:
+            self._waited = (kind, now, share or 0.0)
         text = f"{self._prefix}  {what} ...".strip()
         if share is not None:
             _, begin, before = self._waited

@@ -9,6 +9,7 @@ trains on is known by what is in the store: rows that another version maps alike
 from __future__ import annotations
 
 import hashlib
+import shutil
 from array import array
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -18,6 +19,7 @@ from typing import Any, Generic, TypeVar
 from cascade_rl import chat
 from cascade_rl.errors import InputError, Interrupted
 from cascade_rl.recipe import digest
+from cascade_rl.run.files import read_json
 from cascade_rl.run.store import Store, Writer, open_store, writing
 from cascade_rl.sources import chats, formats, own_rows, preferences
 from cascade_rl.types import Tally
@@ -149,6 +151,7 @@ def _map(
     shelf: Shelf, form: Form[T], source: str, name: str, found: list[_File], key: str, *, skip: bool
 ) -> None:
     """One pass over the files: every row mapped, counted and written into a store."""
+    _clear(shelf.folder, source, name)
     scheme = source.partition(":")[0]
     counts, hasher = own_rows.Counts[T](), hashlib.blake2b(digest_size=8)
     total, done = sum(file.size for file in found) or 1, 0
@@ -166,7 +169,20 @@ def _map(
                 raise InputError(f"{file.path} changed while it was read; start again once it stays as it is")
         tally = counts.tally(source)
         own_rows.refuse_bad(tally, skip=skip)
-        writer.finish(key, {"tally": asdict(tally), "content": hasher.hexdigest()})
+        told = {"tally": asdict(tally), "map": name, "content": hasher.hexdigest()}
+        writer.finish(key, told)
+
+
+def _clear(folder: Path, source: str, name: str) -> None:
+    """Remove what is kept of a table whose rows are others by now, and what a killed pass left behind."""
+    for path in folder.glob("*"):
+        told = read_json(path / "store.json") if path.is_dir() else None
+        facts = told.get("facts", {}) if isinstance(told, dict) else {}
+        if path.name.endswith(".tmp") or (facts.get("tally", {}).get("source"), facts.get("map")) == (
+            source,
+            name,
+        ):
+            shutil.rmtree(path)
 
 
 def _keep_row(form: Form[T], made: T | None, writer: Writer, hasher: hashlib.blake2b) -> None:

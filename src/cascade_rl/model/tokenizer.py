@@ -69,9 +69,11 @@ class Tokenizer:
 
     def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
         """`encode` of many texts, which a fast tokenizer spreads over the processor's cores."""
-        settings = {"add_special_tokens": False, "return_attention_mask": False, "verbose": False}
-        ids: list[list[int]] = self.inner(list(texts), **settings)["input_ids"]
-        return ids
+        core = getattr(self.inner, "backend_tokenizer", None)
+        if core is None:
+            return [self.encode(text) for text in texts]
+        # twice as fast as through transformers, which has taken truncation and padding off by the first call
+        return [found.ids for found in core.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def prompts(self, problems: Sequence[Problem]) -> list[list[int]]:
         """`prompt` of many problems."""
