@@ -293,7 +293,7 @@ class StageData(Protocol):
         ...
 
     def pools(self) -> tuple[Sequence[Problem], ...]:
-        """Its problems, each once, apart by data entry or by domain; all of a pool are of one domain."""
+        """Its problems, apart by data entry or by domain; all of a pool are of one domain."""
         ...
 
     def content(self) -> list[Any]:

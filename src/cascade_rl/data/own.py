@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from cascade_rl.data.preferred import PREFERENCES, KeptPairs, OwnPairs, sides
 from cascade_rl.data.replies import CHATS, Replies
-from cascade_rl.data.shelf import Shelf, keep
-from cascade_rl.errors import StageError
+from cascade_rl.data.shelf import Form, Kept, Shelf, keep
+from cascade_rl.errors import InputError, StageError
 from cascade_rl.recipe import ChatData, OwnRows, RewardModelStage
 from cascade_rl.sources.chats import CHAT_MAPS, Chat
 from cascade_rl.sources.own_rows import OwnRow, counted, own_rows, refuse_bad
@@ -18,6 +18,8 @@ from cascade_rl.sources.preferences import PAIR_MAPS, Preference
 from cascade_rl.types import Pairs, Tally
 
 OWN_MAPS: Mapping[str, Callable[[Mapping[str, Any]], Chat | Preference | None]] = {**CHAT_MAPS, **PAIR_MAPS}
+
+T = TypeVar("T")
 
 
 def check_rows(rows: OwnRows, most: int | None = None) -> Tally:
@@ -28,8 +30,10 @@ def check_rows(rows: OwnRows, most: int | None = None) -> Tally:
     found: Iterator[OwnRow[Chat | Preference]] = own_rows(rows.source, OWN_MAPS[rows.map])
     tally = counted(rows.source, islice(found, most))
     # rows that are left unread may be good where the first are not
-    if tally.read != most or (tally.bad and not rows.skip):
+    if tally.read != most:
         refuse_bad(tally, skip=rows.skip)
+    elif tally.bad and not rows.skip:
+        refuse_bad(tally, skip=False, of="the first ")
     return tally
 
 
@@ -40,7 +44,7 @@ def own_replies(
 
     Raises StageError when there are fewer.
     """
-    kept = keep(_needed(shelf), CHATS, data.source, data.map, skip=data.bad_rows == "skip")
+    kept = _kept(shelf, CHATS, stage, data.source, data.map, skip=data.bad_rows == "skip")
     replies = Replies(kept, f"{seed}/{data.source}", wanted, last=data.targets == "last")
     if replies.total < wanted:
         raise StageError(
@@ -51,10 +55,14 @@ def own_replies(
     return replies, replace(kept.tally, used=replies.rows, beside=beside)
 
 
-def _needed(shelf: Shelf | None) -> Shelf:
+def _kept(shelf: Shelf | None, form: Form[T], stage: str, source: str, name: str, *, skip: bool) -> Kept:
     if shelf is None:
         raise ValueError("own rows need a shelf to be kept on")
-    return shelf
+    try:
+        return keep(shelf, form, source, name, skip=skip)
+    # rows behind those that were looked at when the recipe was read
+    except InputError as error:
+        raise InputError(f"{stage}: {error}") from None
 
 
 def own_pairs(stage: RewardModelStage, seed: int, shelf: Shelf | None) -> Pairs:
@@ -64,7 +72,7 @@ def own_pairs(stage: RewardModelStage, seed: int, shelf: Shelf | None) -> Pairs:
     """
     if stage.map is None:
         raise ValueError("own pairs need a map, which the recipe asks for")
-    kept = keep(_needed(shelf), PREFERENCES, stage.source, stage.map, skip=stage.bad_rows == "skip")
+    kept = _kept(shelf, PREFERENCES, stage.name, stage.source, stage.map, skip=stage.bad_rows == "skip")
     training, heldout = sides(kept, f"{seed}/{stage.name}")
     _refuse_few(stage, len(training), len(heldout))
     used, measured = training[: stage.pairs], heldout[: stage.heldout_pairs]

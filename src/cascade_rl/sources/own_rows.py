@@ -90,15 +90,15 @@ def counted(source: str, mapped: Iterable[OwnRow[T]]) -> Tally:
     return counts.tally(source)
 
 
-def refuse_bad(tally: Tally, *, skip: bool) -> None:
+def refuse_bad(tally: Tally, *, skip: bool, of: str = "") -> None:
     """Raise InputError, which names up to three rows with reasons, for bad rows that are not to be skipped.
 
-    Also when there is nothing else.
+    Also when there is nothing else. `of` says which rows were read where it was not all of them.
     """
     if tally.bad and not (skip and tally.kept):
         more = f"; and {tally.bad - MOST_NAMED} more" if tally.bad > MOST_NAMED else ""
         raise InputError(
-            f"{tally.bad} of {tally.read} rows can't be used: {'; '.join(tally.places)}{more}; "
+            f"{tally.bad} of {of}{tally.read} rows can't be used: {'; '.join(tally.places)}{more}; "
             "bad_rows: skip leaves them out"
         )
     if not tally.kept:
