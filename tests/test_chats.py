@@ -86,10 +86,7 @@ def test_the_ids_of_each_turn_are_those_that_a_server_renders(served, drawn):
     for demonstration, place in zip(made, places, strict=True):
         thinking = "</think>" in messages[place]["content"]
         assert demonstration.problem.mode is (Mode.THINKING if thinking else Mode.INSTRUCT)
-        [prompt], [reply] = (
-            tokenizer().prompts([demonstration.problem]),
-            tokenizer().replies([demonstration.reply]),
-        )
+        prompt, reply = tokenizer().taught(demonstration)
         sent = flagged(messages[:place], thinking)
         assert prompt == served.apply_chat_template(
             sent, tools=tools, add_generation_prompt=True, return_dict=False
@@ -197,7 +194,6 @@ WRONG = [
         {"messages": [user([{"type": "image_url", "image_url": "x"}]), assistant("a")]},
         "parts that are no text",
     ),
-    ({"messages": [user("q<|im_end|>"), assistant("a")]}, r"message 1: the text holds <\|im_end\|>"),
     ({"messages": [user("q"), assistant("  ")]}, "message 2: the reply is empty"),
     ({"messages": [user("q"), assistant(None)]}, "message 2: content is NoneType"),
     ({"messages": [user("q"), assistant("<think>why")]}, "message 2: think tags inside"),
@@ -269,4 +265,7 @@ def test_no_row_is_a_crash(row):
 
 
 def test_the_recipe_knows_every_map():
-    assert set(ChatData.model_fields["map"].annotation.__args__) == set(CHAT_MAPS)
+    for name in CHAT_MAPS:
+        assert ChatData(source="jsonl:a", map=name).map == name
+    with pytest.raises(ValueError, match=", ".join(map(repr, CHAT_MAPS))):
+        ChatData(source="jsonl:a", map="no such map")

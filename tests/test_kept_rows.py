@@ -22,6 +22,7 @@ from cascade_rl.data.preferred import HELDOUT
 from cascade_rl.data.shelf import Shelf
 from cascade_rl.errors import InputError, Interrupted, StageError
 from cascade_rl.recipe import OwnRows, RewardModelStage, SFTStage
+from cascade_rl.sources import own_maps
 from cascade_rl.sources.chats import CHAT_MAPS
 from cascade_rl.sources.preferences import PAIR_MAPS
 from cascade_rl.sources.splits import split_of
@@ -151,7 +152,7 @@ class Counting:
             self.rows += 1
             return one(row)
 
-        monkeypatch.setitem(replies.CHAT_MAPS, "openai-chat", counted)
+        monkeypatch.setitem(own_maps.CHAT_MAPS, "openai-chat", counted)
 
 
 def test_rows_are_mapped_once_for_all_stages_and_again_where_they_changed(tmp_path, monkeypatch):
@@ -185,27 +186,27 @@ def test_a_damaged_store_is_made_again_or_named(tmp_path, monkeypatch):
 def test_bad_rows_leave_no_store_and_one_that_skipped_them_is_not_used_by_who_does_not(tmp_path):
     path, shelf = tmp_path / "rows.jsonl", tmp_path / "shelf"
     write(path, [*(chat_row(n) for n in range(10)), {}])
-    with pytest.raises(InputError, match=r"sft: 1 of 11 rows can't be used: .*rows.jsonl:11: messages: want"):
+    with pytest.raises(InputError, match=r"(?s)sft: .*rows.jsonl:11: messages: want.*1 of 11 rows are bad"):
         provided(demonstrations, sft(f"jsonl:{path}"), shelf)
     assert not list(shelf.iterdir())
     skipping = {"entry": {"bad_rows": "skip"}}
     assert provided(demonstrations, sft(f"jsonl:{path}", **skipping), shelf).tallies[0].bad == 1
-    with pytest.raises(InputError, match="1 of 11 rows can't be used"):
+    with pytest.raises(InputError, match="1 of 11 rows are bad"):
         provided(demonstrations, sft(f"jsonl:{path}"), shelf)
 
 
 def test_a_recipe_is_checked_on_the_first_rows_and_says_so(tmp_path):
     path = tmp_path / "rows.jsonl"
     write(path, [{}, *(chat_row(n) for n in range(10)), {}])
-    asked = OwnRows("place", f"jsonl:{path}", "openai-chat", False)
-    with pytest.raises(InputError, match="1 of the first 5 rows can't be used"):
+    asked = OwnRows("place", f"jsonl:{path}", "openai-chat", None, None, True)
+    with pytest.raises(InputError, match=r"of the first rows: .*\n1 of 5 rows are bad"):
         check_rows(asked, 5)
-    with pytest.raises(InputError, match="2 of 12 rows can't be used"):
+    with pytest.raises(InputError, match="2 of 12 rows are bad"):
         check_rows(asked, 50)
-    assert check_rows(asked._replace(skip=True), 1).bad == 1, "those behind may be good"
-    with pytest.raises(InputError, match="can't be used"):
+    assert check_rows(asked._replace(bad_rows={"skip": 1.0}), 1).bad == 1, "those behind may be good"
+    with pytest.raises(InputError, match="none of the rows can be used"):
         write(path, [{}])
-        check_rows(asked._replace(skip=True), 5)
+        check_rows(asked._replace(bad_rows={"skip": 1.0}), 5)
 
 
 def test_a_file_that_changes_meanwhile_is_refused(tmp_path):

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TypeVar
+
+import numpy as np
 
 from cascade_rl.data.preferred import PREFERENCES, KeptPairs, OwnPairs, sides
 from cascade_rl.data.replies import CHATS, Replies
-from cascade_rl.data.shelf import Form, Kept, Shelf, keep
+from cascade_rl.data.shelf import Form, Kept, Shelf, Table, keep
 from cascade_rl.errors import InputError, StageError
 from cascade_rl.recipe import ChatData, OwnRows, RewardModelStage
-from cascade_rl.sources.chats import CHAT_MAPS, Chat
-from cascade_rl.sources.own_rows import OwnRow, counted, own_rows, refuse_bad
-from cascade_rl.sources.preferences import PAIR_MAPS, Preference
+from cascade_rl.sources.own_maps import chat_map, pair_map
+from cascade_rl.sources.own_rows import Made, counted, own_rows, refuse_bad
 from cascade_rl.types import Pairs, Tally
-
-OWN_MAPS: Mapping[str, Callable[[Mapping[str, Any]], Chat | Preference | None]] = {**CHAT_MAPS, **PAIR_MAPS}
 
 T = TypeVar("T")
 
@@ -27,13 +25,16 @@ def check_rows(rows: OwnRows, most: int | None = None) -> Tally:
 
     Raises InputError for what can't be used.
     """
-    found: Iterator[OwnRow[Chat | Preference]] = own_rows(rows.source, OWN_MAPS[rows.map])
-    tally = counted(rows.source, islice(found, most))
-    # rows that are left unread may be good where the first are not
+    one: Made[object] = (chat_map if rows.chats else pair_map)(rows.map, rows.split)
+    tally = counted(rows.source, islice(own_rows(rows.source, one), most))
     if tally.read != most:
-        refuse_bad(tally, skip=rows.skip)
-    elif tally.bad and not rows.skip:
-        refuse_bad(tally, skip=False, of="the first ")
+        refuse_bad(tally, rows.bad_rows)
+    # what is left unread may be good where the first rows are not
+    elif tally.bad and rows.bad_rows in (None, "strict"):
+        try:
+            refuse_bad(tally, rows.bad_rows)
+        except InputError as error:
+            raise InputError(f"of the first rows: {error}") from None
     return tally
 
 
@@ -44,7 +45,8 @@ def own_replies(
 
     Raises StageError when there are fewer.
     """
-    kept = _kept(shelf, CHATS, stage, data.source, data.map, skip=data.bad_rows == "skip")
+    made = chat_map(data.map, data.split)
+    kept = _kept(shelf, CHATS, stage, Table(data.source, made, [data.map, data.split], data.bad_rows))
     replies = Replies(kept, f"{seed}/{data.source}", wanted, last=data.targets == "last")
     if replies.total < wanted:
         raise StageError(
@@ -55,12 +57,12 @@ def own_replies(
     return replies, replace(kept.tally, used=replies.rows, beside=beside)
 
 
-def _kept(shelf: Shelf | None, form: Form[T], stage: str, source: str, name: str, *, skip: bool) -> Kept:
+def _kept(shelf: Shelf | None, form: Form[T], stage: str, table: Table[T]) -> Kept:
     if shelf is None:
         raise ValueError("own rows need a shelf to be kept on")
     try:
-        return keep(shelf, form, source, name, skip=skip)
-    # rows behind those that were looked at when the recipe was read
+        return keep(shelf, form, table)
+    # of rows behind those that were looked at when the recipe was read
     except InputError as error:
         raise InputError(f"{stage}: {error}") from None
 
@@ -72,10 +74,13 @@ def own_pairs(stage: RewardModelStage, seed: int, shelf: Shelf | None) -> Pairs:
     """
     if stage.map is None:
         raise ValueError("own pairs need a map, which the recipe asks for")
-    kept = _kept(shelf, PREFERENCES, stage.name, stage.source, stage.map, skip=stage.bad_rows == "skip")
-    training, heldout = sides(kept, f"{seed}/{stage.name}")
+    made = pair_map(stage.map, stage.split)
+    table = Table(stage.source, made, [stage.map, stage.split], stage.bad_rows)
+    kept = _kept(shelf, PREFERENCES, stage.name, table)
+    training, heldout = (KeptPairs(kept, rows) for rows in sides(kept, f"{seed}/{stage.name}"))
+    _refuse_shared(stage, training, heldout)
     _refuse_few(stage, len(training), len(heldout))
-    used, measured = training[: stage.pairs], heldout[: stage.heldout_pairs]
+    used, measured = training.first(stage.pairs), heldout.first(stage.heldout_pairs)
     tally = replace(
         kept.tally,
         repeated=len(kept.store) - len(training) - len(heldout),
@@ -83,7 +88,19 @@ def own_pairs(stage: RewardModelStage, seed: int, shelf: Shelf | None) -> Pairs:
         used=len(used) + len(measured),
         beside=(*kept.tally.beside, f"{len(used)} trained on", f"{len(measured)} held out"),
     )
-    return OwnPairs(KeptPairs(kept, used), KeptPairs(kept, measured), (tally,))
+    return OwnPairs(used, measured, (tally,))
+
+
+def _refuse_shared(stage: RewardModelStage, training: KeptPairs, heldout: KeptPairs) -> None:
+    """A hash keeps prompts apart, a column may not: who has seen two answers to one knows the third."""
+    alike = np.intersect1d(training.marks, heldout.marks)
+    # two prompts may have one mark: the texts decide
+    shared = training.prompts(alike) & heldout.prompts(alike)
+    if shared:
+        raise StageError(
+            f"{stage.name}: {stage.source} puts {len(shared)} prompts on both sides, training and held "
+            f"out, such as {min(shared)!r:.100}; split: hash keeps them apart"
+        )
 
 
 def _refuse_few(stage: RewardModelStage, training: int, heldout: int) -> None:

@@ -14,10 +14,9 @@ import numpy as np
 
 from cascade_rl.data.disjoint import mark
 from cascade_rl.data.reading import Marked, Read
-from cascade_rl.data.shelf import Form, Kept
+from cascade_rl.data.shelf import Form, Kept, written
 from cascade_rl.run.store import BYTE, LONG
-from cascade_rl.sources.preferences import PAIR_MAPS, Preference
-from cascade_rl.sources.splits import split_of
+from cascade_rl.sources.preferences import Preference
 from cascade_rl.types import Message, Pair, Pairs, Problem, Split
 
 # Where a reward model is measured: its training never sees these prompts.
@@ -26,12 +25,11 @@ HELDOUT = (Split.VALIDATION, Split.HELDOUT)
 
 def _record(found: Preference, columns: Mapping[str, array[int]]) -> bytes:
     """A pair as JSON; whether it is held out, the mark of its prompt, and 128 bits of all of it."""
-    messages = [[m.role, m.content] for m in found.messages]
+    messages = [written(message) for message in found.messages]
     record = json.dumps([messages, found.chosen, found.rejected], ensure_ascii=False).encode()
-    text = found.pair("").problem.prompt_text
-    # by the prompt: who has seen two answers to it knows the third
-    columns["heldout"].append(split_of(text) in HELDOUT)
-    columns["marks"].append(mark(text))
+    # of a pair that stands twice the first row decides the side
+    columns["heldout"].append(found.split in HELDOUT)
+    columns["marks"].append(mark(found.pair("").problem.prompt_text))
     whole = hashlib.blake2b(record, digest_size=16).digest()
     columns["first"].append(int.from_bytes(whole[:8], "little"))
     columns["second"].append(int.from_bytes(whole[8:], "little"))
@@ -44,7 +42,7 @@ def preference_of(record: bytes) -> Preference:
     return Preference(tuple(Message(*m) for m in messages), chosen, rejected)
 
 
-PREFERENCES = Form(PAIR_MAPS, {"heldout": BYTE, "marks": LONG, "first": LONG, "second": LONG}, _record)
+PREFERENCES = Form({"heldout": BYTE, "marks": LONG, "first": LONG, "second": LONG}, _record)
 
 
 def sides(kept: Kept, seed: str) -> tuple[np.ndarray, np.ndarray]:
@@ -81,6 +79,15 @@ class KeptPairs(Read[Pair]):
         """The mark of each prompt, in order."""
         found: np.ndarray = self._kept.store.columns["marks"][self._rows]
         return found
+
+    def first(self, count: int) -> KeptPairs:
+        """The first `count` of them."""
+        return KeptPairs(self._kept, self._rows[:count])
+
+    def prompts(self, marks: np.ndarray) -> set[str]:
+        """The prompts that have one of these marks."""
+        places = np.flatnonzero(np.isin(self.marks, marks)) if len(marks) else ()
+        return {self[int(place)].problem.prompt_text for place in places}
 
     def content(self) -> list[Any]:
         """What decides them: the table, and which of its rows come in which order."""

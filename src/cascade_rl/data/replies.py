@@ -14,9 +14,9 @@ import numpy as np
 
 from cascade_rl.data.disjoint import mark
 from cascade_rl.data.reading import Joined, Marked, Read
-from cascade_rl.data.shelf import Form, Kept
+from cascade_rl.data.shelf import Form, Kept, written
 from cascade_rl.run.store import BYTE, LONG, WORD
-from cascade_rl.sources.chats import CHAT_MAPS, Chat
+from cascade_rl.sources.chats import Chat
 from cascade_rl.types import Demonstration, Demonstrations, Message, Mode, Problem
 
 MODES = tuple(Mode)  # by their number in the column
@@ -28,7 +28,7 @@ def _record(found: Chat, columns: Mapping[str, array[int]]) -> bytes:
     for asked in found.demonstrations("", last=False):
         columns["marks"].append(mark(asked.problem.prompt_text))
         columns["modes"].append(MODES.index(asked.problem.mode))
-    messages = [[m.role, m.content] for m in found.messages]
+    messages = [written(message) for message in found.messages]
     replies = [[place, str(mode)] for place, mode in found.replies]
     return json.dumps([messages, replies], ensure_ascii=False).encode()
 
@@ -39,7 +39,7 @@ def chat_of(record: bytes) -> Chat:
     return Chat(tuple(Message(*m) for m in messages), tuple((place, Mode(mode)) for place, mode in replies))
 
 
-CHATS = Form(CHAT_MAPS, {"replies": WORD, "marks": LONG, "modes": BYTE}, _record)
+CHATS = Form({"replies": WORD, "marks": LONG, "modes": BYTE}, _record)
 
 
 class Replies(Read[Demonstration]):

@@ -19,16 +19,20 @@ from typing import Any, Generic, TypeVar
 from cascade_rl import chat
 from cascade_rl.errors import InputError, Interrupted
 from cascade_rl.recipe import digest
+from cascade_rl.recipe.tables import BadRows
 from cascade_rl.run.files import read_json
 from cascade_rl.run.store import Store, Writer, open_store, writing
-from cascade_rl.sources import chats, formats, own_rows, preferences
-from cascade_rl.types import Tally
+from cascade_rl.sources import chats, formats, operations, own_maps, preferences
+from cascade_rl.sources.formats import GZIP, ZSTANDARD
+from cascade_rl.sources.own_rows import Counts, Made, refuse_bad, rows_of_part
+from cascade_rl.sources.parts import Part, parts
+from cascade_rl.types import Message, Tally
 
+PACKED = (GZIP, ZSTANDARD, b"PAR1")  # the first bytes of files whose line ends are none of rows
 BLOCK = 1 << 22  # bytes of a file that are looked at together
 TOLD = 4096  # rows between two words on how far it is
 # What decides what a row becomes: another version of it maps the rows anew.
-MAKERS = (chat, chats, preferences, formats)
-LINES = ("jsonl", "file", "csv")  # schemes whose rows are about as many as the line ends of a plain file
+MAKERS = (chat, chats, preferences, formats, own_maps, operations)
 
 T = TypeVar("T")
 
@@ -62,14 +66,25 @@ class Shelf:
 class Form(Generic[T]):
     """How what a map made of a row is kept.
 
-    maps     by name
     columns  what is kept beside the records, as names of `array` type codes
     record   what stands in the store; it also appends to the columns
     """
 
-    maps: Mapping[str, Callable[[Mapping[str, Any]], T | None]]
     columns: Mapping[str, str]
     record: Callable[[T, Mapping[str, array[int]]], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Table(Generic[T]):
+    """A table of own rows: its source, what makes items of its rows and what the recipe says of that (JSON).
+
+    `bad_rows` says how many of them may be left out.
+    """
+
+    source: str
+    made: Made[T]
+    said: Any
+    bad_rows: BadRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,26 +97,31 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class _File:
-    """A file as it was looked at: bytes, digest, and line ends if they say how many rows there are."""
+class _Looked:
+    """A part as it was looked at: bytes, what decides its rows, and line ends if they tell rows.
 
-    path: Path
-    size: int
-    digest: str
-    lines: int
+    `digest` is None where nothing but reading decides.
+    """
+
+    part: Part
+    size: int = 0
+    digest: str | None = None
+    lines: int = 0
 
 
-def keep(shelf: Shelf, form: Form[T], source: str, name: str, *, skip: bool) -> Kept:
-    """The rows of a source through the map `name`, from the shelf or mapped now.
+def keep(shelf: Shelf, form: Form[T], table: Table[T]) -> Kept:
+    """The rows of a table, from the shelf or mapped now.
 
     Raises InputError for what can't be used, as `own_rows.refuse_bad` says it; Interrupted; NoRoom.
     """
-    found = list(_looked_at(shelf, source))
-    key = digest([source, name, [[str(f.path), f.digest] for f in found], _code(), dict(form.columns)])
+    looked = list(_looked_at(shelf, table.source))
+    files = [[seen.part.label, str(seen.part.path), seen.digest] for seen in looked]
+    key = digest([table.source, table.said, files, _code(), dict(form.columns)])
     folder = shelf.folder / key
-    store = open_store(folder, key)
+    known = all(seen.digest is not None for seen in looked)
+    store = open_store(folder, key) if known else None
     if store is None:
-        _map(shelf, form, source, name, found, key, skip=skip)
+        _map(shelf, form, table, looked, key)
         store = open_store(folder, key)
     if store is None:
         raise InputError(
@@ -109,7 +129,7 @@ def keep(shelf: Shelf, form: Form[T], source: str, name: str, *, skip: bool) -> 
         )
     tally = Tally(**{name: _tuple(value) for name, value in store.facts["tally"].items()})
     # again: what one stage skips another may refuse
-    own_rows.refuse_bad(tally, skip=skip)
+    refuse_bad(tally, table.bad_rows)
     return Kept(store, tally, store.facts["content"])
 
 
@@ -122,67 +142,70 @@ def _code() -> str:
     return digest([Path(str(module.__file__)).read_text(encoding="utf-8") for module in MAKERS])
 
 
-def _looked_at(shelf: Shelf, source: str) -> Iterator[_File]:
-    """The files of a source with the digests of their bytes."""
-    scheme, _, pattern = source.partition(":")
-    paths = formats.files(pattern)
+def _looked_at(shelf: Shelf, source: str) -> Iterator[_Looked]:
+    """The parts of a source with the digests of their bytes."""
+    found = parts(source)
     try:
-        total = sum(path.stat().st_size for path in paths)
-        done = 0
-        for path in paths:
+        total, done = sum(part.path.stat().st_size for part in found if part.path) or 1, 0
+        for part in found:
+            if part.path is None:
+                yield _Looked(part, digest=part.commit)
+                continue
             size = lines = 0
             hasher = hashlib.sha256()
-            with path.open("rb") as file:
-                head = file.read(4)
+            with part.path.open("rb") as file:
+                packed = file.read(4).startswith(PACKED)
                 file.seek(0)
                 while block := file.read(BLOCK):
                     hasher.update(block)
                     size += len(block)
                     lines += block.count(b"\n")
-                    shelf.told(f"looking at {source}", (done + size) / max(total, done + size))
+                    shelf.told(f"looking at {source}", min(1.0, (done + size) / total))
             done += size
-            plain = scheme in LINES and not head.startswith((formats.GZIP, formats.ZSTANDARD))
-            yield _File(path, size, hasher.hexdigest(), lines if plain else 0)
+            yield _Looked(part, size, hasher.hexdigest(), 0 if packed else lines)
     except OSError as error:
         raise InputError(f"can't read {error.filename}: {error.strerror}") from None
 
 
-def _map(
-    shelf: Shelf, form: Form[T], source: str, name: str, found: list[_File], key: str, *, skip: bool
-) -> None:
-    """One pass over the files: every row mapped, counted and written into a store."""
-    _clear(shelf.folder, source, name)
-    scheme = source.partition(":")[0]
-    counts, hasher = own_rows.Counts[T](), hashlib.blake2b(digest_size=8)
-    total, done = sum(file.size for file in found) or 1, 0
+def _map(shelf: Shelf, form: Form[T], table: Table[T], looked: list[_Looked], key: str) -> None:
+    """One pass over the parts: every row mapped, counted and written into a store."""
+    _clear(shelf.folder, table)
+    counts, hasher = Counts[T](), hashlib.blake2b(digest_size=8)
+    total, done = sum(seen.size for seen in looked), 0
     with writing(shelf.folder / key, form.columns) as writer:
-        for file in found:
+        for seen in looked:
             begun = counts.read
-            for row in own_rows.rows_of_file(scheme, file.path, form.maps[name]):
+            for row in rows_of_part(seen.part, table.made):
                 _keep_row(form, counts.add(row), writer, hasher)
                 if counts.read % TOLD == 0:
-                    # nobody knows how many rows a compressed file has left: it counts once it is read
-                    part = min(1.0, (counts.read - begun) / file.lines) if file.lines else 0.0
-                    shelf.told(f"mapping {source}: {counts.read:,} rows", (done + part * file.size) / total)
-            done += file.size
-            if file.path.stat().st_size != file.size:
-                raise InputError(f"{file.path} changed while it was read; start again once it stays as it is")
-        tally = counts.tally(source)
-        own_rows.refuse_bad(tally, skip=skip)
-        told = {"tally": asdict(tally), "map": name, "content": hasher.hexdigest()}
+                    # where nobody knows how many rows are left, a file counts once it is read
+                    part = min(1.0, (counts.read - begun) / seen.lines) if seen.lines else 0.0
+                    share = (done + part * seen.size) / total if total else None
+                    shelf.told(f"mapping {table.source}: {counts.read:,} rows", share)
+            done += seen.size
+            if seen.part.path and seen.part.path.stat().st_size != seen.size:
+                raise InputError(
+                    f"{seen.part.path} changed while it was read; start again once it stays as it is"
+                )
+        tally = counts.tally(table.source)
+        refuse_bad(tally, table.bad_rows)
+        told = {"tally": asdict(tally), "said": table.said, "content": hasher.hexdigest()}
         writer.finish(key, told)
 
 
-def _clear(folder: Path, source: str, name: str) -> None:
+def _clear(folder: Path, table: Table[T]) -> None:
     """Remove what is kept of a table whose rows are others by now, and what a killed pass left behind."""
     for path in folder.glob("*"):
         told = read_json(path / "store.json") if path.is_dir() else None
         facts = told.get("facts", {}) if isinstance(told, dict) else {}
-        if path.name.endswith(".tmp") or (facts.get("tally", {}).get("source"), facts.get("map")) == (
-            source,
-            name,
-        ):
+        same = (facts.get("tally", {}).get("source"), facts.get("said")) == (table.source, table.said)
+        if same or path.name.endswith(".tmp"):
             shutil.rmtree(path)
+
+
+def written(message: Message) -> list[str]:
+    """A message as a record holds it: `Message(*written(m)) == m`."""
+    return [message.role, message.content, *([message.form] if message.form else [])]
 
 
 def _keep_row(form: Form[T], made: T | None, writer: Writer, hasher: hashlib.blake2b) -> None:

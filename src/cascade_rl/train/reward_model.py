@@ -17,7 +17,7 @@ from cascade_rl.model.checkpoint import load_reward_directory, weights_hash
 from cascade_rl.model.export import export
 from cascade_rl.protocols import Sampling
 from cascade_rl.recipe import RewardModelStage
-from cascade_rl.train.learned_reward import MODEL, LearnedReward, answered, head_shape, scored
+from cascade_rl.train.learned_reward import MODEL, LearnedReward, head_shape, scored
 from cascade_rl.train.learner import lr_factor
 from cascade_rl.train.loop import Steps
 from cascade_rl.train.samples import Encoding, Fitted, Ids, encoded
@@ -99,7 +99,7 @@ def _encoding(run: StageRun[RewardModelStage]) -> tuple[Encoding[Pair], int]:
 
     def encode(pairs: Sequence[Pair]) -> list[Ids]:
         asked = [(p.problem.messages, answer) for p in pairs for answer in (p.chosen, p.rejected)]
-        ids = answered(tokenizer, asked)
+        ids = tokenizer.answered_all(asked)
         return list(zip(ids[::2], ids[1::2], strict=True))
 
     def fit(ids: Ids) -> Fitted:
@@ -147,6 +147,6 @@ def sampled_pairs(run: StageRun[RewardModelStage], domain: Domain, pairs: Sequen
 def pair_accuracy(reward: LearnedReward, pairs: Sequence[Pair]) -> float:
     """The share of held-out pairs whose chosen answer scores higher; a tie is half."""
     asked = [(pair.problem.messages, answer) for pair in pairs for answer in (pair.chosen, pair.rejected)]
-    scores = reward.score_batch([scored(ids) for ids in answered(reward.tokenizer, asked)])
+    scores = reward.score_batch([scored(ids) for ids in reward.tokenizer.answered_all(asked)])
     wins = [1.0 if a > b else 0.5 if a == b else 0.0 for a, b in zip(scores[::2], scores[1::2], strict=True)]
     return sum(wins) / len(wins)

@@ -6,7 +6,6 @@ import math
 import random
 import time
 from array import array
-from collections.abc import Sequence
 from functools import lru_cache, partial
 
 from cascade_rl.recipe import SFTStage
@@ -48,16 +47,12 @@ def train(run: StageRun[SFTStage], data: Demonstrations) -> Trained:
 
 def _encoding(run: StageRun[SFTStage]) -> tuple[Encoding[Demonstration], int]:
     """How demonstrations become samples, and the most tokens of one: what the model can place, at most."""
-    stage, tokenizer, positions = run.stage, run.world.tokenizer, run.world.config.max_positions
+    stage, positions = run.stage, run.world.config.max_positions
     limit = min(stage.max_tokens, positions)
     most = f"{limit} tokens" if limit < positions else f"the model's {positions} positions"
 
-    def encode(items: Sequence[Demonstration]) -> list[Ids]:
-        prompts = tokenizer.prompts([item.problem for item in items])
-        return list(zip(prompts, tokenizer.replies([item.reply for item in items]), strict=True))
-
     fit = partial(fitted, limit=limit, most=most, cut=stage.too_long == "cut")
-    return Encoding(encode, fit, lambda item: item.problem.domain), limit
+    return Encoding(run.world.tokenizer.taught_all, fit, lambda item: item.problem.domain), limit
 
 
 def fitted(ids: Ids, limit: int, most: str, cut: bool) -> Fitted:
