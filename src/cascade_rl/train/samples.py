@@ -17,11 +17,11 @@ from typing import Generic, NamedTuple, TypeVar
 
 from cascade_rl.errors import Interrupted, StageError
 from cascade_rl.recipe import digest
+from cascade_rl.run.folder import TOKENS
 from cascade_rl.run.store import WORD, Store, open_store, writing
 from cascade_rl.train.stage_run import S, StageRun
 
 CHUNK = 1024  # items that are encoded together: the tokenizer spreads them over the processor's cores
-FOLDER = "tokens"
 
 T = TypeVar("T")
 Ids = tuple[list[int], list[int]]
@@ -71,7 +71,7 @@ def encoded(run: StageRun[S], items: Sequence[T], encoding: Encoding[T], limit: 
     `limit` is the most tokens of one, which with the stage's settings decides what `fit` does. They are
     removed when the stage has ended. Raises StageError when none is left, Interrupted when asked to stop.
     """
-    folder, tokenizer = run.book.folder / FOLDER, run.world.tokenizer
+    folder, tokenizer = run.book.folder / TOKENS, run.world.tokenizer
     code = "H" if tokenizer.size <= 1 << 16 else WORD
     key = digest([run.key, limit, code, tokenizer.hash()])
     # a stage without a key knows nothing of an earlier try
@@ -88,13 +88,18 @@ def encoded(run: StageRun[S], items: Sequence[T], encoding: Encoding[T], limit: 
         run.screen.note(f"{run.stage.name}: {line}")
     if not len(samples):
         raise StageError(f"{run.stage.name}: nothing of it fits into {limit} tokens; raise max_tokens")
-    yield samples
+    try:
+        yield samples
+    # a stage that failed is begun anew with other settings, one that was stopped goes on with the same
+    except StageError:
+        shutil.rmtree(folder)
+        raise
     shutil.rmtree(folder)
 
 
 def _write(run: StageRun[S], items: Sequence[T], encoding: Encoding[T], code: str, key: str) -> None:
     remarks = Counter[tuple[str, str]]()
-    with writing(run.book.folder / FOLDER, {"starts": WORD}) as writer:
+    with writing(run.book.folder / TOKENS, {"starts": WORD}) as writer:
         for start in range(0, len(items), CHUNK):
             if start:
                 run.screen.waiting(f"tokenizing: {start:,} of {len(items):,} samples", start / len(items))
