@@ -38,20 +38,33 @@ def may_share(one: Stage, other: Stage) -> bool:
 def check_disjoint(
     stages: Sequence[Stage], data: Mapping[str, StageData], benchmarks: Iterable[Benchmark]
 ) -> None:
-    """Raise StageError, which names an example, when two uses share a prompt that may not.
+    """Raise StageError, which names an example, when two uses share a prompt that may not."""
+    if found := overlaps(stages, data, benchmarks):
+        raise StageError(found[0])
 
-    `data` is by the stage's name. Benchmarks share with no stage, nor with each other.
+
+def overlaps(
+    stages: Sequence[Stage], data: Mapping[str, StageData], benchmarks: Iterable[Benchmark]
+) -> list[str]:
+    """A sentence with an example for each two uses that share a prompt and may not.
+
+    `data` is by the stage's name. Benchmarks share with no stage. With each other they may: nothing is
+    trained on them, and the same problems at two lengths or in two modes are two measurements.
     """
     # None instead of a stage: a benchmark, which no rule of sharing covers
     uses: list[tuple[str, Stage | None, set[str]]] = []
-    uses += [(f"stage {stage.name}", stage, stage_prompts(data[stage.name])) for stage in stages]
+    uses += [(f"stage {s.name}", s, stage_prompts(data[s.name])) for s in stages if s.name in data]
     uses += [(f"benchmark {b.name}", None, prompts_of(b.problems)) for b in benchmarks]
+    found = []
     for index, (name, stage, prompts) in enumerate(uses):
         for other_name, other, others in uses[:index]:
-            shared = prompts & others
+            # stages come first, so that of two benchmarks this one is none, too
+            if other is None or (stage and may_share(stage, other)):
+                continue
             # min: the example is the same on every machine, which the order of a set is not
-            if shared and not (stage and other and may_share(stage, other)):
-                raise StageError(
-                    f"{name} and {other_name} share {len(shared)} prompts, such as {min(shared)!r}: "
+            if shared := prompts & others:
+                found.append(
+                    f"{name} and {other_name} share {len(shared)} prompts, such as {min(shared)!r:.200}: "
                     "they must be disjoint"
                 )
+    return found
