@@ -6,12 +6,13 @@ config.json and tokenizer. How long prompts are is seen once they are made.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
+from cascade_rl.data.example import Count
 from cascade_rl.data.gather import Materials
-from cascade_rl.data.heldout import gather_benchmarks
-from cascade_rl.domain import Benchmark
+from cascade_rl.data.lengths import Length, benchmark_problems, left_out, pool_problems
+from cascade_rl.data.trial import Trial
 from cascade_rl.errors import InputError, RecipeError
 from cascade_rl.model.decoder import DecoderConfig
 from cascade_rl.model.pretrained import SMOLLM2, cache_folder, find_model, smollm2_gguf
@@ -19,26 +20,43 @@ from cascade_rl.model.tokenizer import Tokenizer, check_vocabulary, load_tokeniz
 from cascade_rl.recipe import Problems, Recipe
 from cascade_rl.recipe.rules import size_problems
 from cascade_rl.run.files import read_json
-from cascade_rl.types import Problem
 
 
-def foresee(recipe: Recipe, *, prompts: bool = False) -> None:
-    """Raise RecipeError with everything that `model.init` can't do of what a recipe asks, before it is begun.
+def foresee(recipe: Recipe) -> None:
+    """Raise RecipeError with all that `model.init` can't do of what a recipe asks, before it is begun."""
+    if problems := foreseen(recipe, Trial({}, (), [], ())).problems:
+        raise RecipeError(recipe.name, problems)
 
-    With `prompts` those of the benchmarks are made, and counted in its tokens; a run does so anyway. A
-    packaged model that was not converted yet is only looked for: the conversion takes longer than a check.
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What a model can't do of a recipe, what else it says, and its tokenizer if it could be opened."""
+
+    problems: Problems
+    notes: tuple[str, ...] = ()
+    tokenizer: Tokenizer | None = None
+
+    def count(self) -> Count | None:
+        """How many tokens a rendered text has for it."""
+        tokenizer = self.tokenizer
+        return None if tokenizer is None else lambda text: len(tokenizer.encode(text))
+
+
+def foreseen(recipe: Recipe, trial: Trial) -> Foreseen:
+    """What `model.init` says of a recipe and of the prompts of its trial, counted in its own tokens.
+
+    A packaged model that was not converted yet is only looked for: the conversion takes longer than a check.
+    A model from scratch has said all by its recipe, see `recipe/rules.py` and `data/lengths.py`.
     """
     if recipe.model.init == "scratch":
-        return
+        return Foreseen([])
     try:
         if recipe.model.init == SMOLLM2 and not (cache_folder() / SMOLLM2 / "config.json").is_file():
             smollm2_gguf()
-            return
-        problems = _model_problems(recipe, find_model(recipe.model.init), prompts)
+            return Foreseen([])
+        return _foreseen(recipe, trial, find_model(recipe.model.init))
     except InputError as error:
-        problems = [("model.init", str(error).removeprefix("model.init: "))]
-    if problems:
-        raise RecipeError(recipe.name, problems)
+        return Foreseen([("model.init", str(error).removeprefix("model.init: "))])
 
 
 def refuse_joined(recipe: Recipe, config: DecoderConfig) -> None:
@@ -51,7 +69,7 @@ def refuse_joined(recipe: Recipe, config: DecoderConfig) -> None:
             )
 
 
-def _model_problems(recipe: Recipe, folder: Path, prompts: bool) -> Problems:
+def _foreseen(recipe: Recipe, trial: Trial, folder: Path) -> Foreseen:
     if not any(folder.glob("*.safetensors")):
         raise InputError(f"{folder} has no *.safetensors; save the model with save_pretrained")
     try:
@@ -62,61 +80,24 @@ def _model_problems(recipe: Recipe, folder: Path, prompts: bool) -> Problems:
     # what `make_base` refuses, too: ids that the embedding has no row for; those that are added get rows
     check_vocabulary(tokenizer.size - len(tokenizer.added), config.vocab, folder)
     refuse_joined(recipe, config)
-    problems = size_problems(recipe, config.max_positions, config.hidden)
-    if prompts and not problems:
-        problems = _benchmark_problems(
-            gather_benchmarks(recipe), config.max_positions, prompt_length(tokenizer)
-        )
-    return problems
+    if problems := size_problems(recipe, config.max_positions, config.hidden):
+        return Foreseen(problems, (), tokenizer)
+    length = prompt_length(tokenizer)
+    problems = benchmark_problems(trial.benchmarks, config.max_positions, length)
+    problems += pool_problems(recipe, trial.data, config.max_positions, length)
+    empty, notes = left_out(recipe, trial.data, length)
+    return Foreseen(problems + empty, tuple(notes), tokenizer)
 
 
 def refuse_long(recipe: Recipe, materials: Materials, positions: int, tokenizer: Tokenizer) -> None:
-    """Raise RecipeError when a benchmark can't ask a prompt, or a prompt leaves no room for its reply.
-
-    Of training only prompts within their stage's limit count: longer ones are left out there.
-    """
+    """Raise RecipeError when a benchmark can't ask a prompt, or a prompt leaves no room for its reply."""
     length = prompt_length(tokenizer)
-    problems = _benchmark_problems(materials.benchmarks, positions, length)
-    for stage in recipe.stages:
-        pools = materials.data[stage.name].pools() if stage.sampled() else ()
-        lengths = [length(problem) for pool in pools for problem in pool]
-        told: Problems = []
-        for rule in stage.sampled():
-            asked = max((tokens for tokens in lengths if tokens <= rule.max_prompt_tokens), default=0)
-            told += _beyond(f"stages.{stage.name}", asked, rule.max_response_tokens, positions)
-        # phases of a curriculum say the same of one stage; the last is the longest, as a rule
-        problems += told[-1:]
+    problems = benchmark_problems(materials.benchmarks, positions, length)
+    problems += pool_problems(recipe, materials.data, positions, length)
     if problems:
         raise RecipeError(recipe.name, problems)
 
 
-def _benchmark_problems(
-    benchmarks: Iterable[Benchmark], positions: int, length: Callable[[Problem], int]
-) -> Problems:
-    problems: Problems = []
-    for benchmark in benchmarks:
-        spec, path = benchmark.spec, f"benchmarks.{benchmark.name}"
-        # the flag of a mode is a part of the prompt, and not of the same length in both
-        lengths = [max(length(p.in_mode(mode)) for mode in benchmark.modes) for p in benchmark.problems]
-        over, longest = sum(tokens > spec.max_prompt_tokens for tokens in lengths), max(lengths)
-        if over:
-            text = f"{over} of {len(lengths)} prompts are longer, the longest has {longest} tokens; raise it"
-            problems.append((f"{path}.max_prompt_tokens", text))
-        else:
-            problems += _beyond(path, longest, spec.max_response_tokens, positions)
-    return problems
-
-
-def prompt_length(tokenizer: Tokenizer) -> Callable[[Problem], int]:
+def prompt_length(tokenizer: Tokenizer) -> Length:
     """The tokens of a problem's prompt in its mode, the assistant header included."""
     return lambda problem: len(tokenizer.prompt(problem))
-
-
-def _beyond(path: str, prompt: int, reply: int, positions: int) -> Problems:
-    if prompt + reply <= positions:
-        return []
-    text = (
-        f"the longest prompt has {prompt} tokens, which with a reply of {reply} goes beyond the model's "
-        f"{positions} positions; lower max_response_tokens or max_prompt_tokens"
-    )
-    return [(path, text)]

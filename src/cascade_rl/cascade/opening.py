@@ -12,8 +12,8 @@ from typing import Any
 from cascade_rl import chat
 from cascade_rl.cascade.foresight import foresee, prompt_length, refuse_joined, refuse_long
 from cascade_rl.cascade.run import Run
-from cascade_rl.cascade.stage import provide
 from cascade_rl.data.gather import Materials, gather
+from cascade_rl.data.kinds import provide
 from cascade_rl.data.settle import fitting
 from cascade_rl.errors import Interrupted
 from cascade_rl.grading.services import open_services, standing
