@@ -41,6 +41,7 @@ def test_the_commands_are_those_of_the_readme():
         "regrade",
         "doctor",
         "data",
+        "init",
     }
     assert set(COMMANDS) == names
 

@@ -14,6 +14,7 @@ from cascade_rl.cascade.foresight import foresee, prompt_length, refuse_joined, 
 from cascade_rl.cascade.run import Run
 from cascade_rl.data.gather import Materials, gather
 from cascade_rl.data.kinds import provide
+from cascade_rl.data.lengths import asked_length
 from cascade_rl.data.settle import fitting
 from cascade_rl.errors import Interrupted
 from cascade_rl.grading.services import open_services, standing
@@ -126,7 +127,7 @@ def _fitting_data(recipe: Recipe, materials: Materials, world: World, screen: Sc
     for stage in recipe.stages:
         # `gather` proved the prompts disjoint, and leaving some out keeps them so.
         data[stage.name], notes = fitting(
-            stage.name, stage.prompt_limit(), materials.data[stage.name], length
+            stage.name, stage.prompt_limit(), materials.data[stage.name], asked_length(stage, length)
         )
         key, size, _ = stage.batch()
         drawn = sum(map(len, data[stage.name].pools()))

@@ -74,9 +74,16 @@ def left_out(
     return problems, notes
 
 
+def asked_length(stage: Stage, length: Length) -> Length:
+    """The tokens of a prompt as a stage asks it: the flags of the modes are not of the same length."""
+    modes = stage.modes()
+    return (lambda problem: max(length(problem.in_mode(mode)) for mode in modes)) if modes else length
+
+
 def _lengths(stage: Stage, data: Mapping[str, StageData], length: Length) -> list[int]:
     pools = data[stage.name].pools() if stage.sampled() and stage.name in data else ()
-    return [length(problem) for pool in pools for problem in pool]
+    asked = asked_length(stage, length)
+    return [asked(problem) for pool in pools for problem in pool]
 
 
 def _beyond(path: str, prompt: int, reply: int, positions: int, least: bool) -> Problems:

@@ -25,7 +25,7 @@ from cascade_rl.recipe.prompts import (
 )
 from cascade_rl.recipe.stage import SMOKE_TOKENS, Able, Entry, StageSpec
 from cascade_rl.recipe.tables import reading_of
-from cascade_rl.types import Split
+from cascade_rl.types import Mode, Split
 
 
 class RLStage(Algorithm, StageSpec):
@@ -112,6 +112,10 @@ class RLStage(Algorithm, StageSpec):
     def sampled(self) -> list[FullPhase]:
         """The rule of each phase."""
         return [rule for _, _, rule in self.phases()]
+
+    def modes(self) -> tuple[Mode, ...]:
+        """That of `mode_mix`, or both."""
+        return tuple(Mode) if self.mode_mix == "half" else (Mode(self.mode_mix),)
 
     def entries(self) -> list[Entry]:
         """Prompts whose replies are graded."""

@@ -14,7 +14,7 @@ from cascade_rl.recipe.base import Problems
 from cascade_rl.recipe.prompts import FullPhase
 from cascade_rl.recipe.tables import AS_IT_IS, Reading
 from cascade_rl.recipe.training import Training
-from cascade_rl.types import Split
+from cascade_rl.types import Mode, Split
 
 # The longest reply of a smoke test, in tokens: enough to show that the path is walked.
 SMOKE_TOKENS = 32
@@ -121,6 +121,10 @@ class StageSpec(Training, ABC):
             return None
         # the least of all phases: a prompt is in the pool from the first phase to the last
         return min((rule.max_prompt_tokens for rule in self.sampled()), default=None)
+
+    def modes(self) -> tuple[Mode, ...]:
+        """The modes in which it asks every prompt; none if it asks each in its own."""
+        return ()
 
     def may_share(self, other: StageSpec) -> bool:
         """Whether it allows a prompt to stand in `other`, too; it is enough if one of the two does."""

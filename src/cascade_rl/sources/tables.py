@@ -156,11 +156,13 @@ def _split(
     """The split of a row: its map's word, else that of the column, else a hash of its prompt."""
     if asked == "all":
         return None
-    if asked == "hash":
-        return split_of(problem.prompt_text)
+    if asked in ("hash", "hash-rl"):
+        found = split_of(problem.prompt_text)
+        # where no SFT stage asks the file, its half would lie idle
+        return Split.RL if asked == "hash-rl" and found is Split.SFT else found
     name = asked or "split"
     if asked and asked not in row:
-        raise RowError(f"split: no column {asked!r}; it takes all, hash or the name of a column")
+        raise RowError(f"split: no column {asked!r}; it takes all, hash, hash-rl or the name of a column")
     said = row.get(name) if asked or made.get("split") in (None, "") else made["split"]
     if said is None or said == "":
         return split_of(problem.prompt_text)

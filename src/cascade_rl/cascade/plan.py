@@ -1,0 +1,224 @@
+"""A recipe for a user's own job, written from what was found: files, model, machine.
+
+Numbers follow arXiv 2512.13607 where it says something and the machine bears it; each line that somebody may
+want to change has its reason beside it. `cascade check` accepts what comes out, which its tests hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from cascade_rl.cascade.machine import Machine
+from cascade_rl.cascade.prospect import READ, SCRATCH, VOCABULARY, Prospect
+from cascade_rl.cascade.stage_plans import (
+    Bench,
+    chats_stage,
+    pairs_stage,
+    questions_stage,
+    rlhf_stage,
+    table_lines,
+    up,
+)
+from cascade_rl.cascade.supply import MOST_ASKED, Chats, PairRows, Questions
+from cascade_rl.errors import InputError
+from cascade_rl.recipe.commented import Block, Line, commented
+
+# The order of the report's stages; domains that it has none for come behind.
+ORDER = ("following", "maths", "coding", "swe")
+POSITIONS = 128  # those of a model from scratch are a multiple of it
+
+
+class Goal(StrEnum):
+    """What is to be trained."""
+
+    SFT = "sft"
+    RL = "rl"
+    RLHF = "rlhf"
+    SFT_RL = "sft-rl"
+
+
+# what each goal needs of the files, in words
+NEEDS = {
+    Goal.SFT: ("chats",),
+    Goal.RL: ("questions",),
+    Goal.RLHF: ("pairs",),
+    Goal.SFT_RL: ("chats", "questions"),
+}
+CALLED = {
+    "chats": "conversations (openai-chat, sharegpt, nemotron-sft)",
+    "pairs": "pairs of answers (trl-preference, hh-preference, helpsteer)",
+    "questions": "problems with answers (gsm8k, math, multiple-choice, ... or a map of your own)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Supplies:
+    """What the files hold, by what it is for."""
+
+    chats: tuple[Chats, ...] = ()
+    pairs: tuple[PairRows, ...] = ()
+    questions: tuple[Questions, ...] = ()
+
+
+def refuse_lacking(goal: Goal, found: Supplies) -> None:
+    """Raise InputError when the files hold nothing of a kind that a goal needs."""
+    if lacking := [CALLED[kind] for kind in NEEDS[goal] if not getattr(found, kind)]:
+        raise InputError(f"{goal} needs {' and '.join(lacking)}, and no file holds any")
+
+
+def refuse_unable(goal: Goal, init: str) -> None:
+    """Raise InputError for a goal that a model which knows nothing can't reach."""
+    if init == SCRATCH and goal in (Goal.RL, Goal.RLHF):
+        raise InputError(
+            f"a model from scratch can't answer yet, so that {goal} has nothing to reward: sft-rl, or a model that was trained"
+        )
+
+
+def draft(name: str, goal: Goal, found: Supplies, model: Prospect, machine: Machine) -> str:
+    """The text of a recipe. Raises InputError when files or model don't do for the goal."""
+    refuse_lacking(goal, found)
+    bench = Bench(model, machine, rewarded=goal is Goal.RLHF)
+    stages: list[Block] = []
+    marks: list[Block] = []
+    if goal in (Goal.SFT, Goal.SFT_RL):
+        stages.append(chats_stage(bench, found.chats))
+    if goal is Goal.RLHF:
+        stages += [pairs_stage(bench, found.pairs[0]), rlhf_stage(bench, found.pairs[0])]
+    if goal in (Goal.RL, Goal.SFT_RL):
+        made, marks = _on_questions(bench, found.questions, _thinks(model, found.chats))
+        stages += made
+    if not marks:
+        marks = [_kept(model)]
+    return commented(
+        (
+            Line("name", name, f"the run goes to runs/{name}"),
+            Line("seed", 0),
+            *_machine(machine),
+            Line("model", _model(model, stages, marks)),
+            Line("stages", stages),
+            Line("benchmarks", marks),
+            Line(
+                "gate",
+                (
+                    Line(
+                        "policy",
+                        "warn",
+                        "stop: a benchmark that falls ends the run; best: its best step is kept",
+                    ),
+                ),
+            ),
+        ),
+        list(_head(goal, found)),
+    )
+
+
+def _thinks(model: Prospect, chats: Sequence[Chats]) -> bool:
+    """Whether RL samples in thinking mode: as the model was trained, by SFT before it or by whoever made it."""
+    if chats:
+        return sum(one.thinking * one.replies for one in chats) > sum(one.replies for one in chats) / 2
+    return model.thinks
+
+
+def _on_questions(
+    bench: Bench, questions: Sequence[Questions], thinks: bool
+) -> tuple[list[Block], list[Block]]:
+    """RL stages by domain in the report's order, each with its benchmark."""
+    domains = sorted({one.domain for one in questions}, key=lambda name: (_place(name), name))
+    stages, marks = [], []
+    for domain in domains:
+        own = [one for one in questions if one.domain == domain]
+        short = domain.rpartition(".")[2].replace("_", "-").lower()
+        stage, reply = questions_stage(bench, f"{short}-rl", own, thinks)
+        stages.append(stage)
+        marks += [_benchmark(f"{short}-{n}" if len(own) > 1 else short, one, reply, thinks)
+                  for n, one in enumerate(own, 1)]  # fmt: skip
+    return stages, marks
+
+
+def _place(domain: str) -> int:
+    return ORDER.index(domain) if domain in ORDER else len(ORDER)
+
+
+def _benchmark(name: str, one: Questions, reply: int, thinks: bool) -> Block:
+    asked = min(one.heldout, MOST_ASKED)
+    return (
+        Line("name", name),
+        Line("domain", one.domain),
+        *table_lines(one),
+        Line("problems", asked, f"of {one.heldout:,} that no stage trains on"),
+        Line("k", 4 if asked < 100 else 2, "samples a problem, and a greedy one: more narrow the interval"),
+        Line("mode", "thinking" if thinks else "instruct"),
+        Line("both_modes", False, "true: the other mode is measured, too"),
+        Line("max_prompt_tokens", up(one.longest_heldout), f"the longest has {one.longest_heldout:,}"),
+        Line("max_response_tokens", reply, "as in RL"),
+    )
+
+
+def _kept(model: Prospect) -> Block:
+    """A benchmark of this package for a run whose rows are none: what the model must not forget."""
+    source = [] if model.scratch else [Line("source", "ifeval-style")]
+    return (
+        Line("name", "following"),
+        Line("domain", "following", "not of your files: what else the model could do, and should not forget"),
+        *source,
+        Line("problems", 100),
+        Line("k", 1, "a sample a problem, and a greedy one"),
+        Line("mode", "instruct"),
+        Line("both_modes", False),
+        Line("max_prompt_tokens", 256 if model.scratch else min(1024, model.config.max_positions // 2)),
+        Line("max_response_tokens", 64 if model.scratch else min(256, model.config.max_positions // 4)),
+    )
+
+
+def _machine(machine: Machine) -> list[Line]:
+    lines = [
+        Line("device", machine.device, f"found here: {machine.name}"),
+        Line("workers", machine.workers, "processes, one a core" if machine.device == "cpu" else "GPUs"),
+    ]
+    return [*lines, Line("precision", "auto", f"of products; here that is {machine.precision}")]
+
+
+def _model(model: Prospect, stages: Sequence[Block], marks: Sequence[Block]) -> Block:
+    if model.scratch:
+        most = max(map(_longest, (*stages, *marks)))
+        positions = max(512, -(-most // POSITIONS) * POSITIONS)
+        return (
+            Line(
+                "init", model.init, "two million parameters that know nothing: shows the path, not a result"
+            ),
+            Line("architecture", {"max_position_embeddings": positions}, "the longest prompt with its reply"),
+            Line(
+                "tokenizer",
+                {"vocab_size": VOCABULARY, "samples": READ},
+                "learnt from the conversations below",
+            ),
+        )
+    lines = [Line("init", model.init)]
+    if model.added:
+        marks_ = " and ".join(model.added)
+        lines.append(
+            Line(
+                "add_tokens",
+                True,
+                f"its tokenizer lacks {marks_}: they are added and must be learnt, by SFT first",
+            )
+        )
+    return tuple(lines)
+
+
+def _longest(block: Block) -> int:
+    """Tokens of a stage's or a benchmark's longest sequence."""
+    said: dict[str, Any] = {line.key: line.value for line in block}
+    if "max_tokens" in said:
+        return int(said["max_tokens"])
+    return int(said["max_prompt_tokens"] + said["max_response_tokens"])
+
+
+def _head(goal: Goal, found: Supplies) -> Iterator[str]:
+    yield f"Written by `cascade init` for {goal}; every line may be changed. `cascade check` says what it does."
+    tallies = [one.tally for one in found.chats] + [one.tally for one in found.pairs]
+    for tally in tallies + [one.tally for one in found.questions]:
+        yield tally.line()
