@@ -79,7 +79,7 @@ SAME = {"nemotron-math": ("math", "maths"), "nemotron-if, texts of JSON": ("ifev
 @pytest.mark.parametrize("name", RIGHT)
 def test_rows_of_each_public_shape_are_recognised(tmp_path, name):
     said, domain, row, _ = RIGHT[name]
-    best = shape_of(f"jsonl:{write(tmp_path / 'rows.jsonl', [row])}").best
+    best = shape_of(f"jsonl:{write(tmp_path / 'rows.jsonl', [row])}").best()
     assert (best.map, best.domain) == SAME.get(name, (said, domain))
 
 
@@ -96,16 +96,16 @@ def test_rows_of_each_public_shape_are_recognised(tmp_path, name):
     ],
 )  # fmt: skip
 def test_rows_of_other_kinds(tmp_path, rows, kind, name):
-    best = shape_of(f"jsonl:{write(tmp_path / 'rows.jsonl', rows)}").best
+    best = shape_of(f"jsonl:{write(tmp_path / 'rows.jsonl', rows)}").best()
     assert (best.kind, best.map, best.rows) == (kind, name, len(rows))
 
 
 def test_the_counts_are_those_of_the_rows(tmp_path):
     rows = [*sums(998), {"question": "?", "answer": "none"}, {"other": 1}, *sums(50)]
     shape = shape_of(f"jsonl:{write(tmp_path / 'rows.jsonl', rows)}")
-    assert shape.looked == 1000 and (shape.best.rows, shape.best.of) == (998, 1000)
-    assert "'####'" in shape.best.fault
-    assert shape_of(f"jsonl:{tmp_path / 'rows.jsonl'}", "coding").best is None
+    assert shape.looked == 1000 and (shape.best().rows, shape.best().of) == (998, 1000)
+    assert "'####'" in shape.best().fault
+    assert shape_of(f"jsonl:{tmp_path / 'rows.jsonl'}", "coding").best() is None
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_the_counts_are_those_of_the_rows(tmp_path):
 def test_an_own_map_is_proposed_from_the_names_of_columns(tmp_path, answer, operation):
     rows = [{"id": n, "Problem_Text": f"What is {n}?", "Solution": answer} for n in range(9)]
     source = f"jsonl:{write(tmp_path / 'rows.jsonl', rows)}"
-    best = shape_of(source).best
+    best = shape_of(source).best()
     assert best.map["answer"] == {"column": "Solution", **operation} and best.domain == "maths"
     found = list(load_domain("maths").problems(source, Split.RL, 0, Reading(best.map, "all")))
     assert len(found) == 9 and all(p.answer == "7" and "\\boxed{}" in p.prompt_text for p in found)
@@ -289,7 +289,7 @@ def test_without_a_terminal_all_that_is_missing_is_one_message(here, cascade):
         (("--model", "model", "--train", "sft-rl", "--data", "pairs.jsonl"), "needs conversations (openai-chat, sharegpt, "
          "nemotron-sft) and problems"),
         (("--model", "scratch", "--train", "rl", "--data", "sums.jsonl"), "a model from scratch can't answer yet"),
-        (("--model", "nowhere", "--train", "rl", "--data", "sums.jsonl"), "'nowhere' is neither scratch"),
+        (("--model", "nowhere", "--train", "rl", "--data", "sums.jsonl"), "nowhere is no Hugging Face model directory"),
         (("--model", "model", "--train", "rl", "--data", "nothing.jsonl"), "can't read nothing.jsonl"),
         (("--model", "model", "--train", "all", "--data", "sums.jsonl"), "--train all: there are sft, rl"),
         (("--model", "model", "--train", "rl", "--data", "sums.jsonl", "--domain", "chess"), "no domain 'chess'"),

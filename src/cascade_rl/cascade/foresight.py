@@ -1,62 +1,116 @@
 """What can be known before the first step, and is said then: models and lengths that can't be used.
 
-A recipe's own rules say it of a model from scratch. Of any other the directory is opened without its weights:
-config.json and tokenizer. How long prompts are is seen once they are made.
+A recipe's own rules say it of a model from scratch. Of any other the directory is opened: config.json,
+tokenizer and the headers of its weights. How long prompts are is seen once they are made.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cascade_rl.data.example import Count
+from cascade_rl.cascade.run import base_folder
+from cascade_rl.cascade.spoken import mode_problems, refuse_unspoken, unspoken_problems
 from cascade_rl.data.gather import Materials
-from cascade_rl.data.lengths import Length, benchmark_problems, left_out, pool_problems
+from cascade_rl.data.lengths import Length, asked_length, benchmark_problems, left_out, pool_problems
 from cascade_rl.data.trial import Trial
 from cascade_rl.errors import InputError, RecipeError
+from cascade_rl.model.checkpoint import hf_shapes, read_config, read_generation
 from cascade_rl.model.decoder import DecoderConfig
-from cascade_rl.model.pretrained import SMOLLM2, cache_folder, find_model, smollm2_gguf
+from cascade_rl.model.pretrained import Origin, find_model, silent
 from cascade_rl.model.tokenizer import Tokenizer, check_vocabulary, load_tokenizer
-from cascade_rl.recipe import Problems, Recipe
+from cascade_rl.model.weight_files import check_files
+from cascade_rl.protocols import Screen
+from cascade_rl.recipe import Problems, Recipe, Stage
 from cascade_rl.recipe.rules import size_problems
-from cascade_rl.run.files import read_json
+from cascade_rl.run.ledger import model_before
 
 
-def foresee(recipe: Recipe) -> None:
-    """Raise RecipeError with all that `model.init` can't do of what a recipe asks, before it is begun."""
-    if problems := foreseen(recipe, Trial({}, (), [], ())).problems:
-        raise RecipeError(recipe.name, problems)
+def look_ahead(recipe: Recipe, folder: Path, screen: Screen, accept_changes: bool) -> Recipe:
+    """The recipe with the commit of a model from a hub: the one that the run began with, or today's.
+
+    Raises RecipeError, before anything is written, when `model.init` can't do what the recipe asks. Its
+    weights are fetched, too, where the base model is still to be made.
+    """
+    before = model_before(folder)
+    spec = recipe.model
+    if spec.commit is None and before.get("init") == spec.init and before.get("commit"):
+        # what the name means today may be another model
+        spec = spec.model_copy(update={"commit": before["commit"]})
+        recipe = recipe.model_copy(update={"model": spec})
+    kept = before == spec.model_dump(mode="json", exclude_none=True) or not accept_changes
+    # once the base model lies in the directory, `model.init` is not opened again and may be gone
+    if kept and (base_folder(folder) / "config.json").exists():
+        return recipe
+    return foresee(recipe, weights=True, note=screen.note, waiting=screen.waiting)
 
 
 @dataclass(frozen=True, slots=True)
 class Foreseen:
-    """What a model can't do of a recipe, what else it says, and its tokenizer if it could be opened."""
+    """What a model can't do of a recipe, and what else it says.
+
+    Its tokenizer, and what a hub's name means today, where it could be opened.
+    """
 
     problems: Problems
     notes: tuple[str, ...] = ()
     tokenizer: Tokenizer | None = None
+    commit: str | None = None
 
-    def count(self) -> Count | None:
-        """How many tokens a rendered text has for it."""
-        tokenizer = self.tokenizer
-        return None if tokenizer is None else lambda text: len(tokenizer.encode(text))
+    def told(self, recipe: Recipe) -> Recipe:
+        """The recipe with the commit."""
+        if self.commit is None:
+            return recipe
+        return recipe.model_copy(update={"model": recipe.model.model_copy(update={"commit": self.commit})})
 
 
-def foreseen(recipe: Recipe, trial: Trial) -> Foreseen:
+def foresee(
+    recipe: Recipe,
+    *,
+    weights: bool = False,
+    note: Callable[[str], None] = silent,
+    waiting: Callable[[str], None] = silent,
+) -> Recipe:
+    """The recipe with the commit of a model from a hub, before it is begun.
+
+    Raises RecipeError with everything that `model.init` can't do of what the recipe asks. Without `weights`
+    those of a hub or of GGUF are neither fetched nor converted. `note` and `waiting`: see `find_model`.
+    """
+    found = foreseen(recipe, Trial({}, (), [], ()), weights=weights, note=note, waiting=waiting)
+    if found.problems:
+        raise RecipeError(recipe.name, found.problems)
+    return found.told(recipe)
+
+
+def foreseen(
+    recipe: Recipe,
+    trial: Trial,
+    *,
+    weights: bool = False,
+    note: Callable[[str], None] = silent,
+    waiting: Callable[[str], None] = silent,
+) -> Foreseen:
     """What `model.init` says of a recipe and of the prompts of its trial, counted in its own tokens.
 
-    A packaged model that was not converted yet is only looked for: the conversion takes longer than a check.
     A model from scratch has said all by its recipe, see `recipe/rules.py` and `data/lengths.py`.
     """
-    if recipe.model.init == "scratch":
+    spec = recipe.model
+    if spec.init == "scratch":
         return Foreseen([])
     try:
-        if recipe.model.init == SMOLLM2 and not (cache_folder() / SMOLLM2 / "config.json").is_file():
-            smollm2_gguf()
-            return Foreseen([])
-        return _foreseen(recipe, trial, find_model(recipe.model.init))
+        return _foreseen(
+            recipe, trial, find_model(spec.init, spec.commit, weights=weights, note=note, waiting=waiting)
+        )
     except InputError as error:
-        return Foreseen([("model.init", str(error).removeprefix("model.init: "))])
+        return Foreseen([("model.init", str(error))])
+
+
+def refuse_made(recipe: Recipe, materials: Materials, config: DecoderConfig, tokenizer: Tokenizer) -> None:
+    """Raise a Mendable error for what can't be done with the data that were made and the model at hand."""
+    refuse_joined(recipe, config)
+    refuse_unspoken(recipe, materials, tokenizer)
+    refuse_long(recipe, materials, config.max_positions, tokenizer)
 
 
 def refuse_joined(recipe: Recipe, config: DecoderConfig) -> None:
@@ -69,24 +123,27 @@ def refuse_joined(recipe: Recipe, config: DecoderConfig) -> None:
             )
 
 
-def _foreseen(recipe: Recipe, trial: Trial, folder: Path) -> Foreseen:
-    if not any(folder.glob("*.safetensors")):
-        raise InputError(f"{folder} has no *.safetensors; save the model with save_pretrained")
-    try:
-        config = DecoderConfig.from_hf(read_json(folder / "config.json"))
-    except KeyError as error:
-        raise InputError(f"{folder / 'config.json'} lacks {error}") from None
-    tokenizer = load_tokenizer(folder, add=recipe.model.add_tokens)
+def _foreseen(recipe: Recipe, trial: Trial, found: Origin) -> Foreseen:
+    folder = found.folder
+    _, config = read_config(folder)
+    read_generation(folder)
+    if found.whole:
+        check_files(folder, hf_shapes(config))
+    tokenizer = load_tokenizer(folder, add=recipe.model.add_tokens, template=recipe.model.template)
     # what `make_base` refuses, too: ids that the embedding has no row for; those that are added get rows
     check_vocabulary(tokenizer.size - len(tokenizer.added), config.vocab, folder)
     refuse_joined(recipe, config)
-    if problems := size_problems(recipe, config.max_positions, config.hidden):
-        return Foreseen(problems, (), tokenizer)
-    length = prompt_length(tokenizer)
-    problems = benchmark_problems(trial.benchmarks, config.max_positions, length)
-    problems += pool_problems(recipe, trial.data, config.max_positions, length)
-    empty, notes = left_out(recipe, trial.data, length)
-    return Foreseen(problems + empty, tuple(notes), tokenizer)
+    problems = size_problems(recipe, config.max_positions, config.hidden)
+    problems += mode_problems(recipe, tokenizer.template)
+    notes: list[str] = []
+    if not problems and trial.data:
+        problems += unspoken_problems(recipe, trial.data, tokenizer)
+    if not problems:
+        length = prompt_length(tokenizer)
+        empty, notes = left_out(recipe, trial.data, length)
+        problems = benchmark_problems(trial.benchmarks, config.max_positions, length)
+        problems += pool_problems(recipe, trial.data, config.max_positions, length) + empty
+    return Foreseen(problems, tuple(notes), tokenizer, found.commit)
 
 
 def refuse_long(recipe: Recipe, materials: Materials, positions: int, tokenizer: Tokenizer) -> None:
@@ -100,4 +157,11 @@ def refuse_long(recipe: Recipe, materials: Materials, positions: int, tokenizer:
 
 def prompt_length(tokenizer: Tokenizer) -> Length:
     """The tokens of a problem's prompt in its mode, the assistant header included."""
-    return lambda problem: len(tokenizer.prompt(problem))
+    modes = tokenizer.template.modes
+    # the problems of an RL stage are put into its mode when they are drawn
+    return lambda p: len(tokenizer.prompt(p if p.mode in modes else p.in_mode(modes[0])))
+
+
+def stage_length(stage: Stage, tokenizer: Tokenizer) -> Length:
+    """The same in the longest of the modes in which a stage asks."""
+    return asked_length(stage, prompt_length(tokenizer))

@@ -6,7 +6,7 @@ want to change has its reason beside it. `cascade check` accepts what comes out,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -19,12 +19,15 @@ from cascade_rl.cascade.stage_plans import (
     pairs_stage,
     questions_stage,
     rlhf_stage,
+    spoken,
     table_lines,
     up,
 )
 from cascade_rl.cascade.supply import MOST_ASKED, Chats, PairRows, Questions
+from cascade_rl.data.shapes import Kind
 from cascade_rl.errors import InputError
 from cascade_rl.recipe.commented import Block, Line, commented
+from cascade_rl.types import Mode
 
 # The order of the report's stages; domains that it has none for come behind.
 ORDER = ("following", "maths", "coding", "swe")
@@ -41,16 +44,16 @@ class Goal(StrEnum):
 
 
 # what each goal needs of the files, in words
-NEEDS = {
+NEEDS: Mapping[Goal, tuple[Kind, ...]] = {
     Goal.SFT: ("chats",),
-    Goal.RL: ("questions",),
+    Goal.RL: ("problems",),
     Goal.RLHF: ("pairs",),
-    Goal.SFT_RL: ("chats", "questions"),
+    Goal.SFT_RL: ("chats", "problems"),
 }
-CALLED = {
+CALLED: Mapping[Kind, str] = {
     "chats": "conversations (openai-chat, sharegpt, nemotron-sft)",
     "pairs": "pairs of answers (trl-preference, hh-preference, helpsteer)",
-    "questions": "problems with answers (gsm8k, math, multiple-choice, ... or a map of your own)",
+    "problems": "problems with answers (gsm8k, math, multiple-choice, ... or a map of your own)",
 }
 
 
@@ -60,7 +63,7 @@ class Supplies:
 
     chats: tuple[Chats, ...] = ()
     pairs: tuple[PairRows, ...] = ()
-    questions: tuple[Questions, ...] = ()
+    problems: tuple[Questions, ...] = ()
 
 
 def refuse_lacking(goal: Goal, found: Supplies) -> None:
@@ -73,7 +76,8 @@ def refuse_unable(goal: Goal, init: str) -> None:
     """Raise InputError for a goal that a model which knows nothing can't reach."""
     if init == SCRATCH and goal in (Goal.RL, Goal.RLHF):
         raise InputError(
-            f"a model from scratch can't answer yet, so that {goal} has nothing to reward: sft-rl, or a model that was trained"
+            f"a model from scratch can't answer yet, so that {goal} has nothing to reward: train sft-rl, or take "
+            "a model that was trained"
         )
 
 
@@ -88,7 +92,7 @@ def draft(name: str, goal: Goal, found: Supplies, model: Prospect, machine: Mach
     if goal is Goal.RLHF:
         stages += [pairs_stage(bench, found.pairs[0]), rlhf_stage(bench, found.pairs[0])]
     if goal in (Goal.RL, Goal.SFT_RL):
-        made, marks = _on_questions(bench, found.questions, _thinks(model, found.chats))
+        made, marks = _on_questions(bench, found.problems, _mode(model, found.chats))
         stages += made
     if not marks:
         marks = [_kept(model)]
@@ -115,15 +119,16 @@ def draft(name: str, goal: Goal, found: Supplies, model: Prospect, machine: Mach
     )
 
 
-def _thinks(model: Prospect, chats: Sequence[Chats]) -> bool:
-    """Whether RL samples in thinking mode: as the model was trained, by SFT before it or by whoever made it."""
+def _mode(model: Prospect, chats: Sequence[Chats]) -> Mode:
+    """The mode in which RL asks: as the model was trained, by SFT before it or by whoever made it."""
+    thinks = model.thinks
     if chats:
-        return sum(one.thinking * one.replies for one in chats) > sum(one.replies for one in chats) / 2
-    return model.thinks
+        thinks = sum(one.thinking * one.replies for one in chats) > sum(one.replies for one in chats) / 2
+    return spoken(model, Mode.THINKING if thinks else Mode.INSTRUCT)
 
 
 def _on_questions(
-    bench: Bench, questions: Sequence[Questions], thinks: bool
+    bench: Bench, questions: Sequence[Questions], mode: Mode
 ) -> tuple[list[Block], list[Block]]:
     """RL stages by domain in the report's order, each with its benchmark."""
     domains = sorted({one.domain for one in questions}, key=lambda name: (_place(name), name))
@@ -131,10 +136,10 @@ def _on_questions(
     for domain in domains:
         own = [one for one in questions if one.domain == domain]
         short = domain.rpartition(".")[2].replace("_", "-").lower()
-        stage, reply = questions_stage(bench, f"{short}-rl", own, thinks)
+        stage, reply = questions_stage(bench, f"{short}-rl", own, mode)
         stages.append(stage)
-        marks += [_benchmark(f"{short}-{n}" if len(own) > 1 else short, one, reply, thinks)
-                  for n, one in enumerate(own, 1)]  # fmt: skip
+        names = [f"{short}-{n}" if len(own) > 1 else short for n in range(1, len(own) + 1)]
+        marks += [_benchmark(n, bench, one, reply, mode) for n, one in zip(names, own, strict=True)]
     return stages, marks
 
 
@@ -142,17 +147,17 @@ def _place(domain: str) -> int:
     return ORDER.index(domain) if domain in ORDER else len(ORDER)
 
 
-def _benchmark(name: str, one: Questions, reply: int, thinks: bool) -> Block:
-    asked = min(one.heldout, MOST_ASKED)
+def _benchmark(name: str, bench: Bench, one: Questions, reply: int, mode: Mode) -> Block:
+    asked, longest = min(one.heldout, MOST_ASKED), one.longest_asked(bench.model)
     return (
         Line("name", name),
         Line("domain", one.domain),
         *table_lines(one),
         Line("problems", asked, f"of {one.heldout:,} that no stage trains on"),
         Line("k", 4 if asked < 100 else 2, "samples a problem, and a greedy one: more narrow the interval"),
-        Line("mode", "thinking" if thinks else "instruct"),
+        Line("mode", str(mode)),
         Line("both_modes", False, "true: the other mode is measured, too"),
-        Line("max_prompt_tokens", up(one.longest_heldout), f"the longest has {one.longest_heldout:,}"),
+        Line("max_prompt_tokens", up(longest), f"the longest has {longest:,}"),
         Line("max_response_tokens", reply, "as in RL"),
     )
 
@@ -166,7 +171,7 @@ def _kept(model: Prospect) -> Block:
         *source,
         Line("problems", 100),
         Line("k", 1, "a sample a problem, and a greedy one"),
-        Line("mode", "instruct"),
+        Line("mode", str(spoken(model, Mode.INSTRUCT))),
         Line("both_modes", False),
         Line("max_prompt_tokens", 256 if model.scratch else min(1024, model.config.max_positions // 2)),
         Line("max_response_tokens", 64 if model.scratch else min(256, model.config.max_positions // 4)),
@@ -196,16 +201,10 @@ def _model(model: Prospect, stages: Sequence[Block], marks: Sequence[Block]) -> 
                 "learnt from the conversations below",
             ),
         )
-    lines = [Line("init", model.init)]
-    if model.added:
-        marks_ = " and ".join(model.added)
-        lines.append(
-            Line(
-                "add_tokens",
-                True,
-                f"its tokenizer lacks {marks_}: they are added and must be learnt, by SFT first",
-            )
-        )
+    lines = [Line("init", model.init), Line("template", model.tokenizer.template.name, model.why)]
+    if added := model.tokenizer.added:
+        why = f"its tokenizer lacks {' and '.join(added)}: they are added, and must be learnt by SFT"
+        lines.append(Line("add_tokens", True, why))
     return tuple(lines)
 
 
@@ -218,7 +217,7 @@ def _longest(block: Block) -> int:
 
 
 def _head(goal: Goal, found: Supplies) -> Iterator[str]:
-    yield f"Written by `cascade init` for {goal}; every line may be changed. `cascade check` says what it does."
+    yield f"Written by `cascade init` for {goal}; each line may be changed. `cascade check` says what it does."
     tallies = [one.tally for one in found.chats] + [one.tally for one in found.pairs]
-    for tally in tallies + [one.tally for one in found.questions]:
+    for tally in tallies + [one.tally for one in found.problems]:
         yield tally.line()

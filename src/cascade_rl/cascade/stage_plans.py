@@ -8,10 +8,12 @@ from functools import cached_property
 
 from cascade_rl.cascade.machine import Machine, fits, microbatch, parameters, peaks_of, rl_step
 from cascade_rl.cascade.prospect import Prospect
-from cascade_rl.cascade.supply import Chats, Lengths, PairRows, Questions, percentile
+from cascade_rl.cascade.supply import Chats, PairRows, Questions, percentile
 from cascade_rl.errors import InputError
 from cascade_rl.model.cost import Peaks
 from cascade_rl.recipe.commented import Block, Line
+from cascade_rl.recipe.tables import MOST_SKIPPED
+from cascade_rl.types import Mode, Tally
 
 LARGE = 3e9  # parameters from which on the report's learning rates are taken as they stand
 # seconds that an RL step may take at least, before fewer prompts are asked
@@ -57,6 +59,11 @@ class Bench:
         return peaks_of(self.machine, self.model.config)
 
     @property
+    def positions(self) -> int | None:
+        """Those of the model; None while they can still be chosen."""
+        return None if self.model.scratch else self.model.config.max_positions
+
+    @property
     def large(self) -> bool:
         """Whether the model is of the size that the report trains."""
         return parameters(self.model.config) >= LARGE
@@ -71,7 +78,7 @@ class Bench:
 
     def room(self, prompt: int, wanted: int) -> int:
         """Tokens of a reply behind such a prompt; InputError when there is hardly one."""
-        positions = wanted + prompt if self.model.scratch else self.model.config.max_positions
+        positions = self.positions or wanted + prompt
         if positions - prompt < ROOM:
             raise InputError(
                 f"prompts have {prompt} tokens and the model {positions} positions: no reply has room; take "
@@ -80,11 +87,13 @@ class Bench:
         return min(wanted, positions - prompt)
 
     def learning(self, full: float, small: float, adapted: float, scratch: Block, why: str) -> list[Line]:
-        """The lines on optimiser and rate: of the report's size, of a small model, of adapters, from scratch."""
+        """Optimiser and rate: of a model of the report's size, of a small one, of adapters, from scratch."""
         if self.model.scratch:
             return list(scratch)
         if self.lora:
-            reason = "the whole model with its optimiser does not fit here; without this line all weights are trained"
+            reason = (
+                "the model with its optimiser does not fit here; without this line all weights are trained"
+            )
             return [
                 Line("lora", {"rank": 16, "alpha": 32}, reason),
                 Line("lr", adapted, "adapters bear more than whole weights"),
@@ -94,9 +103,8 @@ class Bench:
         return [Line("lr", small, f"a small model bears more than the report's {full:g}")]
 
 
-def limit(lengths: Lengths, positions: int | None) -> tuple[int, str]:
-    """A limit for prompt and reply together, and why; `positions` of the model bound it, None for no bound."""
-    whole = [p + r for p, r in zip(lengths.prompts, lengths.replies, strict=True)]
+def limit(whole: Sequence[int], positions: int | None) -> tuple[int, str]:
+    """A limit for prompt and reply together, and why; the model's `positions` bound it unless None."""
     most, common = max(whole), percentile(whole)
     # no reason to lose the longest few where they are not much longer
     tokens = up(most if most <= 1.5 * common else common)
@@ -112,11 +120,8 @@ def chats_stage(bench: Bench, chats: Sequence[Chats]) -> Block:
     batch = power(replies / 16, 1, 256 if bench.large else 64)
     epochs = 3 if replies < 5_000 else 2 if replies < 50_000 else 1
     steps = max(1, replies // batch) * epochs
-    joined = Lengths(
-        tuple(p for one in chats for p in one.lengths.prompts),
-        tuple(r for one in chats for r in one.lengths.replies),
-    )
-    tokens, why = limit(joined, None if bench.model.scratch else bench.model.config.max_positions)
+    whole = [tokens for one in chats for tokens in one.lengths(bench.model).whole]
+    tokens, why = limit(whole, bench.positions)
     scratch = (
         Line("optimizer", "muon", "learns a small model from scratch in a few hundred updates"),
         Line("muon_lr", 0.012),
@@ -151,13 +156,15 @@ def _chat_entry(one: Chats, several: bool) -> Block:
     ]
     if several:
         lines.append(Line("weight", one.replies, "its share of the samples: as many as it has"))
-    return (*lines, *_skipped(one.tally.bad, one.tally.read, one.tally.places))
+    return (*lines, *_skipped(one.tally))
 
 
-def _skipped(bad: int, read: int, places: Sequence[str]) -> list[Line]:
-    if not bad:
+def _skipped(tally: Tally) -> list[Line]:
+    if not tally.bad:
         return []
-    return [Line("bad_rows", "skip", f"{bad:,} of {read:,} rows can't be used, the first: {places[0]:.150}")]
+    said: object = "skip" if tally.bad <= MOST_SKIPPED * tally.read else {"skip": 1.0}
+    why = f"{tally.bad:,} of {tally.read:,} rows can't be used, the first: {tally.places[0]:.150}"
+    return [Line("bad_rows", said, why)]
 
 
 def _warm_up(steps: int) -> list[Line]:
@@ -174,7 +181,7 @@ def pairs_stage(bench: Bench, pairs: PairRows) -> Block:
     batch = power(pairs.training / 16, 1, 256 if bench.large else 32)
     epochs = 1 if pairs.training >= 5_000 else 2
     steps = max(1, pairs.training // batch) * epochs
-    tokens, why = limit(pairs.lengths, None if bench.model.scratch else bench.model.config.max_positions)
+    tokens, why = limit(pairs.lengths(bench.model).whole, bench.positions)
     scratch = (
         Line("optimizer", "muon"),
         Line("muon_lr", 8.0e-3),
@@ -185,7 +192,7 @@ def pairs_stage(bench: Bench, pairs: PairRows) -> Block:
         Line("kind", "reward_model"),
         Line("source", pairs.source),
         Line("map", pairs.map),
-        *_skipped(pairs.tally.bad, pairs.tally.read, pairs.tally.places),
+        *_skipped(pairs.tally),
         Line("pairs", pairs.training, "all but those held out by a hash of their prompts"),
         Line(
             "heldout_pairs", min(pairs.heldout, 500), f"measure the reward model; there are {pairs.heldout:,}"
@@ -201,9 +208,10 @@ def pairs_stage(bench: Bench, pairs: PairRows) -> Block:
 
 def rlhf_stage(bench: Bench, pairs: PairRows) -> Block:
     """RLHF against the reward model before it, on the prompts of its pairs where they can be read."""
-    prompt = up(max(pairs.lengths.prompts)) if pairs.prompt else CHAT_PROMPT
+    lengths = pairs.lengths(bench.model)
+    prompt = up(max(lengths.prompts)) if pairs.prompt else CHAT_PROMPT
     asked = pairs.training if pairs.prompt else CHAT_PROMPTS
-    common = percentile(pairs.lengths.replies)
+    common = percentile(lengths.replies)
     reply = bench.room(prompt, max(64, up(int(1.5 * common))))
     prompts, why = _prompts(bench, prompt, reply, asked)
     steps = max(20, min(300, 2 * asked // prompts))
@@ -216,11 +224,20 @@ def rlhf_stage(bench: Bench, pairs: PairRows) -> Block:
             "max_response_tokens", reply, f"1.5 times what 95 of 100 answers in the pairs have ({common:,})"
         ),
         bench.micro(prompt + reply),
-        Line("mode_mix", "instruct", "half: in thinking, too, for a model that was trained to think"),
+        Line(
+            "mode_mix",
+            str(spoken(bench.model, Mode.INSTRUCT)),
+            "half: both modes, for a model that can think",
+        ),
         Line("temperature", 0.6, "the report's of RLHF"),
         Line("top_p", 0.95),
         Line("data", [_prompts_of(pairs, asked)]),
     )
+
+
+def spoken(model: Prospect, mode: Mode) -> Mode:
+    """The mode, if the model's template can ask for it; else the one that it can."""
+    return mode if mode in model.modes else model.modes[0]
 
 
 def _prompts_of(pairs: PairRows, asked: int) -> Block:
@@ -233,21 +250,20 @@ def _prompts_of(pairs: PairRows, asked: int) -> Block:
         Line("source", pairs.source, "the prompts of the pairs, as in the report"),
         Line("map", {pairs.prompt: {"column": "prompt"}, "answer": {"constant": None}}),
         Line("split", "hash-rl", "without those on which the reward model is measured"),
-        *_skipped(pairs.tally.bad, pairs.tally.read, pairs.tally.places),
+        *_skipped(pairs.tally),
         Line("problems", asked, "at most"),
     )
 
 
-def questions_stage(
-    bench: Bench, name: str, questions: Sequence[Questions], thinks: bool
-) -> tuple[Block, int]:
+def questions_stage(bench: Bench, name: str, questions: Sequence[Questions], mode: Mode) -> tuple[Block, int]:
     """RL on own problems of one domain, and the tokens of a reply."""
-    prompts_ = [tokens for one in questions for tokens in one.lengths.prompts]
-    common, most = percentile(prompts_), max(prompts_)
+    lengths = [one.lengths(bench.model) for one in questions]
+    asked = [tokens for one in lengths for tokens in one.prompts]
+    common, most = percentile(asked), max(asked)
     prompt = up(most if most <= 1.5 * common else common)
-    known = [tokens for one in questions for tokens in one.lengths.replies if tokens]
+    known = [tokens for one in lengths for tokens in one.replies if tokens]
     wanted = max(64, up(int(1.5 * percentile(known)))) if known else REPLY[bench.machine.device]
-    reply = bench.room(max(prompt, *(one.longest_heldout for one in questions)), wanted)
+    reply = bench.room(max(prompt, *(one.longest_asked(bench.model) for one in questions)), wanted)
     training = sum(one.training for one in questions)
     prompts, why = _prompts(bench, prompt, reply, training)
     steps = max(20, min(300, 3 * training // prompts))
@@ -261,7 +277,7 @@ def questions_stage(
         Line("max_prompt_tokens", prompt, f"95 of 100 have at most {common:,} tokens, the longest {most:,}"),
         Line("max_response_tokens", reply, about),
         bench.micro(prompt + reply),
-        Line("mode_mix", "thinking" if thinks else "instruct", _mode(thinks)),
+        Line("mode_mix", str(mode), _mode(mode)),
         Line("temperature", 1.0, "the report's of maths: lower explores less"),
         Line(
             "filter",
@@ -272,10 +288,10 @@ def questions_stage(
     ), reply
 
 
-def _mode(thinks: bool) -> str:
-    if thinks:
-        return "replies think in tags before they answer; without an end of the thought there is no reward"
-    return "answers without think tags, which this model was not trained to write; thinking: after SFT with thoughts"
+def _mode(mode: Mode) -> str:
+    if mode is Mode.THINKING:
+        return "replies think in tags before they answer; a thought without an end earns nothing"
+    return "answers without think tags, which this model was not trained to write; thinking: after such SFT"
 
 
 def _question_entry(one: Questions) -> Block:
@@ -292,7 +308,7 @@ def table_lines(one: Questions) -> list[Line]:
         lines.append(
             Line("split", one.split, "by a hash of the prompt: a fifth is held out for the benchmark")
         )
-    return lines + _skipped(one.tally.bad, one.tally.read, one.tally.places)
+    return lines + _skipped(one.tally)
 
 
 def _rl(bench: Bench, steps: int, prompts: int, why: str) -> list[Line]:

@@ -1,9 +1,9 @@
-"""What a user's files give to training: how many rows of which use, and how long they are in a model's tokens."""
+"""What files give to training: how many rows of which use, and how long they are in a model's tokens."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Any, TypeVar
@@ -13,10 +13,10 @@ from cascade_rl.cascade.prospect import Prospect
 from cascade_rl.data.shapes import Fit, Shape
 from cascade_rl.domains import load_domain
 from cascade_rl.errors import InputError
-from cascade_rl.recipe.tables import BadRows, Reading
-from cascade_rl.sources.chats import CHAT_MAPS
-from cascade_rl.sources.own_rows import own_table
-from cascade_rl.sources.preferences import PAIR_MAPS
+from cascade_rl.recipe.tables import Reading
+from cascade_rl.sources.chats import Chat
+from cascade_rl.sources.own_maps import Said, chat_map, pair_map
+from cascade_rl.sources.own_rows import Counts, Made, own_rows
 from cascade_rl.sources.splits import split_of
 from cascade_rl.types import Demonstration, Mode, Pair, Problem, Split, Tally
 
@@ -29,68 +29,105 @@ MOST_ASKED = 200  # problems of a benchmark
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """Tokens of prompts and of replies; a reply of 0 tokens is one that nobody knows."""
+    """Tokens of prompts and of replies, one by one; a reply of 0 tokens is one that nobody knows."""
 
     prompts: tuple[int, ...]
     replies: tuple[int, ...]
 
-    def whole(self, percent: int = PERCENT) -> int:
-        """Prompt and reply together, that share of them being no longer."""
-        return percentile([p + r for p, r in zip(self.prompts, self.replies, strict=True)], percent)
+    @property
+    def whole(self) -> list[int]:
+        """Prompts with their replies."""
+        return [prompt + reply for prompt, reply in zip(self.prompts, self.replies, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
-class Chats:
-    """Own conversations: how many replies they hold, and how many of those that were counted think."""
+class Own:
+    """Rows of a user's own that hold what is trained on, and how their source is read."""
 
     source: str
-    map: str
-    replies: int
-    thinking: float
-    lengths: Lengths
+    map: Said
     tally: Tally
 
 
 @dataclass(frozen=True, slots=True)
-class PairRows:
-    """Own pairs: those for training, and those held out by a hash of their prompts.
+class Chats(Own):
+    """Conversations: how many replies they hold, in which modes, and some of them."""
 
-    Of two answers the longer counts. `prompt` is what the column `prompt` holds: the field of a map, `prompt`
-    for texts and `messages` for lists; None where there is no such column.
+    replies: int
+    modes: frozenset[Mode]
+    thinking: float
+    some: tuple[Demonstration, ...]
+
+    def lengths(self, model: Prospect) -> Lengths:
+        """Of some of the replies."""
+        taught = [model.taught(item) for item in self.some]
+        return Lengths(tuple(prompt for prompt, _ in taught), tuple(reply for _, reply in taught))
+
+    def texts(self) -> list[str]:
+        """As they are trained on: what the tokenizer of a model from scratch is learnt from."""
+        asked = [(item.problem, item.reply) for item in self.some]
+        return [chat.render(problem.messages, problem.mode, reply=reply) for problem, reply in asked]
+
+
+@dataclass(frozen=True, slots=True)
+class PairRows(Own):
+    """Pairs: those for training, those held out by a hash of their prompts, and some of them.
+
+    `prompt` is what the column `prompt` holds, as the field of a map: `prompt` of texts, `messages` of lists;
+    None where there is no such column.
     """
 
-    source: str
-    map: str
     training: int
     heldout: int
-    lengths: Lengths
-    tally: Tally
+    some: tuple[Pair, ...]
     prompt: str | None
+
+    def lengths(self, model: Prospect) -> Lengths:
+        """Of some of the pairs, of two answers the longer."""
+        prompts = tuple(model.prompt(pair.problem) for pair in self.some)
+        answers = [
+            max(
+                model.taught(Demonstration(_asked(pair, model), one))[1]
+                for one in (pair.chosen, pair.rejected)
+            )
+            for pair in self.some
+        ]
+        return Lengths(prompts, tuple(answers))
+
+
+def _asked(pair: Pair, model: Prospect) -> Problem:
+    return pair.problem if pair.problem.mode in model.modes else pair.problem.in_mode(model.modes[0])
 
 
 @dataclass(frozen=True, slots=True)
 class Questions:
-    """Own problems of a domain: those of RL, and those held out for a benchmark."""
+    """Problems of a domain: those of RL and those held out for a benchmark, some of both."""
 
     source: str
-    map: Any
+    map: str | Mapping[str, Any] | None
+    tally: Tally
     domain: str
     split: str | None
     training: int
     heldout: int
-    lengths: Lengths
-    longest_heldout: int
-    tally: Tally
+    some: tuple[Problem, ...]
+    asked: tuple[Problem, ...]
 
-    @property
-    def reading(self) -> Reading:
-        """How its rows are read; bad ones are left out."""
-        return Reading(self.map, self.split, bad(self.tally))
+    def lengths(self, model: Prospect) -> Lengths:
+        """Of some of the problems, with the solutions that came with their rows."""
+        return Lengths(tuple(map(model.prompt, self.some)), tuple(_known(p, model) for p in self.some))
+
+    def longest_asked(self, model: Prospect) -> int:
+        """Tokens of the longest prompt of the benchmark."""
+        return max(map(model.prompt, self.asked))
 
 
-def bad(tally: Tally) -> BadRows:
-    """What a recipe has to say of bad rows, if there are any."""
-    return "skip" if tally.bad else None
+def _known(problem: Problem, model: Prospect) -> int:
+    """Tokens of a solution that came with the row; 0 where none did."""
+    thought = problem.meta.get("thought")
+    if not isinstance(thought, str) or not thought:
+        return 0
+    return len(model.tokenizer.reply(f"{thought}\n\n{problem.answer}"))
 
 
 def percentile(values: Sequence[int], percent: int = PERCENT) -> int:
@@ -98,44 +135,38 @@ def percentile(values: Sequence[int], percent: int = PERCENT) -> int:
     return sorted(values)[ceil(len(values) * percent / 100) - 1] if values else 0
 
 
-def chats_of(shape: Shape, fit: Fit, model: Prospect) -> Chats:
+def chats_of(shape: Shape, said: Said) -> Chats:
     """All rows of a file of conversations, through the map that they fit."""
-    table = own_table(shape.source, CHAT_MAPS[str(fit.map)], skip=True)
-    some = _some(table.items, shape.source)
-    made = [item for found in some for item in found.demonstrations(shape.source, last=False)][:MEASURED]
-    thinking = sum(item.problem.mode is Mode.THINKING for item in made) / max(1, len(made))
-    replies = sum(len(found.replies) for found in table.items)
-    return Chats(shape.source, str(fit.map), replies, thinking, _of_demonstrations(made, model), table.tally)
-
-
-def _of_demonstrations(made: Sequence[Demonstration], model: Prospect) -> Lengths:
-    prompts = tuple(model.prompt(item.problem) for item in made)
-    return Lengths(prompts, tuple(model.count(f"{item.reply}{chat.TURN_END}") for item in made))
-
-
-def texts_of(shape: Shape, fit: Fit) -> list[str]:
-    """Conversations as they are trained on: what the tokenizer of a model from scratch is learnt from."""
-    table = own_table(shape.source, CHAT_MAPS[str(fit.map)], skip=True)
-    made = [
-        item for found in _some(table.items, shape.source) for item in found.demonstrations("", last=False)
+    found, tally = _all(shape.source, chat_map(said))
+    some = [
+        item for one in _some(found, shape.source) for item in one.demonstrations(shape.source, last=False)
     ]
-    return [chat.render(item.problem.messages, item.problem.mode, reply=item.reply) for item in made]
+    counted = some[:MEASURED]
+    thinking = sum(item.problem.mode is Mode.THINKING for item in counted) / len(counted)
+    replies = sum(len(one.replies) for one in found)
+    return Chats(shape.source, said, tally, replies, _modes(found), thinking, tuple(counted))
 
 
-def pairs_of(shape: Shape, fit: Fit, model: Prospect) -> PairRows:
-    """All rows of a file of pairs, each pair once, split as their stage splits them."""
-    table = own_table(shape.source, PAIR_MAPS[str(fit.map)], skip=True)
-    distinct = [found.pair(shape.source) for found in dict.fromkeys(table.items)]
+def _modes(chats: Sequence[Chat]) -> frozenset[Mode]:
+    return frozenset(mode for found in chats for _, mode in found.replies)
+
+
+def pairs_of(shape: Shape, said: Said) -> PairRows:
+    """All rows of a file of pairs, each pair once, split as their stage splits them.
+
+    Raises InputError when there are none for training or none for measuring.
+    """
+    found, tally = _all(shape.source, pair_map(said))
+    distinct = [one.pair(shape.source) for one in dict.fromkeys(found)]
     held = [split_of(p.problem.prompt_text) in (Split.VALIDATION, Split.HELDOUT) for p in distinct]
-    some = _some(distinct, shape.source)
-    lengths = Lengths(tuple(model.prompt(p.problem) for p in some), tuple(_longer(p, model) for p in some))
     training, heldout = len(held) - sum(held), sum(held)
     if not training or not heldout:
         raise InputError(
-            f"{shape.source}: by a hash of their prompts {training} pairs are for training and {heldout} held "
-            "out; both are needed: give more prompts"
+            f"{shape.source}: by a hash of their prompts {training} pairs are for training and {heldout} "
+            "held out; both are needed: give more prompts"
         )
-    return PairRows(shape.source, str(fit.map), training, heldout, lengths, table.tally, _prompt(shape))
+    some = tuple(_some(distinct, shape.source))
+    return PairRows(shape.source, said, tally, training, heldout, some, _prompt(shape))
 
 
 def _prompt(shape: Shape) -> str | None:
@@ -145,22 +176,18 @@ def _prompt(shape: Shape) -> str | None:
     return "messages" if all(isinstance(one, list) and one for one in asked) else None
 
 
-def _longer(pair: Pair, model: Prospect) -> int:
-    return max(model.count(f"{answer}{chat.TURN_END}") for answer in (pair.chosen, pair.rejected))
-
-
-def questions_of(shape: Shape, fit: Fit, model: Prospect, *, sft: bool) -> Questions:
+def questions_of(shape: Shape, fit: Fit) -> Questions:
     """All rows of a file of problems, split by a hash of their prompts unless the rows say it themselves.
 
-    With `sft` half of them are left to SFT. Raises InputError when nothing is left to train on or to measure.
+    Raises InputError when nothing is left to train on or to measure.
     """
     if fit.domain is None:
         raise ValueError("problems are of a domain")
     domain = load_domain(fit.domain)
     said = {row.get("split") for row in shape.rows}
-    split = None if said <= {str(split) for split in Split} else ("hash" if sft else "hash-rl")
+    split = None if said <= {str(split) for split in Split} else "hash-rl"
     told: list[Tally] = []
-    reading = Reading(fit.map, split, "skip")
+    reading = Reading(fit.map, split, {"skip": 1.0})
     training = list(domain.problems(shape.source, Split.RL, 0, reading, told.append))
     heldout = list(domain.problems(shape.source, Split.HELDOUT, 0, reading))
     if not training or not heldout:
@@ -168,25 +195,17 @@ def questions_of(shape: Shape, fit: Fit, model: Prospect, *, sft: bool) -> Quest
             f"{shape.source}: {len(training)} problems are left for RL and {len(heldout)} to measure it by "
             f"({told[0].line()}); give more rows"
         )
-    some = _some(training, shape.source)
-    replies = tuple(_known_reply(problem, model) for problem in some)
-    lengths = Lengths(tuple(_longest_mode(problem, model) for problem in some), replies)
-    # of those that a benchmark would ask
-    longest = max(_longest_mode(problem, model) for problem in heldout[:MOST_ASKED])
+    some, asked = tuple(_some(training, shape.source)), tuple(heldout[:MOST_ASKED])
     return Questions(
-        shape.source, fit.map, fit.domain, split, len(training), len(heldout), lengths, longest, told[0]
+        shape.source, fit.map, told[0], fit.domain, split, len(training), len(heldout), some, asked
     )
 
 
-def _longest_mode(problem: Problem, model: Prospect) -> int:
-    """Tokens of a prompt in the longer of both modes."""
-    return max(model.prompt(problem.in_mode(mode)) for mode in Mode)
-
-
-def _known_reply(problem: Problem, model: Prospect) -> int:
-    """Tokens of a solution that came with the row; 0 where none did."""
-    thought = problem.meta.get("thought")
-    return model.count(f"{thought}\n\n{problem.answer}") if isinstance(thought, str) and thought else 0
+def _all(source: str, one: Made[T]) -> tuple[list[T], Tally]:
+    """What a map makes of all rows, and what became of them."""
+    counts = Counts[T]()
+    made = [counts.add(row) for row in own_rows(source, one)]
+    return [item for item in made if item is not None], counts.tally(source)
 
 
 def _some(items: Sequence[T], seed: str) -> list[T]:

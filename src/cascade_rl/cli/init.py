@@ -58,7 +58,7 @@ def init(
         _say_shape(shape)
     goal = train or _asked_goal(shapes)
     said = model or _asked("Model (a directory, smollm2-135m, or scratch)")
-    text = begin(out.stem, goal, said, shapes)
+    text = begin(out.stem, goal, said, shapes, say)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text, encoding="utf-8")
     say(f"\n{out} is written; read it, then:")
@@ -75,8 +75,8 @@ def _refuse(out: Path, force: bool, wanted: dict[str, object], train: str | None
     missing = [name for name, value in wanted.items() if not value]
     if missing and not asks:
         raise InputError(
-            f"{', '.join(missing)}: not given, and there is no terminal to ask on; --model MODEL, --data FILE "
-            f"(once a file), --train {'|'.join(GOALS)}"
+            f"{', '.join(missing)}: not given, and there is no terminal to ask on; --model MODEL, --data "
+            f"FILE (once a file), --train {'|'.join(GOALS)}"
         )
 
 
@@ -88,7 +88,7 @@ def _asked(question: str) -> str:
 def _asked_goal(shapes: list[Shape]) -> str:
     for goal, what in GOALS.items():
         say(f"  {goal:<8}{what}")
-    kinds = {shape.best.kind for shape in shapes if shape.best}
+    kinds = {best.kind for shape in shapes if (best := shape.best())}
     likely = "sft-rl" if {"chats", "problems"} <= kinds else OF_A_KIND[min(kinds)] if kinds else "sft"
     answer: str = typer.prompt("What to train", default=likely)
     if answer not in GOALS:
@@ -102,9 +102,8 @@ def _say_shape(shape: Shape) -> None:
     if shape.broken:
         say(f"  {shape.broken:,} of them can't be read")
     for fit in shape.fits[:3]:
-        say(
-            f"  {fit.rows:,} of {fit.of:,} fit {fit.named()}{f'; not all: {fit.fault:.160}' if fit.fault else ''}"
-        )
+        others = f"; the first other: {fit.fault:.160}" if fit.fault else ""
+        say(f"  {fit.rows:,} of {fit.of:,} fit {fit.named()}{others}")
 
 
 def _next(out: Path) -> list[tuple[str, str]]:

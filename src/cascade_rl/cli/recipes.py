@@ -25,7 +25,7 @@ def check(recipe: RecipeArgument, overrides: Overrides = None, smoke: Smoke = Fa
     from cascade_rl.recipe.explain import explain
     from cascade_rl.run.ledger import recipe_text
 
-    seen = look(recipe, overrides or [], smoke_test=smoke)
+    seen = look(recipe, overrides or [], smoke_test=smoke, note=say)
     say(recipe_text(seen.recipe))
     say(explain(seen.recipe))
     for line in seen.notes:

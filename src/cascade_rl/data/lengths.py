@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from cascade_rl.domain import Benchmark
 from cascade_rl.recipe import Problems, Recipe, Stage
-from cascade_rl.types import Problem, StageData
+from cascade_rl.types import Mode, Problem, StageData
 
 Length = Callable[
     [Problem], int
@@ -76,7 +76,7 @@ def left_out(
 
 def asked_length(stage: Stage, length: Length) -> Length:
     """The tokens of a prompt as a stage asks it: the flags of the modes are not of the same length."""
-    modes = stage.modes()
+    modes = frozenset[Mode]().union(*(modes for _, modes in stage.asked_modes()))
     return (lambda problem: max(length(problem.in_mode(mode)) for mode in modes)) if modes else length
 
 

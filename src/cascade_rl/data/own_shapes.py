@@ -10,9 +10,19 @@ Row = Mapping[str, Any]
 # names that people give, the likelier first
 QUESTIONS = ("question", "prompt", "problem", "instruction", "query", "task", "input", "text")
 ANSWERS = (
-    "answer", "final_answer", "gold", "gold_answer", "ground_truth", "expected_answer", "target", "label", "solution",
-    "response", "output", "completion", "result",
+    "answer", "final_answer", "gold", "gold_answer", "ground_truth", "expected_answer", "target", "label",
+    "solution", "response", "output", "completion", "result",
 )  # fmt: skip
+REPLIES = ("response", "reply", "output", "completion", "answer", "assistant", "target", "label")
+THOUGHTS = ("thought", "reasoning", "reasoning_content", "thinking")
+# columns of the better and the worse answer
+PAIRS = (
+    ("chosen", "rejected"),
+    ("better", "worse"),
+    ("preferred", "dispreferred"),
+    ("good", "bad"),
+    ("win", "lose"),
+)
 # where the final answer stands in a text that holds more
 MARKS = ("####", "Final answer:", "Answer:", "answer is")
 BOX = "\nPut the final answer in \\boxed{{}}."
@@ -21,9 +31,48 @@ TRIES = 12  # maps that are tried on the rows
 
 def own_maps(rows: Sequence[Row], domain: str) -> list[dict[str, Any]]:
     """Maps worth trying, the likelier first; empty where no column is called like a question or an answer."""
-    texts = [str(name) for name in rows[0] if isinstance(rows[0][name], str | int | float)]
+    texts = _texts(rows)
     questions, answers = _called(texts, QUESTIONS), _called(texts, ANSWERS)
     return list(_maps(rows, domain, questions, answers))[:TRIES]
+
+
+def own_chat_maps(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Maps of one exchange a row, as instruction sets have it: a question and a reply in columns."""
+    texts = _texts(rows)
+    found = []
+    for question in _called(texts, QUESTIONS):
+        for reply in [name for name in _called(texts, REPLIES) if name != question]:
+            asked: dict[str, Any] = {"column": question}
+            # what is asked about stands in a column of its own, which may be empty
+            if question.lower() == "instruction" and (more := _called(texts, ("input", "context"))):
+                asked = {"template": f"{{{question}}}\n{{{more[0]}}}", "strip": True}
+            made: dict[str, Any] = {"prompt": asked, "reply": {"column": reply}}
+            for field, names in (("system", ("system", "system_prompt")), ("thought", THOUGHTS)):
+                if there := _called(texts, names):
+                    made[field] = {"column": there[0]}
+            found.append(made)
+    return found[:TRIES]
+
+
+def own_pair_maps(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Maps of two answers in columns, the better one first."""
+    there = {str(name).lower(): str(name) for name in rows[0]}
+    questions = _called(_texts(rows), QUESTIONS)
+    return [
+        {
+            "prompt": {"column": question},
+            "chosen": {"column": there[good]},
+            "rejected": {"column": there[bad]},
+        }
+        for good, bad in PAIRS
+        if good in there and bad in there
+        for question in questions
+    ][:TRIES]
+
+
+def _texts(rows: Sequence[Row]) -> list[str]:
+    """The columns that hold texts or numbers."""
+    return [str(name) for name, value in rows[0].items() if isinstance(value, str | int | float)]
 
 
 def _called(columns: Sequence[str], names: Sequence[str]) -> list[str]:

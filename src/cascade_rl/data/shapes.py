@@ -5,22 +5,22 @@ Looked at are the first rows; how many fit is told for each map, the best first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
 
-from cascade_rl.data.own_shapes import own_maps
+from cascade_rl.data.own_shapes import own_chat_maps, own_maps, own_pair_maps
 from cascade_rl.domain import Domain
 from cascade_rl.domains import load_domain
 from cascade_rl.errors import InputError
-from cascade_rl.sources.chats import CHAT_MAPS
-from cascade_rl.sources.formats import files, rows
 from cascade_rl.sources.maps import map_of
-from cascade_rl.sources.preferences import PAIR_MAPS
+from cascade_rl.sources.own_maps import chat_map, pair_map
+from cascade_rl.sources.parts import source_rows
 from cascade_rl.sources.rows import problem_of
 
 Kind = Literal["chats", "pairs", "problems"]
+KINDS: tuple[Kind, ...] = ("chats", "pairs", "problems")
 Row = Mapping[str, Any]
 
 LOOKED_AT = 1000  # rows of a source
@@ -78,10 +78,10 @@ class Shape:
         """How many rows were looked at."""
         return len(self.rows) + self.broken
 
-    @property
-    def best(self) -> Fit | None:
-        """What most rows fit, if half of them do: less is chance."""
-        return self.fits[0] if self.fits and 2 * self.fits[0].rows >= self.looked else None
+    def best(self, kinds: Collection[Kind] = KINDS) -> Fit | None:
+        """What most rows fit of these kinds, if half of them do: less is chance."""
+        fits = [fit for fit in self.fits if fit.kind in kinds and 2 * fit.rows >= self.looked]
+        return fits[0] if fits else None
 
     def columns(self) -> list[str]:
         """The names of all columns, in the order in which they come."""
@@ -93,8 +93,7 @@ def shape_of(source: str, domain: str | None = None) -> Shape:
 
     Raises InputError when the source can't be read.
     """
-    scheme, _, pattern = source.partition(":")
-    read = list(islice((row for path in files(pattern) for row in rows(scheme, path)), LOOKED_AT))
+    read = list(islice(source_rows(source), LOOKED_AT))
     values = tuple(row.value for row in read if row.value is not None)
     broken = len(read) - len(values)
     if not values:
@@ -110,9 +109,9 @@ def shape_of(source: str, domain: str | None = None) -> Shape:
 def _named(values: Sequence[Row], of: int, domain: str | None) -> Iterator[Fit]:
     if domain is None:
         for name in CHATS:
-            yield _fit("chats", name, None, CHAT_MAPS[name], values, of)
+            yield _fit("chats", name, None, chat_map(name), values, of)
         for name in PAIRS:
-            yield _fit("pairs", name, None, PAIR_MAPS[name], values, of)
+            yield _fit("pairs", name, None, pair_map(name), values, of)
     for name, home in PROBLEMS:
         if domain in (None, home):
             yield _fit("problems", name, home, _maker(name, load_domain(home)), values, of)
@@ -122,12 +121,16 @@ def _named(values: Sequence[Row], of: int, domain: str | None) -> Iterator[Fit]:
 
 
 def _own(values: Sequence[Row], of: int, domain: str | None) -> Iterator[Fit]:
-    """Maps of own operations that the names of columns suggest."""
+    """Maps of own operations that the names of columns suggest, of each kind the one that fits most rows."""
+    tried: list[list[Fit]] = []
     for home in (domain,) if domain else ("multiple_choice", "maths"):
-        checked = load_domain(home)
-        tried = [_fit("problems", m, home, _maker(m, checked), values, of) for m in own_maps(values, home)]
-        # one a domain: they differ in which columns are taken
-        yield from sorted(tried, key=lambda fit: -fit.rows)[:1]
+        made = own_maps(values, home)
+        tried.append([_fit("problems", m, home, _maker(m, load_domain(home)), values, of) for m in made])
+    if domain is None:
+        tried.append([_fit("pairs", m, None, pair_map(m), values, of) for m in own_pair_maps(values)])
+        tried.append([_fit("chats", m, None, chat_map(m), values, of) for m in own_chat_maps(values)])
+    for fits in tried:
+        yield from sorted(fits, key=lambda fit: -fit.rows)[:1]
 
 
 def _maker(said: str | Mapping[str, Any] | None, domain: Domain) -> Callable[[Row], object]:

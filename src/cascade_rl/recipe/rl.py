@@ -113,10 +113,6 @@ class RLStage(Algorithm, StageSpec):
         """The rule of each phase."""
         return [rule for _, _, rule in self.phases()]
 
-    def modes(self) -> tuple[Mode, ...]:
-        """That of `mode_mix`, or both."""
-        return tuple(Mode) if self.mode_mix == "half" else (Mode(self.mode_mix),)
-
     def entries(self) -> list[Entry]:
         """Prompts whose replies are graded."""
         return [
@@ -127,6 +123,11 @@ class RLStage(Algorithm, StageSpec):
     def batch(self) -> tuple[str, int, int]:
         """Prompts, over all its pools."""
         return "prompts_per_step", self.prompts_per_step, sum(data.problems for data in self.data)
+
+    def asked_modes(self) -> list[tuple[str, frozenset[Mode]]]:
+        """One, or both by halves."""
+        modes = frozenset(Mode) if self.mode_mix == "half" else frozenset({Mode(self.mode_mix)})
+        return [(f"stages.{self.name}.mode_mix", modes)]
 
     def may_share(self, other: StageSpec) -> bool:
         """RLHF may ask what the reward model was trained on, as in the report."""

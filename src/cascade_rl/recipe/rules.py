@@ -17,7 +17,7 @@ def cross_problems(recipe: Recipe, whole: bool = True) -> Problems:
     Where the recipe is not `whole`, since wrong parts were left out, numbers are not held against each other.
     """
     problems = _name_problems(recipe) + _gate_problems(recipe) + _sampler_problems(recipe)
-    problems += _table_problems(recipe)
+    problems += _table_problems(recipe) + _twice("track", [spec.to for spec in recipe.track])
     if not whole:
         return problems
     problems += _length_problems(recipe)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
 from cascade_rl.recipe.base import Problems
 from cascade_rl.recipe.prompts import FullPhase
-from cascade_rl.recipe.tables import AS_IT_IS, Reading
+from cascade_rl.recipe.tables import AS_IT_IS, BadRows, Reading
 from cascade_rl.recipe.training import Training
 from cascade_rl.types import Mode, Split
 
@@ -31,12 +31,14 @@ class Entry(NamedTuple):
 
 
 class OwnRows(NamedTuple):
-    """Rows that hold what a stage trains on, so that no domain is asked; `skip` leaves out bad ones."""
+    """Rows that hold what a stage trains on, `chats` or pairs, so that no domain is asked."""
 
     path: str
     source: str
-    map: str
-    skip: bool
+    map: str | Mapping[str, Any]
+    bad_rows: BadRows
+    split: str | None
+    chats: bool
 
 
 class Able(Protocol):
@@ -104,6 +106,10 @@ class StageSpec(Training, ABC):
         """The rules by which it samples replies; none if it samples nothing."""
         return []
 
+    def asked_modes(self) -> list[tuple[str, frozenset[Mode]]]:
+        """The modes that it asks its model in, each with the path of the key that says so."""
+        return []
+
     def longest(self) -> int:
         """The most tokens that a prompt and its reply have together; 0 if it samples nothing."""
         return max((rule.max_prompt_tokens + rule.max_response_tokens for rule in self.sampled()), default=0)
@@ -121,10 +127,6 @@ class StageSpec(Training, ABC):
             return None
         # the least of all phases: a prompt is in the pool from the first phase to the last
         return min((rule.max_prompt_tokens for rule in self.sampled()), default=None)
-
-    def modes(self) -> tuple[Mode, ...]:
-        """The modes in which it asks every prompt; none if it asks each in its own."""
-        return ()
 
     def may_share(self, other: StageSpec) -> bool:
         """Whether it allows a prompt to stand in `other`, too; it is enough if one of the two does."""
