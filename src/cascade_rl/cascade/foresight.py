@@ -6,9 +6,10 @@ tokenizer and the headers of its weights. How long prompts are is seen once they
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cascade_rl.cascade.run import base_folder
 from cascade_rl.cascade.spoken import mode_problems, refuse_unspoken, unspoken_problems
@@ -16,13 +17,13 @@ from cascade_rl.data.gather import Materials
 from cascade_rl.data.lengths import Length, asked_length, benchmark_problems, left_out, pool_problems
 from cascade_rl.data.trial import Trial
 from cascade_rl.errors import InputError, RecipeError
-from cascade_rl.model.checkpoint import hf_shapes, read_config, read_generation
-from cascade_rl.model.decoder import DecoderConfig
+from cascade_rl.model.checkpoint import read_config, read_generation
+from cascade_rl.model.network import Network
 from cascade_rl.model.pretrained import Origin, find_model, silent
 from cascade_rl.model.tokenizer import Tokenizer, check_vocabulary, load_tokenizer
 from cascade_rl.model.weight_files import check_files
 from cascade_rl.protocols import Screen
-from cascade_rl.recipe import Problems, Recipe, Stage
+from cascade_rl.recipe import Problems, Recipe, RewardModelStage, Stage
 from cascade_rl.recipe.rules import size_problems
 from cascade_rl.run.ledger import model_before
 
@@ -106,33 +107,37 @@ def foreseen(
         return Foreseen([("model.init", str(error))])
 
 
-def refuse_made(recipe: Recipe, materials: Materials, config: DecoderConfig, tokenizer: Tokenizer) -> None:
+def refuse_made(
+    recipe: Recipe, materials: Materials, config: Network, raw: Mapping[str, Any], tokenizer: Tokenizer
+) -> None:
     """Raise a Mendable error for what can't be done with the data that were made and the model at hand."""
-    refuse_joined(recipe, config)
+    refuse_stages(recipe, config, raw)
     refuse_unspoken(recipe, materials, tokenizer)
     refuse_long(recipe, materials, config.max_positions, tokenizer)
 
 
-def refuse_joined(recipe: Recipe, config: DecoderConfig) -> None:
-    """Raise InputError when a stage wants an adapter that the model's family has no place for."""
+def refuse_stages(recipe: Recipe, config: Network, raw: Mapping[str, Any]) -> None:
+    """Raise InputError when a stage wants an adapter or a reward model that the family has no place for."""
     for stage in recipe.stages:
-        if stage.lora and config.joined:
-            raise InputError(
-                f"stages.{stage.name}.lora: the projections of this family (phi3) are joined into one matrix "
-                "and can't be adapted apart; remove lora"
-            )
+        try:
+            if stage.lora:
+                config.adapted(stage.lora.targets)
+            if isinstance(stage, RewardModelStage):
+                config.classifier(raw)
+        except InputError as error:
+            raise InputError(f"stages.{stage.name}{'.lora' if stage.lora else ''}: {error}") from None
 
 
 def _foreseen(recipe: Recipe, trial: Trial, found: Origin) -> Foreseen:
     folder = found.folder
-    _, config = read_config(folder)
+    raw, config = read_config(folder)
     read_generation(folder)
     if found.whole:
-        check_files(folder, hf_shapes(config))
+        check_files(folder, config.file_shapes())
     tokenizer = load_tokenizer(folder, add=recipe.model.add_tokens, template=recipe.model.template)
     # what `make_base` refuses, too: ids that the embedding has no row for; those that are added get rows
     check_vocabulary(tokenizer.size - len(tokenizer.added), config.vocab, folder)
-    refuse_joined(recipe, config)
+    refuse_stages(recipe, config, raw)
     problems = size_problems(recipe, config.max_positions, config.hidden)
     problems += mode_problems(recipe, tokenizer.template)
     notes: list[str] = []
@@ -143,7 +148,7 @@ def _foreseen(recipe: Recipe, trial: Trial, found: Origin) -> Foreseen:
         empty, notes = left_out(recipe, trial.data, length)
         problems = benchmark_problems(trial.benchmarks, config.max_positions, length)
         problems += pool_problems(recipe, trial.data, config.max_positions, length) + empty
-    return Foreseen(problems, tuple(notes), tokenizer, found.commit)
+    return Foreseen(problems, (*tokenizer.template.words(), *notes), tokenizer, found.commit)
 
 
 def refuse_long(recipe: Recipe, materials: Materials, positions: int, tokenizer: Tokenizer) -> None:

@@ -17,6 +17,7 @@ from cascade_rl.model.activations import SHARE, activation_bytes
 from cascade_rl.model.cost import Peaks, decode_work, prefill_work, update_work
 from cascade_rl.model.decoder import DecoderConfig
 from cascade_rl.model.free_memory import shared_bytes
+from cascade_rl.model.network import Network
 from cascade_rl.model.peaks import rates
 from cascade_rl.train.batch import Row, pack_rows
 
@@ -24,6 +25,7 @@ from cascade_rl.train.batch import Row, pack_rows
 FULL, FROZEN = 20, 8
 MOST_WORKERS = 8  # processes on a CPU: beyond that memory is what they wait for
 SLOTS = 64  # replies that a worker decodes at once, for the estimate
+UNKNOWN = 2048  # tokens of a micro-batch where nobody knows what the model's own modules keep
 MICROBATCHES = (16384, 8192, 4096, 2048, 1024, 512)  # tokens
 
 
@@ -57,7 +59,7 @@ def this_machine() -> Machine:
     )
 
 
-def peaks_of(machine: Machine, config: DecoderConfig) -> Peaks:
+def peaks_of(machine: Machine, config: Network) -> Peaks:
     """The rates of this machine, measured in this process: with all its threads on a CPU, of one GPU."""
     dtype = torch.bfloat16 if machine.precision == "bf16" else torch.float32
     found = rates(torch.device(machine.device), config, dtype)
@@ -66,19 +68,21 @@ def peaks_of(machine: Machine, config: DecoderConfig) -> Peaks:
     return Peaks(flops, head_flops, moved, machine.workers)
 
 
-def parameters(config: DecoderConfig) -> int:
+def parameters(config: Network) -> int:
     """Numbers in all weights."""
     return sum(prod(shape) for shape in config.shapes().values())
 
 
-def fits(machine: Machine, config: DecoderConfig, *, trained: int, frozen: int = 0) -> bool:
+def fits(machine: Machine, config: Network, *, trained: int, frozen: int = 0) -> bool:
     """Whether so many copies of the model fit, with as much again left for activations and the cache."""
     need = parameters(config) * (FULL * trained + FROZEN * frozen)
     return need <= SHARE / 1.6 * machine.free
 
 
-def microbatch(machine: Machine, config: DecoderConfig, longest: int, held: float) -> int:
+def microbatch(machine: Machine, config: Network, longest: int, held: float) -> int:
     """The most tokens of a micro-batch whose activations fit beside `held` bytes, at least one sequence."""
+    if not isinstance(config, DecoderConfig):
+        return max(UNKNOWN, longest)
     free = (machine.free - held) / machine.workers
     for tokens in MICROBATCHES:
         length = min(longest, tokens)
@@ -89,9 +93,7 @@ def microbatch(machine: Machine, config: DecoderConfig, longest: int, held: floa
     return MICROBATCHES[-1]
 
 
-def rl_step(
-    config: DecoderConfig, machine: Machine, prompt: int, reply: int
-) -> Callable[[int, int, Peaks], float]:
+def rl_step(config: Network, machine: Machine, prompt: int, reply: int) -> Callable[[int, int, Peaks], float]:
     """Least seconds of an RL step by prompts and rollouts, each reply as long as it may be."""
 
     def seconds(prompts: int, rollouts: int, peaks: Peaks) -> float:

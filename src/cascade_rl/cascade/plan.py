@@ -76,8 +76,8 @@ def refuse_unable(goal: Goal, init: str) -> None:
     """Raise InputError for a goal that a model which knows nothing can't reach."""
     if init == SCRATCH and goal in (Goal.RL, Goal.RLHF):
         raise InputError(
-            f"a model from scratch can't answer yet, so that {goal} has nothing to reward: train sft-rl, or take "
-            "a model that was trained"
+            f"a model from scratch can't answer yet, so that {goal} has nothing to reward: train sft-rl, or "
+            "take a model that was trained"
         )
 
 
@@ -217,7 +217,7 @@ def _longest(block: Block) -> int:
 
 
 def _head(goal: Goal, found: Supplies) -> Iterator[str]:
-    yield f"Written by `cascade init` for {goal}; each line may be changed. `cascade check` says what it does."
+    yield f"Written by `cascade init` for {goal}; any line may be changed. `cascade check` says what it does"
     tallies = [one.tally for one in found.chats] + [one.tally for one in found.pairs]
     for tally in tallies + [one.tally for one in found.problems]:
         yield tally.line()

@@ -9,11 +9,12 @@ from pathlib import Path
 from cascade_rl import chat
 from cascade_rl.errors import InputError
 from cascade_rl.model.checkpoint import read_config, scratch_config
-from cascade_rl.model.decoder import DecoderConfig
+from cascade_rl.model.choice import network_of
+from cascade_rl.model.network import Network
 from cascade_rl.model.pretrained import find_model
 from cascade_rl.model.template import CASCADE, MODEL
 from cascade_rl.model.tokenizer import Tokenizer, check_vocabulary, load_tokenizer, train_tokenizer
-from cascade_rl.recipe import Architecture
+from cascade_rl.recipe import Architecture, LoRA
 from cascade_rl.types import Demonstration, Mode, Problem
 
 SCRATCH = "scratch"
@@ -32,7 +33,7 @@ class Prospect:
     """
 
     init: str
-    config: DecoderConfig
+    config: Network
     tokenizer: Tokenizer
     why: str = ""
     commit: str | None = None
@@ -41,6 +42,15 @@ class Prospect:
     def scratch(self) -> bool:
         """Whether it has no weights yet."""
         return self.init == SCRATCH
+
+    @property
+    def adaptable(self) -> bool:
+        """Whether low-rank adapters can be trained instead of its weights."""
+        try:
+            self.config.adapted(LoRA().targets)
+        except InputError:
+            return False
+        return not self.scratch
 
     @property
     def modes(self) -> tuple[Mode, ...]:
@@ -105,4 +115,4 @@ def _ours(folder: Path) -> Tokenizer:
 def _from_scratch(texts: list[str]) -> Prospect:
     tokenizer = train_tokenizer(texts, VOCABULARY)
     raw = scratch_config(Architecture(), len(tokenizer.inner), tokenizer.end_id, tokenizer.pad_id)
-    return Prospect(SCRATCH, DecoderConfig.from_hf(raw), tokenizer)
+    return Prospect(SCRATCH, network_of(raw), tokenizer)

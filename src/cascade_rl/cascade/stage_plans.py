@@ -51,7 +51,7 @@ class Bench:
     def lora(self) -> bool:
         """Whether low-rank adapters are trained, since the whole model with its optimiser does not fit."""
         copies = {"trained": 2, "frozen": 1} if self.rewarded else {"trained": 1}
-        return not self.model.scratch and not fits(self.machine, self.model.config, **copies)
+        return self.model.adaptable and not fits(self.machine, self.model.config, **copies)
 
     @cached_property
     def peaks(self) -> Peaks:

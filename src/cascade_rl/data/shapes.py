@@ -38,6 +38,8 @@ PROBLEMS = (
     ("ifeval", "following"),
     ("nemotron-if", "following"),
     ("multiple-choice", "multiple_choice"),
+    ("nemotron-swe", "swe"),
+    ("swe-bench", "swe"),
 )
 # rows of our own form or of verl's may be of any domain: the one that asks most of an answer first
 STRICTEST = ("swe", "coding", "following", "multiple_choice", "maths", "alignment")

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from cascade_rl.model.cost import Peaks
-from cascade_rl.model.decoder import DecoderConfig
+from cascade_rl.model.network import Network
 from cascade_rl.model.replicas import Replicas
 from cascade_rl.model.worker import Worker
 
@@ -20,7 +20,7 @@ BLOCK = 1 << 25  # numbers that are copied: 128 MB, more than a cache holds
 HEAD_ROWS, HEAD_COLUMNS = 512, 16384  # of the head that is multiplied, at most
 
 
-def measure_peaks(replicas: Replicas, config: DecoderConfig) -> Peaks:
+def measure_peaks(replicas: Replicas, config: Network) -> Peaks:
     """The sum over the workers, all measured at once: the model's widest product, the fp32 head, a copy.
 
     Takes about a second. Draws from no generator but its own and leaves no memory behind that matters.
@@ -30,12 +30,12 @@ def measure_peaks(replicas: Replicas, config: DecoderConfig) -> Peaks:
     return Peaks(flops, head_flops, moved, replicas.size)
 
 
-def _probe(worker: Worker, config: DecoderConfig, dtype: torch.dtype) -> tuple[float, float, float]:
+def _probe(worker: Worker, config: Network, dtype: torch.dtype) -> tuple[float, float, float]:
     """Runs in a worker."""
     return rates(worker.device, config, dtype)
 
 
-def rates(device: torch.device, config: DecoderConfig, dtype: torch.dtype) -> tuple[float, float, float]:
+def rates(device: torch.device, config: Network, dtype: torch.dtype) -> tuple[float, float, float]:
     """Operations a second of two products, and bytes a second of a copy, of this process.
 
     Narrow layers may be slower than the fp32 head; what is bound by a peak must not beat it.
@@ -49,7 +49,7 @@ def rates(device: torch.device, config: DecoderConfig, dtype: torch.dtype) -> tu
     rows = 2048 if device.type == "cpu" else 8192
     with torch.inference_mode():
         source, target = _block(device), _block(device)
-        blocks = rate(rows, config.hidden, 2 * config.intermediate, dtype)
+        blocks = rate(rows, config.hidden, config.size().wide, dtype)
         head = rate(HEAD_ROWS, config.hidden, min(config.vocab, HEAD_COLUMNS), torch.float32)
         # a copy reads and writes
         moved = 2.0 * source.nbytes / _seconds(lambda: target.copy_(source), device)

@@ -41,6 +41,6 @@ def _scheme(path: Path) -> str:
         if row is not None and row.value is not None and (scheme != "csv" or len(row.value) > 1):
             return scheme
     raise InputError(
-        f"{path} holds no rows that can be read: want JSON objects, one a line or in an array, CSV with names "
-        "in its first line, or Parquet"
+        f"{path} holds no rows that can be read: want JSON objects, one a line or in an array, CSV with "
+        "names in its first line, or Parquet"
     )
