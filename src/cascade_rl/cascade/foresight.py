@@ -1,29 +1,28 @@
 """What can be known before the first step, and is said then: models and lengths that can't be used.
 
 A recipe's own rules say it of a model from scratch. Of any other the directory is opened: config.json,
-tokenizer and the headers of its weights. How long prompts are is seen once they are made.
+tokenizer and the headers of its weights. Lengths of prompts, seen once they are made, are in `lengths`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from cascade_rl.cascade.lengths import too_long
+from cascade_rl.cascade.refusals import refuse_stages
 from cascade_rl.cascade.run import base_folder
-from cascade_rl.cascade.spoken import mode_problems, refuse_unspoken, unspoken_problems
-from cascade_rl.data.gather import Materials
-from cascade_rl.data.lengths import Length, asked_length, benchmark_problems, left_out, pool_problems
+from cascade_rl.cascade.spoken import mode_problems, unspoken_problems
 from cascade_rl.data.trial import Trial
 from cascade_rl.errors import InputError, RecipeError
 from cascade_rl.model.checkpoint import read_config, read_generation
-from cascade_rl.model.network import Network
+from cascade_rl.model.choice import described
 from cascade_rl.model.pretrained import Origin, find_model, silent
 from cascade_rl.model.tokenizer import Tokenizer, check_vocabulary, load_tokenizer
 from cascade_rl.model.weight_files import check_files
 from cascade_rl.protocols import Screen
-from cascade_rl.recipe import Problems, Recipe, RewardModelStage, Stage
+from cascade_rl.recipe import Problems, Recipe
 from cascade_rl.recipe.rules import size_problems
 from cascade_rl.run.ledger import model_before
 
@@ -107,27 +106,6 @@ def foreseen(
         return Foreseen([("model.init", str(error))])
 
 
-def refuse_made(
-    recipe: Recipe, materials: Materials, config: Network, raw: Mapping[str, Any], tokenizer: Tokenizer
-) -> None:
-    """Raise a Mendable error for what can't be done with the data that were made and the model at hand."""
-    refuse_stages(recipe, config, raw)
-    refuse_unspoken(recipe, materials, tokenizer)
-    refuse_long(recipe, materials, config.max_positions, tokenizer)
-
-
-def refuse_stages(recipe: Recipe, config: Network, raw: Mapping[str, Any]) -> None:
-    """Raise InputError when a stage wants an adapter or a reward model that the family has no place for."""
-    for stage in recipe.stages:
-        try:
-            if stage.lora:
-                config.adapted(stage.lora.targets)
-            if isinstance(stage, RewardModelStage):
-                config.classifier(raw)
-        except InputError as error:
-            raise InputError(f"stages.{stage.name}{'.lora' if stage.lora else ''}: {error}") from None
-
-
 def _foreseen(recipe: Recipe, trial: Trial, found: Origin) -> Foreseen:
     folder = found.folder
     raw, config = read_config(folder)
@@ -144,29 +122,6 @@ def _foreseen(recipe: Recipe, trial: Trial, found: Origin) -> Foreseen:
     if not problems and trial.data:
         problems += unspoken_problems(recipe, trial.data, tokenizer)
     if not problems:
-        length = prompt_length(tokenizer)
-        empty, notes = left_out(recipe, trial.data, length)
-        problems = benchmark_problems(trial.benchmarks, config.max_positions, length)
-        problems += pool_problems(recipe, trial.data, config.max_positions, length) + empty
-    return Foreseen(problems, (*tokenizer.template.words(), *notes), tokenizer, found.commit)
-
-
-def refuse_long(recipe: Recipe, materials: Materials, positions: int, tokenizer: Tokenizer) -> None:
-    """Raise RecipeError when a benchmark can't ask a prompt, or a prompt leaves no room for its reply."""
-    length = prompt_length(tokenizer)
-    problems = benchmark_problems(materials.benchmarks, positions, length)
-    problems += pool_problems(recipe, materials.data, positions, length)
-    if problems:
-        raise RecipeError(recipe.name, problems)
-
-
-def prompt_length(tokenizer: Tokenizer) -> Length:
-    """The tokens of a problem's prompt in its mode, the assistant header included."""
-    modes = tokenizer.template.modes
-    # the problems of an RL stage are put into its mode when they are drawn
-    return lambda p: len(tokenizer.prompt(p if p.mode in modes else p.in_mode(modes[0])))
-
-
-def stage_length(stage: Stage, tokenizer: Tokenizer) -> Length:
-    """The same in the longest of the modes in which a stage asks."""
-    return asked_length(stage, prompt_length(tokenizer))
+        problems, notes = too_long(recipe, trial.data, trial.benchmarks, config.max_positions, tokenizer)
+    said = (described(raw, config), *tokenizer.template.words(), *notes)
+    return Foreseen(problems, said, tokenizer, found.commit)

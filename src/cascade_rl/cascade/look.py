@@ -5,12 +5,16 @@ Loads without torch where the model is from scratch, so that such a check is qui
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from cascade_rl.data.example import Example, Reader, example
 from cascade_rl.data.least import least_prompt
 from cascade_rl.data.lengths import benchmark_problems, left_out, pool_problems
+from cascade_rl.data.shelf import Shelf
 from cascade_rl.data.trial import Trial, try_out
 from cascade_rl.domains import load_domain
 from cascade_rl.recipe import Problems, Recipe, Stage
@@ -47,17 +51,24 @@ def look(
     Raises RecipeError with every problem found: of the recipe, its rows, its graders and its model.
     """
     found: list[_Seen] = []
+    # not where a run would keep its rows: a check leaves nothing behind
+    with TemporaryDirectory(prefix="cascade-check-", dir=_roomy()) as folder:
 
-    def further(recipe: Recipe, whole: bool) -> Problems:
-        found.append(_seen(recipe, try_out(recipe, whole), note))
-        return missing_packages(recipe.track) + found[-1].trial.problems + found[-1].problems
+        def further(recipe: Recipe, whole: bool) -> Problems:
+            found.append(_seen(recipe, try_out(recipe, Shelf(Path(folder)), whole), note))
+            return missing_packages(recipe.track) + found[-1].trial.problems + found[-1].problems
 
-    recipe = read_recipe(name, overrides, smoke_test=smoke_test, further=further)
-    seen = found[-1]
-    examples = tuple(_example(recipe, stage, seen) for stage in recipe.stages)
+        recipe = read_recipe(name, overrides, smoke_test=smoke_test, further=further)
+        seen = found[-1]
+        examples = tuple(_example(recipe, stage, seen) for stage in recipe.stages)
     if seen.commit is not None:
         recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"commit": seen.commit})})
     return Look(recipe, (*seen.trial.tallies(), *seen.trial.notes, *seen.notes), examples)
+
+
+def _roomy() -> str | None:
+    """Where rows larger than memory may lie for a while: /tmp often is memory."""
+    return "/var/tmp" if "TMPDIR" not in os.environ and os.access("/var/tmp", os.W_OK) else None
 
 
 def _example(recipe: Recipe, stage: Stage, seen: _Seen) -> Example:

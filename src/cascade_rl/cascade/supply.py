@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from cascade_rl import chat
 from cascade_rl.cascade.prospect import Prospect
@@ -16,7 +16,8 @@ from cascade_rl.errors import InputError
 from cascade_rl.recipe.tables import Reading
 from cascade_rl.sources.chats import Chat
 from cascade_rl.sources.own_maps import Said, chat_map, pair_map
-from cascade_rl.sources.own_rows import Counts, Made, own_rows
+from cascade_rl.sources.own_rows import Counts, own_rows
+from cascade_rl.sources.preferences import Preference
 from cascade_rl.sources.splits import split_of
 from cascade_rl.types import Demonstration, Mode, Pair, Problem, Split, Tally
 
@@ -136,37 +137,46 @@ def percentile(values: Sequence[int], percent: int = PERCENT) -> int:
 
 
 def chats_of(shape: Shape, said: Said) -> Chats:
-    """All rows of a file of conversations, through the map that they fit."""
-    found, tally = _all(shape.source, chat_map(said))
-    some = [
-        item for one in _some(found, shape.source) for item in one.demonstrations(shape.source, last=False)
-    ]
-    counted = some[:MEASURED]
+    """All rows of a file of conversations, through the map that they fit; a sample of them is kept."""
+    counts, some = Counts[Chat](), Sample[Chat](shape.source)
+    replies, modes = 0, set[Mode]()
+    for row in own_rows(shape.source, chat_map(said)):
+        if (found := counts.add(row)) is not None:
+            some.add(found)
+            replies += len(found.replies)
+            modes |= {mode for _, mode in found.replies}
+    made = [item for found in some.items for item in found.demonstrations(shape.source, last=False)]
+    counted = made[:MEASURED]
     thinking = sum(item.problem.mode is Mode.THINKING for item in counted) / len(counted)
-    replies = sum(len(one.replies) for one in found)
-    return Chats(shape.source, said, tally, replies, _modes(found), thinking, tuple(counted))
-
-
-def _modes(chats: Sequence[Chat]) -> frozenset[Mode]:
-    return frozenset(mode for found in chats for _, mode in found.replies)
+    tally = counts.tally(shape.source)
+    return Chats(shape.source, said, tally, replies, frozenset(modes), thinking, tuple(counted))
 
 
 def pairs_of(shape: Shape, said: Said) -> PairRows:
-    """All rows of a file of pairs, each pair once, split as their stage splits them.
+    """All rows of a file of pairs, each pair once, split as their stage splits them; a sample is kept.
 
     Raises InputError when there are none for training or none for measuring.
     """
-    found, tally = _all(shape.source, pair_map(said))
-    distinct = [one.pair(shape.source) for one in dict.fromkeys(found)]
-    held = [split_of(p.problem.prompt_text) in (Split.VALIDATION, Split.HELDOUT) for p in distinct]
-    training, heldout = len(held) - sum(held), sum(held)
+    counts, some = Counts[Preference](), Sample[Pair](shape.source)
+    training = heldout = 0
+    # by a hash of eight bytes: the pairs themselves may be more than fit
+    seen: set[int] = set()
+    for row in own_rows(shape.source, pair_map(said)):
+        found = counts.add(row)
+        if found is None or hash(found) in seen:
+            continue
+        seen.add(hash(found))
+        pair = found.pair(shape.source)
+        some.add(pair)
+        held = split_of(pair.problem.prompt_text) in (Split.VALIDATION, Split.HELDOUT)
+        training, heldout = training + (not held), heldout + held
     if not training or not heldout:
         raise InputError(
             f"{shape.source}: by a hash of their prompts {training} pairs are for training and {heldout} "
             "held out; both are needed: give more prompts"
         )
-    some = tuple(_some(distinct, shape.source))
-    return PairRows(shape.source, said, tally, training, heldout, some, _prompt(shape))
+    tally = counts.tally(shape.source)
+    return PairRows(shape.source, said, tally, training, heldout, tuple(some.items), _prompt(shape))
 
 
 def _prompt(shape: Shape) -> str | None:
@@ -201,15 +211,25 @@ def questions_of(shape: Shape, fit: Fit) -> Questions:
     )
 
 
-def _all(source: str, one: Made[T]) -> tuple[list[T], Tally]:
-    """What a map makes of all rows, and what became of them."""
-    counts = Counts[T]()
-    made = [counts.add(row) for row in own_rows(source, one)]
-    return [item for item in made if item is not None], counts.tally(source)
+class Sample(Generic[T]):
+    """`MEASURED` of a stream of items, each as likely, drawn alike on every machine."""
+
+    def __init__(self, seed: str) -> None:
+        self.items: list[T] = []
+        self._rng, self._seen = random.Random(seed), 0
+
+    def add(self, item: T) -> None:
+        """The next of the stream, which may take another's place (algorithm R)."""
+        self._seen += 1
+        if len(self.items) < MEASURED:
+            self.items.append(item)
+        elif (place := self._rng.randrange(self._seen)) < MEASURED:
+            self.items[place] = item
 
 
 def _some(items: Sequence[T], seed: str) -> list[T]:
-    """So many of them as are counted, drawn alike on every machine."""
-    if len(items) <= MEASURED:
-        return list(items)
-    return random.Random(seed).sample(list(items), MEASURED)
+    """So many of them as are counted."""
+    sample = Sample[T](seed)
+    for item in items:
+        sample.add(item)
+    return sample.items

@@ -16,7 +16,7 @@ from cascade_rl.domains import load_domain
 from cascade_rl.errors import InputError
 from cascade_rl.sources.maps import map_of
 from cascade_rl.sources.own_maps import chat_map, pair_map
-from cascade_rl.sources.parts import source_rows
+from cascade_rl.sources.parts import parts
 from cascade_rl.sources.rows import problem_of
 
 Kind = Literal["chats", "pairs", "problems"]
@@ -95,7 +95,7 @@ def shape_of(source: str, domain: str | None = None) -> Shape:
 
     Raises InputError when the source can't be read.
     """
-    read = list(islice(source_rows(source), LOOKED_AT))
+    read = list(islice((row for part in parts(source) for row in part.rows()), LOOKED_AT))
     values = tuple(row.value for row in read if row.value is not None)
     broken = len(read) - len(values)
     if not values:

@@ -14,6 +14,7 @@ from cascade_rl.data.abilities import domain_problems
 from cascade_rl.data.disjoint import may_share, overlaps, stage_prompts
 from cascade_rl.data.heldout import gather_benchmarks
 from cascade_rl.data.kinds import provide
+from cascade_rl.data.shelf import Shelf
 from cascade_rl.domain import Benchmark, Domain, Services
 from cascade_rl.domains import load_domain
 from cascade_rl.errors import SandboxUnavailable, StageError
@@ -45,10 +46,11 @@ class Trial:
         return [f"{name}: {tally.line()}" for name, tallies in used for tally in tallies]
 
 
-def try_out(recipe: Recipe, whole: bool = True) -> Trial:
+def try_out(recipe: Recipe, shelf: Shelf, whole: bool = True) -> Trial:
     """The trial of a recipe that is valid by its own rules; only its domains and rows if it is not `whole`.
 
-    Raises nothing that a user can mend: all of it stands in `problems`.
+    Own rows are kept on the shelf, as long as the trial is looked at. Raises nothing that a user can mend of
+    recipe and rows: all of it stands in `problems`.
     """
     domains, problems = _domains(recipe)
     if problems or not whole:
@@ -58,7 +60,7 @@ def try_out(recipe: Recipe, whole: bool = True) -> Trial:
         problems += stage.lacking(named, recipe.before(stage.name))
     if problems:
         return Trial({}, (), problems + domain_problems(recipe, False), ())
-    data, benchmarks, failed = _made(recipe, domains)
+    data, benchmarks, failed = _made(recipe, domains, shelf)
     if failed:
         # by the entry, where a file can't be read or has bad rows: the stage itself said only the first
         told = domain_problems(recipe, whole)
@@ -85,7 +87,7 @@ def _domains(recipe: Recipe) -> tuple[dict[str, Domain], Problems]:
 
 
 def _made(
-    recipe: Recipe, domains: Mapping[str, Domain]
+    recipe: Recipe, domains: Mapping[str, Domain], shelf: Shelf
 ) -> tuple[dict[str, StageData], tuple[Benchmark, ...], Problems]:
     """Data and benchmarks as `gather` makes them, but all faults are found, not the first alone."""
     data: dict[str, StageData] = {}
@@ -94,7 +96,7 @@ def _made(
     taken: set[str] = set()
     for stage in recipe.stages:
         try:
-            data[stage.name] = provide(stage, domains, recipe.seed, taken)
+            data[stage.name] = provide(stage, domains, recipe.seed, taken, shelf)
         except (StageError, ValueError) as error:
             problems.append((f"stages.{stage.name}", str(error).removeprefix(f"{stage.name}: ")))
             continue

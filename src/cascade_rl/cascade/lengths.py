@@ -1,0 +1,66 @@
+"""Prompts and replies that a model has no room for, in its own tokens, once the prompts are made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from cascade_rl.data.gather import Materials
+from cascade_rl.data.lengths import Length, asked_length, benchmark_problems, left_out, pool_problems
+from cascade_rl.data.settle import fitting
+from cascade_rl.domain import Benchmark
+from cascade_rl.errors import RecipeError
+from cascade_rl.model.tokenizer import Tokenizer
+from cascade_rl.protocols import Screen
+from cascade_rl.recipe import Problems, Recipe
+from cascade_rl.types import StageData
+
+
+def too_long(
+    recipe: Recipe,
+    data: Mapping[str, StageData],
+    benchmarks: Sequence[Benchmark],
+    positions: int,
+    tokenizer: Tokenizer,
+) -> tuple[Problems, list[str]]:
+    """Benchmarks that can't ask a prompt, prompts without room for a reply, stages that lose all of theirs.
+
+    And notes on stages that lose some.
+    """
+    length = prompt_length(tokenizer)
+    empty, notes = left_out(recipe, data, length)
+    problems = benchmark_problems(benchmarks, positions, length)
+    return problems + pool_problems(recipe, data, positions, length) + empty, notes
+
+
+def refuse_long(recipe: Recipe, materials: Materials, positions: int, tokenizer: Tokenizer) -> None:
+    """Raise RecipeError when a benchmark can't ask a prompt, or a prompt leaves no room for its reply."""
+    length = prompt_length(tokenizer)
+    problems = benchmark_problems(materials.benchmarks, positions, length)
+    problems += pool_problems(recipe, materials.data, positions, length)
+    if problems:
+        raise RecipeError(recipe.name, problems)
+
+
+def prompt_length(tokenizer: Tokenizer) -> Length:
+    """The tokens of a problem's prompt in its mode, the assistant header included."""
+    modes = tokenizer.template.modes
+    # the problems of an RL stage are put into its mode when they are drawn
+    return lambda p: len(tokenizer.prompt(p if p.mode in modes else p.in_mode(modes[0])))
+
+
+def fitting_data(recipe: Recipe, materials: Materials, tokenizer: Tokenizer, screen: Screen) -> Materials:
+    """Without prompts over their stage's limit: told of now, not hours later in the middle of a stage."""
+    length, data = prompt_length(tokenizer), {}
+    for stage in recipe.stages:
+        # `gather` proved the prompts disjoint, and leaving some out keeps them so.
+        data[stage.name], notes = fitting(
+            stage.name, stage.prompt_limit(), materials.data[stage.name], asked_length(stage, length)
+        )
+        key, size, _ = stage.batch()
+        drawn = sum(map(len, data[stage.name].pools()))
+        if stage.prompt_limit() is not None and drawn < size:
+            notes.append(f"{stage.name}: {key} is {size}, but there are {drawn} prompts: a step has no more")
+        for text in notes:
+            screen.note(text)
+    return replace(materials, data=data)
