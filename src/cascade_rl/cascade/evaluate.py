@@ -24,9 +24,12 @@ def evaluate_checkpoint(
 ) -> Iterator[tuple[str, BenchmarkScore]]:
     """(name, score) of a recipe's benchmarks, or of those in `only`, on a checkpoint, each as it is done.
 
-    `begun` hears of each before it is sampled. Raises InputError for an unknown name in `only`.
+    `begun` hears of each before it is sampled. Raises InputError for an unknown name in
+    `only`, or where there is no benchmark at all.
     """
     known = [b.name for b in recipe.benchmarks]
+    if not known:
+        raise InputError(f"{recipe.name} has no benchmarks: there is nothing to score {checkpoint} on")
     if unknown := [name for name in only if name not in known]:
         raise InputError(f"no benchmark {', '.join(unknown)} in {recipe.name}; there are {', '.join(known)}")
     chosen = [b for b in gather_benchmarks(recipe) if not only or b.name in only]

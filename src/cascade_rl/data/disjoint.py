@@ -40,17 +40,19 @@ def check_disjoint(
 ) -> None:
     """Raise StageError, which names an example, when two uses share a prompt that may not.
 
-    `data` is by the stage's name. Benchmarks share with no stage, nor with each other.
+    `data` is by the stage's name. Benchmarks share with no stage. With each other they may: the same problems
+    can be asked with other lengths, modes or k.
     """
-    # None instead of a stage: a benchmark, which no rule of sharing covers
+    # None instead of a stage: a benchmark
     uses: list[tuple[str, Stage | None, set[str]]] = []
     uses += [(f"stage {stage.name}", stage, stage_prompts(data[stage.name])) for stage in stages]
     uses += [(f"benchmark {b.name}", None, prompts_of(b.problems)) for b in benchmarks]
     for index, (name, stage, prompts) in enumerate(uses):
         for other_name, other, others in uses[:index]:
             shared = prompts & others
+            allowed = may_share(stage, other) if stage and other else not (stage or other)
             # min: the example is the same on every machine, which the order of a set is not
-            if shared and not (stage and other and may_share(stage, other)):
+            if shared and not allowed:
                 raise StageError(
                     f"{name} and {other_name} share {len(shared)} prompts, such as {min(shared)!r}: "
                     "they must be disjoint"

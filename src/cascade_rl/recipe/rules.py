@@ -90,12 +90,12 @@ def _no_stage(name: str, order: Sequence[str]) -> str:
 
 def _gate_problems(recipe: Recipe) -> Problems:
     order, marks = [s.name for s in recipe.stages], [b.name for b in recipe.benchmarks]
-    problems = []
+    problems = _idle_gate(recipe)
     for index, dip in enumerate(recipe.gate.dips):
         path = f"gate.dips.{index}"
         problems += [(path, _no_stage(s, order)) for s in (dip.at, dip.until) if s not in order]
         if dip.benchmark not in marks:
-            problems.append((path, f"no benchmark {dip.benchmark!r}; there are {', '.join(marks)}"))
+            problems.append((path, _no_benchmark(dip.benchmark, marks)))
         elif dip.at in order and dip.until in order and order.index(dip.until) <= order.index(dip.at):
             problems.append((path, f"until ({dip.until}) must come after at ({dip.at})"))
     for index, waiver in enumerate(recipe.gate.waivers):
@@ -103,8 +103,19 @@ def _gate_problems(recipe: Recipe) -> Problems:
         if waiver.stage not in order:
             problems.append((path, _no_stage(waiver.stage, order)))
         if waiver.benchmark not in marks:
-            problems.append((path, f"no benchmark {waiver.benchmark!r}; there are {', '.join(marks)}"))
+            problems.append((path, _no_benchmark(waiver.benchmark, marks)))
     return problems
+
+
+def _idle_gate(recipe: Recipe) -> Problems:
+    if recipe.benchmarks or recipe.gate.policy == "warn":
+        return []
+    text = f"{recipe.gate.policy} goes by benchmarks, and the recipe has none; add one, or set policy: warn"
+    return [("gate.policy", text)]
+
+
+def _no_benchmark(name: str, marks: Sequence[str]) -> str:
+    return f"no benchmark {name!r}; there are {', '.join(marks) or 'none'}"
 
 
 def _table_problems(recipe: Recipe) -> Problems:

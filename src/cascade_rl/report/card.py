@@ -13,7 +13,7 @@ from cascade_rl import __version__
 from cascade_rl.chat import template_hash
 from cascade_rl.report.card_tables import matrix_markdown, retention_markdown
 from cascade_rl.run.files import write_text
-from cascade_rl.scores.gate import GateResult
+from cascade_rl.scores.gate import UNMEASURED, GateResult
 from cascade_rl.scores.points import in_points
 from cascade_rl.scores.retention import retentions
 from cascade_rl.types import Scorecard
@@ -51,7 +51,7 @@ def card_text(card: Card) -> str:
         f"A checkpoint of a cascade (arXiv 2512.13607), exported by cascade-rl {__version__}. End a user "
         "turn with ` /think` for visible reasoning, with ` /no_think` for a direct answer.",
         "## Benchmarks so far\n\n" + matrix_markdown(card.scorecards, card.own_stages),
-        "## Retention\n\n" + retention_markdown(kept),
+        *(["## Retention\n\n" + retention_markdown(kept)] if kept else []),
         "## Gate\n\n" + _gate_text(card.gate),
         "## Lineage\n\n" + _lineage(stage["lineage"]),
         "## Data\n\n" + "\n".join(f"- {line}" for line in stage["data"]),
@@ -61,6 +61,8 @@ def card_text(card: Card) -> str:
 
 
 def _gate_text(gate: GateResult) -> str:
+    if not gate.measured:
+        return f"There was nothing to judge: {UNMEASURED}."
     lines = ["passed" if gate.passed else "**did not pass**"]
     lines += [
         f"- {cell.benchmark} {in_points(cell.change, sign=True)} points since {cell.before}: "

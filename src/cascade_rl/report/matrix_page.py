@@ -103,7 +103,8 @@ def _cell(row: Row, stage: str, told: Sequence[Cell]) -> str:
     score = row.scores.get(stage)
     where = f'data-benchmark="{esc(row.name)}" data-stage="{esc(stage)}"'
     if score is None:
-        return f'<td class="cell none" {where}>{DASH}</td>'
+        title = f"{esc(row.name)} was not scored after {esc(stage)}"
+        return f'<td class="cell none" {where} title="{title}">{DASH}</td>'
     css = ["cell"] + (["own"] if stage == row.own_stage else [])
     sign = ""
     # told[0]: against the stage before; the others stand in the tooltip
@@ -189,6 +190,11 @@ def _mode_view(matrix: Matrix, view: View) -> str:
 
 def matrix_section(run: Run) -> str:
     """The section #matrix with all its views."""
+    if run.unmeasured:
+        return (
+            '<section id="matrix"><h2>Benchmark matrix</h2><p class="empty">The recipe has no benchmarks: '
+            "nothing was measured.</p></section>"
+        )
     if not run.matrix.rows:
         return (
             '<section id="matrix"><h2>Benchmark matrix</h2><p class="empty">No stage has been scored yet: '

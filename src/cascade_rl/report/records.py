@@ -127,3 +127,8 @@ class Run:
     started: float | None
     updated: float | None
     unread: tuple[str, ...]
+
+    @property
+    def unmeasured(self) -> bool:
+        """Whether its recipe is there and has no benchmarks."""
+        return bool(self.recipe) and not self.recipe.get("benchmarks") and not self.matrix.rows
