@@ -14,11 +14,13 @@ from cascade_rl.errors import Interrupted
 from cascade_rl.evals.benchmark import run_benchmark
 from cascade_rl.recipe import Recipe, Stage, digest
 from cascade_rl.report.card import Card, write_card
+from cascade_rl.report.reward_card import write_reward_card
 from cascade_rl.run.files import read_record, write_json
 from cascade_rl.run.folder import stage_folders
 from cascade_rl.run.journal import Journal, read_lines
 from cascade_rl.scores.as_json import from_json, gate_to_json, scorecard_to_json, to_json
 from cascade_rl.scores.gate import GateResult, decide
+from cascade_rl.train.reward_model import FOLDER
 from cascade_rl.types import BenchmarkScore, Scorecard
 
 SCORED = ("key", "headline", "modes")  # what the file of a benchmark holds at least
@@ -52,6 +54,8 @@ def score_stage(run: Run, stage: Stage, folder: Path, weights: str, earlier: Seq
     # from the disk: of a kept stage nothing else is at hand
     facts = read_record(folder / "stage.json", "stage", "settings", "data", "lineage") or {}
     write_card(folder / "checkpoint", Card(facts, cards, own_stages(run.recipe), result))
+    if (folder / FOLDER).is_dir():
+        write_reward_card(folder / FOLDER, facts)
     return Scored(card, result, time.perf_counter() - begin)
 
 

@@ -123,6 +123,7 @@ def _stage_run(run: Run, progress: Progress, begun: Start, book: Book) -> StageR
         stop_asked=run.stop_asked,
         probe=probe_of(run),
         smoke=run.recipe.smoke,
+        dtype=run.recipe.model.export_dtype,
         peaks=run.peaks(),
     )
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from cascade_rl.model.checkpoint import save_directory, save_reward_directory
 from cascade_rl.model.decoder import DecoderConfig, Shapes
+from cascade_rl.model.reward_template import reward_template
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.recipe.lora import LoRA
 from cascade_rl.run.files import Saving, sync_folder
@@ -31,7 +32,8 @@ def export(
 ) -> None:
     """Write a model (with `shapes`, those with a score head, a reward model), whole or not at all.
 
-    `generation` and `dtype` are of a language model, see `save_directory`; a reward model is fp32.
+    `generation` is of a language model, `dtype` of both, see `save_directory`. A reward model's chat template
+    renders what it was trained to read, see `reward_template`.
     """
     # under a name of its own until it is complete: a run that is killed here exports again
     temporary = path.with_name(f".{path.name}.tmp")
@@ -40,8 +42,11 @@ def export(
         if shapes is None:
             save_directory(temporary, raw, config, flat, generation, dtype)
         else:
-            save_reward_directory(temporary, raw, config, flat, shapes)
+            save_reward_directory(temporary, raw, config, flat, shapes, dtype)
         tokenizer.save(temporary)
+        if shapes is not None:
+            # where transformers puts the template of the tokenizer that it has just saved
+            (temporary / "chat_template.jinja").write_text(reward_template(tokenizer.inner.chat_template))
         shutil.rmtree(path, ignore_errors=True)
         temporary.rename(path)
         sync_folder(path.parent)

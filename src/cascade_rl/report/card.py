@@ -43,8 +43,7 @@ def write_card(checkpoint: Path, card: Card) -> None:
 def card_text(card: Card) -> str:
     """The whole card as Markdown."""
     stage, kept = card.stage, retentions(card.scorecards, card.own_stages)
-    # settings in the recipe's own words, so that they can be copied into one
-    run, settings = stage["lineage"]["run"], yaml.safe_dump(stage["settings"], sort_keys=False)
+    run = stage["lineage"]["run"]
     parts = [
         FRONT_MATTER,
         f"# {run} after {stage['stage']}",
@@ -53,9 +52,9 @@ def card_text(card: Card) -> str:
         "## Benchmarks so far\n\n" + matrix_markdown(card.scorecards, card.own_stages),
         *(["## Retention\n\n" + retention_markdown(kept)] if kept else []),
         "## Gate\n\n" + _gate_text(card.gate),
-        "## Lineage\n\n" + _lineage(stage["lineage"]),
+        "## Lineage\n\n" + lineage_markdown(stage["lineage"]),
         "## Data\n\n" + "\n".join(f"- {line}" for line in stage["data"]),
-        f"## Settings\n\n```yaml\n{settings}```",
+        settings_markdown(stage["settings"]),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -73,7 +72,13 @@ def _gate_text(gate: GateResult) -> str:
     return "\n".join([*lines, *(f"- {note}" for note in gate.notes)])
 
 
-def _lineage(lineage: Mapping[str, Any]) -> str:
+def settings_markdown(settings: Mapping[str, Any]) -> str:
+    """The section of a stage's settings, in the recipe's own words, so that they can be copied into one."""
+    return f"## Settings\n\n```yaml\n{yaml.safe_dump(settings, sort_keys=False)}```"
+
+
+def lineage_markdown(lineage: Mapping[str, Any]) -> str:
+    """The table of a stage's lineage."""
     bar = "\\|"
     known = {key: value for key, value in lineage.items() if value is not None}
     told = known | {"chat template": template_hash()}

@@ -47,6 +47,9 @@ def train(run: StageRun[RewardModelStage], data: Pairs) -> Trained:
         data = Pairs(training, heldout, data.tallies)
         lines.append(f"of the policy's own answers {len(data.training)} pairs differ by the rule")
     fitted = fit(run, data.training)
+    if run.dtype == "bf16":
+        # rounded before it is measured: the figure is that of what is exported, which RL asks
+        world.replicas.load(MODEL, world.replicas.flat(MODEL).bfloat16().float())
     # A pair that stands twice says nothing more the second time: the figure would look surer than it is.
     measured = distinct(data.heldout)
     accuracy = pair_accuracy(LearnedReward(world.replicas, world.tokenizer), measured)
@@ -56,11 +59,12 @@ def train(run: StageRun[RewardModelStage], data: Pairs) -> Trained:
     # with the head's shapes, which make it a reward model that transformers scores alike
     flat = world.replicas.flat(MODEL)
     folder = run.book.folder / FOLDER
-    export(folder, world.raw, world.config, flat, world.tokenizer, model.shapes)
+    export(folder, world.raw, world.config, flat, world.tokenizer, model.shapes, dtype=run.dtype)
     world.replicas.drop_model(MODEL)
     # of what lies on the disk, as RL will read it: an export leaves out the head over the vocabulary
     exports = {FOLDER: weights_hash(load_reward_directory(folder, world.config))}
-    return Trained(fitted.step, {"heldout_pair_accuracy": accuracy}, (*fitted.lines, *lines), exports)
+    facts = {"heldout_pair_accuracy": accuracy, "heldout_pairs": count}
+    return Trained(fitted.step, facts, (*fitted.lines, *lines), exports)
 
 
 def distinct(pairs: Sequence[Pair]) -> list[Pair]:
