@@ -318,6 +318,7 @@ class Demonstrations:
 
     items: tuple[Demonstration, ...]
     tallies: tuple[Tally, ...] = ()
+    heldout: tuple[Demonstration, ...] = ()  # of a source of their own, to measure the loss on
 
     def pools(self) -> tuple[tuple[Problem, ...], ...]:
         """A pool a domain."""
@@ -325,7 +326,7 @@ class Demonstrations:
 
     def content(self) -> list[Any]:
         """Prompts and replies."""
-        return [[item.problem.asked(), item.reply] for item in self.items]
+        return [[item.problem.asked(), item.reply] for item in (*self.items, *self.heldout)]
 
     def described(self) -> list[str]:
         """Counts by domain and mode."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 
+from cascade_rl.data.heldout_replies import with_heldout
 from cascade_rl.data.own import own_demonstrations
 from cascade_rl.domain import Domain
 from cascade_rl.errors import StageError
@@ -45,7 +46,7 @@ def provide(
             )
         found += made
         tallies += [replace(tally, used=wanted) for tally in told]
-    return Demonstrations(tuple(found), tuple(tallies))
+    return with_heldout(stage, Demonstrations(tuple(found), tuple(tallies)))
 
 
 def _teach(

@@ -7,15 +7,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from cascade_rl.recipe.base import Positive, Problems
+from cascade_rl.recipe.base import Positive, Problems, is_none
+from cascade_rl.recipe.heldout import PairsKey
 from cascade_rl.recipe.prompts import FullPhase
 from cascade_rl.recipe.stage import Able, Entry, OwnRows, StageSpec, in_epochs, planned
 from cascade_rl.recipe.tables import BadRows, table_only
 from cascade_rl.types import Split
-
-
-def _is_none(value: object) -> bool:
-    return value is None
 
 
 class RewardModelStage(StageSpec):
@@ -34,9 +31,9 @@ class RewardModelStage(StageSpec):
     source: str = "builtin"
     # left out of the record where it is not given, so that it is no change of older runs
     map: Annotated[
-        Literal["trl-preference", "hh-preference", "helpsteer"] | None, Field(exclude_if=_is_none)
+        Literal["trl-preference", "hh-preference", "helpsteer"] | None, Field(exclude_if=is_none)
     ] = None
-    bad_rows: Annotated[BadRows, Field(exclude_if=_is_none)] = None
+    bad_rows: Annotated[BadRows, Field(exclude_if=is_none)] = None
     pairs_from: Literal["domain", "samples"] = "domain"
     sample_rollouts: Annotated[int, Field(ge=2)] | None = None
     sample_tokens: Positive | None = None
@@ -48,6 +45,7 @@ class RewardModelStage(StageSpec):
     steps: Positive | None = None
     epochs: Positive | None = None
     max_tokens: Positive = 4096
+    heldout: PairsKey = None
 
     @model_validator(mode="before")
     @classmethod
@@ -131,10 +129,17 @@ class RewardModelStage(StageSpec):
             "pairs": batch * 2,
             "heldout_pairs": 8,
         }
+        if self.heldout:
+            update["heldout"] = self.heldout.model_copy(update={"every": 1})
         if self.sample_tokens is not None:
             update["sample_tokens"] = min(self.sample_tokens, 48)
         return super().shrunk().model_copy(update=update)
 
     def explained(self) -> list[str]:
         """Updates and epochs."""
-        return [in_epochs(self.planned_steps, self.batch_size, self.pairs, "preference pairs")]
+        told = [in_epochs(self.planned_steps, self.batch_size, self.pairs, "preference pairs")]
+        if self.heldout:
+            told.append(
+                f"held-out loss every {self.heldout.every} steps, on {self.heldout_pairs} pairs at most"
+            )
+        return told

@@ -84,11 +84,11 @@ class Reader:
         return rows
 
 
-def _steps(rows: Iterable[Mapping[str, Any]]) -> tuple[Step, ...]:
-    """The steps in order; the last line of a step wins, since a resumed run writes it again."""
+def _steps(rows: Iterable[Mapping[str, Any]], kind: str = "step") -> tuple[Step, ...]:
+    """The lines of a kind in order; the last line of a step wins, since a resumed run writes it again."""
     steps = {}
     for row in rows:
-        if row.get("kind") == "step" and isinstance(row.get("step"), int):
+        if row.get("kind") == kind and isinstance(row.get("step"), int):
             raw = {name: number(value) for name, value in as_mapping(row.get("metrics")).items()}
             # NaN keeps its place in the curve and shows as a gap
             metrics = {name: math.nan if value is None else value for name, value in raw.items()}
@@ -152,6 +152,7 @@ def _stage(reader: Reader, folder: StageFolder, ledger: Mapping[str, Any], polic
         ledger=ledger,
         preflight=reader.mapping(f"{here}/preflight.json"),
         steps=_steps(journal),
+        heldout=_steps(journal, "heldout"),
         notes=_notes(journal),
         seconds=_sums(timings, "seconds"),
         efforts=efforts(timings),

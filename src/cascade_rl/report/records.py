@@ -105,6 +105,7 @@ class Stage:
     ledger: Mapping[str, Any] = field(default_factory=dict)
     preflight: Mapping[str, Any] = field(default_factory=dict)
     steps: tuple[Step, ...] = ()
+    heldout: tuple[Step, ...] = ()
     notes: tuple[Note, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     efforts: Mapping[str, Effort] = field(default_factory=dict)

@@ -12,7 +12,9 @@ from cascade_rl.errors import StageError
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.recipe import SFTStage
 from cascade_rl.train.batch import Row
+from cascade_rl.train.heldout_loss import HeldoutLoss
 from cascade_rl.train.learner import lr_factor
+from cascade_rl.train.likelihood import likelihood, split
 from cascade_rl.train.loop import Steps
 from cascade_rl.train.objective import LIKELIHOOD
 from cascade_rl.train.stage_run import StageRun, Trained
@@ -25,9 +27,10 @@ KEPT = ("loss", "grad_norm", "update_ratio", "skipped")
 def train(run: StageRun[SFTStage], data: Demonstrations) -> Trained:
     """Run an SFT stage; loss is the mean over the reply tokens of a batch."""
     stage = run.stage
-    samples, long = _fitting(run, data.items)
+    items, heldout = _held_out(run, data)
+    samples, long = _fitting(run, items)
     # ln of the vocabulary: all tokens alike
-    steps = Steps(run, chance=math.log(run.world.config.vocab))
+    steps = Steps(run, chance=math.log(run.world.config.vocab), heldout=heldout)
     for step, learner in steps:
         begin = time.perf_counter()
         numbers = batch_at(step, stage.batch_size, len(samples), f"{run.seed}/{stage.name}")
@@ -41,7 +44,22 @@ def train(run: StageRun[SFTStage], data: Demonstrations) -> Trained:
         tokens = sum(len(prompt) + len(reply) for prompt, reply in chosen)
         metrics = {key: update[key] for key in KEPT} | {"lr": stage.lr * factor, "tokens": tokens}
         steps.done(StepReport(step, metrics, {"update": time.perf_counter() - begin}))
-    return Trained(steps.finish(), lines=long)
+    return Trained(steps.finish(), steps.watch.facts(), (*long, *steps.watch.lines()))
+
+
+def _held_out(
+    run: StageRun[SFTStage], data: Demonstrations
+) -> tuple[Sequence[Demonstration], HeldoutLoss | None]:
+    """What is trained on, and how the loss on the rest is measured, if any is held out."""
+    spec = run.stage.heldout
+    if spec is None:
+        return data.items, None
+    world, stage = run.world, run.stage
+    items, held = (data.items, data.heldout) if spec.source else split(stage.name, data.items, spec)
+    found = likelihood(world.replicas, world.tokenizer, run.model, held, stage.max_tokens, spec.every)
+    if found is None:
+        raise StageError(f"{stage.name}.heldout: no reply fits into max_tokens: {stage.max_tokens}; raise it")
+    return items, found
 
 
 def _fitting(

@@ -1,0 +1,57 @@
+"""What a reward model says of pairs whose better answer is known: scores, accuracy, loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from cascade_rl.model.tokenizer import Tokenizer
+from cascade_rl.train.batch import Row
+from cascade_rl.train.heldout_loss import HeldoutLoss
+from cascade_rl.train.learned_reward import LearnedReward, reward_row
+from cascade_rl.types import Pair
+
+Scores = Sequence[tuple[float, float]]  # of chosen and rejected
+
+
+def distinct(pairs: Sequence[Pair]) -> list[Pair]:
+    """The pairs without those that came before."""
+    return list({(pair.problem.id, pair.chosen, pair.rejected): pair for pair in pairs}.values())
+
+
+def pair_rows(tokenizer: Tokenizer, pairs: Sequence[Pair]) -> list[tuple[Row, Row]]:
+    """What the reward model reads of (chosen, rejected) of each pair."""
+
+    def row(pair: Pair, answer: str) -> Row:
+        return reward_row(tokenizer, pair.problem.messages, answer)
+
+    return [(row(pair, pair.chosen), row(pair, pair.rejected)) for pair in pairs]
+
+
+def pair_scores(reward: LearnedReward, pairs: Sequence[Pair]) -> list[tuple[float, float]]:
+    """The scores of (chosen, rejected) of each pair."""
+    rows = pair_rows(reward.tokenizer, pairs)
+    scores = reward.score_batch([row for pair in rows for row in pair])  # chosen, rejected, chosen, ...
+    return list(zip(scores[::2], scores[1::2], strict=True))
+
+
+def pair_accuracy(reward: LearnedReward, pairs: Sequence[Pair]) -> float:
+    """The share of held-out pairs whose chosen answer scores higher; a tie is half."""
+    return _ranked_right(pair_scores(reward, pairs))
+
+
+def preference_loss(reward: LearnedReward, pairs: Sequence[Pair], every: int) -> HeldoutLoss:
+    """Bradley-Terry's loss on pairs that are not trained on, and how many of them are ranked right."""
+
+    def measure() -> dict[str, float]:
+        found = pair_scores(reward, pairs)
+        # ln(1 + e^-x) without overflow
+        losses = [max(b - a, 0.0) + math.log1p(math.exp(-abs(a - b))) for a, b in found]
+        return {"loss": math.fsum(losses) / len(losses), "accuracy": _ranked_right(found)}
+
+    return HeldoutLoss(every, f"{len(pairs)} held-out pairs", measure)
+
+
+def _ranked_right(scores: Scores) -> float:
+    wins = [1.0 if a > b else 0.5 if a == b else 0.0 for a, b in scores]
+    return sum(wins) / len(wins)
