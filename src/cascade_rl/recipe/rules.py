@@ -17,7 +17,7 @@ def cross_problems(recipe: Recipe, whole: bool = True) -> Problems:
     Where the recipe is not `whole`, since wrong parts were left out, numbers are not held against each other.
     """
     problems = _name_problems(recipe) + _gate_problems(recipe) + _sampler_problems(recipe)
-    problems += _table_problems(recipe)
+    problems += _table_problems(recipe) + _judge_problems(recipe)
     if not whole:
         return problems
     problems += _length_problems(recipe)
@@ -104,6 +104,21 @@ def _gate_problems(recipe: Recipe) -> Problems:
             problems.append((path, _no_stage(waiver.stage, order)))
         if waiver.benchmark not in marks:
             problems.append((path, _no_benchmark(waiver.benchmark, marks)))
+    return problems
+
+
+def _judge_problems(recipe: Recipe) -> Problems:
+    """Benchmarks of own pairs that nobody can judge."""
+    trained = [stage.name for stage in recipe.stages if stage.trains == "reward_model"]
+    problems: Problems = []
+    for benchmark in recipe.benchmarks:
+        path, judge = f"benchmarks.{benchmark.name}", recipe.judge_of(benchmark)
+        if benchmark.domain is None and judge is None:
+            text = "own pairs are judged by a reward model, and no stage trains one; add a reward_model stage"
+            problems.append((path, text))
+        elif judge is not None and judge not in trained:
+            text = f"no reward_model stage {judge!r}; there are {', '.join(trained) or 'none'}"
+            problems.append((f"{path}.reward_model", text))
     return problems
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from cascade_rl.chat import template_hash
 from cascade_rl.report.card_tables import matrix_markdown, retention_markdown
 from cascade_rl.run.files import write_text
 from cascade_rl.scores.gate import UNMEASURED, GateResult
+from cascade_rl.scores.judged import Judged
 from cascade_rl.scores.points import in_points
 from cascade_rl.scores.retention import retentions
 from cascade_rl.types import Scorecard
@@ -26,13 +27,14 @@ FRONT_MATTER = "---\nlibrary_name: transformers\npipeline_tag: text-generation\n
 class Card:
     """What a card tells: the content of stage.json, the scorecards up to this stage, and the gate's word.
 
-    `own_stages` maps a benchmark to the stage that trains for it.
+    `own_stages` maps a benchmark to the stage that trains for it, `judged` one of own pairs to who judged it.
     """
 
     stage: Mapping[str, Any]
     scorecards: Sequence[Scorecard]
     own_stages: Mapping[str, str]
     gate: GateResult
+    judged: Mapping[str, Judged] = field(default_factory=dict)
 
 
 def write_card(checkpoint: Path, card: Card) -> None:
@@ -50,6 +52,7 @@ def card_text(card: Card) -> str:
         f"A checkpoint of a cascade (arXiv 2512.13607), exported by cascade-rl {__version__}. End a user "
         "turn with ` /think` for visible reasoning, with ` /no_think` for a direct answer.",
         "## Benchmarks so far\n\n" + matrix_markdown(card.scorecards, card.own_stages),
+        *(f"{judged.line(name)}." for name, judged in card.judged.items()),
         *(["## Retention\n\n" + retention_markdown(kept)] if kept else []),
         "## Gate\n\n" + _gate_text(card.gate),
         "## Lineage\n\n" + lineage_markdown(stage["lineage"]),

@@ -168,8 +168,14 @@ def _headline(run: Run) -> str:
     head = f'<tr><th scope="col">benchmark</th>{_heads(matrix)}{tail}</tr>'
     return (
         f'<div class="scroll"><table class="matrix"><thead>{head}</thead>'
-        f"<tbody>{''.join(rows)}</tbody>{foot}</table></div><p class='legend-text'>{LEGEND}</p>"
+        f"<tbody>{''.join(rows)}</tbody>{foot}</table></div><p class='legend-text'>{LEGEND}</p>{_judges(run)}"
     )
+
+
+def _judges(run: Run) -> str:
+    """Who judged the benchmarks of own pairs, by the last scorecard that tells."""
+    told = {name: judged for stage in run.stages for name, judged in stage.judged.items()}
+    return "".join(f'<p class="legend-text">{esc(one.line(name))}.</p>' for name, one in told.items())
 
 
 def _mode_view(matrix: Matrix, view: View) -> str:

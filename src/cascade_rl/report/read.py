@@ -22,6 +22,7 @@ from cascade_rl.report.values import as_list, as_mapping, number, text
 from cascade_rl.run.folder import StageFolder, stage_folders
 from cascade_rl.scores.as_json import gate_from_json, matrix_from_json, scorecard_from_json
 from cascade_rl.scores.gate import GateResult
+from cascade_rl.scores.judged import Judged
 from cascade_rl.scores.matrix import Matrix, matrix
 from cascade_rl.types import Scorecard
 
@@ -139,6 +140,15 @@ def _card(reader: Reader, folder: StageFolder) -> Scorecard | None:
     return card
 
 
+def _judged(reader: Reader, name: str) -> Mapping[str, Judged]:
+    """Who judged the benchmarks of own pairs."""
+
+    def read(row: Mapping[str, Any]) -> dict[str, Judged]:
+        return {key: Judged.of_json(as_mapping(one)) for key, one in as_mapping(row.get("judged")).items()}
+
+    return reader.record(name, read) or {}
+
+
 def _stage(reader: Reader, folder: StageFolder, ledger: Mapping[str, Any], policy: str) -> Stage:
     here = f"stages/{folder.path.name}"
     journal = reader.lines(f"{here}/journal.jsonl")
@@ -161,6 +171,7 @@ def _stage(reader: Reader, folder: StageFolder, ledger: Mapping[str, Any], polic
         samples=tuple(map(_sample, reader.lines(f"{here}/samples.jsonl"))),
         gate=gate,
         card=card,
+        judged=_judged(reader, f"{here}/scorecard.json") if card else {},
     )
 
 

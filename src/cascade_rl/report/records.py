@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cascade_rl.scores.gate import GateResult
+from cascade_rl.scores.judged import Judged
 from cascade_rl.scores.matrix import Matrix
 from cascade_rl.types import Scorecard
 
@@ -114,6 +115,7 @@ class Stage:
     samples: tuple[Sample, ...] = ()
     gate: GateResult | None = None
     card: Scorecard | None = None
+    judged: Mapping[str, Judged] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

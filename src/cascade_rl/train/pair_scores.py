@@ -37,7 +37,7 @@ def pair_scores(reward: LearnedReward, pairs: Sequence[Pair]) -> list[tuple[floa
 
 def pair_accuracy(reward: LearnedReward, pairs: Sequence[Pair]) -> float:
     """The share of held-out pairs whose chosen answer scores higher; a tie is half."""
-    return _ranked_right(pair_scores(reward, pairs))
+    return _mean(wins(pair_scores(reward, pairs)))
 
 
 def preference_loss(reward: LearnedReward, pairs: Sequence[Pair], every: int) -> HeldoutLoss:
@@ -47,11 +47,15 @@ def preference_loss(reward: LearnedReward, pairs: Sequence[Pair], every: int) ->
         found = pair_scores(reward, pairs)
         # ln(1 + e^-x) without overflow
         losses = [max(b - a, 0.0) + math.log1p(math.exp(-abs(a - b))) for a, b in found]
-        return {"loss": math.fsum(losses) / len(losses), "accuracy": _ranked_right(found)}
+        return {"loss": math.fsum(losses) / len(losses), "accuracy": _mean(wins(found))}
 
     return HeldoutLoss(every, f"{len(pairs)} held-out pairs", measure)
 
 
-def _ranked_right(scores: Scores) -> float:
-    wins = [1.0 if a > b else 0.5 if a == b else 0.0 for a, b in scores]
-    return sum(wins) / len(wins)
+def wins(scores: Scores) -> list[float]:
+    """Of each pair whether the first scores higher: 1 or 0, a half for a tie."""
+    return [1.0 if a > b else 0.5 if a == b else 0.0 for a, b in scores]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
