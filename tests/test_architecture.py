@@ -64,6 +64,10 @@ CATCH_ALL = {
     ): "whatever a program raises is its own fault: traceback, exit code 1",
     ("sandbox/inside/candidate.py", "_leave"): "likewise in its exit handlers",
     ("sandbox/pool.py", "_answer"): "handed to the caller that waits, who raises it",
+    (
+        "run/tracking/follower.py",
+        "main",
+    ): "whatever a tracker's package raises is said, recorded and ends its process; the run goes on",
     ("train/learned_reward.py", "_flush"): "handed to every caller that waits, who raises it",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -35,7 +36,7 @@ def trained(size: int = 1, steps: int = 3, folder=None) -> tuple[Policy, Learner
     learner = Learner(policy.replicas, "policy", SPEC, seed=7)
     norms = [learner.policy_step(ROWS, POLICY, 1.0)["grad_norm"] for _ in range(steps)]
     if folder:
-        learner.save_adapter(folder, "base")
+        learner.save_adapter(folder, Path("base"))
     return policy, learner, norms
 
 

@@ -18,7 +18,7 @@ from cascade_rl.errors import InputError
 from cascade_rl.recipe.tables import Reading
 from cascade_rl.sources.columns import RowError
 from cascade_rl.sources.maps import MAPS, map_of
-from cascade_rl.sources.operations import FIELDS, STARTS, STEPS
+from cascade_rl.sources.operations import PROBLEM, STARTS, STEPS
 from cascade_rl.sources.tables import mapped_rows
 
 BOX = "\nPut the final answer in \\boxed{}."
@@ -335,7 +335,7 @@ def test_every_named_map_is_tried_right_and_wrong_and_documented():
     guide = (Path(__file__).parent.parent / "docs/data.md").read_text()
     assert {said for said, *_ in RIGHT.values()} == {said for said, *_ in WRONG.values()} == set(MAPS)
     assert all(f"| `{name}` |" in guide for name in MAPS)
-    assert all(f"`{name}" in guide for name in (*STARTS, *STEPS, *FIELDS))
+    assert all(f"`{name}" in guide for name in (*STARTS, *STEPS, *PROBLEM.names))
 
 
 def documented():

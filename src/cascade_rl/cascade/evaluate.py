@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cascade_rl.cascade.judging import PairJudge, score_benchmark
+from cascade_rl.cascade.spoken import refuse_benchmarks
 from cascade_rl.data.heldout import gather_benchmarks
 from cascade_rl.domain import Benchmark
 from cascade_rl.errors import InputError
 from cascade_rl.model.checkpoint import read_config
+from cascade_rl.model.pretrained import find_model, silent
 from cascade_rl.recipe import Recipe
 from cascade_rl.rollout.world import Engine, open_world
 from cascade_rl.run.folder import stage_folders
@@ -30,19 +32,22 @@ class Evaluated:
 
 
 def evaluate_checkpoint(
-    checkpoint: Path,
+    checkpoint: Path | str,
     recipe: Recipe,
     only: Sequence[str] = (),
     *,
     reward_model: Path | None = None,
     begun: Callable[[Benchmark], None] = lambda benchmark: None,
+    note: Callable[[str], None] = silent,
+    waiting: Callable[[str], None] = silent,
     unsafe_exec: bool = False,
 ) -> Iterator[Evaluated]:
     """A recipe's benchmarks, or those in `only`, on a checkpoint, each as it is done.
 
     Own pairs are judged by the reward model in the folder `reward_model`, else by that of the run which the
-    checkpoint lies in. `begun` hears of each benchmark before it is sampled. Raises InputError for an unknown
-    name in `only`, where there is no benchmark at all, and for own pairs without a fitting reward model.
+    checkpoint lies in. The checkpoint is any model that `find_model` knows, which tells `note` and `waiting`;
+    `begun` hears of each benchmark before it is sampled. Raises InputError for an unknown name in `only`,
+    where there is no benchmark at all, and for own pairs without a fitting reward model.
     """
     known = [b.name for b in recipe.benchmarks]
     if not known:
@@ -50,12 +55,16 @@ def evaluate_checkpoint(
     if unknown := [name for name in only if name not in known]:
         raise InputError(f"no benchmark {', '.join(unknown)} in {recipe.name}; there are {', '.join(known)}")
     chosen = [b for b in gather_benchmarks(recipe) if not only or b.name in only]
-    judges = {b.name: _judge(checkpoint, recipe, b, reward_model) for b in chosen}
-    if reward_model and not any(judges.values()):
+    if reward_model and not any(recipe.judge_of(b.spec) for b in chosen):
         raise InputError("--reward-model has no effect: no benchmark that is asked for is of own pairs")
     # Only of the chosen domains: one benchmark of maths needs no sandbox to isolate programs.
     needs = frozenset[str]().union(*(b.domain.needs for b in chosen))
-    with open_world(checkpoint, Engine.of(recipe), needs, unsafe=unsafe_exec) as world:
+    # after what may be misspelt: to fetch a model takes longer
+    folder = find_model(str(checkpoint), note=note, waiting=waiting).folder
+    judges = {b.name: _judge(folder, recipe, b, reward_model) for b in chosen}
+    waiting("benchmarks")
+    with open_world(folder, Engine.of(recipe), needs, unsafe=unsafe_exec) as world:
+        refuse_benchmarks(chosen, world.tokenizer.template)
         for benchmark in chosen:
             begun(benchmark)
             # the seed that a run uses after a stage: the same checkpoint scores here what its matrix says

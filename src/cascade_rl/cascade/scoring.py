@@ -8,20 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cascade_rl.cascade.cards import own_stages, write_cards
 from cascade_rl.cascade.judging import PairJudge, reward_models, score_benchmark
-from cascade_rl.cascade.run import Run
+from cascade_rl.cascade.run import Progress, Run
 from cascade_rl.domain import Benchmark
 from cascade_rl.errors import Interrupted
 from cascade_rl.recipe import Recipe, Stage, digest
-from cascade_rl.report.card import Card, write_card
-from cascade_rl.report.reward_card import write_reward_card
 from cascade_rl.run.files import read_record, write_json
 from cascade_rl.run.folder import stage_folders
 from cascade_rl.run.journal import Journal, read_lines
-from cascade_rl.scores.as_json import from_json, gate_to_json, scorecard_to_json, to_json
+from cascade_rl.scores.as_json import from_json, gate_to_json, matrix_to_json, scorecard_to_json, to_json
 from cascade_rl.scores.gate import GateResult, decide
 from cascade_rl.scores.judged import Judged
-from cascade_rl.train.reward_model import FOLDER
+from cascade_rl.scores.matrix import matrix
 from cascade_rl.types import BenchmarkScore, Scorecard
 
 
@@ -73,17 +72,13 @@ def score_stage(
     write_json(folder / "gate.json", gate_to_json(result))
     if not result.passed:
         run.screen.note(f"gate after {stage.name}: {'; '.join(result.notes)}")
-    # from the disk: of a kept stage nothing else is at hand
-    facts = read_record(folder / "stage.json", "stage", "settings", "data", "lineage") or {}
-    write_card(folder / "checkpoint", Card(facts, cards, own_stages(run.recipe), result, judged))
-    if (folder / FOLDER).is_dir():
-        write_reward_card(folder / FOLDER, facts)
+    write_cards(folder, run.recipe, cards, result, judged)
     return Scored(card, result, time.perf_counter() - begin)
 
 
-def own_stages(recipe: Recipe) -> dict[str, str]:
-    """Each benchmark with the stage that trains for it."""
-    return {benchmark.name: recipe.own_stage(benchmark) for benchmark in recipe.benchmarks}
+def run_matrix(recipe: Recipe, progress: Progress) -> dict[str, Any]:
+    """The content of matrix.json after some stages."""
+    return matrix_to_json(matrix(progress.cards, own_stages(recipe), progress.seconds))
 
 
 def all_seconds(stage: Stage, folder: Path, training: float, evaluation: float) -> float:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from cascade_rl.data.disjoint import normal
+from cascade_rl.data.mapped import mapped
 from cascade_rl.errors import StageError
 from cascade_rl.recipe import SFTStage
-from cascade_rl.sources.chats import CHAT_MAPS
-from cascade_rl.sources.own_rows import own_table
+from cascade_rl.sources.own_maps import chat_map
 from cascade_rl.types import Demonstrations
 
 SPARE = 4  # times as many replies are looked at as are measured: some prompts may be trained on
@@ -22,8 +22,8 @@ def with_heldout(stage: SFTStage, data: Demonstrations) -> Demonstrations:
     spec = stage.heldout
     if spec is None or spec.source is None or spec.map is None:
         return data
-    table = own_table(spec.source, CHAT_MAPS[spec.map], skip=spec.bad_rows == "skip")
-    found = [item for chat in table.items for item in chat.demonstrations(spec.source, last=False)]
+    chats, read = mapped(spec.source, chat_map(spec.map), spec.bad_rows)
+    found = [item for chat in chats for item in chat.demonstrations(spec.source, last=False)]
     looked = found[: SPARE * spec.most]
     wanted = {normal(item.problem.prompt_text) for item in looked}
     # through the data, which may be large, and not into a set of them
@@ -37,5 +37,5 @@ def with_heldout(stage: SFTStage, data: Demonstrations) -> Demonstrations:
     beside = [f"{len(found)} replies in all, {len(held)} held out"]
     if shared := len(looked) - len(apart):
         beside.append(f"{shared} of {len(looked)} left out, since their prompts are trained on")
-    tally = replace(table.tally, used=len(table.items), beside=(*table.tally.beside, *beside))
+    tally = replace(read, used=len(chats), beside=(*read.beside, *beside))
     return replace(data, heldout=held, tallies=(*data.tallies, tally))

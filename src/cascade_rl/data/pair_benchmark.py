@@ -6,13 +6,13 @@ import random
 from dataclasses import replace
 
 from cascade_rl.data.disjoint import normal
+from cascade_rl.data.mapped import mapped
 from cascade_rl.domain import Benchmark
 from cascade_rl.errors import InputError
 from cascade_rl.grading.wins import against_chosen
 from cascade_rl.recipe import BenchmarkSpec
-from cascade_rl.sources.own_rows import own_table
-from cascade_rl.sources.preferences import PAIR_MAPS, Preference
-from cascade_rl.sources.splits import split_of
+from cascade_rl.sources.own_maps import pair_map
+from cascade_rl.sources.preferences import Preference
 from cascade_rl.types import Pair, Problem, Split
 
 TRAINED = (Split.SFT, Split.RL)  # what own pairs train a reward model on, by the hash of their prompts
@@ -24,18 +24,17 @@ def pair_benchmark(spec: BenchmarkSpec, split: Split) -> Benchmark:
     Prompts that differ by case and spaces alone from one that is trained on are left out. They do not depend
     on the run's seed, so that runs can be compared. Raises InputError when there are none.
     """
-    if not isinstance(spec.map, str):
-        raise ValueError("a benchmark of own pairs has a named map, which the recipe asks for")
-    table = own_table(spec.source, PAIR_MAPS[spec.map], skip=spec.bad_rows == "skip")
-    distinct = list(dict.fromkeys(table.items))
+    if spec.map is None:
+        raise ValueError("a benchmark of own pairs has a map, which the recipe asks for")
+    read, counts = mapped(spec.source, pair_map(spec.map, spec.split), spec.bad_rows)
+    distinct = list(dict.fromkeys(read))
     trained = set[str]()
     asked: list[tuple[Preference, Problem]] = []
     for preference in distinct:
         problem = preference.pair(spec.source).problem
-        place = split if spec.split == "all" else split_of(problem.prompt_text)
-        if place is split:
+        if preference.split in (split, None):
             asked.append((preference, problem))
-        elif place in TRAINED:
+        elif preference.split in TRAINED:
             trained.add(normal(problem.prompt_text))
     found: dict[str, Problem] = {}
     pairs: dict[str, list[list[str]]] = {}
@@ -49,7 +48,7 @@ def pair_benchmark(spec: BenchmarkSpec, split: Split) -> Benchmark:
     if not found:
         raise InputError(
             f"benchmark {spec.name}: of the {len(distinct)} pairs in {spec.source} none is in the {split} "
-            "split, by a hash of their prompts; give more, or a file of its own with split: all"
+            "split, which a hash of their prompts or `split` decides; give more, or a file with split: all"
         )
     order = sorted(found)
     random.Random(str(split)).shuffle(order)
@@ -57,13 +56,13 @@ def pair_benchmark(spec: BenchmarkSpec, split: Split) -> Benchmark:
     problems = tuple(replace(found[name], answer=pairs[name]) for name in chosen)
     used = sum(len(pairs[name]) for name in chosen)
     tally = replace(
-        table.tally,
-        repeated=len(table.items) - len(distinct),
+        counts,
+        repeated=len(read) - len(distinct),
         elsewhere=len(distinct) - len(asked),
         kept=len(asked),
         used=used,
         beside=(
-            *table.tally.beside,
+            *counts.beside,
             f"{len(problems)} prompts",
             *(
                 [f"{alike} left out, since their prompts are trained on but for case and spaces"]

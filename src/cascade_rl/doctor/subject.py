@@ -69,8 +69,10 @@ class Subject:
     @cached_property
     def problems(self) -> list[Problem]:
         """Prompts of different lengths."""
+        mode = self.tokenizer.template.modes[0]
         return [
-            Problem(problem_id("doctor", text), "doctor", (Message("user", text),), None) for text in ASKED
+            Problem(problem_id("doctor", text), "doctor", (Message("user", text),), None, mode)
+            for text in ASKED
         ]
 
     def rollouts(self, sampling: Sampling) -> list[Rollout]:

@@ -10,10 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cascade_rl.model.checkpoint import load_directory, read_generation, scratch_config, scratch_weights
+from cascade_rl.model.checkpoint import (
+    load_directory,
+    read_generation,
+    scratch_config,
+    scratch_weights,
+    weights_hash,
+)
 from cascade_rl.model.decoder import DecoderConfig, flat_size, views
 from cascade_rl.model.export import export
-from cascade_rl.model.pretrained import find_model
+from cascade_rl.model.pretrained import Origin, find_model
 from cascade_rl.model.tokenizer import check_vocabulary, load_tokenizer, train_tokenizer
 from cascade_rl.recipe import Recipe
 from cascade_rl.run.files import Saving, read_json, write_json
@@ -41,6 +47,7 @@ def make_base(recipe: Recipe, texts: Sequence[str], base: Path, tokens: Path) ->
     """
     spec = recipe.model
     generation: dict[str, Any] = {}
+    origin: dict[str, Any] = {}
     notes: list[str] = []
     scaling = {} if spec.rope_scaling is None else spec.rope_scaling.settings()
     # `scratch`: the recipe fills in both, and neither for any other
@@ -54,9 +61,12 @@ def make_base(recipe: Recipe, texts: Sequence[str], base: Path, tokens: Path) ->
         config = DecoderConfig.from_hf(raw)
         flat = scratch_weights(config, recipe.seed)
     else:
-        source = find_model(spec.init)
-        tokenizer = load_tokenizer(source, add=spec.add_tokens)
+        found = find_model(spec.init, spec.commit)
+        source = found.folder
+        tokenizer = load_tokenizer(source, add=spec.add_tokens, template=spec.template)
         raw, config, flat = load_directory(source)
+        origin = origin_of(found, weights_hash(flat), unchanged=not (scaling or tokenizer.added))
+        notes.append(f"model: {found.line()}, weights {origin['weights']}")
         raw = with_scaling(raw, scaling)
         config = DecoderConfig.from_hf(raw)
         generation = read_generation(source)
@@ -68,6 +78,7 @@ def make_base(recipe: Recipe, texts: Sequence[str], base: Path, tokens: Path) ->
                 f"model.add_tokens: {names} added to the tokenizer; their rows of embedding and head "
                 "begin as the mean of the others"
             )
+        notes += tokenizer.template.words()
         if tokenizer.lead:
             notes.append(f"every conversation begins with `{tokenizer.lead}`, as this tokenizer has it")
     if scaling:
@@ -76,7 +87,15 @@ def make_base(recipe: Recipe, texts: Sequence[str], base: Path, tokens: Path) ->
         tokens.mkdir(parents=True, exist_ok=True)
         tokenizer.save(tokens)
     write_json(tokens / NOTES, notes)  # before the model, whose config.json says that all is there
-    export(base, raw, config, flat, tokenizer, generation=generation)
+    # half the room where the model comes in bf16, as most do; never rounded
+    dtype = "bf16" if spec.export_dtype == "bf16" and torch.equal(flat, flat.bfloat16().float()) else "fp32"
+    export(base, raw, config, flat, tokenizer, generation=generation, dtype=dtype, origin=origin)
+
+
+def origin_of(found: Origin, weights: str, *, unchanged: bool) -> dict[str, Any]:
+    """What a run keeps of where its first model came from; see docs/runs.md."""
+    told = {"name": found.name, "commit": found.commit, "weights": weights, "unchanged": unchanged}
+    return {**told, "licence": dict(found.licence)}
 
 
 def base_notes(tokens: Path) -> list[str]:

@@ -5,21 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from functools import partial
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from cascade_rl.errors import InputError
+from cascade_rl.model.config_faults import check_config
 from cascade_rl.model.decoder import DecoderConfig, Shapes, flat_size, views
+from cascade_rl.model.weight_files import check_state, read_state
 from cascade_rl.recipe import Architecture
 from cascade_rl.run.files import read_json
 
+ORIGIN = "origin.json"  # in the directory of a run's first model
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}  # of exports, by the recipe's names
 PLAIN = {  # our names of what is one tensor there too, and theirs
     "input_norm": "input_layernorm",
@@ -79,13 +79,23 @@ def to_hf(flat: Tensor, config: DecoderConfig) -> dict[str, Tensor]:
     return {name: rows.clone() for name, rows in hf_tensors(flat.detach().cpu(), config)}
 
 
-def from_hf(state: Mapping[str, Tensor], config: DecoderConfig) -> Tensor:
-    """The flat fp32 vector of a transformers state dict; raises InputError naming what is missing."""
+def hf_shapes(config: DecoderConfig) -> dict[str, tuple[int, ...]]:
+    """The Hugging Face tensors of a model, with their shapes."""
+    shapes = config.shapes()
+    return {
+        full: (rows, *shapes[name][1:]) for name, parts in hf_names(config).items() for full, rows in parts
+    }
+
+
+def from_hf(state: Mapping[str, Tensor], config: DecoderConfig, where: str = "the model") -> Tensor:
+    """The flat fp32 vector of a transformers state dict; raises InputError naming what is missing or wrong.
+
+    `where` says in its message which model it is.
+    """
+    # first: sizes by a damaged config.json may be beyond all memory
+    check_state(where, state, hf_shapes(config))
     flat = torch.empty(flat_size(config.shapes()))
     names = hf_names(config)
-    missing = [full for parts in names.values() for full, _ in parts if full not in state]
-    if missing:
-        raise InputError(f"the weights lack {len(missing)} tensors, the first is {missing[0]}")
     for name, view in views(flat, config.shapes()).items():
         # fp32 whatever the file holds: it becomes the master weights
         view.copy_(torch.cat([state[full].float() for full, _ in names[name]]))
@@ -145,45 +155,46 @@ def read_config(path: Path) -> tuple[dict[str, Any], DecoderConfig]:
     file = path / "config.json"
     if not file.is_file():
         raise InputError(f"{path} is no Hugging Face model directory: it has no config.json")
+    raw = read_json(file)
+    check_config(raw, file)
     try:
-        raw = json.loads(file.read_text())
-    except ValueError as error:
-        raise InputError(f"{file} is no JSON: {error}") from None
-    return raw, DecoderConfig.from_hf(raw)
+        return raw, DecoderConfig.from_hf(raw)
+    except KeyError as error:
+        raise InputError(f"{file} lacks {error}") from None
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
 
 
 def load_directory(path: Path) -> tuple[dict[str, Any], DecoderConfig, Tensor]:
     """The config dictionary, our config and the flat weights of a local Hugging Face directory."""
     raw, config = read_config(path)
-    return raw, config, from_hf(_state(path), config)
-
-
-def _state(path: Path) -> dict[str, Tensor]:
-    """All tensors of a model directory, of *.safetensors or else of pytorch_model*.bin."""
-    shards, read = sorted(path.glob("*.safetensors")), load_file
-    if not shards:
-        # weights alone: a pickle could run any code
-        shards, read = sorted(path.glob("pytorch_model*.bin")), partial(torch.load, weights_only=True)
-    if not shards:
-        raise InputError(
-            f"{path} has no *.safetensors and no pytorch_model*.bin; save the model with save_pretrained"
-        )
-    for index in path.glob("*.index.json"):
-        named = set(json.loads(index.read_text()).get("weight_map", {}).values())
-        if missing := sorted(name for name in named if not (path / name).is_file()):
-            raise InputError(f"{path} lacks {', '.join(missing)}, which {index.name} names; copy it there")
-    state: dict[str, Tensor] = {}
-    for shard in shards:
-        try:
-            state |= read(shard)
-        except (SafetensorError, UnpicklingError, RuntimeError, EOFError) as error:
-            raise InputError(f"{shard} can't be read, its copy may be cut off: {error}") from None
-    return state
+    return raw, config, from_hf(read_state(path), config, str(path))
 
 
 def read_generation(path: Path) -> dict[str, Any]:
-    """The settings in a model directory's generation_config.json; none where there is no such file."""
-    return dict(read_json(path / "generation_config.json") or {})
+    """The settings in a model directory's generation_config.json; none where there is no such file.
+
+    Raises InputError for settings that transformers could not read back from an export.
+    """
+    from transformers import GenerationConfig
+
+    file = path / "generation_config.json"
+    found = read_json(file)
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise InputError(f"{file} holds no JSON object; copy it again, or remove it")
+    try:
+        GenerationConfig.from_dict(found).validate()
+    except (TypeError, ValueError, AttributeError) as error:
+        text = str(error).strip().partition("\n")[0]
+        raise InputError(f"{file} can't be used: {text}; mend it, or remove it") from None
+    return dict(found)
+
+
+def read_origin(folder: Path) -> dict[str, Any]:
+    """Where the model of a run's base directory came from (docs/runs.md); empty where nobody said so."""
+    return dict(read_json(folder / ORIGIN) or {})
 
 
 def save_directory(

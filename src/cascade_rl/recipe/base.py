@@ -24,11 +24,6 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-def is_none(value: object) -> bool:
-    """Whether a key was not given, so that it is left out of the record."""
-    return value is None
-
-
 def tag_of(block: type[BaseModel]) -> str:
     """The value of `kind` that chooses this block among its alternatives."""
     return str(get_args(block.model_fields["kind"].annotation)[0])

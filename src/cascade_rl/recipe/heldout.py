@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from cascade_rl.recipe.base import Positive, Strict, is_none
-from cascade_rl.recipe.tables import BadRows, table_only
+from cascade_rl.recipe.base import Positive, Strict
+from cascade_rl.recipe.tables import BadRows, MapKey, is_none, one_of, table_only
 
 
 class HeldoutRows(Strict):
@@ -19,7 +19,7 @@ class HeldoutRows(Strict):
 
     share: Annotated[float, Field(gt=0, le=0.5)] | None = None
     source: Annotated[str, AfterValidator(table_only)] | None = None
-    map: Literal["openai-chat", "sharegpt", "nemotron-sft"] | None = None
+    map: Annotated[MapKey, BeforeValidator(one_of("openai-chat", "sharegpt", "nemotron-sft", None))] = None
     bad_rows: BadRows = None
     # 256 replies of 500 tokens: the loss to about 2 %, in some seconds on a GPU
     most: Positive = 256

@@ -13,6 +13,7 @@ from cascade_rl.recipe.model import ModelSpec
 from cascade_rl.recipe.scoring import BenchmarkSpec, Gate, PreflightSpec
 from cascade_rl.recipe.stage import Entry, OwnRows
 from cascade_rl.recipe.tables import reading_of
+from cascade_rl.recipe.track import Track
 from cascade_rl.types import Split
 
 
@@ -33,6 +34,8 @@ class Recipe(Strict):
     benchmarks: list[BenchmarkSpec] = Field(default_factory=list)
     gate: Gate = Gate()
     preflight: PreflightSpec = PreflightSpec()
+    # who is told of the run, not what it is: in no key, no hash, and in no comparison with an earlier recipe
+    track: list[Track] = Field(default_factory=list)
     smoke: bool = Field(
         default=False, description="set by --smoke: a stage without signal is then only noted"
     )
@@ -48,8 +51,8 @@ class Recipe(Strict):
 
     @property
     def hash(self) -> str:
-        """16 hex digits over every key of the resolved recipe."""
-        return digest(self.model_dump(mode="json"))
+        """16 hex digits over every key of the resolved recipe that says what the run is."""
+        return digest(self.model_dump(mode="json", exclude={"track"}))
 
     def stage(self, name: str) -> Stage:
         """The stage of that name."""
@@ -71,9 +74,9 @@ class Recipe(Strict):
     def own_rows(self) -> list[OwnRows]:
         """All rows that are read without a domain: the stages', then the benchmarks'."""
         asked = [
-            OwnRows(f"benchmarks.{b.name}", b.source, b.map, b.bad_rows == "skip")
+            OwnRows(f"benchmarks.{b.name}", b.source, b.map, b.bad_rows, b.split, chats=False)
             for b in self.benchmarks
-            if b.domain is None and isinstance(b.map, str)
+            if b.domain is None and b.map is not None
         ]
         return [rows for stage in self.stages for rows in stage.own_rows()] + asked
 

@@ -18,6 +18,7 @@ def cross_problems(recipe: Recipe, whole: bool = True) -> Problems:
     """
     problems = _name_problems(recipe) + _gate_problems(recipe) + _sampler_problems(recipe)
     problems += _table_problems(recipe) + _judge_problems(recipe)
+    problems += _twice("track", [spec.to for spec in recipe.track])
     if not whole:
         return problems
     problems += _length_problems(recipe)

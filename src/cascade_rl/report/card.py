@@ -49,8 +49,8 @@ def card_text(card: Card) -> str:
     parts = [
         FRONT_MATTER,
         f"# {run} after {stage['stage']}",
-        f"A checkpoint of a cascade (arXiv 2512.13607), exported by cascade-rl {__version__}. End a user "
-        "turn with ` /think` for visible reasoning, with ` /no_think` for a direct answer.",
+        f"A checkpoint of a cascade (arXiv 2512.13607), exported by cascade-rl {__version__}. "
+        + _how_to_ask(stage["lineage"]),
         "## Benchmarks so far\n\n" + matrix_markdown(card.scorecards, card.own_stages),
         *(f"{judged.line(name)}." for name, judged in card.judged.items()),
         *(["## Retention\n\n" + retention_markdown(kept)] if kept else []),
@@ -60,6 +60,12 @@ def card_text(card: Card) -> str:
         settings_markdown(stage["settings"]),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _how_to_ask(lineage: Mapping[str, Any]) -> str:
+    if str(lineage.get("template", "")).startswith("model:"):
+        return "It was trained with the chat template that its base model has, unchanged; see Lineage."
+    return "End a user turn with ` /think` for visible reasoning, with ` /no_think` for a direct answer."
 
 
 def _gate_text(gate: GateResult) -> str:
@@ -84,7 +90,7 @@ def lineage_markdown(lineage: Mapping[str, Any]) -> str:
     """The table of a stage's lineage."""
     bar = "\\|"
     known = {key: value for key, value in lineage.items() if value is not None}
-    told = known | {"chat template": template_hash()}
+    told = known | {"chat template": known.get("template", template_hash())}
     # chat markers have bars in their names, which would end a cell
     rows = [f"| {key} | {str(value).replace('|', bar)} |" for key, value in told.items()]
     return "\n".join(["| | |", "| --- | --- |", *rows])

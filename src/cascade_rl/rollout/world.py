@@ -11,7 +11,7 @@ from typing import Any
 from cascade_rl.domain import Services
 from cascade_rl.grading.services import open_services
 from cascade_rl.model.base import choose_device
-from cascade_rl.model.checkpoint import load_directory, read_generation
+from cascade_rl.model.checkpoint import load_directory, read_generation, read_origin
 from cascade_rl.model.decoder import DecoderConfig
 from cascade_rl.model.replicas import Replicas
 from cascade_rl.model.tokenizer import Tokenizer, check_vocabulary, load_tokenizer
@@ -47,6 +47,7 @@ class World:
     raw         the model's config.json, which an export repeats
     config      the same as the decoder reads it
     generation  the model's generation_config.json, which an export repeats
+    origin      where a run's first model came from (docs/runs.md); empty for others and for one from scratch
     """
 
     replicas: Replicas
@@ -56,6 +57,7 @@ class World:
     raw: Mapping[str, Any]
     config: DecoderConfig
     generation: Mapping[str, Any] = field(default_factory=dict)
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
 
 @contextmanager
@@ -93,4 +95,5 @@ def world_with(services: Services, folder: Path, engine: Engine, *, train: bool 
         replicas.add_model("policy", config, flat, train=train)
         del flat  # the workers hold their own copy, and a run lasts for hours
         sampler = open_sampler(engine.sampler, engine.longest, replicas, tokenizer, folder)
-        yield World(replicas, tokenizer, sampler, services, raw, config, read_generation(folder))
+        told = read_generation(folder), read_origin(folder)
+        yield World(replicas, tokenizer, sampler, services, raw, config, *told)

@@ -13,6 +13,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from cascade_rl.chat import render_problem
 from cascade_rl.domain import Domain
 from cascade_rl.errors import AnswerError
 from cascade_rl.sources.columns import RowError, column, shown
@@ -24,7 +25,8 @@ FORM = '{"prompt" or "messages", "answer", "id"?, "split"?}'
 def problem_of(row: Mapping[str, Any], domain: Domain, label: str) -> Problem:
     """The problem of a row; `label` names its file, so that rows of two files never share an id.
 
-    Raises KeyError, TypeError, ValueError or AnswerError when the row is not of the form.
+    Raises KeyError, TypeError, ValueError or AnswerError when the row is not of the form, or its messages
+    can't be rendered.
     """
     messages = _messages(row)
     mode = Mode(_given(row, "mode", Mode.THINKING))
@@ -36,6 +38,9 @@ def problem_of(row: Mapping[str, Any], domain: Domain, label: str) -> Problem:
     json.dumps([answer, meta], allow_nan=False)
     identity = f"{label}:{_name(row, messages, domain)}"
     problem = Problem(identity, domain.name, messages, answer, mode, meta)
+    if len(messages) > 1:
+        # roles may come in an order that no template writes; a question alone always can be
+        render_problem(problem)
     try:
         domain.check_answer(answer)
     except AnswerError:

@@ -111,7 +111,7 @@ class Learner:
             )
         self.replicas.all(optimiser.load, self.name, str(folder))
 
-    def save_adapter(self, folder: Path, base: str) -> None:
+    def save_adapter(self, folder: Path, base: Path) -> None:
         """Write the adapter as it is now, for the model at `base`; ValueError of a stage without `lora`."""
         if self.spec.lora is None:
             raise ValueError(f"{self.spec.name} trains all weights: there is no adapter")

@@ -98,7 +98,7 @@ def likelihood(
     rows: list[Row] = []
     sources: list[str] = []
     for item in items:
-        prompt, reply = tokenizer.prompt(item.problem), tokenizer.reply(item.reply)
+        prompt, reply = tokenizer.taught(item)
         if len(prompt) + len(reply) <= most:
             rows.append(Row.of(prompt, reply, 1.0))
             sources.append(item.problem.domain)

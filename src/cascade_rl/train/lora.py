@@ -139,7 +139,7 @@ def _peft_state(worker: Worker, name: str) -> dict[str, Tensor]:
     return owner.peft_state()
 
 
-def save_adapter(folder: Path, replicas: Replicas, name: str, lora: LoRA, base: str) -> None:
+def save_adapter(folder: Path, replicas: Replicas, name: str, lora: LoRA, base: Path) -> None:
     """Write the adapter of a model that is trained so, as it is now, for the model at `base`."""
     state: dict[str, Tensor] = {}
     for part in replicas.all(_peft_state, name):
