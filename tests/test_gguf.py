@@ -146,7 +146,8 @@ def test_a_file_without_tokenizer_takes_the_one_beside_it(tmp_path):
     [
         ({"architecture": "gemma2"}, "architecture 'gemma2' are not supported"),
         ({"tensors": {"blk.0.ffn_gate_inp.weight": np.ones((4, 32))}}, r"tensor blk\.0\.ffn_gate_inp\.weight has no place"),
-        ({"without": ("blk.1.attn_k.weight",)}, r"m\.gguf: the weights lack 1 tensors, the first is model\.layers\.1\.self_attn\.k_proj"),
+        ({"without": ("blk.1.attn_k.weight",)},
+         r"m\.gguf: the weights lack 1 tensors, the first is model\.layers\.1\.self_attn\.k_proj"),
         ({"without": ("token_embd.weight",)}, r"lacks token_embd\.weight"),
         ({"fields": {"rope.scaling.type": "longrope", "rope.scaling.factor": 2.0}}, "scaling of type 'longrope'"),
         ({"fields": {"rope.scaling.type": "yarn", "rope.scaling.factor": 2.0, "rope.scaling.yarn_log_multiplier": 0.1}},

@@ -6,8 +6,9 @@ tokenizer and the headers of its weights. How long prompts are is seen once they
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from cascade_rl.cascade.run import base_folder
 from cascade_rl.cascade.spoken import mode_problems, refuse_unspoken
@@ -15,13 +16,13 @@ from cascade_rl.data.gather import Materials
 from cascade_rl.data.heldout import gather_benchmarks
 from cascade_rl.domain import Benchmark
 from cascade_rl.errors import InputError, RecipeError
-from cascade_rl.model.checkpoint import hf_shapes, read_config, read_generation
-from cascade_rl.model.decoder import DecoderConfig
+from cascade_rl.model.checkpoint import read_config, read_generation
+from cascade_rl.model.network import Network
 from cascade_rl.model.pretrained import Origin, find_model, silent
 from cascade_rl.model.tokenizer import Tokenizer, check_vocabulary, load_tokenizer
 from cascade_rl.model.weight_files import check_files
 from cascade_rl.protocols import Screen
-from cascade_rl.recipe import Problems, Recipe
+from cascade_rl.recipe import Problems, Recipe, RewardModelStage
 from cascade_rl.recipe.rules import size_problems
 from cascade_rl.run.ledger import model_before
 from cascade_rl.types import Problem
@@ -65,48 +66,56 @@ def foresee(
         return recipe
     try:
         found = find_model(spec.init, spec.commit, weights=weights, note=note, waiting=waiting)
-        problems = _model_problems(recipe, found, prompts)
+        tokenizer, problems = _opened(recipe, found, prompts)
     except InputError as error:
         raise RecipeError(recipe.name, [("model.init", str(error))]) from None
     if problems:
         raise RecipeError(recipe.name, problems)
+    # a run says so of the model that it makes
+    for line in tokenizer.template.words() if prompts else []:
+        note(line)
     return recipe.model_copy(update={"model": spec.model_copy(update={"commit": found.commit})})
 
 
-def refuse_made(recipe: Recipe, materials: Materials, config: DecoderConfig, tokenizer: Tokenizer) -> None:
+def refuse_made(
+    recipe: Recipe, materials: Materials, config: Network, raw: Mapping[str, Any], tokenizer: Tokenizer
+) -> None:
     """Raise a Mendable error for what can't be done with the data that were made and the model at hand."""
-    refuse_joined(recipe, config)
+    refuse_stages(recipe, config, raw)
     refuse_unspoken(recipe, materials, tokenizer)
     refuse_long(recipe, materials, config.max_positions, tokenizer)
 
 
-def refuse_joined(recipe: Recipe, config: DecoderConfig) -> None:
-    """Raise InputError when a stage wants an adapter that the model's family has no place for."""
+def refuse_stages(recipe: Recipe, config: Network, raw: Mapping[str, Any]) -> None:
+    """Raise InputError when a stage wants an adapter or a reward model that the family has no place for."""
     for stage in recipe.stages:
-        if stage.lora and config.joined:
-            raise InputError(
-                f"stages.{stage.name}.lora: the projections of this family (phi3) are joined into one matrix "
-                "and can't be adapted apart; remove lora"
-            )
+        try:
+            if stage.lora:
+                config.adapted(stage.lora.targets)
+            if isinstance(stage, RewardModelStage):
+                config.classifier(raw)
+        except InputError as error:
+            raise InputError(f"stages.{stage.name}{'.lora' if stage.lora else ''}: {error}") from None
 
 
-def _model_problems(recipe: Recipe, found: Origin, prompts: bool) -> Problems:
+def _opened(recipe: Recipe, found: Origin, prompts: bool) -> tuple[Tokenizer, Problems]:
+    """A model's tokenizer, and what the model can't do; raises InputError where it can't be used at all."""
     folder = found.folder
-    _, config = read_config(folder)
+    raw, config = read_config(folder)
     read_generation(folder)
     if found.whole:
-        check_files(folder, hf_shapes(config))
+        check_files(folder, config.file_shapes())
     tokenizer = load_tokenizer(folder, add=recipe.model.add_tokens, template=recipe.model.template)
     # what `make_base` refuses, too: ids that the embedding has no row for; those that are added get rows
     check_vocabulary(tokenizer.size - len(tokenizer.added), config.vocab, folder)
-    refuse_joined(recipe, config)
+    refuse_stages(recipe, config, raw)
     problems = size_problems(recipe, config.max_positions, config.hidden)
     problems += mode_problems(recipe, tokenizer.template)
     if prompts and not problems:
         problems = _benchmark_problems(
             gather_benchmarks(recipe), config.max_positions, prompt_length(tokenizer)
         )
-    return problems
+    return tokenizer, problems
 
 
 def refuse_long(recipe: Recipe, materials: Materials, positions: int, tokenizer: Tokenizer) -> None:

@@ -55,7 +55,7 @@ def open_run(
             notes = tuple(base_notes(folder / "tokenizer"))
             for text in notes:
                 screen.note(text)
-            refuse_made(recipe, materials, world.config, world.tokenizer)
+            refuse_made(recipe, materials, world.config, world.raw, world.tokenizer)
             fit = _fitting_data(recipe, materials, world, screen)
             for text in _rows(recipe, fit):
                 screen.note(text)

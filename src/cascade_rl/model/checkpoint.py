@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,93 +13,21 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from cascade_rl.errors import InputError
-from cascade_rl.model.config_faults import check_config
-from cascade_rl.model.decoder import DecoderConfig, Shapes, flat_size, views
-from cascade_rl.model.weight_files import check_state, read_state
+from cascade_rl.model.choice import network_of
+from cascade_rl.model.config_faults import check_by_transformers, check_config
+from cascade_rl.model.decoder import DecoderConfig, flat_size, views
+from cascade_rl.model.network import Network, Shapes
+from cascade_rl.model.weight_files import read_state
 from cascade_rl.recipe import Architecture
 from cascade_rl.run.files import read_json
 
 ORIGIN = "origin.json"  # in the directory of a run's first model
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}  # of exports, by the recipe's names
-PLAIN = {  # our names of what is one tensor there too, and theirs
-    "input_norm": "input_layernorm",
-    "mlp_norm": "post_attention_layernorm",
-    "q_norm": "self_attn.q_norm",
-    "k_norm": "self_attn.k_norm",
-    "o": "self_attn.o_proj",
-    "down": "mlp.down_proj",
-}
 
 
-JOINED = {"qkv": "self_attn.qkv_proj", "gate_up": "mlp.gate_up_proj"}  # in the same order of rows as ours
-
-
-def hf_names(config: DecoderConfig) -> dict[str, list[tuple[str, int]]]:
-    """For each of our parameters the Hugging Face tensors that it holds, with their rows, from the top."""
-    # the order within q/k/v and gate/up is what `attention` and `swiglu` split by
-    q, kv, wide = config.heads * config.head_dim, config.kv_heads * config.head_dim, config.intermediate
-    found: dict[str, list[tuple[str, int]]] = {}
-    for name, shape in config.shapes().items():
-        layer, dot, short = name.partition(".")
-        base = f"model.layers.{layer}."
-        if not dot:
-            full = {
-                "embed": "model.embed_tokens.weight",
-                "norm": "model.norm.weight",
-                "head": "lm_head.weight",
-            }[name]
-            found[name] = [(full, shape[0])]
-        elif config.joined and short in JOINED:
-            found[name] = [(f"{base}{JOINED[short]}.weight", shape[0])]
-        elif short == "o_bias":
-            found[name] = [(f"{base}self_attn.o_proj.bias", shape[0])]
-        elif short in ("qkv", "qkv_bias"):
-            kind = "weight" if short == "qkv" else "bias"
-            found[name] = [
-                (f"{base}self_attn.{p}_proj.{kind}", n) for p, n in (("q", q), ("k", kv), ("v", kv))
-            ]
-        elif short == "gate_up":
-            found[name] = [(f"{base}mlp.{p}_proj.weight", wide) for p in ("gate", "up")]
-        else:
-            found[name] = [(f"{base}{PLAIN[short]}.weight", shape[0])]
-    return found
-
-
-def hf_tensors(flat: Tensor, config: DecoderConfig) -> Iterator[tuple[str, Tensor]]:
-    """The weights by their Hugging Face names, as views of the flat vector."""
-    names = hf_names(config)
-    for name, tensor in views(flat.detach(), config.shapes()).items():
-        parts = torch.split(tensor, [n for _, n in names[name]])
-        for (full, _), rows in zip(names[name], parts, strict=True):
-            yield full, rows
-
-
-def to_hf(flat: Tensor, config: DecoderConfig) -> dict[str, Tensor]:
+def to_hf(flat: Tensor, config: Network) -> dict[str, Tensor]:
     """The state dict that transformers expects, as fp32 copies on the CPU."""
-    return {name: rows.clone() for name, rows in hf_tensors(flat.detach().cpu(), config)}
-
-
-def hf_shapes(config: DecoderConfig) -> dict[str, tuple[int, ...]]:
-    """The Hugging Face tensors of a model, with their shapes."""
-    shapes = config.shapes()
-    return {
-        full: (rows, *shapes[name][1:]) for name, parts in hf_names(config).items() for full, rows in parts
-    }
-
-
-def from_hf(state: Mapping[str, Tensor], config: DecoderConfig, where: str = "the model") -> Tensor:
-    """The flat fp32 vector of a transformers state dict; raises InputError naming what is missing or wrong.
-
-    `where` says in its message which model it is.
-    """
-    # first: sizes by a damaged config.json may be beyond all memory
-    check_state(where, state, hf_shapes(config))
-    flat = torch.empty(flat_size(config.shapes()))
-    names = hf_names(config)
-    for name, view in views(flat, config.shapes()).items():
-        # fp32 whatever the file holds: it becomes the master weights
-        view.copy_(torch.cat([state[full].float() for full, _ in names[name]]))
-    return flat
+    return {name: rows.clone() for name, rows in config.tensors(flat.detach().cpu())}
 
 
 def scratch_config(shape: Architecture, vocab: int, eos: int, pad: int) -> dict[str, Any]:
@@ -150,25 +78,27 @@ def weights_hash(flat: Tensor) -> str:
     return hashlib.sha256(flat.detach().cpu().contiguous().numpy().tobytes()).hexdigest()[:16]
 
 
-def read_config(path: Path) -> tuple[dict[str, Any], DecoderConfig]:
-    """The config dictionary and our config of a local Hugging Face directory; InputError if unsupported."""
+def read_config(path: Path) -> tuple[dict[str, Any], Network]:
+    """The config dictionary and the network of a local Hugging Face directory; InputError if unsupported."""
     file = path / "config.json"
     if not file.is_file():
         raise InputError(f"{path} is no Hugging Face model directory: it has no config.json")
     raw = read_json(file)
     check_config(raw, file)
     try:
-        return raw, DecoderConfig.from_hf(raw)
+        config = network_of(raw)
     except KeyError as error:
         raise InputError(f"{file} lacks {error}") from None
     except InputError as error:
         raise InputError(f"{file}: {error}") from None
+    check_by_transformers(path)
+    return raw, config
 
 
-def load_directory(path: Path) -> tuple[dict[str, Any], DecoderConfig, Tensor]:
-    """The config dictionary, our config and the flat weights of a local Hugging Face directory."""
+def load_directory(path: Path) -> tuple[dict[str, Any], Network, Tensor]:
+    """The config dictionary, the network and the flat weights of a local Hugging Face directory."""
     raw, config = read_config(path)
-    return raw, config, from_hf(read_state(path), config, str(path))
+    return raw, config, config.flat(read_state(path), str(path))
 
 
 def read_generation(path: Path) -> dict[str, Any]:
@@ -200,7 +130,7 @@ def read_origin(folder: Path) -> dict[str, Any]:
 def save_directory(
     path: Path,
     raw: Mapping[str, Any],
-    config: DecoderConfig,
+    config: Network,
     flat: Tensor,
     generation: Mapping[str, Any] | None = None,
     dtype: str = "fp32",
@@ -226,19 +156,18 @@ def save_directory(
 def save_reward_directory(
     path: Path,
     raw: Mapping[str, Any],
-    config: DecoderConfig,
+    config: Network,
     flat: Tensor,
     shapes: Shapes,
     dtype: str = "fp32",
 ) -> None:
     """Write a reward model that AutoModelForSequenceClassification loads: body and a `score` of one label."""
     path.mkdir(parents=True, exist_ok=True)
-    kind = raw["architectures"][0].replace("ForCausalLM", "ForSequenceClassification")
     held = DTYPES[dtype]
     raw = {
         # `dtype` has an older name, which would contradict it
         **{key: value for key, value in raw.items() if key != "torch_dtype"},
-        "architectures": [kind],
+        "architectures": [config.classifier(raw)],
         "num_labels": 1,
         "id2label": {"0": "score"},
         "label2id": {"score": 0},
@@ -251,15 +180,17 @@ def save_reward_directory(
     (path / "config.json").write_text(json.dumps(raw, indent=2, sort_keys=True, default=str) + "\n")
     # the head over the vocabulary is left out: a classifier has none
     state = to_hf(flat[: flat_size(config.shapes())], config)
-    state.pop("lm_head.weight", None)
+    for name in config.head_only():
+        state.pop(name)
     state["score.weight"] = views(flat.detach().cpu(), shapes)["score"].clone()
     state = {name: tensor.to(held) for name, tensor in state.items()}
     save_file(state, path / "model.safetensors", metadata={"format": "pt"})
 
 
-def load_reward_directory(path: Path, config: DecoderConfig) -> Tensor:
+def load_reward_directory(path: Path, config: Network) -> Tensor:
     """The flat weights, head last, of what `save_reward_directory` wrote."""
     state = load_file(path / "model.safetensors")
-    if not config.tied:  # the flat vector has a place for it, which a reward model never reads
-        state["lm_head.weight"] = torch.zeros(config.vocab, config.hidden)
-    return torch.cat([from_hf(state, config), state["score.weight"].float().flatten()])
+    score = state.pop("score.weight")
+    # the flat vector has a place for what reads logits, which a reward model never does
+    state |= {name: torch.zeros(shape) for name, shape in config.head_only().items()}
+    return torch.cat([config.flat(state), score.float().flatten()])

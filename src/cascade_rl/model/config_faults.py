@@ -21,7 +21,7 @@ COUNTS = (
 )
 NUMBERS = ("rms_norm_eps", "rope_theta")
 BLOCKS = ("rope_parameters", "rope_scaling")
-FLAGS = ("tie_word_embeddings", "attention_bias", "mlp_bias", "use_sliding_window")
+FLAGS = ("return_dict", "tie_word_embeddings", "attention_bias", "mlp_bias", "use_sliding_window")
 # the deepest published models have 126; a mistyped number would be noticed by running out of memory
 MOST_LAYERS = 1000
 
@@ -50,10 +50,30 @@ def _wanted(key: str, value: object) -> str | None:
         number = value if whole or isinstance(value, float) else None
         return None if isinstance(number, int | float) and 0 < number < float("inf") else "a number above 0"
     if key in BLOCKS:
-        return None if isinstance(value, dict) else "a block of settings"
+        return None if isinstance(value, dict) and _is_rope(value) else "a block of RoPE settings"
     if key in FLAGS:
         return None if isinstance(value, bool) else "true or false"
     return "a name" if key == "model_type" and not isinstance(value, str) else None
+
+
+def _is_rope(block: Mapping[str, object]) -> bool:
+    """Whether type and base are of the right kind; the other settings are read by transformers' functions."""
+    theta, kind = block.get("rope_theta", 1.0), block.get("rope_type", block.get("type"))
+    number = isinstance(theta, int | float) and not isinstance(theta, bool) and 0 < theta < float("inf")
+    return number and (kind is None or isinstance(kind, str))
+
+
+def check_by_transformers(folder: Path) -> None:
+    """Raise InputError for a config.json that transformers does not take."""
+    from huggingface_hub.errors import StrictDataclassError
+    from transformers import AutoConfig
+
+    try:
+        AutoConfig.from_pretrained(str(folder), local_files_only=True)
+    except (StrictDataclassError, TypeError, ValueError, AttributeError, KeyError, OSError) as error:
+        # of a checked field the second line says what is wrong
+        text = " ".join(str(error).split())
+        raise InputError(f"{folder / 'config.json'} can't be used by transformers: {text[:300]}") from error
 
 
 def _check_heads(raw: Mapping[str, Any], file: Path) -> None:

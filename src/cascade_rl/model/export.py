@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from cascade_rl.model.checkpoint import ORIGIN, read_origin, save_directory, save_reward_directory
-from cascade_rl.model.decoder import DecoderConfig, Shapes
+from cascade_rl.model.network import Network, Shapes
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.recipe.lora import LoRA
 from cascade_rl.run.files import Saving, sync_folder, write_json
@@ -21,7 +21,7 @@ from cascade_rl.run.files import Saving, sync_folder, write_json
 def export(
     path: Path,
     raw: Mapping[str, Any],
-    config: DecoderConfig,
+    config: Network,
     flat: Tensor,
     tokenizer: Tokenizer,
     shapes: Shapes | None = None,
@@ -64,10 +64,13 @@ def _base_of(folder: Path) -> tuple[str, str | None]:
     return str(folder.absolute()), None
 
 
-def write_adapter(folder: Path, state: Mapping[str, Tensor], lora: LoRA, base: Path) -> None:
+def write_adapter(
+    folder: Path, state: Mapping[str, Tensor], lora: LoRA, base: Path, targets: Sequence[str], turned: bool
+) -> None:
     """Write adapter_model.safetensors and adapter_config.json: `peft` loads them onto the model at `base`.
 
-    A base that is a hub's model as it stands there is named so, with its commit.
+    A base that is a hub's model as it stands there is named so, with its commit. `targets` are the names of
+    its projections, `turned` whether they are stored [in, out].
     """
     folder.mkdir(parents=True, exist_ok=True)
     # a reward model's head is trained whole, which PEFT calls a module to save
@@ -83,7 +86,8 @@ def write_adapter(folder: Path, state: Mapping[str, Tensor], lora: LoRA, base: P
         "lora_dropout": 0.0,
         "bias": "none",
         "inference_mode": True,
-        "target_modules": list(lora.targets),
+        "target_modules": list(targets),
+        **({"fan_in_fan_out": True} if turned else {}),
         "modules_to_save": ["score"] if head else None,
     }
     with Saving(folder):

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from cascade_rl.errors import InputError
-from cascade_rl.model.checkpoint import hf_shapes
 from cascade_rl.model.config_faults import check_config
 from cascade_rl.model.decoder import DecoderConfig
 from cascade_rl.model.rope import read_rope
@@ -227,7 +226,7 @@ def write_head(gguf: GGUF, folder: Path) -> None:
 def write_weights(gguf: GGUF, folder: Path) -> None:
     """Write model.safetensors, in fp32, whole or not at all."""
     state = dict(gguf.tensors())
-    check_state(str(gguf.file), state, hf_shapes(gguf.config))
+    check_state(str(gguf.file), state, gguf.config.file_shapes())
     temporary = folder / ".model.safetensors.tmp"
     with Saving(folder, temporary):
         save_file(state, temporary, metadata={"format": "pt"})

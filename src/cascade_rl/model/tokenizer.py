@@ -146,18 +146,13 @@ def load_tokenizer(path: Path, *, add: bool = False, template: str | None = None
     does not say. With `add` the chat markers that it lacks are added. Raises InputError where files, markers
     or the template are missing, and with `add` where no marker is.
     """
-    from transformers import AutoTokenizer
-
     if not any((path / name).is_file() for name in FILES):
         # transformers would make an empty one
         raise InputError(
             f"{path} has no tokenizer files: copy tokenizer.json and tokenizer_config.json there "
             f"(any of {', '.join(FILES)} will do)"
         )
-    try:
-        inner = AutoTokenizer.from_pretrained(str(path), local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: its tokenizer can't be loaded: {error}") from None
+    inner = _opened(path)
     try:
         if (template or inner.init_kwargs.get(TRAINED_WITH, CASCADE)) == MODEL:
             return _with_own_template(inner, path)
@@ -182,6 +177,20 @@ def _with_our_template(inner: Any, path: Path, add: bool) -> Tokenizer:
     inner.chat_template = ("{{- bos_token -}}" if lead else "") + chat.TEMPLATE
     inner.init_kwargs.pop(TRAINED_WITH, None)
     return Tokenizer(inner, end_ids(path), lead, added)
+
+
+def _opened(path: Path) -> Any:
+    """A transformers tokenizer that can encode; InputError for files that are damaged."""
+    from transformers import AutoTokenizer
+
+    try:
+        inner = AutoTokenizer.from_pretrained(str(path), local_files_only=True)
+        inner.encode("a")
+    # the library beneath raises plain Exceptions for what it can't read
+    except Exception as error:
+        text = str(error).strip().partition("\n")[0]
+        raise InputError(f"{path}: its tokenizer can't be loaded: {text}; copy its files again") from error
+    return inner
 
 
 def missing_markers(inner: Any) -> list[str]:
@@ -219,9 +228,14 @@ def check_vocabulary(tokens: int, rows: int, path: Path) -> None:
 def end_ids(path: Path) -> list[int]:
     """`eos_token_id`, one or many, of a model directory's generation_config.json, else of its config.json."""
     for name in ("generation_config.json", "config.json"):
-        found = (read_json(path / name) or {}).get("eos_token_id")
-        if found is not None:
-            return found if isinstance(found, list) else [found]
+        whole = read_json(path / name)
+        found = whole.get("eos_token_id") if isinstance(whole, dict) else None
+        if found is None:
+            continue
+        ids: list[int] = found if isinstance(found, list) else [found]
+        if not all(isinstance(each, int) and not isinstance(each, bool) and each >= 0 for each in ids):
+            raise InputError(f"{path / name}: eos_token_id must be an id or a list of ids; mend it")
+        return ids
     return []
 
 

@@ -174,12 +174,14 @@ def admit(run: Path, recipe: Recipe, accept_changes: bool) -> None:
 
 
 def _untracked(text: str) -> str:
-    """The text of a recipe without its trackers; one that is no recipe as it is."""
+    """The text of a recipe without its trackers; one that is not as it was written stays as it is."""
     try:
         found = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError):
         return text
-    return _as_yaml({k: v for k, v in found.items() if k != "track"}) if isinstance(found, dict) else text
+    if not isinstance(found, dict) or "track" not in found or _as_yaml(found) != text:
+        return text
+    return _as_yaml({key: value for key, value in found.items() if key != "track"})
 
 
 def model_before(run: Path) -> Mapping[str, Any]:

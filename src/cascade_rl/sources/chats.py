@@ -136,7 +136,9 @@ def conversation(raw: object, tools: object = None) -> Chat:
         # OpenAI's own mark of turns that are not trained on
         if mode is not None and turn.get("weight") != 0:
             replies.append((place, mode))
-    signatures = listed(_json(tools, "tools"), "tools") if tools else []
+    # an empty list may be written as JSON, too
+    found = _json(tools, "tools") if tools else None
+    signatures = listed(found, "tools") if found else []
     return _with_tools(messages, replies, signatures) if signatures else Chat(tuple(messages), tuple(replies))
 
 

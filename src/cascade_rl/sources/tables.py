@@ -14,7 +14,6 @@ from typing import Any
 from cascade_rl.domain import Domain, Query
 from cascade_rl.errors import AnswerError, InputError
 from cascade_rl.recipe.tables import Reading, refusal
-from cascade_rl.sources.columns import RowError
 from cascade_rl.sources.maps import map_of
 from cascade_rl.sources.parts import parts
 from cascade_rl.sources.rows import FORM, problem_of
@@ -128,7 +127,7 @@ def _mapped(
         return Mapped(place, row, problem, split)
     except AnswerError as error:
         return Mapped(place, row, fault=f"answer: {error}")
-    except RowError as error:
+    except InputError as error:
         return Mapped(place, row, fault=_form(str(error), reading))
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         return Mapped(place, row, fault=_form(repr(error), reading))

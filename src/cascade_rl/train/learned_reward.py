@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 
 from cascade_rl.errors import InputError, StageError
 from cascade_rl.model.checkpoint import load_reward_directory, weights_hash
-from cascade_rl.model.decoder import DecoderConfig
+from cascade_rl.model.network import Network
 from cascade_rl.model.replicas import Replicas, deal
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.rollout.world import World
@@ -22,7 +22,7 @@ SCORE_TOKENS = 4096  # that a worker scores at once, as a micro-batch of trainin
 MODEL = "reward"  # its name among the models of the workers
 
 
-def head_shape(config: DecoderConfig) -> dict[str, tuple[int, int]]:
+def head_shape(config: Network) -> dict[str, tuple[int, int]]:
     """What a reward model has beside a decoder: one row that reads a score off the last hidden state."""
     return {"score": (1, config.hidden)}
 
