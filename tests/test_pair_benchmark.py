@@ -108,6 +108,18 @@ def test_prompts_that_differ_by_case_alone_are_left_out(tmp_path):
     assert len(pair_benchmark(spec(path, split="all"), Split.HELDOUT).problems) == 1
 
 
+def test_a_column_may_say_which_rows_are_held_out_and_columns_may_have_other_names(tmp_path):
+    rows = [
+        {"q": f"word {n}", "good": "a", "bad": "b", "part": "heldout" if n < 3 else "rl"} for n in range(9)
+    ]
+    path = tmp_path / "p.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    columns = {"prompt": {"column": "q"}, "chosen": {"column": "good"}, "rejected": {"column": "bad"}}
+    said = BenchmarkSpec(name="taste", source=f"jsonl:{path}", map=columns, split="part")
+    found = pair_benchmark(said, Split.HELDOUT)
+    assert {p.prompt_text for p in found.problems} == {"word 0", "word 1", "word 2"}
+
+
 class Longest:
     """Prefers the longer answer."""
 
@@ -277,7 +289,8 @@ def test_a_second_reward_model_may_judge(rows):
         ({"map": None}, "benchmarks.taste", "needs a domain, or a map of own pairs"),
         ({"map": "gsm8k"}, "benchmarks.taste", "map must be one of own pairs"),
         ({"source": "builtin"}, "benchmarks.taste", "source must be one of"),
-        ({"split": "column"}, "benchmarks.taste", "split must be hash"),
+        ({"split": "part"}, "benchmarks.taste", "split: no column 'part'"),
+        ({"map": {"answer": {"column": "chosen"}}}, "benchmarks.taste", "answer"),
         ({"reward_model": "nope"}, "benchmarks.taste.reward_model", "no reward_model stage 'nope'; there are reward"),
         ({"reward_model": "sft"}, "benchmarks.taste.reward_model", "no reward_model stage 'sft'"),
         ({"domain": "alignment", "map": None, "reward_model": "reward"}, "benchmarks.taste", "no effect with a domain"),

@@ -37,8 +37,8 @@ print(score(asked, "Blue."), score(asked, "I'd rather not say."))
 '''
 READING = (
     "Only differences between answers to one prompt mean something: the scale has no zero. The chat template "
-    "of this folder renders what was trained: a direct answer (` /no_think`) without its thought, up to its "
-    "end mark. A policy that was trained against this model may have learnt to please it: let another judge."
+    "of this folder renders what was trained: a direct answer without its thought, up to its end mark. A "
+    "policy that was trained against this model may have learnt to please it: let another judge."
 )
 
 
