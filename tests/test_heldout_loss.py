@@ -54,7 +54,8 @@ def test_it_is_the_mean_over_reply_tokens_that_transformers_finds(tmp_path):
     save_directory(tmp_path, policy.raw, policy.config, policy.model.flat)
     theirs = AutoModelForCausalLM.from_pretrained(tmp_path)
     items = demonstrations.provide(stage(), DOMAINS, 0).items
-    found = likelihood(policy.replicas, policy.tokenizer, "policy", items, 4096, 1).measure()
+    made = [(item.problem.domain, policy.tokenizer.taught(item)) for item in items]
+    found = likelihood(policy.replicas, "policy", made, 1).measure()
     sums = {"toy": [0.0, 0], "other": [0.0, 0]}
     for item in items:
         prompt, reply = policy.tokenizer.prompt(item.problem), policy.tokenizer.reply(item.reply)

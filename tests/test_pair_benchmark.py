@@ -18,6 +18,7 @@ from cascade_rl.data.abilities import check_recipe
 from cascade_rl.data.heldout import gather_benchmarks, gather_probes
 from cascade_rl.data.pair_benchmark import pair_benchmark, pairs_of
 from cascade_rl.data.pairs import provide
+from cascade_rl.data.shelf import Shelf
 from cascade_rl.domain import Services
 from cascade_rl.errors import InputError, RecipeError, StageError
 from cascade_rl.evals.benchmark import run_benchmark
@@ -71,12 +72,12 @@ def spec(path: Path, **more) -> BenchmarkSpec:
 HELD = [n for n in range(PROMPTS) if split_of(pair(n)["prompt"]) is Split.HELDOUT]
 
 
-def test_it_asks_what_no_reward_model_trains_on(rows):
+def test_it_asks_what_no_reward_model_trains_on(rows, tmp_path):
     made = check_recipe(recipe(rows, problems=999))
     [benchmark] = gather_benchmarks(made)
     asked = {problem.prompt_text for problem in benchmark.problems}
     assert asked == {pair(n)["prompt"] for n in HELD} and 10 < len(HELD) < 40
-    data = provide(made.stages[1], {}, 0)
+    data = provide(made.stages[1], {}, 0, shelf=Shelf(tmp_path))
     assert not asked & {p.problem.prompt_text for p in data.training}
     # each pair once, whatever the file repeats
     found = [(p.problem.prompt_text, p.chosen) for p in pairs_of(benchmark)]

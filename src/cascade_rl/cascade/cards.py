@@ -8,7 +8,7 @@ from pathlib import Path
 from cascade_rl.recipe import Recipe
 from cascade_rl.report.card import Card, write_card
 from cascade_rl.report.reward_card import write_reward_card
-from cascade_rl.run.files import read_record
+from cascade_rl.run.files import read_json, read_record
 from cascade_rl.scores.gate import GateResult
 from cascade_rl.scores.judged import Judged
 from cascade_rl.train.reward_model import FOLDER
@@ -21,7 +21,9 @@ def write_cards(
     """Write the README.md of each model in a stage's folder; `cards` are the scorecards up to this stage."""
     # from the disk: of a kept stage nothing else is at hand
     facts = read_record(folder / "stage.json", "stage", "settings", "data", "lineage") or {}
-    write_card(folder / "checkpoint", Card(facts, cards, own_stages(recipe), gate, judged))
+    config = read_json(folder / "checkpoint/config.json") or {}
+    told = Card(facts, cards, own_stages(recipe), gate, recipe.benchmarks, config, judged)
+    write_card(folder / "checkpoint", told)
     if (folder / FOLDER).is_dir():
         write_reward_card(folder / FOLDER, facts)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from cascade_rl.data.disjoint import normal
+import numpy as np
+
+from cascade_rl.data.disjoint import mark, marks_of
 from cascade_rl.data.mapped import mapped
 from cascade_rl.errors import StageError
 from cascade_rl.recipe import SFTStage
@@ -25,17 +27,18 @@ def with_heldout(stage: SFTStage, data: Demonstrations) -> Demonstrations:
     chats, read = mapped(spec.source, chat_map(spec.map), spec.bad_rows)
     found = [item for chat in chats for item in chat.demonstrations(spec.source, last=False)]
     looked = found[: SPARE * spec.most]
-    wanted = {normal(item.problem.prompt_text) for item in looked}
-    # through the data, which may be large, and not into a set of them
-    trained = {text for item in data.items if (text := normal(item.problem.prompt_text)) in wanted}
-    apart = [item for item in looked if normal(item.problem.prompt_text) not in trained]
+    marks = np.array([mark(item.problem.prompt_text) for item in looked], np.uint64)
+    # by marks alone: should two prompts have one, a reply more is left out
+    trained = np.concatenate([np.flatnonzero(np.isin(marks, marks_of(pool))) for pool in data.pools()])
+    shared = set(trained.tolist())
+    apart = [item for place, item in enumerate(looked) if place not in shared]
     if not apart:
         raise StageError(
             f"{stage.name}.heldout: all prompts of {spec.source} are trained on; give other rows"
         )
     held = tuple(apart[: spec.most])
     beside = [f"{len(found)} replies in all, {len(held)} held out"]
-    if shared := len(looked) - len(apart):
-        beside.append(f"{shared} of {len(looked)} left out, since their prompts are trained on")
+    if shared:
+        beside.append(f"{len(shared)} of {len(looked)} left out, since their prompts are trained on")
     tally = replace(read, used=len(chats), beside=(*read.beside, *beside))
     return replace(data, heldout=held, tallies=(*data.tallies, tally))

@@ -12,13 +12,13 @@ import torch
 
 from cascade_rl.errors import StageError
 from cascade_rl.model.replicas import Replicas, deal
-from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.model.worker import Worker
 from cascade_rl.protocols import WHOLE
 from cascade_rl.recipe import HeldoutRows
 from cascade_rl.train.batch import Row, microbatches, pack_rows
 from cascade_rl.train.heldout_loss import HeldoutLoss
 from cascade_rl.train.objective import token_logprobs
+from cascade_rl.train.samples import Ids
 from cascade_rl.types import Demonstration
 
 TOKENS = 4096  # that a worker computes at once, as a micro-batch of training by default
@@ -83,27 +83,10 @@ def _place(item: Demonstration) -> float:
     return int.from_bytes(digest, "big") / 2**64
 
 
-def likelihood(
-    replicas: Replicas,
-    tokenizer: Tokenizer,
-    model: str,
-    items: Sequence[Demonstration],
-    most: int,
-    every: int,
-) -> HeldoutLoss | None:
-    """The loss over the reply tokens of some demonstrations, of those that have at most `most` tokens.
-
-    With several domains or sources each has its own beside. None where no item is short enough.
-    """
-    rows: list[Row] = []
-    sources: list[str] = []
-    for item in items:
-        prompt, reply = tokenizer.taught(item)
-        if len(prompt) + len(reply) <= most:
-            rows.append(Row.of(prompt, reply, 1.0))
-            sources.append(item.problem.domain)
-    if not rows:
-        return None
+def likelihood(replicas: Replicas, model: str, made: Sequence[tuple[str, Ids]], every: int) -> HeldoutLoss:
+    """The loss over the reply tokens of (source, (prompt, reply)); with several sources each has its own."""
+    rows = [Row.of(*ids, 1.0) for _, ids in made]
+    sources = [source for source, _ in made]
     names = list(dict.fromkeys(sources))
     tokens = [len(row.ids) - row.start for row in rows]
 

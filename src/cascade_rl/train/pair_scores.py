@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from cascade_rl.model.tokenizer import Tokenizer
-from cascade_rl.train.batch import Row
 from cascade_rl.train.heldout_loss import HeldoutLoss
-from cascade_rl.train.learned_reward import LearnedReward, reward_row
+from cascade_rl.train.learned_reward import LearnedReward, scored
 from cascade_rl.types import Pair
 
 Scores = Sequence[tuple[float, float]]  # of chosen and rejected
@@ -19,19 +17,10 @@ def distinct(pairs: Sequence[Pair]) -> list[Pair]:
     return list({(pair.problem.id, pair.chosen, pair.rejected): pair for pair in pairs}.values())
 
 
-def pair_rows(tokenizer: Tokenizer, pairs: Sequence[Pair]) -> list[tuple[Row, Row]]:
-    """What the reward model reads of (chosen, rejected) of each pair."""
-
-    def row(pair: Pair, answer: str) -> Row:
-        return reward_row(tokenizer, pair.problem.messages, answer)
-
-    return [(row(pair, pair.chosen), row(pair, pair.rejected)) for pair in pairs]
-
-
 def pair_scores(reward: LearnedReward, pairs: Sequence[Pair]) -> list[tuple[float, float]]:
     """The scores of (chosen, rejected) of each pair."""
-    rows = pair_rows(reward.tokenizer, pairs)
-    scores = reward.score_batch([row for pair in rows for row in pair])  # chosen, rejected, chosen, ...
+    asked = [(pair.problem.messages, answer) for pair in pairs for answer in (pair.chosen, pair.rejected)]
+    scores = reward.score_batch([scored(ids) for ids in reward.tokenizer.answered_all(asked)])
     return list(zip(scores[::2], scores[1::2], strict=True))
 
 
