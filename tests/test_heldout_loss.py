@@ -23,6 +23,7 @@ from cascade_rl.model.checkpoint import save_directory
 from cascade_rl.recipe import HeldoutRows, RewardModelStage, SFTStage
 from cascade_rl.run.alarms import drifted, overfits
 from cascade_rl.run.journal import read_lines
+from cascade_rl.run.tracking.events import Reading
 from cascade_rl.testing import QuietScreen
 from cascade_rl.train import reward_model, sft
 from cascade_rl.train.learned_reward import LearnedReward, reward_row
@@ -269,6 +270,17 @@ def test_a_source_of_its_own_on_the_whole_way(cascade, tmp_path):
     for stage_name, kinds in (("01-sft", 1), ("02-reward", 2)):
         card = (tmp_path / f"run/stages/{stage_name}/checkpoint/README.md").read_text()
         assert "- held-out loss on" in card, kinds
+    # trackers hear of it under a name of its own, and of no matrix where nothing was measured
+    events = [told.event for told in Reading(tmp_path / "run").new()]
+    heard = [
+        (event.step, event.numbers["sft/heldout/loss"])
+        for event in events
+        if "sft/heldout/loss" in event.numbers
+    ]
+    journal = lines(tmp_path / "run/stages/01-sft", "heldout")
+    assert heard == [(line["step"], line["metrics"]["loss"]) for line in journal] and len(heard) == 3
+    assert [event.step for event in events if "sft/loss" in event.numbers] == [1, 2]
+    assert not any(event.tables for event in events)
     page = (tmp_path / "run/report.html").read_text()
     assert page.count('data-curve="Held-out loss"') == 2 and page.count('data-curve="Held-out accuracy"') == 1
     assert "could not be read" not in page
