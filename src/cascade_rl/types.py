@@ -116,13 +116,11 @@ class Rollout:
     def __post_init__(self) -> None:
         if len(self.ids) != len(self.logprobs):
             raise ValueError(f"rollout has {len(self.ids)} ids but {len(self.logprobs)} log-probabilities")
-        # a text of a server: no ids, so the number of tokens is its word or unknown
-        if not (self.ids or self.prompt_ids):
-            return
-        if self.tokens is None:
-            # frozen: nobody has seen the record yet
-            object.__setattr__(self, "tokens", len(self.ids))
-        elif self.tokens != len(self.ids):
+        # a text of a server has no ids: how many tokens it had is its word, or unknown
+        sampled = bool(self.ids or self.prompt_ids)
+        if sampled and self.tokens is None:
+            object.__setattr__(self, "tokens", len(self.ids))  # frozen, but nobody has seen it yet
+        elif sampled and self.tokens != len(self.ids):
             raise ValueError(f"rollout has {len(self.ids)} ids, but it says {self.tokens} tokens")
 
     @classmethod
@@ -133,7 +131,7 @@ class Rollout:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a grader says of one rollout; `reward` is None when the grader itself failed."""
+    """What a grader says of one rollout; `reward` is None exactly when the grader itself failed."""
 
     reward: float | None
     outcome: Outcome
@@ -141,7 +139,6 @@ class Verdict:
     note: str = ""
 
     def __post_init__(self) -> None:
-        # null and GRADER_ERROR are one thing: neither may be had without the other
         if (self.reward is None) != (self.outcome is Outcome.GRADER_ERROR):
             raise ValueError(f"reward {self.reward} does not fit outcome {self.outcome}")
 
@@ -397,6 +394,5 @@ class Pools:
 def _by_domain(problems: Iterable[Problem]) -> tuple[tuple[Problem, ...], ...]:
     pools: dict[str, dict[str, Problem]] = {}
     for problem in problems:
-        # by id: a prompt in two modes, or with several pairs, stands once
-        pools.setdefault(problem.domain, {})[problem.id] = problem
+        pools.setdefault(problem.domain, {})[problem.id] = problem  # once, if in two modes or several pairs
     return tuple(tuple(pool.values()) for pool in pools.values())

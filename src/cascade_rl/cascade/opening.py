@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from cascade_rl import chat
-from cascade_rl.cascade.foresight import prompt_length, refuse_made
+from cascade_rl.cascade.foresight import refuse_made
+from cascade_rl.cascade.lengths import fitting_data
 from cascade_rl.cascade.run import Run, base_folder
 from cascade_rl.cascade.stage import provide
 from cascade_rl.data.gather import Materials, gather
-from cascade_rl.data.settle import fitting
 from cascade_rl.errors import Interrupted
 from cascade_rl.grading.services import open_services, standing
 from cascade_rl.model.base import base_notes, make_base
@@ -52,11 +51,13 @@ def open_run(
         with world_with(services, base, engine, train=True) as world:
             if found := standing(services):
                 screen.note(found.line)
+            for text in _came_from(world):
+                screen.note(text)
             notes = tuple(base_notes(folder / "tokenizer"))
             for text in notes:
                 screen.note(text)
             refuse_made(recipe, materials, world.config, world.raw, world.tokenizer)
-            fit = _fitting_data(recipe, materials, world, screen)
+            fit = fitting_data(recipe, materials, world.tokenizer, screen)
             for text in _rows(recipe, fit):
                 screen.note(text)
             settings = _settings(recipe, engine, world.tokenizer.template.hash)
@@ -100,25 +101,16 @@ def _settings(recipe: Recipe, engine: Engine, template: str) -> dict[str, Any]:
     }
 
 
+def _came_from(world: World) -> list[str]:
+    """Where the first model came from, unless it was made here."""
+    if not (origin := world.origin):
+        return []
+    commit = f", commit {origin['commit']}" if origin["commit"] else ""
+    return [f"model: {origin['name']}{commit}, weights {origin['weights']}"]
+
+
 def _rows(recipe: Recipe, materials: Materials) -> list[str]:
     """What became of the rows of all tables, a line for each use."""
     used = [(stage.name, materials.data[stage.name].tallies) for stage in recipe.stages]
     used += [(benchmark.name, benchmark.tallies) for benchmark in materials.benchmarks]
     return [f"{name}: {tally.line()}" for name, tallies in used for tally in tallies]
-
-
-def _fitting_data(recipe: Recipe, materials: Materials, world: World, screen: Screen) -> Materials:
-    """Without prompts over their stage's limit: told of now, not hours later in the middle of a stage."""
-    length, data = prompt_length(world.tokenizer), {}
-    for stage in recipe.stages:
-        # `gather` proved the prompts disjoint, and leaving some out keeps them so.
-        data[stage.name], notes = fitting(
-            stage.name, stage.prompt_limit(), materials.data[stage.name], length
-        )
-        key, size, _ = stage.batch()
-        drawn = sum(map(len, data[stage.name].pools()))
-        if stage.prompt_limit() is not None and drawn < size:
-            notes.append(f"{stage.name}: {key} is {size}, but there are {drawn} prompts: a step has no more")
-        for text in notes:
-            screen.note(text)
-    return replace(materials, data=data)

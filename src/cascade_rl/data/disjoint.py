@@ -2,7 +2,7 @@
 
 Compared are whole prompts, but for case and spaces: neither paraphrases nor shared n-grams are found (arXiv
 2512.13607 removes SFT samples that share a 9-gram with a test set; whoever makes a data file does that).
-Validation prompts (probes, held-out pairs) are not compared: `sources/splits` keeps them apart.
+What a run is measured by on its way (probes, held-out pairs) is looked at in `measured`.
 """
 
 from __future__ import annotations

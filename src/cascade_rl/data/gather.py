@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from cascade_rl.data.disjoint import check_disjoint, may_share, stage_prompts
 from cascade_rl.data.heldout import gather_benchmarks, gather_probes
+from cascade_rl.data.measured import check_measured
 from cascade_rl.domain import Benchmark, Domain
 from cascade_rl.domains import load_domain
 from cascade_rl.recipe import Recipe, Stage
@@ -47,5 +48,7 @@ def gather(recipe: Recipe, provide: Provide) -> Materials:
     benchmarks = gather_benchmarks(recipe)
     # Also across kinds, where nobody asked `taken`: rows of a file may name their split themselves.
     check_disjoint(recipe.stages, data, benchmarks)
+    probes = gather_probes(recipe)
+    check_measured(data, benchmarks, probes)
     domains = {domain.name: domain for domain in by_path.values()}
-    return Materials(domains, data, benchmarks, gather_probes(recipe))
+    return Materials(domains, data, benchmarks, probes)

@@ -85,9 +85,15 @@ class Tokenizer:
 
     def shown(self, item: Demonstration) -> tuple[str, str]:
         """The texts of `taught`: what is read, and what is trained on, its end mark included."""
-        asked = item.problem
-        prompt = self.template.prompt(asked.messages, asked.mode)
-        return unwrapped(prompt), unwrapped(self.template.reply(item)) + self.template.end
+        return self.asked(item.problem), unwrapped(self.template.reply(item)) + self.template.end
+
+    def asked(self, problem: Problem) -> str:
+        """The text of `prompt`."""
+        return unwrapped(self.template.prompt(problem.messages, problem.mode))
+
+    def scored(self, messages: Sequence[Message], answer: str) -> str:
+        """The text of `answered`."""
+        return unwrapped(self.template.answered(messages, answer))
 
     def answered(self, messages: Sequence[Message], answer: str) -> list[int]:
         """Ids of a conversation with an answer and its end mark: what a reward model reads."""

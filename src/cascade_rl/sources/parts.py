@@ -42,12 +42,6 @@ def parts(source: str) -> list[Part]:
     return [Part(names[path], partial(rows, scheme, path)) for path in paths]
 
 
-def source_rows(source: str) -> Iterator[Row]:
-    """The rows of all parts, one after the other."""
-    for part in parts(source):
-        yield from part.rows()
-
-
 def labels(paths: list[Path]) -> dict[Path, str]:
     """A name for each file that stays when all move: the file's own, with folders where two are alike."""
     if len({path.name for path in paths}) == len(paths):
