@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
@@ -11,6 +12,7 @@ import yaml
 
 from cascade_rl.cli.app import say
 from cascade_rl.errors import InputError
+from cascade_rl.run.files import dumps
 
 if TYPE_CHECKING:
     from cascade_rl.data.show import Shown
@@ -110,7 +112,7 @@ def _show_problems(asked: _Asked, domain: str) -> None:
         if not asked.as_json:
             _say_row(mapped, asked.reader)
         elif mapped.problem:
-            typer.echo(json.dumps(line(mapped.problem), ensure_ascii=False))
+            print(dumps(line(mapped.problem)))
     _end(found, asked.as_json)
 
 
@@ -122,7 +124,7 @@ def _show_own(asked: _Asked) -> None:
     for row in found.rows:
         if asked.as_json:
             if row.made is not None:
-                typer.echo(json.dumps(own_json(row.made), ensure_ascii=False))
+                print(dumps(own_json(row.made)))
             continue
         _say_before(row.place, row.row)
         if row.fault or row.elsewhere:
@@ -142,7 +144,7 @@ def _end(found: Shown | OwnShown, as_json: bool) -> None:
     """What became of all rows, where `--json` leaves standard output to the rows alone."""
     for line in (found.tally.line(), found.lengths and found.lengths.line()):
         if line:
-            typer.echo(line, err=True) if as_json else say(line)
+            print(line, file=sys.stderr) if as_json else say(line)
     if found.tally.bad:
         raise typer.Exit(1)
 
