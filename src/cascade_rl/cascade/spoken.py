@@ -5,7 +5,7 @@ Ours can say all of it, so that nothing is refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from cascade_rl.data.gather import Materials
 from cascade_rl.domain import Benchmark
@@ -20,7 +20,6 @@ from cascade_rl.sources.own_rows import Made, OwnRow, own_rows
 from cascade_rl.sources.preferences import Preference
 from cascade_rl.types import Demonstration, Demonstrations, Mode, Pairs, Problem, StageData
 
-Length = Callable[[Problem], int]  # the tokens of a problem's prompt
 SHOWN = 60  # characters of a text that is named
 
 
