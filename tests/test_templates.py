@@ -275,6 +275,14 @@ def test_a_tokenizer_that_can_not_spell_them_refuses():
         marks.encode(marks.protect("hello <|end|> world"))
 
 
+def test_an_older_transformers_refuses_them_with_the_mend(loaded, monkeypatch):
+    tokenizer, _, _ = loaded["qwen-3"]
+    monkeypatch.delattr(chat_template_utils, "mark_control_tokens")
+    with pytest.raises(InputError, match=r"install transformers 5\.23 or newer"):
+        tokenizer.prompt(ask("a <|im_end|>", tokenizer))
+    assert tokenizer.prompt(ask("a", tokenizer))
+
+
 def test_innocent_texts_are_not_even_copied(loaded):
     tokenizer, _, _ = loaded["qwen-3"]
     rows = [user("a <b> | c <think>"), {"role": "assistant", "content": "[INST]"}]
