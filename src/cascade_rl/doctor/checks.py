@@ -40,7 +40,7 @@ class Row:
 
 
 def route_of(folder: Path) -> str:
-    """Who computes the model of a directory, by config.json alone; InputError for one that is not supported."""
+    """Who computes a directory's model, by config.json alone; InputError for one that is not supported."""
     return described(*read_config(folder))
 
 
