@@ -364,7 +364,7 @@ def test_peft_merges_the_adapter_to_the_same_model(family, targets, tmp_path):
     learner = Learner(replicas, "policy", spec)
     for _ in range(3):
         learner.policy_step([Row.of([5, 9, 3], [8, 7], 0.5)], LIKELIHOOD, 1.0)
-    learner.save_adapter(tmp_path / "adapter", str(tmp_path / "base"))
+    learner.save_adapter(tmp_path / "adapter", tmp_path / "base")
     save_directory(tmp_path / "base", raw_of(model), config, flat)
     base = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
     merged = PeftModel.from_pretrained(base, tmp_path / "adapter").merge_and_unload().state_dict()
