@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
-from cascade_rl.recipe import Recipe
+from cascade_rl.recipe.reading import stored
 from cascade_rl.run.tracking.events import Reading, Rewound, recipe_of
 from cascade_rl.run.tracking.sent import Compared, Otherwise, Sent, read_sent, sent_path, write_sent
 from cascade_rl.run.tracking.targets import Target, Tracker, open_tracker
@@ -50,7 +50,7 @@ class Follower:
     def __init__(self, run: Path, name: str, say: Say) -> None:
         self._run, self._name, self._say = run, name, say
         self._config = recipe_of(run)
-        recipe = Recipe.model_validate(self._config)
+        recipe = stored(self._config, str(run / "recipe.yaml"))
         self._project = next((s.project for s in recipe.track if s.to == name), None) or recipe.name
         self._written = read_sent(run, name)  # as it stands in the file
         self._compared = Compared(self._written)
