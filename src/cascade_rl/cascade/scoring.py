@@ -14,7 +14,7 @@ from cascade_rl.errors import Interrupted
 from cascade_rl.evals.benchmark import run_benchmark
 from cascade_rl.recipe import Recipe, Stage, digest
 from cascade_rl.report.card import Card, write_card
-from cascade_rl.run.files import read_record, write_json
+from cascade_rl.run.files import read_json, read_record, write_json
 from cascade_rl.run.folder import stage_folders
 from cascade_rl.run.journal import Journal, read_lines
 from cascade_rl.scores.as_json import from_json, gate_to_json, matrix_to_json, scorecard_to_json, to_json
@@ -52,7 +52,9 @@ def score_stage(run: Run, stage: Stage, folder: Path, weights: str, earlier: Seq
         run.screen.note(f"gate after {stage.name}: {'; '.join(result.notes)}")
     # from the disk: of a kept stage nothing else is at hand
     facts = read_record(folder / "stage.json", "stage", "settings", "data", "lineage") or {}
-    write_card(folder / "checkpoint", Card(facts, cards, own_stages(run.recipe), result))
+    config = read_json(folder / "checkpoint/config.json") or {}
+    told = Card(facts, cards, own_stages(run.recipe), result, run.recipe.benchmarks, config)
+    write_card(folder / "checkpoint", told)
     return Scored(card, result, time.perf_counter() - begin)
 
 
