@@ -15,10 +15,12 @@ import threading
 import time
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
+from cascade_rl.errors import NoRoom
 from cascade_rl.recipe.reading import stored
 from cascade_rl.run.tracking.events import Reading, Rewound, recipe_of
 from cascade_rl.run.tracking.sent import Compared, Otherwise, Sent, read_sent, sent_path, write_sent
@@ -83,7 +85,8 @@ class Follower:
         """Record why nothing more is sent; the reason in one line."""
         lines = str(error).strip().splitlines() or ["no reason given"]
         why = f"{type(error).__name__}: {lines[0]}"
-        self._write(replace(self._written, fault=why))
+        with suppress(OSError, NoRoom):  # on a full disk it is said all the same
+            self._write(replace(self._written, fault=why))
         return why
 
     def _open(self, sent: Sent) -> None:
@@ -138,10 +141,11 @@ def main(arguments: Sequence[str]) -> int:
         say(f"{name} is being told of {run} by another process, which sends all of it")
         return FAILED
     except Exception as error:
-        traceback.print_exc()
         why = follower.fault(error) if follower else str(error)
         say(f"{name} failed ({why}) and gets nothing more of this run; {REST.format(run=run)}")
-        sys.stderr.flush()
+        with suppress(OSError):  # standard error is a file of the run, on a disk that may be full
+            traceback.print_exception(error)
+            sys.stderr.flush()
         os._exit(FAILED)  # what its package does as Python ends might hang
     return 0
 
