@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from cascade_rl.errors import InputError
-from cascade_rl.recipe import Recipe
+from cascade_rl.recipe.reading import stored
 from cascade_rl.run.files import dumps, read_record
 from cascade_rl.run.folder import stage_folder
 
@@ -188,7 +188,7 @@ class Reading:
     """All events of a run directory, stage after stage, as they come."""
 
     def __init__(self, run: Path) -> None:
-        self._recipe = Recipe.model_validate(recipe_of(run))
+        self._recipe = stored(recipe_of(run), str(run / "recipe.yaml"))
         self._stages: list[StageTail] = []
         self._folders: list[str] = []
         step = 0
