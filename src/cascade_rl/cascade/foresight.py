@@ -10,14 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cascade_rl.cascade.lengths import too_long
-from cascade_rl.cascade.refusals import refuse_stages
+from cascade_rl.cascade.lengths import refuse_stages, too_long
 from cascade_rl.cascade.run import base_folder
 from cascade_rl.cascade.spoken import mode_problems, unspoken_problems
 from cascade_rl.data.trial import Trial
 from cascade_rl.errors import InputError, RecipeError
 from cascade_rl.model.checkpoint import read_config, read_generation
-from cascade_rl.model.choice import described
 from cascade_rl.model.pretrained import Origin, find_model, silent
 from cascade_rl.model.tokenizer import Tokenizer, check_vocabulary, load_tokenizer
 from cascade_rl.model.weight_files import check_files
@@ -123,5 +121,5 @@ def _foreseen(recipe: Recipe, trial: Trial, found: Origin) -> Foreseen:
         problems += unspoken_problems(recipe, trial.data, tokenizer)
     if not problems:
         problems, notes = too_long(recipe, trial.data, trial.benchmarks, config.max_positions, tokenizer)
-    said = (described(raw, config), *tokenizer.template.words(), *notes)
+    said = (config.described(raw), *tokenizer.template.words(), *notes)
     return Foreseen(problems, said, tokenizer, found.commit)

@@ -19,6 +19,7 @@ from cascade_rl.cascade.stage_plans import (
     pairs_stage,
     questions_stage,
     rlhf_stage,
+    skipped,
     spoken,
     table_lines,
     up,
@@ -90,12 +91,12 @@ def draft(name: str, goal: Goal, found: Supplies, model: Prospect, machine: Mach
     if goal in (Goal.SFT, Goal.SFT_RL):
         stages.append(chats_stage(bench, found.chats))
     if goal is Goal.RLHF:
-        stages += [pairs_stage(bench, found.pairs[0]), rlhf_stage(bench, found.pairs[0])]
+        stage, reply = rlhf_stage(bench, found.pairs[0])
+        stages += [pairs_stage(bench, found.pairs[0]), stage]
+        marks = [_wins(bench, found.pairs[0], reply)]
     if goal in (Goal.RL, Goal.SFT_RL):
         made, marks = _on_questions(bench, found.problems, _mode(model, found.chats))
         stages += made
-    if not marks:
-        marks = [_kept(model)]
     return commented(
         (
             Line("name", name, f"the run goes to runs/{name}"),
@@ -103,17 +104,7 @@ def draft(name: str, goal: Goal, found: Supplies, model: Prospect, machine: Mach
             *_machine(machine),
             Line("model", _model(model, stages, marks)),
             Line("stages", stages),
-            Line("benchmarks", marks),
-            Line(
-                "gate",
-                (
-                    Line(
-                        "policy",
-                        "warn",
-                        "stop: a benchmark that falls ends the run; best: its best step is kept",
-                    ),
-                ),
-            ),
+            *_measures(marks),
         ),
         list(_head(goal, found)),
     )
@@ -162,19 +153,29 @@ def _benchmark(name: str, bench: Bench, one: Questions, reply: int, mode: Mode) 
     )
 
 
-def _kept(model: Prospect) -> Block:
-    """A benchmark of this package for a run whose rows are none: what the model must not forget."""
-    source = [] if model.scratch else [Line("source", "ifeval-style")]
+def _measures(marks: Sequence[Block]) -> list[Line]:
+    """The benchmarks with their gate, or the word that there are none."""
+    if not marks:
+        why = "none: the held-out loss above measures; one of a domain would show what else is forgotten"
+        return [Line("benchmarks", [], why)]
+    policy = Line("policy", "warn", "stop: a benchmark that falls ends the run; best: its best step is kept")
+    return [Line("benchmarks", marks), Line("gate", (policy,))]
+
+
+def _wins(bench: Bench, pairs: PairRows, reply: int) -> Block:
+    """How often the reward model prefers the policy's reply to the chosen one, on held-out prompts."""
+    longest = max(map(bench.model.prompt, pairs.asked))
     return (
-        Line("name", "following"),
-        Line("domain", "following", "not of your files: what else the model could do, and should not forget"),
-        *source,
-        Line("problems", 100),
-        Line("k", 1, "a sample a problem, and a greedy one"),
-        Line("mode", str(spoken(model, Mode.INSTRUCT))),
+        Line("name", "wins"),
+        Line("source", pairs.source, "how often the reward model prefers the reply to the chosen answer"),
+        Line("map", pairs.map),
+        *skipped(pairs.tally),
+        Line("problems", len(pairs.asked), "held out by a hash of their prompts"),
+        Line("k", 2, "samples a prompt, and a greedy one"),
+        Line("mode", str(spoken(bench.model, Mode.INSTRUCT))),
         Line("both_modes", False),
-        Line("max_prompt_tokens", 256 if model.scratch else min(1024, model.config.max_positions // 2)),
-        Line("max_response_tokens", 64 if model.scratch else min(256, model.config.max_positions // 4)),
+        Line("max_prompt_tokens", up(longest), f"the longest has {longest:,}"),
+        Line("max_response_tokens", reply, "as in RLHF"),
     )
 
 

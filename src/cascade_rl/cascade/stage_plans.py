@@ -100,7 +100,8 @@ class Bench:
             ]
         if self.large:
             return [Line("lr", full, why)]
-        return [Line("lr", small, f"a small model bears more than the report's {full:g}")]
+        more = f"a small model bears more than the report's {full:g}"
+        return [Line("lr", small, more if small > full else why)]
 
 
 def limit(whole: Sequence[int], positions: int | None) -> tuple[int, str]:
@@ -142,6 +143,11 @@ def chats_stage(bench: Bench, chats: Sequence[Chats]) -> Block:
     lines += [
         Line("max_tokens", tokens, f"{why}; longer ones are left out and counted"),
         bench.micro(tokens),
+        Line(
+            "heldout",
+            0.05 if replies >= 200 else 0.1,
+            "share of the replies whose loss is measured on the way, untrained",
+        ),
         Line("save_every", _save(steps), "updates: what a kill costs at most"),
         Line("data", [_chat_entry(one, len(chats) > 1) for one in chats]),
     ]
@@ -156,10 +162,11 @@ def _chat_entry(one: Chats, several: bool) -> Block:
     ]
     if several:
         lines.append(Line("weight", one.replies, "its share of the samples: as many as it has"))
-    return (*lines, *_skipped(one.tally))
+    return (*lines, *skipped(one.tally))
 
 
-def _skipped(tally: Tally) -> list[Line]:
+def skipped(tally: Tally) -> list[Line]:
+    """What is said of rows that can't be used, if there are any."""
     if not tally.bad:
         return []
     said: object = "skip" if tally.bad <= MOST_SKIPPED * tally.read else {"skip": 1.0}
@@ -192,7 +199,7 @@ def pairs_stage(bench: Bench, pairs: PairRows) -> Block:
         Line("kind", "reward_model"),
         Line("source", pairs.source),
         Line("map", pairs.map),
-        *_skipped(pairs.tally),
+        *skipped(pairs.tally),
         Line("pairs", pairs.training, "all but those held out by a hash of their prompts"),
         Line(
             "heldout_pairs", min(pairs.heldout, 500), f"measure the reward model; there are {pairs.heldout:,}"
@@ -203,11 +210,15 @@ def pairs_stage(bench: Bench, pairs: PairRows) -> Block:
         *_warm_up(steps),
         Line("max_tokens", tokens, why),
         bench.micro(tokens),
+        Line("heldout", {"every": max(1, steps // 5)}, "updates between two looks at the held-out pairs"),
     )
 
 
-def rlhf_stage(bench: Bench, pairs: PairRows) -> Block:
-    """RLHF against the reward model before it, on the prompts of its pairs where they can be read."""
+def rlhf_stage(bench: Bench, pairs: PairRows) -> tuple[Block, int]:
+    """RLHF against the reward model before it, on the prompts of its pairs where they can be read.
+
+    With it the tokens of a reply.
+    """
     lengths = pairs.lengths(bench.model)
     prompt = up(max(lengths.prompts)) if pairs.prompt else CHAT_PROMPT
     asked = pairs.training if pairs.prompt else CHAT_PROMPTS
@@ -232,7 +243,7 @@ def rlhf_stage(bench: Bench, pairs: PairRows) -> Block:
         Line("temperature", 0.6, "the report's of RLHF"),
         Line("top_p", 0.95),
         Line("data", [_prompts_of(pairs, asked)]),
-    )
+    ), reply
 
 
 def spoken(model: Prospect, mode: Mode) -> Mode:
@@ -250,7 +261,7 @@ def _prompts_of(pairs: PairRows, asked: int) -> Block:
         Line("source", pairs.source, "the prompts of the pairs, as in the report"),
         Line("map", {pairs.prompt: {"column": "prompt"}, "answer": {"constant": None}}),
         Line("split", "hash-rl", "without those on which the reward model is measured"),
-        *_skipped(pairs.tally),
+        *skipped(pairs.tally),
         Line("problems", asked, "at most"),
     )
 
@@ -308,7 +319,7 @@ def table_lines(one: Questions) -> list[Line]:
         lines.append(
             Line("split", one.split, "by a hash of the prompt: a fifth is held out for the benchmark")
         )
-    return lines + _skipped(one.tally)
+    return lines + skipped(one.tally)
 
 
 def _rl(bench: Bench, steps: int, prompts: int, why: str) -> list[Line]:

@@ -10,9 +10,11 @@ from typing import Any, Generic, TypeVar
 
 from cascade_rl import chat
 from cascade_rl.cascade.prospect import Prospect
+from cascade_rl.data.pair_benchmark import pair_benchmark
 from cascade_rl.data.shapes import Fit, Shape
 from cascade_rl.domains import load_domain
 from cascade_rl.errors import InputError
+from cascade_rl.recipe import BenchmarkSpec
 from cascade_rl.recipe.tables import Reading
 from cascade_rl.sources.chats import Chat
 from cascade_rl.sources.own_maps import Said, chat_map, pair_map
@@ -72,7 +74,7 @@ class Chats(Own):
 
 @dataclass(frozen=True, slots=True)
 class PairRows(Own):
-    """Pairs: those for training, those held out by a hash of their prompts, and some of them.
+    """Pairs: those for training, those held out by a hash of their prompts, some of both, and a benchmark's.
 
     `prompt` is what the column `prompt` holds, as the field of a map: `prompt` of texts, `messages` of lists;
     None where there is no such column.
@@ -81,6 +83,7 @@ class PairRows(Own):
     training: int
     heldout: int
     some: tuple[Pair, ...]
+    asked: tuple[Problem, ...]
     prompt: str | None
 
     def lengths(self, model: Prospect) -> Lengths:
@@ -176,7 +179,17 @@ def pairs_of(shape: Shape, said: Said) -> PairRows:
             "held out; both are needed: give more prompts"
         )
     tally = counts.tally(shape.source)
-    return PairRows(shape.source, said, tally, training, heldout, tuple(some.items), _prompt(shape))
+    wins = BenchmarkSpec.model_validate(
+        {
+            "name": "wins",
+            "source": shape.source,
+            "map": said,
+            "bad_rows": {"skip": 1.0},
+            "problems": MOST_ASKED,
+        }
+    )
+    asked = pair_benchmark(wins, Split.HELDOUT).problems
+    return PairRows(shape.source, said, tally, training, heldout, tuple(some.items), asked, _prompt(shape))
 
 
 def _prompt(shape: Shape) -> str | None:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from cascade_rl.chat import THINK_END
 from cascade_rl.data.abilities import domain_problems
 from cascade_rl.data.disjoint import may_share, overlaps, stage_prompts
-from cascade_rl.data.heldout import gather_benchmarks
+from cascade_rl.data.heldout import gather_benchmarks, gather_probes
 from cascade_rl.data.kinds import provide
+from cascade_rl.data.measured import check_measured
 from cascade_rl.data.shelf import Shelf
 from cascade_rl.domain import Benchmark, Domain, Services
 from cascade_rl.domains import load_domain
@@ -68,6 +69,8 @@ def try_out(recipe: Recipe, shelf: Shelf, whole: bool = True) -> Trial:
             one for one in failed if not any(f"{path}.".startswith(f"{one[0]}.") for path, _ in told)
         ]
     problems = failed + [("", text) for text in overlaps(recipe.stages, data, benchmarks)]
+    if not problems:
+        problems += _measured(recipe, data, benchmarks)
     notes: tuple[str, ...] = ()
     if not problems:
         problems, notes = _graded(recipe, domains, data, benchmarks)
@@ -110,6 +113,17 @@ def _made(
     return data, tuple(benchmarks), problems
 
 
+def _measured(recipe: Recipe, data: Mapping[str, StageData], benchmarks: Sequence[Benchmark]) -> Problems:
+    """What measures a stage on its way and is not kept apart."""
+    try:
+        check_measured(data, benchmarks, gather_probes(recipe))
+    except StageError as error:
+        return [("", str(error))]
+    except ValueError as error:
+        return [("gate.probe_problems", str(error))]
+    return []
+
+
 def _short(recipe: Recipe, data: Mapping[str, StageData]) -> Iterator[str]:
     """Stages that have fewer prompts than a step asks for."""
     for stage in recipe.stages:
@@ -137,7 +151,8 @@ def _graded(
                 pools = [pool for pool in data[stage.name].pools() if pool[0].domain not in own]
                 for pool in pools:
                     problems += _unproven(f"stages.{stage.name}", named[pool[0].domain], pool, services)
-            for benchmark in benchmarks:
+            # own pairs are judged by a reward model that a stage is still to train
+            for benchmark in [found for found in benchmarks if found.spec.domain is not None]:
                 problems += _unscored(benchmark, services)
     except SandboxUnavailable as error:
         return [], (f"graders were not tried: {str(error).splitlines()[0]}",)
