@@ -334,7 +334,10 @@ def test_a_conversation_that_it_does_not_write_is_one_message(loaded, name, mess
         taught(loaded, name, {"messages": messages, "tools": tools})
 
 
-LEFT_OUT = "{% for m in messages %}{% if m.role != 'system' %}[{{ m.role }}]{{ m.content }}</s>{% endif %}{% endfor %}"
+LEFT_OUT = (
+    "{% for m in messages %}{% if m.role != 'system' %}[{{ m.role }}]{{ m.content }}</s>{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}[assistant]{% endif %}"
+)
 WRONG = [
     (None, "has no chat template .chat_template.jinja"),
     (
@@ -437,7 +440,17 @@ def test_a_template_that_thinks_in_other_tags_only(tmp_path):
         "{%- else -%}{{- m.content.split('</think>')[-1] -}}{%- endif -%}{{- '</s>' -}}{%- endfor -%}"
         "{%- if add_generation_prompt -%}{{- '[assistant]' -}}{%- endif -%}"
     )
-    with pytest.raises(InputError, match="always asks for thoughts, but writes none in <think> tags"):
+    with pytest.raises(InputError, match="thoughts in other tags than <think>"):
+        with_template(tmp_path, template)
+
+
+def test_a_template_whose_replies_begin_with_a_channel(tmp_path):
+    """As gpt-oss writes them: what follows the prompt is more than thought and answer, and no grader could read it."""
+    template = (
+        "{%- for m in messages -%}{{- '[' + m.role + ']' -}}{%- if m.role == 'assistant' -%}{{- '[final]' -}}"
+        "{%- endif -%}{{- m.content + '</s>' -}}{%- endfor -%}{%- if add_generation_prompt -%}{{- '[assistant]' -}}{%- endif -%}"
+    )
+    with pytest.raises(InputError, match="writes replies otherwise than its prompt begins them"):
         with_template(tmp_path, template)
 
 
