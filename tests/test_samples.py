@@ -171,7 +171,7 @@ def test_an_interrupted_stage_finds_its_tokens_and_another_one_makes_them(tmp_pa
         train(tmp_path / "run", ITEMS, monkeypatch, "one")
     monkeypatch.setattr(Learner, "policy_step", step)
     assert len(writes) == len(ITEMS) and (tmp_path / "run/tokens").exists()
-    again, notes, trained = train(tmp_path / "run", ITEMS, monkeypatch, "one")
+    again, _, _ = train(tmp_path / "run", ITEMS, monkeypatch, "one")
     assert again == whole and len(writes) == len(ITEMS), "nothing is encoded again"
     with pytest.raises(Interrupted):
         calls.clear()

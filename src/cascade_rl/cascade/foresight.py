@@ -15,7 +15,6 @@ from cascade_rl.cascade.spoken import mode_problems
 from cascade_rl.data.heldout import gather_benchmarks
 from cascade_rl.errors import InputError, RecipeError
 from cascade_rl.model.checkpoint import read_config, read_generation
-from cascade_rl.model.choice import described
 from cascade_rl.model.pretrained import Origin, find_model, silent
 from cascade_rl.model.tokenizer import Tokenizer, check_vocabulary, load_tokenizer
 from cascade_rl.model.weight_files import check_files
@@ -77,7 +76,8 @@ def foresee(
 def way_of(recipe: Recipe) -> str:
     """A line on who will compute a model that is not from scratch; its weights are not looked at."""
     found = find_model(recipe.model.init, recipe.model.commit, weights=False)
-    return described(*read_config(found.folder))
+    raw, config = read_config(found.folder)
+    return config.described(raw)
 
 
 def _opened(recipe: Recipe, found: Origin, prompts: bool) -> tuple[Tokenizer, Problems]:

@@ -27,7 +27,8 @@ def mode_problems(recipe: Recipe, template: Template) -> Problems:
     """Keys that ask for a mode which the template can't ask for, each with the mend."""
     asked = [place for stage in recipe.stages for place in stage.asked_modes()]
     for spec in recipe.benchmarks:
-        headline = spec.mode or load_domain(spec.domain).headline
+        # own pairs have no domain, and hold direct answers
+        headline = spec.mode or (load_domain(spec.domain).headline if spec.domain else Mode.INSTRUCT)
         key = "both_modes" if spec.both_modes else "mode"
         modes = frozenset(Mode) if spec.both_modes else frozenset({headline})
         asked.append((f"benchmarks.{spec.name}.{key}", modes))
@@ -82,7 +83,7 @@ def unspoken_problems(
 
 def _items(data: StageData, modes: Sequence[Mode]) -> Iterable[Demonstration]:
     if isinstance(data, Demonstrations):
-        return data.items
+        return (*data.items, *data.heldout)
     # pairs and prompts of RL are asked in the stage's mode: here any will do, if only they can be written
     every: Iterable[Problem] = (problem for pool in data.pools() for problem in pool)
     if isinstance(data, Pairs):

@@ -42,6 +42,12 @@ def evaluate(
     recipe: Annotated[str, typer.Option(help="The recipe whose benchmarks are run.")] = "tiny",
     overrides: Overrides = None,
     benchmark: Annotated[list[str] | None, typer.Option(help="Only this benchmark; may be repeated.")] = None,
+    reward_model: Annotated[
+        Path | None,
+        typer.Option(
+            help="What judges own pairs; that of the run which the checkpoint lies in if not given."
+        ),
+    ] = None,
     unsafe_exec: Unsafe = False,
 ) -> None:
     """Score a checkpoint on the held-out problems of a recipe's benchmarks, in both modes."""
@@ -50,18 +56,22 @@ def evaluate(
 
     resolved = load_recipe(recipe, overrides or [])
     with ConsoleScreen(console) as screen:
-        found = dict(
+        found = list(
             evaluate_checkpoint(
                 checkpoint,
                 resolved,
                 benchmark or [],
+                reward_model=reward_model,
                 begun=_say_begun,
                 note=screen.note,
                 waiting=screen.waiting,
                 unsafe_exec=unsafe_exec,
             )
         )
-    console.print(_score_table(found))
+    console.print(_score_table({one.name: one.score for one in found}))
+    for one in found:
+        if one.judged:
+            say(one.judged.line(one.name))
 
 
 def _say_begun(benchmark: Benchmark) -> None:

@@ -16,7 +16,6 @@ from typing import Any
 from cascade_rl.doctor import model_checks, reward_checks, stage_checks, text_checks
 from cascade_rl.doctor.subject import CheckResult, Subject
 from cascade_rl.model.checkpoint import read_config
-from cascade_rl.model.choice import described
 
 
 def _checks(module: ModuleType) -> tuple[Callable[..., CheckResult], ...]:
@@ -40,8 +39,9 @@ class Row:
 
 
 def route_of(folder: Path) -> str:
-    """Who computes a directory's model, by config.json alone; InputError for one that is not supported."""
-    return described(*read_config(folder))
+    """Who computes the model of a directory, by config.json; raises InputError where nobody can."""
+    raw, config = read_config(folder)
+    return config.described(raw)
 
 
 def model_report(folder: Path, template: str | None = None) -> Iterator[Row]:
