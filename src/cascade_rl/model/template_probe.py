@@ -113,7 +113,7 @@ def _begun(render: Renderer, way: Said) -> tuple[str, Said]:
 
 
 def _begins_alike(whole: str, way: Said) -> bool:
-    """Whether a last turn begins as the prompt does, but for tags; if not, replies have a header of theirs."""
+    """Whether a last turn begins as the prompt does, but for tags; else replies have their own header."""
     between = whole.rpartition(ASKED)[2].rpartition(ANSWERED)[0]
     return _TAGS.sub("", between) == _TAGS.sub("", way.context)
 
