@@ -469,8 +469,25 @@ def test_what_was_found_is_said(loaded, name):
     told = tokenizer.template.words()
     assert set(tokenizer.template.modes) == set(map(Mode, own.modes))
     assert f"a turn ends with `{own.end}`" in told[0] and all(text in told[0] for text in FOUND.get(name, ()))
-    assert len(told) == 1 + (name in ("llama-3", "smollm-3"))
+    assert [line for line in told if "writes the day" in line] == told[1:2] * (
+        name in ("llama-3", "smollm-3")
+    )
+    pieces = {"llama-2": "`[INST]`, `[/INST]`"}
+    spelled = [line for line in told if "in pieces" in line]
+    assert len(spelled) == (name in pieces) and pieces.get(name, "") in "".join(spelled)
     assert tokenizer.lead == own.lead
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_reward_model_reads_the_answer_as_transformers_writes_it(loaded, name):
+    own, (tokenizer, theirs, _) = OWN[name], loaded[name]
+    before = [user("one?"), {"role": "assistant", "content": "two"}, user("three?")]
+    messages = [Message(row["role"], row["content"]) for row in before]
+    mode = Mode.INSTRUCT if "instruct" in own.modes else Mode.THINKING
+    rows = [*sent(before, own, mode, tags=True), {"role": "assistant", "content": "four"}]
+    whole = theirs.apply_chat_template(rows, tokenize=False, **own.modes[mode])
+    whole = whole[: whole.rindex(own.end) + len(own.end)].removesuffix("\n<|endoftext|>")
+    assert tokenizer.answered(messages, "four") == theirs.encode(whole, add_special_tokens=False)
 
 
 @pytest.mark.parametrize("name", [name for name, own in OWN.items() if own.lead])
