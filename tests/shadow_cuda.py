@@ -29,17 +29,18 @@ CUDA = torch.device("cuda:0")
 OURS = "cascade_rl"
 
 # Operators that launch no kernel: they make another view, memory without content, or say something.
-FREE = frozenset("""
-    view _unsafe_view t transpose permute expand slice select split split_with_sizes chunk unbind unsqueeze squeeze
-    detach alias as_strided narrow _reshape_alias unfold diagonal lift_fresh view_as unsafe_split unsafe_chunk
-    empty empty_like new_empty empty_strided new_empty_strided is_same_size sym_size resize_ set_ record_stream
-""".split())  # fmt: skip
+FREE = {
+    "view", "_unsafe_view", "t", "transpose", "permute", "expand", "slice", "select", "split", "split_with_sizes", "chunk",
+    "unbind", "unsqueeze", "squeeze", "detach", "alias", "as_strided", "narrow", "_reshape_alias", "unfold", "diagonal",
+    "lift_fresh", "view_as", "unsafe_split", "unsafe_chunk", "empty", "empty_like", "new_empty", "empty_strided",
+    "new_empty_strided", "is_same_size", "sym_size", "resize_", "set_", "record_stream",
+}  # fmt: skip
 # Operators whose result has a size that only the device knows, or that end in a number of the host.
-WAITS = frozenset(
-    "_local_scalar_dense nonzero masked_select equal is_nonzero _unique2 unique_dim unique_consecutive".split()
-)
-INDEXING = frozenset("index index_put index_put_ _index_put_impl_".split())
-COPIES = frozenset("copy_ _to_copy copy".split())
+WAITS = {
+    "_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero", "_unique2", "unique_dim", "unique_consecutive",
+}  # fmt: skip
+INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_"}
+COPIES = {"copy_", "_to_copy", "copy"}
 
 
 @dataclass
@@ -212,6 +213,13 @@ class _Mode(TorchFunctionMode):
         if name == "tolist" and shadow:
             LOG.waits[f"tolist {_place()}"] += 1
             return args[0].detach().host.tolist()
+        if name == "rms_norm" and shadow:  # one kernel on CUDA, put together of several on a CPU
+            before = Counter(LOG.launches), Counter(LOG.places)
+            found = func(*args, **kwargs)
+            LOG.launches, LOG.places = before
+            LOG.launches[name] += 1
+            LOG.places[_place()] += 1
+            return found
         if name == "new_tensor" and shadow:
             LOG.copies[_place()] += 1
             kwargs.pop("device", None)

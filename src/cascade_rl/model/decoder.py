@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from cascade_rl.errors import InputError
-from cascade_rl.model.attention import Attention
 from cascade_rl.model.fused import add_linear, embed, norm_linear, read_out, rms_norm, swiglu, turn_heads
+from cascade_rl.model.gpu_attention import attention
 from cascade_rl.model.packed import Pack
 from cascade_rl.model.rope import Rope, read_rope
 from cascade_rl.protocols import SamplingRule
@@ -229,7 +229,7 @@ def packed_states(
     weights: Mapping[str, Tensor], config: DecoderConfig, packed: Pack, recompute: bool = False
 ) -> Tensor:
     """Hidden states [m, H] of the branches of a pack, in its order."""
-    attend = Attention(packed, config.heads, config.kv_heads, config.window)
+    attend = attention(packed, config.heads, config.kv_heads, config.window)
     if config.rope.limit is not None:  # asked of these types alone: a GPU has to be waited for
         config.rope.check(int(packed.positions.max()) + 1)
     turn = rotary(config, packed.positions)
