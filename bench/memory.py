@@ -38,7 +38,7 @@ def config_of(model: str) -> DecoderConfig:
     if model == "tiny":
         spec = load_recipe("tiny").model
         return DecoderConfig.from_hf(scratch_config(spec.architecture, spec.tokenizer.vocab_size, 1, 0))
-    return DecoderConfig.from_hf(json.loads((find_model(model) / "config.json").read_text()))
+    return DecoderConfig.from_hf(json.loads((find_model(model).folder / "config.json").read_text()))
 
 
 def resident(key: str) -> int:

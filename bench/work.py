@@ -62,7 +62,7 @@ def random_model(folder: Path, shape: Architecture, vocab: int) -> Path:
 def model_folder(name: str) -> Path:
     """The directory of one of `SHAPES`, with random weights, or of a model that `find_model` knows."""
     folder = Path(tempfile.gettempdir()) / f"cascade-bench-{name}"
-    return random_model(folder, *SHAPES[name]) if name in SHAPES else find_model(name)
+    return random_model(folder, *SHAPES[name]) if name in SHAPES else find_model(name).folder
 
 
 def problems(count: int, words: int = 24) -> list[Problem]:

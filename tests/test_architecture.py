@@ -45,6 +45,10 @@ CATCH_ALL = {
     ): "a worker hands whatever a verifier raises to the caller, as a fault",
     ("testing.py", "call"): "the same in the fake",
     (
+        "model/tokenizer.py",
+        "_opened",
+    ): "the tokenizers library raises bare Exceptions for a damaged file, whose text is kept",
+    (
         "verify/maths_algebra.py",
         "parse",
     ): "the parser raises bare Exceptions; the text is unreadable, and says why",
@@ -64,6 +68,10 @@ CATCH_ALL = {
     ): "whatever a program raises is its own fault: traceback, exit code 1",
     ("sandbox/inside/candidate.py", "_leave"): "likewise in its exit handlers",
     ("sandbox/pool.py", "_answer"): "handed to the caller that waits, who raises it",
+    (
+        "run/tracking/follower.py",
+        "main",
+    ): "whatever a tracker's package raises is said, recorded and ends its process; the run goes on",
     ("train/learned_reward.py", "_flush"): "handed to every caller that waits, who raises it",
 }
 

@@ -10,7 +10,7 @@ from transformers import LlamaConfig, MistralConfig, Phi3Config, Qwen2Config, Qw
 
 from cascade_rl.errors import InputError
 from cascade_rl.model.attention import Attention
-from cascade_rl.model.checkpoint import from_hf, load_directory, save_directory, to_hf
+from cascade_rl.model.checkpoint import load_directory, save_directory, to_hf
 from cascade_rl.model.decoder import DecoderConfig
 from cascade_rl.model.gpu_attention import ByBlocks
 from cascade_rl.model.packed import pack
@@ -101,7 +101,7 @@ def twin(name: str):
     sizes = SIZES | {"vocab_size": 300, "max_position_embeddings": 256, "pad_token_id": None}
     theirs = hf_model(kind(**{**sizes, **special}))
     config = DecoderConfig.from_hf(theirs.config.to_dict())
-    return theirs, config, from_hf(theirs.state_dict(), config)
+    return theirs, config, config.flat(theirs.state_dict())
 
 
 @pytest.fixture(params=CASES)

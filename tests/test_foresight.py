@@ -45,7 +45,7 @@ def both(cascade, tmp_path):
 
 def test_a_missing_model(both):
     told = both(from_directory(Path("nowhere")))
-    assert "1 problem" in told and "model.init: 'nowhere' is neither scratch" in told
+    assert "1 problem" in told and "model.init: nowhere is no Hugging Face model directory" in told
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from transformers import AutoModelForCausalLM
 
 from cascade_rl.data.abilities import check_recipe
 from cascade_rl.errors import RecipeError
-from cascade_rl.model.checkpoint import from_hf, save_directory, to_hf
+from cascade_rl.model.checkpoint import save_directory, to_hf
 from cascade_rl.recipe import LoRA, Training
 from cascade_rl.train.batch import Row
 from cascade_rl.train.learner import Learner
@@ -35,7 +36,7 @@ def trained(size: int = 1, steps: int = 3, folder=None) -> tuple[Policy, Learner
     learner = Learner(policy.replicas, "policy", SPEC, seed=7)
     norms = [learner.policy_step(ROWS, POLICY, 1.0)["grad_norm"] for _ in range(steps)]
     if folder:
-        learner.save_adapter(folder, "base")
+        learner.save_adapter(folder, Path("base"))
     return policy, learner, norms
 
 
@@ -110,7 +111,7 @@ def test_peft_merges_the_saved_adapter_to_the_same_model(tmp_path):
     save_directory(tmp_path / "base", policy.raw, policy.config, random_flat(policy.config))
     base = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
     merged = PeftModel.from_pretrained(base, tmp_path / "adapter").merge_and_unload()
-    flat = from_hf(merged.state_dict(), policy.config)
+    flat = policy.config.flat(merged.state_dict())
     torch.testing.assert_close(flat, policy.model.flat.detach(), rtol=0, atol=1e-5)
     ids = torch.tensor([[5, 9, 33, 70]])
     ours = logits(policy.config, policy.model.flat.detach(), ids)

@@ -18,7 +18,8 @@ from cascade_rl.errors import InputError
 from cascade_rl.recipe.tables import Reading
 from cascade_rl.sources.columns import RowError
 from cascade_rl.sources.maps import MAPS, map_of
-from cascade_rl.sources.operations import FIELDS, STARTS, STEPS
+from cascade_rl.sources.operations import PROBLEM, STARTS, STEPS
+from cascade_rl.sources.repairs.packages import ASK
 from cascade_rl.sources.tables import mapped_rows
 
 BOX = "\nPut the final answer in \\boxed{}."
@@ -32,8 +33,98 @@ IDS = ["keywords:existence", "punctuation:no_comma"]
 GIVEN = {"instruction_id_list": IDS, "kwargs": [{"keyword": "sea"}, {}]}
 USER = [{"role": "user", "content": "Hi."}]
 
+AREA = "def area(w, h):\n    return w + h\n"
+AREA_PATCH = """--- a/shapes.py
++++ b/shapes.py
+@@ -1,2 +1,2 @@
+ def area(w, h):
+-    return w + h
++    return w * h
+"""
+CALLED = "from shapes import area\n\n\ndef test_area():\n    assert area(2, 3) == 6\n"
+TEST_PATCH = "--- /dev/null\n+++ b/tests/test_shapes.py\n@@ -0,0 +1,5 @@\n" + "".join(
+    f"+{line}\n" for line in CALLED.splitlines()
+)
+BENCH = {"instance_id": "lab__shapes-1", "repo": "lab/shapes", "base_commit": "abc", "patch": AREA_PATCH,
+         "problem_statement": "The area is wrong.", "hints_text": ""}  # fmt: skip
+QUOTED = (
+    "<code>\n[start of README]\n1 Shapes.\n2 \n[end of README]\n[start of shapes.py]\n1 def area(w, h):\n"
+)
+QUOTED += "2     return w + h\n3 \n[end of shapes.py]\n</code>"
+REPAIR = {"source": "lab", "instance_id": "lab__shapes-1", "prompt": "Mend area.", "golden_patch": AREA_PATCH,
+          "original_prompt": "Mend."}  # fmt: skip
+
 # map, domain, row, what must come out
 RIGHT = {
+    "nemotron-swe": (
+        "nemotron-swe",
+        "swe",
+        {**REPAIR, "relevant_file_contents": json.dumps({"shapes.py": AREA})},
+        {
+            "messages": [{"role": "user", "content": "Mend area."}],
+            "answer": {"files": {"shapes.py": AREA}, "patch": AREA_PATCH},
+            "id": "lab__shapes-1",
+        },
+    ),
+    "nemotron-swe with a list of files": (
+        "nemotron-swe",
+        "swe",
+        {**REPAIR, "prompt": USER, "relevant_file_contents": [{"file_path": "shapes.py", "content": AREA}]},
+        {
+            "messages": USER,
+            "answer": {"files": {"shapes.py": AREA}, "patch": AREA_PATCH},
+            "id": "lab__shapes-1",
+        },
+    ),
+    "swe-bench with its files": (
+        "swe-bench",
+        "swe",
+        {
+            **BENCH,
+            "files": {"shapes.py": AREA, "README": "Shapes.\n", "other.py": None},
+            "test_patch": TEST_PATCH,
+            "FAIL_TO_PASS": '["tests/test_shapes.py::test_area"]',
+            "PASS_TO_PASS": "[]",
+        },
+        {
+            "prompt": ASK.format(issue="The area is wrong.", files=f"### shapes.py\n{AREA.rstrip()}"),
+            "answer": {
+                "files": {"shapes.py": AREA, "README": "Shapes.\n"},
+                "patch": AREA_PATCH,
+                "tests": {"fail_to_pass": ["tests/test_shapes.py::test_area"], "pass_to_pass": []},
+                "test_files": {"tests/test_shapes.py": CALLED},
+            },
+            "id": "lab__shapes-1",
+            "meta": {"issue": "The area is wrong.", "tests": "by pytest"},
+        },
+    ),
+    "swe-bench with quoted files": (
+        "swe-bench",
+        "swe",
+        {**BENCH, "text": QUOTED, "FAIL_TO_PASS": '["tests/test_shapes.py::test_area"]'},
+        {
+            "prompt": ASK.format(
+                issue="The area is wrong.", files=f"### README\nShapes.\n\n### shapes.py\n{AREA.rstrip()}"
+            ),
+            "answer": {"files": {"README": "Shapes.\n", "shapes.py": AREA}, "patch": AREA_PATCH},
+            "id": "lab__shapes-1",
+            "meta": {"issue": "The area is wrong.", "tests": "only files that are quoted are there"},
+        },
+    ),
+    "swe-bench with tests that pytest does not know": (
+        "swe-bench",
+        "swe",
+        {**BENCH, "files": [{"path": "shapes.py", "text": AREA}], "FAIL_TO_PASS": ["test_a (tests.Case)"]},
+        {
+            "prompt": ASK.format(issue="The area is wrong.", files=f"### shapes.py\n{AREA.rstrip()}"),
+            "answer": {"files": {"shapes.py": AREA}, "patch": AREA_PATCH},
+            "id": "lab__shapes-1",
+            "meta": {
+                "issue": "The area is wrong.",
+                "tests": "str 'test_a (tests.Case)' is no node id of pytest",
+            },
+        },
+    ),
     "gsm8k": (
         "gsm8k",
         "maths",
@@ -237,6 +328,44 @@ class Imports:
 HOSTILE = base64.b64encode(zlib.compress(pickle.dumps(Imports()))).decode()
 ROW = {name: row for name, (_, _, row, _) in RIGHT.items()}
 WRONG = {
+    "no file": ("swe-bench", BENCH, "no file: rows of SWE-bench name a repository and a commit"),
+    "another version": (
+        "swe-bench",
+        {**BENCH, "files": {"shapes.py": "def area(w, h):\n    return 0\n"}},
+        "patch: it does not fit the files: NoMatch",
+    ),
+    "a file that is not there": (
+        "swe-bench",
+        {**BENCH, "files": {"other.py": AREA}},
+        "UnknownFile: shapes.py",
+    ),
+    "nothing quoted": ("swe-bench", {**BENCH, "text": "<code>"}, "text: no [start of PATH]"),
+    "tests for another version": (
+        "swe-bench",
+        {**BENCH, "files": {"shapes.py": AREA}, "FAIL_TO_PASS": ["a.py::b"], "test_patch": AREA_PATCH[:30]},
+        "test_patch: it does not fit the files",
+    ),
+    "only a new file": (
+        "swe-bench",
+        {**BENCH, "files": {"shapes.py": AREA}, "patch": TEST_PATCH},
+        "it changes none of the files that are there",
+    ),
+    "no contents": ("nemotron-swe", REPAIR, "no column 'relevant_file_contents'"),
+    "contents that are none": (
+        "nemotron-swe",
+        {**REPAIR, "relevant_file_contents": '["shapes.py"]'},
+        "relevant_file_contents: want {path: text}",
+    ),
+    "a patch that is none": (
+        "nemotron-swe",
+        {**REPAIR, "relevant_file_contents": {"shapes.py": AREA}, "golden_patch": "I would multiply."},
+        "golden_patch: it does not fit the files: Unparseable",
+    ),
+    "a prompt of numbers": (
+        "nemotron-swe",
+        {**REPAIR, "relevant_file_contents": {"shapes.py": AREA}, "prompt": [1]},
+        "prompt: want a text, or messages",
+    ),
     "no mark": ("gsm8k", {"question": "a", "answer": "7"}, "answer: no '####'"),
     "no answer": ("gsm8k", {"question": "a"}, "no column 'answer'; there are question"),
     "a list": ("gsm8k", {"question": ["a"], "answer": "#### 7"}, "question: want a text, not list"),
@@ -335,7 +464,7 @@ def test_every_named_map_is_tried_right_and_wrong_and_documented():
     guide = (Path(__file__).parent.parent / "docs/data.md").read_text()
     assert {said for said, *_ in RIGHT.values()} == {said for said, *_ in WRONG.values()} == set(MAPS)
     assert all(f"| `{name}` |" in guide for name in MAPS)
-    assert all(f"`{name}" in guide for name in (*STARTS, *STEPS, *FIELDS))
+    assert all(f"`{name}" in guide for name in (*STARTS, *STEPS, *PROBLEM.names))
 
 
 def documented():

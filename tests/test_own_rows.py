@@ -24,7 +24,7 @@ from cascade_rl.model.export import export
 from cascade_rl.recipe import Recipe
 from cascade_rl.run.ledger import recipe_text
 from cascade_rl.sources.chats import CHAT_MAPS
-from cascade_rl.sources.own_rows import own_table
+from cascade_rl.sources.own_rows import own_rows
 from cascade_rl.sources.preferences import PAIR_MAPS
 from cascade_rl.sources.splits import split_of
 from cascade_rl.testing import QuietScreen
@@ -194,7 +194,7 @@ def test_bad_rows_are_refused_with_their_places_or_skipped_and_counted(here):
         check_recipe(raw)
     (problem,) = found.value.problems
     assert problem[0] == "stages.sft.data.0"
-    assert "4 of 18 rows can't be used: chats/c.jsonl:2: no assistant turn" in problem[1]
+    assert "chats/c.jsonl:2: no assistant turn" in problem[1] and "4 of 18 rows are bad" in problem[1]
     assert "chats/c.jsonl:4: messages: want" in problem[1] and problem[1].count("c.jsonl") == 3
     raw["stages"][0]["data"][0]["bad_rows"] = "skip"
     recipe = check_recipe(raw)
@@ -272,7 +272,7 @@ def test_data_show_says_what_is_wrong(here):
     for words, why in (
         (["jsonl:bad.jsonl"], "give --domain, or a --map whose rows need none: openai-chat"),
         (["builtin", "--map", "openai-chat"], "source must be one of"),
-        (["jsonl:bad.jsonl", "--map", "openai-chat", "--split", "all"], "--split has no effect"),
+        (["jsonl:bad.jsonl", "--map", "openai-chat", "--max-tokens", "9"], "no effect without --model"),
     ):
         fault = CliRunner().invoke(cli.app, ["data", "show", *words]).exception
         assert isinstance(fault, InputError) and why in str(fault)
@@ -284,8 +284,8 @@ def test_other_formats_hold_conversations_too(here):
     text = json.dumps(row["messages"]).replace('"', '""')
     (here / "rows.csv").write_text(f'messages,mode\n"{text}",\n')
     for source, count in (("json:rows.json", 2), ("csv:rows.csv", 1)):
-        table = own_table(source, CHAT_MAPS["openai-chat"], skip=False)
-        assert len(table.items) == count and table.items[0] == CHAT_MAPS["openai-chat"](row)
+        found = [read.made for read in own_rows(source, CHAT_MAPS["openai-chat"])]
+        assert len(found) == count and found[0] == CHAT_MAPS["openai-chat"](row)
 
 
 def test_chats_that_ask_a_benchmarks_question_stop_the_run(here):

@@ -173,7 +173,7 @@ def test_broken_rows_are_named_by_their_place_and_the_rest_goes_on(scheme, tmp_p
     assert [line.startswith(f"{path}{p}") for line, p in zip(lines[:3], PLACES[scheme], strict=False)] == [
         True
     ] * 3
-    problems, [tally] = drawn(f"{scheme}:{path}", reading=Reading(split="all", bad_rows="skip"))
+    problems, [tally] = drawn(f"{scheme}:{path}", reading=Reading(split="all", bad_rows={"skip": 1}))
     assert tally.read == tally.bad + len(problems) and len(tally.places) == 3
 
 
@@ -199,7 +199,7 @@ def test_no_bytes_make_a_traceback(data, scheme, tmp_path_factory):
     path = tmp_path_factory.mktemp("bytes") / "rows"
     path.write_bytes(data)
     try:
-        problems, [tally] = drawn(f"{scheme}:{path}", reading=Reading(bad_rows="skip"))
+        problems, [tally] = drawn(f"{scheme}:{path}", reading=Reading(bad_rows={"skip": 1}))
     except InputError:
         return
     assert tally.read == tally.bad + tally.repeated + tally.elsewhere + tally.kept

@@ -16,12 +16,12 @@ from tiny import Policy, toy_problem
 from cascade_rl.data.abilities import check_recipe, load_recipe
 from cascade_rl.errors import RecipeError
 from cascade_rl.model.checkpoint import save_directory
+from cascade_rl.model.decoder import DecoderConfig
 from cascade_rl.model.replicas import Replicas
 from cascade_rl.protocols import GREEDY, Sampling, SamplingRule
 from cascade_rl.recipe import Recipe
 from cascade_rl.recipe.explain import explain
 from cascade_rl.rollout import open as choice
-from cascade_rl.rollout import vllm_sampler
 from cascade_rl.rollout.open import longest, open_sampler
 from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.rollout.vllm_sampler import VLLMSampler, utilisation
@@ -92,9 +92,9 @@ def test_a_fault_of_who_hears_of_replies_ends_the_call_as_well(draw):
 
 
 def test_a_weight_that_vllm_does_not_get_is_an_error(draw, monkeypatch):
-    real = vllm_sampler.hf_tensors
+    real = DecoderConfig.tensors
     monkeypatch.setattr(
-        vllm_sampler, "hf_tensors", lambda *a: (pair for pair in real(*a) if pair[0] != "model.norm.weight")
+        DecoderConfig, "tensors", lambda *a: (pair for pair in real(*a) if pair[0] != "model.norm.weight")
     )
     with pytest.raises(RuntimeError, match=r"no weights for 1 parameters, the first is model\.norm\.weight"):
         draw.sample(PROBLEMS, Sampling(1, 3))

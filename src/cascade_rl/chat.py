@@ -124,18 +124,17 @@ def render(messages: Sequence[Message], mode: Mode, *, reply: str | None = None)
 def written_tools(system: str | None, tools: Sequence[Any]) -> str:
     """The system prompt (the default one if None) with the tools as the template writes them behind it."""
     rows = [] if system is None else [{"role": "system", "content": system}]
-    return _between(_compiled().render(messages=rows, tools=tools), f"{TURN_START}system\n")
+    text: str = _compiled().render(messages=rows, tools=tools)
+    return text.removeprefix(f"{TURN_START}system\n").removesuffix(f"{TURN_END}\n")
 
 
 def written_calls(text: str, calls: Sequence[Any]) -> str:
     """An assistant's text with its tool calls as the template writes them behind it."""
     turn = {"role": "assistant", "content": text, "tool_calls": calls}
-    return _between(_compiled().render(messages=[turn], tools=None), f"{TURN_START}assistant\n")
-
-
-def _between(rendered: str, start: str) -> str:
-    """What stands in the last turn of a rendered text, without its marks."""
-    return rendered.split(start)[-1].removesuffix(f"{TURN_END}\n")
+    # of no turns it renders the default system prompt, which stands before this one, too
+    before = f"{_compiled().render(messages=[], tools=None)}{TURN_START}assistant\n"
+    written: str = _compiled().render(messages=[turn], tools=None)
+    return written.removeprefix(before).removesuffix(f"{TURN_END}\n")
 
 
 def render_problem(problem: Problem) -> str:

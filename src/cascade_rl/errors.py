@@ -3,6 +3,7 @@
 Mendable                 the base that the command line catches
 ├── InputError           what was given can't be used (also a ValueError)
 │   ├── RecipeError      a recipe, with everything that is wrong with it
+│   ├── NotFused         a model that the fused decoder does not know wholly
 │   └── AnswerError      the answer of a problem
 ├── RunBusy              another process works in the run directory
 ├── NoRoom               a file could not be written for want of room on the disk
@@ -30,6 +31,7 @@ __all__ = [
     "Interrupted",
     "Mendable",
     "NoRoom",
+    "NotFused",
     "RecipeChanged",
     "RecipeError",
     "RunBusy",
@@ -49,6 +51,10 @@ class Mendable(Exception):
 # also a ValueError: `data/abilities` catches those of sources and domains and adds their place
 class InputError(Mendable, ValueError):
     """A file, a name, an option or a directory that was given can't be used; the message names it."""
+
+
+class NotFused(InputError):
+    """A model that the fused decoder does not know wholly, which is no mistake: transformers' modules may."""
 
 
 class RecipeError(InputError):

@@ -51,10 +51,11 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation; `role` is system, user, assistant or tool."""
+    """A turn of system, user, assistant or tool; `form` is what its content was written from, if any."""
 
     role: str
     content: str
+    form: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +101,9 @@ def problem_id(domain: str, content: Any) -> str:
 class Rollout:
     """One sampled reply: the sampled ids themselves, never re-tokenised text.
 
-    `logprobs[t]` is the natural-log probability of `ids[t]` under the distribution it was drawn from
-    (after temperature, top-k and top-p). `ids` includes the end-of-sequence token when `stop` is END;
-    `text` does not. `tokens` is how long the reply was, which a server may tell without the ids: None
-    where nobody knows, never 0 for it.
+    `logprobs[t]` is the natural-log probability of `ids[t]` under the distribution it was drawn from (after
+    temperature, top-k and top-p). `ids` has the end-of-sequence token when `stop` is END, `text` has not.
+    `tokens` is how long the reply was, which a server may tell without ids: None if nobody knows, never 0.
     """
 
     prompt_ids: tuple[int, ...]
@@ -120,7 +120,7 @@ class Rollout:
         if not (self.ids or self.prompt_ids):
             return
         if self.tokens is None:
-            # frozen: the one way to fill in a field; nobody has seen the record yet
+            # frozen: nobody has seen the record yet
             object.__setattr__(self, "tokens", len(self.ids))
         elif self.tokens != len(self.ids):
             raise ValueError(f"rollout has {len(self.ids)} ids, but it says {self.tokens} tokens")
@@ -166,9 +166,8 @@ class Group:
 
     def __post_init__(self) -> None:
         if len(self.rollouts) != len(self.verdicts):
-            raise ValueError(
-                f"{self.problem.id}: {len(self.rollouts)} rollouts, {len(self.verdicts)} verdicts"
-            )
+            counts = f"{len(self.rollouts)} rollouts, {len(self.verdicts)} verdicts"
+            raise ValueError(f"{self.problem.id}: {counts}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,10 +241,11 @@ class Scorecard:
 
 @dataclass(frozen=True, slots=True)
 class Demonstration:
-    """A problem in one mode with a teacher's reply."""
+    """A problem in one mode with a teacher's reply, and its `form` (see Message)."""
 
     problem: Problem
     reply: str
+    form: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,10 +259,11 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What became of the rows `read` of a table: bad, or in another split, or of this one.
+    """What became of the rows `read` of a table: bad, in another split, `empty` (a tie), or of this one.
 
     Of this split those whose id an earlier row has are `repeated`, the others `kept`; of them some are `used`
-    (None where nobody drew them). `places` are the first bad rows, `path:number: reason`; `beside` says more.
+    (None: nobody drew), some `over` the length (None: no limit). `places` are the first bad rows, as
+    `path:number: reason`; `beside` says more.
     """
 
     source: str
@@ -274,11 +275,15 @@ class Tally:
     kept: int
     used: int | None = None
     beside: tuple[str, ...] = ()
+    empty: int = 0
+    over: int | None = None
 
     def line(self) -> str:
         """All counts in one line, and where the first bad rows are."""
         parts = [f"{self.read} rows read", f"{self.read - self.bad} mapped", f"{self.bad} bad"]
         parts += [f"{self.repeated} with an id that came before", f"{self.elsewhere} in another split"]
+        parts += [f"{self.empty} without a preference"] if self.empty else []
+        parts += [f"{self.over} over the length"] if self.over is not None else []
         used = f"{self.kept} to use" if self.used is None else f"{self.used} of {self.kept} used"
         where = f"; bad: {' | '.join(self.places)}" if self.places else ""
         return f"{self.source}: {', '.join([*parts, used, *self.beside])}{where}"
@@ -290,26 +295,21 @@ class StageData(Protocol):
     @property
     def tallies(self) -> tuple[Tally, ...]:
         """What became of the rows of its tables, in the recipe's order."""
-        ...
 
     def pools(self) -> tuple[tuple[Problem, ...], ...]:
         """Its problems, each once, apart by data entry or by domain; all of a pool are of one domain."""
-        ...
 
     def content(self) -> list[Any]:
         """JSON that differs when the data do."""
-        ...
 
     def described(self) -> list[str]:
         """What it is, a line for each pool, for people."""
-        ...
 
-    def without(self, ids: Sequence[Collection[str]]) -> StageData:
-        """The same without the problems of these ids, where the stage would ask their graders.
+    def without(self, ids: Sequence[Collection[str]], *, over: bool = False) -> StageData:
+        """The same without these problems, where their graders would be asked; of each pool ids of its own.
 
-        `ids` are those of each of `pools()`, in order: the ids of files may repeat between pools.
+        Ids of files may repeat between pools. `over`: these are too long, which the tallies count.
         """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,12 +329,11 @@ class Demonstrations:
 
     def described(self) -> list[str]:
         """Counts by domain and mode."""
-        # Counter keeps the order of the recipe's data
         counts = Counter((item.problem.domain, str(item.problem.mode)) for item in self.items)
         made = [f"{domain}, {mode}: {count} demonstrations" for (domain, mode), count in counts.items()]
         return made + [tally.line() for tally in self.tallies]
 
-    def without(self, ids: Sequence[Collection[str]]) -> Demonstrations:
+    def without(self, ids: Sequence[Collection[str]], *, over: bool = False) -> Demonstrations:
         """All of it: SFT imitates replies, and no grader is asked."""
         return self
 
@@ -360,7 +359,7 @@ class Pairs:
         made = f"{self.training[0].problem.domain}: {len(self.training)} preference pairs"
         return [made, *(tally.line() for tally in self.tallies)]
 
-    def without(self, ids: Sequence[Collection[str]]) -> Pairs:
+    def without(self, ids: Sequence[Collection[str]], *, over: bool = False) -> Pairs:
         """All of it: the order of two answers is known without a grader."""
         return self
 
@@ -371,6 +370,7 @@ class Pools:
 
     entries: tuple[tuple[Problem, ...], ...]
     tallies: tuple[Tally, ...] = ()
+    of: tuple[int, ...] = ()  # the number of each tally's entry: only tables have one
 
     def pools(self) -> tuple[tuple[Problem, ...], ...]:
         """A pool a data entry."""
@@ -385,10 +385,13 @@ class Pools:
         sizes = [f"{pool[0].domain}: {len(pool)} problems" for pool in self.entries]
         return sizes + [tally.line() for tally in self.tallies]
 
-    def without(self, ids: Sequence[Collection[str]]) -> Pools:
+    def without(self, ids: Sequence[Collection[str]], *, over: bool = False) -> Pools:
         """The same pools, each without its problems of these ids."""
         pools = zip(self.entries, ids, strict=True)
-        return replace(self, entries=tuple(tuple(p for p in pool if p.id not in out) for pool, out in pools))
+        entries = tuple(tuple(p for p in pool if p.id not in out) for pool, out in pools)
+        told = zip(self.tallies, self.of, strict=True) if over else ()
+        tallies = tuple(replace(t, over=len(ids[n]), used=len(entries[n])) for t, n in told)
+        return replace(self, entries=entries, tallies=tallies if over else self.tallies)
 
 
 def _by_domain(problems: Iterable[Problem]) -> tuple[tuple[Problem, ...], ...]:

@@ -16,7 +16,7 @@ import torch
 from tiny import Policy, raw_config, tokenizer, toy_problem
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from cascade_rl.model.checkpoint import from_hf, to_hf
+from cascade_rl.model.checkpoint import to_hf
 from cascade_rl.protocols import Sampling
 from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.train.advantage import group_advantage
@@ -151,7 +151,5 @@ def test_sampler_and_trainer_together_converge_to_the_exact_gradient():
         [(r, a) for g, row in zip(taken[:some], advantage, strict=False) for r, a in zip(g, row, strict=True)],
         weights, strict=True)]  # fmt: skip
     accumulate(policy.replicas.local, "policy", rows, 2000, Objective(ON_POLICY))
-    along = (
-        float(policy.model.grad @ from_hf(dict(zip(names, direction, strict=True)), policy.config)) / length
-    )
+    along = float(policy.model.grad @ policy.config.flat(dict(zip(names, direction, strict=True)))) / length
     assert along == pytest.approx(-np.mean(share[:some]), abs=1e-5)

@@ -17,8 +17,7 @@ from cascade_rl.doctor import model_checks, reward_checks
 from cascade_rl.doctor.checks import MODEL_CHECKS, TRAINING_CHECKS
 from cascade_rl.doctor.subject import CheckResult, Subject, make_tiny
 from cascade_rl.model.checkpoint import load_directory, save_directory
-from cascade_rl.model.decoder import hidden_states, packed_states, truncate, views
-from cascade_rl.model.fused import target_logprobs
+from cascade_rl.model.decoder import DecoderConfig, hidden_states, truncate, views
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.protocols import SamplingRule
 from cascade_rl.rollout import decoding, torch_sampler
@@ -84,6 +83,9 @@ def test_a_sound_model_that_is_nearly_even_has_none(tmp_path):
 # ---------------------------------------------------------------- every failure, made on purpose
 
 
+states = DecoderConfig.scored  # before anything is patched
+
+
 def weights_of_the_micro_batch(patch, subject):
     def wrong(rows, device):
         batch = pack_rows(rows, device)
@@ -93,11 +95,12 @@ def weights_of_the_micro_batch(patch, subject):
 
 
 def one_token_off(patch, subject):
-    patch.setattr(objective, "packed_states", lambda *a: packed_states(*a).roll(1, 0))
+    patch.setattr(DecoderConfig, "scored", lambda *a: states(*a).roll(1, 0))
 
 
 def no_temperature(patch, subject):
-    patch.setattr(objective, "target_logprobs", lambda h, w, ids, t: target_logprobs(h, w, ids, 1.0))
+    right = DecoderConfig.logprobs
+    patch.setattr(DecoderConfig, "logprobs", lambda self, w, h, ids, t: right(self, w, h, ids, 1.0))
 
 
 def no_truncation(patch, subject):
@@ -109,15 +112,15 @@ def no_truncation(patch, subject):
 
 
 def coarse_trainer(patch, subject):
-    patch.setattr(objective, "packed_states", lambda *a: packed_states(*a) * 1.05)
+    patch.setattr(DecoderConfig, "scored", lambda *a: states(*a) * 1.05)
 
 
 def sees_its_neighbours(patch, subject):
     def wrong(*a):
-        hidden = packed_states(*a)
+        hidden = states(*a)
         return hidden + 0.1 * hidden.mean(0)
 
-    patch.setattr(objective, "packed_states", wrong)
+    patch.setattr(DecoderConfig, "scored", wrong)
 
 
 def scores_the_prompts_end(patch, subject):

@@ -16,7 +16,7 @@ import pytest
 import torch
 from tiny import Policy, raw_config
 
-from cascade_rl.model.checkpoint import from_hf, to_hf
+from cascade_rl.model.checkpoint import to_hf
 from cascade_rl.train.advantage import group_advantage, overlong_penalty
 from cascade_rl.train.batch import Row
 from cascade_rl.train.gradients import accumulate
@@ -236,7 +236,7 @@ def test_gradient_of_every_weight_is_that_of_transformers_with_trl(surrogate):
         del inputs["old_per_token_logps"]
     loss = oracles.trl_trainer()._compute_loss(trl_self("dapo", surrogate, logprobs), None, inputs)
     loss.backward()
-    theirs = from_hf({name: p.grad for name, p in model.named_parameters()}, policy.config)
+    theirs = policy.config.flat({name: p.grad for name, p in model.named_parameters()})
     rows = [
         Row.of(prompt, r, w, a, o[: len(r)])
         for r, w, a, o in zip(

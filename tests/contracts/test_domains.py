@@ -280,7 +280,10 @@ def test_which_source_a_text_means():
 
 
 def test_the_sources_that_are_listed_are_those_of_the_guides():
-    tables = "jsonl:PATH, json:PATH, csv:PATH, parquet:PATH, file:PATH"
+    tables = (
+        "jsonl:PATH, json:PATH, csv:PATH, parquet:PATH, file:PATH, package:NAME/PATH, "
+        "hub:ORG/NAME@REVISION#SPLIT"
+    )
     assert {name: ", ".join(load_domain(name).sources) for name in NAMES} == {
         "alignment": f"builtin, chat, {tables}",
         "coding": f"builtin, humaneval, {tables}",

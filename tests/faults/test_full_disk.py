@@ -123,7 +123,7 @@ def test_an_export_before_it_stays(tmp_path):
 
 def test_an_adapter(tmp_path):
     with refused(tmp_path / "adapter"):
-        write_adapter(tmp_path / "adapter", {"a.lora_A.weight": FLAT}, LoRA(), "base")
+        write_adapter(tmp_path / "adapter", {"a.lora_A.weight": FLAT}, LoRA(), Path("base"))
 
 
 @pytest.mark.parametrize(

@@ -13,21 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cascade_rl.cascade.opening import base_folder, look_ahead, open_run
+from cascade_rl.cascade.foresight import look_ahead
+from cascade_rl.cascade.opening import open_run
 from cascade_rl.cascade.record import Start, check_started
-from cascade_rl.cascade.run import Progress, Run
-from cascade_rl.cascade.scoring import Scored, all_seconds, own_stages, score_stage
+from cascade_rl.cascade.run import Progress, Run, before_all
+from cascade_rl.cascade.scoring import Scored, all_seconds, run_matrix, score_stage
 from cascade_rl.cascade.stage import asked_reward_model, load_finished, train_stage
 from cascade_rl.data.settle import settle
-from cascade_rl.errors import GateClosed, Interrupted, StartedOtherwise
-from cascade_rl.model.checkpoint import weights_hash
+from cascade_rl.errors import GateClosed, Interrupted, RecipeError, StartedOtherwise
 from cascade_rl.protocols import Screen
 from cascade_rl.recipe import Recipe, Stage
 from cascade_rl.run.files import write_json
 from cascade_rl.run.folder import RunLock, set_aside_stages, stage_folder
 from cascade_rl.run.ledger import Entry, admit, stage_key
-from cascade_rl.scores.as_json import matrix_to_json
-from cascade_rl.scores.matrix import matrix
+from cascade_rl.run.tracking.beside import followed
+from cascade_rl.run.tracking.targets import missing_packages
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +54,23 @@ def run_cascade(
 
     Raises a Mendable error with what to do in the message, or Interrupted once the state is saved.
     """
-    look_ahead(recipe, folder)
+    if missing := missing_packages(recipe.track):
+        raise RecipeError(recipe.name, missing)
+    recipe = look_ahead(recipe, folder, screen, accept_changes)
     # Before `admit`, which sets results aside: no second process may see that half done.
     with RunLock(folder):
         admit(folder, recipe, accept_changes)
         # After `admit`: a refused recipe costs no data, and a base model that was set aside is made anew.
-        with open_run(
+        opened = open_run(
             recipe, folder, screen, stop_asked, accept_changes=accept_changes, unsafe_exec=unsafe_exec
-        ) as run:
-            weights = weights_hash(run.world.replicas.flat("policy"))
-            progress = Progress(weights, base_folder(folder))
+        )
+        with followed(folder, [spec.to for spec in recipe.track], screen.note), opened as run:
+            progress = before_all(run)
             for index, stage in enumerate(recipe.stages):
                 if stop_asked():
                     raise Interrupted(f"stopped before {stage.name}")
                 progress = _advance(run, progress, index, stage)
-        return Finished(_matrix(recipe, progress), progress.verdicts)
+        return Finished(run_matrix(recipe, progress), progress.verdicts)
 
 
 def _advance(run: Run, progress: Progress, index: int, stage: Stage) -> Progress:
@@ -96,8 +98,8 @@ def _advance(run: Run, progress: Progress, index: int, stage: Stage) -> Progress
         entry = Entry(made, begun.key, begun.settled.hash, seconds, exports)
         run.ledger.add(index, entry)
     after = _after(progress, stage, run.folder, entry, scored)
-    write_json(run.folder / "matrix.json", _matrix(run.recipe, after))
-    run.screen.scores(_matrix(run.recipe, after), after.verdicts)
+    write_json(run.folder / "matrix.json", run_matrix(run.recipe, after))
+    run.screen.scores(run_matrix(run.recipe, after), after.verdicts)
     # Last: the stage stays in the ledger, so a dip or waiver given later goes on from here without
     # training. That is why a kept stage is held against the gate again, too.
     if scored.gate.stops(run.recipe.gate):
@@ -169,7 +171,3 @@ def _after(progress: Progress, stage: Stage, run: Path, entry: Entry, scored: Sc
         {**progress.seconds, stage.name: entry.seconds},
         {**progress.verdicts, **verdicts},
     )
-
-
-def _matrix(recipe: Recipe, progress: Progress) -> dict[str, Any]:
-    return matrix_to_json(matrix(progress.cards, own_stages(recipe), progress.seconds))

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from cascade_rl import chat
-from cascade_rl.cascade.foresight import foresee, prompt_length, refuse_joined, refuse_long
-from cascade_rl.cascade.run import Run
+from cascade_rl.cascade.foresight import prompt_length, refuse_made
+from cascade_rl.cascade.run import Run, base_folder
 from cascade_rl.cascade.stage import provide
 from cascade_rl.data.gather import Materials, gather
 from cascade_rl.data.settle import fitting
@@ -24,13 +24,6 @@ from cascade_rl.recipe import Recipe
 from cascade_rl.rollout.world import Engine, World, world_with
 from cascade_rl.run.ledger import Ledger
 from cascade_rl.types import Demonstrations
-
-
-def look_ahead(recipe: Recipe, folder: Path) -> None:
-    """Raise RecipeError, before anything is written, when `model.init` can't do what the recipe asks."""
-    # once the base model lies in the directory, `model.init` is not opened again and may be gone
-    if not (base_folder(folder) / "config.json").exists():
-        foresee(recipe)
 
 
 @contextmanager
@@ -59,15 +52,14 @@ def open_run(
         with world_with(services, base, engine, train=True) as world:
             if found := standing(services):
                 screen.note(found.line)
-            for text in _rows(recipe, materials):
-                screen.note(text)
             notes = tuple(base_notes(folder / "tokenizer"))
             for text in notes:
                 screen.note(text)
-            refuse_joined(recipe, world.config)
-            refuse_long(recipe, materials, world.config.max_positions, world.tokenizer)
+            refuse_made(recipe, materials, world.config, world.raw, world.tokenizer)
             fit = _fitting_data(recipe, materials, world, screen)
-            settings = _settings(recipe, engine)
+            for text in _rows(recipe, fit):
+                screen.note(text)
+            settings = _settings(recipe, engine, world.tokenizer.template.hash)
             # a second of measuring at SmolLM2-135M, and a run that only shows what it has needs none
             peaks = cache(partial(measure_peaks, world.replicas, world.config))
             ledger = Ledger(folder)
@@ -84,11 +76,6 @@ def _ensure_base(recipe: Recipe, materials: Materials, base: Path, tokens: Path)
         make_base(recipe, _texts(materials), base, tokens)
 
 
-def base_folder(run: Path) -> Path:
-    """Where the model lies that the first stage starts from."""
-    return run / "base"
-
-
 def _texts(materials: Materials) -> list[str]:
     """All SFT conversations: what the tokenizer of a model from scratch is learnt from."""
     made = [data for data in materials.data.values() if isinstance(data, Demonstrations)]
@@ -99,7 +86,7 @@ def _texts(materials: Materials) -> list[str]:
     ]
 
 
-def _settings(recipe: Recipe, engine: Engine) -> dict[str, Any]:
+def _settings(recipe: Recipe, engine: Engine, template: str) -> dict[str, Any]:
     """What decides a stage's weights and stands in no stage of the recipe, or is `auto` there."""
     # part of every key: a run that goes on elsewhere, in another precision, must not pass for the same one
     return {
@@ -109,7 +96,7 @@ def _settings(recipe: Recipe, engine: Engine) -> dict[str, Any]:
         "sampler": engine.sampler,
         "model": recipe.model.model_dump(mode="json"),
         # not a recipe key: another version of this package may render other prompts
-        "template": chat.template_hash(),
+        "template": template,
     }
 
 

@@ -80,6 +80,7 @@ def record_of(run: Run, progress: Progress, begun: Start) -> dict[str, Any]:
         "carried": CARRIED,
         "sandbox": _sandbox_level(run),
         "data": begun.settled.described,
+        **({"origin": dict(run.world.origin)} if run.world.origin else {}),
         "lineage": {
             "run": run.recipe.name,
             "seed": run.recipe.seed,

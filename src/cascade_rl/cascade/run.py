@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cascade_rl.data.gather import Materials
+from cascade_rl.model.checkpoint import weights_hash
 from cascade_rl.model.cost import Peaks
 from cascade_rl.protocols import Screen
 from cascade_rl.recipe import Recipe
@@ -57,3 +58,13 @@ class Progress:
     cards: tuple[Scorecard, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     verdicts: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+
+def before_all(run: Run) -> Progress:
+    """Where a run stands before its first stage."""
+    return Progress(weights_hash(run.world.replicas.flat("policy")), base_folder(run.folder))
+
+
+def base_folder(run: Path) -> Path:
+    """Where the model lies that the first stage starts from."""
+    return run / "base"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cascade_rl.cascade.run import Run
+from cascade_rl.cascade.run import Progress, Run
 from cascade_rl.domain import Benchmark
 from cascade_rl.errors import Interrupted
 from cascade_rl.evals.benchmark import run_benchmark
@@ -17,8 +17,9 @@ from cascade_rl.report.card import Card, write_card
 from cascade_rl.run.files import read_record, write_json
 from cascade_rl.run.folder import stage_folders
 from cascade_rl.run.journal import Journal, read_lines
-from cascade_rl.scores.as_json import from_json, gate_to_json, scorecard_to_json, to_json
+from cascade_rl.scores.as_json import from_json, gate_to_json, matrix_to_json, scorecard_to_json, to_json
 from cascade_rl.scores.gate import GateResult, decide
+from cascade_rl.scores.matrix import matrix
 from cascade_rl.types import BenchmarkScore, Scorecard
 
 SCORED = ("key", "headline", "modes")  # what the file of a benchmark holds at least
@@ -58,6 +59,11 @@ def score_stage(run: Run, stage: Stage, folder: Path, weights: str, earlier: Seq
 def own_stages(recipe: Recipe) -> dict[str, str]:
     """Each benchmark with the stage that trains for it."""
     return {benchmark.name: recipe.own_stage(benchmark) for benchmark in recipe.benchmarks}
+
+
+def run_matrix(recipe: Recipe, progress: Progress) -> dict[str, Any]:
+    """The content of matrix.json after some stages."""
+    return matrix_to_json(matrix(progress.cards, own_stages(recipe), progress.seconds))
 
 
 def all_seconds(stage: Stage, folder: Path, training: float, evaluation: float) -> float:

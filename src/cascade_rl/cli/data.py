@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol
 
 import typer
 import yaml
@@ -16,6 +18,26 @@ if TYPE_CHECKING:
     from cascade_rl.data.show import Shown
     from cascade_rl.data.show_own import OwnShown
     from cascade_rl.sources.tables import Mapped
+    from cascade_rl.types import Problem
+
+
+class Length(Protocol):
+    """Tokens of a prompt, with its reply where there is one."""
+
+    def __call__(self, problem: Problem, reply: str | None) -> int: ...
+
+
+class _Asked(NamedTuple):
+    """What `data show` was asked, beside the domain; `limit` is `--max-tokens`."""
+
+    source: str
+    map: str | dict[str, Any] | None
+    split: str | None
+    rows: int
+    length: Length | None
+    limit: int | None
+    as_json: bool
+
 
 LONGEST = 400  # characters of a value on the screen; `--json` shows all
 
@@ -35,6 +57,13 @@ def show(
     ] = None,
     split: Annotated[str | None, typer.Option(help="all, hash, or the column that says it.")] = None,
     rows: Annotated[int, typer.Option(min=0, help="How many rows to show.")] = 3,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Count tokens as this directory's tokenizer does: of the rows shown, and of all."),
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="How many are longer than this; needs --model.")
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="One mapped row a line, and nothing else on standard output.")
     ] = False,
@@ -43,46 +72,68 @@ def show(
 
     The exit status is 1 if a row is bad: a recipe would refuse the table unless it says bad_rows: skip.
     """
+    if max_tokens is not None and model is None:
+        raise InputError("--max-tokens has no effect without --model, whose tokens it means")
+    length = None if model is None else _length(model)
+    asked = _Asked(source, _map(map), split, rows, length, max_tokens, as_json)
+    if domain is None:
+        _show_own(asked)
+    else:
+        _show_problems(asked, domain)
+
+
+def _length(model: str) -> Length:
+    """Tokens of a prompt with its reply, or of the prompt alone, as a stage of this model counts them."""
+    from cascade_rl.model.tokenizer import load_tokenizer
+
+    path = Path(model).expanduser()
+    try:
+        tokenizer = load_tokenizer(path)
+    except InputError:
+        # as with model.add_tokens; what is wrong otherwise is told again
+        tokenizer = load_tokenizer(path, add=True)
+
+    def length(problem: Problem, reply: str | None = None) -> int:
+        return len(tokenizer.prompt(problem)) + (0 if reply is None else len(tokenizer.reply(reply)))
+
+    return length
+
+
+def _show_problems(asked: _Asked, domain: str) -> None:
+    """Rows as problems of a domain."""
     from cascade_rl.data.show import as_json as line
     from cascade_rl.data.show import show as rows_of
     from cascade_rl.domains import load_domain
     from cascade_rl.recipe.tables import Reading
 
-    if domain is None:
-        if split is not None:
-            raise InputError("--split has no effect without --domain")
-        _show_own(source, map, rows, as_json)
-        return
-    found = rows_of(source, load_domain(domain), Reading(_map(map), split, "skip"), rows)
-    if as_json:
-        for mapped in found.rows:
-            if mapped.problem:
-                typer.echo(json.dumps(line(mapped.problem), ensure_ascii=False))
-        typer.echo(found.tally.line(), err=True)
-    else:
-        for mapped in found.rows:
-            _say_row(mapped)
-        say(found.tally.line())
-    _end(found)
+    reading = Reading(asked.map, asked.split, "skip")
+    tokens = partial(asked.length, reply=None) if asked.length else None
+    found = rows_of(asked.source, load_domain(domain), reading, asked.rows, tokens, asked.limit)
+    for mapped in found.rows:
+        if not asked.as_json:
+            _say_row(mapped, asked.length)
+        elif mapped.problem:
+            typer.echo(json.dumps(line(mapped.problem), ensure_ascii=False))
+    _end(found, asked.as_json)
 
 
-def _show_own(source: str, name: str | None, rows: int, as_json: bool) -> None:
+def _show_own(asked: _Asked) -> None:
     """The same of chats and pairs, whose rows hold what is trained on."""
-    from cascade_rl.data.show_own import own_json, own_text, show_own
+    from cascade_rl.data.show_own import own_json, own_text, samples_of, show_own
 
-    found = show_own(source, name, rows)
+    found = show_own(asked.source, asked.map, asked.split, asked.rows, asked.length, asked.limit)
     for row in found.rows:
-        if as_json:
+        if asked.as_json:
             if row.made is not None:
                 typer.echo(json.dumps(own_json(row.made), ensure_ascii=False))
             continue
         _say_before(row.place, row.row)
-        if row.fault:
-            say(f"  bad: {row.fault}\n")
-        for text in own_text(row.made) if row.made is not None else []:
-            say(f"=> trained on in [[ ]]:\n{text}\n")
-    typer.echo(found.tally.line(), err=True) if as_json else say(found.tally.line())
-    _end(found)
+        if row.fault or row.elsewhere:
+            say(f"  bad: {row.fault}\n" if row.fault else "  in another split\n")
+        for sample in samples_of(row.made) if row.made is not None else []:
+            tokens = f" ({asked.length(sample.problem, sample.reply):,} tokens)" if asked.length else ""
+            say(f"=> trained on in [[ ]]{tokens}:\n{own_text(sample)}\n")
+    _end(found, asked.as_json)
 
 
 def _say_before(place: str, row: Mapping[str, Any] | None) -> None:
@@ -91,7 +142,11 @@ def _say_before(place: str, row: Mapping[str, Any] | None) -> None:
         say(f"  {name}: {_short(value)}")
 
 
-def _end(found: Shown | OwnShown) -> None:
+def _end(found: Shown | OwnShown, as_json: bool) -> None:
+    """What became of all rows, where `--json` leaves standard output to the rows alone."""
+    for line in (found.tally.line(), found.lengths and found.lengths.line()):
+        if line:
+            typer.echo(line, err=True) if as_json else say(line)
     if found.tally.bad:
         raise typer.Exit(1)
 
@@ -108,7 +163,7 @@ def _map(said: str | None) -> str | dict[str, Any] | None:
     return made
 
 
-def _say_row(mapped: Mapped) -> None:
+def _say_row(mapped: Mapped, length: Length | None) -> None:
     from cascade_rl.data.show import as_chat
 
     _say_before(mapped.place, mapped.row)
@@ -120,7 +175,8 @@ def _say_row(mapped: Mapped) -> None:
     say(f"  answer: {_short(problem.answer)}")
     if problem.meta:
         say(f"  meta: {_short(dict(problem.meta))}")
-    say(f"  as the model reads it:\n{as_chat(problem)}\n")
+    counted = f" ({length(problem, None):,} tokens)" if length else ""
+    say(f"  as the model reads it{counted}:\n{as_chat(problem)}\n")
 
 
 def _short(value: object) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,8 +17,11 @@ if TYPE_CHECKING:
 
 def doctor(
     model: Annotated[
-        Path | None,
-        typer.Option(help="A local Hugging Face directory: run the conformance checks on it as well."),
+        str | None,
+        typer.Option(
+            help="A model (a directory, ORG/NAME@REVISION on a hub, a GGUF file): run the conformance checks "
+            "on it as well."
+        ),
     ] = None,
 ) -> None:
     """Show how strongly programs are kept in here, and check a model against known failures of training."""
@@ -30,11 +32,13 @@ def doctor(
         say(line)
     well = machine.well
     if model is not None:
+        from cascade_rl.cli.models import model_folder
         from cascade_rl.doctor.checks import model_report, route_of
 
-        route = route_of(model)
+        folder = model_folder(model)
+        route = route_of(folder)
         say(f"model: family {', '.join((route.family, *route.special))}; computed by {route.by}")
-        for row in model_report(model):
+        for row in model_report(folder):
             well = well and row.passed
             say(f"{'ok    ' if row.passed else 'FAILED'}  {row.failure}: {row.detail}")
     if not well:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cascade_rl.cli import doctor, graders, models, recipes, runs
+from cascade_rl.cli import doctor, graders, models, recipes, runs, tracking
 from cascade_rl.cli.app import app
 from cascade_rl.cli.data import data
 from cascade_rl.errors import Mendable
@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "run": runs.run,
     "status": runs.status,
     "report": runs.report,
+    "track": tracking.track,
     "eval": models.evaluate,
     "chat": models.chat,
     "domains": models.domains,

@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 
 from cascade_rl.cli.app import Overrides, Unsafe, console, say
+from cascade_rl.cli.screen import ConsoleScreen
 from cascade_rl.errors import InputError
 from cascade_rl.protocols import Sampling, SamplingRule
 from cascade_rl.types import BenchmarkScore
@@ -19,10 +20,25 @@ if TYPE_CHECKING:
     from cascade_rl.domain import Benchmark
 
 
+Checkpoint = Annotated[
+    str,
+    typer.Argument(
+        help="A checkpoint directory, such as runs/tiny/stages/04-rlhf/checkpoint; or any model: "
+        "ORG/NAME@REVISION on a hub, a GGUF file."
+    ),
+]
+
+
+def model_folder(name: str) -> Path:
+    """The directory of a model that a command was given; says what had to be fetched for it."""
+    from cascade_rl.model.pretrained import find_model
+
+    with ConsoleScreen(console) as screen:
+        return find_model(name, note=screen.note, waiting=screen.waiting).folder
+
+
 def evaluate(
-    checkpoint: Annotated[
-        Path, typer.Argument(help="A checkpoint directory, such as runs/tiny/stages/04-rlhf/checkpoint.")
-    ],
+    checkpoint: Checkpoint,
     recipe: Annotated[str, typer.Option(help="The recipe whose benchmarks are run.")] = "tiny",
     overrides: Overrides = None,
     benchmark: Annotated[list[str] | None, typer.Option(help="Only this benchmark; may be repeated.")] = None,
@@ -33,10 +49,19 @@ def evaluate(
     from cascade_rl.data.abilities import load_recipe
 
     resolved = load_recipe(recipe, overrides or [])
-    found = evaluate_checkpoint(
-        checkpoint, resolved, benchmark or [], begun=_say_begun, unsafe_exec=unsafe_exec
-    )
-    console.print(_score_table(dict(found)))
+    with ConsoleScreen(console) as screen:
+        found = dict(
+            evaluate_checkpoint(
+                checkpoint,
+                resolved,
+                benchmark or [],
+                begun=_say_begun,
+                note=screen.note,
+                waiting=screen.waiting,
+                unsafe_exec=unsafe_exec,
+            )
+        )
+    console.print(_score_table(found))
 
 
 def _say_begun(benchmark: Benchmark) -> None:
@@ -65,7 +90,7 @@ def _score_table(scores: Mapping[str, BenchmarkScore]) -> Table:
 
 
 def chat(
-    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint directory.")],
+    checkpoint: Checkpoint,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="The longest reply, in tokens.")] = 256,
     # 0.6 and 0.95: the sampling of the report's evaluation (arXiv 2512.13607, appendix B)
     temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.6,
@@ -80,7 +105,7 @@ def chat(
 
     _refuse_senseless(temperature, top_p, min_p)
     sampling = Sampling(1, max_new_tokens, SamplingRule(temperature, top_p, min_p=min_p))
-    chat_loop(checkpoint, console, sampling, seed)
+    chat_loop(model_folder(checkpoint), console, sampling, seed)
 
 
 def _refuse_senseless(temperature: float, top_p: float, min_p: float) -> None:

@@ -28,11 +28,18 @@ def chat_loop(checkpoint: Path, console: Console, sampling: Sampling, seed: int)
     from cascade_rl.rollout.world import Engine, open_world
 
     with open_world(checkpoint, Engine()) as world:
-        console.print("End a turn with /think or /no_think to switch the mode. An empty line ends.")
+        modes = world.tokenizer.template.modes
+        told = "End a turn with /think or /no_think to switch the mode. An empty line ends."
+        console.print(
+            told if len(modes) > 1 else f"Its template knows {modes[0]} mode only. An empty line ends."
+        )
         history: list[Message] = []
-        mode = Mode.THINKING
+        mode = modes[0]
         while line := _line(console, mode):
             text, mode = turn_mode(line, mode)
+            if mode not in modes:
+                mode = modes[0]
+                console.print(f"Its template can't ask otherwise: {mode} mode.", markup=False)
             history.append(Message("user", text))
             # the id is a part of the sampler's seed: equal talks give equal replies
             name = problem_id("chat", [m.content for m in history])

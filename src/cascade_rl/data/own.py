@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from cascade_rl.errors import StageError
 from cascade_rl.recipe import ChatData, OwnRows, RewardModelStage
-from cascade_rl.sources.chats import CHAT_MAPS
-from cascade_rl.sources.own_rows import own_table
-from cascade_rl.sources.preferences import PAIR_MAPS
-from cascade_rl.sources.splits import split_of
+from cascade_rl.recipe.tables import BadRows
+from cascade_rl.sources.own_maps import chat_map, pair_map
+from cascade_rl.sources.own_rows import Counts, Made, counted, own_rows, refuse_bad
 from cascade_rl.types import Demonstration, Pair, Pairs, Split, Tally
 
 # Where a reward model is measured: its training never sees these prompts.
 HELDOUT = (Split.VALIDATION, Split.HELDOUT)
 
+T = TypeVar("T")
+
 
 def check_rows(rows: OwnRows) -> Tally:
     """Read and map all rows; what became of them. Raises InputError for what can't be used."""
-    return own_table(rows.source, {**CHAT_MAPS, **PAIR_MAPS}[rows.map], skip=rows.skip).tally
+    one: Made[object] = (chat_map if rows.chats else pair_map)(rows.map, rows.split)
+    tally = counted(rows.source, own_rows(rows.source, one))
+    refuse_bad(tally, rows.bad_rows)
+    return tally
+
+
+def _table(source: str, one: Made[T], bad_rows: BadRows) -> tuple[list[T], Tally]:
+    """What the map makes of the rows of a source, in their order, and what became of all of them."""
+    counts = Counts[T]()
+    made = [counts.add(row) for row in own_rows(source, one)]
+    tally = counts.tally(source)
+    refuse_bad(tally, bad_rows)
+    return [item for item in made if item is not None], tally
 
 
 def own_demonstrations(
@@ -29,8 +44,7 @@ def own_demonstrations(
 
     Raises StageError when there are fewer.
     """
-    table = own_table(data.source, CHAT_MAPS[data.map], skip=data.bad_rows == "skip")
-    chats = list(table.items)
+    chats, tally = _table(data.source, chat_map(data.map, data.split), data.bad_rows)
     random.Random(f"{seed}/{data.source}").shuffle(chats)
     last = data.targets == "last"
     total = sum(1 if last else len(chat.replies) for chat in chats)
@@ -47,8 +61,8 @@ def own_demonstrations(
             break
         made += chat.demonstrations(data.source, last=last)
         used += 1
-    beside = (*table.tally.beside, f"{total} replies in all, {wanted} trained on")
-    return made[:wanted], replace(table.tally, used=used, beside=beside)
+    beside = (*tally.beside, f"{total} replies in all, {wanted} trained on")
+    return made[:wanted], replace(tally, used=used, beside=beside)
 
 
 def own_pairs(stage: RewardModelStage, seed: int) -> Pairs:
@@ -58,25 +72,35 @@ def own_pairs(stage: RewardModelStage, seed: int) -> Pairs:
     """
     if stage.map is None:
         raise ValueError("own pairs need a map, which the recipe asks for")
-    table = own_table(stage.source, PAIR_MAPS[stage.map], skip=stage.bad_rows == "skip")
-    distinct = list(dict.fromkeys(table.items))
+    found, tally = _table(stage.source, pair_map(stage.map, stage.split), stage.bad_rows)
+    distinct = list(dict.fromkeys(found))
     random.Random(f"{seed}/{stage.name}").shuffle(distinct)
     training: list[Pair] = []
     heldout: list[Pair] = []
-    for pair in (preference.pair(stage.source) for preference in distinct):
-        # by the prompt: who has seen two answers to it knows the third
-        side = heldout if split_of(pair.problem.prompt_text) in HELDOUT else training
-        side.append(pair)
+    for preference in distinct:
+        side = heldout if preference.split in HELDOUT else training
+        side.append(preference.pair(stage.source))
+    _refuse_shared(stage, training, heldout)
     _refuse_few(stage, training, heldout)
     used, measured = training[: stage.pairs], heldout[: stage.heldout_pairs]
     tally = replace(
-        table.tally,
-        repeated=len(table.items) - len(distinct),
+        tally,
+        repeated=len(found) - len(distinct),
         kept=len(distinct),
         used=len(used) + len(measured),
-        beside=(*table.tally.beside, f"{len(used)} trained on", f"{len(measured)} held out"),
+        beside=(*tally.beside, f"{len(used)} trained on", f"{len(measured)} held out"),
     )
     return Pairs(tuple(used), tuple(measured), (tally,))
+
+
+def _refuse_shared(stage: RewardModelStage, training: Sequence[Pair], heldout: Sequence[Pair]) -> None:
+    """A hash keeps prompts apart, a column may not: who has seen two answers to one knows the third."""
+    shared = {p.problem.prompt_text for p in training} & {p.problem.prompt_text for p in heldout}
+    if shared:
+        raise StageError(
+            f"{stage.name}: {stage.source} puts {len(shared)} prompts on both sides, training and held "
+            f"out, such as {min(shared)!r:.100}; split: hash keeps them apart"
+        )
 
 
 def _refuse_few(stage: RewardModelStage, training: list[Pair], heldout: list[Pair]) -> None:

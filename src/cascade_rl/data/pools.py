@@ -23,13 +23,15 @@ def provide(stage: RLStage, domains: Mapping[str, Domain], seed: int, taken: Col
     used = set(taken)
     entries = []
     tallies: list[Tally] = []
-    for entry in stage.data:
+    owners: list[int] = []
+    for number, entry in enumerate(stage.data):
         told: list[Tally] = []
         pool = _pool(stage, entry, domains[entry.domain], seed, used, told.append)
         used |= {normal(problem.prompt_text) for problem in pool}
         entries.append(pool)
         tallies += [replace(tally, used=len(pool)) for tally in told]
-    return Pools(tuple(entries), tuple(tallies))
+        owners += [number] * len(told)
+    return Pools(tuple(entries), tuple(tallies), tuple(owners))
 
 
 def _pool(

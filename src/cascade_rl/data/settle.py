@@ -53,7 +53,7 @@ def fitting(
             notes.append(f"{name}: {len(over)} of {len(pool)} prompts over {limit} tokens are left out")
         # apart by pool: ids of files may repeat between them
         long.append(over)
-    return data.without(long), notes
+    return data.without(long, over=True), notes
 
 
 def settle(

@@ -2,46 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
-from cascade_rl.chat import TemplateError, render_problem
+from cascade_rl.chat import render_problem
+from cascade_rl.data.show_lengths import LengthCount, Lengths
 from cascade_rl.domain import Domain
 from cascade_rl.errors import InputError
-from cascade_rl.recipe.tables import SCHEMES, Reading, of_a_table
+from cascade_rl.recipe.tables import FORMS, Reading, of_a_table
 from cascade_rl.sources.tables import Mapped, mapped_rows, tally_of
 from cascade_rl.types import Problem, Tally
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """The first rows of a table, and what became of all of them, whatever their split."""
+    """The first rows of a table, what became of all of them, whatever their split, and how long they are.
+
+    `lengths` is None where nobody counts tokens.
+    """
 
     rows: tuple[Mapped, ...]
     tally: Tally
+    lengths: Lengths | None = None
 
 
-def show(source: str, domain: Domain, reading: Reading, count: int) -> Shown:
+def show(
+    source: str,
+    domain: Domain,
+    reading: Reading,
+    count: int,
+    tokens: Callable[[Problem], int] | None = None,
+    limit: int | None = None,
+) -> Shown:
     """The first `count` rows of a table in the order of its files, bad ones with their reasons.
 
-    Raises InputError when the source is no table or can't be read.
+    `tokens` counts those of a prompt, of which `limit` is the most. Raises InputError when the source is no
+    table or can't be read.
     """
     if not of_a_table(source) or not source.partition(":")[2]:
-        known = ", ".join(f"{scheme}:PATH" for scheme in SCHEMES)
-        raise InputError(f"{source} is no table of rows; those are {known}")
+        raise InputError(f"{source} is no table of rows; those are {', '.join(FORMS)}")
     first: list[Mapped] = []
+    counted = LengthCount("prompts", limit)
 
     def keeping() -> Iterator[Mapped]:
         rows = mapped_rows(source, domain, reading)
-        for mapped in islice(rows, count):
-            first.append(mapped)
+        for mapped in rows:
+            if len(first) < count:
+                first.append(mapped)
+            if tokens is not None and mapped.problem is not None:
+                counted.add(tokens(mapped.problem))
             yield mapped
-        yield from rows
 
     tally = tally_of(source, keeping())
-    return Shown(tuple(first), tally)
+    return Shown(tuple(first), tally, counted.lengths())
 
 
 def as_json(problem: Problem) -> dict[str, Any]:
@@ -51,8 +65,5 @@ def as_json(problem: Problem) -> dict[str, Any]:
 
 
 def as_chat(problem: Problem) -> str:
-    """The text that the model reads; for messages that can't be rendered, why."""
-    try:
-        return render_problem(problem)
-    except TemplateError as error:
-        return f"can't be rendered: {error}"
+    """The text that the model reads."""
+    return render_problem(problem)

@@ -2,54 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from cascade_rl import chat
+from cascade_rl.data.show_lengths import LengthCount, Lengths
 from cascade_rl.errors import InputError
 from cascade_rl.recipe.tables import table_only
-from cascade_rl.sources.chats import CHAT_MAPS, Chat, Row
-from cascade_rl.sources.own_rows import OwnRow, counted, own_rows
+from cascade_rl.sources.chats import CHAT_MAPS, Chat
+from cascade_rl.sources.own_maps import Said, chat_map, pair_map
+from cascade_rl.sources.own_rows import Made, OwnRow, counted, own_rows
 from cascade_rl.sources.preferences import PAIR_MAPS, Preference
-from cascade_rl.types import Message, Mode, Tally
+from cascade_rl.types import Demonstration, Message, Problem, Tally
 
 Own = Chat | Preference
-OWN_MAPS: Mapping[str, Callable[[Row], Own | None]] = {**CHAT_MAPS, **PAIR_MAPS}
+OWN_MAPS = (*CHAT_MAPS, *PAIR_MAPS)
 
 
 @dataclass(frozen=True, slots=True)
 class OwnShown:
-    """The first rows of a table, and what became of all of them."""
+    """The first rows of a table, what became of all of them, and how long the samples are that they make."""
 
     rows: tuple[OwnRow[Own], ...]
     tally: Tally
+    lengths: Lengths | None = None
 
 
-def show_own(source: str, name: str | None, count: int) -> OwnShown:
-    """The first `count` rows of a table through the map `name`, bad ones with their reasons.
+def show_own(
+    source: str,
+    said: Said | None,
+    split: str | None,
+    count: int,
+    tokens: Callable[[Problem, str], int] | None = None,
+    limit: int | None = None,
+) -> OwnShown:
+    """The first `count` rows of a table through a named or own map, bad ones with their reasons.
 
-    Raises InputError when the source is no table, the map is none of these, or a file can't be read.
+    `tokens` counts those of a prompt with a reply, of which `limit` is the most; of a pair the longer answer
+    counts. Raises InputError when the source is no table, the map is none, or a file can't be read.
     """
-    one = OWN_MAPS.get(name or "")
-    if one is None:
-        raise InputError(f"give --domain, or a --map whose rows need none: {', '.join(OWN_MAPS)}")
+    one = _map_of(said, split)
     try:
         table_only(source)
     except ValueError as error:
         raise InputError(str(error)) from None
     first: list[OwnRow[Own]] = []
+    lengths = LengthCount("replies with their prompts, or longer answers of pairs", limit)
 
     def keeping() -> Iterator[OwnRow[Own]]:
         found: Iterator[OwnRow[Own]] = own_rows(source, one)
-        for row in islice(found, count):
-            first.append(row)
+        for row in found:
+            if len(first) < count:
+                first.append(row)
+            if tokens is not None and row.made is not None:
+                found_lengths = [tokens(sample.problem, sample.reply) for sample in samples_of(row.made)]
+                # both answers of a pair are trained together, or left out
+                for number in found_lengths if isinstance(row.made, Chat) else [max(found_lengths)]:
+                    lengths.add(number)
             yield row
-        yield from found
 
-    tally = counted(source, keeping()).tally
-    return OwnShown(tuple(first), tally)
+    tally = counted(source, keeping())
+    return OwnShown(tuple(first), tally, lengths.lengths())
+
+
+def _map_of(said: Said | None, split: str | None) -> Made[Own]:
+    """The map of conversations or pairs that is meant: a mapping that names answers is one of pairs."""
+    if said is None or (isinstance(said, str) and said not in OWN_MAPS):
+        raise InputError(
+            f"give --domain, or a --map whose rows need none: {', '.join(OWN_MAPS)}, or a mapping of fields"
+        )
+    if said in PAIR_MAPS if isinstance(said, str) else not {"chosen", "rejected"}.isdisjoint(said):
+        return pair_map(said, split)
+    return chat_map(said, split)
+
+
+def samples_of(made: Own) -> list[Demonstration]:
+    """What it is trained on: each reply after all that was said before, or each answer of a pair."""
+    if isinstance(made, Chat):
+        return made.demonstrations("", last=False)
+    pair = made.pair("")
+    return [Demonstration(pair.problem, answer) for answer in (pair.chosen, pair.rejected)]
 
 
 def own_json(made: Own) -> dict[str, Any]:
@@ -61,13 +94,9 @@ def own_json(made: Own) -> dict[str, Any]:
     return {"id": made.pair("").problem.id, "messages": _plain(made.messages)} | answers
 
 
-def own_text(made: Own) -> list[str]:
-    """The texts that are trained on, one a reply or answer; what has loss, or is scored, is in [[ ]]."""
-    if isinstance(made, Chat):
-        asked = made.demonstrations("", last=False)
-        return [f"{chat.render_problem(item.problem)}[[{item.reply}{chat.TURN_END}]]" for item in asked]
-    prompt = chat.render(made.messages, Mode.INSTRUCT)
-    return [f"{prompt}[[{answer}{chat.TURN_END}]]" for answer in (made.chosen, made.rejected)]
+def own_text(sample: Demonstration) -> str:
+    """The text of a sample; what has loss, or is scored, is in [[ ]]."""
+    return f"{chat.render_problem(sample.problem)}[[{sample.reply}{chat.TURN_END}]]"
 
 
 def _plain(messages: tuple[Message, ...]) -> list[dict[str, str]]:

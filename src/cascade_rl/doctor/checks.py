@@ -50,15 +50,7 @@ class Route:
 def route_of(folder: Path) -> Route:
     """Read from config.json alone; raises InputError for a model that is not supported."""
     raw, config = read_config(folder)
-    rope, special = config.rope, []
-    if rope.kind != "default":
-        upto = f", up to {rope.limit} tokens" if rope.limit is not None else ""
-        special.append(f"RoPE {rope.kind}{upto}")
-    if config.window is not None:
-        special.append(f"sliding window of {config.window} tokens")
-    if config.o_bias:
-        special.append("attention biases")
-    return Route(raw["model_type"], "the fused decoder", tuple(special))
+    return Route(raw["model_type"], config.BY, config.special())
 
 
 def model_report(folder: Path) -> Iterator[Row]:

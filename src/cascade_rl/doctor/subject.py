@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from cascade_rl.model.checkpoint import scratch_config, scratch_weights
-from cascade_rl.model.decoder import DecoderConfig, head_logits, packed_states, views
+from cascade_rl.model.decoder import DecoderConfig, views
 from cascade_rl.model.export import export
 from cascade_rl.model.tokenizer import Tokenizer, train_tokenizer
 from cascade_rl.model.weights import Shared
@@ -69,8 +69,10 @@ class Subject:
     @cached_property
     def problems(self) -> list[Problem]:
         """Prompts of different lengths."""
+        mode = self.tokenizer.template.modes[0]
         return [
-            Problem(problem_id("doctor", text), "doctor", (Message("user", text),), None) for text in ASKED
+            Problem(problem_id("doctor", text), "doctor", (Message("user", text),), None, mode)
+            for text in ASKED
         ]
 
     def rollouts(self, sampling: Sampling) -> list[Rollout]:
@@ -118,10 +120,11 @@ class Subject:
         """
         with self.kept(), torch.no_grad():
             batch = pack_rows([Row.of(self.tokenizer.prompt(p), [0], 1.0) for p in self.problems], CPU)
-            hidden = packed_states(self.model.weights, self.world.config, batch.packed)
-            spread = float(head_logits(self.model.weights, hidden).std(-1).mean())
-            if 0 < spread < 1:  # logits are linear in the last norm's weight
-                views(self.model.flat, self.model.shapes)["norm"].div_(spread)
+            config, weights = self.world.config, self.model.weights
+            spread = float(config.logits(weights, config.scored(weights, batch.packed)).std(-1).mean())
+            if 0 < spread < 1:
+                for name in config.reading_out():
+                    views(self.model.flat, self.model.shapes)[name].div_(spread)
                 self.world.replicas.refresh("policy")
             with torch.enable_grad():
                 yield

@@ -15,7 +15,7 @@ from cascade_rl.recipe import RLStage
 from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.train.batch import Row, pack_rows
 from cascade_rl.train.update import make_rows
-from cascade_rl.types import Group, Mode, Rollout, Stop, Verdict
+from cascade_rl.types import Group, Rollout, Stop, Verdict
 
 
 def check_retokenised_text_is_trained(s: Subject) -> CheckResult:
@@ -55,8 +55,9 @@ def check_end_of_turn_is_not_trained(s: Subject) -> CheckResult:
     batch = pack_rows([Row.of(prompt, padded, 1.0), Row.of(prompt * 2, reply * 3, 1.0)], torch.device("cpu"))
     counted = int((batch.rows == 0).sum())
     passed = reply[-1] == last == s.tokenizer.end_id in s.tokenizer.eos_ids and counted == len(padded)
+    end = s.tokenizer.template.end
     return CheckResult(
-        passed, f"the last target is {last} ({chat.TURN_END}), {counted} of {len(padded)} tokens are scored"
+        passed, f"the last target is {last} ({end}), {counted} of {len(padded)} tokens are scored"
     )
 
 
@@ -107,14 +108,15 @@ def check_template_renders_other_ids(s: Subject) -> CheckResult:
     """
     different = 0
     for problem in s.problems:
-        for mode in Mode:
+        for mode in s.tokenizer.template.modes:
             asked = problem.in_mode(mode)
-            messages = chat.flagged(asked.messages, mode)
+            messages, said = s.tokenizer.template.request(asked.messages, mode)
             theirs = s.tokenizer.inner.apply_chat_template(
-                messages, add_generation_prompt=True, tokenize=True, return_dict=False
+                messages, add_generation_prompt=True, tokenize=True, return_dict=False, **said
             )
             different += list(theirs) != s.tokenizer.prompt(asked)
-    return CheckResult(different == 0, f"{different} of {2 * len(s.problems)} prompts differ")
+    asked_for = len(s.tokenizer.template.modes) * len(s.problems)
+    return CheckResult(different == 0, f"{different} of {asked_for} prompts differ")
 
 
 def check_end_mark_hidden_from_the_rollout(s: Subject) -> CheckResult:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from cascade_rl.model.decoder import DecoderConfig
 from cascade_rl.model.fused import HEAD_KEPT, HEAD_ROWS
+from cascade_rl.model.network import Network
 from cascade_rl.model.packed import Pack
 
 SHARE = 0.8  # of the free memory: a process grows by about a fifth more than it allocates (docs/LOG.md)
@@ -111,8 +112,10 @@ class Room:
     free: float = math.inf
     short: dict[str, float] = field(default_factory=dict)
 
-    def too_small(self, config: DecoderConfig, packed: Pack, element: int, chunk: int | None) -> bool:
-        """Whether layers must run again in the backward pass."""
+    def too_small(self, config: Network, packed: Pack, element: int, chunk: int | None) -> bool:
+        """Whether layers must run again in the backward pass; never where nobody knows what they keep."""
+        if not isinstance(config, DecoderConfig):
+            return False
         # counted and not tried: a process that the kernel kills for memory can't take another way
         need = activation_bytes(config, packed, element, chunk)
         if need <= SHARE * self.free:

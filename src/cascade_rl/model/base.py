@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from cascade_rl.model.checkpoint import load_directory, read_generation, scratch_config, scratch_weights
+from cascade_rl.model.checkpoint import (
+    load_directory,
+    read_generation,
+    scratch_config,
+    scratch_weights,
+    weights_hash,
+)
+from cascade_rl.model.choice import network_of
 from cascade_rl.model.decoder import DecoderConfig, flat_size, views
 from cascade_rl.model.export import export
-from cascade_rl.model.pretrained import find_model
+from cascade_rl.model.network import Network
+from cascade_rl.model.pretrained import Origin, find_model
 from cascade_rl.model.tokenizer import check_vocabulary, load_tokenizer, train_tokenizer
 from cascade_rl.recipe import Recipe
 from cascade_rl.run.files import Saving, read_json, write_json
@@ -41,7 +48,9 @@ def make_base(recipe: Recipe, texts: Sequence[str], base: Path, tokens: Path) ->
     """
     spec = recipe.model
     generation: dict[str, Any] = {}
+    origin: dict[str, Any] = {}
     notes: list[str] = []
+    config: Network
     scaling = {} if spec.rope_scaling is None else spec.rope_scaling.settings()
     # `scratch`: the recipe fills in both, and neither for any other
     if spec.tokenizer is not None and spec.architecture is not None:
@@ -51,14 +60,17 @@ def make_base(recipe: Recipe, texts: Sequence[str], base: Path, tokens: Path) ->
         size = len(tokenizer.inner)
         raw = scratch_config(spec.architecture, size, tokenizer.end_id, tokenizer.pad_id)
         raw = with_scaling(raw, scaling)
-        config = DecoderConfig.from_hf(raw)
-        flat = scratch_weights(config, recipe.seed)
+        decoder = DecoderConfig.from_hf(raw)
+        config, flat = decoder, scratch_weights(decoder, recipe.seed)
     else:
-        source = find_model(spec.init)
-        tokenizer = load_tokenizer(source, add=spec.add_tokens)
+        found = find_model(spec.init, spec.commit)
+        source = found.folder
         raw, config, flat = load_directory(source)
+        tokenizer = load_tokenizer(source, add=spec.add_tokens, template=spec.template)
+        origin = origin_of(found, weights_hash(flat), unchanged=not (scaling or tokenizer.added))
+        notes.append(f"model: {found.line()}, weights {origin['weights']}")
         raw = with_scaling(raw, scaling)
-        config = DecoderConfig.from_hf(raw)
+        config = network_of(raw)
         generation = read_generation(source)
         check_vocabulary(tokenizer.size - len(tokenizer.added), config.vocab, source)
         if tokenizer.added:
@@ -68,15 +80,27 @@ def make_base(recipe: Recipe, texts: Sequence[str], base: Path, tokens: Path) ->
                 f"model.add_tokens: {names} added to the tokenizer; their rows of embedding and head "
                 "begin as the mean of the others"
             )
+        notes += tokenizer.template.words()
         if tokenizer.lead:
             notes.append(f"every conversation begins with `{tokenizer.lead}`, as this tokenizer has it")
+    if config.BY != DecoderConfig.BY:
+        notes.append(f"model: {raw.get('model_type')}, computed by {config.BY}")
     if scaling:
         notes.append("model.rope_scaling: " + ", ".join(f"{k} {v}" for k, v in scaling.items()))
+    config.prove(flat)
     with Saving(tokens):
         tokens.mkdir(parents=True, exist_ok=True)
         tokenizer.save(tokens)
     write_json(tokens / NOTES, notes)  # before the model, whose config.json says that all is there
-    export(base, raw, config, flat, tokenizer, generation=generation)
+    # half the room where the model comes in bf16, as most do; never rounded
+    dtype = "bf16" if spec.export_dtype == "bf16" and torch.equal(flat, flat.bfloat16().float()) else "fp32"
+    export(base, raw, config, flat, tokenizer, generation=generation, dtype=dtype, origin=origin)
+
+
+def origin_of(found: Origin, weights: str, *, unchanged: bool) -> dict[str, Any]:
+    """What a run keeps of where its first model came from; see docs/runs.md."""
+    told = {"name": found.name, "commit": found.commit, "weights": weights, "unchanged": unchanged}
+    return {**told, "licence": dict(found.licence)}
 
 
 def base_notes(tokens: Path) -> list[str]:
@@ -88,24 +112,24 @@ def with_scaling(raw: Mapping[str, Any], scaling: Mapping[str, Any]) -> dict[str
     """A config.json with this RoPE scaling instead of its own, under both names that readers know."""
     if not scaling:
         return dict(raw)
-    theta = DecoderConfig.from_hf(raw).rope.theta
+    theta = network_of(raw).rope_theta()
     # transformers reads the first, vLLM and older versions the second with the base beside it
     settings = {**scaling, "rope_theta": theta}
     return {**raw, "rope_parameters": settings, "rope_scaling": dict(scaling), "rope_theta": theta}
 
 
 def with_rows(
-    raw: Mapping[str, Any], config: DecoderConfig, flat: Tensor, size: int, new: int
-) -> tuple[dict[str, Any], DecoderConfig, Tensor]:
+    raw: Mapping[str, Any], config: Network, flat: Tensor, size: int, new: int
+) -> tuple[dict[str, Any], Network, Tensor]:
     """A model whose last `new` of `size` tokens have the mean of the others' rows in embedding and head.
 
     Rows that the model had for padding are taken first; it grows where they are too few.
     """
-    wider = replace(config, vocab=max(config.vocab, size))
+    wider = config.widened(max(config.vocab, size))
     grown = torch.empty(flat_size(wider.shapes()))
     found = views(grown, wider.shapes())
     for name, tensor in views(flat, config.shapes()).items():
         found[name][: len(tensor)] = tensor
-        if name in ("embed", "head"):
+        if name in wider.by_token():
             found[name][size - new : size] = tensor[: size - new].mean(0)
     return {**raw, "vocab_size": wider.vocab}, wider, grown

@@ -4,92 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from cascade_rl.errors import InputError
-from cascade_rl.model.decoder import DecoderConfig, Shapes, flat_size, views
+from cascade_rl.model.choice import network_of
+from cascade_rl.model.config_faults import check_by_transformers, check_config
+from cascade_rl.model.decoder import DecoderConfig, flat_size, views
+from cascade_rl.model.network import Network, Shapes
+from cascade_rl.model.weight_files import read_state
 from cascade_rl.recipe import Architecture
 from cascade_rl.run.files import read_json
 
+ORIGIN = "origin.json"  # in the directory of a run's first model
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}  # of exports, by the recipe's names
-PLAIN = {  # our names of what is one tensor there too, and theirs
-    "input_norm": "input_layernorm",
-    "mlp_norm": "post_attention_layernorm",
-    "q_norm": "self_attn.q_norm",
-    "k_norm": "self_attn.k_norm",
-    "o": "self_attn.o_proj",
-    "down": "mlp.down_proj",
-}
 
 
-JOINED = {"qkv": "self_attn.qkv_proj", "gate_up": "mlp.gate_up_proj"}  # in the same order of rows as ours
-
-
-def hf_names(config: DecoderConfig) -> dict[str, list[tuple[str, int]]]:
-    """For each of our parameters the Hugging Face tensors that it holds, with their rows, from the top."""
-    # the order within q/k/v and gate/up is what `attention` and `swiglu` split by
-    q, kv, wide = config.heads * config.head_dim, config.kv_heads * config.head_dim, config.intermediate
-    found: dict[str, list[tuple[str, int]]] = {}
-    for name, shape in config.shapes().items():
-        layer, dot, short = name.partition(".")
-        base = f"model.layers.{layer}."
-        if not dot:
-            full = {
-                "embed": "model.embed_tokens.weight",
-                "norm": "model.norm.weight",
-                "head": "lm_head.weight",
-            }[name]
-            found[name] = [(full, shape[0])]
-        elif config.joined and short in JOINED:
-            found[name] = [(f"{base}{JOINED[short]}.weight", shape[0])]
-        elif short == "o_bias":
-            found[name] = [(f"{base}self_attn.o_proj.bias", shape[0])]
-        elif short in ("qkv", "qkv_bias"):
-            kind = "weight" if short == "qkv" else "bias"
-            found[name] = [
-                (f"{base}self_attn.{p}_proj.{kind}", n) for p, n in (("q", q), ("k", kv), ("v", kv))
-            ]
-        elif short == "gate_up":
-            found[name] = [(f"{base}mlp.{p}_proj.weight", wide) for p in ("gate", "up")]
-        else:
-            found[name] = [(f"{base}{PLAIN[short]}.weight", shape[0])]
-    return found
-
-
-def hf_tensors(flat: Tensor, config: DecoderConfig) -> Iterator[tuple[str, Tensor]]:
-    """The weights by their Hugging Face names, as views of the flat vector."""
-    names = hf_names(config)
-    for name, tensor in views(flat.detach(), config.shapes()).items():
-        parts = torch.split(tensor, [n for _, n in names[name]])
-        for (full, _), rows in zip(names[name], parts, strict=True):
-            yield full, rows
-
-
-def to_hf(flat: Tensor, config: DecoderConfig) -> dict[str, Tensor]:
+def to_hf(flat: Tensor, config: Network) -> dict[str, Tensor]:
     """The state dict that transformers expects, as fp32 copies on the CPU."""
-    return {name: rows.clone() for name, rows in hf_tensors(flat.detach().cpu(), config)}
-
-
-def from_hf(state: Mapping[str, Tensor], config: DecoderConfig) -> Tensor:
-    """The flat fp32 vector of a transformers state dict; raises InputError naming what is missing."""
-    flat = torch.empty(flat_size(config.shapes()))
-    names = hf_names(config)
-    missing = [full for parts in names.values() for full, _ in parts if full not in state]
-    if missing:
-        raise InputError(f"the weights lack {len(missing)} tensors, the first is {missing[0]}")
-    for name, view in views(flat, config.shapes()).items():
-        # fp32 whatever the file holds: it becomes the master weights
-        view.copy_(torch.cat([state[full].float() for full, _ in names[name]]))
-    return flat
+    return {name: rows.clone() for name, rows in config.tensors(flat.detach().cpu())}
 
 
 def scratch_config(shape: Architecture, vocab: int, eos: int, pad: int) -> dict[str, Any]:
@@ -140,56 +78,59 @@ def weights_hash(flat: Tensor) -> str:
     return hashlib.sha256(flat.detach().cpu().contiguous().numpy().tobytes()).hexdigest()[:16]
 
 
-def read_config(path: Path) -> tuple[dict[str, Any], DecoderConfig]:
-    """The config dictionary and our config of a local Hugging Face directory; InputError if unsupported."""
+def read_config(path: Path) -> tuple[dict[str, Any], Network]:
+    """The config dictionary and the network of a local Hugging Face directory; InputError if unsupported."""
     file = path / "config.json"
     if not file.is_file():
         raise InputError(f"{path} is no Hugging Face model directory: it has no config.json")
+    raw = read_json(file)
+    check_config(raw, file)
     try:
-        raw = json.loads(file.read_text())
-    except ValueError as error:
-        raise InputError(f"{file} is no JSON: {error}") from None
-    return raw, DecoderConfig.from_hf(raw)
+        config = network_of(raw)
+    except KeyError as error:
+        raise InputError(f"{file} lacks {error}") from None
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
+    check_by_transformers(path)
+    return raw, config
 
 
-def load_directory(path: Path) -> tuple[dict[str, Any], DecoderConfig, Tensor]:
-    """The config dictionary, our config and the flat weights of a local Hugging Face directory."""
+def load_directory(path: Path) -> tuple[dict[str, Any], Network, Tensor]:
+    """The config dictionary, the network and the flat weights of a local Hugging Face directory."""
     raw, config = read_config(path)
-    return raw, config, from_hf(_state(path), config)
-
-
-def _state(path: Path) -> dict[str, Tensor]:
-    """All tensors of a model directory, of *.safetensors or else of pytorch_model*.bin."""
-    shards, read = sorted(path.glob("*.safetensors")), load_file
-    if not shards:
-        # weights alone: a pickle could run any code
-        shards, read = sorted(path.glob("pytorch_model*.bin")), partial(torch.load, weights_only=True)
-    if not shards:
-        raise InputError(
-            f"{path} has no *.safetensors and no pytorch_model*.bin; save the model with save_pretrained"
-        )
-    for index in path.glob("*.index.json"):
-        named = set(json.loads(index.read_text()).get("weight_map", {}).values())
-        if missing := sorted(name for name in named if not (path / name).is_file()):
-            raise InputError(f"{path} lacks {', '.join(missing)}, which {index.name} names; copy it there")
-    state: dict[str, Tensor] = {}
-    for shard in shards:
-        try:
-            state |= read(shard)
-        except (SafetensorError, UnpicklingError, RuntimeError, EOFError) as error:
-            raise InputError(f"{shard} can't be read, its copy may be cut off: {error}") from None
-    return state
+    return raw, config, config.flat(read_state(path), str(path))
 
 
 def read_generation(path: Path) -> dict[str, Any]:
-    """The settings in a model directory's generation_config.json; none where there is no such file."""
-    return dict(read_json(path / "generation_config.json") or {})
+    """The settings in a model directory's generation_config.json; none where there is no such file.
+
+    Raises InputError for settings that transformers could not read back from an export.
+    """
+    from transformers import GenerationConfig
+
+    file = path / "generation_config.json"
+    found = read_json(file)
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise InputError(f"{file} holds no JSON object; copy it again, or remove it")
+    try:
+        GenerationConfig.from_dict(found).validate()
+    except (TypeError, ValueError, AttributeError) as error:
+        text = str(error).strip().partition("\n")[0]
+        raise InputError(f"{file} can't be used: {text}; mend it, or remove it") from None
+    return dict(found)
+
+
+def read_origin(folder: Path) -> dict[str, Any]:
+    """Where the model of a run's base directory came from (docs/runs.md); empty where nobody said so."""
+    return dict(read_json(folder / ORIGIN) or {})
 
 
 def save_directory(
     path: Path,
     raw: Mapping[str, Any],
-    config: DecoderConfig,
+    config: Network,
     flat: Tensor,
     generation: Mapping[str, Any] | None = None,
     dtype: str = "fp32",
@@ -213,14 +154,13 @@ def save_directory(
 
 
 def save_reward_directory(
-    path: Path, raw: Mapping[str, Any], config: DecoderConfig, flat: Tensor, shapes: Shapes
+    path: Path, raw: Mapping[str, Any], config: Network, flat: Tensor, shapes: Shapes
 ) -> None:
     """Write a reward model that AutoModelForSequenceClassification loads: body and a `score` of one label."""
     path.mkdir(parents=True, exist_ok=True)
-    kind = raw["architectures"][0].replace("ForCausalLM", "ForSequenceClassification")
     raw = {
         **raw,
-        "architectures": [kind],
+        "architectures": [config.classifier(raw)],
         "num_labels": 1,
         "id2label": {"0": "score"},
         "label2id": {"score": 0},
@@ -233,14 +173,16 @@ def save_reward_directory(
     (path / "config.json").write_text(json.dumps(raw, indent=2, sort_keys=True, default=str) + "\n")
     # the head over the vocabulary is left out: a classifier has none
     state = to_hf(flat[: flat_size(config.shapes())], config)
-    state.pop("lm_head.weight", None)
+    for name in config.head_only():
+        state.pop(name)
     state["score.weight"] = views(flat.detach().cpu(), shapes)["score"].clone()
     save_file(state, path / "model.safetensors", metadata={"format": "pt"})
 
 
-def load_reward_directory(path: Path, config: DecoderConfig) -> Tensor:
+def load_reward_directory(path: Path, config: Network) -> Tensor:
     """The flat weights, head last, of what `save_reward_directory` wrote."""
     state = load_file(path / "model.safetensors")
-    if not config.tied:  # the flat vector has a place for it, which a reward model never reads
-        state["lm_head.weight"] = torch.zeros(config.vocab, config.hidden)
-    return torch.cat([from_hf(state, config), state["score.weight"].float().flatten()])
+    score = state.pop("score.weight")
+    # the flat vector has a place for what reads logits, which a reward model never does
+    state |= {name: torch.zeros(shape) for name, shape in config.head_only().items()}
+    return torch.cat([config.flat(state), score.float().flatten()])

@@ -11,9 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
 
-from cascade_rl.model.decoder import DecoderConfig
+from cascade_rl.model.network import Network
 
 Lengths = tuple[int, Sequence[int]]  # of a tree: tokens of its prefix, and of each branch
 
@@ -50,29 +49,25 @@ class Work:
         return max(self.flops / peaks.flops + self.head_flops / peaks.head_flops, self.bytes / peaks.bytes)
 
 
-def matrix_parameters(config: DecoderConfig) -> tuple[int, int]:
+def matrix_parameters(config: Network) -> tuple[int, int]:
     """Numbers in the matrices of the layers, and in the head."""
-    layers = sum(prod(s) for n, s in config.shapes().items() if len(s) == 2 and n not in ("embed", "head"))
-    return layers, config.vocab * config.hidden
+    size = config.size()
+    return size.matrices, size.head
 
 
-def _forward(config: DecoderConfig, trees: Sequence[Lengths]) -> int:
+def _forward(config: Network, trees: Sequence[Lengths]) -> int:
     """Operations of the blocks; in the last layer a prefix needs queries, keys and values alone."""
-    width = config.heads * config.head_dim
+    size = config.size()
     # P + sum of R over a tree, not P + R a row: that is what sharing a prompt saves
     shared, own = sum(p for p, _ in trees), sum(sum(branches) for _, branches in trees)
-    # numbers of `o`, gate, up and down of one layer, the last, which prefixes do not pass
-    beyond_qkv = config.hidden * (width + 3 * config.intermediate)
     # columns that tokens see: the t-th of a branch its prefix and t of its own; the causal half alone counts
     seen = sum(r * p + r * (r + 1) // 2 for p, branches in trees for r in branches)
     seen_by_prefixes = sum(p * (p + 1) // 2 for p, _ in trees)
-    products = 2 * (matrix_parameters(config)[0] * (shared + own) - beyond_qkv * shared)
-    return products + 4 * width * (config.layers * seen + (config.layers - 1) * seen_by_prefixes)
+    products = 2 * (size.matrices * (shared + own) - size.beyond * shared)
+    return products + 4 * size.width * (size.layers * seen + max(0, size.layers - 1) * seen_by_prefixes)
 
 
-def update_work(
-    config: DecoderConfig, trees: Sequence[Lengths], *, scored: bool = True, teachers: int = 0
-) -> Work:
+def update_work(config: Network, trees: Sequence[Lengths], *, scored: bool = True, teachers: int = 0) -> Work:
     """The gradient of trees, whose prefixes are computed once for all branches.
 
     `scored`: every token of a branch goes through the head. `teachers`: as many other models of this shape
@@ -85,7 +80,7 @@ def update_work(
     return Work(tokens, (3 + teachers) * body + 2 * head, (1 + teachers) * head)
 
 
-def prefill_work(config: DecoderConfig, prompts: Sequence[int], element: int) -> Work:
+def prefill_work(config: Network, prompts: Sequence[int], element: int) -> Work:
     """Prompts, each once: weights are read once, `element` bytes a number; the head reads the last tokens."""
     layers, head = matrix_parameters(config)
     flops = _forward(config, [(p - 1, (1,)) for p in prompts])
@@ -93,19 +88,18 @@ def prefill_work(config: DecoderConfig, prompts: Sequence[int], element: int) ->
 
 
 def decode_work(
-    config: DecoderConfig, prompts: Sequence[int], replies: Sequence[int], slots: int, element: int
+    config: Network, prompts: Sequence[int], replies: Sequence[int], slots: int, element: int
 ) -> Work:
     """A worker's replies, one a prompt, in so many slots; `element` bytes a number of weights and cache.
 
     The first token of a reply comes from the prefill. Steps are as few as lengths and slots allow.
     """
-    layers, head = matrix_parameters(config)
+    size, head = config.size(), config.size().head
     later = [r - 1 for r in replies]
     columns = sum(n * p + n * (n + 1) // 2 for p, n in zip(prompts, later, strict=True))
     # as many as the longest reply needs, or as all take when every slot is always busy
     steps = max(max(later), -(-sum(later) // slots))
-    width, cached = config.heads * config.head_dim, config.kv_heads * config.head_dim
-    flops = 2 * layers * sum(later) + 4 * config.layers * width * columns
+    flops = 2 * size.matrices * sum(later) + 4 * size.layers * size.width * columns
     # all weights once a step however many rows share it, and each row's own keys and values
-    moved = steps * (layers * element + head * 4) + 2 * config.layers * cached * element * columns
+    moved = steps * (size.matrices * element + head * 4) + 2 * size.layers * size.cached * element * columns
     return Work(sum(replies), flops, 2 * head * sum(later), moved)

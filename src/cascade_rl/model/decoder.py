@@ -10,117 +10,79 @@ Shapes: M tokens side by side, H hidden, N heads, K key-value heads, D head size
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from cascade_rl.errors import InputError
-from cascade_rl.model.fused import add_linear, embed, norm_linear, read_out, rms_norm, swiglu, turn_heads
+from cascade_rl.model.decoder_shape import DecoderShape
+from cascade_rl.model.fused import (
+    add_linear,
+    embed,
+    norm_linear,
+    read_out,
+    rms_norm,
+    swiglu,
+    target_logprobs,
+    turn_heads,
+)
 from cascade_rl.model.gpu_attention import attention
+from cascade_rl.model.network import Shapes
 from cascade_rl.model.packed import Pack
-from cascade_rl.model.rope import Rope, read_rope
+from cascade_rl.model.products import laid_out
+from cascade_rl.model.weight_files import check_state
 from cascade_rl.protocols import SamplingRule
 
 Attend = Callable[[int, Tensor, bool], Tensor]  # layer, q k v [M, N + 2 K, D], is it the last; to [M, N D]
-Shapes = Mapping[str, tuple[int, ...]]  # of parameters by name, in the order of the flat vector
-FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "phi3")
 
 
 @dataclass(frozen=True, slots=True)
-class DecoderConfig:
-    """The shape of a decoder; see `from_hf`.
+class DecoderConfig(DecoderShape):
+    """A decoder, and how it computes: the functions below by the names that all networks have."""
 
-    tied       the embedding reads logits out, too: there is no `head` of its own
-    qk_norm    q and k heads are normed (Qwen3)
-    qkv_bias   of q, k and v (Qwen2, and where attention_bias is set)
-    o_bias     of the projection behind attention (where attention_bias is set)
-    joined     q, k, v and gate, up are one matrix each in Hugging Face's files, too (Phi-3)
-    window     how many tokens back a token sees, itself included; None: all
-    """
+    def tensors(self, flat: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """As views of the flat vector."""
+        names = self.names()
+        for name, tensor in views(flat.detach(), self.shapes()).items():
+            parts = torch.split(tensor, [n for _, n in names[name]])
+            for (full, _), rows in zip(names[name], parts, strict=True):
+                yield full, rows
 
-    vocab: int
-    hidden: int
-    intermediate: int
-    layers: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    rope: Rope
-    eps: float
-    tied: bool
-    qk_norm: bool
-    qkv_bias: bool
-    max_positions: int
-    o_bias: bool = False
-    window: int | None = None
-    joined: bool = False
+    def flat(self, state: Mapping[str, Tensor], where: str = "the model") -> Tensor:
+        """Tensors that it has no place for are passed over."""
+        # first: sizes by a damaged config.json may be beyond all memory
+        check_state(where, state, self.file_shapes())
+        flat, names = torch.empty(flat_size(self.shapes())), self.names()
+        for name, view in views(flat, self.shapes()).items():
+            # fp32 whatever the file holds: it becomes the master weights
+            view.copy_(torch.cat([state[full].float() for full, _ in names[name]]))
+        return flat
 
-    @classmethod
-    def from_hf(cls, config: Mapping[str, Any]) -> DecoderConfig:
-        """From a Hugging Face config's dictionary; raises InputError for what is not supported."""
-        # refused, never passed over: an option that is ignored gives numbers that are nearly right
-        family = config.get("model_type")
-        if family not in FAMILIES:
-            raise InputError(f"model type {family!r} is not supported; supported: {', '.join(FAMILIES)}")
-        if config.get("hidden_act", "silu") != "silu" or config.get("mlp_bias"):
-            raise InputError("only SiLU-gated MLPs without bias are supported")
-        biased = bool(config.get("attention_bias"))
-        if biased and family in ("mistral", "phi3"):
-            raise InputError(
-                f"attention_bias: {family} has none in transformers, which would drop the biases"
-            )
-        heads = config["num_attention_heads"]
-        head_dim = config.get("head_dim") or config["hidden_size"] // heads
-        rope = read_rope(config, head_dim)
-        return cls(
-            vocab=config["vocab_size"],
-            hidden=config["hidden_size"],
-            intermediate=config["intermediate_size"],
-            layers=config["num_hidden_layers"],
-            heads=heads,
-            kv_heads=config.get("num_key_value_heads") or heads,
-            head_dim=head_dim,
-            rope=rope,
-            eps=config.get("rms_norm_eps", 1e-6),
-            tied=bool(config.get("tie_word_embeddings")),
-            qk_norm=family == "qwen3",
-            # Qwen2's is always on, and of q, k, v alone, whatever attention_bias says
-            qkv_bias=family == "qwen2" or biased,
-            max_positions=max(config.get("max_position_embeddings", 2048), rope.reach),
-            o_bias=family != "qwen2" and biased,
-            window=read_window(config),
-            joined=family == "phi3",
-        )
+    def states(self, weights: Mapping[str, Tensor], packed: Pack, recompute: bool = False) -> Tensor:
+        """See `packed_states`."""
+        return packed_states(weights, self, packed, recompute)
 
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The parameters and their shapes, in the order of the flat vector.
+    def scored(self, weights: Mapping[str, Tensor], packed: Pack, recompute: bool = False) -> Tensor:
+        """Hidden states [m, H]."""
+        return packed_states(weights, self, packed, recompute)
 
-        Saved states are flat vectors: another order would read them wrongly, without a word.
-        """
-        width = (self.heads + 2 * self.kv_heads) * self.head_dim
-        found: dict[str, tuple[int, ...]] = {"embed": (self.vocab, self.hidden)}
-        for i in range(self.layers):
-            layer = {
-                "input_norm": (self.hidden,),
-                "qkv": (width, self.hidden),
-                **({"qkv_bias": (width,)} if self.qkv_bias else {}),
-                **({"q_norm": (self.head_dim,), "k_norm": (self.head_dim,)} if self.qk_norm else {}),
-                "o": (self.hidden, self.heads * self.head_dim),
-                **({"o_bias": (self.hidden,)} if self.o_bias else {}),
-                "mlp_norm": (self.hidden,),
-                "gate_up": (2 * self.intermediate, self.hidden),
-                "down": (self.hidden, self.intermediate),
-            }
-            found |= {f"{i}.{name}": shape for name, shape in layer.items()}
-        found["norm"] = (self.hidden,)
-        if not self.tied:
-            found["head"] = (self.vocab, self.hidden)
-        return found
+    def logits(self, weights: Mapping[str, Tensor], scored: Tensor) -> Tensor:
+        """See `head_logits`."""
+        return head_logits(weights, scored)
+
+    def logprobs(
+        self, weights: Mapping[str, Tensor], scored: Tensor, targets: Tensor, temperature: float
+    ) -> Tensor:
+        """With a gradient of its own, a few tokens' logits at a time."""
+        return target_logprobs(scored, head_weight(weights), targets, temperature)
+
+    def laid_out(self, weights: Mapping[str, Tensor], *, layers: bool) -> AbstractContextManager[None]:
+        """See `products.laid_out`."""
+        return laid_out(weights, layers=layers)
 
 
 def flat_size(shapes: Shapes) -> int:
@@ -135,35 +97,6 @@ def views(flat: Tensor, shapes: Shapes) -> dict[str, Tensor]:
         found[name] = flat[offset : offset + prod(shape)].view(shape)
         offset += prod(shape)
     return found
-
-
-def read_window(config: Mapping[str, Any]) -> int | None:
-    """The sliding window of all layers, from a Hugging Face config's dictionary; None where they see all.
-
-    Raises InputError where some layers slide and some do not: all share one mask here.
-    """
-    family = config["model_type"]
-    if family == "llama":  # it has none, whatever its config says
-        return None
-    # transformers' defaults; null means none
-    window = config.get("sliding_window", None if family == "phi3" else 4096)
-    if family in ("mistral", "phi3"):
-        return int(window) if window else None
-    if not config.get("use_sliding_window") or not window:
-        return None
-    layers = config["num_hidden_layers"]
-    # as Qwen2Config fills them in: the first `max_window_layers` see all
-    kinds = config.get("layer_types") or [
-        "sliding_attention" if i >= config.get("max_window_layers", 28) else "full_attention"
-        for i in range(layers)
-    ]
-    if len(set(kinds)) > 1:
-        sliding = kinds.count("sliding_attention")
-        raise InputError(
-            f"sliding-window attention in {sliding} of {layers} layers is not supported, only in all or none "
-            "(config.json: layer_types, max_window_layers)"
-        )
-    return int(window) if kinds[0] == "sliding_attention" else None
 
 
 def rotary(config: DecoderConfig, positions: Tensor) -> tuple[Tensor, Tensor]:

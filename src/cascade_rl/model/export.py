@@ -4,34 +4,36 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
 from torch import Tensor
 
-from cascade_rl.model.checkpoint import save_directory, save_reward_directory
-from cascade_rl.model.decoder import DecoderConfig, Shapes
+from cascade_rl.model.checkpoint import ORIGIN, read_origin, save_directory, save_reward_directory
+from cascade_rl.model.network import Network, Shapes
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.recipe.lora import LoRA
-from cascade_rl.run.files import Saving, sync_folder
+from cascade_rl.run.files import Saving, sync_folder, write_json
 
 
 def export(
     path: Path,
     raw: Mapping[str, Any],
-    config: DecoderConfig,
+    config: Network,
     flat: Tensor,
     tokenizer: Tokenizer,
     shapes: Shapes | None = None,
     *,
     generation: Mapping[str, Any] | None = None,
     dtype: str = "fp32",
+    origin: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a model (with `shapes`, those with a score head, a reward model), whole or not at all.
 
-    `generation` and `dtype` are of a language model, see `save_directory`; a reward model is fp32.
+    `generation` and `dtype` are of a language model, see `save_directory`; a reward model is fp32. `origin`
+    is kept for `read_origin`.
     """
     # under a name of its own until it is complete: a run that is killed here exports again
     temporary = path.with_name(f".{path.name}.tmp")
@@ -42,29 +44,47 @@ def export(
         else:
             save_reward_directory(temporary, raw, config, flat, shapes)
         tokenizer.save(temporary)
+        if origin:
+            write_json(temporary / ORIGIN, origin)
         shutil.rmtree(path, ignore_errors=True)
         temporary.rename(path)
         sync_folder(path.parent)
 
 
-def write_adapter(folder: Path, state: Mapping[str, Tensor], lora: LoRA, base: str) -> None:
+def _base_of(folder: Path) -> tuple[str, str | None]:
+    """How an adapter names the model that it was trained on: on a hub with its commit, else by its path."""
+    origin = read_origin(folder)
+    # what was changed on the way here (rows for new tokens, another RoPE) is not what the hub has
+    if origin.get("commit") and origin.get("unchanged"):
+        return origin["name"], origin["commit"]
+    # absolute: PEFT would look for a relative path from wherever it is called
+    return str(folder.absolute()), None
+
+
+def write_adapter(
+    folder: Path, state: Mapping[str, Tensor], lora: LoRA, base: Path, targets: Sequence[str], turned: bool
+) -> None:
     """Write adapter_model.safetensors and adapter_config.json: `peft` loads them onto the model at `base`.
 
-    The path is made absolute: PEFT would look for a relative one from wherever it is called.
+    A base that is a hub's model as it stands there is named so, with its commit. `targets` are the names of
+    its projections, `turned` whether they are stored [in, out].
     """
     folder.mkdir(parents=True, exist_ok=True)
     # a reward model's head is trained whole, which PEFT calls a module to save
     head = any(name.endswith(".score.weight") for name in state)
+    name, commit = _base_of(base)
     config: dict[str, Any] = {
         "peft_type": "LORA",
         "task_type": "SEQ_CLS" if head else "CAUSAL_LM",
-        "base_model_name_or_path": str(Path(base).absolute()),
+        "base_model_name_or_path": name,
+        "revision": commit,
         "r": lora.rank,
         "lora_alpha": lora.alpha,
         "lora_dropout": 0.0,
         "bias": "none",
         "inference_mode": True,
-        "target_modules": list(lora.targets),
+        "target_modules": list(targets),
+        **({"fan_in_fan_out": True} if turned else {}),
         "modules_to_save": ["score"] if head else None,
     }
     with Saving(folder):

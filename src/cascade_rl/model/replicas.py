@@ -17,8 +17,9 @@ from torch import Tensor
 
 from cascade_rl.errors import InputError
 from cascade_rl.model.cost import Work
-from cascade_rl.model.decoder import DecoderConfig, Shapes
+from cascade_rl.model.decoder import DecoderConfig
 from cascade_rl.model.group import Group
+from cascade_rl.model.network import Network, Shapes
 from cascade_rl.model.processes import Arguments, Heard, Processes, T
 from cascade_rl.model.weights import Model, Shared
 from cascade_rl.model.worker import Worker
@@ -68,7 +69,7 @@ class Replicas:
         self.worked[phase] = self.worked.get(phase, Work()) + work
 
     def add_model(
-        self, name: str, config: DecoderConfig, flat: Tensor, *, train: bool, extra: Shapes | None = None
+        self, name: str, config: Network, flat: Tensor, *, train: bool, extra: Shapes | None = None
     ) -> Model:
         """Give every worker a model over `flat` (fp32); with `train`, a gradient each. Returns the driver's.
 
@@ -76,6 +77,11 @@ class Replicas:
         """
         shapes = config.shapes() | dict(extra or {})
         if self.sharded:
+            if not isinstance(config, DecoderConfig):
+                raise InputError(
+                    f"workers: {self.size} over GPUs: a model by {config.BY} can't be spread over several; "
+                    "set workers: 1"
+                )
             # here, and nowhere above: importing FSDP takes half a second, which most runs need not wait for
             from cascade_rl.model import sharding
 
@@ -134,7 +140,7 @@ class Replicas:
 def _add_shared(
     worker: Worker,
     name: str,
-    config: DecoderConfig,
+    config: Network,
     shapes: Shapes,
     flat: Tensor,
     grads: Sequence[Tensor],

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cascade_rl.errors import InputError
+from cascade_rl.errors import InputError, NotFused
 
 BY_LENGTH = ("dynamic", "longrope")  # types whose frequencies depend on the length of the text
 
@@ -78,7 +78,7 @@ def read_rope(config: Mapping[str, Any], head_dim: int) -> Rope:
     theta = float(told.get("rope_theta") or config.get("rope_theta") or 10_000.0)
     part = told.get("partial_rotary_factor") or config.get("partial_rotary_factor") or 1
     if config["model_type"] == "phi3" and part != 1:  # the other families turn all of a head by plain RoPE
-        raise InputError(f"RoPE that turns a part of each head ({part}) is not supported")
+        raise NotFused(f"RoPE that turns a part of each head ({part}) is not supported")
     if kind == "default":
         return Rope(theta)
     # here, since plain RoPE needs none of it
@@ -97,9 +97,7 @@ def read_rope(config: Mapping[str, Any], head_dim: int) -> Rope:
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"RoPE of type {kind!r} in config.json can't be used: {error}") from None
     if len(inverse) * 2 != head_dim:
-        raise InputError(
-            f"RoPE that turns {2 * len(inverse)} of {head_dim} numbers of a head is not supported"
-        )
+        raise NotFused(f"RoPE that turns {2 * len(inverse)} of {head_dim} numbers of a head is not supported")
     settings = theirs.rope_parameters
     longest = config.get("max_position_embeddings", 2048)
     # dynamic scaling begins behind the config's own length, whatever else its settings say

@@ -21,8 +21,9 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 
-from cascade_rl.model.decoder import DecoderConfig, Shapes, flat_size, packed_states, views
-from cascade_rl.model.packed import Tree, pack
+from cascade_rl.model.decoder import DecoderConfig, flat_size, views
+from cascade_rl.model.network import Network, Shapes
+from cascade_rl.model.packed import Pack, Tree, pack
 from cascade_rl.model.products import Weight
 from cascade_rl.model.weights import ALL, Model, P
 from cascade_rl.model.worker import Worker
@@ -50,6 +51,10 @@ def _sharded(worker: Worker, name: str) -> Sharded:
     if not isinstance(model, Sharded):
         raise TypeError(f"{name} is no sharded model")
     return model
+
+
+def _states(weights: Mapping[str, Tensor], config: Network, packed: Pack) -> Tensor:
+    return config.states(weights, packed)
 
 
 class _Lower(torch.autograd.Function):
@@ -192,7 +197,7 @@ class Sharded(Model):
 
     def run(
         self,
-        function: Callable[Concatenate[Mapping[str, Tensor], DecoderConfig, P], Tensor],
+        function: Callable[Concatenate[Mapping[str, Tensor], Network, P], Tensor],
         *arguments: P.args,
         **named: P.kwargs,
     ) -> Tensor:
@@ -216,7 +221,7 @@ class Sharded(Model):
         # one token, gradient 0: the collectives of a layer are entered by computing it
         token = np.zeros(1, np.int64)
         for _ in range(self._idle):
-            hidden = self.run(packed_states, pack([Tree(token, (token,))], self.device))
+            hidden = self.run(_states, pack([Tree(token, (token,))], self.device))
             torch.autograd.backward(hidden, torch.zeros_like(hidden))
 
     @torch.no_grad()

@@ -12,8 +12,11 @@ from tokenizers import AddedToken
 
 from cascade_rl import chat
 from cascade_rl.errors import InputError
+from cascade_rl.model.marks import unwrapped
+from cascade_rl.model.own_template import OwnTemplate
+from cascade_rl.model.template import CASCADE, MODEL, CascadeTemplate, Template
 from cascade_rl.run.files import read_json
-from cascade_rl.types import Problem
+from cascade_rl.types import Demonstration, Message, Problem
 
 MARKERS = (chat.TURN_START, chat.TURN_END)
 # What a tokenizer is read from: any of these, whatever its family (transformers' own names).
@@ -21,31 +24,39 @@ FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece
 
 
 class Tokenizer:
-    """A transformers tokenizer with our template; encodes without adding any token of its own.
+    """A transformers tokenizer with a template; encodes without adding any token of its own.
 
     `eos_ids` are all ids that end a reply: the end of a turn, the tokenizer's own end mark, and `ends`, which
     are those of the model's generation config. A model that ends with an id left out here seems never to end.
     `lead` is the text of the mark that every conversation begins with (BOS), empty where there is none;
-    `added` are the chat markers that `load_tokenizer` added. Raises InputError where one is missing.
+    `added` are the chat markers that `load_tokenizer` added. Without a
+    `template` it is ours, and InputError is raised where one of its markers is missing.
     """
 
     def __init__(
-        self, inner: Any, ends: Iterable[int] = (), lead: str = "", added: Sequence[str] = ()
+        self,
+        inner: Any,
+        ends: Iterable[int] = (),
+        lead: str = "",
+        added: Sequence[str] = (),
+        template: Template | None = None,
     ) -> None:
-        if missing := missing_markers(inner):
+        if template is None and (missing := missing_markers(inner)):
             raise InputError(
                 f"the tokenizer has no {' and no '.join(missing)} token; set model.add_tokens: true in the "
-                "recipe, which adds it, with rows of the embedding and the head"
+                "recipe, which adds it, with rows of the embedding and the head, or model.template: model "
+                "where the model has a chat template of its own"
             )
         self.inner, self.lead, self.added = inner, lead, tuple(added)
-        self.end_id = inner.convert_tokens_to_ids(chat.TURN_END)
+        self.template: Template = template or CascadeTemplate(inner, lead)
+        self.end_id = inner.convert_tokens_to_ids(self.template.end)
         own = [] if inner.eos_token_id is None else [inner.eos_token_id]
         self.eos_ids = tuple(sorted({self.end_id, *own, *ends}))
         self.pad_id = inner.pad_token_id if inner.pad_token_id is not None else self.end_id
         # Llama 2's and Mistral's families put a blank before a text that stands alone: their replies are
         # encoded and decoded behind the header that they follow, others' as they are.
-        header = self.encode(f"{chat.TURN_START}assistant\n")
-        alone = [*header, *self.encode("a")] == self.encode(f"{chat.TURN_START}assistant\na")
+        header = self.encode(self.template.context)
+        alone = [*header, *self.encode("a")] == self.encode(f"{self.template.context}a")
         self._header = [] if alone else header
 
     @property
@@ -59,23 +70,57 @@ class Tokenizer:
         return ids
 
     def prompt(self, problem: Problem) -> list[int]:
-        """Ids of a problem's prompt, up to and including the assistant header."""
-        return self.encode(self.lead + chat.render_problem(problem))
+        """Ids of a problem's prompt, up to and including the assistant header.
+
+        Raises InputError where the template can't write it.
+        """
+        return self._written(self.template.prompt(problem.messages, problem.mode))
+
+    def taught(self, item: Demonstration) -> tuple[list[int], list[int]]:
+        """Ids of the prompt, and of the reply with its end mark, which alone have loss.
+
+        Raises InputError where the template can't write them.
+        """
+        return self.prompt(item.problem), self._reply(self.template.reply(item))
+
+    def shown(self, item: Demonstration) -> tuple[str, str]:
+        """The texts of `taught`: what is read, and what is trained on, its end mark included."""
+        asked = item.problem
+        prompt = self.template.prompt(asked.messages, asked.mode)
+        return unwrapped(prompt), unwrapped(self.template.reply(item)) + self.template.end
+
+    def answered(self, messages: Sequence[Message], answer: str) -> list[int]:
+        """Ids of a conversation with an answer and its end mark: what a reward model reads."""
+        return self._written(self.template.answered(messages, answer))
 
     def reply(self, text: str) -> list[int]:
-        """Ids of a reply with its end mark."""
+        """Ids of a reply with its end mark; control tokens that are spelled in it stay text."""
+        return self._reply(self.template.marks.protect(text))
+
+    def _reply(self, text: str) -> list[int]:
         if self._header:
-            whole, start = self.encode(f"{chat.TURN_START}assistant\n{text}"), len(self._header)
+            whole, start = self._written(f"{self.template.context}{text}"), len(self._header)
             if whole[:start] == self._header:
                 return [*whole[start:], self.end_id]
-        return [*self.encode(text), self.end_id]
+        return [*self._written(text), self.end_id]
 
-    def decode(self, ids: Iterable[int]) -> str:
-        """The text of sampled ids, end marks dropped; nothing else is hidden or cleaned up."""
+    def _written(self, text: str) -> list[int]:
+        """Ids of a text that the template made."""
+        return self.template.marks.encode(text)
+
+    def decode(self, ids: Iterable[int], prompt: Sequence[int] = ()) -> str:
+        """The text of sampled ids, end marks dropped; nothing else is hidden or cleaned up.
+
+        Behind a `prompt` that ends with an open think tag the text begins with it, as that of any thought.
+        """
         kept = [i for i in ids if i not in self.eos_ids]
+        opening = self.template.opening if prompt else ""
+        # its last ids alone: no tag has more of them than signs
+        if opening and not self._text(list(prompt[-len(opening) :])).endswith(opening):
+            opening = ""
         if not self._header:
-            return self._text(kept)
-        return self._text([*self._header, *kept])[len(self._text(self._header)) :]
+            return opening + self._text(kept)
+        return opening + self._text([*self._header, *kept])[len(self._text(self._header)) :]
 
     def _text(self, ids: list[int]) -> str:
         text: str = self.inner.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
@@ -90,35 +135,62 @@ class Tokenizer:
         file.write_text(json.dumps(settings, indent=2) + "\n")
 
 
-def load_tokenizer(path: Path, *, add: bool = False) -> Tokenizer:
-    """The tokenizer of a local Hugging Face directory, with our template put on it.
+# Under this name tokenizer_config.json says that a checkpoint was trained with the model's own template.
+TRAINED_WITH = "cascade_template"
 
-    With `add` the chat markers that it lacks are added. Raises InputError where files or markers are
-    missing, and with `add` where none is.
+
+def load_tokenizer(path: Path, *, add: bool = False, template: str | None = None) -> Tokenizer:
+    """The tokenizer of a local Hugging Face directory, with our template put on it or with its own.
+
+    `template` is `cascade` or `model`; None takes what the directory was trained with, which is ours where it
+    does not say. With `add` the chat markers that it lacks are added. Raises InputError where files, markers
+    or the template are missing, and with `add` where no marker is.
     """
-    from transformers import AutoTokenizer
-
     if not any((path / name).is_file() for name in FILES):
         # transformers would make an empty one
         raise InputError(
             f"{path} has no tokenizer files: copy tokenizer.json and tokenizer_config.json there "
             f"(any of {', '.join(FILES)} will do)"
         )
+    inner = _opened(path)
     try:
-        inner = AutoTokenizer.from_pretrained(str(path), local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: its tokenizer can't be loaded: {error}") from None
+        if (template or inner.init_kwargs.get(TRAINED_WITH, CASCADE)) == MODEL:
+            return _with_own_template(inner, path)
+        return _with_our_template(inner, path, add)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _with_own_template(inner: Any, path: Path) -> Tokenizer:
+    template = OwnTemplate(inner)
+    inner.init_kwargs[TRAINED_WITH] = MODEL
+    return Tokenizer(inner, end_ids(path), template.lead, template=template)
+
+
+def _with_our_template(inner: Any, path: Path, add: bool) -> Tokenizer:
     added = missing_markers(inner) if add else []
     if add:
         if not added:
-            raise InputError(f"model.add_tokens: no effect, {path} has {' and '.join(MARKERS)}; remove it")
+            raise InputError(f"model.add_tokens: no effect, it has {' and '.join(MARKERS)}; remove it")
         inner.add_tokens([AddedToken(t, special=True, normalized=False) for t in added], special_tokens=True)
     lead = _lead(inner)
     inner.chat_template = ("{{- bos_token -}}" if lead else "") + chat.TEMPLATE
+    inner.init_kwargs.pop(TRAINED_WITH, None)
+    return Tokenizer(inner, end_ids(path), lead, added)
+
+
+def _opened(path: Path) -> Any:
+    """A transformers tokenizer that can encode; InputError for files that are damaged."""
+    from transformers import AutoTokenizer
+
     try:
-        return Tokenizer(inner, end_ids(path), lead, added)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+        inner = AutoTokenizer.from_pretrained(str(path), local_files_only=True)
+        inner.encode("a")
+    # the library beneath raises plain Exceptions for what it can't read
+    except Exception as error:
+        text = str(error).strip().partition("\n")[0]
+        raise InputError(f"{path}: its tokenizer can't be loaded: {text}; copy its files again") from error
+    return inner
 
 
 def missing_markers(inner: Any) -> list[str]:
@@ -156,9 +228,14 @@ def check_vocabulary(tokens: int, rows: int, path: Path) -> None:
 def end_ids(path: Path) -> list[int]:
     """`eos_token_id`, one or many, of a model directory's generation_config.json, else of its config.json."""
     for name in ("generation_config.json", "config.json"):
-        found = (read_json(path / name) or {}).get("eos_token_id")
-        if found is not None:
-            return found if isinstance(found, list) else [found]
+        whole = read_json(path / name)
+        found = whole.get("eos_token_id") if isinstance(whole, dict) else None
+        if found is None:
+            continue
+        ids: list[int] = found if isinstance(found, list) else [found]
+        if not all(isinstance(each, int) and not isinstance(each, bool) and each >= 0 for each in ids):
+            raise InputError(f"{path / name}: eos_token_id must be an id or a list of ids; mend it")
+        return ids
     return []
 
 

@@ -12,7 +12,8 @@ from typing import Concatenate, ParamSpec
 import torch
 from torch import Tensor
 
-from cascade_rl.model.decoder import DecoderConfig, Shapes, views
+from cascade_rl.model.decoder import views
+from cascade_rl.model.network import Network, Shapes
 from cascade_rl.model.products import Weight
 
 P = ParamSpec("P")
@@ -20,7 +21,7 @@ ALL = slice(None)  # rows
 
 
 class Model(ABC):
-    """A decoder's weights in one worker: those that compute, in `dtype`, and where its gradients go.
+    """A network's weights in one worker: those that compute, in `dtype`, and where its gradients go.
 
     `shapes` are those of the config and of what a stage added (a score head). `optimizer` is this worker's
     share of whoever trains the model, kept here so that it goes when the model goes.
@@ -30,7 +31,7 @@ class Model(ABC):
     may skip one.
     """
 
-    def __init__(self, config: DecoderConfig, shapes: Shapes, dtype: torch.dtype, trained: bool) -> None:
+    def __init__(self, config: Network, shapes: Shapes, dtype: torch.dtype, trained: bool) -> None:
         self.config, self.shapes, self.dtype, self.trained = config, shapes, dtype, trained
         self.weights: dict[str, Weight] = {}
         self.optimizer: object = None
@@ -42,7 +43,7 @@ class Model(ABC):
     @abstractmethod
     def run(
         self,
-        function: Callable[Concatenate[Mapping[str, Tensor], DecoderConfig, P], Tensor],
+        function: Callable[Concatenate[Mapping[str, Tensor], Network, P], Tensor],
         *arguments: P.args,
         **named: P.kwargs,
     ) -> Tensor:
@@ -85,7 +86,7 @@ class Shared(Model):
 
     def __init__(
         self,
-        config: DecoderConfig,
+        config: Network,
         shapes: Shapes,
         flat: Tensor,
         grads: Sequence[Tensor],
@@ -116,7 +117,7 @@ class Shared(Model):
 
     def run(
         self,
-        function: Callable[Concatenate[Mapping[str, Tensor], DecoderConfig, P], Tensor],
+        function: Callable[Concatenate[Mapping[str, Tensor], Network, P], Tensor],
         *arguments: P.args,
         **named: P.kwargs,
     ) -> Tensor:

@@ -22,6 +22,7 @@ from cascade_rl.recipe.rl import RLStage
 from cascade_rl.recipe.scoring import BenchmarkSpec, Dip, Gate, PreflightSpec, Waiver
 from cascade_rl.recipe.sft import ChatData, SFTData, SFTStage
 from cascade_rl.recipe.stage import Able, Entry, OwnRows, StageSpec
+from cascade_rl.recipe.track import Track
 from cascade_rl.recipe.training import Training
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "SFTStage",
     "Stage",
     "StageSpec",
+    "Track",
     "Training",
     "Waiver",
     "digest",

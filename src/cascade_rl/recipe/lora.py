@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated
 
 from pydantic import Field, field_validator
 
 from cascade_rl.recipe.base import Positive, Strict
 
-Projection = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-ALL: list[Projection] = list(get_args(Projection))
+# of Llama and the families like it, and what a model from scratch has
+ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
 class LoRA(Strict):
@@ -22,7 +22,8 @@ class LoRA(Strict):
     # PEFT's custom: alpha is twice the rank. Every projection is a target, embeddings and norms never are.
     rank: Positive = 16
     alpha: Annotated[float, Field(gt=0)] = 32.0
-    targets: Annotated[list[Projection], Field(min_length=1)] = ALL
+    # Another family's are called otherwise: `model/` knows them, and takes ALL for all that it has.
+    targets: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)] = ALL
 
     @field_validator("targets")
     @classmethod

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from cascade_rl.recipe.base import Positive, Strict
+from cascade_rl.recipe.hub_name import COMMIT, read_hub_name
 
 
 class Architecture(Strict):
@@ -82,18 +83,24 @@ class RopeScaling(Strict):
 
 
 class ModelSpec(Strict):
-    """`init` is `scratch`, `smollm2-135m`, or a local Hugging Face directory.
+    """`init` is `scratch`, `smollm2-135m`, a local Hugging Face directory, a GGUF file, or ORG/NAME@REVISION.
 
+    commit        of the hub's model: what its revision meant when the run began, filled in then
     rope_scaling  instead of the model's own type of RoPE; None keeps that
+    template      `cascade` puts ours on the tokenizer; `model` keeps the chat template that the model has
     add_tokens    chat markers that the tokenizer lacks are added, with rows of embedding and head
     export_dtype  of checkpoints; with bf16 the weights are rounded as a stage ends, so that what is scored
                   and handed on is what was exported
     """
 
     init: str = "scratch"
+    commit: Annotated[str, Field(pattern=f"^{COMMIT.pattern}$")] | None = None
     architecture: Architecture | None = None
     tokenizer: TokenizerSpec | None = None
     rope_scaling: RopeScaling | None = None
+    template: Literal["cascade", "model"] = Field(
+        default="cascade", exclude_if=lambda kept: kept == "cascade"
+    )
     add_tokens: bool = False
     export_dtype: Literal["fp32", "bf16"] = "fp32"
 
@@ -102,6 +109,8 @@ class ModelSpec(Strict):
         lines = []
         if self.rope_scaling:
             lines.append("RoPE: " + ", ".join(f"{k} {v}" for k, v in self.rope_scaling.settings().items()))
+        if self.template == "model":
+            lines.append("prompts, replies and exports by the chat template that the model brings along")
         if self.add_tokens:
             lines.append("chat markers that its tokenizer lacks are added, with rows of embedding and head")
         if self.export_dtype != "fp32":
@@ -122,4 +131,19 @@ class ModelSpec(Strict):
             raise ValueError(f"{', '.join(extra)}: no effect unless init is scratch; remove it")
         if self.init == "scratch" and self.add_tokens:
             raise ValueError("add_tokens: no effect with init: scratch, whose tokenizer has them; remove it")
+        if self.init == "scratch" and self.template == "model":
+            raise ValueError("template: model has no effect with init: scratch, which has none; remove it")
+        if self.template == "model" and self.add_tokens:
+            raise ValueError(
+                "add_tokens: no effect with template: model, which asks for no markers; remove it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _commit_of_a_hub_name(self) -> ModelSpec:
+        name = read_hub_name(self.init)
+        if self.commit and name is None:
+            raise ValueError("commit: no effect unless init is a name on a hub (ORG/NAME); remove it")
+        if self.commit and name and name.commit not in (None, self.commit):
+            raise ValueError(f"commit: init names another one, {name.commit}; remove one of them")
         return self

@@ -13,6 +13,7 @@ from cascade_rl.recipe.model import ModelSpec
 from cascade_rl.recipe.scoring import BenchmarkSpec, Gate, PreflightSpec
 from cascade_rl.recipe.stage import Entry
 from cascade_rl.recipe.tables import reading_of
+from cascade_rl.recipe.track import Track
 from cascade_rl.types import Split
 
 
@@ -32,6 +33,8 @@ class Recipe(Strict):
     benchmarks: Annotated[list[BenchmarkSpec], Field(min_length=1)]
     gate: Gate = Gate()
     preflight: PreflightSpec = PreflightSpec()
+    # who is told of the run, not what it is: in no key, no hash, and in no comparison with an earlier recipe
+    track: list[Track] = Field(default_factory=list)
     smoke: bool = Field(
         default=False, description="set by --smoke: a stage without signal is then only noted"
     )
@@ -47,8 +50,8 @@ class Recipe(Strict):
 
     @property
     def hash(self) -> str:
-        """16 hex digits over every key of the resolved recipe."""
-        return digest(self.model_dump(mode="json"))
+        """16 hex digits over every key of the resolved recipe that says what the run is."""
+        return digest(self.model_dump(mode="json", exclude={"track"}))
 
     def stage(self, name: str) -> Stage:
         """The stage of that name."""

@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from cascade_rl.recipe.base import Positive, Problems
 from cascade_rl.recipe.prompts import FullPhase
 from cascade_rl.recipe.stage import Able, Entry, OwnRows, StageSpec, in_epochs, planned
-from cascade_rl.recipe.tables import BadRows, table_only
-from cascade_rl.types import Split
-
-
-def _is_none(value: object) -> bool:
-    return value is None
+from cascade_rl.recipe.tables import BadRows, is_none, one_of, table_only
+from cascade_rl.types import Mode, Split
 
 
 class RewardModelStage(StageSpec):
@@ -34,9 +30,12 @@ class RewardModelStage(StageSpec):
     source: str = "builtin"
     # left out of the record where it is not given, so that it is no change of older runs
     map: Annotated[
-        Literal["trl-preference", "hh-preference", "helpsteer"] | None, Field(exclude_if=_is_none)
+        str | dict[str, Any] | None,
+        BeforeValidator(one_of("trl-preference", "hh-preference", "helpsteer", None)),
+        Field(exclude_if=is_none),
     ] = None
-    bad_rows: Annotated[BadRows, Field(exclude_if=_is_none)] = None
+    split: Annotated[str | None, Field(exclude_if=is_none)] = None
+    bad_rows: Annotated[BadRows, Field(exclude_if=is_none)] = None
     pairs_from: Literal["domain", "samples"] = "domain"
     sample_rollouts: Annotated[int, Field(ge=2)] | None = None
     sample_tokens: Positive | None = None
@@ -59,12 +58,15 @@ class RewardModelStage(StageSpec):
     @model_validator(mode="after")
     def _own(self) -> RewardModelStage:
         if self.map is None:
-            if self.bad_rows is not None:
-                raise ValueError("bad_rows has no effect without a map; remove it")
+            for key in ("bad_rows", "split"):
+                if getattr(self, key) is not None:
+                    raise ValueError(f"{key} has no effect without a map; remove it")
             if self.domain is None:
                 raise ValueError("without a map, whose pairs stand in rows, a domain is needed")
         elif self.domain is not None or self.pairs_from == "samples":
             raise ValueError("with a map the pairs stand in the rows: remove domain and pairs_from")
+        elif self.split == "all":
+            raise ValueError("split: all would hold no pair out; say hash, or the column that says which")
         else:
             table_only(self.source)
         return self
@@ -100,7 +102,13 @@ class RewardModelStage(StageSpec):
         """Its source, if a map reads it."""
         if self.map is None:
             return []
-        return [OwnRows(f"stages.{self.name}.source", self.source, self.map, self.bad_rows == "skip")]
+        path = f"stages.{self.name}.source"
+        return [OwnRows(path, self.source, self.map, self.bad_rows, self.split, chats=False)]
+
+    def asked_modes(self) -> list[tuple[str, frozenset[Mode]]]:
+        """Instruct for the policy's own answers; what a reward model reads has no mode."""
+        samples = self.pairs_from == "samples"
+        return [(f"stages.{self.name}.pairs_from", frozenset({Mode.INSTRUCT}))] if samples else []
 
     def batch(self) -> tuple[str, int, int]:
         """Pairs."""

@@ -25,7 +25,7 @@ from cascade_rl.recipe.prompts import (
 )
 from cascade_rl.recipe.stage import SMOKE_TOKENS, Able, Entry, StageSpec
 from cascade_rl.recipe.tables import reading_of
-from cascade_rl.types import Split
+from cascade_rl.types import Mode, Split
 
 
 class RLStage(Algorithm, StageSpec):
@@ -123,6 +123,11 @@ class RLStage(Algorithm, StageSpec):
     def batch(self) -> tuple[str, int, int]:
         """Prompts, over all its pools."""
         return "prompts_per_step", self.prompts_per_step, sum(data.problems for data in self.data)
+
+    def asked_modes(self) -> list[tuple[str, frozenset[Mode]]]:
+        """One, or both by halves."""
+        modes = frozenset(Mode) if self.mode_mix == "half" else frozenset({Mode(self.mode_mix)})
+        return [(f"stages.{self.name}.mode_mix", modes)]
 
     def may_share(self, other: StageSpec) -> bool:
         """RLHF may ask what the reward model was trained on, as in the report."""

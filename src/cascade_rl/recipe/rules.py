@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cascade_rl.recipe.base import Problems
+from cascade_rl.recipe.lora import ALL
 from cascade_rl.recipe.prompts import FullPhase
 from cascade_rl.recipe.recipe import Recipe
 from cascade_rl.recipe.scoring import BenchmarkSpec
@@ -17,15 +18,16 @@ def cross_problems(recipe: Recipe, whole: bool = True) -> Problems:
     Where the recipe is not `whole`, since wrong parts were left out, numbers are not held against each other.
     """
     problems = _name_problems(recipe) + _gate_problems(recipe) + _sampler_problems(recipe)
-    problems += _table_problems(recipe)
+    problems += _table_problems(recipe) + _twice("track", [spec.to for spec in recipe.track])
     if not whole:
         return problems
     problems += _length_problems(recipe)
     shape = recipe.model.architecture
     # another model's sizes stand in its config.json, which `cascade/foresight` reads
-    return problems + (
-        size_problems(recipe, shape.max_position_embeddings, shape.hidden_size) if shape else []
-    )
+    if shape is None:
+        return problems
+    problems += size_problems(recipe, shape.max_position_embeddings, shape.hidden_size)
+    return problems + _target_problems(recipe)
 
 
 def size_problems(recipe: Recipe, positions: int, width: int) -> Problems:
@@ -49,6 +51,17 @@ def size_problems(recipe: Recipe, positions: int, width: int) -> Problems:
                 )
             )
     return problems
+
+
+def _target_problems(recipe: Recipe) -> Problems:
+    """Targets of adapters that a model from scratch has not."""
+    return [
+        (f"stages.{stage.name}.lora.targets", f"{target!r} is none of its projections: {', '.join(ALL)}")
+        for stage in recipe.stages
+        if stage.lora
+        for target in stage.lora.targets
+        if target not in ALL
+    ]
 
 
 def _length_problems(recipe: Recipe) -> Problems:

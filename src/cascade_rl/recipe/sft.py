@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from cascade_rl.recipe.base import Fraction, Positive, Problems, Strict
 from cascade_rl.recipe.stage import Able, Entry, OwnRows, StageSpec, in_epochs, planned
-from cascade_rl.recipe.tables import BadRows, MapKey, reading_of, table_only
+from cascade_rl.recipe.tables import BadRows, MapKey, is_none, one_of, reading_of, table_only
 from cascade_rl.types import Mode, Split
 
 
@@ -33,11 +33,13 @@ class ChatData(Strict):
     """A share of the SFT mixture: the replies of a user's own conversations, which need no domain.
 
     `targets`: the loss is on all assistant turns, or on the last of each conversation. The mode of a turn is
-    thinking where a thought stands there, else instruct.
+    thinking where a thought stands there, else instruct. `split` says which rows are SFT's; else all are.
     """
 
     source: Annotated[str, AfterValidator(table_only)]
-    map: Literal["openai-chat", "sharegpt", "nemotron-sft"]
+    map: Annotated[str | dict[str, Any], BeforeValidator(one_of("openai-chat", "sharegpt", "nemotron-sft"))]
+    # left out of the record where it is not given, so that it is no change of older runs
+    split: Annotated[str | None, Field(exclude_if=is_none)] = None
     weight: Annotated[float, Field(gt=0)] = 1.0
     targets: Literal["last", "all"] = "all"
     bad_rows: BadRows = None
@@ -92,10 +94,15 @@ class SFTStage(StageSpec):
     def own_rows(self) -> list[OwnRows]:
         """The entries without a domain."""
         return [
-            OwnRows(f"stages.{self.name}.data.{place}", d.source, d.map, d.bad_rows == "skip")
+            OwnRows(f"stages.{self.name}.data.{place}", d.source, d.map, d.bad_rows, d.split, chats=True)
             for place, d in enumerate(self.data)
             if isinstance(d, ChatData)
         ]
+
+    def asked_modes(self) -> list[tuple[str, frozenset[Mode]]]:
+        """Those of its teachers' replies; of own rows the replies say it."""
+        taught = [(place, data) for place, data in enumerate(self.data) if isinstance(data, SFTData)]
+        return [(f"stages.{self.name}.data.{place}.modes", frozenset(data.modes)) for place, data in taught]
 
     def batch(self) -> tuple[str, int, int]:
         """Demonstrations."""

@@ -12,9 +12,9 @@ from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
 from cascade_rl.recipe.base import Problems
 from cascade_rl.recipe.prompts import FullPhase
-from cascade_rl.recipe.tables import AS_IT_IS, Reading
+from cascade_rl.recipe.tables import AS_IT_IS, BadRows, Reading
 from cascade_rl.recipe.training import Training
-from cascade_rl.types import Split
+from cascade_rl.types import Mode, Split
 
 # The longest reply of a smoke test, in tokens: enough to show that the path is walked.
 SMOKE_TOKENS = 32
@@ -31,12 +31,14 @@ class Entry(NamedTuple):
 
 
 class OwnRows(NamedTuple):
-    """Rows that hold what a stage trains on, so that no domain is asked; `skip` leaves out bad ones."""
+    """Rows that hold what a stage trains on, `chats` or pairs, so that no domain is asked."""
 
     path: str
     source: str
-    map: str
-    skip: bool
+    map: str | Mapping[str, Any]
+    bad_rows: BadRows
+    split: str | None
+    chats: bool
 
 
 class Able(Protocol):
@@ -102,6 +104,10 @@ class StageSpec(Training, ABC):
 
     def sampled(self) -> list[FullPhase]:
         """The rules by which it samples replies; none if it samples nothing."""
+        return []
+
+    def asked_modes(self) -> list[tuple[str, frozenset[Mode]]]:
+        """The modes that it asks its model in, each with the path of the key that says so."""
         return []
 
     def longest(self) -> int:

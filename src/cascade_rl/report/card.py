@@ -48,8 +48,8 @@ def card_text(card: Card) -> str:
     parts = [
         FRONT_MATTER,
         f"# {run} after {stage['stage']}",
-        f"A checkpoint of a cascade (arXiv 2512.13607), exported by cascade-rl {__version__}. End a user "
-        "turn with ` /think` for visible reasoning, with ` /no_think` for a direct answer.",
+        f"A checkpoint of a cascade (arXiv 2512.13607), exported by cascade-rl {__version__}. "
+        + _how_to_ask(stage["lineage"]),
         "## Benchmarks so far\n\n" + matrix_markdown(card.scorecards, card.own_stages),
         "## Retention\n\n" + retention_markdown(kept),
         "## Gate\n\n" + _gate_text(card.gate),
@@ -58,6 +58,12 @@ def card_text(card: Card) -> str:
         f"## Settings\n\n```yaml\n{settings}```",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _how_to_ask(lineage: Mapping[str, Any]) -> str:
+    if str(lineage.get("template", "")).startswith("model:"):
+        return "It was trained with the chat template that its base model has, unchanged; see Lineage."
+    return "End a user turn with ` /think` for visible reasoning, with ` /no_think` for a direct answer."
 
 
 def _gate_text(gate: GateResult) -> str:
@@ -74,7 +80,7 @@ def _gate_text(gate: GateResult) -> str:
 def _lineage(lineage: Mapping[str, Any]) -> str:
     bar = "\\|"
     known = {key: value for key, value in lineage.items() if value is not None}
-    told = known | {"chat template": template_hash()}
+    told = known | {"chat template": known.get("template", template_hash())}
     # chat markers have bars in their names, which would end a cell
     rows = [f"| {key} | {str(value).replace('|', bar)} |" for key, value in told.items()]
     return "\n".join(["| | |", "| --- | --- |", *rows])

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from cascade_rl.model.decoder import DecoderConfig, head_logits, hidden_states, rotary
 from cascade_rl.model.gpu_attention import attention
+from cascade_rl.model.network import Network
 from cascade_rl.model.packed import Tree, pack
 
 COLUMNS = 16  # the cache grows and shrinks by so many columns: each time all of it is copied
@@ -353,7 +354,8 @@ def _round_up(columns: int) -> int:
     return -(-columns // COLUMNS) * COLUMNS
 
 
-def slots_for(config: DecoderConfig, columns: int, dtype: torch.dtype, most: int, memory: int) -> int:
+def slots_for(config: Network, columns: int, dtype: torch.dtype, most: int, memory: int) -> int:
     """How many slots of so many columns fit into `memory` bytes, at most `most`, at least one."""
-    numbers = 2 * config.layers * config.kv_heads * config.head_dim * columns  # keys and values
-    return max(1, min(most, memory // (numbers * dtype.itemsize)))
+    size = config.size()
+    numbers = 2 * size.layers * size.cached * columns  # keys and values
+    return max(1, min(most, memory // (max(1, numbers) * dtype.itemsize)))

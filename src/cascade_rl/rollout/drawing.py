@@ -42,9 +42,8 @@ def rollout_of(
     """What was sampled, with its text, and whether it ended or met the limit."""
     # by the id and not by the length: a reply may end on the last token that it is allowed
     ended = bool(ids) and ids[-1] in tokenizer.eos_ids
-    return Rollout(
-        prompt, tuple(ids), tuple(logprobs), tokenizer.decode(ids), Stop.END if ended else Stop.LENGTH
-    )
+    text = tokenizer.decode(ids, prompt)
+    return Rollout(prompt, tuple(ids), tuple(logprobs), text, Stop.END if ended else Stop.LENGTH)
 
 
 @dataclass(frozen=True, slots=True)

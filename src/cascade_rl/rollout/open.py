@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from cascade_rl.errors import InputError
-from cascade_rl.model.decoder import flat_size
+from cascade_rl.model.decoder import DecoderConfig, flat_size
 from cascade_rl.model.replicas import Replicas
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.protocols import Sampler
@@ -27,8 +27,10 @@ def open_sampler(name: str, most: int, replicas: Replicas, tokenizer: Tokenizer,
         raise InputError(
             f"sampler: vllm needs a CUDA device, and here the device is {replicas.device}; set sampler: torch"
         )
-    # after the policy's weights and gradient are there: vLLM takes its share of what is free now
     model = replicas.local.models["policy"]
+    if not isinstance(model.config, DecoderConfig):
+        raise InputError(f"sampler: vllm is not tried with models by {model.config.BY}; set sampler: torch")
+    # after the policy's weights and gradient are there: vLLM takes its share of what is free now
     numbers = flat_size(model.shapes)
     share = utilisation(*torch.cuda.mem_get_info(replicas.device), numbers, training=model.trained)
     return VLLMSampler(replicas, tokenizer, folder, min(most, model.config.max_positions), share)

@@ -1,4 +1,4 @@
-"""Sample replies with our own decoder: all prompts of a step at once, spread over the workers.
+"""Sample replies in this process: all prompts of a step at once, spread over the workers.
 
 See `drawing` for how tokens are drawn, each row by its own generator, and `decoding` for how rows share a
 worker's steps.
@@ -14,12 +14,12 @@ import torch
 
 from cascade_rl.model.cost import Work, decode_work, prefill_work
 from cascade_rl.model.free_memory import own_bytes, shared_bytes
-from cascade_rl.model.products import laid_out
 from cascade_rl.model.replicas import Replicas, deal
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.model.worker import Worker
 from cascade_rl.protocols import Finished, Sampling
-from cascade_rl.rollout.decoding import Decoding, Job, slots_for
+from cascade_rl.rollout.decoders import decode
+from cascade_rl.rollout.decoding import Job, slots_for
 from cascade_rl.rollout.drawing import Draw, Wanted, prompt_ids, rollout_of, row_key
 from cascade_rl.types import Problem, Rollout
 
@@ -73,9 +73,9 @@ class TorchSampler:
             if finished:
                 finished(group.place, rollouts)
 
-        for prefill, decode in self.replicas.map(generate, arguments, heard):
-            self.replicas.count("prefill", prefill)
-            self.replicas.count("decode", decode)
+        for before, after in self.replicas.map(generate, arguments, heard):
+            self.replicas.count("prefill", before)
+            self.replicas.count("decode", after)
         return found
 
 
@@ -154,9 +154,9 @@ def generate(
         memory = int(shared_bytes(worker.device) + own_bytes(worker.device)) // 2
     slots = slots_for(model.config, max(map(len, prompts)) + max(limits), model.dtype, max_rows, memory)
     # laid out once for the whole decoding, in which no weight changes; see `products`
-    with torch.inference_mode(), laid_out(model.weights, layers=True):
+    with torch.inference_mode(), model.config.laid_out(model.weights, layers=True):
         job = Job(prompts, [w.prompt for w in wanted], limits, eos_ids, Draw(wanted, worker.device), ended)
-        Decoding(model.weights, model.config, job, slots, worker.device).run()
+        decode(model.weights, model.config, job, slots, worker.device)
     sizes, element = [len(p) for p in prompts], model.dtype.itemsize
-    decode = decode_work(model.config, [sizes[w.prompt] for w in wanted], lengths, slots, element)
-    return prefill_work(model.config, sizes, element), decode
+    later = decode_work(model.config, [sizes[w.prompt] for w in wanted], lengths, slots, element)
+    return prefill_work(model.config, sizes, element), later

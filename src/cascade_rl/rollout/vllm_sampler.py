@@ -22,7 +22,6 @@ from typing import Any
 import torch
 
 from cascade_rl.errors import InputError
-from cascade_rl.model.checkpoint import hf_tensors
 from cascade_rl.model.replicas import Replicas
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.protocols import Finished, Sampling
@@ -159,7 +158,7 @@ class VLLMSampler:
             self.llm.wake_up(tags=["weights"])
             config = self.replicas.local.models[self.name].config
             # at every call: the trainer may have stepped, and nobody tells the engine
-            self.llm.apply_model(partial(_load, hf_tensors(self.replicas.flat(self.name), config)))
+            self.llm.apply_model(partial(_load, config.tensors(self.replicas.flat(self.name))))
             self.llm.wake_up(tags=["kv_cache"])
             if not self.llm.reset_prefix_cache():
                 raise RuntimeError(

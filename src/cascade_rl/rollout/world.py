@@ -11,8 +11,8 @@ from typing import Any
 from cascade_rl.domain import Services
 from cascade_rl.grading.services import open_services
 from cascade_rl.model.base import choose_device
-from cascade_rl.model.checkpoint import load_directory, read_generation
-from cascade_rl.model.decoder import DecoderConfig
+from cascade_rl.model.checkpoint import load_directory, read_generation, read_origin
+from cascade_rl.model.network import Network
 from cascade_rl.model.replicas import Replicas
 from cascade_rl.model.tokenizer import Tokenizer, check_vocabulary, load_tokenizer
 from cascade_rl.protocols import Sampler
@@ -45,8 +45,9 @@ class World:
     """The model `policy` in its workers, with what it speaks, samples and is graded by.
 
     raw         the model's config.json, which an export repeats
-    config      the same as the decoder reads it
+    config      the network that computes it
     generation  the model's generation_config.json, which an export repeats
+    origin      where a run's first model came from (docs/runs.md); empty for others and for one from scratch
     """
 
     replicas: Replicas
@@ -54,8 +55,9 @@ class World:
     sampler: Sampler
     services: Services
     raw: Mapping[str, Any]
-    config: DecoderConfig
+    config: Network
     generation: Mapping[str, Any] = field(default_factory=dict)
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
 
 @contextmanager
@@ -86,11 +88,13 @@ def world_with(services: Services, folder: Path, engine: Engine, *, train: bool 
     """The same with services that are open already: a run asks for them before it makes its first model."""
     # Read first, then workers: what can't go on should say so before processes are started.
     raw, config, flat = load_directory(folder)
-    config.rope.check(engine.longest)
+    config.check(engine.longest)
+    config.prove(flat, short=engine.precision == "bf16")
     tokenizer = load_tokenizer(folder)
     check_vocabulary(tokenizer.size, config.vocab, folder)
     with Replicas(engine.workers, engine.device, engine.precision) as replicas:
         replicas.add_model("policy", config, flat, train=train)
         del flat  # the workers hold their own copy, and a run lasts for hours
         sampler = open_sampler(engine.sampler, engine.longest, replicas, tokenizer, folder)
-        yield World(replicas, tokenizer, sampler, services, raw, config, read_generation(folder))
+        told = read_generation(folder), read_origin(folder)
+        yield World(replicas, tokenizer, sampler, services, raw, config, *told)

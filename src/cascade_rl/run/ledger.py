@@ -117,7 +117,13 @@ def recipe_text(recipe: Recipe) -> str:
     for stage in raw["stages"]:
         for key in replaced_keys(stage):
             del stage[key]
-    return yaml.safe_dump(raw, sort_keys=False, width=110)
+    if not raw["track"]:
+        del raw["track"]
+    return _as_yaml(raw)
+
+
+def _as_yaml(raw: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(dict(raw), sort_keys=False, width=110)
 
 
 def first_change(old: Mapping[str, Any], new: Mapping[str, Any]) -> int:
@@ -147,9 +153,13 @@ def admit(run: Path, recipe: Recipe, accept_changes: bool) -> None:
     old_text = path.read_text(encoding="utf-8", errors="replace")  # a damaged one differs, and is shown
     if old_text == text:
         return
+    before, now = (_untracked(each) for each in (old_text, text))
+    if before == now:
+        write_text(path, text)  # trackers alone are others: the run is the same
+        return
     if not accept_changes:
         lines = difflib.unified_diff(
-            old_text.splitlines(), text.splitlines(), "this run", "the recipe now", lineterm="", n=2
+            before.splitlines(), now.splitlines(), "this run", "the recipe now", lineterm="", n=2
         )
         raise RecipeChanged(
             f"{run} was started with another recipe:\n" + "\n".join(lines) + "\n"
@@ -161,6 +171,28 @@ def admit(run: Path, recipe: Recipe, accept_changes: bool) -> None:
     Ledger(run).cut(index)
     set_aside(run, index)
     write_text(path, text)
+
+
+def _untracked(text: str) -> str:
+    """The text of a recipe without its trackers; one that is not as it was written stays as it is."""
+    try:
+        found = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError):
+        return text
+    if not isinstance(found, dict) or "track" not in found or _as_yaml(found) != text:
+        return text
+    return _as_yaml({key: value for key, value in found.items() if key != "track"})
+
+
+def model_before(run: Path) -> Mapping[str, Any]:
+    """The `model` block of the recipe that a run directory belongs to; empty where none can be read."""
+    try:
+        found = yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8", errors="replace"))
+    except (OSError, yaml.YAMLError):
+        # new, or damaged: `admit` tells
+        return {}
+    model = found.get("model") if isinstance(found, dict) else None
+    return model if isinstance(model, dict) else {}
 
 
 def _recipe_before(path: Path, text: str) -> Mapping[str, Any]:

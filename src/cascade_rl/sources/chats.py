@@ -1,8 +1,11 @@
 """Conversations whose replies stand in the rows themselves: three shapes become one.
 
-A conversation is kept as the template writes it: tools stand in the system prompt, tool calls in the text of
+A conversation is kept as our template writes it: tools stand in the system prompt, tool calls in the text of
 the turn that makes them, thoughts in tags before the answer. So the prompt of a turn is rendered from its
-messages alone, as it is when a model is served, and nothing of a row is lost on the way.
+messages alone, as it is when a model is served, and nothing of a row is lost on the way. What a model's own
+template writes otherwise stands beside the text, in a message's `form`: JSON of `content` (None where a row
+has no system prompt) and `tools`, or of an assistant's `content` and `tool_calls`, each a `name` and
+`arguments`.
 
 The mode of a turn follows from its text: thinking where a thought stands there, else instruct. A row that
 says its mode must agree in its last reply: a reply without a thought, trained under ` /think`, would teach
@@ -60,7 +63,8 @@ class Chat:
         before = self.messages[:place]
         # by content alone, so that a file that was moved holds the same problems
         identity = problem_id("chat", [[m.role, m.content] for m in before])
-        return Demonstration(Problem(identity, source, before, None, mode), self.messages[place].content)
+        said = self.messages[place]
+        return Demonstration(Problem(identity, source, before, None, mode), said.content, said.form)
 
 
 def openai_chat(row: Row) -> Chat:
@@ -132,7 +136,9 @@ def conversation(raw: object, tools: object = None) -> Chat:
         # OpenAI's own mark of turns that are not trained on
         if mode is not None and turn.get("weight") != 0:
             replies.append((place, mode))
-    signatures = listed(_json(tools, "tools"), "tools") if tools else []
+    # an empty list may be written as JSON, too
+    found = _json(tools, "tools") if tools else None
+    signatures = listed(found, "tools") if found else []
     return _with_tools(messages, replies, signatures) if signatures else Chat(tuple(messages), tuple(replies))
 
 
@@ -141,7 +147,8 @@ def _with_tools(
 ) -> Chat:
     own = messages[0].role == "system"
     written = chat.written_tools(messages[0].content if own else None, tools)
-    system = Message("system", unmarked(written))
+    form = {"content": messages[0].content if own else None, "tools": list(tools)}
+    system = Message("system", whole(written), json.dumps(form, ensure_ascii=False))
     # a system prompt that the row had none of moves all turns by one
     shifted = [(place + (not own), mode) for place, mode in replies]
     return Chat((system, *messages[own:]), tuple(shifted))
@@ -155,12 +162,12 @@ def message_of(turn: Row) -> tuple[Message, Mode | None]:
     if turn.get("function_call"):
         raise InputError("function_call is not read; write tool_calls")
     if role == "assistant":
-        thought, answer = reply_of(turn)
+        thought, answer, form = parts_of(turn)
         mode = Mode.INSTRUCT if thought is None else Mode.THINKING
         text = chat.compose_reply(mode, thought or "", answer)
         if chat.leaks(text, mode):
             raise InputError("think tags inside an answer or a thought")
-        return Message(role, unmarked(text)), mode
+        return Message(role, whole(text), form), mode
     text = text_of(turn.get("content"))
     # The mode is said by the reply: a flag that stands in the text would be said twice.
     for flag in chat.FLAGS.values() if role == "user" else ():
@@ -170,6 +177,11 @@ def message_of(turn: Row) -> tuple[Message, Mode | None]:
 
 def reply_of(turn: Row) -> tuple[str | None, str]:
     """The thought (None where there is none) and the answer of an assistant's turn, tool calls in it."""
+    return parts_of(turn)[:2]
+
+
+def parts_of(turn: Row) -> tuple[str | None, str, str]:
+    """The same with what the answer was written from: JSON of its text and calls, empty without calls."""
     raw = turn.get("tool_calls")
     calls = [_call(call) for call in listed(raw, "tool_calls")] if raw else []
     content = turn.get("content")
@@ -181,11 +193,17 @@ def reply_of(turn: Row) -> tuple[str | None, str]:
             raise InputError("a thought in tags and one in reasoning_content")
         thought, text = head.lstrip().removeprefix(chat.THINK_START), tail.lstrip("\n")
     answer = chat.written_calls(text, calls) if calls else text
+    form = json.dumps({"content": text, "tool_calls": _objects(calls)}, ensure_ascii=False) if calls else ""
     if not answer.strip():
         raise InputError("the reply is empty")
     # an empty block is how other templates ask for no thought
     thought = thought and text_of(thought).strip("\n")
-    return (thought if thought and thought.strip() else None), answer
+    return (thought if thought and thought.strip() else None), answer, form
+
+
+def _objects(calls: Sequence[Row]) -> list[dict[str, Any]]:
+    """Calls with their arguments as objects: how a template writes these is its own matter."""
+    return [{"name": call["name"], "arguments": _json(call["arguments"], "arguments")} for call in calls]
 
 
 def _call(call: Row) -> dict[str, Any]:
@@ -208,14 +226,11 @@ def text_of(content: object) -> str:
         content = "".join(map(str, parts))
     if not isinstance(content, str):
         raise InputError(f"content is {type(content).__name__}, not a text")
-    return unmarked(content)
+    return whole(content)
 
 
-def unmarked(text: str) -> str:
-    """The text, unless it holds a mark: that would become a token, and what follows another's turn."""
-    for mark in (chat.TURN_START, chat.TURN_END, chat.END_OF_TEXT):
-        if mark in text:
-            raise InputError(f"the text holds {mark}, which the template keeps for itself")
+def whole(text: str) -> str:
+    """The text, unless it holds half a character; control tokens spelled in it are text to `model/marks`."""
     try:
         text.encode()
     except UnicodeEncodeError:

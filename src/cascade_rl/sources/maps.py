@@ -17,6 +17,7 @@ from cascade_rl.errors import InputError
 from cascade_rl.sources.code_tests import apps_answer, livecodebench_answer, task
 from cascade_rl.sources.columns import RowError, column, listed, parsed, shown, some, text
 from cascade_rl.sources.operations import RowMap, own_map
+from cascade_rl.sources.repair_rows import nemotron_swe, swe_bench
 from cascade_rl.verify.maths_extract import last_boxed
 
 # as the problems of reasoning-gym ask, so that one run has one form of answer
@@ -198,6 +199,8 @@ MAPS: Mapping[str, RowMap] = {
     "multiple-choice": multiple_choice,
     "nemotron-if": nemotron_if,
     "nemotron-math": nemotron_math,
+    "nemotron-swe": nemotron_swe,
+    "swe-bench": swe_bench,
     "verl": verl,
 }
 

@@ -1,29 +1,61 @@
-"""Own maps: fields of a problem, each made of a row by a chain of operations from a small closed set.
+"""Own maps: fields of what a row becomes, each made of it by a chain of operations from a small closed set.
 
     prompt: {template: "{question} Put the answer in a box."}
     answer: {column: answer, after: "####"}
 
 A chain begins with a value (`column`, `constant`, `template`); what follows is done to it in the order
-written. `answer` and `meta` may also be an object of names, each with a chain of its own.
+written. `answer` and `meta` may also be an object of names, each with a chain of its own. All that is wrong
+in a map is told at once, a line each.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from string import Formatter
-from typing import Any
+from typing import Any, TypeVar
 
 from cascade_rl.errors import InputError
 from cascade_rl.sources.columns import RowError, column, parsed, shown
 from cascade_rl.verify.maths_extract import last_boxed
 
-FIELDS = ("prompt", "messages", "answer", "id", "mode", "split", "meta")
-NESTED = ("answer", "meta")
-
 RowMap = Callable[[Mapping[str, Any]], dict[str, Any]]
 Start = Callable[[Mapping[str, Any]], Any]
 Step = Callable[[Any], Any]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """What a map may name.
+
+    ways    one of them holds: what a map must name for it, and what it may name only there
+    needed  what a map must name in any way; `hint` says how where there is nothing
+    free    what it may name
+    nested  of all these, those that may be objects
+    """
+
+    ways: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
+    needed: tuple[str, ...] = ()
+    free: tuple[str, ...] = ()
+    nested: tuple[str, ...] = ()
+    hint: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them."""
+        return (*(name for way in self.ways for part in way for name in part), *self.needed, *self.free)
+
+
+PROBLEM = Fields(
+    ways=((("prompt",), ()), (("messages",), ())),
+    needed=("answer",),
+    free=("id", "mode", "split", "meta"),
+    nested=("answer", "meta"),
+    hint="; {constant: null} where the domain needs none",
+)
 
 
 def _written(value: Any) -> str:
@@ -132,16 +164,47 @@ STEPS: Mapping[str, Callable[[Any, str], Step]] = {
 }
 
 
-def own_map(fields: Mapping[str, Any]) -> RowMap:
-    """The map of a mapping from fields to operations; InputError when it is none, with its place."""
-    if unknown := [str(name) for name in fields if name not in FIELDS]:
-        raise InputError(f"map: no field {', '.join(unknown)}; there are {', '.join(FIELDS)}")
-    if ("prompt" in fields) == ("messages" in fields):
-        raise InputError("map: want one of prompt and messages")
-    if "answer" not in fields:
-        raise InputError("map: answer is missing; {constant: null} where the domain needs none")
-    made = {name: _value(said, f"map.{name}", name in NESTED) for name, said in fields.items()}
+def own_map(said: Mapping[str, Any], fields: Fields = PROBLEM) -> RowMap:
+    """The map of a mapping from fields to operations; InputError with all that is wrong in it, and where."""
+    faults = _wrong_fields(said, fields)
+    makers = {
+        name: partial(_value, part, f"map.{name}", name in fields.nested)
+        for name, part in said.items()
+        if name in fields.names
+    }
+    made = _each(makers, faults)
+    _refuse(faults)
     return lambda row: {name: start(row) for name, start in made.items()}
+
+
+def _wrong_fields(said: Mapping[str, Any], fields: Fields) -> list[str]:
+    """Fields that there are not, and those that are missing or don't go together."""
+    unknown = [str(name) for name in said if name not in fields.names]
+    faults = [f"map: no field {', '.join(unknown)}; there are {', '.join(fields.names)}"] if unknown else []
+    meant = [way for way in fields.ways if any(name in said for part in way for name in part)]
+    if len(meant) == 1 or len(fields.ways) == 1:
+        missing = [name for name in (meant or fields.ways)[0][0] if name not in said]
+    else:
+        missing = []
+        faults.append(f"map: want one of {' and '.join(' with '.join(way[0]) for way in fields.ways)}")
+    missing += [name for name in fields.needed if name not in said]
+    return faults + [f"map: {name} is missing{fields.hint}" for name in missing]
+
+
+def _each(makers: Mapping[str, Callable[[], T]], faults: list[str]) -> dict[str, T]:
+    """What each of them makes; their faults, a line each, are added to the others."""
+    made = {}
+    for name, maker in makers.items():
+        try:
+            made[name] = maker()
+        except InputError as error:
+            faults.append(str(error))
+    return made
+
+
+def _refuse(faults: list[str]) -> None:
+    if faults:
+        raise InputError("\n".join(faults))
 
 
 def _value(said: Any, place: str, nested: bool) -> Start:
@@ -150,26 +213,32 @@ def _value(said: Any, place: str, nested: bool) -> Start:
         raise InputError(
             f"{place}: want operations, such as {{column: {said if isinstance(said, str) else 'NAME'}}}"
         )
-    known = [*STARTS, *STEPS]
-    if nested and not any(name in known for name in said):
-        parts = {str(name): _value(part, f"{place}.{name}", nested) for name, part in said.items()}
-        return lambda row: {name: part(row) for name, part in parts.items()}
-    if unknown := [str(name) for name in said if name not in known]:
-        raise InputError(f"{place}: no operation {', '.join(unknown)}; there are {', '.join(known)}")
-    return _chain(list(_split(said, place)), said, place)
+    if nested and not any(name in STARTS or name in STEPS for name in said):
+        return _object(said, place)
+    faults = []
+    names = [name for name in said if name in STARTS or name in STEPS]
+    if unknown := [str(name) for name in said if name not in names]:
+        known = ", ".join([*STARTS, *STEPS])
+        faults.append(f"{place}: no operation {', '.join(unknown)}; there are {known}")
+    if not names or [name in STARTS for name in names] != [True] + [False] * (len(names) - 1):
+        faults.append(f"{place}: begin with one of {', '.join(STARTS)}, and have only one of them")
+    starts = {name: partial(STARTS[name], said[name], place) for name in names if name in STARTS}
+    steps = {name: partial(STEPS[name], said[name], place) for name in names if name in STEPS}
+    begin, then = _each(starts, faults), _each(steps, faults)
+    _refuse(faults)
+    return _chain(next(iter(begin.values())), list(then.values()))
 
 
-def _split(said: Mapping[str, Any], place: str) -> Iterator[str]:
-    for at, name in enumerate(said):
-        if (name in STARTS) != (at == 0):
-            raise InputError(f"{place}: begin with one of {', '.join(STARTS)}, and have only one of them")
-        yield name
+def _object(said: Mapping[str, Any], place: str) -> Start:
+    """An object of names, each with a value of its own."""
+    faults: list[str] = []
+    makers = {str(name): partial(_value, part, f"{place}.{name}", True) for name, part in said.items()}
+    parts = _each(makers, faults)
+    _refuse(faults)
+    return lambda row: {name: part(row) for name, part in parts.items()}
 
 
-def _chain(names: list[str], said: Mapping[str, Any], place: str) -> Start:
-    start = STARTS[names[0]](said[names[0]], place)
-    steps = [STEPS[name](said[name], place) for name in names[1:]]
-
+def _chain(start: Start, steps: Sequence[Step]) -> Start:
     def value(row: Mapping[str, Any]) -> Any:
         found = start(row)
         for step in steps:

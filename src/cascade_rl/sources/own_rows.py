@@ -6,11 +6,13 @@ Rows that become problems of a domain are read by `tables`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, Generic, TypeVar
 
 from cascade_rl.errors import InputError
-from cascade_rl.sources.formats import files, rows
+from cascade_rl.recipe.tables import BadRows, refusal
+from cascade_rl.sources.parts import Part, parts
 from cascade_rl.types import Tally
 
 MOST_NAMED = 3  # bad rows; a file of another shape is wrong in all of them
@@ -18,75 +20,99 @@ MOST_NAMED = 3  # bad rows; a file of another shape is wrong in all of them
 T = TypeVar("T")
 
 
+class Elsewhere(Enum):
+    """What a map makes of a row that belongs to another split."""
+
+    ELSEWHERE = "elsewhere"
+
+
+# None of a map is a row that says nothing, such as a tie
+Made = Callable[[Mapping[str, Any]], T | Elsewhere | None]
+
+
 @dataclass(frozen=True, slots=True)
 class OwnRow(Generic[T]):
     """A row before and after its map; bad where `fault` says why.
 
-    `row` is None where the file is broken there, `made` too where the row is fine and says nothing.
+    `row` is None where the file is broken there, `made` too where the row is fine and says nothing, or is
+    `elsewhere`, in another split.
     """
 
     place: str
     row: Mapping[str, Any] | None
     made: T | None = None
     fault: str = ""
+    elsewhere: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class OwnTable(Generic[T]):
-    """What the map made of the rows of a source, in their order, and what became of all of them."""
+def own_rows(source: str, one: Made[T]) -> Iterator[OwnRow[T]]:
+    """Every row of a table through a map.
 
-    items: tuple[T, ...]
-    tally: Tally
-
-
-def own_rows(source: str, one: Callable[[Mapping[str, Any]], T | None]) -> Iterator[OwnRow[T]]:
-    """Every row of a table through a map; None of the map is a row that says nothing, such as a tie.
-
-    Raises InputError for files that can't be read.
+    Raises InputError for what can't be read.
     """
-    scheme, _, pattern = source.partition(":")
-    for row in (row for path in files(pattern) for row in rows(scheme, path)):
+    for part in parts(source):
+        yield from rows_of_part(part, one)
+
+
+def rows_of_part(part: Part, one: Made[T]) -> Iterator[OwnRow[T]]:
+    """Every row of one part of a table through a map."""
+    for row in part.rows():
         if row.value is None:
             yield OwnRow(row.place, None, fault=row.fault)
             continue
         try:
-            yield OwnRow(row.place, row.value, one(row.value))
+            made = one(row.value)
         except InputError as error:
             yield OwnRow(row.place, row.value, fault=str(error))
+            continue
+        if isinstance(made, Elsewhere):
+            yield OwnRow(row.place, row.value, elsewhere=True)
+        else:
+            yield OwnRow(row.place, row.value, made)
 
 
-def own_table(source: str, one: Callable[[Mapping[str, Any]], T | None], *, skip: bool) -> OwnTable[T]:
-    """All rows of a table, mapped and counted.
+@dataclass(slots=True)
+class Counts(Generic[T]):
+    """What became of the rows of a table while it is read: good, bad, elsewhere, or saying nothing."""
 
-    Raises InputError, which names up to three rows with reasons, when rows are bad and not to be skipped;
-    also when there is nothing else.
-    """
-    table = counted(source, own_rows(source, one))
-    tally = table.tally
-    if tally.bad and not (skip and table.items):
-        more = f"; and {tally.bad - MOST_NAMED} more" if tally.bad > MOST_NAMED else ""
-        raise InputError(
-            f"{tally.bad} of {tally.read} rows can't be used: {'; '.join(tally.places)}{more}; "
-            "bad_rows: skip leaves them out"
-        )
-    if not table.items:
-        raise InputError(f"{source}: none of its {tally.read} rows can be used")
-    return table
+    read: int = 0
+    good: int = 0
+    elsewhere: int = 0
+    bad: int = 0
+    places: list[str] = field(default_factory=list)
 
-
-def counted(source: str, mapped: Iterable[OwnRow[T]]) -> OwnTable[T]:
-    """What was made of some rows, and how many of them are good, bad or say nothing."""
-    items: list[T] = []
-    places: list[str] = []
-    read = bad = 0
-    for row in mapped:
-        read += 1
+    def add(self, row: OwnRow[T]) -> T | None:
+        """Count a row; what the map made of it."""
+        self.read += 1
         if row.fault:
-            bad += 1
-            places += [f"{row.place}: {row.fault}"] if bad <= MOST_NAMED else []
-        elif row.made is not None:
-            items.append(row.made)
-    empty = read - bad - len(items)
-    beside = (f"{empty} without a preference",) if empty else ()
-    tally = Tally(source, read, bad, tuple(places), 0, 0, len(items), beside=beside)
-    return OwnTable(tuple(items), tally)
+            self.bad += 1
+            self.places += [f"{row.place}: {row.fault}"] if self.bad <= MOST_NAMED else []
+            return None
+        self.elsewhere += row.elsewhere
+        self.good += row.made is not None
+        return row.made
+
+    def tally(self, source: str) -> Tally:
+        """The counts of a source."""
+        empty = self.read - self.bad - self.good - self.elsewhere
+        places = tuple(self.places)
+        return Tally(source, self.read, self.bad, places, 0, self.elsewhere, self.good, empty=empty)
+
+
+def counted(source: str, mapped: Iterable[OwnRow[T]]) -> Tally:
+    """How many of some rows are good, bad, elsewhere or say nothing; none is kept."""
+    counts = Counts[T]()
+    for row in mapped:
+        counts.add(row)
+    return counts.tally(source)
+
+
+def refuse_bad(tally: Tally, bad_rows: BadRows) -> None:
+    """Raise InputError, which names up to three rows with reasons, for more bad rows than may be left out.
+
+    Also when there is nothing else.
+    """
+    if refused := refusal(tally.bad, tally.read, bad_rows):
+        raise InputError("\n".join([*tally.places, refused]))
+    if not tally.kept:
+        raise InputError(f"none of the rows can be used: {tally.line()}")

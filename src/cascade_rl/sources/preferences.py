@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cascade_rl.errors import InputError
 from cascade_rl.sources.chats import Row, conversation, listed, reply_of, text_of
-from cascade_rl.types import Message, Mode, Pair, Problem, problem_id
+from cascade_rl.types import Message, Mode, Pair, Problem, Split, problem_id
 
 # the marks of the HH-RLHF files, which have a blank after the colon where a text follows
 _SPEAKER = re.compile(r"\n\n(Human|Assistant):")
@@ -21,11 +21,13 @@ _SAID_BY = {"Human": "user", "Assistant": "assistant"}
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """Two answers to the messages of a prompt."""
+    """Two answers to the messages of a prompt; `split` is the one that its row names."""
 
     messages: tuple[Message, ...]
     chosen: str
     rejected: str
+    # of the same pair twice the first decides, whatever the other says
+    split: Split | None = field(default=None, compare=False)
 
     def pair(self, source: str) -> Pair:
         """The pair for training; `source` is told of it."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from cascade_rl.domain import Maker
-from cascade_rl.recipe.tables import SCHEMES
+from cascade_rl.recipe.tables import FORMS
 from cascade_rl.sources.tables import from_table
 
 # a path may be a glob
-SHARED: Mapping[str, Maker] = {f"{scheme}:PATH": from_table for scheme in SCHEMES}
+SHARED: Mapping[str, Maker] = dict.fromkeys(FORMS, from_table)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from cascade_rl.domain import Maker, Query
 from cascade_rl.errors import InputError
+from cascade_rl.sources.columns import RowError, shown
 from cascade_rl.types import Problem, Split
 
 # shares of all prompts; whoever changes them moves prompts from training into benchmarks of older runs
@@ -24,6 +26,31 @@ def split_of(key: str) -> Split:
         if u < 0:
             return split
     return Split.HELDOUT  # the shares may add up to a little less than 1
+
+
+def split_said(
+    row: Mapping[str, Any], asked: str | None, named: Any, text: Callable[[], str]
+) -> Split | None:
+    """The split of a row, None for every split.
+
+    `asked` is `all`, `hash` or a column; without it what the row's map has `named` counts, else the hash of
+    its prompt's `text`. Raises RowError for a column that there is not and for what is no split.
+    """
+    if asked == "all":
+        return None
+    if asked == "hash":
+        return split_of(text())
+    if asked and asked not in row:
+        raise RowError(f"split: no column {asked!r}; it takes all, hash or the name of a column")
+    said = row[asked] if asked else named
+    if said is None or said == "":
+        return split_of(text())
+    if said not in tuple(Split):
+        raise RowError(
+            f"split: {shown(said)} is none of {', '.join(Split)}; say split: hash or all, or let a map "
+            f"choose ({{column: {asked or 'split'}, choice: {{train: rl, test: heldout}}}})"
+        )
+    return Split(said)
 
 
 def stream(

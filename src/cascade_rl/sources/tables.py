@@ -1,26 +1,23 @@
-"""Problems from tables: `jsonl:PATH`, `json:PATH`, `csv:PATH`, `parquet:PATH`, in every domain.
+"""Problems from tables: files of rows, of packages, sets on a hub (see `parts`), in every domain.
 
 Each row of every split is read, mapped and checked, and each is counted: in its split, in another, bad, or
-with an id that came before. Files come from outside, so bad rows are named by place and reason; unless
-`bad_rows: skip` was said they refuse the whole table.
+with an id that came before. Files come from outside, so bad rows are named by place and reason; they refuse
+the whole table unless `bad_rows: skip` was said, and also where they are too many for that.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from cascade_rl.domain import Domain, Query
 from cascade_rl.errors import AnswerError, InputError
-from cascade_rl.recipe.tables import Reading
-from cascade_rl.sources.columns import RowError, shown
-from cascade_rl.sources.formats import files, rows
+from cascade_rl.recipe.tables import Reading, refusal
 from cascade_rl.sources.maps import map_of
+from cascade_rl.sources.parts import parts
 from cascade_rl.sources.rows import FORM, problem_of
-from cascade_rl.sources.splits import split_of
+from cascade_rl.sources.splits import split_said
 from cascade_rl.types import Problem, Split, Tally
 
 MOST_NAMED = 3  # bad rows; a file in the wrong format is wrong in all of them
@@ -71,14 +68,14 @@ class _Counts:
 def from_table(query: Query) -> Iterator[Problem]:
     """The rows of the split in the order of the seed, no id twice.
 
-    Raises InputError, which names the first bad rows, unless the query skips them.
+    Raises InputError, which names the first bad rows, unless the query skips as many.
     """
     counts = _Counts()
     for mapped in mapped_rows(query.source, query.domain, query.reading):
         counts.add(mapped, query.split)
     tally = counts.tally(query.source)
-    if counts.bad and not query.reading.skip:
-        raise InputError(_refusal(tally))
+    if refused := refusal(counts.bad, counts.read, query.reading.bad_rows):
+        raise InputError("\n".join([*tally.places, refused]))
     query.tell(tally)
     # a sample of all is a shuffle that leaves the list as it is
     yield from query.rng().sample(list(counts.chosen.values()), len(counts.chosen))
@@ -92,38 +89,21 @@ def tally_of(source: str, mapped: Iterable[Mapped]) -> Tally:
     return counts.tally(source)
 
 
-def _refusal(tally: Tally) -> str:
-    """The first bad rows of a table, a line each, and how many there are."""
-    count = f"{tally.bad} of {tally.read} rows are bad: mend them, or bad_rows: skip leaves them out"
-    return "\n".join([*tally.places, count])
-
-
 def mapped_rows(source: str, domain: Domain, reading: Reading) -> Iterator[Mapped]:
     """Every row of a table, in the order of its files, as a problem of the domain or with the reason why not.
 
     Raises InputError when there is no such file or map, or a file can't be read to its end.
     """
-    scheme, _, pattern = source.partition(":")
-    found = files(pattern)
     convert = map_of(reading.map)
-    names = labels(found)
-    for path in found:
+    for part in parts(source):
         try:
-            for row in rows(scheme, path):
+            for row in part.rows():
                 if row.value is None:
                     yield Mapped(row.place, None, fault=_form(row.fault, reading))
                 else:
-                    yield _mapped(row.place, row.value, convert, domain, names[path], reading)
+                    yield _mapped(row.place, row.value, convert, domain, part.label, reading)
         except InputError as error:
             raise InputError(f"{domain.name}: {error}") from None
-
-
-def labels(paths: list[Path]) -> dict[Path, str]:
-    """A name for each file that stays when all move: the file's own, with folders where two are alike."""
-    if len({path.name for path in paths}) == len(paths):
-        return {path: path.name for path in paths}
-    shared = os.path.commonpath([path.parent for path in paths])
-    return {path: path.relative_to(shared).as_posix() for path in paths}
 
 
 def _form(fault: str, reading: Reading) -> str:
@@ -141,33 +121,13 @@ def _mapped(
     try:
         made = convert(row)
         problem = problem_of(made, domain, label)
-        return Mapped(place, row, problem, _split(row, made, problem, reading.split))
+        # as it is, a row may name its split itself
+        named = made["split"] if made.get("split") not in (None, "") else row.get("split")
+        split = split_said(row, reading.split, named, lambda: problem.prompt_text)
+        return Mapped(place, row, problem, split)
     except AnswerError as error:
         return Mapped(place, row, fault=f"answer: {error}")
-    except RowError as error:
+    except InputError as error:
         return Mapped(place, row, fault=_form(str(error), reading))
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         return Mapped(place, row, fault=_form(repr(error), reading))
-
-
-def _split(
-    row: Mapping[str, Any], made: Mapping[str, Any], problem: Problem, asked: str | None
-) -> Split | None:
-    """The split of a row: its map's word, else that of the column, else a hash of its prompt."""
-    if asked == "all":
-        return None
-    if asked == "hash":
-        return split_of(problem.prompt_text)
-    name = asked or "split"
-    if asked and asked not in row:
-        raise RowError(f"split: no column {asked!r}; it takes all, hash or the name of a column")
-    said = row.get(name) if asked or made.get("split") in (None, "") else made["split"]
-    if said is None or said == "":
-        return split_of(problem.prompt_text)
-    if said not in tuple(Split):
-        known = ", ".join(Split)
-        raise RowError(
-            f"split: {shown(said)} is none of {known}; say split: hash or all, or let a map choose "
-            f"({{column: {name}, choice: {{train: rl, test: heldout}}}})"
-        )
-    return Split(said)

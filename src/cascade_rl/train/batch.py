@@ -105,8 +105,14 @@ def shares(rows: Sequence[Row], size: int) -> list[list[int]]:
     return [[i for piece in shard for i in pieces[piece]] for shard in deal(range(len(pieces)), costs, size)]
 
 
-def microbatches(rows: Sequence[Row], tokens: int) -> list[list[int]]:
-    """Row numbers in groups that compute at most `tokens` tokens; a row that is longer stands alone."""
+def microbatches(rows: Sequence[Row], tokens: int, *, shared: bool = True) -> list[list[int]]:
+    """Row numbers in groups that compute at most `tokens` tokens; a row that is longer stands alone.
+
+    `shared`: rows compute the prompt that they share once.
+    """
+    if not shared:
+        kept = [i for i, row in enumerate(rows) if len(row.ids) > row.start]
+        return [[kept[i] for i in found] for found in fill([len(rows[i].ids) for i in kept], tokens)]
     pieces: list[tuple[int, list[int]]] = []  # tokens of a tree, or of a part with the prompt again; its rows
     for tree, group in plant(rows):
         begin, size = 0, len(tree.prefix)

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from cascade_rl.model.activations import Room
 from cascade_rl.model.free_memory import own_bytes, shared_bytes
-from cascade_rl.model.products import laid_out
 from cascade_rl.model.weights import Model
 from cascade_rl.model.worker import Worker
 from cascade_rl.protocols import SamplingRule
@@ -38,10 +37,10 @@ def accumulate(
     """
     model, room = worker.models[name], room_of(worker, free)
     sums = [{"loss": 0.0, "kl": 0.0, "tokens": 0.0}]
-    groups = microbatches(rows, tokens)
+    groups = microbatches(rows, tokens, shared=model.config.SHARES)
     model.begin(len(groups))  # also for none: over several GPUs all workers must meet here
     # the head alone: with a gradient the layers' products are plain ones (see `fused`)
-    with laid_out(model.weights, layers=False):
+    with model.config.laid_out(model.weights, layers=False):
         for group in groups:
             batch = pack_rows([rows[i] for i in group], worker.device)
             sums.append(_add_gradient(worker, model, batch, objective, room))

@@ -7,23 +7,22 @@ from collections.abc import Sequence
 
 from safetensors import SafetensorError
 
-from cascade_rl import chat
 from cascade_rl.errors import InputError, StageError
 from cascade_rl.model.checkpoint import load_reward_directory, weights_hash
-from cascade_rl.model.decoder import DecoderConfig
+from cascade_rl.model.network import Network
 from cascade_rl.model.replicas import Replicas, deal
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.rollout.world import World
 from cascade_rl.train.batch import Row
 from cascade_rl.train.scalar_head import score_rows
 from cascade_rl.train.stage_run import Exported
-from cascade_rl.types import Message, Mode
+from cascade_rl.types import Message
 
 SCORE_TOKENS = 4096  # that a worker scores at once, as a micro-batch of training by default
 MODEL = "reward"  # its name among the models of the workers
 
 
-def head_shape(config: DecoderConfig) -> dict[str, tuple[int, int]]:
+def head_shape(config: Network) -> dict[str, tuple[int, int]]:
     """What a reward model has beside a decoder: one row that reads a score off the last hidden state."""
     return {"score": (1, config.hidden)}
 
@@ -49,7 +48,7 @@ def serve(world: World, exported: Exported) -> LearnedReward:
 
 def reward_row(tokenizer: Tokenizer, messages: Sequence[Message], answer: str) -> Row:
     """What the reward model reads: the conversation in instruct mode, up to the end mark of the answer."""
-    ids = tokenizer.encode(tokenizer.lead + chat.render(messages, Mode.INSTRUCT, reply=answer))
+    ids = tokenizer.answered(messages, answer)
     return Row.of(ids, [], 0.0)  # all of it prompt: no token is a target, only the last state is read
 
 

@@ -33,11 +33,11 @@ class Learner:
     def __init__(self, replicas: Replicas, name: str, spec: Training, seed: int = 0) -> None:
         self.replicas, self.name, self.spec = replicas, name, spec
         model = replicas.local.models[name]
-        self.names = list(model.shapes)
+        self.names = [name for name in model.shapes if name not in model.config.fixed()]
         self.notes: list[str] = []
         self._said = False  # that memory is short: once a stage, since every step would say it again
         # by time a step, not by size: with Muon a matrix costs its numbers times its short side
-        costs = [optimiser.step_cost(n, model.shapes[n], spec.optimizer) for n in self.names]
+        costs = [optimiser.step_cost(model, n, spec.optimizer) for n in self.names]
         owners = [[self.names[i] for i in shard] for shard in deal(range(len(costs)), costs, replicas.size)]
         replicas.all(optimiser.own, name, owners, spec, f"{seed}/{spec.name}")
 
@@ -111,7 +111,7 @@ class Learner:
             )
         self.replicas.all(optimiser.load, self.name, str(folder))
 
-    def save_adapter(self, folder: Path, base: str) -> None:
+    def save_adapter(self, folder: Path, base: Path) -> None:
         """Write the adapter as it is now, for the model at `base`; ValueError of a stage without `lora`."""
         if self.spec.lora is None:
             raise ValueError(f"{self.spec.name} trains all weights: there is no adapter")

@@ -16,7 +16,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cascade_rl.model.checkpoint import hf_names
 from cascade_rl.model.export import write_adapter
 from cascade_rl.model.replicas import Replicas
 from cascade_rl.model.weights import Model
@@ -34,10 +33,14 @@ class Adapter:
     full    the projection's Hugging Face name
     name    our parameter that holds it, in its `rows` (q, k and v are one parameter here)
     weight  those rows of the fp32 master, as a view: what is added to it is added to the model
+    turned  it is stored [in, out]: `weight` is the transposed view
     """
 
-    def __init__(self, full: str, name: str, rows: slice, weight: Tensor, lora: LoRA, seed: str) -> None:
-        self.full, self.name, self.rows, self.weight = full, name, rows, weight
+    def __init__(
+        self, full: str, name: str, rows: slice, master: Tensor, turned: bool, lora: LoRA, seed: str
+    ) -> None:
+        self.full, self.name, self.rows, self.turned = full, name, rows, turned
+        weight = self.weight = master[rows].T if turned else master[rows]
         self.scale = lora.alpha / lora.rank
         # by name, so that the start does not depend on who owns what; manual_seed takes 64 bits at most
         digest = hashlib.blake2b(f"{seed}/{full}".encode(), digest_size=7).digest()
@@ -49,7 +52,8 @@ class Adapter:
         self.b = torch.zeros(weight.shape[0], lora.rank, device=weight.device)
 
     def take(self, gradient: Tensor) -> float:
-        """Set the factors' gradients from the matrix' own [out, in]; their squared norm."""
+        """Set the factors' gradients from the matrix' own, stored as it is; their squared norm."""
+        gradient = gradient.T if self.turned else gradient
         by_b = self.scale * gradient @ self.a.T
         by_a = self.scale * self.b.T @ gradient
         self.a.grad, self.b.grad = by_a, by_b
@@ -66,14 +70,16 @@ class Adapted(Owner):
         self, model: Model, masters: Mapping[str, Tensor], spec: Training, lora: LoRA, seed: str
     ) -> None:
         super().__init__()
-        self.model, parts = model, hf_names(model.config)
+        self.model, parts = model, model.config.names()
+        targets = set(model.config.adapted(lora.targets))
         self.adapters: list[Adapter] = []
         for name, master in masters.items():
             start = 0  # the first row of the projection in our parameter
             for full, count in parts.get(name, []):
                 rows, start = slice(start, start + count), start + count
-                if full.endswith(".weight") and full.split(".")[-2] in lora.targets:
-                    self.adapters.append(Adapter(full, name, rows, master[rows], lora, seed))
+                if full in targets:
+                    turned = model.config.turned(name)
+                    self.adapters.append(Adapter(full, name, rows, master, turned, lora, seed))
         self.heads = {name: master for name, master in masters.items() if name == HEAD}
         factors = [t for adapter in self.adapters for t in (adapter.a, adapter.b)]
         self.parameters = [*factors, *self.heads.values()]
@@ -139,9 +145,13 @@ def _peft_state(worker: Worker, name: str) -> dict[str, Tensor]:
     return owner.peft_state()
 
 
-def save_adapter(folder: Path, replicas: Replicas, name: str, lora: LoRA, base: str) -> None:
+def save_adapter(folder: Path, replicas: Replicas, name: str, lora: LoRA, base: Path) -> None:
     """Write the adapter of a model that is trained so, as it is now, for the model at `base`."""
     state: dict[str, Tensor] = {}
     for part in replicas.all(_peft_state, name):
         state |= part
-    write_adapter(folder, state, lora, base)
+    config = replicas.local.models[name].config
+    names = config.adapted(lora.targets)
+    # PEFT wants one answer for all; no family mixes the two
+    modules = list(dict.fromkeys(full.split(".")[-2] for full in names))
+    write_adapter(folder, state, lora, base, modules, config.turned(names[0]))

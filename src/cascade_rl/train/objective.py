@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from cascade_rl.model.decoder import DecoderConfig, head_logits, head_weight, packed_states, truncate
-from cascade_rl.model.fused import target_logprobs
+from cascade_rl.model.decoder import truncate
+from cascade_rl.model.network import Network
 from cascade_rl.protocols import WHOLE, SamplingRule
 from cascade_rl.train.batch import Batch
 from cascade_rl.train.loss import Surrogate
@@ -49,7 +49,7 @@ LIKELIHOOD = Objective(surrogate=None)
 
 def token_logprobs(
     weights: Mapping[str, Tensor],
-    config: DecoderConfig,
+    config: Network,
     batch: Batch,
     rule: SamplingRule,
     recompute: bool = False,
@@ -58,18 +58,18 @@ def token_logprobs(
 
     With `recompute` the layers run again in the backward pass.
     """
-    hidden = packed_states(weights, config, batch.packed, recompute)
+    scored = config.scored(weights, batch.packed, recompute)
     if not rule.truncates(config.vocab):  # the usual case: a gradient of its own, and no sorting
-        return target_logprobs(hidden, head_weight(weights), batch.targets, rule.temperature)
+        return config.logprobs(weights, scored, batch.targets, rule.temperature)
     size = max(1, HEAD_CHUNK // config.vocab)
 
     def score(part: Tensor, targets: Tensor) -> Tensor:
         # sampled ids stay in the kept set whatever the rounding: outside, log p would be -inf
-        logprobs = truncate(head_logits(weights, part), rule, targets)
+        logprobs = truncate(config.logits(weights, part), rule, targets)
         return logprobs.gather(-1, targets[:, None])[:, 0]
 
-    if len(hidden) <= size:
-        return score(hidden, batch.targets)
+    if len(scored) <= size:
+        return score(scored, batch.targets)
     # logits are made again in the backward pass, so that one chunk's are alive at a time
-    parts = zip(torch.split(hidden, size), torch.split(batch.targets, size), strict=True)
+    parts = zip(torch.split(scored, size), torch.split(batch.targets, size), strict=True)
     return torch.cat([checkpoint(score, part, targets, use_reentrant=False) for part, targets in parts])

@@ -30,16 +30,11 @@ def update_ratio(names: Sequence[str], parts: Sequence[Mapping[str, tuple[float,
     return math.sqrt(change / weights) if weights else 0.0
 
 
-def is_matrix(name: str, shape: Sequence[int]) -> bool:
-    """Whether Muon takes a parameter: a matrix that neither is looked up in nor reads the final state out."""
-    # fused q/k/v and gate/up are one matrix each here: Muon orthogonalises them together
-    return len(shape) == 2 and name not in ("embed", "head", "score")
-
-
-def step_cost(name: str, shape: Sequence[int], optimizer: str) -> float:
+def step_cost(model: Model, name: str, optimizer: str) -> float:
     """About how long a parameter's step takes: Muon's five iterations multiply it with its short side."""
+    shape = model.shapes[name]
     numbers = float(math.prod(shape))
-    return numbers * min(shape) if optimizer == "muon" and is_matrix(name, shape) else numbers
+    return numbers * min(shape) if optimizer == "muon" and model.config.is_matrix(name) else numbers
 
 
 class Owned(Owner):
@@ -49,8 +44,8 @@ class Owned(Owner):
         super().__init__()
         self.model, self.parameters = model, parameters
         self.stepped_by: dict[str, torch.optim.Optimizer] = {}
-        matrices = [n for n, p in parameters.items() if is_matrix(n, p.shape)]
-        others = [n for n, p in parameters.items() if not is_matrix(n, p.shape)]
+        matrices = [n for n in parameters if model.config.is_matrix(n)]
+        others = [n for n in parameters if n not in matrices]
         if spec.muon_lr is None:  # without Muon; this order stays, since saved states go by it
             matrices, others = [], matrices + others
         elif matrices:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from cascade_rl.model.activations import Room
-from cascade_rl.model.decoder import DecoderConfig, packed_states
 from cascade_rl.model.fused import read_out
+from cascade_rl.model.network import Network
 from cascade_rl.model.packed import Tree, pack
 from cascade_rl.model.worker import Worker
 from cascade_rl.train.batch import Row, fill
@@ -20,7 +20,7 @@ from cascade_rl.train.loss import bradley_terry_loss
 
 def last_scores(
     weights: Mapping[str, Tensor],
-    config: DecoderConfig,
+    config: Network,
     trees: Sequence[Tree],
     device: torch.device,
     itemsize: int = 4,
@@ -30,7 +30,7 @@ def last_scores(
     packed = pack(trees, device)
     # 0: no logits over the vocabulary are made
     recompute = room is not None and room.too_small(config, packed, itemsize, 0)
-    hidden = packed_states(weights, config, packed, recompute)
+    hidden = config.states(weights, packed, recompute)
     ends = torch.tensor(packed.lengths, device=device).cumsum(0) - 1
     # the pack sorts trees by size; (tree, branch) sorted is the order they came in
     order = sorted(range(len(packed.order)), key=packed.order.__getitem__)

@@ -70,7 +70,7 @@ def encode(
     """(prompt ids, reply ids) of each that fits, and how many did not by domain (of own rows, by source)."""
     kept, dropped = [], Counter[str]()
     for item in made:
-        prompt, reply = tokenizer.prompt(item.problem), tokenizer.reply(item.reply)
+        prompt, reply = tokenizer.taught(item)
         if len(prompt) + len(reply) <= max_tokens:
             kept.append((prompt, reply))
         else:

@@ -1,0 +1,86 @@
+"""The weights of transformers' own modules to and from tensors as its files name them.
+
+Some families are stored otherwise than they compute: experts one by one in files and stacked in memory.
+`from_pretrained` and `save_pretrained` convert, so what they call is called here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cascade_rl.errors import InputError
+from cascade_rl.model.weight_files import check_state
+
+
+def load_state(config: Any, state: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
+    """Parameters and buffers by the modules' own names, fp32, of a file's tensors.
+
+    Raises InputError that names `where` and what is missing, too much, of another shape, quantised or not
+    finite.
+    """
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    # masks in old files are no weights, and of any kind
+    weights = {n: t for n, t in state.items() if t.is_floating_point() or n.endswith(".weight")}
+    check_state(where, weights, {name: tuple(tensor.shape) for name, tensor in weights.items()})
+    kind: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    with quiet():
+        model, info = kind.from_pretrained(
+            None,
+            config=config,
+            state_dict=dict(state),
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # told below, in one line
+        )
+    for what, keys in (
+        ("lack", info["missing_keys"]),
+        ("have, where the model has no place for them,", info["unexpected_keys"]),
+        ("have in another shape", info["mismatched_keys"]),
+    ):
+        if keys:
+            # of another shape: with both shapes behind the name
+            first = min(key if isinstance(key, str) else key[0] for key in keys)
+            raise InputError(f"{where}: the weights {what} {len(keys)} tensors, the first is {first}")
+    return dict(model.state_dict())
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """transformers says nothing inside, and draws no progress: the screen is not its own."""
+    from transformers.utils import logging
+
+    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # it gives no types
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if shown:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def file_tensors(model: Any, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What `save_pretrained` would write of these parameters and buffers."""
+    from transformers.core_model_loading import revert_weight_conversion
+
+    return dict(revert_weight_conversion(model, dict(tensors)))
+
+
+def classifier_of(config: Any) -> str:
+    """The name of transformers' class with a scalar head; raises InputError where the family has none."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+
+    if type(config) not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
+        raise InputError(
+            f"transformers has no sequence classification for {config.model_type}, so that a reward model of "
+            "this family could not be exported; leave the reward model out, or take another family"
+        )
+    kind: Any = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)]
+    return str(kind.__name__)

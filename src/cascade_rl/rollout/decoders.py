@@ -1,0 +1,26 @@
+"""Which loop decodes a worker's rows, by what computes its model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from cascade_rl.model.decoder import DecoderConfig
+from cascade_rl.model.modules import ModuleConfig
+from cascade_rl.model.network import Network
+from cascade_rl.rollout.decoding import Decoding, Job
+from cascade_rl.rollout.module_decoding import ModuleDecoding
+
+
+def decode(
+    weights: Mapping[str, Tensor], config: Network, job: Job, slots: int, device: torch.device
+) -> None:
+    """Decode every row of a job, at most `slots` at once; `job.ended` hears of each."""
+    if isinstance(config, DecoderConfig):
+        Decoding(weights, config, job, slots, device).run()
+    elif isinstance(config, ModuleConfig):
+        ModuleDecoding(weights, config, job, slots, device).run()
+    else:
+        raise TypeError(f"nothing decodes a {type(config).__name__}")

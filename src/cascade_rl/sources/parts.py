@@ -1,0 +1,56 @@
+"""What a source of rows is read in: files of a path or a glob, of a package, or a split of a set on a hub.
+
+Rows come lazily and in one order. Each names its place for people; each part has a label for the ids of its
+problems, which stays when all of it moves.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from cascade_rl.sources.formats import Row, files, rows
+from cascade_rl.sources.hub import hub_rows, hub_set
+from cascade_rl.sources.installed import package_files, package_rows
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a source; `rows` begins anew with each call."""
+
+    label: str
+    rows: Callable[[], Iterator[Row]]
+
+
+def parts(source: str) -> list[Part]:
+    """The parts of a source of rows (`jsonl:PATH`, `hub:ORG/NAME@REVISION#SPLIT`, ...), in their order.
+
+    Raises InputError when there is nothing of that name; what can't be read says so once its rows are asked.
+    """
+    scheme, _, rest = source.partition(":")
+    if scheme == "hub":
+        named = hub_set(source, rest)
+        return [Part(named.label, partial(hub_rows, named))]
+    if scheme == "package":
+        found = package_files(source, rest)
+        return [Part(inside, partial(package_rows, path, inside)) for inside, path in found.items()]
+    paths = files(rest)
+    names = labels(paths)
+    return [Part(names[path], partial(rows, scheme, path)) for path in paths]
+
+
+def source_rows(source: str) -> Iterator[Row]:
+    """The rows of all parts, one after the other."""
+    for part in parts(source):
+        yield from part.rows()
+
+
+def labels(paths: list[Path]) -> dict[Path, str]:
+    """A name for each file that stays when all move: the file's own, with folders where two are alike."""
+    if len({path.name for path in paths}) == len(paths):
+        return {path: path.name for path in paths}
+    shared = os.path.commonpath([path.parent for path in paths])
+    return {path: path.relative_to(shared).as_posix() for path in paths}
