@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -25,9 +26,11 @@ from transformers import AutoModelForCausalLM
 from cascade_rl.data.abilities import check_recipe
 from cascade_rl.doctor.subject import make_tiny
 from cascade_rl.errors import InputError, RecipeError
-from cascade_rl.model.checkpoint import load_directory
+from cascade_rl.model.checkpoint import load_directory, weights_hash
 from cascade_rl.model.pretrained import find_model
+from cascade_rl.model.tokenizer import load_tokenizer
 from cascade_rl.recipe.hub_name import read_hub_name
+from cascade_rl.types import Message, Mode, Problem
 
 README = "---\nlicense: other\nlicense_name: lab-licence\nlicense_link: https://lab.example/l\n---\n# tiny\n"
 
@@ -239,6 +242,32 @@ def test_an_adapter_on_a_changed_base_names_the_directory(hub, tmp_path):
     go(tmp_path / "run", recipe)
     config = json.loads((tmp_path / "run/stages/01-first/adapter/adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == str(tmp_path / "run/base")
+
+
+def test_the_card_says_where_the_model_came_from_and_its_snippet_runs(hub, tmp_path, monkeypatch):
+    go(tmp_path / "run", small())
+    checkpoint = tmp_path / "run/stages/02-second/checkpoint"
+    card = (checkpoint / "README.md").read_text()
+    front = yaml.safe_load(card.split("---\n")[1])
+    assert front["base_model"] == "lab/tiny" and front["license"] == "other"
+    assert front["license_name"] == "lab-licence" and front["library_name"] == "transformers"
+    origin = json.loads((tmp_path / "run/base/origin.json").read_text())
+    assert origin["weights"] == weights_hash(load_directory(tmp_path / "model")[2])
+    wanted = (
+        f"began with `lab/tiny` at commit `{commit_of(hub)}`; checksum of its weights: `{origin['weights']}`"
+    )
+    assert wanted in card and "licence of that model: other, lab-licence" in card
+    assert "family `qwen3`, weights in float32, made for 512 positions" in card
+    assert "temperature=0.6, top_p=0.95" in card and "| alignment | 2 | 1 | 0.6 | 0.95 | 400, 4 |" in card
+    snippet = card.split("```python\n")[1].split("```")[0]
+    monkeypatch.chdir(checkpoint)
+    names: dict[str, Any] = {}
+    exec(snippet, names)
+    # the prompt is what training has, and the reply no longer than the benchmarks allow
+    problem = Problem("p", "toy", (Message("user", "What is 3 + 4?"),), None, Mode.THINKING)
+    prompt = load_tokenizer(checkpoint).prompt(problem)
+    assert names["inputs"]["input_ids"][0].tolist() == prompt
+    assert 0 < names["ids"].shape[1] - len(prompt) <= 4
 
 
 # ---------------------------------------------------------------- what can't be fetched

@@ -123,7 +123,7 @@ def test_the_base_recipe_reads_back_as_itself_although_its_schedule_is_constant(
         ("stages.math-rl.kind=ppo", "stages.math-rl", "'sft', 'reward_model', 'rl'"),
         ("stages=[]", "stages", "at least 1"),
         ("stages=3", "stages", "list"),
-        ("benchmarks=[]", "benchmarks", "at least 1"),
+        ("benchmarks=3", "benchmarks", "list"),
         ("model.architecture.num_key_value_heads=4", "model.architecture", "multiple"),
         ("model.architecture.head_dim=7", "model.architecture", "even"),
         ("stages.math-rl.curriculum=[{share: 0.5}, {share: 0.4}]", "stages.math-rl", "0.9, not 1"),
@@ -492,6 +492,16 @@ def test_smoke_keeps_the_path_and_cuts_the_size():
     assert all(b.problems <= 4 and b.k == 1 for b in short.benchmarks)
     assert all(s.warmup_steps == 0 for s in short.stages)
     assert short.hash != recipe.hash
+
+
+def test_smoke_walks_phases_that_have_no_step_in_the_recipe():
+    """Of 6 steps the first phase gets none: what a smoke test left out was the last."""
+    phases = (
+        "[{share: 0.05, temperature: 0.7}, {share: 0.5, temperature: 0.8}, {share: 0.45, temperature: 0.9}]"
+    )
+    recipe = check_recipe(changed(f"stages.math-rl.curriculum={phases}", "stages.math-rl.steps=6"))
+    assert [rule.temperature for rule in recipe.stage("math-rl").sampled()] == [0.8, 0.9]
+    assert [rule.temperature for rule in smoke(recipe).stage("math-rl").sampled()] == [0.7, 0.8, 0.9]
 
 
 # ---------------------------------------------------------------- what every stage answers for itself

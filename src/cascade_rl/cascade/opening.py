@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from cascade_rl import chat
-from cascade_rl.cascade.foresight import prompt_length, refuse_made
+from cascade_rl.cascade.lengths import fitting_data, refuse_made
 from cascade_rl.cascade.run import Run, base_folder
 from cascade_rl.cascade.stage import provide
 from cascade_rl.data.gather import Materials, gather
-from cascade_rl.data.settle import fitting
+from cascade_rl.data.shelf import Shelf
 from cascade_rl.errors import Interrupted
 from cascade_rl.grading.services import open_services, standing
 from cascade_rl.model.base import base_notes, make_base
@@ -23,7 +21,6 @@ from cascade_rl.protocols import Screen
 from cascade_rl.recipe import Recipe
 from cascade_rl.rollout.world import Engine, World, world_with
 from cascade_rl.run.ledger import Ledger
-from cascade_rl.types import Demonstrations
 
 
 @contextmanager
@@ -41,7 +38,7 @@ def open_run(
     Raises StageError when prompts of two uses overlap or all are too long, SandboxUnavailable, Interrupted.
     """
     screen.waiting("data")
-    materials = gather(recipe, provide)
+    materials = gather(recipe, provide, Shelf(folder / "data", screen.waiting, stop_asked))
     if stop_asked():
         raise Interrupted("stopped before the first stage")
     screen.waiting("model")
@@ -52,11 +49,13 @@ def open_run(
         with world_with(services, base, engine, train=True) as world:
             if found := standing(services):
                 screen.note(found.line)
+            for text in _came_from(world):
+                screen.note(text)
             notes = tuple(base_notes(folder / "tokenizer"))
             for text in notes:
                 screen.note(text)
             refuse_made(recipe, materials, world.config, world.raw, world.tokenizer)
-            fit = _fitting_data(recipe, materials, world, screen)
+            fit = fitting_data(recipe, materials, world.tokenizer, screen)
             for text in _rows(recipe, fit):
                 screen.note(text)
             settings = _settings(recipe, engine, world.tokenizer.template.hash)
@@ -73,17 +72,7 @@ def _ensure_base(recipe: Recipe, materials: Materials, base: Path, tokens: Path)
     # Data come first since the tokenizer of a scratch model is learnt from them. `export` renames the whole
     # folder into place, so a config.json means that the model is whole.
     if not (base / "config.json").exists():
-        make_base(recipe, _texts(materials), base, tokens)
-
-
-def _texts(materials: Materials) -> list[str]:
-    """All SFT conversations: what the tokenizer of a model from scratch is learnt from."""
-    made = [data for data in materials.data.values() if isinstance(data, Demonstrations)]
-    return [
-        chat.render(item.problem.messages, item.problem.mode, reply=item.reply)
-        for data in made
-        for item in data.items
-    ]
+        make_base(recipe, materials.conversations(), base, tokens)
 
 
 def _settings(recipe: Recipe, engine: Engine, template: str) -> dict[str, Any]:
@@ -100,25 +89,16 @@ def _settings(recipe: Recipe, engine: Engine, template: str) -> dict[str, Any]:
     }
 
 
+def _came_from(world: World) -> list[str]:
+    """Where the first model came from, unless it was made here."""
+    if not (origin := world.origin):
+        return []
+    commit = f", commit {origin['commit']}" if origin["commit"] else ""
+    return [f"model: {origin['name']}{commit}, weights {origin['weights']}"]
+
+
 def _rows(recipe: Recipe, materials: Materials) -> list[str]:
     """What became of the rows of all tables, a line for each use."""
     used = [(stage.name, materials.data[stage.name].tallies) for stage in recipe.stages]
     used += [(benchmark.name, benchmark.tallies) for benchmark in materials.benchmarks]
     return [f"{name}: {tally.line()}" for name, tallies in used for tally in tallies]
-
-
-def _fitting_data(recipe: Recipe, materials: Materials, world: World, screen: Screen) -> Materials:
-    """Without prompts over their stage's limit: told of now, not hours later in the middle of a stage."""
-    length, data = prompt_length(world.tokenizer), {}
-    for stage in recipe.stages:
-        # `gather` proved the prompts disjoint, and leaving some out keeps them so.
-        data[stage.name], notes = fitting(
-            stage.name, stage.prompt_limit(), materials.data[stage.name], length
-        )
-        key, size, _ = stage.batch()
-        drawn = sum(map(len, data[stage.name].pools()))
-        if stage.prompt_limit() is not None and drawn < size:
-            notes.append(f"{stage.name}: {key} is {size}, but there are {drawn} prompts: a step has no more")
-        for text in notes:
-            screen.note(text)
-    return replace(materials, data=data)

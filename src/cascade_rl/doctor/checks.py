@@ -38,27 +38,19 @@ class Row:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
-    """Which way a model of a directory takes here: its family, who computes it, and what is special."""
-
-    family: str
-    by: str
-    special: tuple[str, ...]
-
-
-def route_of(folder: Path) -> Route:
-    """Read from config.json alone; raises InputError for a model that is not supported."""
+def route_of(folder: Path) -> str:
+    """Who computes the model of a directory, by config.json; raises InputError where nobody can."""
     raw, config = read_config(folder)
-    return Route(raw["model_type"], config.BY, config.special())
+    return config.described(raw)
 
 
-def model_report(folder: Path) -> Iterator[Row]:
+def model_report(folder: Path, template: str | None = None) -> Iterator[Row]:
     """All checks on the model of a directory, then those that need none, each as soon as it is done.
 
-    Takes about the memory of training it in fp32. Raises InputError for a model that is not supported.
+    `template`: see `Engine`. Takes about the memory of training it in fp32. Raises InputError for a model
+    that is not supported.
     """
-    with Subject.opened(folder) as subject:
+    with Subject.opened(folder, template) as subject:
         yield from (_row(check, check(subject)) for check in MODEL_CHECKS)
     yield from (_row(check, check()) for check in TRAINING_CHECKS)
 

@@ -68,7 +68,6 @@ def make_base(recipe: Recipe, texts: Sequence[str], base: Path, tokens: Path) ->
         raw, config, flat = load_directory(source)
         tokenizer = load_tokenizer(source, add=spec.add_tokens, template=spec.template)
         origin = origin_of(found, weights_hash(flat), unchanged=not (scaling or tokenizer.added))
-        notes.append(f"model: {found.line()}, weights {origin['weights']}")
         raw = with_scaling(raw, scaling)
         config = network_of(raw)
         generation = read_generation(source)
@@ -84,7 +83,7 @@ def make_base(recipe: Recipe, texts: Sequence[str], base: Path, tokens: Path) ->
         if tokenizer.lead:
             notes.append(f"every conversation begins with `{tokenizer.lead}`, as this tokenizer has it")
     if config.BY != DecoderConfig.BY:
-        notes.append(f"model: {raw.get('model_type')}, computed by {config.BY}")
+        notes.append(config.described(raw))
     if scaling:
         notes.append("model.rope_scaling: " + ", ".join(f"{k} {v}" for k, v in scaling.items()))
     config.prove(flat)

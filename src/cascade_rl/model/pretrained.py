@@ -39,10 +39,6 @@ class Origin:
     whole: bool = True
     licence: tuple[tuple[str, str], ...] = ()
 
-    def line(self) -> str:
-        """One line for the screen and the records."""
-        return f"{self.name}, commit {self.commit}" if self.commit else self.name
-
 
 def silent(text: str) -> None:
     """Hears how a download goes, and says nothing."""
