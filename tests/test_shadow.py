@@ -214,7 +214,7 @@ def test_a_step_asks_the_device_nothing_and_is_always_the_same(name):
         for _ in range(HEAR_EVERY):
             loop._step()
             seen.append(log.taken())
-            state = (loop.rows, loop.steps, loop.next, loop.cache.used, loop.cache.write)
+            state = (loop.rows, loop.steps, loop.next, loop.cache.used, loop.cache.views.write)
             states.append([tensor.host.data_ptr() for tensor in state])
     assert all(found == seen[0] for found in seen)
     # what a captured graph needs: each step finds its state where the last one left it

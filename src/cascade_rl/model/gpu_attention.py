@@ -3,8 +3,8 @@
 In bf16 one call of the variable-length kernel does a layer: segments lie side by side as the pack has them,
 without padding or masks. That kernel takes no fp32, where `ByBlocks` pads and masks.
 
-Shapes: M tokens, S segments, N heads, K key-value heads, D head size; of a block T trees, G branches a tree, P
-prefix and R branch tokens (padded).
+Shapes: M tokens, S segments, N heads, K key-value heads, D head size; of a block T trees, G branches a tree,
+P prefix and R branch tokens (padded).
 """
 
 from __future__ import annotations
@@ -179,9 +179,10 @@ class ByBlocks:
 class _Laid:
     """A block's tables on the device.
 
-    prefix, branch, columns   places [T, P], [T G, R], and of the latter with its prefix before it [T G, P + R]
+    prefix, branch, columns   places [T, P], [T G, R], of the latter behind its prefix [T G, P + R]
     prefix_back, branch_back  where the real tokens stand in the first two
-    near, mask                who sees whom in prefixes [P, P] (None: causally), in branches [T G, 1, R, P + R]
+    near, mask                who sees whom in prefixes [P, P] (None: causally), in branches
+                              [T G, 1, R, P + R]
     """
 
     prefix: Tensor

@@ -101,6 +101,31 @@ def prefill(
     return Prefilled(logits, keys, values, torch.from_numpy(places).to(device), [len(p) for p in prompts])
 
 
+@dataclass(frozen=True, slots=True)
+class _Views:
+    """What each step takes of a cache, made once for all steps: a step is mostly the calling of operators.
+
+    rows     [2 S K room, D] of each layer
+    seen     keys and values [S K, columns, D] of each layer
+    visible  the mask [S, 1, columns]
+    line     [S] where a slot begins in the mask
+    first    [S, 2, K] where in `rows` the keys and values of a slot begin
+    write    [2 S K] where a step puts keys and values; `Cache.begin` fills it in
+    """
+
+    rows: list[Tensor]
+    seen: list[tuple[Tensor, Tensor]]
+    visible: Tensor
+    line: Tensor
+    first: Tensor
+    write: Tensor
+
+    def let_go(self) -> None:
+        """Hold the layers no longer, so that they can be freed one by one."""
+        self.rows.clear()
+        self.seen.clear()
+
+
 class Cache:
     """Keys and values of each layer [2, S, K, room, D], a mask [S, 1, room], how many columns are in use [S].
 
@@ -123,26 +148,23 @@ class Cache:
         self.store = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(config.layers)]
         self.mask = torch.full((slots, 1, self.room), -torch.inf, dtype=dtype, device=device)
         self.used = torch.zeros(slots, dtype=torch.long, device=device)
-        self._look()
+        self.views = self._look()
 
-    def _look(self) -> None:
-        """The views that each step takes, made once for all steps: a step is mostly the calling of operators.
-
-        rows   [2 S K room, D] of each layer, and `seen` keys and values [S K, columns, D]
-        first  [S, 2, K] where in `rows` the keys and values of a slot begin, and `line` [S] in the mask
-        write  [2 S K] where a step puts keys and values; `begin` fills it in
-        """
+    def _look(self) -> _Views:
         device, heads, size = self.used.device, self.config.kv_heads, self.config.head_dim
-        self.rows = [layer.view(-1, size) for layer in self.store]
         parts = [layer.view(2, -1, self.room, size)[:, :, : self.columns] for layer in self.store]
-        self.seen = [part.unbind() for part in parts]
-        self.visible = self.mask[:, :, : self.columns]
         slots = torch.arange(self.slots, device=device)
-        self.line = slots * self.room
         halves = torch.arange(2, device=device) * self.slots
         places = (slots[:, None] + halves) * heads
-        self.first = (places[..., None] + torch.arange(heads, device=device)) * self.room
-        self.write = torch.empty_like(self.first).flatten()
+        first = (places[..., None] + torch.arange(heads, device=device)) * self.room
+        return _Views(
+            rows=[layer.view(-1, size) for layer in self.store],
+            seen=[(part[0], part[1]) for part in parts],
+            visible=self.mask[:, :, : self.columns],
+            line=slots * self.room,
+            first=first,
+            write=torch.empty_like(first).flatten(),
+        )
 
     def resize(self, keep: Tensor | None, columns: int) -> None:
         """Keep these slots, in this order (None: all), and let attention read this many columns."""
@@ -159,7 +181,7 @@ class Cache:
             return new
 
         if keep is not None or room != self.room:
-            self.rows, self.seen = [], []  # views, which would hold what they look at
+            self.views.let_go()
             for layer in range(
                 self.config.layers
             ):  # one at a time: old and new of all would be twice the cache
@@ -167,7 +189,7 @@ class Cache:
             self.mask = fit(self.mask, 0, 2, -torch.inf)
             self.used = self.used if keep is None else self.used[keep]
         self.slots, self.columns, self.room = len(self.used), columns, room
-        self._look()
+        self.views = self._look()
 
     def insert(self, slots: Tensor, found: Prefilled, prompts: Sequence[int]) -> None:
         """Put prompts into slots."""
@@ -193,18 +215,19 @@ class Cache:
         if self.config.window is not None:
             # the one that the window leaves behind; where there is none yet, the one that is seen anew below
             left = torch.where(self.used < self.config.window, self.used, self.used - self.config.window)
-            self.mask.view(-1).index_fill_(0, self.line + left, -torch.inf)
-        self.mask.view(-1).index_fill_(0, self.line + self.used, 0.0)
-        torch.add(self.first, self.used[:, None, None], out=self.write.view(self.first.shape))
+            self.mask.view(-1).index_fill_(0, self.views.line + left, -torch.inf)
+        self.mask.view(-1).index_fill_(0, self.views.line + self.used, 0.0)
+        first = self.views.first
+        torch.add(first, self.used[:, None, None], out=self.views.write.view(first.shape))
 
     def attend(self, layer: int, qkv: Tensor, last: bool) -> Tensor:
         """One token a slot, qkv [S, N + 2 K, D] to [S, N D]."""
         heads, kv_heads, size = self.config.heads, self.config.kv_heads, self.config.head_dim
-        self.rows[layer].index_copy_(0, self.write, qkv[:, heads:].reshape(-1, size))
-        keys, values = self.seen[layer]
+        self.views.rows[layer].index_copy_(0, self.views.write, qkv[:, heads:].reshape(-1, size))
+        keys, values = self.views.seen[layer]
         q = qkv[:, :heads].reshape(self.slots * kv_heads, -1, size)
         scores = torch.bmm(q, keys.transpose(1, 2))  # [S K, N / K, C]; q comes scaled
-        weights = scores.view(self.slots, heads, -1).add_(self.visible).softmax(-1)
+        weights = scores.view(self.slots, heads, -1).add_(self.views.visible).softmax(-1)
         return torch.bmm(weights.view(*scores.shape), values).view(self.slots, -1)
 
 
