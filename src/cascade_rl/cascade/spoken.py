@@ -6,6 +6,7 @@ Ours can say all of it, so that nothing is refused.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 
 from cascade_rl.data.gather import Materials
 from cascade_rl.domain import Benchmark
@@ -14,10 +15,11 @@ from cascade_rl.errors import InputError, RecipeError, StageError
 from cascade_rl.model.template import Template
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.recipe import Problems, Recipe
-from cascade_rl.types import Demonstration, Demonstrations, Mode, Problem, StageData
+from cascade_rl.types import Demonstration, Demonstrations, Mode, Pools, Problem, StageData
 
 Length = Callable[[Problem], int]  # the tokens of a problem's prompt
 SHOWN = 60  # characters of a text that is named
+LOOKED_AT = 10_000  # conversations or pairs of a stage, before anything is trained
 
 
 def mode_problems(recipe: Recipe, template: Template) -> Problems:
@@ -70,10 +72,12 @@ def refuse_unspoken(recipe: Recipe, materials: Materials, tokenizer: Tokenizer) 
 
 
 def _items(data: StageData, modes: Sequence[Mode]) -> Iterable[Demonstration]:
+    # of millions the rest is written once, when they become samples, which names what can't be
+    most = None if isinstance(data, Pools) else LOOKED_AT
     if isinstance(data, Demonstrations):
-        return data.items
+        return islice(data.items, most)
     # pairs and prompts of RL are asked in the stage's mode: here any will do, if only they can be written
-    every = (problem for pool in data.pools() for problem in pool)
+    every = islice((problem for pool in data.pools() for problem in pool), most)
     return (Demonstration(p if p.mode in modes else p.in_mode(modes[0]), "x") for p in every)
 
 
