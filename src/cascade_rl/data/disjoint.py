@@ -79,13 +79,18 @@ def check_disjoint(
 ) -> None:
     """Raise StageError, which names an example, when two uses share a prompt that may not.
 
-    `data` is by the stage's name. Benchmarks share with no stage, nor with each other.
+    `data` is by the stage's name. Benchmarks share with no stage. With each other they may: the same problems
+    can be asked with other lengths, modes or k.
     """
     uses = [_Use.of(f"stage {stage.name}", stage, data[stage.name].pools()) for stage in stages]
     uses += [_Use.of(f"benchmark {b.name}", None, [b.problems]) for b in benchmarks]
     for index, use in enumerate(uses):
         for other in uses[:index]:
-            if use.stage and other.stage and may_share(use.stage, other.stage):
+            if (
+                may_share(use.stage, other.stage)
+                if use.stage and other.stage
+                else not (use.stage or other.stage)
+            ):
                 continue
             alike = np.intersect1d(use.marks, other.marks, assume_unique=True)
             # two prompts may have one mark: the texts decide
