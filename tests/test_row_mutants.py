@@ -17,7 +17,8 @@ from test_maps import RIGHT, documented
 
 from cascade_rl.chat import render_problem
 from cascade_rl.data.show import as_json
-from cascade_rl.data.show_own import own_json, own_text, samples_of
+from cascade_rl.data.show_model import Reader
+from cascade_rl.data.show_own import own_json, own_texts
 from cascade_rl.domains import load_domain
 from cascade_rl.errors import InputError
 from cascade_rl.recipe.tables import Reading
@@ -211,7 +212,7 @@ def test_a_row_becomes_a_sample_or_is_bad(name, tmp_path):
         assert number or made is not None, read.fault
         if made is not None:
             json.dumps(own_json(made), allow_nan=False, ensure_ascii=False).encode()
-            assert all(own_text(sample).encode() for sample in samples_of(made))
+            assert all(read.text.encode() for read in own_texts(made, Reader()))
     adds_up(counts.tally(source), count)
     assert counts.bad > 0.1 * count
 

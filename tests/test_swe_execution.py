@@ -296,6 +296,17 @@ def test_what_a_sandbox_may_say(execution, reward, outcome):
     assert (verdict.reward, verdict.outcome) == (reward, outcome)
 
 
+@pytest.mark.parametrize(("limit_s", "asked_s", "given_s"), [(3.0, 60, 3.0), (90.0, 60, 60)])
+def test_the_limit_of_the_services_is_the_tests_too(limit_s, asked_s, given_s):
+    """And the verdict says what held, not what the answer asked for."""
+    sandbox = FakeSandbox(Execution("", "", -9, timed_out=True))
+    problem = Problem("p", "swe", (Message("user", "x"),), answer(timeout_s=asked_s), Mode.INSTRUCT)
+    reply, services = Rollout.of_text(changed({CORE: FIXED})), Services(sandbox=sandbox, limit_s=limit_s)
+    verdict = asyncio.run(SWE.score(problem, reply, services))
+    assert [program.timeout_s for program in sandbox.programs] == [given_s]
+    assert verdict.note == f"tests took over {given_s} s"
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -116,13 +116,11 @@ class Rollout:
     def __post_init__(self) -> None:
         if len(self.ids) != len(self.logprobs):
             raise ValueError(f"rollout has {len(self.ids)} ids but {len(self.logprobs)} log-probabilities")
-        # a text of a server: no ids, so the number of tokens is its word or unknown
-        if not (self.ids or self.prompt_ids):
-            return
-        if self.tokens is None:
-            # frozen: nobody has seen the record yet
-            object.__setattr__(self, "tokens", len(self.ids))
-        elif self.tokens != len(self.ids):
+        # a text of a server has no ids: how many tokens it had is its word, or unknown
+        sampled = bool(self.ids or self.prompt_ids)
+        if sampled and self.tokens is None:
+            object.__setattr__(self, "tokens", len(self.ids))  # frozen, but nobody has seen it yet
+        elif sampled and self.tokens != len(self.ids):
             raise ValueError(f"rollout has {len(self.ids)} ids, but it says {self.tokens} tokens")
 
     @classmethod
@@ -133,7 +131,7 @@ class Rollout:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a grader says of one rollout; `reward` is None when the grader itself failed."""
+    """What a grader says of one rollout; `reward` is None exactly when the grader itself failed."""
 
     reward: float | None
     outcome: Outcome
@@ -141,7 +139,6 @@ class Verdict:
     note: str = ""
 
     def __post_init__(self) -> None:
-        # null and GRADER_ERROR are one thing: neither may be had without the other
         if (self.reward is None) != (self.outcome is Outcome.GRADER_ERROR):
             raise ValueError(f"reward {self.reward} does not fit outcome {self.outcome}")
 
@@ -262,8 +259,7 @@ class Tally:
     """What became of the rows `read` of a table: bad, in another split, `empty` (a tie), or of this one.
 
     Of this split those whose id an earlier row has are `repeated`, the others `kept`; of them some are `used`
-    (None: nobody drew), some `over` the length (None: no limit). `places` are the first bad rows, as
-    `path:number: reason`; `beside` says more.
+    (None: nobody drew), some `over` the length (None: no limit). `places` name the first bad rows and why.
     """
 
     source: str
@@ -296,8 +292,8 @@ class StageData(Protocol):
     def tallies(self) -> tuple[Tally, ...]:
         """What became of the rows of its tables, in the recipe's order."""
 
-    def pools(self) -> tuple[tuple[Problem, ...], ...]:
-        """Its problems, each once, apart by data entry or by domain; all of a pool are of one domain."""
+    def pools(self) -> tuple[Sequence[Problem], ...]:
+        """Its problems, apart by data entry or by domain; all of a pool are of one domain."""
 
     def content(self) -> list[Any]:
         """JSON that differs when the data do."""
@@ -306,20 +302,17 @@ class StageData(Protocol):
         """What it is, a line for each pool, for people."""
 
     def without(self, ids: Sequence[Collection[str]], *, over: bool = False) -> StageData:
-        """The same without these problems, where their graders would be asked; of each pool ids of its own.
-
-        Ids of files may repeat between pools. `over`: these are too long, which the tallies count.
-        """
+        """The same without these ids of each pool, where graders are asked; `over`: these are too long."""
 
 
 @dataclass(frozen=True, slots=True)
 class Demonstrations:
     """What SFT trains on."""
 
-    items: tuple[Demonstration, ...]
+    items: Sequence[Demonstration]
     tallies: tuple[Tally, ...] = ()
 
-    def pools(self) -> tuple[tuple[Problem, ...], ...]:
+    def pools(self) -> tuple[Sequence[Problem], ...]:
         """A pool a domain."""
         return _by_domain(item.problem for item in self.items)
 
@@ -342,11 +335,11 @@ class Demonstrations:
 class Pairs:
     """What a reward model trains on, and the pairs that it is measured by; all of one domain or source."""
 
-    training: tuple[Pair, ...]
-    heldout: tuple[Pair, ...]
+    training: Sequence[Pair]
+    heldout: Sequence[Pair]
     tallies: tuple[Tally, ...] = ()
 
-    def pools(self) -> tuple[tuple[Problem, ...], ...]:
+    def pools(self) -> tuple[Sequence[Problem], ...]:
         """The prompts of the training pairs."""
         return _by_domain(pair.problem for pair in self.training)
 
@@ -397,6 +390,5 @@ class Pools:
 def _by_domain(problems: Iterable[Problem]) -> tuple[tuple[Problem, ...], ...]:
     pools: dict[str, dict[str, Problem]] = {}
     for problem in problems:
-        # by id: a prompt in two modes, or with several pairs, stands once
-        pools.setdefault(problem.domain, {})[problem.id] = problem
+        pools.setdefault(problem.domain, {})[problem.id] = problem  # once, if in two modes or several pairs
     return tuple(tuple(pool.values()) for pool in pools.values())

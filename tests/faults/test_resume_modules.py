@@ -36,13 +36,16 @@ def test_killed_again_and_again_ends_the_same(tmp_path):
     recipe = tmp_path / "modules.yaml"
     recipe.write_text(RECIPE.format(model=directory(tmp_path / "model", "gpt2")))
     whole, run = tmp_path / "whole", tmp_path / "run"
-    for kill in (("update", 3), ("pair", 2), ("rollout", 2), ("saving", 1)):
+    for kill in (("update", 3), ("pair", 2), ("rollout", 2)):
         died = cascade("run", str(recipe), "--out", str(run), kill=kill)
         assert died.returncode == -signal.SIGKILL, died.stdout + died.stderr
     for folder in (whole, run):
         done = cascade("run", str(recipe), "--out", str(folder))
         assert done.returncode == 0, done.stderr
-        assert "model: gpt2, computed by transformers' own modules, slower" in done.stdout
+        assert (
+            "model: family gpt2, GPT2LMHeadModel; computed by transformers' own modules, slower"
+            in done.stdout
+        )
     expected, found = results(whole), results(run)
     assert [name for name in expected if found.get(name) != expected[name]] == []
     assert len(expected) >= 12 and Path(whole, "stages/03-rlhf/adapter/adapter_config.json").exists()

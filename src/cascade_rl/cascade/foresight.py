@@ -17,6 +17,7 @@ from cascade_rl.data.gather import Materials
 from cascade_rl.data.heldout import gather_benchmarks
 from cascade_rl.errors import InputError, RecipeError
 from cascade_rl.model.checkpoint import read_config, read_generation
+from cascade_rl.model.choice import described
 from cascade_rl.model.network import Network
 from cascade_rl.model.pretrained import Origin, find_model, silent
 from cascade_rl.model.tokenizer import Tokenizer, check_vocabulary, load_tokenizer
@@ -74,6 +75,12 @@ def foresee(
     for line in tokenizer.template.words() if prompts else []:
         note(line)
     return recipe.model_copy(update={"model": spec.model_copy(update={"commit": found.commit})})
+
+
+def way_of(recipe: Recipe) -> str:
+    """A line on who will compute a model that is not from scratch; its weights are not looked at."""
+    found = find_model(recipe.model.init, recipe.model.commit, weights=False)
+    return described(*read_config(found.folder))
 
 
 def refuse_made(

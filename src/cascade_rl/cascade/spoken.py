@@ -5,7 +5,7 @@ Ours can say all of it, so that nothing is refused.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from cascade_rl.data.gather import Materials
 from cascade_rl.domain import Benchmark
@@ -16,6 +16,7 @@ from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.recipe import Problems, Recipe
 from cascade_rl.types import Demonstration, Demonstrations, Mode, Problem, StageData
 
+Length = Callable[[Problem], int]  # the tokens of a problem's prompt
 SHOWN = 60  # characters of a text that is named
 
 

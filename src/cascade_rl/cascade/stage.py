@@ -118,6 +118,7 @@ def _stage_run(run: Run, progress: Progress, begun: Start, book: Book) -> StageR
         run.materials.domains,
         run.screen,
         seed=run.recipe.seed,
+        key=begun.key,
         start=progress.start,
         reward_model=begun.reward_model,
         stop_asked=run.stop_asked,

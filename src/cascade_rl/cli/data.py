@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 import yaml
 
 from cascade_rl.cli.app import say
 from cascade_rl.errors import InputError
+from cascade_rl.run.files import dumps
 
 if TYPE_CHECKING:
     from cascade_rl.data.show import Shown
+    from cascade_rl.data.show_model import Read, Reader
     from cascade_rl.data.show_own import OwnShown
     from cascade_rl.sources.tables import Mapped
-    from cascade_rl.types import Problem
 
-
-class Length(Protocol):
-    """Tokens of a prompt, with its reply where there is one."""
-
-    def __call__(self, problem: Problem, reply: str | None) -> int: ...
+Template = Literal["cascade", "model"]
+LONGEST = 400  # characters of a value on the screen; `--json` shows all
 
 
 class _Asked(NamedTuple):
@@ -34,12 +31,10 @@ class _Asked(NamedTuple):
     map: str | dict[str, Any] | None
     split: str | None
     rows: int
-    length: Length | None
+    reader: Reader
     limit: int | None
     as_json: bool
 
-
-LONGEST = 400  # characters of a value on the screen; `--json` shows all
 
 data = typer.Typer(help="Own rows: what is in a table, and what a map makes of it.", no_args_is_help=True)
 
@@ -59,7 +54,11 @@ def show(
     rows: Annotated[int, typer.Option(min=0, help="How many rows to show.")] = 3,
     model: Annotated[
         str | None,
-        typer.Option(help="Count tokens as this directory's tokenizer does: of the rows shown, and of all."),
+        typer.Option(help="Read rows as this model does, and count the tokens of those shown and of all."),
+    ] = None,
+    template: Annotated[
+        Template | None,
+        typer.Option(help="Whose template: cascade, ours, or model, its own; what it was trained with."),
     ] = None,
     max_tokens: Annotated[
         int | None, typer.Option(min=1, help="How many are longer than this; needs --model.")
@@ -74,29 +73,30 @@ def show(
     """
     if max_tokens is not None and model is None:
         raise InputError("--max-tokens has no effect without --model, whose tokens it means")
-    length = None if model is None else _length(model)
-    asked = _Asked(source, _map(map), split, rows, length, max_tokens, as_json)
+    if template is not None and model is None:
+        raise InputError("--template has no effect without --model, whose template it may be")
+    asked = _Asked(source, _map(map), split, rows, _reader(model, template), max_tokens, as_json)
     if domain is None:
         _show_own(asked)
     else:
         _show_problems(asked, domain)
 
 
-def _length(model: str) -> Length:
-    """Tokens of a prompt with its reply, or of the prompt alone, as a stage of this model counts them."""
+def _reader(model: str | None, template: Template | None) -> Reader:
+    """How rows are read: as the model does, or by our template where none is given."""
+    from cascade_rl.data.show_model import Reader
+
+    if model is None:
+        return Reader()
+    from cascade_rl.model.pretrained import find_model
     from cascade_rl.model.tokenizer import load_tokenizer
 
-    path = Path(model).expanduser()
+    folder = find_model(model, weights=False).folder
     try:
-        tokenizer = load_tokenizer(path)
+        return Reader(load_tokenizer(folder, template=template))
     except InputError:
         # as with model.add_tokens; what is wrong otherwise is told again
-        tokenizer = load_tokenizer(path, add=True)
-
-    def length(problem: Problem, reply: str | None = None) -> int:
-        return len(tokenizer.prompt(problem)) + (0 if reply is None else len(tokenizer.reply(reply)))
-
-    return length
+        return Reader(load_tokenizer(folder, add=True, template=template))
 
 
 def _show_problems(asked: _Asked, domain: str) -> None:
@@ -107,32 +107,30 @@ def _show_problems(asked: _Asked, domain: str) -> None:
     from cascade_rl.recipe.tables import Reading
 
     reading = Reading(asked.map, asked.split, "skip")
-    tokens = partial(asked.length, reply=None) if asked.length else None
-    found = rows_of(asked.source, load_domain(domain), reading, asked.rows, tokens, asked.limit)
+    found = rows_of(asked.source, load_domain(domain), reading, asked.rows, asked.reader, asked.limit)
     for mapped in found.rows:
         if not asked.as_json:
-            _say_row(mapped, asked.length)
+            _say_row(mapped, asked.reader)
         elif mapped.problem:
-            typer.echo(json.dumps(line(mapped.problem), ensure_ascii=False))
+            print(dumps(line(mapped.problem)))
     _end(found, asked.as_json)
 
 
 def _show_own(asked: _Asked) -> None:
     """The same of chats and pairs, whose rows hold what is trained on."""
-    from cascade_rl.data.show_own import own_json, own_text, samples_of, show_own
+    from cascade_rl.data.show_own import own_json, own_texts, show_own
 
-    found = show_own(asked.source, asked.map, asked.split, asked.rows, asked.length, asked.limit)
+    found = show_own(asked.source, asked.map, asked.split, asked.rows, asked.reader, asked.limit)
     for row in found.rows:
         if asked.as_json:
             if row.made is not None:
-                typer.echo(json.dumps(own_json(row.made), ensure_ascii=False))
+                print(dumps(own_json(row.made)))
             continue
         _say_before(row.place, row.row)
         if row.fault or row.elsewhere:
             say(f"  bad: {row.fault}\n" if row.fault else "  in another split\n")
-        for sample in samples_of(row.made) if row.made is not None else []:
-            tokens = f" ({asked.length(sample.problem, sample.reply):,} tokens)" if asked.length else ""
-            say(f"=> trained on in [[ ]]{tokens}:\n{own_text(sample)}\n")
+        for read in own_texts(row.made, asked.reader) if row.made is not None else []:
+            say(f"=> trained on in [[ ]]{_tokens(read)}:\n{read.text}\n")
     _end(found, asked.as_json)
 
 
@@ -146,7 +144,7 @@ def _end(found: Shown | OwnShown, as_json: bool) -> None:
     """What became of all rows, where `--json` leaves standard output to the rows alone."""
     for line in (found.tally.line(), found.lengths and found.lengths.line()):
         if line:
-            typer.echo(line, err=True) if as_json else say(line)
+            print(line, file=sys.stderr) if as_json else say(line)
     if found.tally.bad:
         raise typer.Exit(1)
 
@@ -163,9 +161,11 @@ def _map(said: str | None) -> str | dict[str, Any] | None:
     return made
 
 
-def _say_row(mapped: Mapped, length: Length | None) -> None:
-    from cascade_rl.data.show import as_chat
+def _tokens(read: Read) -> str:
+    return "" if read.tokens is None else f" ({read.tokens:,} tokens)"
 
+
+def _say_row(mapped: Mapped, reader: Reader) -> None:
     _say_before(mapped.place, mapped.row)
     if mapped.problem is None:
         say(f"  bad: {mapped.fault}\n")
@@ -175,8 +175,8 @@ def _say_row(mapped: Mapped, length: Length | None) -> None:
     say(f"  answer: {_short(problem.answer)}")
     if problem.meta:
         say(f"  meta: {_short(dict(problem.meta))}")
-    counted = f" ({length(problem, None):,} tokens)" if length else ""
-    say(f"  as the model reads it{counted}:\n{as_chat(problem)}\n")
+    read = reader.prompt(problem)
+    say(f"  as the model reads it{_tokens(read)}:\n{read.text}\n")
 
 
 def _short(value: object) -> str:

@@ -36,8 +36,7 @@ def doctor(
         from cascade_rl.doctor.checks import model_report, route_of
 
         folder = model_folder(model)
-        route = route_of(folder)
-        say(f"model: family {', '.join((route.family, *route.special))}; computed by {route.by}")
+        say(route_of(folder))
         for row in model_report(folder):
             well = well and row.passed
             say(f"{'ok    ' if row.passed else 'FAILED'}  {row.failure}: {row.detail}")

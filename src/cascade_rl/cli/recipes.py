@@ -19,9 +19,10 @@ def check(recipe: RecipeArgument, overrides: Overrides = None, smoke: Smoke = Fa
         raise RecipeError(recipe, missing)
     if resolved.model.init != "scratch":
         # imports torch, which a recipe that begins from scratch needs not wait for
-        from cascade_rl.cascade.foresight import foresee
+        from cascade_rl.cascade.foresight import foresee, way_of
 
         resolved = foresee(resolved, prompts=True, note=say)
+        say(way_of(resolved))
     say(recipe_text(resolved))
     say(explain(resolved))
     for line in table_notes(resolved):

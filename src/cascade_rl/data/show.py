@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
-from cascade_rl.chat import render_problem
 from cascade_rl.data.show_lengths import LengthCount, Lengths
+from cascade_rl.data.show_model import Reader
 from cascade_rl.domain import Domain
 from cascade_rl.errors import InputError
 from cascade_rl.recipe.tables import FORMS, Reading, of_a_table
@@ -32,13 +32,13 @@ def show(
     domain: Domain,
     reading: Reading,
     count: int,
-    tokens: Callable[[Problem], int] | None = None,
+    reader: Reader,
     limit: int | None = None,
 ) -> Shown:
     """The first `count` rows of a table in the order of its files, bad ones with their reasons.
 
-    `tokens` counts those of a prompt, of which `limit` is the most. Raises InputError when the source is no
-    table or can't be read.
+    Where the reader counts tokens all prompts are read, `limit` is the most that one may have, and a row that
+    the model's template can't write is bad. Raises InputError when the source is no table or can't be read.
     """
     if not of_a_table(source) or not source.partition(":")[2]:
         raise InputError(f"{source} is no table of rows; those are {', '.join(FORMS)}")
@@ -48,22 +48,25 @@ def show(
     def keeping() -> Iterator[Mapped]:
         rows = mapped_rows(source, domain, reading)
         for mapped in rows:
+            if reader.counts and mapped.problem is not None:
+                mapped = _counted(mapped, mapped.problem, reader, counted)
             if len(first) < count:
                 first.append(mapped)
-            if tokens is not None and mapped.problem is not None:
-                counted.add(tokens(mapped.problem))
             yield mapped
 
     tally = tally_of(source, keeping())
     return Shown(tuple(first), tally, counted.lengths())
 
 
+def _counted(mapped: Mapped, problem: Problem, reader: Reader, counted: LengthCount) -> Mapped:
+    try:
+        counted.add(reader.prompt(problem).tokens or 0)
+    except InputError as error:
+        return replace(mapped, problem=None, fault=str(error))
+    return mapped
+
+
 def as_json(problem: Problem) -> dict[str, Any]:
     """A mapped row, as `--json` prints it."""
     messages = [{"role": m.role, "content": m.content} for m in problem.messages]
     return {"id": problem.id, "messages": messages, "answer": problem.answer, "mode": str(problem.mode)}
-
-
-def as_chat(problem: Problem) -> str:
-    """The text that the model reads."""
-    return render_problem(problem)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from cascade_rl import chat
 from cascade_rl.data.show_lengths import LengthCount, Lengths
+from cascade_rl.data.show_model import Read, Reader
 from cascade_rl.errors import InputError
 from cascade_rl.recipe.tables import table_only
 from cascade_rl.sources.chats import CHAT_MAPS, Chat
 from cascade_rl.sources.own_maps import Said, chat_map, pair_map
 from cascade_rl.sources.own_rows import Made, OwnRow, counted, own_rows
 from cascade_rl.sources.preferences import PAIR_MAPS, Preference
-from cascade_rl.types import Demonstration, Message, Problem, Tally
+from cascade_rl.types import Message, Tally
 
 Own = Chat | Preference
 OWN_MAPS = (*CHAT_MAPS, *PAIR_MAPS)
@@ -34,13 +34,14 @@ def show_own(
     said: Said | None,
     split: str | None,
     count: int,
-    tokens: Callable[[Problem, str], int] | None = None,
+    reader: Reader,
     limit: int | None = None,
 ) -> OwnShown:
     """The first `count` rows of a table through a named or own map, bad ones with their reasons.
 
-    `tokens` counts those of a prompt with a reply, of which `limit` is the most; of a pair the longer answer
-    counts. Raises InputError when the source is no table, the map is none, or a file can't be read.
+    Where the reader counts tokens all samples are read (of a pair the longer answer), `limit` is the most
+    that one may have, and a row that the model's template can't write is bad. Raises InputError when the
+    source is no table, the map is none, or a file can't be read.
     """
     one = _map_of(said, split)
     try:
@@ -53,13 +54,10 @@ def show_own(
     def keeping() -> Iterator[OwnRow[Own]]:
         found: Iterator[OwnRow[Own]] = own_rows(source, one)
         for row in found:
+            if reader.counts and row.made is not None:
+                row = _counted(row, row.made, reader, lengths)
             if len(first) < count:
                 first.append(row)
-            if tokens is not None and row.made is not None:
-                found_lengths = [tokens(sample.problem, sample.reply) for sample in samples_of(row.made)]
-                # both answers of a pair are trained together, or left out
-                for number in found_lengths if isinstance(row.made, Chat) else [max(found_lengths)]:
-                    lengths.add(number)
             yield row
 
     tally = counted(source, keeping())
@@ -77,12 +75,22 @@ def _map_of(said: Said | None, split: str | None) -> Made[Own]:
     return chat_map(said, split)
 
 
-def samples_of(made: Own) -> list[Demonstration]:
+def _counted(row: OwnRow[Own], made: Own, reader: Reader, lengths: LengthCount) -> OwnRow[Own]:
+    try:
+        found = [read.tokens or 0 for read in own_texts(made, reader)]
+    except InputError as error:
+        return OwnRow(row.place, row.row, fault=str(error))
+    # both answers of a pair are trained together, or left out
+    for tokens in found if isinstance(made, Chat) else [max(found)]:
+        lengths.add(tokens)
+    return row
+
+
+def own_texts(made: Own, reader: Reader) -> list[Read]:
     """What it is trained on: each reply after all that was said before, or each answer of a pair."""
     if isinstance(made, Chat):
-        return made.demonstrations("", last=False)
-    pair = made.pair("")
-    return [Demonstration(pair.problem, answer) for answer in (pair.chosen, pair.rejected)]
+        return [reader.sample(item) for item in made.demonstrations("", last=False)]
+    return list(reader.answers(made.pair("")))
 
 
 def own_json(made: Own) -> dict[str, Any]:
@@ -92,11 +100,6 @@ def own_json(made: Own) -> dict[str, Any]:
         return {"id": last.id, "messages": _plain(made.messages), "mode": str(last.mode)}
     answers = {"chosen": made.chosen, "rejected": made.rejected}
     return {"id": made.pair("").problem.id, "messages": _plain(made.messages)} | answers
-
-
-def own_text(sample: Demonstration) -> str:
-    """The text of a sample; what has loss, or is scored, is in [[ ]]."""
-    return f"{chat.render_problem(sample.problem)}[[{sample.reply}{chat.TURN_END}]]"
 
 
 def _plain(messages: tuple[Message, ...]) -> list[dict[str, str]]:

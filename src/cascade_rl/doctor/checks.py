@@ -16,6 +16,7 @@ from typing import Any
 from cascade_rl.doctor import model_checks, reward_checks, stage_checks, text_checks
 from cascade_rl.doctor.subject import CheckResult, Subject
 from cascade_rl.model.checkpoint import read_config
+from cascade_rl.model.choice import described
 
 
 def _checks(module: ModuleType) -> tuple[Callable[..., CheckResult], ...]:
@@ -38,19 +39,9 @@ class Row:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
-    """Which way a model of a directory takes here: its family, who computes it, and what is special."""
-
-    family: str
-    by: str
-    special: tuple[str, ...]
-
-
-def route_of(folder: Path) -> Route:
-    """Read from config.json alone; raises InputError for a model that is not supported."""
-    raw, config = read_config(folder)
-    return Route(raw["model_type"], config.BY, config.special())
+def route_of(folder: Path) -> str:
+    """Who computes the model of a directory, by config.json alone; InputError for one that is not supported."""
+    return described(*read_config(folder))
 
 
 def model_report(folder: Path) -> Iterator[Row]:

@@ -218,18 +218,19 @@ async def score(problem: Problem, rollout: Rollout, services: Services) -> Verdi
     except PatchError as error:
         return _refused(0.0, error)
     run = _run_suite if _named(tests) else _run_checks
-    return await run(problem.answer, files, services.sandbox)
+    return await run(problem.answer, files, services.sandbox, services.limit_s)
 
 
-async def _run_checks(answer: Mapping[str, Any], files: Files, sandbox: Sandbox) -> Verdict:
+async def _run_checks(answer: Mapping[str, Any], files: Files, sandbox: Sandbox, limit_s: float) -> Verdict:
     """The test functions of the built-in problems; the test files are put back after the patch."""
+    timeout_s = min(TIMEOUT_S, limit_s)
     # the tests as they are in the answer, over whatever the patch made of files with their names
-    program = check_program(files | answer["tests"], list(answer["tests"]), TIMEOUT_S)
+    program = check_program(files | answer["tests"], list(answer["tests"]), timeout_s)
     execution = await sandbox.run(program)
     if execution.error:
         return Verdict.failed(execution.error)
     if execution.timed_out:
-        return Verdict(0.0, Outcome.TIMEOUT, note=f"tests took over {TIMEOUT_S} s")
+        return Verdict(0.0, Outcome.TIMEOUT, note=f"tests took over {timeout_s} s")
     return Verdict.binary(checks_passed(program, execution), execution.stderr[-200:])
 
 
@@ -244,14 +245,14 @@ def _touched(answer: Mapping[str, Any]) -> set[str]:
     }
 
 
-async def _run_suite(answer: Mapping[str, Any], patched: Files, sandbox: Sandbox) -> Verdict:
+async def _run_suite(answer: Mapping[str, Any], patched: Files, sandbox: Sandbox, limit_s: float) -> Verdict:
     """The named tests under pytest, with canaries, after what a patch may not touch has been taken back."""
     # a patch may not pass the tests by changing them, or what runs them
     files, taken_back = restored(answer["files"], patched, answer.get("test_files", {}), _touched(answer))
     note = "; ".join(f"{path} was put back ({why})" for path, why in sorted(taken_back.items()))
     parts = {"taken_back": float(len(taken_back))}
     tests = {kind: list(answer["tests"].get(kind, ())) for kind in KINDS}
-    timeout_s = answer.get("timeout_s", SUITE_TIMEOUT_S)
+    timeout_s = min(answer.get("timeout_s", SUITE_TIMEOUT_S), limit_s)
     rng = random.Random(secrets.randbits(128))  # canaries that can't be foreseen
     try:
         run = run_of(files, [*tests[KINDS[0]], *tests[KINDS[1]]], rng, timeout_s, answer.get("packages", ()))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -45,6 +45,8 @@ class Processes:
         self._pipes: list[Connection] = []
         self._processes: list[SpawnProcess] = []
         self._readers = ThreadPoolExecutor(max(1, self.size - 1), "replicas")
+        self._unread: set[int] = set()  # ranks that were asked and whose result was not taken yet
+        self._late: list[Future[Any]] = []  # results that nobody waits for any more, after a fault
         # spawn: a fork would copy torch's threads and locks in whatever state they are, and CUDA forbids it
         context = mp.get_context("spawn")
         for rank in range(1, self.size):
@@ -66,20 +68,28 @@ class Processes:
 
         `heard(rank, part)` gets what the workers report on their way, each in the thread that reads its pipe.
         """
-        # the others first: they work while this process does its own share below
-        for rank, shard in enumerate(shards[1:], 1):
-            self.send(rank, function, shard)
+        # after a fault: an answer to the call before would pass for the answer to this one
+        wait(self._late)
+        early: list[Future[T]] = []
         others = range(1, self.size)
-        self.local.heard_by(partial(heard, 0) if heard else None)
-        if heard is None:  # no thread is needed: what comes early waits in its pipe
-            return [function(self.local, *shards[0])] + [self.receive(rank) for rank in others]
-        early = [self._readers.submit(self.receive, rank, heard) for rank in others]
-        return [function(self.local, *shards[0])] + [result.result() for result in early]
+        try:
+            # the others first: they work while this process does its own share below
+            for rank, shard in enumerate(shards[1:], 1):
+                self.send(rank, function, shard)
+            self.local.heard_by(partial(heard, 0) if heard else None)
+            if heard is None:  # no thread is needed: what comes early waits in its pipe
+                return [function(self.local, *shards[0])] + [self.receive(rank) for rank in others]
+            early += [self._readers.submit(self.receive, rank, heard) for rank in others]
+            return [function(self.local, *shards[0])] + [result.result() for result in early]
+        finally:
+            # taken by nobody where a share failed; all were where the call ended well
+            self._late = [*early] or [self._readers.submit(self.receive, rank) for rank in self._unread]
 
     def send(self, rank: int, function: Callable[..., object], arguments: Arguments) -> None:
         """Ask a worker; raises WorkerError if it is dead."""
         try:
             self._pipes[rank - 1].send((function, arguments))
+            self._unread.add(rank)
         except (BrokenPipeError, ConnectionResetError):
             raise self._died(rank) from None
 
@@ -89,6 +99,7 @@ class Processes:
             while (message := self._pipes[rank - 1].recv())[0] == "part":
                 if heard:
                     heard(rank, message[1])
+            self._unread.discard(rank)
         except (EOFError, ConnectionResetError):
             raise self._died(rank) from None
         kind, value = message

@@ -15,6 +15,7 @@ from cascade_rl.errors import InputError
 from cascade_rl.model.marks import unwrapped
 from cascade_rl.model.own_template import OwnTemplate
 from cascade_rl.model.template import CASCADE, MODEL, CascadeTemplate, Template
+from cascade_rl.recipe import digest
 from cascade_rl.run.files import read_json
 from cascade_rl.types import Demonstration, Message, Problem
 
@@ -81,32 +82,57 @@ class Tokenizer:
 
         Raises InputError where the template can't write them.
         """
-        return self.prompt(item.problem), self._reply(self.template.reply(item))
+        return self.taught_all([item])[0]
+
+    def taught_all(self, items: Sequence[Demonstration]) -> list[tuple[list[int], list[int]]]:
+        """`taught` of many, which a fast tokenizer spreads over the processor's cores."""
+        asked = [self.template.prompt(item.problem.messages, item.problem.mode) for item in items]
+        prompts = self.template.marks.encode_all(asked)
+        replies = self._replies([self.template.reply(item) for item in items])
+        return list(zip(prompts, replies, strict=True))
 
     def shown(self, item: Demonstration) -> tuple[str, str]:
         """The texts of `taught`: what is read, and what is trained on, its end mark included."""
-        asked = item.problem
-        prompt = self.template.prompt(asked.messages, asked.mode)
-        return unwrapped(prompt), unwrapped(self.template.reply(item)) + self.template.end
+        return self.asked(item.problem), unwrapped(self.template.reply(item)) + self.template.end
+
+    def asked(self, problem: Problem) -> str:
+        """The text of `prompt`."""
+        return unwrapped(self.template.prompt(problem.messages, problem.mode))
+
+    def scored(self, messages: Sequence[Message], answer: str) -> str:
+        """The text of `answered`."""
+        return unwrapped(self.template.answered(messages, answer))
 
     def answered(self, messages: Sequence[Message], answer: str) -> list[int]:
         """Ids of a conversation with an answer and its end mark: what a reward model reads."""
-        return self._written(self.template.answered(messages, answer))
+        return self.answered_all([(messages, answer)])[0]
+
+    def answered_all(self, asked: Sequence[tuple[Sequence[Message], str]]) -> list[list[int]]:
+        """`answered` of many."""
+        texts = [self.template.answered(messages, answer) for messages, answer in asked]
+        return self.template.marks.encode_all(texts)
 
     def reply(self, text: str) -> list[int]:
         """Ids of a reply with its end mark; control tokens that are spelled in it stay text."""
-        return self._reply(self.template.marks.protect(text))
+        return self._replies([self.template.marks.protect(text)])[0]
 
-    def _reply(self, text: str) -> list[int]:
-        if self._header:
-            whole, start = self._written(f"{self.template.context}{text}"), len(self._header)
-            if whole[:start] == self._header:
-                return [*whole[start:], self.end_id]
-        return [*self._written(text), self.end_id]
+    def _replies(self, texts: Sequence[str]) -> list[list[int]]:
+        start, before = len(self._header), self.template.context if self._header else ""
+        wholes = self.template.marks.encode_all([f"{before}{text}" for text in texts])
+        return [
+            [*(whole[start:] if whole[:start] == self._header else self._written(text)), self.end_id]
+            for text, whole in zip(texts, wholes, strict=True)
+        ]
 
     def _written(self, text: str) -> list[int]:
         """Ids of a text that the template made."""
         return self.template.marks.encode(text)
+
+    def hash(self) -> str:
+        """16 hex digits of all that decides which ids a conversation becomes."""
+        core = getattr(self.inner, "backend_tokenizer", None)
+        told = core.to_str() if core is not None else sorted(self.inner.get_vocab().items())
+        return digest([told, self.lead, self.template.hash])
 
     def decode(self, ids: Iterable[int], prompt: Sequence[int] = ()) -> str:
         """The text of sampled ids, end marks dropped; nothing else is hidden or cleaned up.

@@ -59,8 +59,15 @@ TaughtEntry = Annotated[SFTData, Tag("taught")]
 AnyData = Annotated[OwnEntry | TaughtEntry, Discriminator(_tag)]
 
 
+def _is_drop(value: object) -> bool:
+    return value == "drop"
+
+
 class SFTStage(StageSpec):
-    """Supervised fine-tuning on `samples` demonstrations, of teachers or own, for `steps` or `epochs`."""
+    """Supervised fine-tuning on `samples` demonstrations, of teachers or own, for `steps` or `epochs`.
+
+    `too_long`: samples over `max_tokens` are dropped, or their replies cut off there without an end mark.
+    """
 
     claim = 1  # below RL's: what a domain can do after SFT is where its RL stage begins
 
@@ -72,6 +79,8 @@ class SFTStage(StageSpec):
     steps: Positive | None = None
     epochs: Positive | None = None
     max_tokens: Positive = 16384
+    # left out of the record where it is as ever, so that it is no change of older runs
+    too_long: Annotated[Literal["drop", "cut"], Field(exclude_if=_is_drop)] = "drop"
 
     @model_validator(mode="after")
     def _length(self) -> SFTStage:

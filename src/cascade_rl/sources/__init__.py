@@ -2,9 +2,10 @@
 
 What is here
 - `shared`       the sources that every domain has: a row there is a source of them all
-- `tables`       `jsonl:PATH`, `json:PATH`, `csv:PATH`, `parquet:PATH`: rows as problems, each counted
+- `tables`       rows as problems, each counted; `own_rows` as conversations and pairs
+- `parts`        what a source of rows is read in: files, those of a package (`installed`), a set (`hub`)
 - `formats`      files as a stream of rows; `parquet` is the part that needs pyarrow
-- `maps`         rows of public shapes by name; `operations` makes own maps, `columns` and `code_tests` help
+- `maps`         rows of public shapes by name; `operations` makes own maps, `columns`, `code_tests` and `repair_rows` help
 - `rows`         a row of our form as a checked problem
 - `splits`       which split a prompt belongs to, and streams of drawn problems without repeats
 - `small_world`  what the built-in problems are made of
@@ -13,6 +14,7 @@ What is here
 
 What is not
 - how a reply is judged: a source makes questions and answers, `verify/` and the domains compare
-- data from the net: nothing is downloaded; packages are read where they are installed
+- data from the net, but for `hub`, whose sets a recipe names with their revision; packages are read where
+  they are installed
 - whether own problems are good, new or too easy
 """

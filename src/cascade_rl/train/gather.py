@@ -22,11 +22,15 @@ MAX_FAILED = 0.2  # of a round's verdicts: a grader that fails more often is bro
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """Graded groups for one step, after how many rounds, and how many seconds went where."""
+    """Graded groups for one step, after how many rounds, and how many seconds went where.
+
+    trains  False for groups that a filter has found no signal in: they are described, and move nothing
+    """
 
     groups: list[Group]
     rounds: int
     seconds: dict[str, float]
+    trains: bool = True
 
 
 def gather(run: StageRun[RLStage], pool: PromptPool, phase: FullPhase, step: int) -> Gathered:
@@ -53,8 +57,9 @@ def gather(run: StageRun[RLStage], pool: PromptPool, phase: FullPhase, step: int
         step,
         f"dynamic filtering: {len(kept)} of {stage.prompts_per_step} groups with signal in {rounds} rounds",
     )
-    # the last round rather than nothing, so that the step can be described
-    return Gathered(kept or found.groups, rounds, seconds)
+    # The last round rather than nothing, so that the step can be described. A penalty for length or script
+    # may yet tell its replies apart: the filter asks for another signal.
+    return Gathered(kept or found.groups, rounds, seconds, trains=bool(kept))
 
 
 def sampling_of(stage: RLStage, phase: FullPhase, seed: tuple[int | str, ...]) -> Sampling:

@@ -48,7 +48,11 @@ def serve(world: World, exported: Exported) -> LearnedReward:
 
 def reward_row(tokenizer: Tokenizer, messages: Sequence[Message], answer: str) -> Row:
     """What the reward model reads: the conversation in instruct mode, up to the end mark of the answer."""
-    ids = tokenizer.answered(messages, answer)
+    return scored(tokenizer.answered(messages, answer))
+
+
+def scored(ids: Sequence[int]) -> Row:
+    """A row that is scored at its end."""
     return Row.of(ids, [], 0.0)  # all of it prompt: no token is a target, only the last state is read
 
 

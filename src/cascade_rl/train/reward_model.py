@@ -15,13 +15,12 @@ from cascade_rl.errors import StageError
 from cascade_rl.grading.verdicts import grade_all
 from cascade_rl.model.checkpoint import load_reward_directory, weights_hash
 from cascade_rl.model.export import export
-from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.protocols import Sampling
 from cascade_rl.recipe import RewardModelStage
-from cascade_rl.train.batch import Row
-from cascade_rl.train.learned_reward import MODEL, LearnedReward, head_shape, reward_row
+from cascade_rl.train.learned_reward import MODEL, LearnedReward, head_shape, scored
 from cascade_rl.train.learner import lr_factor
 from cascade_rl.train.loop import Steps
+from cascade_rl.train.samples import Encoding, Fitted, Ids, encoded
 from cascade_rl.train.sft import batch_at
 from cascade_rl.train.stage_run import StageRun, Trained
 from cascade_rl.types import Mode, Pair, Pairs, StepReport
@@ -79,33 +78,36 @@ def _start(run: StageRun[RewardModelStage]) -> Tensor:
 def fit(run: StageRun[RewardModelStage], pairs: Sequence[Pair]) -> Trained:
     """Train the model `run.model`, which has a `score` head, on pairs."""
     stage = run.stage
-    kept, lines = _fitting(run, pairs)
+    encoding, limit = _encoding(run)
     steps = Steps(run, chance=math.log(2))  # a coin for every pair
-    for step, learner in steps:
-        begin = time.perf_counter()
-        chosen = [kept[i] for i in batch_at(step, stage.batch_size, len(kept), f"{run.seed}/{stage.name}")]
-        factor = lr_factor(stage, step, stage.planned_steps)
-        metrics = learner.pair_step(chosen, factor) | {"lr": stage.lr * factor}
-        steps.done(StepReport(step, metrics, {"update": time.perf_counter() - begin}))
-    return Trained(steps.finish(), lines=lines)
+    with encoded(run, pairs, encoding, limit) as kept:
+        for step, learner in steps:
+            begin = time.perf_counter()
+            numbers = batch_at(step, stage.batch_size, len(kept), f"{run.seed}/{stage.name}")
+            chosen = [(scored(good), scored(bad)) for good, bad in (kept[i] for i in numbers)]
+            factor = lr_factor(stage, step, stage.planned_steps)
+            metrics = learner.pair_step(chosen, factor) | {"lr": stage.lr * factor}
+            steps.done(StepReport(step, metrics, {"update": time.perf_counter() - begin}))
+        return Trained(steps.finish(), lines=kept.lines)
 
 
-def _fitting(
-    run: StageRun[RewardModelStage], pairs: Sequence[Pair]
-) -> tuple[list[tuple[Row, Row]], tuple[str, ...]]:
-    """(chosen, rejected) of each pair that is not too long, and a line on those that are.
+def _encoding(run: StageRun[RewardModelStage]) -> tuple[Encoding[Pair], int]:
+    """How pairs become (chosen, rejected), and the most tokens of either, which the model can place."""
+    tokenizer, positions = run.world.tokenizer, run.world.config.max_positions
+    limit = min(run.stage.max_tokens, positions)
+    most = f"{limit} tokens" if limit < positions else f"the model's {positions} positions"
 
-    Raises StageError when none fits.
-    """
-    stage, rows = run.stage, _pair_rows(run.world.tokenizer, pairs)
-    kept = [pair for pair in rows if max(len(row.ids) for row in pair) <= stage.max_tokens]
-    if not kept:
-        raise StageError(f"{stage.name}: no pair fits into max_tokens: {stage.max_tokens}; raise it")
-    if len(kept) == len(rows):
-        return kept, ()
-    long = f"{len(rows) - len(kept)} of {len(rows)} pairs are longer than {stage.max_tokens} tokens: left out"
-    run.screen.note(f"{stage.name}: {long}")
-    return kept, (long,)
+    def encode(pairs: Sequence[Pair]) -> list[Ids]:
+        asked = [(p.problem.messages, answer) for p in pairs for answer in (p.chosen, p.rejected)]
+        ids = tokenizer.answered_all(asked)
+        return list(zip(ids[::2], ids[1::2], strict=True))
+
+    def fit(ids: Ids) -> Fitted:
+        # an answer that is cut has lost the place where it is scored
+        fits = max(map(len, ids)) <= limit
+        return Fitted(ids) if fits else Fitted(None, f"pairs longer than {most}, left out")
+
+    return Encoding(encode, fit, lambda pair: pair.problem.domain), limit
 
 
 def sampled_pairs(run: StageRun[RewardModelStage], domain: Domain, pairs: Sequence[Pair]) -> tuple[Pair, ...]:
@@ -142,16 +144,9 @@ def sampled_pairs(run: StageRun[RewardModelStage], domain: Domain, pairs: Sequen
     return tuple(found)
 
 
-def _pair_rows(tokenizer: Tokenizer, pairs: Sequence[Pair]) -> list[tuple[Row, Row]]:
-    def row(pair: Pair, answer: str) -> Row:
-        return reward_row(tokenizer, pair.problem.messages, answer)
-
-    return [(row(pair, pair.chosen), row(pair, pair.rejected)) for pair in pairs]
-
-
 def pair_accuracy(reward: LearnedReward, pairs: Sequence[Pair]) -> float:
     """The share of held-out pairs whose chosen answer scores higher; a tie is half."""
-    rows = _pair_rows(reward.tokenizer, pairs)
-    scores = reward.score_batch([row for pair in rows for row in pair])  # chosen, rejected, chosen, ...
+    asked = [(pair.problem.messages, answer) for pair in pairs for answer in (pair.chosen, pair.rejected)]
+    scores = reward.score_batch([scored(ids) for ids in reward.tokenizer.answered_all(asked)])
     wins = [1.0 if a > b else 0.5 if a == b else 0.0 for a, b in zip(scores[::2], scores[1::2], strict=True)]
     return sum(wins) / len(wins)

@@ -51,9 +51,7 @@ def train(run: StageRun[RLStage], data: Pools) -> Trained:
 
             # a group is its own baseline: no value model, and nothing to learn where all earned the same
             rewards_PG = rewards_of(groups_P, stage, phase, pool.switch_rules)
-            advantages_PG = [
-                group_advantage(r_G, stage.reward_shaping, stage.advantage) for r_G in rewards_PG
-            ]
+            advantages_PG = advantages_of(rewards_PG, stage, found.trains)
 
             # here alone the weights move: the next step samples from the new ones
             factor = lr_factor(stage, step, stage.steps)
@@ -117,6 +115,13 @@ def rewards_of(
     rules = [switch_rules[group.problem.id] for group in groups]
     limits = (phase.max_response_tokens, stage.overlong_buffer or 0)
     return final_rewards(groups, phase.overlong, rules, switches, *limits)
+
+
+def advantages_of(rewards: Rewards, stage: RLStage, trains: bool) -> Rewards:
+    """Each reply's advantage inside its group; 0 of all that have one where nothing is to be learnt."""
+    if not trains:
+        return [[None if r is None else 0.0 for r in r_G] for r_G in rewards]
+    return [group_advantage(r_G, stage.reward_shaping, stage.advantage) for r_G in rewards]
 
 
 def rewarded(groups: Sequence[Group], rewards: Sequence[Sequence[float | None]]) -> list[Group]:

@@ -41,6 +41,7 @@ class Exported:
 class StageRun(Generic[S]):
     """The surroundings of one stage: with what it works, where it writes, whom it tells.
 
+    key           what makes it this stage, see `run.ledger.stage_key`; empty where nothing is taken up again
     model         the model of the workers that is trained
     start         the exported model that the stage starts from
     reward_model  the exported reward model that RL asks, where a domain's reward is learned
@@ -56,6 +57,7 @@ class StageRun(Generic[S]):
     domains: Mapping[str, Domain]
     screen: Screen
     seed: int = 0
+    key: str = ""
     model: str = "policy"
     start: Path = Path()
     reward_model: Exported | None = None

@@ -1,0 +1,56 @@
+"""What a run is measured by on its way is neither what it trains on nor what it is scored on at the end.
+
+Splits by hash see to that; rows of a file may name their split, or stand in all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from cascade_rl.data.disjoint import normal
+from cascade_rl.domain import Benchmark
+from cascade_rl.errors import StageError
+from cascade_rl.types import Pairs, Problem, StageData
+
+MEND = "give validation rows prompts of their own, by the column split or by split: hash"
+
+
+def check_measured(
+    data: Mapping[str, StageData], benchmarks: Iterable[Benchmark], probes: Iterable[Benchmark]
+) -> None:
+    """Raise StageError, which names an example, when what measures a stage is not kept apart.
+
+    Probes, which choose a step, ask no prompt of a stage or a benchmark; a held-out pair asks none that its
+    reward model is trained on. `data` is by the stage's name.
+    """
+    asked = {normal(problem.prompt_text): probe.name for probe in probes for problem in probe.problems}
+    uses: list[tuple[str, Iterable[Problem]]] = []
+    if asked:  # else no prompt need be looked at
+        uses += [(f"stage {name}", problems_of(made)) for name, made in data.items()]
+        uses += [(f"benchmark {benchmark.name}", benchmark.problems) for benchmark in benchmarks]
+    for name, problems in uses:
+        for text in (normal(problem.prompt_text) for problem in problems):
+            if text in asked:
+                raise StageError(
+                    f"gate.probe_problems: the probe of {asked[text]} and {name} share prompts, such as "
+                    f"{text!r}: a step must not be chosen by them; {MEND}"
+                )
+    for name, made in data.items():
+        if isinstance(made, Pairs):
+            _check_pairs(name, made)
+
+
+def problems_of(made: StageData) -> Iterable[Problem]:
+    """All problems of a stage."""
+    return (problem for pool in made.pools() for problem in pool)
+
+
+def _check_pairs(name: str, made: Pairs) -> None:
+    # as they are written, and not without case and spaces: own pairs are told apart by a hash of the text
+    heldout = {pair.problem.prompt_text for pair in made.heldout}
+    shared = heldout & {pair.problem.prompt_text for pair in made.training}
+    if shared:
+        raise StageError(
+            f"{name}: {len(shared)} prompts stand in training and in held-out pairs, such as "
+            f"{min(shared)!r}; {MEND}"
+        )
