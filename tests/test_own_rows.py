@@ -29,7 +29,7 @@ from cascade_rl.sources.own_rows import own_rows
 from cascade_rl.sources.preferences import PAIR_MAPS
 from cascade_rl.sources.splits import split_of
 from cascade_rl.testing import QuietScreen
-from cascade_rl.train.reward_model import distinct
+from cascade_rl.train.pair_scores import distinct
 from cascade_rl.types import Mode, Pair, Split
 
 PAGE = (Path(__file__).parent.parent / "docs" / "chats.md").read_text()

@@ -122,9 +122,9 @@ def _stage_run(run: Run, progress: Progress, begun: Start, book: Book) -> StageR
         start=progress.start,
         reward_model=begun.reward_model,
         stop_asked=run.stop_asked,
-        probe=probe_of(run),
-        export_dtype=run.recipe.model.export_dtype,
+        probe=probe_of(run, begun.stage),
         smoke=run.recipe.smoke,
+        dtype=run.recipe.model.export_dtype,
         peaks=run.peaks(),
     )
 

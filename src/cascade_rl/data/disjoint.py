@@ -35,7 +35,7 @@ def stage_prompts(data: StageData) -> set[str]:
     return {normal(problem.prompt_text) for pool in data.pools() for problem in pool}
 
 
-def _marks(pool: Sequence[Problem]) -> np.ndarray:
+def marks_of(pool: Sequence[Problem]) -> np.ndarray:
     """The mark of each problem's prompt, in order: [problems] uint64."""
     if isinstance(pool, Marked):
         return pool.marks
@@ -54,12 +54,12 @@ class _Use:
     @classmethod
     def of(cls, name: str, stage: Stage | None, pools: Sequence[Sequence[Problem]]) -> _Use:
         """With the marks of all its prompts, sorted, each once."""
-        marks = [np.empty(0, np.uint64), *map(_marks, pools)]
+        marks = [np.empty(0, np.uint64), *map(marks_of, pools)]
         return cls(name, stage, pools, np.unique(np.concatenate(marks)))
 
     def prompts(self, marks: np.ndarray) -> set[str]:
         """Its normalised prompts that have one of these marks."""
-        places = [(pool, np.flatnonzero(np.isin(_marks(pool), marks))) for pool in self.pools]
+        places = [(pool, np.flatnonzero(np.isin(marks_of(pool), marks))) for pool in self.pools]
         return {normal(pool[int(i)].prompt_text) for pool, found in places for i in found}
 
 
@@ -73,13 +73,18 @@ def check_disjoint(
 ) -> None:
     """Raise StageError, which names an example, when two uses share a prompt that may not.
 
-    `data` is by the stage's name. Benchmarks share with no stage, nor with each other.
+    `data` is by the stage's name. Benchmarks share with no stage. With each other they may: the same problems
+    can be asked with other lengths, modes or k.
     """
     uses = [_Use.of(f"stage {stage.name}", stage, data[stage.name].pools()) for stage in stages]
     uses += [_Use.of(f"benchmark {b.name}", None, [b.problems]) for b in benchmarks]
     for index, use in enumerate(uses):
         for other in uses[:index]:
-            if use.stage and other.stage and may_share(use.stage, other.stage):
+            if (
+                may_share(use.stage, other.stage)
+                if use.stage and other.stage
+                else not (use.stage or other.stage)
+            ):
                 continue
             alike = np.intersect1d(use.marks, other.marks, assume_unique=True)
             # two prompts may have one mark: the texts decide

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from itertools import islice
 from typing import TypeVar
@@ -13,7 +14,7 @@ from cascade_rl.data.replies import CHATS, Replies
 from cascade_rl.data.shelf import Form, Kept, Shelf, Table, keep
 from cascade_rl.errors import InputError, StageError
 from cascade_rl.recipe import ChatData, OwnRows, RewardModelStage
-from cascade_rl.sources.own_maps import chat_map, pair_map
+from cascade_rl.sources.own_maps import Said, chat_map, pair_map
 from cascade_rl.sources.own_rows import Made, counted, own_rows, refuse_bad
 from cascade_rl.types import Pairs, Tally
 
@@ -46,7 +47,7 @@ def own_replies(
     Raises StageError when there are fewer.
     """
     made = chat_map(data.map, data.split)
-    kept = _kept(shelf, CHATS, stage, Table(data.source, made, [data.map, data.split], data.bad_rows))
+    kept = _kept(shelf, CHATS, stage, Table(data.source, made, _said(data.map, data.split), data.bad_rows))
     replies = Replies(kept, f"{seed}/{data.source}", wanted, last=data.targets == "last")
     if replies.total < wanted:
         raise StageError(
@@ -55,6 +56,11 @@ def own_replies(
         )
     beside = (*kept.tally.beside, f"{replies.total} replies in all, {wanted} trained on")
     return replies, replace(kept.tally, used=replies.rows, beside=beside)
+
+
+def _said(map: Said, split: str | None) -> str:
+    """How rows are read, as a text: operations in another order are another map."""
+    return json.dumps([map, split])
 
 
 def _kept(shelf: Shelf | None, form: Form[T], stage: str, table: Table[T]) -> Kept:
@@ -75,7 +81,7 @@ def own_pairs(stage: RewardModelStage, seed: int, shelf: Shelf | None) -> Pairs:
     if stage.map is None:
         raise ValueError("own pairs need a map, which the recipe asks for")
     made = pair_map(stage.map, stage.split)
-    table = Table(stage.source, made, [stage.map, stage.split], stage.bad_rows)
+    table = Table(stage.source, made, _said(stage.map, stage.split), stage.bad_rows)
     kept = _kept(shelf, PREFERENCES, stage.name, table)
     training, heldout = (KeptPairs(kept, rows) for rows in sides(kept, f"{seed}/{stage.name}"))
     _refuse_shared(stage, training, heldout)

@@ -1,4 +1,4 @@
-"""The parts of a model card for whoever takes the checkpoint: what it is, where it began, how to ask it."""
+"""The parts of a model card for whoever takes it: what it is, where it began, how to load and ask it."""
 
 from __future__ import annotations
 

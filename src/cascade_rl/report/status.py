@@ -13,6 +13,7 @@ from cascade_rl.report.records import HELD, WAITING, Run, Stage
 from cascade_rl.scores.gate import GateResult
 
 PASSED = "passed"  # what a gate without a fall says
+UNMEASURED = "not measured"  # where no benchmark was scored
 # a fault in another file, such as a sample, costs the status nothing
 USED = ("recipe.yaml", "ledger.json", "stage.json", "journal.jsonl", "scorecard.json", "gate.json")
 
@@ -79,4 +80,8 @@ def _status(plan: Plan, stage: Stage, benchmarks: tuple[str, ...]) -> StageStatu
 
 
 def _gate(gate: GateResult | None) -> str:
-    return "" if gate is None else PASSED if gate.passed else "; ".join(gate.notes)
+    if gate is None:
+        return ""
+    if not gate.measured:
+        return UNMEASURED
+    return PASSED if gate.passed else "; ".join(gate.notes)

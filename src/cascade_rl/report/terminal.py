@@ -19,11 +19,12 @@ from rich.text import Text
 from cascade_rl.report.numbers import ARROWS, DASH, bounds, percent
 from cascade_rl.report.records import Run
 from cascade_rl.report.speed import has_figures, machine_line, speed_rows
-from cascade_rl.report.status import PASSED, RunStatus, StageStatus
+from cascade_rl.report.status import PASSED, UNMEASURED, RunStatus, StageStatus
 from cascade_rl.scores.matrix import Matrix, Row
 
 Verdicts = Mapping[tuple[str, str], str]
 STYLES = {"gain": "blue", "loss": "yellow"}
+QUIET = ("", PASSED, UNMEASURED)  # words of a gate that ask for no line of their own
 CELL, NAME = 6, 12  # characters: eight stages and the interval fit into 80 columns
 TIMES = ("roll-\nout", "grad-\ning", "up-\ndate", "eval", "other")
 SPEED = ("samp\ntok/s", "train\ntok/s", "MFU", "MBU", "roll.\nlimit", "upd.\nlimit")
@@ -95,7 +96,7 @@ def _progress(row: StageStatus) -> list[str]:
 
 def _word(row: StageStatus) -> str:
     """Whether the gate let the stage pass; what else it says is too long for a cell."""
-    return row.gate if row.gate in ("", PASSED) else "failed"
+    return row.gate if row.gate in QUIET else "failed"
 
 
 def _table_of(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
@@ -140,7 +141,7 @@ class StatusTable:
         if place == 0:  # it says all
             return
         for row in stages:
-            if row.gate not in ("", PASSED):
+            if row.gate not in QUIET:
                 yield Text(f"gate after {row.stage}: {row.gate}")
 
 

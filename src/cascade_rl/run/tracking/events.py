@@ -141,6 +141,9 @@ class StageTail:
             shares = {f"{name}/probe": line["score"]}
             shares |= {f"{name}/probe/{key}": value for key, value in line["benchmarks"].items()}
             return Event(self._begin + step, shares)  # a probe counts the steps that are done
+        if line["kind"] == "heldout":
+            told = {f"{name}/heldout/{key}": float(value) for key, value in line["metrics"].items()}
+            return Event(self._begin + step, told)  # as a probe
         after = self._begin + step + 1
         if line["kind"] == "note":
             text = str(line["text"])
@@ -226,7 +229,8 @@ class Reading:
             for name in names
         )
         planned = [stage.planned_steps for stage in self._recipe.stages[: len(scored)]]
-        return Event(sum(planned), tables={"matrix": Table(("benchmark", *scored), rows)})
+        tables = {"matrix": Table(("benchmark", *scored), rows)} if rows else {}
+        return Event(sum(planned), tables=tables)
 
 
 def recipe_of(run: Path) -> dict[str, Any]:
