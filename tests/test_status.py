@@ -103,7 +103,7 @@ def test_a_recipe_that_is_no_yaml_is_named(run: Path, content: str, why: str) ->
 
 
 def test_a_recipe_that_is_none_is_told_in_one_line(run: Path) -> None:
-    (run / "recipe.yaml").write_text("name: x\nstages: [{steps: 3}]", encoding="utf-8")
+    (run / "recipe.yaml").write_text("stages: [{steps: 3}]", encoding="utf-8")
     with pytest.raises(
         InputError, match=r"recipe.yaml is no recipe of a run: \S+: .* \(and \d more\)"
     ) as told:
