@@ -36,7 +36,7 @@ def check_config(raw: object, file: Path) -> None:
             raise InputError(
                 f"{file}: {key} must be {wanted}, and is {str(value)[:40]!r}; copy the file again"
             )
-    if raw.get("num_hidden_layers", 1) > MOST_LAYERS:
+    if (raw.get("num_hidden_layers") or 1) > MOST_LAYERS:
         raise InputError(f"{file}: {raw['num_hidden_layers']} layers (num_hidden_layers) are too many")
     _check_heads(raw, file)
 
