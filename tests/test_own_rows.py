@@ -17,6 +17,7 @@ from cascade_rl.cli import main as cli
 from cascade_rl.data import demonstrations, pairs
 from cascade_rl.data.abilities import check_recipe, load_recipe
 from cascade_rl.data.gather import gather
+from cascade_rl.data.shelf import Shelf
 from cascade_rl.domains import load_domain
 from cascade_rl.errors import InputError, Interrupted, RecipeError, StageError
 from cascade_rl.model.decoder import DecoderConfig
@@ -28,14 +29,15 @@ from cascade_rl.sources.own_rows import own_rows
 from cascade_rl.sources.preferences import PAIR_MAPS
 from cascade_rl.sources.splits import split_of
 from cascade_rl.testing import QuietScreen
-from cascade_rl.train.reward_model import distinct
+from cascade_rl.train.pair_scores import distinct
 from cascade_rl.types import Mode, Pair, Split
 
 PAGE = (Path(__file__).parent.parent / "docs" / "chats.md").read_text()
 EXAMPLE = re.search(r"```yaml\n(.*?)```", PAGE, re.DOTALL).group(1)
 TOOL_ROW = json.loads(re.search(r"The row\n\n```json\n(.*?)```", PAGE, re.DOTALL).group(1))
+SHELF = Shelf(Path("shelf"))  # below the folder that a test works in
 SMALL = [
-    "stages.sft.samples=31", "stages.sft.batch_size=8", "stages.sft.epochs=1", "stages.sft.max_tokens=1000",
+    "stages.sft.samples=31", "stages.sft.batch_size=8", "stages.sft.epochs=1", "stages.sft.max_tokens=500",
     "stages.reward-model.steps=2", "stages.reward-model.batch_size=8",
     "benchmarks.maths.problems=2", "benchmarks.maths.k=1", "benchmarks.maths.max_response_tokens=4",
     "workers=1", "precision=fp32",
@@ -103,8 +105,8 @@ def test_the_example_of_the_guide_trains(here):
     told = json.loads((here / "run/stages/01-sft/stage.json").read_text())["data"]
     assert counted in told and "jsonl:chats/*.jsonl: no domain, so that no grader was tried on it" in told
     assert "jsonl:old-chats.jsonl, instruct: 8 demonstrations" in told
-    long = [line for line in told if "longer than 1000 tokens" in line]
-    assert long == ["jsonl:chats/*.jsonl: 1 samples longer than 1000 tokens, left out"]
+    long = [line for line in told if "longer than 500 tokens" in line]
+    assert long == ["jsonl:chats/*.jsonl: 2 samples longer than 500 tokens, left out"]
     record = json.loads((here / "run/stages/02-reward-model/stage.json").read_text())
     assert "61 rows read, 61 mapped, 0 bad, 1 with an id that came before" in record["data"][1]
     held = int(re.search(r"(\d+) held out", record["data"][1]).group(1))
@@ -119,9 +121,10 @@ def test_the_example_of_the_guide_trains(here):
 def test_a_run_that_was_stopped_goes_on_with_the_same_rows_and_refuses_others(here):
     recipe = load_recipe("own-chats.yaml", SMALL)
     whole = run_cascade(recipe, here / "whole", QuietScreen())
-    asked = iter([False, False, False, True])  # before the stages, before the first, after two steps
-    with pytest.raises(Interrupted):
-        run_cascade(recipe, here / "run", QuietScreen(), stop_asked=lambda: next(asked, True))
+    steps = iter([False, True])  # after two steps; what is asked before the stage has begun does not count
+    begun = here / "run/stages/01-sft/stage.json"
+    with pytest.raises(Interrupted, match="stopped after step 2"):
+        run_cascade(recipe, here / "run", QuietScreen(), stop_asked=lambda: begun.exists() and next(steps))
     kept = (here / "old-chats.jsonl").read_text()
     (here / "old-chats.jsonl").write_text(kept.replace("Yes.", "No."))
     with pytest.raises(StageError, match="was started with other data"):
@@ -135,18 +138,21 @@ def test_a_run_that_was_stopped_goes_on_with_the_same_rows_and_refuses_others(he
 
 
 def test_changed_replies_are_other_data(here):
-    made = demonstrations.provide(stage_of(EXAMPLE, "sft", samples=20), {}, 0)
-    same = demonstrations.provide(stage_of(EXAMPLE, "sft", samples=20), {}, 0)
+    made = demonstrations.provide(stage_of(EXAMPLE, "sft", samples=20), {}, 0, (), SHELF)
+    same = demonstrations.provide(stage_of(EXAMPLE, "sft", samples=20), {}, 0, (), SHELF)
     assert made == same
     rows = [json.loads(line) for line in (here / "old-chats.jsonl").read_text().splitlines()]
     for row in rows:
         row["conversations"][1]["value"] = "No."
     write(here / "old-chats.jsonl", rows)
-    assert demonstrations.provide(stage_of(EXAMPLE, "sft", samples=20), {}, 0).content() != made.content()
+    assert (
+        demonstrations.provide(stage_of(EXAMPLE, "sft", samples=20), {}, 0, (), SHELF).content()
+        != made.content()
+    )
 
 
 def test_modes_and_targets_of_the_mixture(here):
-    made = demonstrations.provide(stage_of(EXAMPLE, "sft", samples=28), {}, 0)
+    made = demonstrations.provide(stage_of(EXAMPLE, "sft", samples=28), {}, 0, (), SHELF)
     own = [item for item in made.items if item.problem.domain == "jsonl:chats/*.jsonl"]
     assert len(own) == 21 and {item.problem.mode for item in own} == set(Mode)
     last = [item.reply for item in made.items if item not in own]
@@ -155,11 +161,11 @@ def test_modes_and_targets_of_the_mixture(here):
 
 def test_more_than_there_is_is_said(here):
     with pytest.raises(StageError, match="has only 23 replies, 75 are asked for; lower samples"):
-        demonstrations.provide(stage_of(EXAMPLE, "sft", samples=100), {}, 0)
+        demonstrations.provide(stage_of(EXAMPLE, "sft", samples=100), {}, 0, (), SHELF)
 
 
 def test_no_prompt_is_on_both_sides_and_no_pair_twice(here):
-    made = pairs.provide(stage_of(EXAMPLE, "reward-model"), {}, 0)
+    made = pairs.provide(stage_of(EXAMPLE, "reward-model"), {}, 0, (), SHELF)
     training, heldout = ({p.problem.prompt_text for p in side} for side in (made.training, made.heldout))
     assert not training & heldout and training and heldout
     every = [(p.problem.id, p.chosen) for p in (*made.training, *made.heldout)]
@@ -169,14 +175,14 @@ def test_no_prompt_is_on_both_sides_and_no_pair_twice(here):
 
 def test_pairs_are_at_most_but_epochs_need_all(here):
     stage = stage_of(EXAMPLE, "reward-model", pairs=10, heldout_pairs=3)
-    made = pairs.provide(stage, {}, 0)
+    made = pairs.provide(stage, {}, 0, (), SHELF)
     assert (len(made.training), len(made.heldout)) == (10, 3)
     assert "13 of 60 used, 10 trained on, 3 held out" in made.tallies[0].line()
     with pytest.raises(StageError, match=r"set pairs: \d+, or steps instead of epochs"):
-        pairs.provide(stage_of(EXAMPLE, "reward-model", epochs=1, steps=None), {}, 0)
+        pairs.provide(stage_of(EXAMPLE, "reward-model", epochs=1, steps=None), {}, 0, (), SHELF)
     write(here / "pairs.jsonl", [pair(0)])
     with pytest.raises(StageError, match="both are needed"):
-        pairs.provide(stage, {}, 0)
+        pairs.provide(stage, {}, 0, (), SHELF)
 
 
 def test_bad_rows_are_refused_with_their_places_or_skipped_and_counted(here):
@@ -198,7 +204,9 @@ def test_bad_rows_are_refused_with_their_places_or_skipped_and_counted(here):
     assert "chats/c.jsonl:4: messages: want" in problem[1] and problem[1].count("c.jsonl") == 3
     raw["stages"][0]["data"][0]["bad_rows"] = "skip"
     recipe = check_recipe(raw)
-    told = demonstrations.provide(recipe.stages[0].model_copy(update={"samples": 8}), {}, 0).tallies[0]
+    told = demonstrations.provide(
+        recipe.stages[0].model_copy(update={"samples": 8}), {}, 0, (), SHELF
+    ).tallies[0]
     assert (told.read, told.bad, told.kept) == (18, 4, 14) and told.used < 14
     assert "; bad: chats/c.jsonl:2: no assistant turn" in told.line()
 
@@ -305,7 +313,7 @@ def test_chats_that_ask_a_benchmarks_question_stop_the_run(here):
     raw["benchmarks"][0]["max_response_tokens"] = 400  # of the 512 positions of a model from scratch
     raw["stages"][0] |= {"samples": 1, "batch_size": 1, "data": raw["stages"][0]["data"][1:]}
     with pytest.raises(StageError, match="benchmark maths and stage sft share 1 prompts, such as"):
-        gather(check_recipe(raw), provide)
+        gather(check_recipe(raw), provide, SHELF)
 
 
 def test_check_counts_the_rows(here):

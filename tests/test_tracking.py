@@ -293,6 +293,7 @@ def test_lines_of_a_growing_file(moves):
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [("recipe.yaml", "a: [", "recipe.yaml is no YAML"), ("recipe.yaml", "- 3", "is no recipe of a run"),
+     ("recipe.yaml", "name: x\nstages: [{steps: 3}]", r"is no recipe of a run: .* \(and \d more\)"),
      ("track/trackio.json", "{}", "it lacks id"), ("track/trackio.json", "[", "is no JSON"),
      ("track/trackio.json", '{"id": "a", "attempt": 1, "stages": {"x": 3}}', "is no record of a tracker"),
      ("stages/01-sft/journal.jsonl", "{]\n", "holds a line that is no JSON")],

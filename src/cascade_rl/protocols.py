@@ -208,8 +208,8 @@ class Screen(Protocol):
         """A training step of `total` ended; `phase` names the part of the curriculum, if there is one."""
         ...
 
-    def waiting(self, what: str) -> None:
-        """Something other than training takes its time."""
+    def waiting(self, what: str, share: float | None = None) -> None:
+        """Something other than training takes its time; `share` of it, from 0 to 1, is done."""
         ...
 
     def note(self, text: str) -> None:

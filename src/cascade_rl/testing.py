@@ -149,7 +149,7 @@ class QuietScreen:
     def step(self, report: StepReport, total: int, phase: str) -> None:
         """Nothing."""
 
-    def waiting(self, what: str) -> None:
+    def waiting(self, what: str, share: float | None = None) -> None:
         """Nothing."""
 
     def note(self, text: str) -> None:

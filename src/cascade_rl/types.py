@@ -259,8 +259,7 @@ class Tally:
     """What became of the rows `read` of a table: bad, in another split, `empty` (a tie), or of this one.
 
     Of this split those whose id an earlier row has are `repeated`, the others `kept`; of them some are `used`
-    (None: nobody drew), some `over` the length (None: no limit). `places` are the first bad rows, as
-    `path:number: reason`; `beside` says more.
+    (None: nobody drew), some `over` the length (None: no limit). `places` name the first bad rows and why.
     """
 
     source: str
@@ -293,8 +292,8 @@ class StageData(Protocol):
     def tallies(self) -> tuple[Tally, ...]:
         """What became of the rows of its tables, in the recipe's order."""
 
-    def pools(self) -> tuple[tuple[Problem, ...], ...]:
-        """Its problems, each once, apart by data entry or by domain; all of a pool are of one domain."""
+    def pools(self) -> tuple[Sequence[Problem], ...]:
+        """Its problems, apart by data entry or by domain; all of a pool are of one domain."""
 
     def content(self) -> list[Any]:
         """JSON that differs when the data do."""
@@ -303,26 +302,24 @@ class StageData(Protocol):
         """What it is, a line for each pool, for people."""
 
     def without(self, ids: Sequence[Collection[str]], *, over: bool = False) -> StageData:
-        """The same without these problems, where their graders would be asked; of each pool ids of its own.
-
-        Ids of files may repeat between pools. `over`: these are too long, which the tallies count.
-        """
+        """The same without these ids of each pool, where graders are asked; `over`: these are too long."""
 
 
 @dataclass(frozen=True, slots=True)
 class Demonstrations:
     """What SFT trains on."""
 
-    items: tuple[Demonstration, ...]
+    items: Sequence[Demonstration]
     tallies: tuple[Tally, ...] = ()
+    heldout: tuple[Demonstration, ...] = ()  # of a source of their own, to measure the loss on
 
-    def pools(self) -> tuple[tuple[Problem, ...], ...]:
+    def pools(self) -> tuple[Sequence[Problem], ...]:
         """A pool a domain."""
         return _by_domain(item.problem for item in self.items)
 
     def content(self) -> list[Any]:
         """Prompts and replies."""
-        return [[item.problem.asked(), item.reply] for item in self.items]
+        return [[item.problem.asked(), item.reply] for item in (*self.items, *self.heldout)]
 
     def described(self) -> list[str]:
         """Counts by domain and mode."""
@@ -339,11 +336,11 @@ class Demonstrations:
 class Pairs:
     """What a reward model trains on, and the pairs that it is measured by; all of one domain or source."""
 
-    training: tuple[Pair, ...]
-    heldout: tuple[Pair, ...]
+    training: Sequence[Pair]
+    heldout: Sequence[Pair]
     tallies: tuple[Tally, ...] = ()
 
-    def pools(self) -> tuple[tuple[Problem, ...], ...]:
+    def pools(self) -> tuple[Sequence[Problem], ...]:
         """The prompts of the training pairs."""
         return _by_domain(pair.problem for pair in self.training)
 

@@ -50,6 +50,7 @@ def half_written(owner: object, name: str, count: int) -> None:
 def arm(where: str, count: int) -> None:
     """Place the kill."""
     from cascade_rl.cascade import scoring, stage
+    from cascade_rl.run import store
     from cascade_rl.train import learner, loop, reward_model, rl, state
 
     if where == "update":
@@ -60,6 +61,10 @@ def arm(where: str, count: int) -> None:
         after("gather", count, rl)
     elif where == "saving":
         half_written(state, "save_file", count)
+    elif where == "record":
+        after("add", count, store.Writer)
+    elif where == "store":
+        after("finish", count, store.Writer)
     elif where == "saved":
         after("save_state", count, loop)
     elif where == "evaluation":

@@ -8,12 +8,11 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from cascade_rl import chat
-from cascade_rl.cascade.foresight import refuse_made
-from cascade_rl.cascade.lengths import fitting_data
+from cascade_rl.cascade.lengths import fitting_data, refuse_made
 from cascade_rl.cascade.run import Run, base_folder
 from cascade_rl.cascade.stage import provide
 from cascade_rl.data.gather import Materials, gather
+from cascade_rl.data.shelf import Shelf
 from cascade_rl.errors import Interrupted
 from cascade_rl.grading.services import open_services, standing
 from cascade_rl.model.base import base_notes, make_base
@@ -22,7 +21,6 @@ from cascade_rl.protocols import Screen
 from cascade_rl.recipe import Recipe
 from cascade_rl.rollout.world import Engine, World, world_with
 from cascade_rl.run.ledger import Ledger
-from cascade_rl.types import Demonstrations
 
 
 @contextmanager
@@ -40,7 +38,7 @@ def open_run(
     Raises StageError when prompts of two uses overlap or all are too long, SandboxUnavailable, Interrupted.
     """
     screen.waiting("data")
-    materials = gather(recipe, provide)
+    materials = gather(recipe, provide, Shelf(folder / "data", screen.waiting, stop_asked))
     if stop_asked():
         raise Interrupted("stopped before the first stage")
     screen.waiting("model")
@@ -74,17 +72,7 @@ def _ensure_base(recipe: Recipe, materials: Materials, base: Path, tokens: Path)
     # Data come first since the tokenizer of a scratch model is learnt from them. `export` renames the whole
     # folder into place, so a config.json means that the model is whole.
     if not (base / "config.json").exists():
-        make_base(recipe, _texts(materials), base, tokens)
-
-
-def _texts(materials: Materials) -> list[str]:
-    """All SFT conversations: what the tokenizer of a model from scratch is learnt from."""
-    made = [data for data in materials.data.values() if isinstance(data, Demonstrations)]
-    return [
-        chat.render(item.problem.messages, item.problem.mode, reply=item.reply)
-        for data in made
-        for item in data.items
-    ]
+        make_base(recipe, materials.conversations(), base, tokens)
 
 
 def _settings(recipe: Recipe, engine: Engine, template: str) -> dict[str, Any]:

@@ -118,10 +118,12 @@ def _stage_run(run: Run, progress: Progress, begun: Start, book: Book) -> StageR
         run.materials.domains,
         run.screen,
         seed=run.recipe.seed,
+        key=begun.key,
         start=progress.start,
         reward_model=begun.reward_model,
         stop_asked=run.stop_asked,
-        probe=probe_of(run),
+        probe=probe_of(run, begun.stage),
+        export_dtype=run.recipe.model.export_dtype,
         smoke=run.recipe.smoke,
         peaks=run.peaks(),
     )

@@ -41,6 +41,8 @@ class ConsoleScreen:
         self._prefix = ""
         self._begin, self._last_plain = time.monotonic(), 0.0
         self._times: list[float] = []
+        # what is waited for, since when, and how much of it was done then
+        self._waited = ("", 0.0, 0.0)
 
     def __enter__(self) -> ConsoleScreen:
         if self._live:
@@ -71,9 +73,20 @@ class ConsoleScreen:
             f"{text}  {phase + '  ' if phase else ''}about {duration(left)} left", report.step + 1 == total
         )
 
-    def waiting(self, what: str) -> None:
-        """Something other than training takes its time."""
-        self._update(f"{self._prefix}  {what} ...".strip(), False)
+    def waiting(self, what: str, share: float | None = None) -> None:
+        """Something other than training takes its time; with `share` how long it goes on is told."""
+        now = time.monotonic()
+        kind = what.partition(":")[0]  # what follows says how far it is
+        if kind != self._waited[0]:
+            self._waited = (kind, now, share or 0.0)
+        text = f"{self._prefix}  {what} ...".strip()
+        if share is not None:
+            _, begin, before = self._waited
+            # by the pace since it was first told of: what an earlier try had done took no time now
+            done = share - before
+            left = f", about {duration((now - begin) / done * (1 - share))} left" if done > 0 else ""
+            text = f"{text} {share:.0%}{left}"
+        self._update(text, False)
 
     def note(self, text: str) -> None:
         """A line that stays."""
@@ -85,11 +98,15 @@ class ConsoleScreen:
         cells = []
         for name, row in found["benchmarks"].items():
             arrow = THIN_ARROWS.get(verdicts.get((stage, name), ""), "")
-            cells.append(f"{name} {row['scores'][stage]['mean'] * 100:.1f}{arrow}")
-        self._say(f"  after {stage}: " + "  ".join(cells) + f"  ({duration(found['seconds'][stage])})")
+            score = row["scores"].get(stage)
+            cells.append(f"{name} {score['mean'] * 100:.1f}{arrow}" if score else f"{name} not scored")
+        told = "  ".join(cells) or "nothing measured"
+        self._say(f"  after {stage}: {told}  ({duration(found['seconds'][stage])})")
 
     def table(self, found: Mapping[str, Any], verdicts: Mapping[tuple[str, str], str]) -> None:
-        """The whole matrix."""
+        """The whole matrix, if anything was measured."""
+        if not found["benchmarks"]:
+            return
         self.console.print(matrix_table(matrix_from_json(found), verdicts))
 
     def _say(self, text: str) -> None:

@@ -13,6 +13,8 @@ from cascade_rl.recipe.reading import read_recipe, validate
 from cascade_rl.recipe.tables import of_a_table
 from cascade_rl.types import Tally
 
+LOOKED_AT = 10_000  # rows of each own table before a recipe is used
+
 
 def load_recipe(name: str, overrides: Iterable[str] = (), *, smoke_test: bool = False) -> Recipe:
     """The recipe of a shipped name or a YAML file with overrides applied, valid and able to run.
@@ -38,9 +40,10 @@ def domain_problems(recipe: Recipe, whole: bool) -> Problems:
             _first_row(load_domain(entry.domain), entry)
         except ValueError as error:
             problems.append((entry.path, str(error)))
-    for rows in (rows for stage in recipe.stages for rows in stage.own_rows()):
+    for rows in recipe.own_rows():
         try:
-            check_rows(rows)
+            # what a run maps anyway, it counts to the end; here a look must do
+            check_rows(rows, LOOKED_AT)
         except ValueError as error:
             problems.append((rows.path, str(error)))
     # A stage of an unknown domain would raise here; what it lacks is told at the next try.
@@ -54,8 +57,7 @@ def domain_problems(recipe: Recipe, whole: bool) -> Problems:
 
 def table_notes(recipe: Recipe) -> list[str]:
     """What became of the rows of each table that a recipe names, a line for each place."""
-    own = [rows for stage in recipe.stages for rows in stage.own_rows()]
-    return [f"{rows.path}: {check_rows(rows).line()}" for rows in own] + [
+    return [f"{rows.path}: {check_rows(rows).line()}" for rows in recipe.own_rows()] + [
         f"{entry.path}: {tally.line()}"
         for entry in recipe.entries()
         if of_a_table(entry.source)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
-from cascade_rl.data.own import own_demonstrations
+from cascade_rl.data.heldout_replies import with_heldout
+from cascade_rl.data.own import own_replies
+from cascade_rl.data.replies import mixture
+from cascade_rl.data.shelf import Shelf
 from cascade_rl.domain import Domain
 from cascade_rl.errors import StageError
 from cascade_rl.recipe import SFTData, SFTStage
@@ -16,21 +19,25 @@ from cascade_rl.types import Demonstration, Demonstrations, Split, Tally
 
 
 def provide(
-    stage: SFTStage, domains: Mapping[str, Domain], seed: int, taken: Collection[str] = ()
+    stage: SFTStage,
+    domains: Mapping[str, Domain],
+    seed: int,
+    taken: Collection[str] = (),
+    shelf: Shelf | None = None,
 ) -> Demonstrations:
     """`samples` demonstrations in the proportions of the stage; with two modes each prompt has both.
 
-    SFT stages may share prompts, so `taken` is not asked. Raises StageError when a domain has fewer prompts
-    than the stage asks for.
+    SFT stages may share prompts, so `taken` is not asked. Own rows are kept on the shelf.
+    Raises StageError when a domain has fewer prompts than the stage asks for.
     """
     total = sum(data.weight for data in stage.data)
-    found: list[Demonstration] = []
+    parts: list[Sequence[Demonstration]] = []
     tallies: list[Tally] = []
     for data in stage.data:
         if not isinstance(data, SFTData):
             share = max(1, round(stage.samples * data.weight / total))
-            own, tally = own_demonstrations(stage.name, data, share, f"{seed}/{stage.name}")
-            found += own
+            own, tally = own_replies(stage.name, data, share, f"{seed}/{stage.name}", shelf)
+            parts.append(own)
             tallies.append(tally)
             continue
         # prompts, not samples: with two modes each prompt makes two of them
@@ -43,9 +50,9 @@ def provide(
                 f"{stage.name}: {data.domain} has only {len(made) // len(data.modes)} SFT prompts, {wanted} "
                 "are asked for; lower samples or its weight"
             )
-        found += made
+        parts.append(made)
         tallies += [replace(tally, used=wanted) for tally in told]
-    return Demonstrations(tuple(found), tuple(tallies))
+    return with_heldout(stage, mixture(parts, tallies))
 
 
 def _teach(

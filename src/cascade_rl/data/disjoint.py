@@ -7,8 +7,13 @@ What a run is measured by on its way (probes, held-out pairs) is looked at in `m
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
+import numpy as np
+
+from cascade_rl.data.reading import Marked
 from cascade_rl.domain import Benchmark
 from cascade_rl.errors import StageError
 from cascade_rl.recipe import Stage
@@ -20,14 +25,42 @@ def normal(text: str) -> str:
     return " ".join(text.lower().split())
 
 
-def prompts_of(problems: Iterable[Problem]) -> set[str]:
-    """Their normalised prompts."""
-    return {normal(problem.prompt_text) for problem in problems}
+def mark(text: str) -> int:
+    """64 bits of a prompt's normalised text: millions are compared by them, but never by them alone."""
+    return int.from_bytes(hashlib.blake2b(normal(text).encode(), digest_size=8).digest(), "little")
 
 
 def stage_prompts(data: StageData) -> set[str]:
-    """The normalised prompts of a stage's data."""
-    return prompts_of(problem for pool in data.pools() for problem in pool)
+    """The normalised prompts of a stage's data, all of them in memory."""
+    return {normal(problem.prompt_text) for pool in data.pools() for problem in pool}
+
+
+def marks_of(pool: Sequence[Problem]) -> np.ndarray:
+    """The mark of each problem's prompt, in order: [problems] uint64."""
+    if isinstance(pool, Marked):
+        return pool.marks
+    return np.array([mark(problem.prompt_text) for problem in pool], np.uint64)
+
+
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """Who asks which prompts; `stage` is None of a benchmark, which no rule of sharing covers."""
+
+    name: str
+    stage: Stage | None
+    pools: Sequence[Sequence[Problem]]
+    marks: np.ndarray
+
+    @classmethod
+    def of(cls, name: str, stage: Stage | None, pools: Sequence[Sequence[Problem]]) -> _Use:
+        """With the marks of all its prompts, sorted, each once."""
+        marks = [np.empty(0, np.uint64), *map(marks_of, pools)]
+        return cls(name, stage, pools, np.unique(np.concatenate(marks)))
+
+    def prompts(self, marks: np.ndarray) -> set[str]:
+        """Its normalised prompts that have one of these marks."""
+        places = [(pool, np.flatnonzero(np.isin(marks_of(pool), marks))) for pool in self.pools]
+        return {normal(pool[int(i)].prompt_text) for pool, found in places for i in found}
 
 
 def may_share(one: Stage, other: Stage) -> bool:
@@ -40,18 +73,25 @@ def check_disjoint(
 ) -> None:
     """Raise StageError, which names an example, when two uses share a prompt that may not.
 
-    `data` is by the stage's name. Benchmarks share with no stage, nor with each other.
+    `data` is by the stage's name. Benchmarks share with no stage. With each other they may: the same problems
+    can be asked with other lengths, modes or k.
     """
-    # None instead of a stage: a benchmark, which no rule of sharing covers
-    uses: list[tuple[str, Stage | None, set[str]]] = []
-    uses += [(f"stage {stage.name}", stage, stage_prompts(data[stage.name])) for stage in stages]
-    uses += [(f"benchmark {b.name}", None, prompts_of(b.problems)) for b in benchmarks]
-    for index, (name, stage, prompts) in enumerate(uses):
-        for other_name, other, others in uses[:index]:
-            shared = prompts & others
+    uses = [_Use.of(f"stage {stage.name}", stage, data[stage.name].pools()) for stage in stages]
+    uses += [_Use.of(f"benchmark {b.name}", None, [b.problems]) for b in benchmarks]
+    for index, use in enumerate(uses):
+        for other in uses[:index]:
+            if (
+                may_share(use.stage, other.stage)
+                if use.stage and other.stage
+                else not (use.stage or other.stage)
+            ):
+                continue
+            alike = np.intersect1d(use.marks, other.marks, assume_unique=True)
+            # two prompts may have one mark: the texts decide
+            shared = use.prompts(alike) & other.prompts(alike) if len(alike) else set[str]()
             # min: the example is the same on every machine, which the order of a set is not
-            if shared and not (stage and other and may_share(stage, other)):
+            if shared:
                 raise StageError(
-                    f"{name} and {other_name} share {len(shared)} prompts, such as {min(shared)!r}: "
+                    f"{use.name} and {other.name} share {len(shared)} prompts, such as {min(shared)!r}: "
                     "they must be disjoint"
                 )

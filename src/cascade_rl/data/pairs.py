@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import islice
 
 from cascade_rl.data.own import own_pairs
+from cascade_rl.data.shelf import Shelf
 from cascade_rl.domain import Domain, nobody
 from cascade_rl.errors import StageError
 from cascade_rl.recipe import RewardModelStage
@@ -15,14 +16,20 @@ from cascade_rl.types import Pair, Pairs, Split, Tally
 
 
 def provide(
-    stage: RewardModelStage, domains: Mapping[str, Domain], seed: int, taken: Collection[str] = ()
+    stage: RewardModelStage,
+    domains: Mapping[str, Domain],
+    seed: int,
+    taken: Collection[str] = (),
+    shelf: Shelf | None = None,
 ) -> Pairs:
     """Pairs on RL's prompts, which RLHF may ask again later; held-out ones on others.
+
+    Own rows are kept on the shelf.
 
     Raises StageError when a split has no prompts.
     """
     if stage.domain is None:
-        return own_pairs(stage, seed)
+        return own_pairs(stage, seed, shelf)
     domain, told = domains[stage.domain], list[Tally]()
     training = preference_pairs(stage, domain, Split.RL, stage.pairs, seed, told.append)
     heldout = preference_pairs(stage, domain, Split.VALIDATION, stage.heldout_pairs, seed, told.append)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 from cascade_rl.data.disjoint import normal
+from cascade_rl.data.shelf import Shelf
 from cascade_rl.domain import Domain
 from cascade_rl.errors import StageError
 from cascade_rl.recipe import RLData, RLStage
@@ -14,9 +15,16 @@ from cascade_rl.recipe.tables import reading_of
 from cascade_rl.types import Pools, Problem, Split, Tally
 
 
-def provide(stage: RLStage, domains: Mapping[str, Domain], seed: int, taken: Collection[str] = ()) -> Pools:
+def provide(
+    stage: RLStage,
+    domains: Mapping[str, Domain],
+    seed: int,
+    taken: Collection[str] = (),
+    shelf: Shelf | None = None,
+) -> Pools:
     """A pool for each data entry, of problems whose normalised prompts no RL stage or entry has taken.
 
+    Problems stay in memory, so that the shelf is not asked.
     Raises StageError when an entry has no problem left.
     """
     # a copy: what this stage takes is told by its data

@@ -11,6 +11,7 @@ a mark is it wrapped before rendering and spelled in pieces afterwards, by trans
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from cascade_rl.chat import THINK_END, THINK_START
@@ -63,6 +64,17 @@ class Marks:
         except ValueError as error:
             raise InputError(f"a control token in a text can't be spelled as text: {error}") from None
         return found
+
+    def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
+        """`encode` of many; those without anything wrapped at once."""
+        core = getattr(self._inner, "backend_tokenizer", None)
+        if core is None or len(texts) == 1:
+            return [self.encode(text) for text in texts]
+        # Twice as fast as through transformers, which took truncation and padding off when the tokenizer was
+        # loaded: its first text was encoded then.
+        plain = [text for text in texts if not is_wrapped(text)]
+        found = iter(core.encode_batch_fast(plain, add_special_tokens=False))
+        return [self.encode(text) if is_wrapped(text) else next(found).ids for text in texts]
 
     def _holds(self, value: object) -> bool:
         if isinstance(value, str):

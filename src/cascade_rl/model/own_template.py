@@ -13,6 +13,7 @@ from cascade_rl.errors import InputError
 from cascade_rl.model.found import MEND, Said
 from cascade_rl.model.marks import Marks, turn_mark
 from cascade_rl.model.rendering import Renderer
+from cascade_rl.model.reward_template import reward_template
 from cascade_rl.model.template import MODEL
 from cascade_rl.model.template_probe import examine
 from cascade_rl.model.turns import Row, parted, rows_of
@@ -114,7 +115,7 @@ class OwnTemplate:
 
     def answered(self, messages: Sequence[Message], answer: str) -> str:
         """The answer as a last turn, in instruct mode where there is one."""
-        said = self.found.said.get(Mode.INSTRUCT) or self.found.said[self.modes[0]]
+        said = self._answering
         rows, tools = self._rows(messages, said)
         turn = self.marks.protect({"role": "assistant", "content": answer})
         whole = self._render([*rows, turn], tools, said=said.variables)
@@ -122,6 +123,15 @@ class OwnTemplate:
         if not whole.endswith(closing):
             raise chat.TemplateError("the model's chat template does not end this answer as it ends others")
         return whole.removesuffix(self.found.tail)
+
+    @property
+    def _answering(self) -> Said:
+        return self.found.said.get(Mode.INSTRUCT) or self.found.said[self.modes[0]]
+
+    def reward_text(self) -> str:
+        """The model's own, on the day of a run, wrapped."""
+        said = self._answering
+        return reward_template(self._render.text(), said.flag, said.variables, self.found.tail)
 
     def request(self, messages: Sequence[Message], mode: Mode) -> tuple[list[Row], dict[str, Any]]:
         """The rows, the variables that say the mode, and the template as it is on the day of a run."""
@@ -133,8 +143,7 @@ class OwnTemplate:
         said = self.found.said.get(mode)
         if said is None:
             raise chat.TemplateError(
-                f"the model's chat template can't ask for {mode} mode, only for {self.modes[0]}; see "
-                "model.template in docs/recipe.md"
+                f"the model's chat template can't ask for {mode} mode, only for {self.modes[0]}; {MEND}"
             )
         return said
 

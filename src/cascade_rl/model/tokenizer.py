@@ -15,6 +15,7 @@ from cascade_rl.errors import InputError
 from cascade_rl.model.marks import unwrapped
 from cascade_rl.model.own_template import OwnTemplate
 from cascade_rl.model.template import CASCADE, MODEL, CascadeTemplate, Template
+from cascade_rl.recipe import digest
 from cascade_rl.run.files import read_json
 from cascade_rl.types import Demonstration, Message, Problem
 
@@ -81,7 +82,14 @@ class Tokenizer:
 
         Raises InputError where the template can't write them.
         """
-        return self.prompt(item.problem), self._reply(self.template.reply(item))
+        return self.taught_all([item])[0]
+
+    def taught_all(self, items: Sequence[Demonstration]) -> list[tuple[list[int], list[int]]]:
+        """`taught` of many, which a fast tokenizer spreads over the processor's cores."""
+        asked = [self.template.prompt(item.problem.messages, item.problem.mode) for item in items]
+        prompts = self.template.marks.encode_all(asked)
+        replies = self._replies([self.template.reply(item) for item in items])
+        return list(zip(prompts, replies, strict=True))
 
     def shown(self, item: Demonstration) -> tuple[str, str]:
         """The texts of `taught`: what is read, and what is trained on, its end mark included."""
@@ -97,22 +105,34 @@ class Tokenizer:
 
     def answered(self, messages: Sequence[Message], answer: str) -> list[int]:
         """Ids of a conversation with an answer and its end mark: what a reward model reads."""
-        return self._written(self.template.answered(messages, answer))
+        return self.answered_all([(messages, answer)])[0]
+
+    def answered_all(self, asked: Sequence[tuple[Sequence[Message], str]]) -> list[list[int]]:
+        """`answered` of many."""
+        texts = [self.template.answered(messages, answer) for messages, answer in asked]
+        return self.template.marks.encode_all(texts)
 
     def reply(self, text: str) -> list[int]:
         """Ids of a reply with its end mark; control tokens that are spelled in it stay text."""
-        return self._reply(self.template.marks.protect(text))
+        return self._replies([self.template.marks.protect(text)])[0]
 
-    def _reply(self, text: str) -> list[int]:
-        if self._header:
-            whole, start = self._written(f"{self.template.context}{text}"), len(self._header)
-            if whole[:start] == self._header:
-                return [*whole[start:], self.end_id]
-        return [*self._written(text), self.end_id]
+    def _replies(self, texts: Sequence[str]) -> list[list[int]]:
+        start, before = len(self._header), self.template.context if self._header else ""
+        wholes = self.template.marks.encode_all([f"{before}{text}" for text in texts])
+        return [
+            [*(whole[start:] if whole[:start] == self._header else self._written(text)), self.end_id]
+            for text, whole in zip(texts, wholes, strict=True)
+        ]
 
     def _written(self, text: str) -> list[int]:
         """Ids of a text that the template made."""
         return self.template.marks.encode(text)
+
+    def hash(self) -> str:
+        """16 hex digits of all that decides which ids a conversation becomes."""
+        core = getattr(self.inner, "backend_tokenizer", None)
+        told = core.to_str() if core is not None else sorted(self.inner.get_vocab().items())
+        return digest([told, self.lead, self.template.hash])
 
     def decode(self, ids: Iterable[int], prompt: Sequence[int] = ()) -> str:
         """The text of sampled ids, end marks dropped; nothing else is hidden or cleaned up.
@@ -191,7 +211,8 @@ def _opened(path: Path) -> Any:
 
     try:
         inner = AutoTokenizer.from_pretrained(str(path), local_files_only=True)
-        inner.encode("a")
+        # what no vocabulary of letters has, too: an unknown token that is missing shows only there
+        inner.encode(f"a {chat.TURN_START}\u20ac\U0001f600\n")
     # the library beneath raises plain Exceptions for what it can't read
     except Exception as error:
         text = str(error).strip().partition("\n")[0]

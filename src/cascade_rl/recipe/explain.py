@@ -22,7 +22,10 @@ def explain(recipe: Recipe) -> str:
     replies = sum(
         b.problems * (b.k + 1 + ((b.k_other_mode or b.k) + 1) * b.both_modes) for b in recipe.benchmarks
     )
-    lines.append(
-        f"after each stage: {len(recipe.benchmarks)} benchmarks ({columns} columns), {replies} replies"
-    )
+    if recipe.benchmarks:
+        lines.append(
+            f"after each stage: {len(recipe.benchmarks)} benchmarks ({columns} columns), {replies} replies"
+        )
+    else:
+        lines.append("no benchmarks: nothing is measured after the stages")
     return "\n".join(lines)

@@ -16,6 +16,8 @@ SCHEMES: Mapping[str, str] = {
 }
 FORMS = tuple(f"{scheme}:{rest}" for scheme, rest in SCHEMES.items())
 
+# The named maps of own pairs.
+PAIR_MAPS = ("trl-preference", "hh-preference", "helpsteer")
 # The share of bad rows that `skip` alone leaves out: where most are bad, the map is wrong, not the rows.
 MOST_SKIPPED = 0.5
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 from cascade_rl.errors import RunBusy
 from cascade_rl.run.files import Saving
 
+TOKENS = "tokens"  # in a stage's folder while it trains: what it trains on as ids, see `train/samples`
 # 05-if-rl: the number of the stage from 1, and its name. Names hold no dot: `.old-1` was set aside.
 STAGE_FOLDER = re.compile(r"(\d{2,})-([^.]+)")
 
@@ -95,5 +97,8 @@ def _rename_old(parent: Path, names: Sequence[str]) -> list[Path]:
         number = 1
         while (parent / f"{name}.old-{number}").exists():
             number += 1
-        renamed.append((parent / name).rename(parent / f"{name}.old-{number}"))
+        kept = (parent / name).rename(parent / f"{name}.old-{number}")
+        # gigabytes that nothing will read again
+        shutil.rmtree(kept / TOKENS, ignore_errors=True)
+        renamed.append(kept)
     return renamed

@@ -7,6 +7,7 @@ problems, which stays when all of it moves.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -19,10 +20,15 @@ from cascade_rl.sources.installed import package_files, package_rows
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of a source; `rows` begins anew with each call."""
+    """A part of a source; `rows` begins anew with each call.
+
+    What it holds is known by the bytes at `path`, by its `commit`, or by reading alone where it has neither.
+    """
 
     label: str
     rows: Callable[[], Iterator[Row]]
+    path: Path | None = None
+    commit: str | None = None
 
 
 def parts(source: str) -> list[Part]:
@@ -33,13 +39,15 @@ def parts(source: str) -> list[Part]:
     scheme, _, rest = source.partition(":")
     if scheme == "hub":
         named = hub_set(source, rest)
-        return [Part(named.label, partial(hub_rows, named))]
+        # a branch or a tag may be another commit tomorrow
+        commit = named.revision if re.fullmatch("[0-9a-f]{40}", named.revision) else None
+        return [Part(named.label, partial(hub_rows, named), commit=commit)]
     if scheme == "package":
         found = package_files(source, rest)
-        return [Part(inside, partial(package_rows, path, inside)) for inside, path in found.items()]
+        return [Part(inside, partial(package_rows, path, inside), path) for inside, path in found.items()]
     paths = files(rest)
     names = labels(paths)
-    return [Part(names[path], partial(rows, scheme, path)) for path in paths]
+    return [Part(names[path], partial(rows, scheme, path), path) for path in paths]
 
 
 def labels(paths: list[Path]) -> dict[Path, str]:

@@ -15,13 +15,13 @@ from cascade_rl.errors import StageError
 from cascade_rl.grading.verdicts import grade_all
 from cascade_rl.model.checkpoint import load_reward_directory, weights_hash
 from cascade_rl.model.export import export
-from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.protocols import Sampling
 from cascade_rl.recipe import RewardModelStage
-from cascade_rl.train.batch import Row
-from cascade_rl.train.learned_reward import MODEL, LearnedReward, head_shape, reward_row
+from cascade_rl.train.learned_reward import MODEL, LearnedReward, head_shape, scored
 from cascade_rl.train.learner import lr_factor
 from cascade_rl.train.loop import Steps
+from cascade_rl.train.pair_scores import distinct, pair_accuracy, preference_loss
+from cascade_rl.train.samples import Encoding, Fitted, Ids, encoded
 from cascade_rl.train.sft import batch_at
 from cascade_rl.train.stage_run import StageRun, Trained
 from cascade_rl.types import Mode, Pair, Pairs, StepReport
@@ -46,9 +46,12 @@ def train(run: StageRun[RewardModelStage], data: Pairs) -> Trained:
         training, heldout = (sampled_pairs(run, domain, pairs) for pairs in (data.training, data.heldout))
         data = Pairs(training, heldout, data.tallies)
         lines.append(f"of the policy's own answers {len(data.training)} pairs differ by the rule")
-    fitted = fit(run, data.training)
     # A pair that stands twice says nothing more the second time: the figure would look surer than it is.
     measured = distinct(data.heldout)
+    fitted = fit(run, data.training, measured)
+    if run.export_dtype == "bf16":
+        # rounded before it is measured: the figure is that of what is exported, which RL asks
+        world.replicas.load(MODEL, world.replicas.flat(MODEL).bfloat16().float())
     accuracy = pair_accuracy(LearnedReward(world.replicas, world.tokenizer), measured)
     count = len(measured)
     lines.append(f"held-out pairs: {count}, the chosen answer scores higher in {accuracy:.1%}")
@@ -56,16 +59,12 @@ def train(run: StageRun[RewardModelStage], data: Pairs) -> Trained:
     # with the head's shapes, which make it a reward model that transformers scores alike
     flat = world.replicas.flat(MODEL)
     folder = run.book.folder / FOLDER
-    export(folder, world.raw, world.config, flat, world.tokenizer, model.shapes)
+    export(folder, world.raw, world.config, flat, world.tokenizer, model.shapes, dtype=run.export_dtype)
     world.replicas.drop_model(MODEL)
     # of what lies on the disk, as RL will read it: an export leaves out the head over the vocabulary
     exports = {FOLDER: weights_hash(load_reward_directory(folder, world.config))}
-    return Trained(fitted.step, {"heldout_pair_accuracy": accuracy}, (*fitted.lines, *lines), exports)
-
-
-def distinct(pairs: Sequence[Pair]) -> list[Pair]:
-    """The pairs without those that came before."""
-    return list({(pair.problem.id, pair.chosen, pair.rejected): pair for pair in pairs}.values())
+    facts = {"heldout_pair_accuracy": accuracy, "heldout_pairs": count}
+    return Trained(fitted.step, {**facts, **fitted.facts}, (*fitted.lines, *lines), exports)
 
 
 def _start(run: StageRun[RewardModelStage]) -> Tensor:
@@ -76,36 +75,41 @@ def _start(run: StageRun[RewardModelStage]) -> Tensor:
     return torch.cat([run.world.replicas.flat("policy").detach().cpu(), head])
 
 
-def fit(run: StageRun[RewardModelStage], pairs: Sequence[Pair]) -> Trained:
-    """Train the model `run.model`, which has a `score` head, on pairs."""
+def fit(run: StageRun[RewardModelStage], pairs: Sequence[Pair], heldout: Sequence[Pair] = ()) -> Trained:
+    """Train the model `run.model`, which has a `score` head, on pairs; `heldout` are to be measured by."""
     stage = run.stage
-    kept, lines = _fitting(run, pairs)
-    steps = Steps(run, chance=math.log(2))  # a coin for every pair
-    for step, learner in steps:
-        begin = time.perf_counter()
-        chosen = [kept[i] for i in batch_at(step, stage.batch_size, len(kept), f"{run.seed}/{stage.name}")]
-        factor = lr_factor(stage, step, stage.planned_steps)
-        metrics = learner.pair_step(chosen, factor) | {"lr": stage.lr * factor}
-        steps.done(StepReport(step, metrics, {"update": time.perf_counter() - begin}))
-    return Trained(steps.finish(), lines=lines)
+    encoding, limit = _encoding(run)
+    reward = LearnedReward(run.world.replicas, run.world.tokenizer, run.model)
+    watched = preference_loss(reward, heldout, stage.heldout.every) if stage.heldout and heldout else None
+    steps = Steps(run, chance=math.log(2), heldout=watched)  # a coin for every pair
+    with encoded(run, pairs, encoding, limit) as kept:
+        for step, learner in steps:
+            begin = time.perf_counter()
+            numbers = batch_at(step, stage.batch_size, len(kept), f"{run.seed}/{stage.name}")
+            chosen = [(scored(good), scored(bad)) for good, bad in (kept[i] for i in numbers)]
+            factor = lr_factor(stage, step, stage.planned_steps)
+            metrics = learner.pair_step(chosen, factor) | {"lr": stage.lr * factor}
+            steps.done(StepReport(step, metrics, {"update": time.perf_counter() - begin}))
+        return Trained(steps.finish(), steps.watch.facts(), (*kept.lines, *steps.watch.lines()))
 
 
-def _fitting(
-    run: StageRun[RewardModelStage], pairs: Sequence[Pair]
-) -> tuple[list[tuple[Row, Row]], tuple[str, ...]]:
-    """(chosen, rejected) of each pair that is not too long, and a line on those that are.
+def _encoding(run: StageRun[RewardModelStage]) -> tuple[Encoding[Pair], int]:
+    """How pairs become (chosen, rejected), and the most tokens of either, which the model can place."""
+    tokenizer, positions = run.world.tokenizer, run.world.config.max_positions
+    limit = min(run.stage.max_tokens, positions)
+    most = f"{limit} tokens" if limit < positions else f"the model's {positions} positions"
 
-    Raises StageError when none fits.
-    """
-    stage, rows = run.stage, _pair_rows(run.world.tokenizer, pairs)
-    kept = [pair for pair in rows if max(len(row.ids) for row in pair) <= stage.max_tokens]
-    if not kept:
-        raise StageError(f"{stage.name}: no pair fits into max_tokens: {stage.max_tokens}; raise it")
-    if len(kept) == len(rows):
-        return kept, ()
-    long = f"{len(rows) - len(kept)} of {len(rows)} pairs are longer than {stage.max_tokens} tokens: left out"
-    run.screen.note(f"{stage.name}: {long}")
-    return kept, (long,)
+    def encode(pairs: Sequence[Pair]) -> list[Ids]:
+        asked = [(p.problem.messages, answer) for p in pairs for answer in (p.chosen, p.rejected)]
+        ids = tokenizer.answered_all(asked)
+        return list(zip(ids[::2], ids[1::2], strict=True))
+
+    def fit(ids: Ids) -> Fitted:
+        # an answer that is cut has lost the place where it is scored
+        fits = max(map(len, ids)) <= limit
+        return Fitted(ids) if fits else Fitted(None, f"pairs longer than {most}, left out")
+
+    return Encoding(encode, fit, lambda pair: pair.problem.domain), limit
 
 
 def sampled_pairs(run: StageRun[RewardModelStage], domain: Domain, pairs: Sequence[Pair]) -> tuple[Pair, ...]:
@@ -140,18 +144,3 @@ def sampled_pairs(run: StageRun[RewardModelStage], domain: Domain, pairs: Sequen
             f"of {domain.name}; set pairs_from: domain, or raise sample_rollouts"
         )
     return tuple(found)
-
-
-def _pair_rows(tokenizer: Tokenizer, pairs: Sequence[Pair]) -> list[tuple[Row, Row]]:
-    def row(pair: Pair, answer: str) -> Row:
-        return reward_row(tokenizer, pair.problem.messages, answer)
-
-    return [(row(pair, pair.chosen), row(pair, pair.rejected)) for pair in pairs]
-
-
-def pair_accuracy(reward: LearnedReward, pairs: Sequence[Pair]) -> float:
-    """The share of held-out pairs whose chosen answer scores higher; a tie is half."""
-    rows = _pair_rows(reward.tokenizer, pairs)
-    scores = reward.score_batch([row for pair in rows for row in pair])  # chosen, rejected, chosen, ...
-    wins = [1.0 if a > b else 0.5 if a == b else 0.0 for a, b in zip(scores[::2], scores[1::2], strict=True)]
-    return sum(wins) / len(wins)

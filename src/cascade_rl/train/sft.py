@@ -5,16 +5,20 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections import Counter
+from array import array
 from collections.abc import Sequence
+from functools import lru_cache, partial
 
 from cascade_rl.errors import StageError
-from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.recipe import SFTStage
+from cascade_rl.run.store import WORD
 from cascade_rl.train.batch import Row
+from cascade_rl.train.heldout_loss import HeldoutLoss
 from cascade_rl.train.learner import lr_factor
+from cascade_rl.train.likelihood import likelihood, split
 from cascade_rl.train.loop import Steps
 from cascade_rl.train.objective import LIKELIHOOD
+from cascade_rl.train.samples import Encoding, Fitted, Ids, encoded
 from cascade_rl.train.stage_run import StageRun, Trained
 from cascade_rl.types import Demonstration, Demonstrations, StepReport
 
@@ -25,57 +29,70 @@ KEPT = ("loss", "grad_norm", "update_ratio", "skipped")
 def train(run: StageRun[SFTStage], data: Demonstrations) -> Trained:
     """Run an SFT stage; loss is the mean over the reply tokens of a batch."""
     stage = run.stage
-    samples, long = _fitting(run, data.items)
+    items, heldout = _held_out(run, data)
+    encoding, limit = _encoding(run)
     # ln of the vocabulary: all tokens alike
-    steps = Steps(run, chance=math.log(run.world.config.vocab))
-    for step, learner in steps:
-        begin = time.perf_counter()
-        numbers = batch_at(step, stage.batch_size, len(samples), f"{run.seed}/{stage.name}")
-        chosen = [samples[i] for i in numbers]
-        # over the batch, not the micro-batch: the split for memory must not change the gradient
-        weight = 1.0 / sum(len(reply) for _, reply in chosen)
-        factor = lr_factor(stage, step, stage.planned_steps)
-        # B samples; prompts have no weight, end marks have
-        rows_B = [Row.of(prompt, reply, weight) for prompt, reply in chosen]
-        update = learner.policy_step(rows_B, LIKELIHOOD, factor)
-        tokens = sum(len(prompt) + len(reply) for prompt, reply in chosen)
-        metrics = {key: update[key] for key in KEPT} | {"lr": stage.lr * factor, "tokens": tokens}
-        steps.done(StepReport(step, metrics, {"update": time.perf_counter() - begin}))
-    return Trained(steps.finish(), lines=long)
+    steps = Steps(run, chance=math.log(run.world.config.vocab), heldout=heldout)
+    with encoded(run, items, encoding, limit) as samples:
+        for step, learner in steps:
+            begin = time.perf_counter()
+            numbers = batch_at(step, stage.batch_size, len(samples), f"{run.seed}/{stage.name}")
+            chosen = [samples[i] for i in numbers]
+            # over the batch, not the micro-batch: the split for memory must not change the gradient
+            weight = 1.0 / sum(len(reply) for _, reply in chosen)
+            factor = lr_factor(stage, step, stage.planned_steps)
+            # B samples; prompts have no weight, end marks have
+            rows_B = [Row.of(prompt, reply, weight) for prompt, reply in chosen]
+            update = learner.policy_step(rows_B, LIKELIHOOD, factor)
+            tokens = sum(len(prompt) + len(reply) for prompt, reply in chosen)
+            metrics = {key: update[key] for key in KEPT} | {"lr": stage.lr * factor, "tokens": tokens}
+            steps.done(StepReport(step, metrics, {"update": time.perf_counter() - begin}))
+        return Trained(steps.finish(), steps.watch.facts(), (*samples.lines, *steps.watch.lines()))
 
 
-def _fitting(
-    run: StageRun[SFTStage], items: Sequence[Demonstration]
-) -> tuple[list[tuple[list[int], list[int]]], tuple[str, ...]]:
-    """(prompt ids, reply ids) of each demonstration that is not too long, and how many are, by domain.
+def _held_out(
+    run: StageRun[SFTStage], data: Demonstrations
+) -> tuple[Sequence[Demonstration], HeldoutLoss | None]:
+    """What is trained on, and how the loss on the rest is measured, if any is held out."""
+    spec = run.stage.heldout
+    if spec is None:
+        return data.items, None
+    stage, (encoding, limit) = run.stage, _encoding(run)
+    items, held = (data.items, data.heldout) if spec.source else split(stage.name, data.items, spec)
+    # fitted as what is trained on: cut, or left out
+    fits = [
+        (item.problem.domain, encoding.fit(ids).ids)
+        for item, ids in zip(held, encoding.encode(held), strict=True)
+    ]
+    rows = [(source, ids) for source, ids in fits if ids is not None]
+    if not rows:
+        raise StageError(f"{stage.name}.heldout: no reply fits into {limit} tokens; raise max_tokens")
+    return items, likelihood(run.world.replicas, run.model, rows, spec.every)
 
-    Raises StageError when none fits.
+
+def _encoding(run: StageRun[SFTStage]) -> tuple[Encoding[Demonstration], int]:
+    """How demonstrations become samples, and the most tokens of one: what the model can place, at most."""
+    stage, positions = run.stage, run.world.config.max_positions
+    limit = min(stage.max_tokens, positions)
+    most = f"{limit} tokens" if limit < positions else f"the model's {positions} positions"
+
+    fit = partial(fitted, limit=limit, most=most, cut=stage.too_long == "cut")
+    return Encoding(run.world.tokenizer.taught_all, fit, lambda item: item.problem.domain), limit
+
+
+def fitted(ids: Ids, limit: int, most: str, cut: bool) -> Fitted:
+    """A sample of (prompt, reply) within `limit` tokens, which remarks call `most`; `cut` to that if asked.
+
+    What is cut is the end of the reply, and its end mark with it: the model learns no early end.
     """
-    stage = run.stage
-    samples, dropped = encode(items, run.world.tokenizer, stage.max_tokens)
-    if dropped:
-        run.screen.note(
-            f"{stage.name}: {dropped.total()} of {len(items)} samples are longer than {stage.max_tokens} "
-            "tokens: left out"
-        )
-    if not samples:
-        raise StageError(f"{stage.name}: no sample fits into max_tokens: {stage.max_tokens}; raise it")
-    over = f"samples longer than {stage.max_tokens} tokens, left out"
-    return samples, tuple(f"{domain}: {count} {over}" for domain, count in dropped.items())
-
-
-def encode(
-    made: Sequence[Demonstration], tokenizer: Tokenizer, max_tokens: int
-) -> tuple[list[tuple[list[int], list[int]]], Counter[str]]:
-    """(prompt ids, reply ids) of each that fits, and how many did not by domain (of own rows, by source)."""
-    kept, dropped = [], Counter[str]()
-    for item in made:
-        prompt, reply = tokenizer.taught(item)
-        if len(prompt) + len(reply) <= max_tokens:
-            kept.append((prompt, reply))
-        else:
-            dropped[item.problem.domain] += 1
-    return kept, dropped
+    prompt, reply = ids
+    if len(prompt) + len(reply) <= limit:
+        return Fitted(ids)
+    if not cut:
+        return Fitted(None, f"samples longer than {most}, left out")
+    if len(prompt) >= limit:
+        return Fitted(None, f"samples whose prompt alone takes {most}, left out")
+    return Fitted((prompt, reply[: limit - len(prompt)]), f"samples longer than {most}, cut to that")
 
 
 def batch_at(step: int, size: int, count: int, seed: str) -> list[int]:
@@ -87,9 +104,15 @@ def batch_at(step: int, size: int, count: int, seed: str) -> list[int]:
     place = step * size
     while len(found) < size:
         epoch, offset = divmod(place, count)
-        order = list(range(count))
-        random.Random(f"{seed}/{epoch}").shuffle(order)
-        taken = order[offset : offset + size - len(found)]
+        taken = _order(f"{seed}/{epoch}", count)[offset : offset + size - len(found)]
         found += taken
         place += len(taken)
     return found
+
+
+@lru_cache(maxsize=2)  # a batch may span two epochs; of millions of samples an order takes seconds to make
+def _order(seed: str, count: int) -> array[int]:
+    """The numbers below `count`, shuffled; 4 bytes each."""
+    order = array(WORD, range(count))
+    random.Random(seed).shuffle(order)
+    return order

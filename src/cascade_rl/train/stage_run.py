@@ -41,10 +41,12 @@ class Exported:
 class StageRun(Generic[S]):
     """The surroundings of one stage: with what it works, where it writes, whom it tells.
 
+    key           what makes it this stage, see `run.ledger.stage_key`; empty where nothing is taken up again
     model         the model of the workers that is trained
     start         the exported model that the stage starts from
     reward_model  the exported reward model that RL asks, where a domain's reward is learned
     stop_asked    turns true after Ctrl-C or SIGTERM
+    export_dtype  of exported weights and adapters: fp32 or bf16
     smoke         a stage that trains nothing is then noted, not refused
     peaks         what the machine can do, for the bounds beside the times
     """
@@ -55,11 +57,13 @@ class StageRun(Generic[S]):
     domains: Mapping[str, Domain]
     screen: Screen
     seed: int = 0
+    key: str = ""
     model: str = "policy"
     start: Path = Path()
     reward_model: Exported | None = None
     stop_asked: Callable[[], bool] = lambda: False
     probe: Probe | None = None
+    export_dtype: str = "fp32"
     smoke: bool = False
     # of the process that runs now: a resumed run is held against the machine that it goes on with
     peaks: Peaks | None = None
