@@ -44,12 +44,13 @@ def route_of(folder: Path) -> str:
     return config.described(raw)
 
 
-def model_report(folder: Path) -> Iterator[Row]:
+def model_report(folder: Path, template: str | None = None) -> Iterator[Row]:
     """All checks on the model of a directory, then those that need none, each as soon as it is done.
 
-    Takes about the memory of training it in fp32. Raises InputError for a model that is not supported.
+    `template`: see `Engine`. Takes about the memory of training it in fp32. Raises InputError for a model
+    that is not supported.
     """
-    with Subject.opened(folder) as subject:
+    with Subject.opened(folder, template) as subject:
         yield from (_row(check, check(subject)) for check in MODEL_CHECKS)
     yield from (_row(check, check()) for check in TRAINING_CHECKS)
 
