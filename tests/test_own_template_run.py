@@ -171,6 +171,36 @@ def test_a_run_with_a_template_that_says_no_mode(here, name):
     assert "can't ask for thinking mode; add benchmarks.maths.both_modes=false" in str(wrong.exception)
 
 
+def test_a_model_that_was_not_trained_here_is_asked_by_its_own_template_on_request(here):
+    """One without our markers, which could not be looked at without changing it."""
+    of("llama-3", only_instruct)
+    talk = cascade("chat", "own", "--template", "model", "--max-new-tokens", "4", entered="hello\n\n")
+    assert talk.exit_code == 0 and "knows instruct mode only" in talk.output
+    refused = cascade("chat", "own", entered="hello\n\n")
+    assert "set model.add_tokens: true in the recipe" in str(refused.exception)
+    scores = cascade("eval", "own", "--recipe", "own.yaml")
+    assert scores.exit_code == 0 and "instruct" in scores.output
+    alone = cascade("doctor", "--template", "model")
+    assert "--template has no effect without --model" in str(alone.exception)
+
+
+def test_the_row_of_a_pair_that_the_template_refuses_is_named(here):
+    pairs = [{"prompt": f"Which is {n}?", "chosen": f"{n} it is.", "rejected": "no"} for n in range(40)]
+    pairs[7] = {
+        "chosen": [{"role": "system", "content": "s"}, user("q"), {"role": "assistant", "content": "a"}],
+        "rejected": [{"role": "system", "content": "s"}, user("q"), {"role": "assistant", "content": "b"}],
+    }
+    write("pairs.jsonl", pairs)
+    rows = [{"messages": [user("hello"), {"role": "assistant", "content": "a"}]} for _ in range(8)]
+    write("chats.jsonl", rows)
+    raw = of("gemma", only_instruct)
+    raw["stages"][1] |= {"pairs": 40, "heldout_pairs": 40}
+    with pytest.raises(
+        StageError, match=r"^reward: pairs\.jsonl:8, 'q': the model's chat template has no place"
+    ):
+        run_cascade(validate(raw), Path("run"), Notes())
+
+
 def test_a_row_that_the_template_refuses_is_named_before_the_first_stage(here):
     rows = [{"messages": [user("hello there"), {"role": "assistant", "content": "a"}]} for _ in range(8)]
     rows[5]["messages"] = [{"role": "system", "content": "Be brief."}, *rows[5]["messages"]]
@@ -180,7 +210,7 @@ def test_a_row_that_the_template_refuses_is_named_before_the_first_stage(here):
         run_cascade(validate(raw), Path("run"), Notes())
     told = str(found.value)
     assert told.startswith(
-        "sft: jsonl:chats.jsonl, 'hello there': the model's chat template has no place for a system"
+        "sft: chats.jsonl:6, 'hello there': the model's chat template has no place for a system"
     )
     assert "put it at the beginning of the user's first text" in told and not Path("run/stages").exists()
 

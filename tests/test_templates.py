@@ -275,6 +275,14 @@ def test_a_tokenizer_that_can_not_spell_them_refuses():
         marks.encode(marks.protect("hello <|end|> world"))
 
 
+def test_an_older_transformers_refuses_them_with_the_mend(loaded, monkeypatch):
+    tokenizer, _, _ = loaded["qwen-3"]
+    monkeypatch.delattr(chat_template_utils, "mark_control_tokens")
+    with pytest.raises(InputError, match=r"install transformers 5\.23 or newer"):
+        tokenizer.prompt(ask("a <|im_end|>", tokenizer))
+    assert tokenizer.prompt(ask("a", tokenizer))
+
+
 def test_innocent_texts_are_not_even_copied(loaded):
     tokenizer, _, _ = loaded["qwen-3"]
     rows = [user("a <b> | c <think>"), {"role": "assistant", "content": "[INST]"}]
@@ -359,6 +367,78 @@ def test_a_system_prompt_that_is_left_out_silently_is_refused(tmp_path):
         tokenizer.prompt(
             Problem("p", "t", (Message("system", "s"), Message("user", "q")), None, Mode.INSTRUCT)
         )
+
+
+OTHER_TAGS = """{%- for m in messages -%}{{- '[' + m.role + ']' -}}
+{%- if m.reasoning_content -%}{{- '[THINK]' + m.reasoning_content + '[/THINK]' -}}{%- endif -%}
+{{- m.content + '</s>' -}}{%- endfor -%}{%- if add_generation_prompt -%}{{- '[assistant]' -}}
+{%- if enable_thinking -%}{{- '[THINK]' -}}{%- endif -%}{%- endif -%}"""
+CODER_CALLS = """{%- if tools -%}{{- tools | tojson -}}{%- endif -%}
+{%- for m in messages -%}{{- '[' + m.role + ']' + m.content -}}
+{%- for call in m.tool_calls or [] -%}{{- '<function=' + call.function.name + '>' -}}
+{%- for key, value in call.function.arguments | items -%}{{- '<parameter=' + key + '>' + (value | string) -}}{%- endfor -%}
+{%- endfor -%}{{- '</s>' -}}{%- endfor -%}{%- if add_generation_prompt -%}{{- '[assistant]' -}}{%- endif -%}"""
+TEXT_CALLS = CODER_CALLS[: CODER_CALLS.index("{%- for key")] + (
+    "{{- call.function.arguments + '!' -}}" + CODER_CALLS[CODER_CALLS.index("{%- endfor -%}{{- '</s>'") :]
+)
+
+
+def with_template(folder, template):
+    inner = of_pieces()
+    inner.chat_template = template
+    inner.save_pretrained(str(folder))
+    return load_tokenizer(folder, template="model")
+
+
+def test_thoughts_in_other_tags_are_no_thinking_mode(tmp_path):
+    tokenizer = with_template(tmp_path, OTHER_TAGS)
+    assert tokenizer.template.modes == (Mode.INSTRUCT,)
+    with pytest.raises(InputError, match="can't ask for thinking mode"):
+        tokenizer.taught(Demonstration(ask("q", mode=Mode.THINKING), "<think>\nt\n</think>\n\na"))
+
+
+@pytest.mark.parametrize(
+    ("template", "written"),
+    [(CODER_CALLS, "<function=add><parameter=a>1"), (TEXT_CALLS, '<function=add>{"a": 1}!')],
+)
+def test_calls_are_written_as_the_template_wants_them(tmp_path, template, written):
+    tokenizer = with_template(tmp_path, template)
+    call = {"function": {"name": "add", "arguments": '{"a": 1}'}}
+    row = {
+        "messages": [user("q"), {"role": "assistant", "content": "", "tool_calls": [call]}],
+        "tools": [ADD],
+    }
+    (item,) = openai_chat(row).demonstrations("own", last=False)
+    assert tokenizer.shown(item)[1] == f"{written}</s>"
+
+
+def test_a_template_by_name_for_talks_with_tools(tmp_path):
+    """Several templates, as some models bring along: transformers takes one of them by what is asked."""
+    calling = CODER_CALLS.replace("'[' + m.role + ']' + m.content", "'<|' + m.role + '|>\\n' + m.content")
+    calling = calling.replace("'</s>'", "'</s>\\n'").replace("'[assistant]'", "'<|assistant|>\\n'")
+    tokenizer = with_template(tmp_path / "a", {"default": OWN["zephyr"].template, "tool_use": calling})
+    call = {"function": {"name": "add", "arguments": '{"a": 1}'}}
+    row = {
+        "messages": [user("q"), {"role": "assistant", "content": "", "tool_calls": [call]}],
+        "tools": [ADD],
+    }
+    (item,) = openai_chat(row).demonstrations("own", last=False)
+    assert tokenizer.shown(item)[1] == "<function=add><parameter=a>1</s>"
+    assert tokenizer.shown(Demonstration(ask("q"), "a")) == ("<|user|>\nq</s>\n<|assistant|>\n", "a</s>")
+    tokenizer.save(tmp_path / "b")
+    assert load_tokenizer(tmp_path / "b").template.hash == tokenizer.template.hash
+
+
+def test_a_template_that_thinks_in_other_tags_only(tmp_path):
+    """It takes thoughts off earlier turns, so that it thinks, and writes the last one in tags of its own."""
+    template = (
+        "{%- for m in messages -%}{{- '[' + m.role + ']' -}}"
+        "{%- if loop.last -%}{{- m.content.replace('<think>', '[T]').replace('</think>', '[/T]') -}}"
+        "{%- else -%}{{- m.content.split('</think>')[-1] -}}{%- endif -%}{{- '</s>' -}}{%- endfor -%}"
+        "{%- if add_generation_prompt -%}{{- '[assistant]' -}}{%- endif -%}"
+    )
+    with pytest.raises(InputError, match="always asks for thoughts, but writes none in <think> tags"):
+        with_template(tmp_path, template)
 
 
 FOUND = {

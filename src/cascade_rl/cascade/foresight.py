@@ -6,24 +6,20 @@ tokenizer and the headers of its weights. Lengths of prompts, seen once they are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from cascade_rl.cascade.lengths import benchmark_problems, prompt_length, refuse_long
+from cascade_rl.cascade.lengths import benchmark_problems, prompt_length, refuse_stages
 from cascade_rl.cascade.run import base_folder
-from cascade_rl.cascade.spoken import mode_problems, refuse_unspoken
-from cascade_rl.data.gather import Materials
+from cascade_rl.cascade.spoken import mode_problems
 from cascade_rl.data.heldout import gather_benchmarks
 from cascade_rl.errors import InputError, RecipeError
 from cascade_rl.model.checkpoint import read_config, read_generation
-from cascade_rl.model.choice import described
-from cascade_rl.model.network import Network
 from cascade_rl.model.pretrained import Origin, find_model, silent
 from cascade_rl.model.tokenizer import Tokenizer, check_vocabulary, load_tokenizer
 from cascade_rl.model.weight_files import check_files
 from cascade_rl.protocols import Screen
-from cascade_rl.recipe import Problems, Recipe, RewardModelStage
+from cascade_rl.recipe import Problems, Recipe
 from cascade_rl.recipe.rules import size_problems
 from cascade_rl.run.ledger import model_before
 
@@ -80,28 +76,8 @@ def foresee(
 def way_of(recipe: Recipe) -> str:
     """A line on who will compute a model that is not from scratch; its weights are not looked at."""
     found = find_model(recipe.model.init, recipe.model.commit, weights=False)
-    return described(*read_config(found.folder))
-
-
-def refuse_made(
-    recipe: Recipe, materials: Materials, config: Network, raw: Mapping[str, Any], tokenizer: Tokenizer
-) -> None:
-    """Raise a Mendable error for what can't be done with the data that were made and the model at hand."""
-    refuse_stages(recipe, config, raw)
-    refuse_unspoken(recipe, materials, tokenizer)
-    refuse_long(recipe, materials, config.max_positions, tokenizer)
-
-
-def refuse_stages(recipe: Recipe, config: Network, raw: Mapping[str, Any]) -> None:
-    """Raise InputError when a stage wants an adapter or a reward model that the family has no place for."""
-    for stage in recipe.stages:
-        try:
-            if stage.lora:
-                config.adapted(stage.lora.targets)
-            if isinstance(stage, RewardModelStage):
-                config.classifier(raw)
-        except InputError as error:
-            raise InputError(f"stages.{stage.name}{'.lora' if stage.lora else ''}: {error}") from None
+    raw, config = read_config(found.folder)
+    return config.described(raw)
 
 
 def _opened(recipe: Recipe, found: Origin, prompts: bool) -> tuple[Tokenizer, Problems]:

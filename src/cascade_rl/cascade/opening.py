@@ -8,8 +8,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from cascade_rl.cascade.foresight import refuse_made
-from cascade_rl.cascade.lengths import fitting_data
+from cascade_rl.cascade.lengths import fitting_data, refuse_made
 from cascade_rl.cascade.run import Run, base_folder
 from cascade_rl.cascade.stage import provide
 from cascade_rl.data.gather import Materials, gather

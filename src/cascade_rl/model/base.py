@@ -16,7 +16,7 @@ from cascade_rl.model.checkpoint import (
     scratch_weights,
     weights_hash,
 )
-from cascade_rl.model.choice import described, network_of
+from cascade_rl.model.choice import network_of
 from cascade_rl.model.decoder import DecoderConfig, flat_size, views
 from cascade_rl.model.export import export
 from cascade_rl.model.network import Network
@@ -83,7 +83,7 @@ def make_base(recipe: Recipe, texts: Sequence[str], base: Path, tokens: Path) ->
         if tokenizer.lead:
             notes.append(f"every conversation begins with `{tokenizer.lead}`, as this tokenizer has it")
     if config.BY != DecoderConfig.BY:
-        notes.append(described(raw, config))
+        notes.append(config.described(raw))
     if scaling:
         notes.append("model.rope_scaling: " + ", ".join(f"{k} {v}" for k, v in scaling.items()))
     config.prove(flat)

@@ -143,8 +143,7 @@ class OwnTemplate:
         said = self.found.said.get(mode)
         if said is None:
             raise chat.TemplateError(
-                f"the model's chat template can't ask for {mode} mode, only for {self.modes[0]}; see "
-                "model.template in docs/recipe.md"
+                f"the model's chat template can't ask for {mode} mode, only for {self.modes[0]}; {MEND}"
             )
         return said
 

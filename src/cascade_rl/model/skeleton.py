@@ -136,7 +136,8 @@ def config_of(raw: Mapping[str, Any]) -> Any:
     try:
         return CONFIG_MAPPING[raw["model_type"]].from_dict(dict(raw))
     except (AttributeError, KeyError, TypeError, ValueError, StrictDataclassError) as error:
-        raise InputError(f"transformers refuses the settings in config.json: {error}") from None
+        text = " ".join(str(error).split())  # of a checked field over two lines
+        raise InputError(f"transformers refuses the settings in config.json: {text}") from None
 
 
 @cache

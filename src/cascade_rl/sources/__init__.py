@@ -5,7 +5,8 @@ What is here
 - `tables`       rows as problems, each counted; `own_rows` as conversations and pairs, by `own_maps`
 - `parts`        what a source of rows is read in: files, those of a package (`installed`), a set (`hub`)
 - `formats`      files as a stream of rows; `parquet` is the part that needs pyarrow
-- `maps`         rows of public shapes by name, with `code_tests` and `repair_rows`; `operations` own maps
+- `maps`         rows of public shapes by name; `operations` makes own maps
+- `columns`, `code_tests` and `repair_rows` help both
 - `rows`         a row of our form as a checked problem
 - `splits`       which split a prompt belongs to, and streams of drawn problems without repeats
 - `small_world`  what the built-in problems are made of
