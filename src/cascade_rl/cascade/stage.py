@@ -123,8 +123,8 @@ def _stage_run(run: Run, progress: Progress, begun: Start, book: Book) -> StageR
         reward_model=begun.reward_model,
         stop_asked=run.stop_asked,
         probe=probe_of(run, begun.stage),
+        export_dtype=run.recipe.model.export_dtype,
         smoke=run.recipe.smoke,
-        dtype=run.recipe.model.export_dtype,
         peaks=run.peaks(),
     )
 

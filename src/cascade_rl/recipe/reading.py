@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from cascade_rl.errors import RecipeError
+from cascade_rl.errors import InputError, RecipeError
 from cascade_rl.recipe.base import Problems
 from cascade_rl.recipe.faults import build
 from cascade_rl.recipe.kinds import STAGE_KINDS
@@ -81,6 +81,16 @@ def validate(raw: Mapping[str, Any], source: str = "recipe", further: Further = 
         problems += own + further(recipe, not found and not own)
     if recipe is None or problems:
         raise RecipeError(source, problems)
+    return recipe
+
+
+def stored(raw: Mapping[str, Any], source: str) -> Recipe:
+    """The recipe that a run keeps, resolved and valid when it was written; InputError in one line if not."""
+    recipe, problems = build(dict(raw))
+    if recipe is None or problems:
+        path, text = problems[0] if problems else ("", "it is damaged")
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise InputError(f"{source} is no recipe of a run: {path}: {text}{more}")
     return recipe
 
 

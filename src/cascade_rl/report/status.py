@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cascade_rl.errors import InputError
-from cascade_rl.recipe import Recipe
 from cascade_rl.recipe import Stage as Plan
+from cascade_rl.recipe.reading import stored
 from cascade_rl.report.read import read_run, require_run
 from cascade_rl.report.records import HELD, WAITING, Run, Stage
 from cascade_rl.scores.gate import GateResult
@@ -47,10 +47,7 @@ def run_status(run_dir: Path) -> RunStatus:
     require_run(run_dir)
     run = read_run(run_dir)
     _refuse_damage(run_dir, run)
-    try:
-        recipe = Recipe.model_validate(run.recipe)
-    except ValueError as error:
-        raise InputError(f"{run_dir / 'recipe.yaml'} is no recipe of a run: {error}") from None
+    recipe = stored(run.recipe, str(run_dir / "recipe.yaml"))
     benchmarks = tuple(benchmark.name for benchmark in recipe.benchmarks)
     found = {stage.name: stage for stage in run.stages}
     rows = (

@@ -147,7 +147,7 @@ def _peft_state(worker: Worker, name: str) -> dict[str, Tensor]:
 
 
 def save_adapter(folder: Path, replicas: Replicas, name: str, lora: LoRA, base: Path, dtype: str) -> None:
-    """Write the adapter of a model that is trained so, as it is now, for that at `base`, in fp32 or bf16."""
+    """Write the adapter of a model as it is now, for the model at `base`, in fp32 or bf16."""
     state: dict[str, Tensor] = {}
     for part in replicas.all(_peft_state, name):
         state |= {full: tensor.to(DTYPES[dtype]) for full, tensor in part.items()}
