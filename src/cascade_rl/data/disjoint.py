@@ -8,7 +8,7 @@ What a run is measured by on its way (probes, held-out pairs) is looked at in `m
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +42,13 @@ def marks_of(pool: Sequence[Problem]) -> np.ndarray:
     return np.array([mark(problem.prompt_text) for problem in pool], np.uint64)
 
 
+def problems_with(pools: Iterable[Sequence[Problem]], marks: np.ndarray) -> Iterator[Problem]:
+    """The problems whose prompts have one of these marks; no other is read."""
+    for pool in pools if len(marks) else ():
+        for place in np.flatnonzero(np.isin(marks_of(pool), marks)):
+            yield pool[int(place)]
+
+
 @dataclass(frozen=True, slots=True)
 class _Use:
     """Who asks which prompts; `stage` is None of a benchmark, which no rule of sharing covers."""
@@ -59,8 +66,7 @@ class _Use:
 
     def prompts(self, marks: np.ndarray) -> set[str]:
         """Its normalised prompts that have one of these marks."""
-        places = [(pool, np.flatnonzero(np.isin(marks_of(pool), marks))) for pool in self.pools]
-        return {normal(pool[int(i)].prompt_text) for pool, found in places for i in found}
+        return {normal(problem.prompt_text) for problem in problems_with(self.pools, marks)}
 
 
 def may_share(one: Stage, other: Stage) -> bool:
@@ -94,7 +100,7 @@ def overlaps(
                 continue
             alike = np.intersect1d(use.marks, other.marks, assume_unique=True)
             # two prompts may have one mark: the texts decide
-            shared = use.prompts(alike) & other.prompts(alike) if len(alike) else set[str]()
+            shared = use.prompts(alike) & other.prompts(alike)
             # min: the example is the same on every machine, which the order of a set is not
             if shared:
                 found.append(
