@@ -22,6 +22,7 @@ def recipe(tmp_path) -> str:
             {"role": "user", "content": f"Ask {n}."},
             {"role": "assistant", "content": f"Say {n}."},
         ]
+
     write(tmp_path / "chats.jsonl", [{"messages": turns(n)} for n in range(CHATS)])
     write(
         tmp_path / "pairs.jsonl",
