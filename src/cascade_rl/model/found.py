@@ -98,7 +98,7 @@ class Found:
         )
         marks = ", ".join(f"`{mark}`" for mark in spelled)
         pieces = (
-            f"the template writes {marks} in pieces, since the tokenizer has no such token: who spells one in "
-            "a text writes the same"
+            f"the template writes {marks} in pieces, since the tokenizer has no such token: who spells one "
+            "in a text writes the same"
         )
         return ["; ".join(told), *([day] if dated else []), *([pieces] if spelled else [])]
