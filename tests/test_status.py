@@ -168,6 +168,16 @@ def test_it_is_readable_at_any_width(width: int, shown: str) -> None:
     assert "…" not in text, "nothing is cut"
 
 
+def test_what_a_tracker_has_not_had_is_told(run: Path) -> None:
+    write_json(run / "track" / "wandb.json", {"id": "1", "attempt": 1, "stages": {}, "fault": "no route"})
+    write_json(run / "track" / "trackio.json", {"id": "1", "attempt": 1, "stages": {}})
+    (run / "track" / "tensorboard.json").write_text("{", encoding="utf-8")  # costs the status nothing
+    for width in (60, 300):
+        console = Console(width=width, record=True, file=io.StringIO())
+        console.print(StatusTable(run_status(run)))
+        assert console.export_text().endswith("wandb: no route; `cascade track` sends the rest\n")
+
+
 MANY = (
     *SIX.benchmarks,
     "knowledge",

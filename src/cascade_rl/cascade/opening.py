@@ -58,7 +58,7 @@ def open_run(
             fit = fitting_data(recipe, materials, world.tokenizer, screen)
             for text in _rows(recipe, fit):
                 screen.note(text)
-            settings = _settings(recipe, engine, world.tokenizer.template.hash)
+            settings = _settings(recipe, engine, world.tokenizer.template.hash) | world.config.key()
             # a second of measuring at SmolLM2-135M, and a run that only shows what it has needs none
             peaks = cache(partial(measure_peaks, world.replicas, world.config))
             ledger = Ledger(folder)

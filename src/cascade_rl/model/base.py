@@ -113,7 +113,10 @@ def with_scaling(raw: Mapping[str, Any], scaling: Mapping[str, Any]) -> dict[str
         return dict(raw)
     theta = network_of(raw).rope_theta()
     # transformers reads the first, vLLM and older versions the second with the base beside it
-    settings = {**scaling, "rope_theta": theta}
+    # how much of each head is turned is no matter of scaling
+    own = raw.get("rope_parameters") or {}
+    kept = {key: own[key] for key in ("partial_rotary_factor",) if key in own and key not in scaling}
+    settings = {**scaling, "rope_theta": theta, **kept}
     return {**raw, "rope_parameters": settings, "rope_scaling": dict(scaling), "rope_theta": theta}
 
 

@@ -68,6 +68,10 @@ class Network(ABC):
         parts = ", ".join((str(raw.get("model_type")), *self.special()))
         return f"model: family {parts}; computed by {self.BY}"
 
+    def key(self) -> dict[str, str]:
+        """What of it a run's keys must hold beside the recipe: a saved state is read by the same layout alone."""
+        return {}
+
     # ------------------------------------------------------------ parameters
 
     @abstractmethod
