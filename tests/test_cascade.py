@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
 import textwrap
@@ -117,3 +118,18 @@ def test_a_directory_is_free_again_after_a_fault(lab):
         run_cascade(check_recipe(RECIPE), lab / "run", Broken())
     with RunLock(lab / "run"), pytest.raises(RunBusy):
         go(lab)
+
+
+def test_two_benchmarks_may_ask_the_same_problems(lab):
+    """With other lengths, modes or k; the one whose rule is that of the first scores the same."""
+    raw = copy.deepcopy(RECIPE)
+    raw["stages"] = raw["stages"][:1]
+    long = raw["benchmarks"][0] | {"name": "long", "max_response_tokens": 12, "k": 2, "both_modes": True}
+    raw["benchmarks"].append(long)
+    finished = run_cascade(check_recipe(raw), lab / "run", QuietScreen())
+    assert list(finished.matrix["benchmarks"]) == ["echo", "long"]
+    short, long = (read(lab, f"stages/01-sft/eval/{name}.json")["modes"] for name in ("echo", "long"))
+    assert list(short) == ["thinking"] and list(long) == ["thinking", "instruct"]
+    assert set(short["thinking"]["per_problem"]) == set(long["thinking"]["per_problem"])
+    assert [modes["thinking"]["avg"]["k"] for modes in (short, long)] == [1, 2]
+    assert short["thinking"]["mean_tokens"] <= 6 < long["thinking"]["mean_tokens"] <= 12

@@ -123,7 +123,7 @@ def test_the_base_recipe_reads_back_as_itself_although_its_schedule_is_constant(
         ("stages.math-rl.kind=ppo", "stages.math-rl", "'sft', 'reward_model', 'rl'"),
         ("stages=[]", "stages", "at least 1"),
         ("stages=3", "stages", "list"),
-        ("benchmarks=[]", "benchmarks", "at least 1"),
+        ("benchmarks=3", "benchmarks", "list"),
         ("model.architecture.num_key_value_heads=4", "model.architecture", "multiple"),
         ("model.architecture.head_dim=7", "model.architecture", "even"),
         ("stages.math-rl.curriculum=[{share: 0.5}, {share: 0.4}]", "stages.math-rl", "0.9, not 1"),

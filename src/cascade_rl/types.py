@@ -311,6 +311,7 @@ class Demonstrations:
 
     items: Sequence[Demonstration]
     tallies: tuple[Tally, ...] = ()
+    heldout: tuple[Demonstration, ...] = ()  # of a source of their own, to measure the loss on
 
     def pools(self) -> tuple[Sequence[Problem], ...]:
         """A pool a domain."""
@@ -318,7 +319,7 @@ class Demonstrations:
 
     def content(self) -> list[Any]:
         """Prompts and replies."""
-        return [[item.problem.asked(), item.reply] for item in self.items]
+        return [[item.problem.asked(), item.reply] for item in (*self.items, *self.heldout)]
 
     def described(self) -> list[str]:
         """Counts by domain and mode."""

@@ -85,12 +85,12 @@ def _advance(run: Run, progress: Progress, index: int, stage: Stage) -> Progress
         run.screen.note(f"{stage.name} is done: kept")
         # Its weights are loaded although nothing is trained: the next stage starts from what the workers
         # hold, and a benchmark that is new in the recipe is scored on them below.
-        made = entry.checkpoint
+        made, exports = entry.checkpoint, entry.exports
         load_finished(run, stage, made)
     else:
         made, exports = train_stage(run, progress, begun)
     training = time.perf_counter() - begin
-    scored = score_stage(run, stage, folder, made.weights_hash, progress.cards)
+    scored = score_stage(run, stage, folder, made.weights_hash, progress.cards, exports)
     if not entry:
         # Only now is the stage done. Killed before this line it resumes at its last state, with no step
         # left to do, exports the same weights again, and scores only what has no file.

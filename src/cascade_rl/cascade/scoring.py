@@ -8,19 +8,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cascade_rl.cascade.cards import own_stages, write_cards
+from cascade_rl.cascade.judging import PairJudge, reward_models, score_benchmark
 from cascade_rl.cascade.run import Progress, Run
 from cascade_rl.domain import Benchmark
 from cascade_rl.errors import Interrupted
-from cascade_rl.evals.benchmark import run_benchmark
 from cascade_rl.recipe import Recipe, Stage, digest
-from cascade_rl.report.card import Card, write_card
-from cascade_rl.run.files import read_json, read_record, write_json
+from cascade_rl.run.files import read_record, write_json
 from cascade_rl.run.folder import stage_folders
 from cascade_rl.run.journal import Journal, read_lines
 from cascade_rl.scores.as_json import from_json, gate_to_json, matrix_to_json, scorecard_to_json, to_json
 from cascade_rl.scores.gate import GateResult, decide
+from cascade_rl.scores.judged import Judged
 from cascade_rl.scores.matrix import matrix
 from cascade_rl.types import BenchmarkScore, Scorecard
+
+
+@dataclass(frozen=True, slots=True)
+class _One:
+    """One benchmark's score and, of own pairs, who judged it."""
+
+    score: BenchmarkScore
+    judged: Judged | None
+
 
 SCORED = ("key", "headline", "modes")  # what the file of a benchmark holds at least
 
@@ -34,33 +44,36 @@ class Scored:
     seconds: float
 
 
-def score_stage(run: Run, stage: Stage, folder: Path, weights: str, earlier: Sequence[Scorecard]) -> Scored:
+def score_stage(
+    run: Run,
+    stage: Stage,
+    folder: Path,
+    weights: str,
+    earlier: Sequence[Scorecard],
+    exports: Mapping[str, str],
+) -> Scored:
     """Run the benchmarks that are not done yet, judge, and write scorecard, gate and model card.
 
-    `weights` are the hash of those that the workers hold; `earlier` the scorecards of the stages before.
+    `weights` are the hash of those that the workers hold; `earlier` the scorecards of the stages before;
+    `exports` what this one exported beside its checkpoint.
     """
     begin = time.perf_counter()
     # One file a benchmark, written as soon as it is done: a kill costs one evaluation, not all.
-    scores = {b.name: _benchmark(run, b, folder, weights) for b in run.materials.benchmarks}
-    card = Scorecard(stage.name, scores)
+    judges = reward_models(run, stage.name, exports)
+    found = {b.name: _benchmark(run, b, folder, weights, judges) for b in run.materials.benchmarks}
+    scored = {name: one for name, one in found.items() if one}
+    judged = {name: one.judged for name, one in scored.items() if one.judged}
+    card = Scorecard(stage.name, {name: one.score for name, one in scored.items()})
     cards = [*earlier, card]
     # Decided anew each time, also for kept stages: dips and waivers of the recipe may have changed.
     result = decide(cards, [s.name for s in run.recipe.stages], run.recipe.gate)
-    write_json(folder / "scorecard.json", scorecard_to_json(card))
+    told = {"judged": {name: one.to_json() for name, one in judged.items()}} if judged else {}
+    write_json(folder / "scorecard.json", scorecard_to_json(card) | told)
     write_json(folder / "gate.json", gate_to_json(result))
     if not result.passed:
         run.screen.note(f"gate after {stage.name}: {'; '.join(result.notes)}")
-    # from the disk: of a kept stage nothing else is at hand
-    facts = read_record(folder / "stage.json", "stage", "settings", "data", "lineage") or {}
-    config = read_json(folder / "checkpoint/config.json") or {}
-    told = Card(facts, cards, own_stages(run.recipe), result, run.recipe.benchmarks, config)
-    write_card(folder / "checkpoint", told)
+    write_cards(folder, run.recipe, cards, result, judged)
     return Scored(card, result, time.perf_counter() - begin)
-
-
-def own_stages(recipe: Recipe) -> dict[str, str]:
-    """Each benchmark with the stage that trains for it."""
-    return {benchmark.name: recipe.own_stage(benchmark) for benchmark in recipe.benchmarks}
 
 
 def run_matrix(recipe: Recipe, progress: Progress) -> dict[str, Any]:
@@ -78,36 +91,50 @@ def all_seconds(stage: Stage, folder: Path, training: float, evaluation: float) 
     return max(training + evaluation, total)
 
 
-def benchmark_key(benchmark: Benchmark, weights: str) -> str:
+def benchmark_key(benchmark: Benchmark, weights: str, judge: str | None = None) -> str:
     """What makes a score this one: how it was drawn, by which weights, and the problems with their answers.
 
-    The grader's code is no part of it: after mending one, the score on file stays.
+    With `judge`, the weights of the reward model that judges own pairs. The grader's code is no part of it:
+    after mending one, the score on file stays.
     """
     # content, not ids alone: a corrected answer under the same id is another benchmark
     content = [[problem.asked(), problem.answer] for problem in benchmark.problems]
-    return digest([benchmark.spec.model_dump(mode="json"), weights, content])
+    made = [benchmark.spec.model_dump(mode="json"), weights, content]
+    return digest([*made, judge] if judge else made)
 
 
-def _benchmark(run: Run, benchmark: Benchmark, folder: Path, weights: str) -> BenchmarkScore:
-    """The score of one benchmark; read where it is known for these weights, this spec and these problems."""
-    key = benchmark_key(benchmark, weights)
+def _benchmark(
+    run: Run, benchmark: Benchmark, folder: Path, weights: str, judges: Mapping[str, PairJudge]
+) -> _One | None:
+    """The score of one benchmark; read where it is known for these weights, this spec and these problems.
+
+    None of own pairs whose reward model is still to come.
+    """
+    name = run.recipe.judge_of(benchmark.spec)
+    judge = judges.get(name) if name else None
+    if name and judge is None:
+        return None
+    key = benchmark_key(benchmark, weights, judge.exported.weights if judge else None)
     path = folder / "eval" / f"{benchmark.name}.json"
     found = read_record(path, *SCORED) or _same_weights(run.folder, benchmark.name, key)
     if found and found["key"] == key:
         if not path.exists():
             write_json(path, found)
-        return from_json(found)[1]
+        return _One(from_json(found)[1], Judged.of_json(found.get("judged", {})) if judge else None)
     # between benchmarks only: one that has begun is finished or lost
     if run.stop_asked():
         raise Interrupted(f"stopped before the benchmark {benchmark.name} of {folder.name}")
     run.screen.waiting(f"evaluation: {benchmark.name}")
-    scored = run_benchmark(benchmark, run.world.sampler, run.world.services, ("evaluation",))
+    scored, judged = score_benchmark(run.world, benchmark, ("evaluation",), judge)
     if scored.failed:
         run.screen.note(
             f"{benchmark.name}: {scored.failed} of {scored.verdicts} verdicts failed and count as wrong"
         )
-    write_json(path, to_json(benchmark.name, scored.score) | {"key": key, "failed": scored.failed})
-    return scored.score
+    told = {"judged": judged.to_json()} if judged else {}
+    write_json(path, to_json(benchmark.name, scored.score) | {"key": key, "failed": scored.failed} | told)
+    if judged:
+        run.screen.note(judged.line(benchmark.name))
+    return _One(scored.score, judged)
 
 
 def _same_weights(run: Path, name: str, key: str) -> Mapping[str, Any] | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from cascade_rl.cli.app import Overrides, Unsafe, console, say
+from cascade_rl.cli.app import Overrides, Unsafe, WrittenBy, console, say
 from cascade_rl.cli.screen import ConsoleScreen
 from cascade_rl.errors import InputError
 from cascade_rl.protocols import Sampling, SamplingRule
@@ -42,6 +42,12 @@ def evaluate(
     recipe: Annotated[str, typer.Option(help="The recipe whose benchmarks are run.")] = "tiny",
     overrides: Overrides = None,
     benchmark: Annotated[list[str] | None, typer.Option(help="Only this benchmark; may be repeated.")] = None,
+    reward_model: Annotated[
+        Path | None,
+        typer.Option(
+            help="What judges own pairs; that of the run which the checkpoint lies in if not given."
+        ),
+    ] = None,
     unsafe_exec: Unsafe = False,
 ) -> None:
     """Score a checkpoint on the held-out problems of a recipe's benchmarks, in both modes."""
@@ -50,18 +56,22 @@ def evaluate(
 
     resolved = load_recipe(recipe, overrides or [])
     with ConsoleScreen(console) as screen:
-        found = dict(
+        found = list(
             evaluate_checkpoint(
                 checkpoint,
                 resolved,
                 benchmark or [],
+                reward_model=reward_model,
                 begun=_say_begun,
                 note=screen.note,
                 waiting=screen.waiting,
                 unsafe_exec=unsafe_exec,
             )
         )
-    console.print(_score_table(found))
+    console.print(_score_table({one.name: one.score for one in found}))
+    for one in found:
+        if one.judged:
+            say(one.judged.line(one.name))
 
 
 def _say_begun(benchmark: Benchmark) -> None:
@@ -99,13 +109,14 @@ def chat(
         float, typer.Option(help="Keep tokens at least this share as likely as the likeliest; 0 is off.")
     ] = 0.0,
     seed: Annotated[int, typer.Option(help="Equal seeds give equal replies.")] = 0,
+    template: WrittenBy = None,
 ) -> None:
     """Talk to a checkpoint. End a turn with /think or /no_think to switch the mode; an empty line ends."""
     from cascade_rl.cli.talk import chat_loop
 
     _refuse_senseless(temperature, top_p, min_p)
     sampling = Sampling(1, max_new_tokens, SamplingRule(temperature, top_p, min_p=min_p))
-    chat_loop(model_folder(checkpoint), console, sampling, seed)
+    chat_loop(model_folder(checkpoint), console, sampling, seed, template)
 
 
 def _refuse_senseless(temperature: float, top_p: float, min_p: float) -> None:

@@ -98,11 +98,15 @@ class ConsoleScreen:
         cells = []
         for name, row in found["benchmarks"].items():
             arrow = THIN_ARROWS.get(verdicts.get((stage, name), ""), "")
-            cells.append(f"{name} {row['scores'][stage]['mean'] * 100:.1f}{arrow}")
-        self._say(f"  after {stage}: " + "  ".join(cells) + f"  ({duration(found['seconds'][stage])})")
+            score = row["scores"].get(stage)
+            cells.append(f"{name} {score['mean'] * 100:.1f}{arrow}" if score else f"{name} not scored")
+        told = "  ".join(cells) or "nothing measured"
+        self._say(f"  after {stage}: {told}  ({duration(found['seconds'][stage])})")
 
     def table(self, found: Mapping[str, Any], verdicts: Mapping[tuple[str, str], str]) -> None:
-        """The whole matrix."""
+        """The whole matrix, if anything was measured."""
+        if not found["benchmarks"]:
+            return
         self.console.print(matrix_table(matrix_from_json(found), verdicts))
 
     def _say(self, text: str) -> None:

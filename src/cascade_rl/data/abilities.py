@@ -40,7 +40,7 @@ def domain_problems(recipe: Recipe, whole: bool) -> Problems:
             _first_row(load_domain(entry.domain), entry)
         except ValueError as error:
             problems.append((entry.path, str(error)))
-    for rows in (rows for stage in recipe.stages for rows in stage.own_rows()):
+    for rows in recipe.own_rows():
         try:
             # what a run maps anyway, it counts to the end; here a look must do
             check_rows(rows, LOOKED_AT)
@@ -57,8 +57,7 @@ def domain_problems(recipe: Recipe, whole: bool) -> Problems:
 
 def table_notes(recipe: Recipe) -> list[str]:
     """What became of the rows of each table that a recipe names, a line for each place."""
-    own = [rows for stage in recipe.stages for rows in stage.own_rows()]
-    return [f"{rows.path}: {check_rows(rows).line()}" for rows in own] + [
+    return [f"{rows.path}: {check_rows(rows).line()}" for rows in recipe.own_rows()] + [
         f"{entry.path}: {tally.line()}"
         for entry in recipe.entries()
         if of_a_table(entry.source)

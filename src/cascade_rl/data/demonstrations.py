@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
+from cascade_rl.data.heldout_replies import with_heldout
 from cascade_rl.data.own import own_replies
 from cascade_rl.data.replies import mixture
 from cascade_rl.data.shelf import Shelf
@@ -51,7 +52,7 @@ def provide(
             )
         parts.append(made)
         tallies += [replace(tally, used=wanted) for tally in told]
-    return mixture(parts, tallies)
+    return with_heldout(stage, mixture(parts, tallies))
 
 
 def _teach(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import islice
 
-from cascade_rl.domain import Benchmark, Domain
+from cascade_rl.data.pair_benchmark import pair_benchmark
+from cascade_rl.domain import Benchmark
 from cascade_rl.domains import load_domain
 from cascade_rl.recipe import Recipe
 from cascade_rl.recipe.scoring import BenchmarkSpec
@@ -15,7 +16,7 @@ from cascade_rl.types import Split, Tally
 
 def gather_benchmarks(recipe: Recipe) -> tuple[Benchmark, ...]:
     """The benchmarks of a recipe with their held-out problems."""
-    return tuple(_benchmark(spec, load_domain(spec.domain), Split.HELDOUT) for spec in recipe.benchmarks)
+    return tuple(_benchmark(spec, Split.HELDOUT) for spec in recipe.benchmarks)
 
 
 def gather_probes(recipe: Recipe) -> tuple[Benchmark, ...]:
@@ -28,12 +29,14 @@ def gather_probes(recipe: Recipe) -> tuple[Benchmark, ...]:
         return ()
     cheap = {"problems": count, "k": 1, "k_other_mode": None, "both_modes": False}
     specs = [spec.model_copy(update=cheap) for spec in recipe.benchmarks]
-    return tuple(_benchmark(spec, load_domain(spec.domain), Split.VALIDATION) for spec in specs)
+    return tuple(_benchmark(spec, Split.VALIDATION) for spec in specs)
 
 
-def _benchmark(spec: BenchmarkSpec, domain: Domain, split: Split) -> Benchmark:
+def _benchmark(spec: BenchmarkSpec, split: Split) -> Benchmark:
     """Held-out problems do not depend on the run's seed, so that runs can be compared problem by problem."""
-    told: list[Tally] = []
+    if spec.domain is None:
+        return pair_benchmark(spec, split)
+    domain, told = load_domain(spec.domain), list[Tally]()
     drawn = domain.problems(spec.source, split, 0, reading_of(spec), told.append)
     problems = tuple(islice(drawn, spec.problems))
     return Benchmark(spec, domain, problems, tuple(replace(tally, used=len(problems)) for tally in told))

@@ -153,7 +153,7 @@ class Mixture(Demonstrations):
         found: list[Any] = []
         for part in self.parts:
             found += part.content() if isinstance(part, Demonstrations) else [part.content()]
-        return found
+        return found + Demonstrations(self.heldout).content()
 
     def described(self) -> list[str]:
         """Counts by domain or source and mode."""
@@ -174,4 +174,4 @@ def mixture(parts: Sequence[Sequence[Demonstration]], tallies: Sequence[Any]) ->
     if not any(isinstance(part, Replies) for part in parts):
         return Demonstrations(tuple(items), tuple(tallies))
     whole = tuple(part if isinstance(part, Replies) else Demonstrations(tuple(part)) for part in parts)
-    return Mixture(items, tuple(tallies), whole)
+    return Mixture(items, tuple(tallies), parts=whole)

@@ -154,17 +154,24 @@ def save_directory(
 
 
 def save_reward_directory(
-    path: Path, raw: Mapping[str, Any], config: Network, flat: Tensor, shapes: Shapes
+    path: Path,
+    raw: Mapping[str, Any],
+    config: Network,
+    flat: Tensor,
+    shapes: Shapes,
+    dtype: str = "fp32",
 ) -> None:
     """Write a reward model that AutoModelForSequenceClassification loads: body and a `score` of one label."""
     path.mkdir(parents=True, exist_ok=True)
+    held = DTYPES[dtype]
     raw = {
-        **raw,
+        # `dtype` has an older name, which would contradict it
+        **{key: value for key, value in raw.items() if key != "torch_dtype"},
         "architectures": [config.classifier(raw)],
         "num_labels": 1,
         "id2label": {"0": "score"},
         "label2id": {"score": 0},
-        "dtype": "float32",
+        "dtype": str(held).removeprefix("torch."),
     }
     ends = raw.get("eos_token_id")
     if raw.get("pad_token_id") in (ends if isinstance(ends, list) else [ends]):
@@ -176,6 +183,7 @@ def save_reward_directory(
     for name in config.head_only():
         state.pop(name)
     state["score.weight"] = views(flat.detach().cpu(), shapes)["score"].clone()
+    state = {name: tensor.to(held) for name, tensor in state.items()}
     save_file(state, path / "model.safetensors", metadata={"format": "pt"})
 
 

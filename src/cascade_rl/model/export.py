@@ -32,8 +32,8 @@ def export(
 ) -> None:
     """Write a model (with `shapes`, those with a score head, a reward model), whole or not at all.
 
-    `generation` and `dtype` are of a language model, see `save_directory`; a reward model is fp32. `origin`
-    is kept for `read_origin`.
+    `generation` is of a language model, `dtype` of both, see `save_directory`. A reward model's chat template
+    renders what it was trained to read, see `reward_template`. `origin` is kept for `read_origin`.
     """
     # under a name of its own until it is complete: a run that is killed here exports again
     temporary = path.with_name(f".{path.name}.tmp")
@@ -42,8 +42,11 @@ def export(
         if shapes is None:
             save_directory(temporary, raw, config, flat, generation, dtype)
         else:
-            save_reward_directory(temporary, raw, config, flat, shapes)
+            save_reward_directory(temporary, raw, config, flat, shapes, dtype)
         tokenizer.save(temporary)
+        if shapes is not None:
+            # where transformers puts the template of the tokenizer that it has just saved
+            (temporary / "chat_template.jinja").write_text(tokenizer.template.reward_text())
         if origin:
             write_json(temporary / ORIGIN, origin)
         shutil.rmtree(path, ignore_errors=True)

@@ -5,6 +5,7 @@ What it can say was found by `template_probe`; what it can't is refused with the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,10 +14,14 @@ from cascade_rl.errors import InputError
 from cascade_rl.model.found import MEND, Said
 from cascade_rl.model.marks import Marks, turn_mark
 from cascade_rl.model.rendering import Renderer
+from cascade_rl.model.reward_template import reward_template
 from cascade_rl.model.template import MODEL
 from cascade_rl.model.template_probe import examine
 from cascade_rl.model.turns import Row, parted, rows_of
 from cascade_rl.types import Demonstration, Message, Mode
+
+# what published templates put around turns: <|user|>, [INST], <start_of_turn>
+_MARK = re.compile(r"<\|[^|<>\s]+\|>|\[/?[A-Z_]{2,}\]|<(?:start|end)_of_\w+>")
 
 
 class OwnTemplate:
@@ -114,7 +119,7 @@ class OwnTemplate:
 
     def answered(self, messages: Sequence[Message], answer: str) -> str:
         """The answer as a last turn, in instruct mode where there is one."""
-        said = self.found.said.get(Mode.INSTRUCT) or self.found.said[self.modes[0]]
+        said = self._answering
         rows, tools = self._rows(messages, said)
         turn = self.marks.protect({"role": "assistant", "content": answer})
         whole = self._render([*rows, turn], tools, said=said.variables)
@@ -122,6 +127,15 @@ class OwnTemplate:
         if not whole.endswith(closing):
             raise chat.TemplateError("the model's chat template does not end this answer as it ends others")
         return whole.removesuffix(self.found.tail)
+
+    @property
+    def _answering(self) -> Said:
+        return self.found.said.get(Mode.INSTRUCT) or self.found.said[self.modes[0]]
+
+    def reward_text(self) -> str:
+        """The model's own, on the day of a run, wrapped."""
+        said = self._answering
+        return reward_template(self._render.text(), said.flag, said.variables, self.found.tail)
 
     def request(self, messages: Sequence[Message], mode: Mode) -> tuple[list[Row], dict[str, Any]]:
         """The rows, the variables that say the mode, and the template as it is on the day of a run."""
@@ -133,8 +147,7 @@ class OwnTemplate:
         said = self.found.said.get(mode)
         if said is None:
             raise chat.TemplateError(
-                f"the model's chat template can't ask for {mode} mode, only for {self.modes[0]}; see "
-                "model.template in docs/recipe.md"
+                f"the model's chat template can't ask for {mode} mode, only for {self.modes[0]}; {MEND}"
             )
         return said
 
@@ -152,4 +165,6 @@ class OwnTemplate:
 
     def words(self) -> list[str]:
         """How modes are said, how a turn ends, what it has no place for."""
-        return self.found.words(self.hash, dated=self._render.dated)
+        found = dict.fromkeys(_MARK.findall(self.found.plain))
+        spelled = [mark for mark in found if mark not in self._tokens]
+        return self.found.words(self.hash, dated=self._render.dated, spelled=spelled)

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from cascade_rl import chat
 from cascade_rl.model.marks import Marks
+from cascade_rl.model.reward_template import reward_template
 from cascade_rl.model.turns import Row
 from cascade_rl.types import Demonstration, Message, Mode
 
@@ -55,6 +56,10 @@ class Template(Protocol):
         """A conversation with an answer without thoughts and its end: what a reward model reads."""
         ...
 
+    def reward_text(self) -> str:
+        """A chat template for transformers that writes what `answered` does, see `reward_template`."""
+        ...
+
     def request(self, messages: Sequence[Message], mode: Mode) -> tuple[list[Row], dict[str, Any]]:
         """Rows and further arguments with which `apply_chat_template` writes the same prompt."""
         ...
@@ -90,6 +95,11 @@ class CascadeTemplate:
         """The answer in instruct mode."""
         answer = self.marks.protect(answer)
         return self.lead + chat.render(self._protected(messages), Mode.INSTRUCT, reply=answer)
+
+    def reward_text(self) -> str:
+        """Ours, in instruct mode."""
+        text = ("{{- bos_token -}}" if self.lead else "") + chat.TEMPLATE
+        return reward_template(text, chat.FLAGS[Mode.INSTRUCT], {}, "\n")
 
     def request(self, messages: Sequence[Message], mode: Mode) -> tuple[list[Row], dict[str, Any]]:
         """The flagged rows."""

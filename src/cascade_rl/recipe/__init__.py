@@ -12,6 +12,7 @@ Defaults follow arXiv 2512.13607 where it says something: tables 14 (SFT), 15 (R
 from __future__ import annotations
 
 from cascade_rl.recipe.base import Problems, digest
+from cascade_rl.recipe.heldout import HeldoutRows
 from cascade_rl.recipe.kinds import STAGE_KINDS, Stage
 from cascade_rl.recipe.lora import LoRA
 from cascade_rl.recipe.model import Architecture
@@ -35,6 +36,7 @@ __all__ = [
     "Entry",
     "FullPhase",
     "Gate",
+    "HeldoutRows",
     "JudgeSpec",
     "LoRA",
     "OwnRows",

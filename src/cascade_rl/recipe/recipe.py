@@ -11,7 +11,7 @@ from cascade_rl.recipe.base import NAME, Positive, Strict, digest
 from cascade_rl.recipe.kinds import Stage, kind_of
 from cascade_rl.recipe.model import ModelSpec
 from cascade_rl.recipe.scoring import BenchmarkSpec, Gate, PreflightSpec
-from cascade_rl.recipe.stage import Entry
+from cascade_rl.recipe.stage import Entry, OwnRows
 from cascade_rl.recipe.tables import reading_of
 from cascade_rl.recipe.track import Track
 from cascade_rl.types import Split
@@ -30,7 +30,8 @@ class Recipe(Strict):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     model: ModelSpec = Field(default_factory=lambda: ModelSpec.model_validate({}))
     stages: Annotated[list[Stage], Field(min_length=1)]
-    benchmarks: Annotated[list[BenchmarkSpec], Field(min_length=1)]
+    # none: the run trains, and says that nothing was measured
+    benchmarks: list[BenchmarkSpec] = Field(default_factory=list)
     gate: Gate = Gate()
     preflight: PreflightSpec = PreflightSpec()
     # who is told of the run, not what it is: in no key, no hash, and in no comparison with an earlier recipe
@@ -66,13 +67,34 @@ class Recipe(Strict):
         asked = [
             Entry(f"benchmarks.{b.name}", b.domain, b.source, Split.HELDOUT, reading_of(b))
             for b in self.benchmarks
+            if b.domain is not None
         ]
         return [entry for stage in self.stages for entry in stage.entries()] + asked
+
+    def own_rows(self) -> list[OwnRows]:
+        """All rows that are read without a domain: the stages', then the benchmarks'."""
+        asked = [
+            OwnRows(f"benchmarks.{b.name}", b.source, b.map, b.bad_rows, b.split, chats=False)
+            for b in self.benchmarks
+            if b.domain is None and b.map is not None
+        ]
+        return [rows for stage in self.stages for rows in stage.own_rows()] + asked
+
+    def judge_of(self, benchmark: BenchmarkSpec) -> str | None:
+        """The stage whose reward model judges a benchmark of own pairs; None of any other, or without one."""
+        if benchmark.domain is not None:
+            return None
+        trained = [stage.name for stage in self.stages if stage.trains == "reward_model"]
+        return benchmark.reward_model or (trained[-1] if trained else None)
 
     def own_stage(self, benchmark: BenchmarkSpec) -> str:
         """The stage that trains for a benchmark (see BenchmarkSpec)."""
         if benchmark.own_stage:
             return benchmark.own_stage
+        if judge := self.judge_of(benchmark):
+            asking = [s.name for s in self.stages if s.reward_model_among(self.before(s.name)) == judge]
+            # the first: later ones have other rewards, as a rule
+            return asking[0] if asking else self.stages[-1].name
         # max takes the highest claim, and of equal ones the last place
         claims = [
             (stage.claim, place)

@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from cascade_rl.recipe.base import Positive, Problems
+from cascade_rl.recipe.heldout import PairsKey
 from cascade_rl.recipe.prompts import FullPhase
 from cascade_rl.recipe.stage import Able, Entry, OwnRows, StageSpec, in_epochs, planned
-from cascade_rl.recipe.tables import BadRows, is_none, one_of, table_only
+from cascade_rl.recipe.tables import PAIR_MAPS, BadRows, is_none, one_of, table_only
 from cascade_rl.types import Mode, Split
 
 
@@ -31,7 +32,7 @@ class RewardModelStage(StageSpec):
     # left out of the record where it is not given, so that it is no change of older runs
     map: Annotated[
         str | dict[str, Any] | None,
-        BeforeValidator(one_of("trl-preference", "hh-preference", "helpsteer", None)),
+        BeforeValidator(one_of(*PAIR_MAPS, None)),
         Field(exclude_if=is_none),
     ] = None
     split: Annotated[str | None, Field(exclude_if=is_none)] = None
@@ -47,6 +48,7 @@ class RewardModelStage(StageSpec):
     steps: Positive | None = None
     epochs: Positive | None = None
     max_tokens: Positive = 4096
+    heldout: PairsKey = None
 
     @model_validator(mode="before")
     @classmethod
@@ -139,10 +141,17 @@ class RewardModelStage(StageSpec):
             "pairs": batch * 2,
             "heldout_pairs": 8,
         }
+        if self.heldout:
+            update["heldout"] = self.heldout.model_copy(update={"every": 1})
         if self.sample_tokens is not None:
             update["sample_tokens"] = min(self.sample_tokens, 48)
         return super().shrunk().model_copy(update=update)
 
     def explained(self) -> list[str]:
         """Updates and epochs."""
-        return [in_epochs(self.planned_steps, self.batch_size, self.pairs, "preference pairs")]
+        told = [in_epochs(self.planned_steps, self.batch_size, self.pairs, "preference pairs")]
+        if self.heldout:
+            told.append(
+                f"held-out loss every {self.heldout.every} steps, on {self.heldout_pairs} pairs at most"
+            )
+        return told

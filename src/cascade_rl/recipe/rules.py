@@ -18,7 +18,8 @@ def cross_problems(recipe: Recipe, whole: bool = True) -> Problems:
     Where the recipe is not `whole`, since wrong parts were left out, numbers are not held against each other.
     """
     problems = _name_problems(recipe) + _gate_problems(recipe) + _sampler_problems(recipe)
-    problems += _table_problems(recipe) + _twice("track", [spec.to for spec in recipe.track])
+    problems += _table_problems(recipe) + _judge_problems(recipe)
+    problems += _twice("track", [spec.to for spec in recipe.track])
     if not whole:
         return problems
     problems += _length_problems(recipe)
@@ -103,12 +104,12 @@ def _no_stage(name: str, order: Sequence[str]) -> str:
 
 def _gate_problems(recipe: Recipe) -> Problems:
     order, marks = [s.name for s in recipe.stages], [b.name for b in recipe.benchmarks]
-    problems = []
+    problems = _idle_gate(recipe)
     for index, dip in enumerate(recipe.gate.dips):
         path = f"gate.dips.{index}"
         problems += [(path, _no_stage(s, order)) for s in (dip.at, dip.until) if s not in order]
         if dip.benchmark not in marks:
-            problems.append((path, f"no benchmark {dip.benchmark!r}; there are {', '.join(marks)}"))
+            problems.append((path, _no_benchmark(dip.benchmark, marks)))
         elif dip.at in order and dip.until in order and order.index(dip.until) <= order.index(dip.at):
             problems.append((path, f"until ({dip.until}) must come after at ({dip.at})"))
     for index, waiver in enumerate(recipe.gate.waivers):
@@ -116,8 +117,34 @@ def _gate_problems(recipe: Recipe) -> Problems:
         if waiver.stage not in order:
             problems.append((path, _no_stage(waiver.stage, order)))
         if waiver.benchmark not in marks:
-            problems.append((path, f"no benchmark {waiver.benchmark!r}; there are {', '.join(marks)}"))
+            problems.append((path, _no_benchmark(waiver.benchmark, marks)))
     return problems
+
+
+def _judge_problems(recipe: Recipe) -> Problems:
+    """Benchmarks of own pairs that nobody can judge."""
+    trained = [stage.name for stage in recipe.stages if stage.trains == "reward_model"]
+    problems: Problems = []
+    for benchmark in recipe.benchmarks:
+        path, judge = f"benchmarks.{benchmark.name}", recipe.judge_of(benchmark)
+        if benchmark.domain is None and judge is None:
+            text = "own pairs are judged by a reward model, and no stage trains one; add a reward_model stage"
+            problems.append((path, text))
+        elif judge is not None and judge not in trained:
+            text = f"no reward_model stage {judge!r}; there are {', '.join(trained) or 'none'}"
+            problems.append((f"{path}.reward_model", text))
+    return problems
+
+
+def _idle_gate(recipe: Recipe) -> Problems:
+    if recipe.benchmarks or recipe.gate.policy == "warn":
+        return []
+    text = f"{recipe.gate.policy} goes by benchmarks, and the recipe has none; add one, or set policy: warn"
+    return [("gate.policy", text)]
+
+
+def _no_benchmark(name: str, marks: Sequence[str]) -> str:
+    return f"no benchmark {name!r}; there are {', '.join(marks) or 'none'}"
 
 
 def _table_problems(recipe: Recipe) -> Problems:

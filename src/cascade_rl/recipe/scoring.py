@@ -8,12 +8,16 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from cascade_rl.recipe.base import NAME, Fraction, Positive, Strict
-from cascade_rl.recipe.tables import BadRows, MapKey
+from cascade_rl.recipe.tables import PAIR_MAPS, BadRows, MapKey, is_none, table_only
 from cascade_rl.types import Mode
 
 
 class BenchmarkSpec(Strict):
     """Held-out problems of one domain, scored after every stage in both modes (avg@k, and greedy).
+
+    Without a `domain` the rows of `source` are own pairs, as `map` reads them: the policy answers their
+    held-out prompts, and the metric is how often a reward model prefers its reply to the chosen one: that of
+    the stage `reward_model`, the last such stage if None, from its end on.
 
     `k` samples a problem in the headline mode, `k_other_mode` (the same if None) in the other one; without
     `both_modes` there is no other one. `mode` is the headline; None takes the domain's own. `own_stage` is
@@ -21,9 +25,11 @@ class BenchmarkSpec(Strict):
     """
 
     name: Annotated[str, Field(pattern=NAME)]
-    domain: str
+    domain: str | None = None
     source: str = "builtin"
     map: MapKey = None
+    # left out of the record where it is not given, so that it is no change of older runs
+    reward_model: Annotated[str | None, Field(exclude_if=is_none)] = None
     split: str | None = None
     bad_rows: BadRows = None
     # 200 x 4: at 50 % a 95 % interval of about 7 points to either side where samples of a problem agree
@@ -39,6 +45,21 @@ class BenchmarkSpec(Strict):
     max_prompt_tokens: Positive = 4096
     max_response_tokens: Positive = 4096
     own_stage: str | None = None
+
+    @model_validator(mode="after")
+    def _own_pairs(self) -> BenchmarkSpec:
+        if self.domain is not None:
+            if self.reward_model is not None:
+                raise ValueError(
+                    "reward_model has no effect with a domain, whose own grader scores; remove it"
+                )
+            return self
+        if self.map is None:
+            raise ValueError(f"needs a domain, or a map of own pairs: {', '.join(PAIR_MAPS)}")
+        if isinstance(self.map, str) and self.map not in PAIR_MAPS:
+            raise ValueError(f"without a domain map must be one of own pairs: {', '.join(PAIR_MAPS)}")
+        table_only(self.source)
+        return self
 
     @model_validator(mode="after")
     def _other_mode(self) -> BenchmarkSpec:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from cascade_rl.recipe.base import Fraction, Positive, Problems, Strict
+from cascade_rl.recipe.heldout import RowsKey
 from cascade_rl.recipe.stage import Able, Entry, OwnRows, StageSpec, in_epochs, planned
 from cascade_rl.recipe.tables import BadRows, MapKey, is_none, one_of, reading_of, table_only
 from cascade_rl.types import Mode, Split
@@ -79,6 +80,7 @@ class SFTStage(StageSpec):
     steps: Positive | None = None
     epochs: Positive | None = None
     max_tokens: Positive = 16384
+    heldout: RowsKey = None
     # left out of the record where it is as ever, so that it is no change of older runs
     too_long: Annotated[Literal["drop", "cut"], Field(exclude_if=_is_drop)] = "drop"
 
@@ -101,12 +103,18 @@ class SFTStage(StageSpec):
         ]
 
     def own_rows(self) -> list[OwnRows]:
-        """The entries without a domain."""
-        return [
+        """The entries without a domain, and what is held out."""
+        rows = [
             OwnRows(f"stages.{self.name}.data.{place}", d.source, d.map, d.bad_rows, d.split, chats=True)
             for place, d in enumerate(self.data)
             if isinstance(d, ChatData)
         ]
+        held = self.heldout
+        if held and held.source and held.map:
+            rows.append(
+                OwnRows(f"stages.{self.name}.heldout", held.source, held.map, held.bad_rows, None, chats=True)
+            )
+        return rows
 
     def asked_modes(self) -> list[tuple[str, frozenset[Mode]]]:
         """Those of its teachers' replies; of own rows the replies say it."""
@@ -133,8 +141,14 @@ class SFTStage(StageSpec):
     def shrunk(self) -> Self:
         """Two batches of at most eight demonstrations."""
         batch = min(self.batch_size, 8)
-        return super().shrunk().model_copy(update={"epochs": None, "batch_size": batch, "samples": batch * 2})
+        held = self.heldout and self.heldout.model_copy(update={"every": 1, "most": 8})
+        update = {"epochs": None, "batch_size": batch, "samples": batch * 2, "heldout": held}
+        return super().shrunk().model_copy(update=update)
 
     def explained(self) -> list[str]:
         """Updates and epochs."""
-        return [in_epochs(self.planned_steps, self.batch_size, self.samples, "demonstrations")]
+        told = [in_epochs(self.planned_steps, self.batch_size, self.samples, "demonstrations")]
+        if held := self.heldout:
+            what = held.source or f"{held.share:.1%} of them, which are not trained on"
+            told.append(f"held-out loss every {held.every} steps, on {what}: at most {held.most} replies")
+        return told

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cascade_rl.report.page import render
 from cascade_rl.report.read import read_run
-from cascade_rl.report.retention import run_retentions, verdict
+from cascade_rl.report.retention import run_verdict
 from cascade_rl.run.files import write_text
 
 __all__ = ["summary_line", "write_report"]
@@ -14,8 +14,7 @@ __all__ = ["summary_line", "write_report"]
 
 def summary_line(run_dir: Path) -> str:
     """The page's one line on forgetting, for the terminal."""
-    run = read_run(Path(run_dir))
-    return f"{verdict(run.matrix, run_retentions(run))[0]}."
+    return f"{run_verdict(read_run(Path(run_dir)))[0]}."
 
 
 def write_report(run_dir: Path) -> Path:

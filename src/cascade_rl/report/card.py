@@ -15,7 +15,8 @@ from cascade_rl.recipe.scoring import BenchmarkSpec
 from cascade_rl.report.card_tables import matrix_markdown, retention_markdown
 from cascade_rl.report.card_use import front_matter, model_section, sampling_section, use_section
 from cascade_rl.run.files import write_text
-from cascade_rl.scores.gate import GateResult
+from cascade_rl.scores.gate import UNMEASURED, GateResult
+from cascade_rl.scores.judged import Judged
 from cascade_rl.scores.points import in_points
 from cascade_rl.scores.retention import retentions
 from cascade_rl.types import Scorecard
@@ -28,6 +29,7 @@ class Card:
     own_stages  each benchmark with the stage that trains for it
     benchmarks  how they were drawn
     config      the checkpoint's config.json
+    judged      who judged those of own pairs
     """
 
     stage: Mapping[str, Any]
@@ -36,6 +38,7 @@ class Card:
     gate: GateResult
     benchmarks: Sequence[BenchmarkSpec] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
+    judged: Mapping[str, Judged] = field(default_factory=dict)
 
 
 def write_card(checkpoint: Path, card: Card) -> None:
@@ -46,9 +49,8 @@ def write_card(checkpoint: Path, card: Card) -> None:
 def card_text(card: Card) -> str:
     """The whole card as Markdown."""
     stage, kept = card.stage, retentions(card.scorecards, card.own_stages)
-    # settings in the recipe's own words, so that they can be copied into one
     origin = stage.get("origin") or {}
-    run, settings = stage["lineage"]["run"], yaml.safe_dump(stage["settings"], sort_keys=False)
+    run = stage["lineage"]["run"]
     parts = [
         front_matter(origin),
         f"# {run} after {stage['stage']}",
@@ -56,17 +58,24 @@ def card_text(card: Card) -> str:
         "## Use\n\n" + use_section(card.benchmarks, stage["lineage"]),
         "## Model\n\n" + model_section(card.config, origin),
         "## Benchmarks so far\n\n" + matrix_markdown(card.scorecards, card.own_stages),
-        "## Sampling of the benchmarks\n\n" + sampling_section(card.benchmarks),
-        "## Retention\n\n" + retention_markdown(kept),
+        *(f"{judged.line(name)}." for name, judged in card.judged.items()),
+        *(
+            ["## Sampling of the benchmarks\n\n" + sampling_section(card.benchmarks)]
+            if card.benchmarks
+            else []
+        ),
+        *(["## Retention\n\n" + retention_markdown(kept)] if kept else []),
         "## Gate\n\n" + _gate_text(card.gate),
-        "## Lineage\n\n" + _lineage(stage["lineage"]),
+        "## Lineage\n\n" + lineage_markdown(stage["lineage"]),
         "## Data\n\n" + "\n".join(f"- {line}" for line in stage["data"]),
-        f"## Settings\n\n```yaml\n{settings}```",
+        settings_markdown(stage["settings"]),
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def _gate_text(gate: GateResult) -> str:
+    if not gate.measured:
+        return f"There was nothing to judge: {UNMEASURED}."
     lines = ["passed" if gate.passed else "**did not pass**"]
     lines += [
         f"- {cell.benchmark} {in_points(cell.change, sign=True)} points since {cell.before}: "
@@ -77,7 +86,13 @@ def _gate_text(gate: GateResult) -> str:
     return "\n".join([*lines, *(f"- {note}" for note in gate.notes)])
 
 
-def _lineage(lineage: Mapping[str, Any]) -> str:
+def settings_markdown(settings: Mapping[str, Any]) -> str:
+    """The section of a stage's settings, in the recipe's own words, so that they can be copied into one."""
+    return f"## Settings\n\n```yaml\n{yaml.safe_dump(settings, sort_keys=False)}```"
+
+
+def lineage_markdown(lineage: Mapping[str, Any]) -> str:
+    """The table of a stage's lineage."""
     bar = "\\|"
     known = {key: value for key, value in lineage.items() if value is not None}
     told = known | {"chat template": known.get("template", template_hash())}

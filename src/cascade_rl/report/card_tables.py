@@ -18,10 +18,13 @@ CAPTION = (
 
 
 def matrix_markdown(scorecards: Sequence[Scorecard], own_stages: Mapping[str, str]) -> str:
-    """The matrix as a Markdown table with its caption."""
+    """The matrix as a Markdown table with its caption; `own_stages` has all benchmarks of the recipe."""
     stages = [card.stage for card in scorecards]
+    names = list(dict.fromkeys([*own_stages, *benchmark_names(scorecards)]))
+    if not names:
+        return "The recipe has no benchmarks: nothing was measured.\n"
     lines = [_line(["benchmark", *stages]), _line(["---", *("---:" for _ in stages)])]
-    for name in benchmark_names(scorecards):
+    for name in names:
         row = {card.stage: card.benchmarks[name] for card in scorecards if name in card.benchmarks}
         lines.append(_line([name, *_cells(stages, row, own_stages.get(name))]))
     return "\n".join([*lines, "", CAPTION, ""])
@@ -45,7 +48,7 @@ def _cells(stages: Sequence[str], row: Mapping[str, BenchmarkScore], own: str | 
     for stage in stages:
         found = row.get(stage)
         if found is None:
-            cells.append("")
+            cells.append("not scored")
             continue
         number = f"{100 * found.score.mean:.1f}"
         cells.append((f"**{number}**" if stage == own else number) + _arrow(previous, found))

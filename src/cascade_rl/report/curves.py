@@ -167,6 +167,34 @@ MARGIN = Curve(
     "Margin", "score", "Chosen score minus rejected score, mean over the batch.", (("margin", "margin"),)
 )
 
+# of the lines about held-out rows, where a stage has some
+HELDOUT = {
+    SFT: (
+        Curve(
+            "Held-out loss",
+            "nats per token",
+            "Cross-entropy on replies that are not trained on; once it rises, the stage only repeats itself.",
+            (("loss", "loss"),),
+            split="loss/",
+        ),
+    ),
+    REWARD_MODEL: (
+        Curve(
+            "Held-out loss",
+            "nats per pair",
+            "Bradley–Terry loss on pairs that are not trained on; 0.69 is guessing.",
+            (("loss", "loss"),),
+        ),
+        Curve(
+            "Held-out accuracy",
+            "% of pairs",
+            "Held-out pairs, each once, in which the chosen reply scores higher; 50 % is guessing.",
+            (("accuracy", "accuracy"),),
+            share=True,
+            ceiling=100,
+        ),
+    ),
+}
 CURVES = {
     RL: (
         REWARD,
@@ -287,4 +315,7 @@ def figures(stage: Stage, alarms: Sequence[Alarm]) -> str:
     """All curves of a stage."""
     curves = CURVES.get(kind(stage), SHARED)
     chosen = (c for c in curves if c is not RATE or constant_rate(stage.steps) is None)
-    return "".join(figure(curve, stage.steps, alarms) for curve in chosen)
+    drawn = [figure(curve, stage.steps, alarms) for curve in chosen]
+    # not among the first curve's steps: they are counted by what was done before
+    drawn[1:1] = [figure(curve, stage.heldout, ()) for curve in HELDOUT.get(kind(stage), ())]
+    return "".join(drawn)

@@ -103,7 +103,8 @@ def _cell(row: Row, stage: str, told: Sequence[Cell]) -> str:
     score = row.scores.get(stage)
     where = f'data-benchmark="{esc(row.name)}" data-stage="{esc(stage)}"'
     if score is None:
-        return f'<td class="cell none" {where}>{DASH}</td>'
+        title = f"{esc(row.name)} was not scored after {esc(stage)}"
+        return f'<td class="cell none" {where} title="{title}">{DASH}</td>'
     css = ["cell"] + (["own"] if stage == row.own_stage else [])
     sign = ""
     # told[0]: against the stage before; the others stand in the tooltip
@@ -167,8 +168,14 @@ def _headline(run: Run) -> str:
     head = f'<tr><th scope="col">benchmark</th>{_heads(matrix)}{tail}</tr>'
     return (
         f'<div class="scroll"><table class="matrix"><thead>{head}</thead>'
-        f"<tbody>{''.join(rows)}</tbody>{foot}</table></div><p class='legend-text'>{LEGEND}</p>"
+        f"<tbody>{''.join(rows)}</tbody>{foot}</table></div><p class='legend-text'>{LEGEND}</p>{_judges(run)}"
     )
+
+
+def _judges(run: Run) -> str:
+    """Who judged the benchmarks of own pairs, by the last scorecard that tells."""
+    told = {name: judged for stage in run.stages for name, judged in stage.judged.items()}
+    return "".join(f'<p class="legend-text">{esc(one.line(name))}.</p>' for name, one in told.items())
 
 
 def _mode_view(matrix: Matrix, view: View) -> str:
@@ -189,6 +196,11 @@ def _mode_view(matrix: Matrix, view: View) -> str:
 
 def matrix_section(run: Run) -> str:
     """The section #matrix with all its views."""
+    if run.unmeasured:
+        return (
+            '<section id="matrix"><h2>Benchmark matrix</h2><p class="empty">The recipe has no benchmarks: '
+            "nothing was measured.</p></section>"
+        )
     if not run.matrix.rows:
         return (
             '<section id="matrix"><h2>Benchmark matrix</h2><p class="empty">No stage has been scored yet: '

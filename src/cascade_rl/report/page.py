@@ -10,7 +10,7 @@ from cascade_rl.report.markup import details, esc, moment, slug
 from cascade_rl.report.matrix_page import gate_cells, matrix_section
 from cascade_rl.report.numbers import DASH, duration
 from cascade_rl.report.records import DONE, WAITING, Run
-from cascade_rl.report.retention import run_retentions, verdict
+from cascade_rl.report.retention import run_verdict
 from cascade_rl.report.speed import spent_seconds
 from cascade_rl.report.speed_page import speed_section, time_section
 from cascade_rl.report.stage_page import badge, stage_section
@@ -72,7 +72,7 @@ def _gates(run: Run) -> str:
 
 
 def _verdict(run: Run) -> str:
-    text, tone = verdict(run.matrix, run_retentions(run))
+    text, tone = run_verdict(run)
     left = sum(stage.status != DONE for stage in run.stages)
     so_far = (
         f' <span class="quiet">So far: {left} of {len(run.stages)} stages are still open.</span>'

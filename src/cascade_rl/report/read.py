@@ -22,6 +22,7 @@ from cascade_rl.report.values import as_list, as_mapping, number, text
 from cascade_rl.run.folder import StageFolder, stage_folders
 from cascade_rl.scores.as_json import gate_from_json, matrix_from_json, scorecard_from_json
 from cascade_rl.scores.gate import GateResult
+from cascade_rl.scores.judged import Judged
 from cascade_rl.scores.matrix import Matrix, matrix
 from cascade_rl.types import Scorecard
 
@@ -84,11 +85,11 @@ class Reader:
         return rows
 
 
-def _steps(rows: Iterable[Mapping[str, Any]]) -> tuple[Step, ...]:
-    """The steps in order; the last line of a step wins, since a resumed run writes it again."""
+def _steps(rows: Iterable[Mapping[str, Any]], kind: str = "step") -> tuple[Step, ...]:
+    """The lines of a kind in order; the last line of a step wins, since a resumed run writes it again."""
     steps = {}
     for row in rows:
-        if row.get("kind") == "step" and isinstance(row.get("step"), int):
+        if row.get("kind") == kind and isinstance(row.get("step"), int):
             raw = {name: number(value) for name, value in as_mapping(row.get("metrics")).items()}
             # NaN keeps its place in the curve and shows as a gap
             metrics = {name: math.nan if value is None else value for name, value in raw.items()}
@@ -139,6 +140,15 @@ def _card(reader: Reader, folder: StageFolder) -> Scorecard | None:
     return card
 
 
+def _judged(reader: Reader, name: str) -> Mapping[str, Judged]:
+    """Who judged the benchmarks of own pairs."""
+
+    def read(row: Mapping[str, Any]) -> dict[str, Judged]:
+        return {key: Judged.of_json(as_mapping(one)) for key, one in as_mapping(row.get("judged")).items()}
+
+    return reader.record(name, read) or {}
+
+
 def _stage(reader: Reader, folder: StageFolder, ledger: Mapping[str, Any], policy: str) -> Stage:
     here = f"stages/{folder.path.name}"
     journal = reader.lines(f"{here}/journal.jsonl")
@@ -152,6 +162,7 @@ def _stage(reader: Reader, folder: StageFolder, ledger: Mapping[str, Any], polic
         ledger=ledger,
         preflight=reader.mapping(f"{here}/preflight.json"),
         steps=_steps(journal),
+        heldout=_steps(journal, "heldout"),
         notes=_notes(journal),
         seconds=_sums(timings, "seconds"),
         efforts=efforts(timings),
@@ -160,6 +171,7 @@ def _stage(reader: Reader, folder: StageFolder, ledger: Mapping[str, Any], polic
         samples=tuple(map(_sample, reader.lines(f"{here}/samples.jsonl"))),
         gate=gate,
         card=card,
+        judged=_judged(reader, f"{here}/scorecard.json") if card else {},
     )
 
 

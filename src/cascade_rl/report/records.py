@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cascade_rl.scores.gate import GateResult
+from cascade_rl.scores.judged import Judged
 from cascade_rl.scores.matrix import Matrix
 from cascade_rl.types import Scorecard
 
@@ -105,6 +106,7 @@ class Stage:
     ledger: Mapping[str, Any] = field(default_factory=dict)
     preflight: Mapping[str, Any] = field(default_factory=dict)
     steps: tuple[Step, ...] = ()
+    heldout: tuple[Step, ...] = ()
     notes: tuple[Note, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     efforts: Mapping[str, Effort] = field(default_factory=dict)
@@ -113,6 +115,7 @@ class Stage:
     samples: tuple[Sample, ...] = ()
     gate: GateResult | None = None
     card: Scorecard | None = None
+    judged: Mapping[str, Judged] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,3 +130,8 @@ class Run:
     started: float | None
     updated: float | None
     unread: tuple[str, ...]
+
+    @property
+    def unmeasured(self) -> bool:
+        """Whether its recipe is there and has no benchmarks."""
+        return bool(self.recipe) and not self.recipe.get("benchmarks") and not self.matrix.rows

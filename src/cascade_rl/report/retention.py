@@ -23,6 +23,13 @@ def run_retentions(run: Run) -> tuple[Retention, ...]:
     return matrix_retentions(run.matrix, {stage.name: stage.card for stage in run.stages if stage.card})
 
 
+def run_verdict(run: Run) -> tuple[str, str]:
+    """`verdict` of a run, which may have no benchmarks at all."""
+    if run.unmeasured:
+        return "The recipe has no benchmarks: nothing was measured", "open"
+    return verdict(run.matrix, run_retentions(run))
+
+
 def verdict(matrix: Matrix, found: tuple[Retention, ...]) -> tuple[str, str]:
     """One line on forgetting, and its tone: `good`, `bad` or `open`."""
     if not matrix.rows:

@@ -8,8 +8,8 @@ says against the stage before. Numbers are percent.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.measure import Measurement
@@ -19,11 +19,12 @@ from rich.text import Text
 from cascade_rl.report.numbers import ARROWS, DASH, bounds, percent
 from cascade_rl.report.records import Run
 from cascade_rl.report.speed import has_figures, machine_line, speed_rows
-from cascade_rl.report.status import PASSED, RunStatus, StageStatus
+from cascade_rl.report.status import PASSED, UNMEASURED, RunStatus, StageStatus
 from cascade_rl.scores.matrix import Matrix, Row
 
 Verdicts = Mapping[tuple[str, str], str]
 STYLES = {"gain": "blue", "loss": "yellow"}
+QUIET = ("", PASSED, UNMEASURED)  # words of a gate that ask for no line of their own
 CELL, NAME = 6, 12  # characters: eight stages and the interval fit into 80 columns
 TIMES = ("roll-\nout", "grad-\ning", "up-\ndate", "eval", "other")
 SPEED = ("samp\ntok/s", "train\ntok/s", "MFU", "MBU", "roll.\nlimit", "upd.\nlimit")
@@ -95,7 +96,7 @@ def _progress(row: StageStatus) -> list[str]:
 
 def _word(row: StageStatus) -> str:
     """Whether the gate let the stage pass; what else it says is too long for a cell."""
-    return row.gate if row.gate in ("", PASSED) else "failed"
+    return row.gate if row.gate in QUIET else "failed"
 
 
 def _table_of(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
@@ -117,7 +118,7 @@ def _fits(table: Table, console: Console, options: ConsoleOptions) -> bool:
 class StatusTable:
     """A row a stage: state, steps, scores, gate; on a narrow terminal what the gate says stands below.
 
-    Where even the scores don't fit beside the steps, they have a table of their own.
+    Where even the scores don't fit beside the steps, they have a table of their own, or several.
     """
 
     found: RunStatus
@@ -134,14 +135,33 @@ class StatusTable:
         if place is not None:
             yield forms[place]
         else:
-            yield _table_of((*heads, "gate"), [[*_progress(r), _word(r)] for r in stages])
-            yield Text("")
-            yield _table_of(("stage", *short), [[r.stage, *_shares(r)] for r in stages])
-        if place == 0:  # it says all
-            return
+            # cut is neither name nor number: long names take two lines
+            width = max(NAME, options.max_width // 3)
+            folded = [replace(r, stage=short_header(r.stage, width)) for r in stages]
+            yield _table_of((*heads, "gate"), [[*_progress(r), _word(r)] for r in folded])
+            for table in _score_tables(short, folded, console, options):
+                yield Text("")
+                yield table
         for row in stages:
-            if row.gate not in ("", PASSED):
+            if place != 0 and row.gate not in QUIET:  # the widest form, 0, says all
                 yield Text(f"gate after {row.stage}: {row.gate}")
+        for tracker, why in self.found.untold.items():
+            yield Text(f"{tracker}: {why}; `cascade track` sends the rest")
+
+
+def _score_tables(
+    heads: Sequence[str], rows: Sequence[StageStatus], console: Console, options: ConsoleOptions
+) -> Iterator[Table]:
+    """The scores, as many benchmarks in a table as fit beside the stage's name, but at least one."""
+    begin = 0
+    while begin < len(heads):
+        for end in range(len(heads), begin, -1):
+            cells = [[row.stage, *_shares(row)[begin:end]] for row in rows]
+            table = _table_of(("stage", *heads[begin:end]), cells)
+            if _fits(table, console, options) or end == begin + 1:
+                yield table
+                begin = end
+                break
 
 
 def speed_table(run: Run) -> Table:

@@ -21,7 +21,8 @@ def open_sampler(name: str, most: int, replicas: Replicas, tokenizer: Tokenizer,
 
     `most` tokens is the longest prompt with its reply. Raises InputError if it can't run here.
     """
-    if name == "torch":
+    # also where nothing is ever sampled: another engine would set memory aside for no reply
+    if name == "torch" or not most:
         return TorchSampler(replicas, tokenizer)
     if replicas.device.type != "cuda":
         raise InputError(
@@ -37,6 +38,6 @@ def open_sampler(name: str, most: int, replicas: Replicas, tokenizer: Tokenizer,
 
 
 def longest(recipe: Recipe) -> int:
-    """The most tokens that a prompt and its reply have together, anywhere in a recipe."""
-    asked = max(b.max_prompt_tokens + b.max_response_tokens for b in recipe.benchmarks)
-    return max(asked, *(stage.longest() for stage in recipe.stages))
+    """The most tokens that a prompt and its reply have together in a recipe; 0 where nothing is sampled."""
+    asked = [b.max_prompt_tokens + b.max_response_tokens for b in recipe.benchmarks]
+    return max(*asked, *(stage.longest() for stage in recipe.stages), 0)

@@ -15,6 +15,7 @@ START_STEPS = 3  # the first entropies are noisy: their mean is the start
 BACK_STEPS = 20  # how far back a change of length is looked for; slower ones are what training is for
 QUIET_STEPS = 20  # a rule that stays broken is not said again in this many steps
 FAR = 3  # times its start: a loss or an entropy there is no noise
+RISE = 1.1  # times its lowest: a held-out loss there rises, as it does once training only repeats itself
 LOST_STEPS = 10  # one batch may be hard; a mean over so many is where the model stands
 
 
@@ -74,6 +75,25 @@ def lost(losses: Sequence[float], chance: float, *, ended: bool = False) -> bool
     if not later or (len(later) < LOST_STEPS and not ended):
         return False
     return math.fsum(later) / len(later) > max(FAR * _first_loss(losses), chance)
+
+
+def drifted(losses: Sequence[float], *, ended: bool = False) -> bool:
+    """Whether a supervised stage has left what it does not train on: held-out losses far above the first.
+
+    Twice in a row above three times the first; of a stage that `ended` the last one decides. The same rows
+    every time, so that nothing else has to be asked: what is held out is never a hard batch.
+    """
+    first, *later = losses or [math.inf]
+    if not later or (len(later) < 2 and not ended):
+        return False
+    most = FAR * first if math.isfinite(first) else math.inf
+    # not `above`: what is no number is lost, too
+    return all(not loss <= most for loss in later[-1 if ended else -2 :])
+
+
+def overfits(losses: Sequence[float]) -> bool:
+    """Whether the last held-out loss is more than a tenth above the lowest before it."""
+    return len(losses) > 1 and losses[-1] > RISE * min(losses[:-1])
 
 
 # What the metrics are is told in docs/runs.md; several rules may hold for one of them.

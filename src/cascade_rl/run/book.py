@@ -42,6 +42,16 @@ class Book:
         line = {"kind": "probe", "step": step, "score": score, "benchmarks": dict(benchmarks)}
         self._write("journal", line)
 
+    def heldout(self, step: int, metrics: Mapping[str, float]) -> None:
+        """What is measured of held-out rows after `step` steps: `loss`, and what else there is."""
+        self._write("journal", {"kind": "heldout", "step": step, "metrics": dict(metrics)})
+
+    def heldouts(self) -> list[tuple[int, dict[str, float]]]:
+        """(step, metrics) of all that was measured of held-out rows so far."""
+        lines = (line for line in read_lines(self._journals["journal"].path) if line["kind"] == "heldout")
+        # what is not finite was written as text
+        return [(line["step"], {k: float(v) for k, v in line["metrics"].items()}) for line in lines]
+
     def times(self, step: int, seconds: Mapping[str, float], **more: Any) -> None:
         """How long something took, with what else depends on the clock; what is empty is left out."""
         kept = {name: value for name, value in more.items() if value}

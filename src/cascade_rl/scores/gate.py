@@ -34,6 +34,7 @@ from cascade_rl.types import Mode, ModeScore, Scorecard
 # After the last stage nothing can repair a fall; the report's run ends at most 2.2 points under its best.
 FINAL_BAND = 0.03
 ALPHA = 0.05  # the level of the 95 % intervals, shared by all comparisons of a stage
+UNMEASURED = "nothing was measured after this stage"  # the note of a gate that had nothing to judge
 ROUNDING = 1e-9  # a fall of exactly the band is within it, whatever the last bit says
 
 
@@ -62,6 +63,11 @@ class GateResult:
     stage: str
     cells: tuple[Cell, ...]
     notes: tuple[str, ...]
+
+    @property
+    def measured(self) -> bool:
+        """Whether there was anything to judge."""
+        return UNMEASURED not in self.notes
 
     @property
     def passed(self) -> bool:
@@ -138,6 +144,8 @@ def decide(scorecards: Sequence[Scorecard], stages: Sequence[str], gate: Gate) -
     looks = [look for name in history.now.benchmarks for look in _looks(history, name)]
     # All looks of the stage divide ALPHA, also those at what rose: each had its chance to look like a fall.
     cells = tuple(_cell(history, look, len(looks)) for look in looks)
+    if not history.now.benchmarks:
+        return GateResult(history.now.stage, (), (UNMEASURED,))
     notes = [*_failure_notes(history, cells), *_dip_notes(history, cells), *_waiver_notes(history, cells)]
     return GateResult(history.now.stage, cells, (*notes, *_other_notes(history)))
 

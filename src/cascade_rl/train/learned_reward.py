@@ -27,8 +27,8 @@ def head_shape(config: Network) -> dict[str, tuple[int, int]]:
     return {"score": (1, config.hidden)}
 
 
-def serve(world: World, exported: Exported) -> LearnedReward:
-    """Give the workers a reward model that was exported; who asked drops `MODEL` again.
+def serve(world: World, exported: Exported, name: str = MODEL) -> LearnedReward:
+    """Give the workers a reward model that was exported; who asked drops the model `name` again.
 
     Raises StageError when it can't be read or is not the one that the ledger recorded.
     """
@@ -42,8 +42,8 @@ def serve(world: World, exported: Exported) -> LearnedReward:
         raise StageError(
             f"{exported.path} is not what the ledger recorded (its weights' checksum differs); {mend}"
         )
-    world.replicas.add_model(MODEL, world.config, flat, train=False, extra=head_shape(world.config))
-    return LearnedReward(world.replicas, world.tokenizer)
+    world.replicas.add_model(name, world.config, flat, train=False, extra=head_shape(world.config))
+    return LearnedReward(world.replicas, world.tokenizer, name)
 
 
 def reward_row(tokenizer: Tokenizer, messages: Sequence[Message], answer: str) -> Row:

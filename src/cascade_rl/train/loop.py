@@ -20,6 +20,7 @@ from cascade_rl.errors import Interrupted, StageError
 from cascade_rl.model.checkpoint import weights_hash
 from cascade_rl.run.alarms import lost, warnings
 from cascade_rl.run.files import Saving
+from cascade_rl.train.heldout_loss import HeldoutLoss, Watch
 from cascade_rl.train.learner import Learner
 from cascade_rl.train.stage_run import S, StageRun
 from cascade_rl.train.state import latest_state, read_state, save_state
@@ -89,6 +90,7 @@ class Steps(Generic[S]):
     Around each step it writes journals, warns, probes and saves. Raises StageError when updates keep failing
     or the loss is far above its start for good, Interrupted after a request to stop, once the step is saved.
     `chance` is the loss of a model that knows nothing; None where the loss is no measure of the model.
+    `heldout` is measured on the way, and `watch` tells what came of it.
     """
 
     def __init__(
@@ -98,9 +100,11 @@ class Steps(Generic[S]):
         phase: Callable[[int], str] = lambda step: "",
         *,
         chance: float | None = None,
+        heldout: HeldoutLoss | None = None,
     ) -> None:
         self._run, self._phase, self._chance = run, phase, chance
         self._memory = memory or Forgetful()
+        self.watch = Watch(run, heldout)
         self._total = run.stage.planned_steps
         # of the stage's first weights, also when a resume loads others below: `finish` compares with these
         self._incoming = weights_hash(run.world.replicas.flat(run.model))
@@ -114,6 +118,7 @@ class Steps(Generic[S]):
         if run.peaks:
             run.book.times(start, {}, peaks=asdict(run.peaks))
         if start == 0:
+            self.watch.begin()
             self._save(0)
         history = run.book.history()  # after the cut, so that alarms see what an uninterrupted run saw
         for step in range(start, self._total):
@@ -124,6 +129,8 @@ class Steps(Generic[S]):
             history.append(report.metrics)
             self._write(report, history)
             self._refuse_lost(history)  # before the save: the last state is of a model that could be used
+            if why := self.watch.after(step + 1):
+                _refuse(run, why)
             self._tally = replace(self._tally, best=_probe(run, step + 1, self._learner, self._tally.best))
             stopping = run.stop_asked()
             # probe first: the state names the best step so far, whose file must lie there by then
@@ -153,7 +160,7 @@ class Steps(Generic[S]):
         if tally.signal and weights_hash(run.world.replicas.flat(run.model)) == self._incoming:
             _nothing(run, f"after {total} steps the weights are those it started from")
         if run.stage.lora and not tally.best:  # with probes the adapter of the best step lies there already
-            self._learner.save_adapter(run.book.folder / "adapter", run.start)
+            self._learner.save_adapter(run.book.folder / "adapter", run.start, run.export_dtype)
         return handed_over
 
     def _refuse_lost(self, history: Sequence[Mapping[str, float]], *, ended: bool = False) -> None:
@@ -245,7 +252,7 @@ def _probe(run: StageRun[S], done: int, learner: Learner, best: Best | None) -> 
     with Saving(run.book.folder / name):
         save_file({"weights": flat.detach().cpu().clone()}, run.book.folder / name)
     if run.stage.lora:
-        learner.save_adapter(run.book.folder / "adapter", run.start)
+        learner.save_adapter(run.book.folder / "adapter", run.start, run.export_dtype)
     return Best(done, mean, name)
 
 

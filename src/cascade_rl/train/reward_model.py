@@ -20,6 +20,7 @@ from cascade_rl.recipe import RewardModelStage
 from cascade_rl.train.learned_reward import MODEL, LearnedReward, head_shape, scored
 from cascade_rl.train.learner import lr_factor
 from cascade_rl.train.loop import Steps
+from cascade_rl.train.pair_scores import distinct, pair_accuracy, preference_loss
 from cascade_rl.train.samples import Encoding, Fitted, Ids, encoded
 from cascade_rl.train.sft import batch_at
 from cascade_rl.train.stage_run import StageRun, Trained
@@ -45,9 +46,12 @@ def train(run: StageRun[RewardModelStage], data: Pairs) -> Trained:
         training, heldout = (sampled_pairs(run, domain, pairs) for pairs in (data.training, data.heldout))
         data = Pairs(training, heldout, data.tallies)
         lines.append(f"of the policy's own answers {len(data.training)} pairs differ by the rule")
-    fitted = fit(run, data.training)
     # A pair that stands twice says nothing more the second time: the figure would look surer than it is.
     measured = distinct(data.heldout)
+    fitted = fit(run, data.training, measured)
+    if run.export_dtype == "bf16":
+        # rounded before it is measured: the figure is that of what is exported, which RL asks
+        world.replicas.load(MODEL, world.replicas.flat(MODEL).bfloat16().float())
     accuracy = pair_accuracy(LearnedReward(world.replicas, world.tokenizer), measured)
     count = len(measured)
     lines.append(f"held-out pairs: {count}, the chosen answer scores higher in {accuracy:.1%}")
@@ -55,16 +59,12 @@ def train(run: StageRun[RewardModelStage], data: Pairs) -> Trained:
     # with the head's shapes, which make it a reward model that transformers scores alike
     flat = world.replicas.flat(MODEL)
     folder = run.book.folder / FOLDER
-    export(folder, world.raw, world.config, flat, world.tokenizer, model.shapes)
+    export(folder, world.raw, world.config, flat, world.tokenizer, model.shapes, dtype=run.export_dtype)
     world.replicas.drop_model(MODEL)
     # of what lies on the disk, as RL will read it: an export leaves out the head over the vocabulary
     exports = {FOLDER: weights_hash(load_reward_directory(folder, world.config))}
-    return Trained(fitted.step, {"heldout_pair_accuracy": accuracy}, (*fitted.lines, *lines), exports)
-
-
-def distinct(pairs: Sequence[Pair]) -> list[Pair]:
-    """The pairs without those that came before."""
-    return list({(pair.problem.id, pair.chosen, pair.rejected): pair for pair in pairs}.values())
+    facts = {"heldout_pair_accuracy": accuracy, "heldout_pairs": count}
+    return Trained(fitted.step, {**facts, **fitted.facts}, (*fitted.lines, *lines), exports)
 
 
 def _start(run: StageRun[RewardModelStage]) -> Tensor:
@@ -75,11 +75,13 @@ def _start(run: StageRun[RewardModelStage]) -> Tensor:
     return torch.cat([run.world.replicas.flat("policy").detach().cpu(), head])
 
 
-def fit(run: StageRun[RewardModelStage], pairs: Sequence[Pair]) -> Trained:
-    """Train the model `run.model`, which has a `score` head, on pairs."""
+def fit(run: StageRun[RewardModelStage], pairs: Sequence[Pair], heldout: Sequence[Pair] = ()) -> Trained:
+    """Train the model `run.model`, which has a `score` head, on pairs; `heldout` are to be measured by."""
     stage = run.stage
     encoding, limit = _encoding(run)
-    steps = Steps(run, chance=math.log(2))  # a coin for every pair
+    reward = LearnedReward(run.world.replicas, run.world.tokenizer, run.model)
+    watched = preference_loss(reward, heldout, stage.heldout.every) if stage.heldout and heldout else None
+    steps = Steps(run, chance=math.log(2), heldout=watched)  # a coin for every pair
     with encoded(run, pairs, encoding, limit) as kept:
         for step, learner in steps:
             begin = time.perf_counter()
@@ -88,7 +90,7 @@ def fit(run: StageRun[RewardModelStage], pairs: Sequence[Pair]) -> Trained:
             factor = lr_factor(stage, step, stage.planned_steps)
             metrics = learner.pair_step(chosen, factor) | {"lr": stage.lr * factor}
             steps.done(StepReport(step, metrics, {"update": time.perf_counter() - begin}))
-        return Trained(steps.finish(), lines=kept.lines)
+        return Trained(steps.finish(), steps.watch.facts(), (*kept.lines, *steps.watch.lines()))
 
 
 def _encoding(run: StageRun[RewardModelStage]) -> tuple[Encoding[Pair], int]:
@@ -107,7 +109,7 @@ def _encoding(run: StageRun[RewardModelStage]) -> tuple[Encoding[Pair], int]:
         fits = max(map(len, ids)) <= limit
         return Fitted(ids) if fits else Fitted(None, f"pairs longer than {most}, left out")
 
-    return Encoding(encode, fit, lambda pair: pair.problem.domain), limit
+    return Encoding(encode, fit, lambda pair: pair.problem), limit
 
 
 def sampled_pairs(run: StageRun[RewardModelStage], domain: Domain, pairs: Sequence[Pair]) -> tuple[Pair, ...]:
@@ -142,11 +144,3 @@ def sampled_pairs(run: StageRun[RewardModelStage], domain: Domain, pairs: Sequen
             f"of {domain.name}; set pairs_from: domain, or raise sample_rollouts"
         )
     return tuple(found)
-
-
-def pair_accuracy(reward: LearnedReward, pairs: Sequence[Pair]) -> float:
-    """The share of held-out pairs whose chosen answer scores higher; a tie is half."""
-    asked = [(pair.problem.messages, answer) for pair in pairs for answer in (pair.chosen, pair.rejected)]
-    scores = reward.score_batch([scored(ids) for ids in reward.tokenizer.answered_all(asked)])
-    wins = [1.0 if a > b else 0.5 if a == b else 0.0 for a, b in zip(scores[::2], scores[1::2], strict=True)]
-    return sum(wins) / len(wins)

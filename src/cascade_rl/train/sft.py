@@ -6,12 +6,16 @@ import math
 import random
 import time
 from array import array
+from collections.abc import Sequence
 from functools import lru_cache, partial
 
+from cascade_rl.errors import StageError
 from cascade_rl.recipe import SFTStage
 from cascade_rl.run.store import WORD
 from cascade_rl.train.batch import Row
+from cascade_rl.train.heldout_loss import HeldoutLoss
 from cascade_rl.train.learner import lr_factor
+from cascade_rl.train.likelihood import likelihood, split
 from cascade_rl.train.loop import Steps
 from cascade_rl.train.objective import LIKELIHOOD
 from cascade_rl.train.samples import Encoding, Fitted, Ids, encoded
@@ -25,10 +29,11 @@ KEPT = ("loss", "grad_norm", "update_ratio", "skipped")
 def train(run: StageRun[SFTStage], data: Demonstrations) -> Trained:
     """Run an SFT stage; loss is the mean over the reply tokens of a batch."""
     stage = run.stage
+    items, heldout = _held_out(run, data)
     encoding, limit = _encoding(run)
     # ln of the vocabulary: all tokens alike
-    steps = Steps(run, chance=math.log(run.world.config.vocab))
-    with encoded(run, data.items, encoding, limit) as samples:
+    steps = Steps(run, chance=math.log(run.world.config.vocab), heldout=heldout)
+    with encoded(run, items, encoding, limit) as samples:
         for step, learner in steps:
             begin = time.perf_counter()
             numbers = batch_at(step, stage.batch_size, len(samples), f"{run.seed}/{stage.name}")
@@ -42,7 +47,27 @@ def train(run: StageRun[SFTStage], data: Demonstrations) -> Trained:
             tokens = sum(len(prompt) + len(reply) for prompt, reply in chosen)
             metrics = {key: update[key] for key in KEPT} | {"lr": stage.lr * factor, "tokens": tokens}
             steps.done(StepReport(step, metrics, {"update": time.perf_counter() - begin}))
-        return Trained(steps.finish(), lines=samples.lines)
+        return Trained(steps.finish(), steps.watch.facts(), (*samples.lines, *steps.watch.lines()))
+
+
+def _held_out(
+    run: StageRun[SFTStage], data: Demonstrations
+) -> tuple[Sequence[Demonstration], HeldoutLoss | None]:
+    """What is trained on, and how the loss on the rest is measured, if any is held out."""
+    spec = run.stage.heldout
+    if spec is None:
+        return data.items, None
+    stage, (encoding, limit) = run.stage, _encoding(run)
+    items, held = (data.items, data.heldout) if spec.source else split(stage.name, data.items, spec)
+    # fitted as what is trained on: cut, or left out
+    fits = [
+        (item.problem.domain, encoding.fit(ids).ids)
+        for item, ids in zip(held, encoding.encode(held), strict=True)
+    ]
+    rows = [(source, ids) for source, ids in fits if ids is not None]
+    if not rows:
+        raise StageError(f"{stage.name}.heldout: no reply fits into {limit} tokens; raise max_tokens")
+    return items, likelihood(run.world.replicas, run.model, rows, spec.every)
 
 
 def _encoding(run: StageRun[SFTStage]) -> tuple[Encoding[Demonstration], int]:
@@ -52,7 +77,7 @@ def _encoding(run: StageRun[SFTStage]) -> tuple[Encoding[Demonstration], int]:
     most = f"{limit} tokens" if limit < positions else f"the model's {positions} positions"
 
     fit = partial(fitted, limit=limit, most=most, cut=stage.too_long == "cut")
-    return Encoding(run.world.tokenizer.taught_all, fit, lambda item: item.problem.domain), limit
+    return Encoding(run.world.tokenizer.taught_all, fit, lambda item: item.problem), limit
 
 
 def fitted(ids: Ids, limit: int, most: str, cut: bool) -> Fitted:

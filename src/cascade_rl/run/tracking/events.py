@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from cascade_rl.errors import InputError
-from cascade_rl.recipe import Recipe
+from cascade_rl.recipe.reading import stored
 from cascade_rl.run.files import dumps, read_record
 from cascade_rl.run.folder import stage_folder
 
@@ -125,7 +125,7 @@ class StageTail:
         events = [self._event(line) for line in self._lines()]
         if self.scores is None and scores is not None:
             self.scores = scores
-            events.append(Event(self._end, _score_numbers(scores)))
+            events += [Event(self._end, _score_numbers(scores))] if scores else []  # of a run without any
         return events
 
     def _lines(self) -> Iterator[dict[str, Any]]:
@@ -141,6 +141,9 @@ class StageTail:
             shares = {f"{name}/probe": line["score"]}
             shares |= {f"{name}/probe/{key}": value for key, value in line["benchmarks"].items()}
             return Event(self._begin + step, shares)  # a probe counts the steps that are done
+        if line["kind"] == "heldout":
+            told = {f"{name}/heldout/{key}": float(value) for key, value in line["metrics"].items()}
+            return Event(self._begin + step, told)  # as a probe
         after = self._begin + step + 1
         if line["kind"] == "note":
             text = str(line["text"])
@@ -185,7 +188,7 @@ class Reading:
     """All events of a run directory, stage after stage, as they come."""
 
     def __init__(self, run: Path) -> None:
-        self._recipe = Recipe.model_validate(recipe_of(run))
+        self._recipe = stored(recipe_of(run), str(run / "recipe.yaml"))
         self._stages: list[StageTail] = []
         self._folders: list[str] = []
         step = 0
@@ -206,7 +209,7 @@ class Reading:
             if stage.scores is None:
                 return  # stages come one after the other: the next one has not begun
             scored[name] = stage.scores
-            if not already:
+            if stage.scores and not already:
                 yield Told(folder, stage.key or "", self._matrix(scored))
 
     def _names(self) -> list[str]:
@@ -226,7 +229,8 @@ class Reading:
             for name in names
         )
         planned = [stage.planned_steps for stage in self._recipe.stages[: len(scored)]]
-        return Event(sum(planned), tables={"matrix": Table(("benchmark", *scored), rows)})
+        tables = {"matrix": Table(("benchmark", *scored), rows)} if rows else {}
+        return Event(sum(planned), tables=tables)
 
 
 def recipe_of(run: Path) -> dict[str, Any]:

@@ -1,0 +1,77 @@
+"""The card of a reward model: base, data, how often it is right, and how to read a score."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cascade_rl import __version__
+from cascade_rl.report.card import lineage_markdown, settings_markdown
+from cascade_rl.report.numbers import bounds, percent
+from cascade_rl.run.files import write_text
+from cascade_rl.scores.statistics import wilson
+
+TAGS = "tags: [cascade-rl, reward-model]"
+FRONT_MATTER = f"---\nlibrary_name: transformers\npipeline_tag: text-classification\n{TAGS}\n---"
+# Run by a test as it stands, in the folder of the card.
+SNIPPET = '''\
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+path = "."  # the folder of this card
+tokenizer = AutoTokenizer.from_pretrained(path)
+model = AutoModelForSequenceClassification.from_pretrained(path, dtype=torch.float32).eval()
+
+
+def score(messages, answer):
+    """Of an answer to a conversation that ends with a user's turn."""
+    chat = [*messages, {"role": "assistant", "content": answer}]
+    ids = tokenizer.apply_chat_template(chat, return_tensors="pt", return_dict=True)
+    with torch.no_grad():
+        return model(**ids).logits[0, 0].item()
+
+
+asked = [{"role": "user", "content": "Name a colour."}]
+print(score(asked, "Blue."), score(asked, "I'd rather not say."))
+'''
+READING = (
+    "Only differences between answers to one prompt mean something: the scale has no zero. The chat template "
+    "of this folder renders what was trained: a direct answer without its thought, up to its end mark. A "
+    "policy that was trained against this model may have learnt to please it: let another judge."
+)
+
+
+def write_reward_card(folder: Path, stage: Mapping[str, Any]) -> None:
+    """Write the README.md of an exported reward model; `stage` is the content of its stage.json."""
+    write_text(folder / "README.md", reward_card_text(stage))
+
+
+def reward_card_text(stage: Mapping[str, Any]) -> str:
+    """The whole card as Markdown."""
+    lineage = stage["lineage"]
+    weights = f"(weights {lineage['incoming_weights']})"
+    start = f"the policy after {lineage['parent']}" if lineage["parent"] != "base" else "the base model"
+    parts = [
+        FRONT_MATTER,
+        f"# {lineage['run']}: the reward model of {stage['stage']}",
+        f"Made by cascade-rl {__version__} from {start} {weights}: its body with a scalar head on the last "
+        "token, trained on pairs of answers (Bradley-Terry).",
+        "## Accuracy\n\n" + _accuracy(stage),
+        f"## How to read a score\n\n```python\n{SNIPPET}```\n\n{READING}",
+        "## Data\n\n" + "\n".join(f"- {line}" for line in stage["data"]),
+        "## Lineage\n\n" + lineage_markdown(lineage),
+        settings_markdown(stage["settings"]),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _accuracy(stage: Mapping[str, Any]) -> str:
+    share, count = stage.get("heldout_pair_accuracy"), stage.get("heldout_pairs")
+    if share is None or not count:
+        return "Not measured."
+    inside = bounds(*wilson(share * count, count))
+    return (
+        f"Of {count} held-out pairs, each counted once, the chosen answer scores higher in "
+        f"{percent(share)} % (95 % interval {inside}); a tie is half, guessing 50."
+    )
