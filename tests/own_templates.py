@@ -280,8 +280,12 @@ PLAIN = """\
 
 def of_bytes(*special: str, tags: tuple[str, ...] = (), first: str = "", post: bool = False) -> Any:
     """A byte-level tokenizer; the last special token is the end mark, `first` its BOS."""
-    core = Core(models.BPE(dict(BYTES), []))
-    core.pre_tokenizer, core.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    # merges over what a template writes around a text, too, and nothing that keeps words apart
+    merges = [("b", "Ċ"), ("Ċ", "Ċ"), ("Ġ", "a"), ("a", "b"), (":", "Ċ"), ("Ċ", "#")]
+    vocab = BYTES | {one + other: 256 + n for n, (one, other) in enumerate(merges)}
+    core = Core(models.BPE(vocab, merges))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    core.decoder = decoders.ByteLevel()
     core.add_special_tokens([*special, first] if first else list(special))
     core.add_tokens([AddedToken(tag, special=False, normalized=False) for tag in tags])
     if post:

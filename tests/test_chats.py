@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from tiny import tokenizer
 from transformers import AutoTokenizer
 
+from cascade_rl.domains import load_domain
 from cascade_rl.errors import InputError
 from cascade_rl.recipe import ChatData
-from cascade_rl.sources.chats import CHAT_MAPS, nemotron_sft, openai_chat, sharegpt
+from cascade_rl.sources.chats import CHAT_MAPS, conversation, nemotron_sft, openai_chat, sharegpt
+from cascade_rl.sources.rows import problem_of
 from cascade_rl.types import Message, Mode
 
 ADD = {"type": "function", "function": {"name": "add", "parameters": {"a": "int", "ü": "int"}}}
@@ -269,3 +271,22 @@ def test_the_recipe_knows_every_map():
         assert ChatData(source="jsonl:a", map=name).map == name
     with pytest.raises(ValueError, match=", ".join(map(repr, CHAT_MAPS))):
         ChatData(source="jsonl:a", map="no such map")
+
+
+def test_prompts_of_problems_keep_their_calls_and_tools():
+    """As a conversation's do: rows for RL and benchmarks lost them without a word."""
+    messages = [
+        user("1?"),
+        assistant("", tool_calls=[CALL], reasoning_content="so"),
+        {"role": "tool", "content": "2"},
+    ]
+    row = {"messages": messages, "tools": [ADD], "answer": "2"}
+    problem = problem_of(row, load_domain("maths"), "rows")
+    assert problem.messages == conversation(messages, [ADD]).messages
+    assert "<tool_call>" in problem.messages[2].content and "<tools>" in problem.messages[0].content
+    plain = problem_of({"messages": [user("1? /think")], "answer": "2"}, load_domain("maths"), "rows")
+    assert plain.messages == (Message("user", "1? /think"),), "others are as they were"
+    with pytest.raises(InputError, match="message 2: a tool call without a name"):
+        problem_of(
+            row | {"messages": [user("q"), assistant("", tool_calls=[{}])]}, load_domain("maths"), "rows"
+        )

@@ -7,14 +7,16 @@ import json
 import random
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from module_models import theirs
 from safetensors.torch import load_file, save_file
 from small_run import RECIPE
+from tiny import tokenizer
 
 from cascade_rl.cascade.foresight import foresee
 from cascade_rl.data.abilities import check_recipe
@@ -180,6 +182,24 @@ def talked(model: Path) -> None:
 @pytest.mark.parametrize("part", ["whole", *FILES])
 def test_a_damaged_directory_is_refused_in_one_message_or_read(part, model, tmp_path):
     mutants = whole_mutants(model) if part == "whole" else json_mutants(model, part, 40)
+    refused_or_read(model, mutants, tmp_path)
+
+
+def test_so_is_one_of_a_family_that_transformers_computes(tmp_path):
+    model = tmp_path / "gemma"
+    theirs("gemma2").save_pretrained(model)
+    tokenizer().save(model)
+    files = [
+        m
+        for m in whole_mutants(model)
+        if m[0] in ("tokenizer_config.json gone", "model.safetensors cut at 0.7")
+    ]
+    refused_or_read(model, [*json_mutants(model, "config.json", 25), *files], tmp_path)
+
+
+def refused_or_read(
+    model: Path, mutants: Iterable[tuple[str, Callable[[Path], None]]], tmp_path: Path
+) -> None:
     refused = 0
     for number, (what, change) in enumerate(mutants):
         target = tmp_path / str(number) / "model"

@@ -130,6 +130,11 @@ def test_a_split_of_a_revision_is_streamed_in_the_order_of_its_files(hub, tmp_pa
     assert tagged["answers"] == ["101", "102"] and other["answers"] == ["201"] and plain["answers"] == ["2"]
     assert moved["answers"] == ["2", "3", "4", "5", "6", "7"], "the revision decides"
     assert not list((tmp_path / "hub").glob("datasets--*/snapshots/*/main/*")), "streamed, not kept"
+    # what streaming leaves in the cache, the card, is not taken for the set
+    again = f"hub:lab/sums@{hub.find('lab/sums', 'v1')[0]}#main/train"
+    assert ask(again, endpoint=hub.endpoint, home=tmp_path) == [pinned]
+    [alone] = ask(again, endpoint=NOWHERE, home=tmp_path)
+    assert "not whole in the hub's cache" in alone["error"]
     wants = ["no set lab/none", "no revision v9", "main.*socratic", "Bad split: dev", "JSON parse error"]
     for said, want in zip(faults, wants, strict=True):
         assert re.search(want, said["error"]) and "\n" not in said["error"], said
@@ -154,6 +159,24 @@ def test_what_is_in_the_cache_needs_no_network(hub, tmp_path):
     shard = next((home / "hub").glob("datasets--lab--sums/snapshots/*/main/train-00001*"))
     shard.unlink()
     [cut] = ask(source, endpoint=hub.endpoint, home=home, offline=True)
+    assert "not whole in the hub's cache" in cut["error"]
+
+
+def test_a_cache_without_a_list_is_taken_where_no_hub_can_be_asked_and_no_shard_is_missing(hub, tmp_path):
+    commit, held = hub.find("lab/sums", "v1")
+    folder = tmp_path / "hub" / "datasets--lab--sums"
+    for name, body in held.items():
+        # as older versions of the hub's client laid it: refs, snapshots and links to blobs
+        link, blob = folder / "snapshots" / commit / name, folder / "blobs" / str(abs(hash(name)))
+        for path in (link, blob, folder / "refs" / "v1"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        blob.write_bytes(body)
+        link.symlink_to(blob)
+    (folder / "refs" / "v1").write_text(commit)
+    [said] = ask("hub:lab/sums@v1#main/train", endpoint=hub.endpoint, home=tmp_path, offline=True)
+    assert said["answers"] == ["1", "2", "3", "4", "5", "6"]
+    (folder / "snapshots" / commit / "main" / "train-00001-of-00002.jsonl").unlink()
+    [cut] = ask("hub:lab/sums@v1#main/train", endpoint=NOWHERE, home=tmp_path)
     assert "not whole in the hub's cache" in cut["error"]
 
 

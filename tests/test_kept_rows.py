@@ -53,11 +53,20 @@ def write(path: Path, rows) -> None:
 
 def sft(source: str, **more) -> SFTStage:
     entry = {"source": source, "map": "openai-chat"} | more.pop("entry", {})
-    return SFTStage(**{"name": "sft", "kind": "sft", "lr": 1e-3, "steps": 1, "data": [entry], "samples": 5} | more)
+    return SFTStage(
+        **{"name": "sft", "kind": "sft", "lr": 1e-3, "steps": 1, "data": [entry], "samples": 5} | more
+    )
 
 
 def reward(source: str, **more) -> RewardModelStage:
-    said = {"name": "rm", "kind": "reward_model", "lr": 1e-3, "steps": 1, "source": source, "map": "trl-preference"}
+    said = {
+        "name": "rm",
+        "kind": "reward_model",
+        "lr": 1e-3,
+        "steps": 1,
+        "source": source,
+        "map": "trl-preference",
+    }
     return RewardModelStage(**said | more)
 
 
@@ -107,7 +116,9 @@ def test_pairs_are_those_of_a_shuffled_list(tmp_path):
 
 
 def test_every_field_of_a_conversation_comes_back(tmp_path):
-    row = json.loads((Path(__file__).parent.parent / "docs/chats.md").read_text().split("```json\n")[1].split("```")[0])
+    row = json.loads(
+        (Path(__file__).parent.parent / "docs/chats.md").read_text().split("```json\n")[1].split("```")[0]
+    )
     chat = CHAT_MAPS["openai-chat"](row)
     columns = {name: [] for name in replies.CHATS.columns}
     assert replies.chat_of(replies.CHATS.record(chat, columns)) == chat
@@ -255,7 +266,9 @@ def test_prompts_are_compared_by_their_text_where_their_marks_agree(tmp_path, mo
     shared = next(text for text in loud if split_of(text) not in HELDOUT)
     write(tmp_path / "a.jsonl", rows)
     write(tmp_path / "b.jsonl", [pair_row(n) for n in range(60)])
-    write(tmp_path / "c.jsonl", [{"prompt": shared, "chosen": "a", "rejected": "b"}, *map(pair_row, range(60))])
+    write(
+        tmp_path / "c.jsonl", [{"prompt": shared, "chosen": "a", "rejected": "b"}, *map(pair_row, range(60))]
+    )
     total = sum(len(row["messages"]) // 2 for row in rows)
     stages = [sft(f"jsonl:{tmp_path}/a.jsonl", samples=total), reward(f"jsonl:{tmp_path}/b.jsonl")]
 

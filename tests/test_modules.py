@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import json
+import random
 from dataclasses import replace
 from itertools import count
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,12 +17,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from module_models import FAMILIES, LLAMA_LIKE, directory, ours, raw_of, theirs
+from test_damaged_models import VALUES, places
 from tiny import tokenizer, toy_problem
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from cascade_rl.doctor.checks import model_report, route_of
 from cascade_rl.errors import InputError
+from cascade_rl.model.base import with_rows, with_scaling
 from cascade_rl.model.checkpoint import (
     load_directory,
     load_reward_directory,
@@ -28,6 +34,7 @@ from cascade_rl.model.checkpoint import (
     to_hf,
 )
 from cascade_rl.model.choice import network_of
+from cascade_rl.model.config_faults import check_config
 from cascade_rl.model.cost import decode_work, prefill_work, update_work
 from cascade_rl.model.decoder import DecoderConfig, flat_size, views
 from cascade_rl.model.modules import ModuleConfig, padded_rows
@@ -206,6 +213,20 @@ def test_two_workers_find_the_gradient_of_one():
     torch.testing.assert_close(found[0], found[1], rtol=0, atol=2e-5)
 
 
+@pytest.mark.parametrize("family", ["deepseek_v3", "qwen3_moe"])
+def test_the_same_rows_give_the_same_bits(family):
+    """Also with several threads, where many tokens meet in one expert."""
+    _, config, flat = ours(family)
+    replicas = at_work(config, flat)
+    torch.set_num_threads(2)
+    rows = [Row.of(list(range(3, 20 + n)), list(range(40, 60)), 0.1) for n in range(4)]
+    found = []
+    for _ in range(2):
+        accumulate(replicas.local, "policy", rows, HUGE, LIKELIHOOD)
+        found.append(replicas.local.models["policy"].grad.clone())
+    assert torch.equal(*found)
+
+
 # ---------------------------------------------------------------- rows
 
 
@@ -287,8 +308,6 @@ def test_files_that_do_not_fit_are_named(tmp_path):
 
 @pytest.mark.parametrize("family", ["gpt2", "phi"])
 def test_added_tokens_get_the_mean_of_the_others(family, tmp_path):
-    from cascade_rl.model.base import with_rows
-
     model, config, flat = ours(family)
     raw, wider, grown = with_rows(raw_of(model), config, flat, 303, 3)
     save_directory(tmp_path, raw, wider, grown)
@@ -459,6 +478,66 @@ def test_modules_that_do_not_compute_as_they_must_are_refused(logits, message):
         return
     with pytest.raises(InputError, match=message):
         prove(config, skeleton, flat, short=False)
+
+
+@pytest.mark.parametrize("family", ["bloom", "gpt2", "qwen3_moe"])
+def test_damaged_settings_are_one_message_or_none(family):
+    """Values replaced and removed at random: read as they stand, or refused by an InputError and nothing else."""
+    raw, rng, refused = raw_of(theirs(family)), random.Random(family), 0
+    _, config, flat = ours(family)
+    state = {name: tensor.clone() for name, tensor in config.tensors(flat)}
+    found = list(places(raw))
+    for _ in range(30):
+        changed, place = copy.deepcopy(raw), rng.choice(found)
+        inner = changed
+        for key in place[:-1]:
+            inner = inner[key]
+        if rng.random() < 0.2:
+            del inner[place[-1]]
+        else:
+            inner[place[-1]] = rng.choice(VALUES)
+        with contextlib.suppress(KeyError):  # of the fused decoder; `read_config` names it
+            try:
+                check_config(changed, Path("config.json"))
+                network = network_of(changed)
+                network.described(changed)
+                network.prove(network.flat(state))
+            except InputError as error:
+                refused += 1
+                assert 10 < len(str(error)) < 2000
+    assert refused > 5
+
+
+def test_a_number_of_layers_that_would_never_end_is_refused():
+    with pytest.raises(InputError, match="num_hidden_layers is 5000, more than any model has"):
+        network_of(raw_of(theirs("gpt2")) | {"n_layer": 5000})
+    with pytest.raises(InputError, match="more than any model has"):
+        network_of(raw_of(theirs("qwen3_moe")) | {"moe_intermediate_size": 10**12})
+
+
+def test_scaling_keeps_the_part_of_a_head_that_is_turned():
+    raw = raw_of(theirs("phi"))
+    scaled = with_scaling(raw, {"rope_type": "linear", "factor": 2.0})
+    assert scaled["rope_parameters"]["partial_rotary_factor"] == 0.5
+    network = network_of(scaled)
+    assert isinstance(network, ModuleConfig) and network.rope_theta() == 10000.0
+    half, whole = (each.skeleton.model.model.rotary_emb.inv_freq for each in (network, network_of(raw)))
+    torch.testing.assert_close(half, whole / 2)
+    with pytest.raises(InputError, match="no single RoPE to scale"):
+        with_scaling(raw_of(theirs("gpt2")), {"rope_type": "linear", "factor": 2.0})
+
+
+def test_a_runs_keys_hold_the_layout_of_the_modules():
+    """A saved state is a flat vector: by another layout it would be read wrongly, without a word."""
+    keys = [ours(family)[1].key() for family in ("gpt2", "gemma2")]
+    assert keys[0] != keys[1] and list(keys[0]) == ["modules"]
+    assert network_of(raw_of(theirs("llama"))).key() == {}
+
+
+def test_a_family_without_a_head_for_scores_can_make_no_reward_model():
+    assert ours("gpt2")[1].classifier({}) == "GPT2ForSequenceClassification"
+    with pytest.raises(InputError, match="no sequence classification for lfm2"):
+        ours("lfm2")[1].classifier({})
 
 
 def test_a_family_without_a_key_value_cache_is_refused():

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from cascade_rl.cli.main import app
 from cascade_rl.data import demonstrations, pairs
 from cascade_rl.data.abilities import check_recipe, table_notes
+from cascade_rl.data.shelf import Shelf
 from cascade_rl.errors import InputError, RecipeError, StageError
 from cascade_rl.recipe import Recipe
 from cascade_rl.run.ledger import recipe_text
@@ -185,11 +186,11 @@ def test_a_recipe_takes_the_rows_of_its_split(tmp_path):
         {"source": chats, "map": "openai-chat", "split": "part"},
         {"source": preferred, "map": {**BETTER, **FOLD}, "pairs": 30, "heldout_pairs": 5},
     )
-    made = demonstrations.provide(read.stages[0], {}, 0)
+    made = demonstrations.provide(read.stages[0], {}, 0, shelf=Shelf(tmp_path / "kept"))
     [tally] = made.tallies
     assert (tally.read, tally.elsewhere, tally.kept, tally.used) == (40, 20, 20, 8)
     assert {int(re.findall(r"\d+", item.reply)[0]) % 4 for item in made.items} <= {0, 3}
-    found = pairs.provide(read.stages[1], {}, 0)
+    found = pairs.provide(read.stages[1], {}, 0, shelf=Shelf(tmp_path / "kept"))
     assert (len(found.training), len(found.heldout)) == (30, 5)
     number = lambda pair: int(pair.chosen)  # noqa: E731
     assert all(number(p) % 5 for p in found.training) and not any(number(p) % 5 for p in found.heldout)
@@ -201,10 +202,10 @@ def test_a_recipe_takes_the_rows_of_its_split(tmp_path):
 def test_without_a_split_the_rows_and_the_recipe_are_as_before(tmp_path):
     chats, preferred = rows_of(tmp_path)
     read = recipe({"source": chats, "map": "openai-chat"}, {"source": preferred, "map": BETTER})
-    assert demonstrations.provide(read.stages[0], {}, 0).tallies[0].kept == 40
+    assert demonstrations.provide(read.stages[0], {}, 0, shelf=Shelf(tmp_path / "kept")).tallies[0].kept == 40
     assert {"split"}.isdisjoint(read.stages[0].model_dump(mode="json")["data"][0])
     assert {"split"}.isdisjoint(read.stages[1].model_dump(mode="json"))
-    sides = pairs.provide(read.stages[1], {}, 0)
+    sides = pairs.provide(read.stages[1], {}, 0, shelf=Shelf(tmp_path / "kept"))
     assert {split_of(p.problem.prompt_text) for p in sides.heldout} <= {Split.VALIDATION, Split.HELDOUT}
 
 
@@ -218,7 +219,7 @@ def test_a_prompt_on_both_sides_is_refused(tmp_path):
         {"source": write(tmp_path / "pairs.jsonl", rows), "map": {**BETTER, **FOLD}},
     ).stages[1]
     with pytest.raises(StageError, match=r"puts 4 prompts on both sides, .* such as 'Which 0"):
-        pairs.provide(stage, {}, 0)
+        pairs.provide(stage, {}, 0, shelf=Shelf(tmp_path / "kept"))
 
 
 @pytest.mark.parametrize(
@@ -265,3 +266,40 @@ def test_show_takes_a_mapping_and_a_split(tmp_path):
     )
     row = json.loads(lines.stdout.splitlines()[0])
     assert (row["messages"], row["chosen"], row["rejected"]) == (chat("Which 0?")["messages"], "0", "no")
+
+
+def test_values_of_any_kind_may_be_chosen_by(tmp_path):
+    rows = [{**chat(f"Say {n}.", f"{n}."), "part": ("yes", 2, True)[n % 3]} for n in range(9)]
+    chosen = {"column": "part", "choice": {True: "sft", 1.5: "rl", "yes": "rl", None: "heldout", 2: "sft"}}
+    said = {"messages": {"column": "messages"}, "split": chosen}
+    preferred = rows_of(tmp_path)[1]
+    read = recipe(
+        {"source": write(tmp_path / "c.jsonl", rows), "map": said}, {"source": preferred, "map": BETTER}
+    )
+    stage = read.stages[0].model_copy(update={"samples": 5})
+    made = demonstrations.provide(stage, {}, 0, shelf=Shelf(tmp_path / "kept"))
+    assert made.tallies[0].elsewhere == 3 and made.tallies[0].kept == 6
+    again = Recipe.model_validate(yaml.safe_load(recipe_text(read)))
+    assert again.hash == read.hash
+
+
+def test_operations_in_another_order_are_another_table_on_the_shelf(tmp_path):
+    rows = [{"q": f"{n}?", "a": f"\\boxed{{x={n}}} y={n}"} for n in range(9)]
+    source, preferred = write(tmp_path / "c.jsonl", rows), rows_of(tmp_path)[1]
+    replies = []
+    for chain in (
+        {"after": "=", "strip": True},
+        {"last_box": True, "after": "="},
+        {"last_box": True, "strip": True},
+    ):
+        for steps in (chain, dict(reversed(chain.items()))):
+            said = {"prompt": {"column": "q"}, "reply": {"column": "a", **steps}}
+            try:
+                read = recipe({"source": source, "map": said}, {"source": preferred, "map": BETTER})
+            except RecipeError:
+                # nothing is in a box any more behind the last mark
+                replies.append(None)
+                continue
+            made = demonstrations.provide(read.stages[0], {}, 0, shelf=Shelf(tmp_path / "kept"))
+            replies.append(min(item.reply for item in made.items))
+    assert [reply and reply[:2] for reply in replies] == ["0", "0", "0", None, "x=", "x="]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, Phi3Config, Phi3Fo
 from cascade_rl import chat
 from cascade_rl.cascade.cascade import run_cascade
 from cascade_rl.errors import InputError
-from cascade_rl.model.checkpoint import load_directory
+from cascade_rl.model.base import with_scaling
+from cascade_rl.model.checkpoint import load_directory, save_directory, scratch_config, scratch_weights
+from cascade_rl.model.decoder import DecoderConfig
 from cascade_rl.model.tokenizer import load_tokenizer
 from cascade_rl.recipe.explain import explain
+from cascade_rl.recipe.model import RopeScaling
 from cascade_rl.recipe.reading import validate
 from cascade_rl.testing import QuietScreen
 from cascade_rl.types import Message, Mode
@@ -92,6 +96,8 @@ def test_a_run_from_a_model_of_llama_3s_family(tmp_path, monkeypatch):
         torch.testing.assert_close(logits(config, flat, ids), theirs(ids).logits, rtol=0, atol=1e-4)
     assert load_tokenizer(folder).lead == "<|begin_of_text|>"
 
+    stored = load_file(stage / "adapter/adapter_model.safetensors")
+    assert {t.dtype for t in stored.values()} == {torch.bfloat16}
     adapter = json.loads((stage / "adapter/adapter_config.json").read_text())
     assert adapter["base_model_name_or_path"] == str(tmp_path / "run/stages/01-one/checkpoint")
 
@@ -116,6 +122,34 @@ def test_adapters_for_joined_projections_are_refused_before_the_first_stage(tmp_
     with pytest.raises(InputError, match=r"stages\.two\.lora: the projections of this family \(phi3\)"):
         run_cascade(validate(raw), tmp_path / "run", Notes())
     assert not (tmp_path / "run/stages").exists()
+
+
+def test_transformers_turns_heads_as_the_published_card_asks(tmp_path):
+    """YaRN 2.0 over 32,768 (the evaluation of arXiv 2512.13607) on Qwen3's heads of 128 and base of a million."""
+    spec = RopeScaling(rope_type="yarn", factor=2.0, original_max_position_embeddings=32768)
+    shape = SHAPE.model_copy(update={"head_dim": 128, "rope_theta": 1e6, "max_position_embeddings": 40960})
+    raw = with_scaling(scratch_config(shape, 300, 1, 2), spec.settings())
+    config = DecoderConfig.from_hf(raw)
+    save_directory(tmp_path, raw, config, scratch_weights(config, 0))
+    written = json.loads((tmp_path / "config.json").read_text())
+    asked = {"rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 32768}
+    assert written["rope_scaling"] == asked and written["rope_theta"] == 1e6
+    rotary = AutoModelForCausalLM.from_pretrained(tmp_path, dtype="float32").model.rotary_emb
+    rope = config.rope
+    assert rotary.inv_freq.tolist() == list(rope.inverse) and rotary.attention_scaling == rope.scale
+    assert config.max_positions == 65536
+    # by the paper's own words: pairs that turn 32 times and more within 32,768 stay, once and less are halved
+    plain = 1e6 ** (-torch.arange(0, 128, 2) / 128)
+    turns, found = 32768 * plain / (2 * math.pi), torch.tensor(rope.inverse)
+    fast, slow = turns > 40, turns < 0.8
+    assert fast.any() and torch.allclose(found[fast], plain[fast])
+    assert slow.any() and torch.allclose(found[slow], plain[slow] / 2)
+    assert rope.scale == pytest.approx(0.1 * math.log(2) + 1)
+    places = torch.tensor([0, 40000, 65535])
+    cos, sin = rotary(torch.zeros(1, 3, 8), places[None])
+    ours = rope.turns(128, places)
+    torch.testing.assert_close(ours[0][:, 0], cos[0], rtol=0, atol=1e-5)
+    torch.testing.assert_close(ours[1][:, 0, 64:], sin[0, :, 64:], rtol=0, atol=1e-5)
 
 
 def test_check_tells_what_is_done_to_the_model():

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from cascade_rl.cascade.cascade import run_cascade
 from cascade_rl.cli import main as cli
-from cascade_rl.errors import RecipeChanged, RecipeError, StageError
+from cascade_rl.errors import Interrupted, RecipeChanged, RecipeError, StageError
 from cascade_rl.model.tokenizer import load_tokenizer
 from cascade_rl.recipe.reading import validate
 from cascade_rl.run.journal import read_lines
@@ -69,7 +69,10 @@ def write(name, rows):
     Path(name).write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def of(name: str, change=None) -> dict:
+def of(name: str, change=None, *, tools: bool = True) -> dict:
+    if not tools:
+        reply = {"role": "assistant", "content": "Four below zero.", "reasoning_content": "I know."}
+        write("chats.jsonl", [{"messages": [user(f"How warm is it in town {n}?"), reply]} for n in range(8)])
     inner = OWN[name].made()
     directory(Path("own"), inner, eos_token_id=[inner.eos_token_id])
     raw = yaml.safe_load(RECIPE)
@@ -127,6 +130,21 @@ def test_a_run_with_the_template_of_qwen_3s_kind(here):
         run_cascade(validate(raw), Path("run"), Notes())
 
 
+def test_a_run_that_was_stopped_goes_on_as_one_that_was_not(here):
+    def short(raw):
+        raw["stages"][0] |= {"steps": 4, "save_every": 1}
+        raw["stages"] = raw["stages"][:1]
+
+    recipe = validate(of("smollm-3", short, tools=False))
+    run_cascade(recipe, Path("whole"), Notes())
+    asked = iter([False, False, False, True])
+    with pytest.raises(Interrupted):
+        run_cascade(recipe, Path("cut"), Notes(), stop_asked=lambda: next(asked, True))
+    run_cascade(recipe, Path("cut"), Notes())
+    ledgers = [json.loads(Path(name, "ledger.json").read_text())["stages"] for name in ("whole", "cut")]
+    assert ledgers[0][0]["weights"] == ledgers[1][0]["weights"]
+
+
 def test_check_says_what_was_found_and_the_guide_knows_the_key(here):
     of("qwen-3")
     shown = " ".join(cascade("check", "own.yaml").output.split())
@@ -171,6 +189,36 @@ def test_a_run_with_a_template_that_says_no_mode(here, name):
     assert "can't ask for thinking mode; add benchmarks.maths.both_modes=false" in str(wrong.exception)
 
 
+def test_a_model_that_was_not_trained_here_is_asked_by_its_own_template_on_request(here):
+    """One without our markers, which could not be looked at without changing it."""
+    of("llama-3", only_instruct)
+    talk = cascade("chat", "own", "--template", "model", "--max-new-tokens", "4", entered="hello\n\n")
+    assert talk.exit_code == 0 and "knows instruct mode only" in talk.output
+    refused = cascade("chat", "own", entered="hello\n\n")
+    assert "set model.add_tokens: true in the recipe" in str(refused.exception)
+    scores = cascade("eval", "own", "--recipe", "own.yaml")
+    assert scores.exit_code == 0 and "instruct" in scores.output
+    alone = cascade("doctor", "--template", "model")
+    assert "--template has no effect without --model" in str(alone.exception)
+
+
+def test_the_row_of_a_pair_that_the_template_refuses_is_named(here):
+    pairs = [{"prompt": f"Which is {n}?", "chosen": f"{n} it is.", "rejected": "no"} for n in range(40)]
+    pairs[7] = {
+        "chosen": [{"role": "system", "content": "s"}, user("q"), {"role": "assistant", "content": "a"}],
+        "rejected": [{"role": "system", "content": "s"}, user("q"), {"role": "assistant", "content": "b"}],
+    }
+    write("pairs.jsonl", pairs)
+    rows = [{"messages": [user("hello"), {"role": "assistant", "content": "a"}]} for _ in range(8)]
+    write("chats.jsonl", rows)
+    raw = of("gemma", only_instruct)
+    raw["stages"][1] |= {"pairs": 40, "heldout_pairs": 40}
+    with pytest.raises(
+        StageError, match=r"^reward: pairs\.jsonl:8, 'q': the model's chat template has no place"
+    ):
+        run_cascade(validate(raw), Path("run"), Notes())
+
+
 def test_a_row_that_the_template_refuses_is_named_before_the_first_stage(here):
     rows = [{"messages": [user("hello there"), {"role": "assistant", "content": "a"}]} for _ in range(8)]
     rows[5]["messages"] = [{"role": "system", "content": "Be brief."}, *rows[5]["messages"]]
@@ -180,7 +228,7 @@ def test_a_row_that_the_template_refuses_is_named_before_the_first_stage(here):
         run_cascade(validate(raw), Path("run"), Notes())
     told = str(found.value)
     assert told.startswith(
-        "sft: jsonl:chats.jsonl, 'hello there': the model's chat template has no place for a system"
+        "sft: chats.jsonl:6, 'hello there': the model's chat template has no place for a system"
     )
     assert "put it at the beginning of the user's first text" in told and not Path("run/stages").exists()
 

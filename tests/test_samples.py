@@ -12,7 +12,7 @@ from tiny import Policy, stage_run, tokenizer, toy_domain
 from tokenizers import AddedToken
 from transformers import AutoTokenizer
 
-from cascade_rl.errors import Interrupted, StageError
+from cascade_rl.errors import InputError, Interrupted, StageError
 from cascade_rl.model.tokenizer import MARKERS, Tokenizer, load_tokenizer
 from cascade_rl.recipe import RewardModelStage, SFTStage
 from cascade_rl.run.store import Writer
@@ -51,7 +51,10 @@ def rng_texts():
     import random
 
     rng = random.Random(5)
-    return [("".join(rng.choices(WORDS, k=9)), "".join(rng.choices(WORDS[:6], k=7)).strip() + ".") for _ in range(40)]
+    return [
+        ("".join(rng.choices(WORDS, k=9)), "".join(rng.choices(WORDS[:6], k=7)).strip() + ".")
+        for _ in range(40)
+    ]
 
 
 def test_a_truncation_that_a_tokenizer_brings_along_cuts_nothing(tmp_path):
@@ -62,7 +65,9 @@ def test_a_truncation_that_a_tokenizer_brings_along_cuts_nothing(tmp_path):
     settings["padding"] = {"strategy": {"Fixed": 7}, "direction": "Right", "pad_to_multiple_of": None, "pad_id": 0,
                            "pad_type_id": 0, "pad_token": "<|endoftext|>"}  # fmt: skip
     file.write_text(json.dumps(settings))
-    assert AutoTokenizer.from_pretrained(str(tmp_path)).backend_tokenizer.truncation, "it is read, and taken off"
+    assert AutoTokenizer.from_pretrained(str(tmp_path)).backend_tokenizer.truncation, (
+        "it is read, and taken off"
+    )
     item = demonstration("one two three four five six", "seven eight nine ten")
     assert load_tokenizer(tmp_path).taught_all([item, item]) == [tokenizer().taught(item)] * 2
 
@@ -122,7 +127,9 @@ def test_steps_train_on_what_fits_in_the_order_of_the_seed(tmp_path, monkeypatch
         else:
             out += 1
     assert out and (short or not cut)
-    seen, notes, trained = train(tmp_path, ITEMS, monkeypatch, max_tokens=limit, too_long="cut" if cut else "drop")
+    seen, notes, trained = train(
+        tmp_path, ITEMS, monkeypatch, max_tokens=limit, too_long="cut" if cut else "drop"
+    )
     # every number of the set, drawn without a store
     assert seen == [[kept[i] for i in batch_at(step, 8, len(kept), "0/sft")] for step in range(4)]
     told = [line for line in trained.lines if "left out" in line]
@@ -130,7 +137,10 @@ def test_steps_train_on_what_fits_in_the_order_of_the_seed(tmp_path, monkeypatch
     assert [f"sft: {line}" for line in trained.lines] == [note for note in notes if "samples" in note]
     assert {line.split(":")[0] for line in trained.lines} == {"own", "toy"}
     if cut:
-        assert sum(int(line.split(": ")[1].split()[0]) for line in trained.lines if "cut to that" in line) == short
+        assert (
+            sum(int(line.split(": ")[1].split()[0]) for line in trained.lines if "cut to that" in line)
+            == short
+        )
     assert not (tmp_path / "tokens").exists()
 
 
@@ -161,7 +171,7 @@ def test_an_interrupted_stage_finds_its_tokens_and_another_one_makes_them(tmp_pa
         train(tmp_path / "run", ITEMS, monkeypatch, "one")
     monkeypatch.setattr(Learner, "policy_step", step)
     assert len(writes) == len(ITEMS) and (tmp_path / "run/tokens").exists()
-    again, notes, trained = train(tmp_path / "run", ITEMS, monkeypatch, "one")
+    again, _, _ = train(tmp_path / "run", ITEMS, monkeypatch, "one")
     assert again == whole and len(writes) == len(ITEMS), "nothing is encoded again"
     with pytest.raises(Interrupted):
         calls.clear()
@@ -177,7 +187,9 @@ def test_pairs_too_long_for_the_model_are_left_out_and_counted(tmp_path, monkeyp
         return Pair(demonstration(f"Ask {n}", "").problem, answer, "no")
 
     pairs = [pair(n, f"yes {n}") for n in range(9)] + [pair(9, "word " * 600), pair(10, "w " * 90)]
-    stage = RewardModelStage(name="rm", kind="reward_model", domain="toy", lr=1e-3, steps=2, batch_size=4, pairs=9)
+    stage = RewardModelStage(
+        name="rm", kind="reward_model", domain="toy", lr=1e-3, steps=2, batch_size=4, pairs=9
+    )
     policy = Policy(scale=0.1)
     for limit, most, out in ((4096, "the model's 512 positions", 1), (100, "100 tokens", 2)):
         from tiny import random_flat
@@ -202,7 +214,23 @@ def test_an_order_of_millions_is_made_once_and_is_the_same(monkeypatch):
     assert [i for step in range(10) for i in batch_at(step, 100, 1000, "0/sft")] == expected
     made: list[str] = []
     shuffle = random.Random.shuffle
-    monkeypatch.setattr(random.Random, "shuffle", lambda self, order: (made.append(""), shuffle(self, order))[1])
+    monkeypatch.setattr(
+        random.Random, "shuffle", lambda self, order: (made.append(""), shuffle(self, order))[1]
+    )
     for step in range(20):
         batch_at(step, 100, 1000, "7/sft")
     assert len(made) == 2
+
+
+def test_a_conversation_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    taught = Tokenizer.taught_all
+
+    def refusing(self, items):
+        if any("7" in item.problem.prompt_text for item in items):
+            raise InputError("the template has no word for it")
+        return taught(self, items)
+
+    monkeypatch.setattr(Tokenizer, "taught_all", refusing)
+    with pytest.raises(StageError, match=r"^sft: own, 'Ask 7': the template has no word for it$"):
+        train(tmp_path, ITEMS, monkeypatch)
+    assert not list(tmp_path.glob("**/*tokens*"))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +25,8 @@ from cascade_rl.scores.as_json import gate_to_json, scorecard_to_json
 from cascade_rl.scores.gate import decide
 from cascade_rl.scores.statistics import published_score
 from cascade_rl.types import BenchmarkScore, Mode, ModeScore, Scorecard
+
+GOLDEN = Path(__file__).parent / "golden"
 
 
 @pytest.fixture
@@ -97,6 +102,15 @@ def test_a_recipe_that_is_no_yaml_is_named(run: Path, content: str, why: str) ->
         run_status(run)
 
 
+def test_a_recipe_that_is_none_is_told_in_one_line(run: Path) -> None:
+    (run / "recipe.yaml").write_text("stages: [{steps: 3}]", encoding="utf-8")
+    with pytest.raises(
+        InputError, match=r"recipe.yaml is no recipe of a run: \S+: .* \(and \d more\)"
+    ) as told:
+        run_status(run)
+    assert "\n" not in str(told.value)
+
+
 def test_a_damaged_sample_costs_the_status_nothing(run: Path) -> None:
     (run / "stages/01-sft-1/samples.jsonl").write_text("{\n", encoding="utf-8")
     assert run_status(run).stages[0].state == "done"
@@ -152,6 +166,50 @@ def test_it_is_readable_at_any_width(width: int, shown: str) -> None:
     text = console.export_text()
     assert [line.rstrip() for line in text.splitlines()] == shown.strip("\n").splitlines()
     assert "…" not in text, "nothing is cut"
+
+
+def test_what_a_tracker_has_not_had_is_told(run: Path) -> None:
+    write_json(run / "track" / "wandb.json", {"id": "1", "attempt": 1, "stages": {}, "fault": "no route"})
+    write_json(run / "track" / "trackio.json", {"id": "1", "attempt": 1, "stages": {}})
+    (run / "track" / "tensorboard.json").write_text("{", encoding="utf-8")  # costs the status nothing
+    for width in (60, 300):
+        console = Console(width=width, record=True, file=io.StringIO())
+        console.print(StatusTable(run_status(run)))
+        assert console.export_text().endswith("wandb: no route; `cascade track` sends the rest\n")
+
+
+MANY = (
+    *SIX.benchmarks,
+    "knowledge",
+    "ifeval",
+    "ifbench",
+    "mmlu-pro",
+    "gpqa-diamond",
+    "own-questions-of-the-lab",
+)
+CROWD = RunStatus(
+    MANY,
+    (
+        StageStatus("sft-on-our-own-support-chats", "done", 16000, 16000, (0.512,) * 12, "passed"),
+        StageStatus("reward-model", "done", 160, 160, tuple(n / 12 for n in range(12)), "passed"),
+        StageStatus("rlhf", "held", 60, 60, (1.0,) * 12, LONG),
+        StageStatus("math-rl", "started", 12, 1000, (None,) * 12, ""),
+    ),
+)
+NOTHING = RunStatus((), tuple(replace(row, scores=()) for row in CROWD.stages))
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120, 160])
+@pytest.mark.parametrize(("name", "found"), [("crowd", CROWD), ("nothing", NOTHING)])
+def test_many_benchmarks_none_and_long_names(width: int, name: str, found: RunStatus) -> None:
+    """Beside the texts on file: no score and no name is cut, and nothing is wider than the terminal."""
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(StatusTable(found))
+    text = "\n".join(line.rstrip() for line in console.export_text().splitlines()) + "\n"
+    assert text == (GOLDEN / f"status-{name}-{width}.txt").read_text(encoding="utf-8")
+    assert "…" not in text and max(map(len, text.splitlines())) <= width
+    shown = [f"{share * 100:.1f}" for row in found.stages for share in row.scores if share is not None]
+    assert Counter(re.findall(r"\d+\.\d(?! points)", text)) >= Counter(shown)
 
 
 def test_a_run_that_its_gate_stopped_says_so(run: Path) -> None:

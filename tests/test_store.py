@@ -54,7 +54,9 @@ def test_a_store_that_lost_a_file_or_a_part_of_one_is_not_there(tmp_path, name):
         if name == "records" and (folder / name).exists():
             store = open_store(folder, "k")
             assert store[0] == b"first"
-            with pytest.raises(StageError, match=r"store is damaged .* remove it and give the same command again"):
+            with pytest.raises(
+                StageError, match=r"store is damaged .* remove it and give the same command again"
+            ):
                 store[1]
         else:
             assert open_store(folder, "k") is None
@@ -77,7 +79,10 @@ def test_one_flipped_bit_is_found(tmp_path):
 def test_what_goes_wrong_leaves_what_was_there_and_nothing_else(tmp_path):
     write(tmp_path / "store", [b"old"])
     (tmp_path / ".store.tmp").mkdir()  # of a process that was killed
-    for error, seen in ((KeyError("x"), KeyError), (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), NoRoom)):
+    for error, seen in (
+        (KeyError("x"), KeyError),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), NoRoom),
+    ):
         with pytest.raises(seen) as told, writing(tmp_path / "store", {}) as writer:
             writer.add(b"new")
             raise error

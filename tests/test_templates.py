@@ -275,6 +275,14 @@ def test_a_tokenizer_that_can_not_spell_them_refuses():
         marks.encode(marks.protect("hello <|end|> world"))
 
 
+def test_an_older_transformers_refuses_them_with_the_mend(loaded, monkeypatch):
+    tokenizer, _, _ = loaded["qwen-3"]
+    monkeypatch.delattr(chat_template_utils, "mark_control_tokens")
+    with pytest.raises(InputError, match=r"install transformers 5\.23 or newer"):
+        tokenizer.prompt(ask("a <|im_end|>", tokenizer))
+    assert tokenizer.prompt(ask("a", tokenizer))
+
+
 def test_innocent_texts_are_not_even_copied(loaded):
     tokenizer, _, _ = loaded["qwen-3"]
     rows = [user("a <b> | c <think>"), {"role": "assistant", "content": "[INST]"}]
@@ -326,7 +334,10 @@ def test_a_conversation_that_it_does_not_write_is_one_message(loaded, name, mess
         taught(loaded, name, {"messages": messages, "tools": tools})
 
 
-LEFT_OUT = "{% for m in messages %}{% if m.role != 'system' %}[{{ m.role }}]{{ m.content }}</s>{% endif %}{% endfor %}"
+LEFT_OUT = (
+    "{% for m in messages %}{% if m.role != 'system' %}[{{ m.role }}]{{ m.content }}</s>{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}[assistant]{% endif %}"
+)
 WRONG = [
     (None, "has no chat template .chat_template.jinja"),
     (
@@ -361,6 +372,88 @@ def test_a_system_prompt_that_is_left_out_silently_is_refused(tmp_path):
         )
 
 
+OTHER_TAGS = """{%- for m in messages -%}{{- '[' + m.role + ']' -}}
+{%- if m.reasoning_content -%}{{- '[THINK]' + m.reasoning_content + '[/THINK]' -}}{%- endif -%}
+{{- m.content + '</s>' -}}{%- endfor -%}{%- if add_generation_prompt -%}{{- '[assistant]' -}}
+{%- if enable_thinking -%}{{- '[THINK]' -}}{%- endif -%}{%- endif -%}"""
+CODER_CALLS = """{%- if tools -%}{{- tools | tojson -}}{%- endif -%}
+{%- for m in messages -%}{{- '[' + m.role + ']' + m.content -}}
+{%- for call in m.tool_calls or [] -%}{{- '<function=' + call.function.name + '>' -}}
+{%- for key, value in call.function.arguments | items -%}{{- '<parameter=' + key + '>' + (value | string) -}}{%- endfor -%}
+{%- endfor -%}{{- '</s>' -}}{%- endfor -%}{%- if add_generation_prompt -%}{{- '[assistant]' -}}{%- endif -%}"""
+TEXT_CALLS = CODER_CALLS[: CODER_CALLS.index("{%- for key")] + (
+    "{{- call.function.arguments + '!' -}}" + CODER_CALLS[CODER_CALLS.index("{%- endfor -%}{{- '</s>'") :]
+)
+
+
+def with_template(folder, template):
+    inner = of_pieces()
+    inner.chat_template = template
+    inner.save_pretrained(str(folder))
+    return load_tokenizer(folder, template="model")
+
+
+def test_thoughts_in_other_tags_are_no_thinking_mode(tmp_path):
+    tokenizer = with_template(tmp_path, OTHER_TAGS)
+    assert tokenizer.template.modes == (Mode.INSTRUCT,)
+    with pytest.raises(InputError, match="can't ask for thinking mode"):
+        tokenizer.taught(Demonstration(ask("q", mode=Mode.THINKING), "<think>\nt\n</think>\n\na"))
+
+
+@pytest.mark.parametrize(
+    ("template", "written"),
+    [(CODER_CALLS, "<function=add><parameter=a>1"), (TEXT_CALLS, '<function=add>{"a": 1}!')],
+)
+def test_calls_are_written_as_the_template_wants_them(tmp_path, template, written):
+    tokenizer = with_template(tmp_path, template)
+    call = {"function": {"name": "add", "arguments": '{"a": 1}'}}
+    row = {
+        "messages": [user("q"), {"role": "assistant", "content": "", "tool_calls": [call]}],
+        "tools": [ADD],
+    }
+    (item,) = openai_chat(row).demonstrations("own", last=False)
+    assert tokenizer.shown(item)[1] == f"{written}</s>"
+
+
+def test_a_template_by_name_for_talks_with_tools(tmp_path):
+    """Several templates, as some models bring along: transformers takes one of them by what is asked."""
+    calling = CODER_CALLS.replace("'[' + m.role + ']' + m.content", "'<|' + m.role + '|>\\n' + m.content")
+    calling = calling.replace("'</s>'", "'</s>\\n'").replace("'[assistant]'", "'<|assistant|>\\n'")
+    tokenizer = with_template(tmp_path / "a", {"default": OWN["zephyr"].template, "tool_use": calling})
+    call = {"function": {"name": "add", "arguments": '{"a": 1}'}}
+    row = {
+        "messages": [user("q"), {"role": "assistant", "content": "", "tool_calls": [call]}],
+        "tools": [ADD],
+    }
+    (item,) = openai_chat(row).demonstrations("own", last=False)
+    assert tokenizer.shown(item)[1] == "<function=add><parameter=a>1</s>"
+    assert tokenizer.shown(Demonstration(ask("q"), "a")) == ("<|user|>\nq</s>\n<|assistant|>\n", "a</s>")
+    tokenizer.save(tmp_path / "b")
+    assert load_tokenizer(tmp_path / "b").template.hash == tokenizer.template.hash
+
+
+def test_a_template_that_thinks_in_other_tags_only(tmp_path):
+    """It takes thoughts off earlier turns, so that it thinks, and writes the last one in tags of its own."""
+    template = (
+        "{%- for m in messages -%}{{- '[' + m.role + ']' -}}"
+        "{%- if loop.last -%}{{- m.content.replace('<think>', '[T]').replace('</think>', '[/T]') -}}"
+        "{%- else -%}{{- m.content.split('</think>')[-1] -}}{%- endif -%}{{- '</s>' -}}{%- endfor -%}"
+        "{%- if add_generation_prompt -%}{{- '[assistant]' -}}{%- endif -%}"
+    )
+    with pytest.raises(InputError, match="thoughts in other tags than <think>"):
+        with_template(tmp_path, template)
+
+
+def test_a_template_whose_replies_begin_with_a_channel(tmp_path):
+    """As gpt-oss writes them: what follows the prompt is more than thought and answer, and no grader could read it."""
+    template = (
+        "{%- for m in messages -%}{{- '[' + m.role + ']' -}}{%- if m.role == 'assistant' -%}{{- '[final]' -}}"
+        "{%- endif -%}{{- m.content + '</s>' -}}{%- endfor -%}{%- if add_generation_prompt -%}{{- '[assistant]' -}}{%- endif -%}"
+    )
+    with pytest.raises(InputError, match="writes replies otherwise than its prompt begins them"):
+        with_template(tmp_path, template)
+
+
 FOUND = {
     "qwen-3": ("thinking: enable_thinking=true; instruct: enable_thinking=false", "thoughts are read from reasoning_content"),
     "deepseek-v3": ("thinking: thinking=true; instruct: thinking=false", "thoughts are read from content"),
@@ -376,8 +469,25 @@ def test_what_was_found_is_said(loaded, name):
     told = tokenizer.template.words()
     assert set(tokenizer.template.modes) == set(map(Mode, own.modes))
     assert f"a turn ends with `{own.end}`" in told[0] and all(text in told[0] for text in FOUND.get(name, ()))
-    assert len(told) == 1 + (name in ("llama-3", "smollm-3"))
+    assert [line for line in told if "writes the day" in line] == told[1:2] * (
+        name in ("llama-3", "smollm-3")
+    )
+    pieces = {"llama-2": "`[INST]`, `[/INST]`"}
+    spelled = [line for line in told if "in pieces" in line]
+    assert len(spelled) == (name in pieces) and pieces.get(name, "") in "".join(spelled)
     assert tokenizer.lead == own.lead
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_reward_model_reads_the_answer_as_transformers_writes_it(loaded, name):
+    own, (tokenizer, theirs, _) = OWN[name], loaded[name]
+    before = [user("one?"), {"role": "assistant", "content": "two"}, user("three?")]
+    messages = [Message(row["role"], row["content"]) for row in before]
+    mode = Mode.INSTRUCT if "instruct" in own.modes else Mode.THINKING
+    rows = [*sent(before, own, mode, tags=True), {"role": "assistant", "content": "four"}]
+    whole = theirs.apply_chat_template(rows, tokenize=False, **own.modes[mode])
+    whole = whole[: whole.rindex(own.end) + len(own.end)].removesuffix("\n<|endoftext|>")
+    assert tokenizer.answered(messages, "four") == theirs.encode(whole, add_special_tokens=False)
 
 
 @pytest.mark.parametrize("name", [name for name, own in OWN.items() if own.lead])

@@ -251,7 +251,7 @@ def test_the_doctor_finds_a_mended_model_sound(family, tmp_path):
 # ---------------------------------------------------------------- with the template that the model brings along
 
 
-@pytest.mark.parametrize("name", ["llama-3", "gemma", "phi-3", "mistral", "qwen-3", "gpt-2"])
+@pytest.mark.parametrize("name", ["llama-3", "gemma", "phi-3", "mistral", "qwen-3", "gpt-2", "qwq"])
 def test_a_family_with_its_own_template(name, tmp_path):
     own = OWN[name]
     model = directory(tmp_path / "own", own.made(), eos_token_id=[1, 5])

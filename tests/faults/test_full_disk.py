@@ -19,7 +19,7 @@ import pytest
 import torch
 from run_files import results
 from safetensors import SafetensorError
-from small_run import go
+from small_run import RECIPE, changed, go
 from tiny import Policy
 
 from cascade_rl.errors import NoRoom, WorkerError
@@ -123,7 +123,7 @@ def test_an_export_before_it_stays(tmp_path):
 
 def test_an_adapter(tmp_path):
     with refused(tmp_path / "adapter"):
-        write_adapter(tmp_path / "adapter", {"a.lora_A.weight": FLAT}, LoRA(), Path("base"))
+        write_adapter(tmp_path / "adapter", {"a.lora_A.weight": FLAT}, LoRA(), Path("base"), ["a"], False)
 
 
 @pytest.mark.parametrize(
@@ -162,20 +162,89 @@ def small_disk(tmp_path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", disk], check=True)
 
 
-def test_a_run_on_a_disk_that_is_enlarged_again_and_again(small_disk, tmp_path):
+ADAPTED = {"lora": {"rank": 2, "alpha": 4}}
+# all that a run may write: adapters, and the weights of the best probed step
+RICH = {
+    **changed(sft=ADAPTED, rlhf=ADAPTED | {"save_every": 1}),
+    "gate": {"policy": "best", "probe_every": 1, "probe_problems": 2},
+}
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, RICH], ids=["plain", "adapters and best steps"])
+def test_a_run_on_a_disk_that_is_enlarged_again_and_again(small_disk, tmp_path, recipe):
     told, size = [], 256
     while True:
-        assert len(told) < 30, told[-1]
+        assert len(told) < 40, told[-1]
         try:
-            go(small_disk / "run")
+            go(small_disk / "run", recipe)
             break
         except NoRoom as error:
             told.append(str(error))
             size += 192
             subprocess.run(["mount", "-o", f"remount,size={size}k", small_disk], check=True)
     assert len(told) >= 4 and len({text.partition(" could")[0] for text in told}) >= 3, told
-    go(tmp_path / "run")
+    go(tmp_path / "run", recipe)
     assert results(small_disk / "run") == results(tmp_path / "run")
     assert [e.key for e in Ledger(small_disk / "run").entries] == [
         e.key for e in Ledger(tmp_path / "run").entries
     ]
+
+
+@contextmanager
+def no_room(disk: Path) -> Iterator[None]:
+    """While it lasts nothing more can be written there."""
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file:
+        try:
+            while file.write(b"x" * 4096):
+                pass
+        except OSError as error:
+            assert error.errno == errno.ENOSPC
+    yield
+    filler.unlink()
+
+
+def test_commands_that_write_into_a_finished_run(small_disk, tmp_path, cascade):
+    """A page, a regrade, a tracker: one message, and what was there before stays."""
+    cases = tmp_path / "cases.jsonl"
+    cases.write_text('{"id": 1, "answer": "5", "response": "5"}\n')
+    subprocess.run(["mount", "-o", "remount,size=4m", small_disk], check=True)
+    run = small_disk / "run"
+    go(run)
+    assert cascade("report", str(run))[0] == 0
+    page = (run / "report.html").read_bytes()
+    with no_room(small_disk):
+        for name, command in {
+            "report.html": ("report", str(run)),
+            "regrade.json": ("regrade", str(run)),
+            "scores.jsonl": (
+                "grade",
+                "maths",
+                "--input",
+                str(cases),
+                "--output",
+                str(small_disk / "scores.jsonl"),
+            ),
+        }.items():
+            status, _, err = cascade(*command)
+            assert status == 1 and "Traceback" not in err and err.count("error: ") == 1, (command, err)
+            assert "No space left on device" in err and name in err, err
+        status, out, err = cascade("track", str(run), "--to", "tensorboard")
+        assert status == 1 and "Traceback" not in out + err and "tensorboard" in out + err, out + err
+        assert "No space left on device" in out + err
+        assert cascade("status", str(run))[0] == 0
+    assert (run / "report.html").read_bytes() == page and not (run / "regrade.json").exists()
+    for command in (("report", str(run)), ("track", str(run), "--to", "tensorboard"), ("status", str(run))):
+        assert cascade(*command)[0] == 0, command
+
+
+def test_a_tracker_on_a_full_disk_ends_no_run(small_disk, tmp_path):
+    """The run lies elsewhere; of what the tracker keeps only the first part finds room."""
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "track").symlink_to(small_disk, target_is_directory=True)
+    with no_room(small_disk):
+        notes = go(run, {**RECIPE, "track": ["tensorboard"]})
+        assert sum("tensorboard" in note for note in notes) == 1, notes
+    go(tmp_path / "plain")
+    assert results(run) == results(tmp_path / "plain")

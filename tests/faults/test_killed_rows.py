@@ -17,9 +17,17 @@ CHATS, PAIRS = 40, 48
 
 @pytest.fixture
 def recipe(tmp_path) -> str:
-    turns = lambda n: [{"role": "user", "content": f"Ask {n}."}, {"role": "assistant", "content": f"Say {n}."}]  # noqa: E731
+    def turns(n):
+        return [
+            {"role": "user", "content": f"Ask {n}."},
+            {"role": "assistant", "content": f"Say {n}."},
+        ]
+
     write(tmp_path / "chats.jsonl", [{"messages": turns(n)} for n in range(CHATS)])
-    write(tmp_path / "pairs.jsonl", [{"prompt": f"Ask {n}.", "chosen": f"Yes {n}", "rejected": "No"} for n in range(PAIRS)])
+    write(
+        tmp_path / "pairs.jsonl",
+        [{"prompt": f"Rate {n}.", "chosen": f"Yes {n}", "rejected": "No"} for n in range(PAIRS)],
+    )
     common = {"batch_size": 8, "steps": 6, "lr": 1e-3, "save_every": 2}
     raw = {
         "name": "rows", "workers": 1, "precision": "fp32",

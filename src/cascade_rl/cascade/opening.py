@@ -8,11 +8,10 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from cascade_rl.cascade.foresight import refuse_made
-from cascade_rl.cascade.lengths import fitting_data
+from cascade_rl.cascade.lengths import fitting_data, refuse_made
 from cascade_rl.cascade.run import Run, base_folder
-from cascade_rl.cascade.stage import provide
 from cascade_rl.data.gather import Materials, gather
+from cascade_rl.data.kinds import provide
 from cascade_rl.data.shelf import Shelf
 from cascade_rl.errors import Interrupted
 from cascade_rl.grading.services import open_services, standing
@@ -59,7 +58,7 @@ def open_run(
             fit = fitting_data(recipe, materials, world.tokenizer, screen)
             for text in _rows(recipe, fit):
                 screen.note(text)
-            settings = _settings(recipe, engine, world.tokenizer.template.hash)
+            settings = _settings(recipe, engine, world.tokenizer.template.hash) | world.config.key()
             # a second of measuring at SmolLM2-135M, and a run that only shows what it has needs none
             peaks = cache(partial(measure_peaks, world.replicas, world.config))
             ledger = Ledger(folder)

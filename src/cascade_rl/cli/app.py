@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +24,23 @@ console = Console()
 
 RecipeArgument = Annotated[
     str, typer.Argument(help="A shipped recipe (tiny, smollm2-135m) or the path of a YAML file.")
+]
+
+
+class Written(StrEnum):
+    """How conversations with a model are written."""
+
+    CASCADE = "cascade"
+    MODEL = "model"
+
+
+WrittenBy = Annotated[
+    Written | None,
+    typer.Option(
+        "--template",
+        help="The chat template: ours, or the model's own. Without it what the checkpoint was trained "
+        "with; of any other model ours.",
+    ),
 ]
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="Changes to the recipe, such as stages.math-rl.steps=20 or seed=1.")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cascade_rl.cli.app import say
-from cascade_rl.errors import Mendable, SandboxUnavailable
+from cascade_rl.cli.app import WrittenBy, say
+from cascade_rl.errors import InputError, Mendable, SandboxUnavailable
 from cascade_rl.sandbox.levels import ISOLATING
 
 if TYPE_CHECKING:
@@ -23,10 +23,13 @@ def doctor(
             "on it as well."
         ),
     ] = None,
+    template: WrittenBy = None,
 ) -> None:
     """Show how strongly programs are kept in here, and check a model against known failures of training."""
     from cascade_rl.doctor.machine import sandbox_report
 
+    if model is None and template is not None:
+        raise InputError("--template has no effect without --model; remove it")
     machine = sandbox_report()
     for line in _lines(machine):
         say(line)
@@ -37,7 +40,7 @@ def doctor(
 
         folder = model_folder(model)
         say(route_of(folder))
-        for row in model_report(folder):
+        for row in model_report(folder, template):
             well = well and row.passed
             say(f"{'ok    ' if row.passed else 'FAILED'}  {row.failure}: {row.detail}")
     if not well:

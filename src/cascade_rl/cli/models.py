@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from cascade_rl.cli.app import Overrides, Unsafe, console, say
+from cascade_rl.cli.app import Overrides, Unsafe, WrittenBy, console, say
 from cascade_rl.cli.screen import ConsoleScreen
 from cascade_rl.errors import InputError
 from cascade_rl.protocols import Sampling, SamplingRule
@@ -109,13 +109,14 @@ def chat(
         float, typer.Option(help="Keep tokens at least this share as likely as the likeliest; 0 is off.")
     ] = 0.0,
     seed: Annotated[int, typer.Option(help="Equal seeds give equal replies.")] = 0,
+    template: WrittenBy = None,
 ) -> None:
     """Talk to a checkpoint. End a turn with /think or /no_think to switch the mode; an empty line ends."""
     from cascade_rl.cli.talk import chat_loop
 
     _refuse_senseless(temperature, top_p, min_p)
     sampling = Sampling(1, max_new_tokens, SamplingRule(temperature, top_p, min_p=min_p))
-    chat_loop(model_folder(checkpoint), console, sampling, seed)
+    chat_loop(model_folder(checkpoint), console, sampling, seed, template)
 
 
 def _refuse_senseless(temperature: float, top_p: float, min_p: float) -> None:

@@ -20,14 +20,16 @@ def turn_mode(line: str, mode: Mode) -> tuple[str, Mode]:
     return line, mode
 
 
-def chat_loop(checkpoint: Path, console: Console, sampling: Sampling, seed: int) -> None:
+def chat_loop(
+    checkpoint: Path, console: Console, sampling: Sampling, seed: int, template: str | None = None
+) -> None:
     """Read turns from the terminal until an empty line or the end of input; both modes, switched per turn.
 
     Replies are drawn as `sampling` says, each with a seed of its own from `seed` and its place.
     """
     from cascade_rl.rollout.world import Engine, open_world
 
-    with open_world(checkpoint, Engine()) as world:
+    with open_world(checkpoint, Engine(template=template)) as world:
         modes = world.tokenizer.template.modes
         told = "End a turn with /think or /no_think to switch the mode. An empty line ends."
         console.print(

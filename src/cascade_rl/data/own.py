@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from itertools import islice
 from typing import TypeVar
 
 import numpy as np
 
-from cascade_rl.data.preferred import PREFERENCES, KeptPairs, OwnPairs, sides
+from cascade_rl.data.disjoint import problems_with
+from cascade_rl.data.preferred import PREFERENCES, Asked, KeptPairs, OwnPairs, sides
 from cascade_rl.data.replies import CHATS, Replies
 from cascade_rl.data.shelf import Form, Kept, Shelf, Table, keep
 from cascade_rl.errors import InputError, StageError
 from cascade_rl.recipe import ChatData, OwnRows, RewardModelStage
-from cascade_rl.sources.own_maps import chat_map, pair_map
+from cascade_rl.sources.own_maps import Said, chat_map, pair_map
 from cascade_rl.sources.own_rows import Made, counted, own_rows, refuse_bad
 from cascade_rl.types import Pairs, Tally
 
@@ -46,7 +48,7 @@ def own_replies(
     Raises StageError when there are fewer.
     """
     made = chat_map(data.map, data.split)
-    kept = _kept(shelf, CHATS, stage, Table(data.source, made, [data.map, data.split], data.bad_rows))
+    kept = _kept(shelf, CHATS, stage, Table(data.source, made, _said(data.map, data.split), data.bad_rows))
     replies = Replies(kept, f"{seed}/{data.source}", wanted, last=data.targets == "last")
     if replies.total < wanted:
         raise StageError(
@@ -55,6 +57,11 @@ def own_replies(
         )
     beside = (*kept.tally.beside, f"{replies.total} replies in all, {wanted} trained on")
     return replies, replace(kept.tally, used=replies.rows, beside=beside)
+
+
+def _said(map: Said, split: str | None) -> str:
+    """How rows are read, as a text: operations in another order are another map."""
+    return json.dumps([map, split])
 
 
 def _kept(shelf: Shelf | None, form: Form[T], stage: str, table: Table[T]) -> Kept:
@@ -75,7 +82,7 @@ def own_pairs(stage: RewardModelStage, seed: int, shelf: Shelf | None) -> Pairs:
     if stage.map is None:
         raise ValueError("own pairs need a map, which the recipe asks for")
     made = pair_map(stage.map, stage.split)
-    table = Table(stage.source, made, [stage.map, stage.split], stage.bad_rows)
+    table = Table(stage.source, made, _said(stage.map, stage.split), stage.bad_rows)
     kept = _kept(shelf, PREFERENCES, stage.name, table)
     training, heldout = (KeptPairs(kept, rows) for rows in sides(kept, f"{seed}/{stage.name}"))
     _refuse_shared(stage, training, heldout)
@@ -95,7 +102,10 @@ def _refuse_shared(stage: RewardModelStage, training: KeptPairs, heldout: KeptPa
     """A hash keeps prompts apart, a column may not: who has seen two answers to one knows the third."""
     alike = np.intersect1d(training.marks, heldout.marks)
     # two prompts may have one mark: the texts decide
-    shared = training.prompts(alike) & heldout.prompts(alike)
+    sides = (
+        {problem.prompt_text for problem in problems_with([Asked(s)], alike)} for s in (training, heldout)
+    )
+    shared = set.intersection(*sides)
     if shared:
         raise StageError(
             f"{stage.name}: {stage.source} puts {len(shared)} prompts on both sides, training and held "

@@ -83,7 +83,7 @@ class Table(Generic[T]):
 
     source: str
     made: Made[T]
-    said: Any
+    said: str
     bad_rows: BadRows
 
 

@@ -16,7 +16,6 @@ from typing import Any
 from cascade_rl.doctor import model_checks, reward_checks, stage_checks, text_checks
 from cascade_rl.doctor.subject import CheckResult, Subject
 from cascade_rl.model.checkpoint import read_config
-from cascade_rl.model.choice import described
 
 
 def _checks(module: ModuleType) -> tuple[Callable[..., CheckResult], ...]:
@@ -40,16 +39,18 @@ class Row:
 
 
 def route_of(folder: Path) -> str:
-    """Who computes the model of a directory, by config.json alone; InputError for one that is not supported."""
-    return described(*read_config(folder))
+    """Who computes the model of a directory, by config.json; raises InputError where nobody can."""
+    raw, config = read_config(folder)
+    return config.described(raw)
 
 
-def model_report(folder: Path) -> Iterator[Row]:
+def model_report(folder: Path, template: str | None = None) -> Iterator[Row]:
     """All checks on the model of a directory, then those that need none, each as soon as it is done.
 
-    Takes about the memory of training it in fp32. Raises InputError for a model that is not supported.
+    `template`: see `Engine`. Takes about the memory of training it in fp32. Raises InputError for a model
+    that is not supported.
     """
-    with Subject.opened(folder) as subject:
+    with Subject.opened(folder, template) as subject:
         yield from (_row(check, check(subject)) for check in MODEL_CHECKS)
     yield from (_row(check, check()) for check in TRAINING_CHECKS)
 

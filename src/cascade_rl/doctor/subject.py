@@ -48,10 +48,10 @@ class Subject:
 
     @classmethod
     @contextmanager
-    def opened(cls, folder: Path) -> Iterator[Subject]:
+    def opened(cls, folder: Path, template: str | None = None) -> Iterator[Subject]:
         """A local Hugging Face directory at work, in fp32; raises InputError for what is not supported."""
         # one process on the CPU: the checks look into its model and its gradient
-        with open_world(folder, Engine(), train=True) as world:
+        with open_world(folder, Engine(template=template), train=True) as world:
             yield cls(folder, world)
 
     @property

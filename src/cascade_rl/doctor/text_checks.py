@@ -133,7 +133,8 @@ def check_end_mark_hidden_from_the_rollout(s: Subject) -> CheckResult:
     )  # now the same greedy reply ends half-way
     (cut,) = TorchSampler(s.world.replicas, ends).sample(s.problems[:1], sampling)[0]
     wanted = whole.ids[: whole.ids.index(ends.eos_ids[-1]) + 1]
-    passed = cut.ids == wanted and cut.stop is Stop.END and cut.text == s.tokenizer.decode(wanted[:-1])
+    text = s.tokenizer.decode(wanted[:-1], cut.prompt_ids)
+    passed = cut.ids == wanted and cut.stop is Stop.END and cut.text == text
     return CheckResult(
         passed, f"a reply that ends after {len(wanted)} tokens holds {len(cut.ids)}, stop: {cut.stop}"
     )

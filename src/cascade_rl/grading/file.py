@@ -15,7 +15,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
@@ -25,7 +25,7 @@ from cascade_rl.errors import AnswerError, InputError
 from cascade_rl.grading.services import open_services, with_judge
 from cascade_rl.grading.verdicts import grading_thread
 from cascade_rl.recipe.prompts import JudgeSpec
-from cascade_rl.run.files import dumps
+from cascade_rl.run.files import FULL, dumps
 from cascade_rl.types import Message, Mode, Problem, Rollout, Verdict
 
 WAITING = 512  # lines under way or unread at once: eight times what the grading thread takes on (SLOTS)
@@ -243,7 +243,19 @@ def _open_output(target: str, source: str) -> AbstractContextManager[TextIO]:
     # samefile: also by another path or a link
     if source != "-" and path.exists() and path.samefile(source):
         raise InputError(f"--output {target} is the input: it would be overwritten before it is read")
+    return _output_file(path)
+
+
+@contextmanager
+def _output_file(path: Path) -> Iterator[TextIO]:
     try:
-        return path.open("w", encoding="utf-8")
+        file = path.open("w", encoding="utf-8")
     except OSError as error:
-        raise InputError(f"can't write {target}: {error.strerror}") from None
+        raise InputError(f"can't write {path}: {error.strerror}") from None
+    try:
+        with file:
+            yield file
+    except OSError as error:  # of a write, late: it does not say of which file
+        if error.errno not in FULL:
+            raise
+        raise InputError(f"can't write {path}: {error.strerror}; make room, and ask again") from None

@@ -16,7 +16,7 @@ from cascade_rl.model.checkpoint import (
     scratch_weights,
     weights_hash,
 )
-from cascade_rl.model.choice import described, network_of
+from cascade_rl.model.choice import network_of
 from cascade_rl.model.decoder import DecoderConfig, flat_size, views
 from cascade_rl.model.export import export
 from cascade_rl.model.network import Network
@@ -83,7 +83,7 @@ def make_base(recipe: Recipe, texts: Sequence[str], base: Path, tokens: Path) ->
         if tokenizer.lead:
             notes.append(f"every conversation begins with `{tokenizer.lead}`, as this tokenizer has it")
     if config.BY != DecoderConfig.BY:
-        notes.append(described(raw, config))
+        notes.append(config.described(raw))
     if scaling:
         notes.append("model.rope_scaling: " + ", ".join(f"{k} {v}" for k, v in scaling.items()))
     config.prove(flat)
@@ -113,7 +113,10 @@ def with_scaling(raw: Mapping[str, Any], scaling: Mapping[str, Any]) -> dict[str
         return dict(raw)
     theta = network_of(raw).rope_theta()
     # transformers reads the first, vLLM and older versions the second with the base beside it
-    settings = {**scaling, "rope_theta": theta}
+    # how much of each head is turned is no matter of scaling
+    own = raw.get("rope_parameters") or {}
+    kept = {key: own[key] for key in ("partial_rotary_factor",) if key in own and key not in scaling}
+    settings = {**scaling, "rope_theta": theta, **kept}
     return {**raw, "rope_parameters": settings, "rope_scaling": dict(scaling), "rope_theta": theta}
 
 

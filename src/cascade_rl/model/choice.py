@@ -17,9 +17,3 @@ def network_of(raw: Mapping[str, Any]) -> Network:
         return DecoderConfig.from_hf(raw)
     except NotFused as unknown:
         return ModuleConfig.from_hf(raw, str(unknown))
-
-
-def described(raw: Mapping[str, Any], network: Network) -> str:
-    """A line on who computes the model with this config.json, and what is unusual about it."""
-    parts = ", ".join((str(raw.get("model_type")), *network.special()))
-    return f"model: family {parts}; computed by {network.BY}"

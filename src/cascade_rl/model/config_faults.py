@@ -22,6 +22,7 @@ COUNTS = (
 NUMBERS = ("rms_norm_eps", "rope_theta")
 BLOCKS = ("rope_parameters", "rope_scaling")
 FLAGS = ("return_dict", "tie_word_embeddings", "attention_bias", "mlp_bias", "use_sliding_window")
+NAMES = ("model_type", "dtype", "torch_dtype")
 # the deepest published models have 126; a mistyped number would be noticed by running out of memory
 MOST_LAYERS = 1000
 
@@ -36,7 +37,7 @@ def check_config(raw: object, file: Path) -> None:
             raise InputError(
                 f"{file}: {key} must be {wanted}, and is {str(value)[:40]!r}; copy the file again"
             )
-    if raw.get("num_hidden_layers", 1) > MOST_LAYERS:
+    if (raw.get("num_hidden_layers") or 1) > MOST_LAYERS:
         raise InputError(f"{file}: {raw['num_hidden_layers']} layers (num_hidden_layers) are too many")
     _check_heads(raw, file)
 
@@ -51,9 +52,12 @@ def _wanted(key: str, value: object) -> str | None:
         return None if isinstance(number, int | float) and 0 < number < float("inf") else "a number above 0"
     if key in BLOCKS:
         return None if isinstance(value, dict) and _is_rope(value) else "a block of RoPE settings"
+    if key == "architectures":
+        named = isinstance(value, list) and value and all(isinstance(each, str) for each in value)
+        return None if named else "a list of names"
     if key in FLAGS:
         return None if isinstance(value, bool) else "true or false"
-    return "a name" if key == "model_type" and not isinstance(value, str) else None
+    return "a name" if key in NAMES and not isinstance(value, str) else None
 
 
 def _is_rope(block: Mapping[str, object]) -> bool:

@@ -6,14 +6,16 @@ Some families are stored otherwise than they compute: experts one by one in file
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cascade_rl.errors import InputError
+from cascade_rl.model.skeleton import FAULTS, without_weights
 from cascade_rl.model.weight_files import check_state
 
 
@@ -29,7 +31,7 @@ def load_state(config: Any, state: Mapping[str, Tensor], where: str) -> dict[str
     weights = {n: t for n, t in state.items() if t.is_floating_point() or n.endswith(".weight")}
     check_state(where, weights, {name: tuple(tensor.shape) for name, tensor in weights.items()})
     kind: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
-    with quiet():
+    with quiet(), refusing(where):
         model, info = kind.from_pretrained(
             None,
             config=config,
@@ -66,6 +68,16 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
+@contextmanager
+def refusing(where: str) -> Iterator[None]:
+    """What transformers raises inside becomes an InputError that names `where`."""
+    try:
+        yield
+    except FAULTS as error:
+        text = str(error).strip().partition("\n")[0]
+        raise InputError(f"{where}: transformers can't take these weights: {text}") from None
+
+
 def file_tensors(model: Any, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """What `save_pretrained` would write of these parameters and buffers."""
     from transformers.core_model_loading import revert_weight_conversion
@@ -75,6 +87,7 @@ def file_tensors(model: Any, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]
 
 def classifier_of(config: Any) -> str:
     """The name of transformers' class with a scalar head; raises InputError where the family has none."""
+    from transformers import AutoModelForSequenceClassification
     from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
 
     if type(config) not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
@@ -83,4 +96,12 @@ def classifier_of(config: Any) -> str:
             "this family could not be exported; leave the reward model out, or take another family"
         )
     kind: Any = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)]
+    labelled = copy.deepcopy(config)
+    labelled.num_labels = 1
+    head = getattr(without_weights(AutoModelForSequenceClassification, labelled), "score", None)
+    if not isinstance(head, nn.Linear) or head.bias is not None:
+        raise InputError(
+            f"{kind.__name__} of transformers has no plain `score` head, which a reward model of ours is; "
+            "leave the reward model out, or take another family"
+        )
     return str(kind.__name__)

@@ -5,6 +5,7 @@ Weights have the modules' own names; how files call them is transformers' own bu
 
 from __future__ import annotations
 
+import hashlib
 import json
 from abc import ABC
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from cascade_rl.errors import InputError
+from cascade_rl.model.config_faults import MOST_LAYERS
 from cascade_rl.model.decoder import flat_size, views
 from cascade_rl.model.hf_names import adapted_names
 from cascade_rl.model.module_files import classifier_of, file_tensors, load_state
@@ -26,6 +28,7 @@ from cascade_rl.recipe.lora import ALL
 
 # of config.json, what says nothing of the shape: an export writes them anew
 UNSAID = ("dtype", "torch_dtype", "transformers_version", "_name_or_path", "architectures")
+MOST_COUNT = 10**10  # of anything that config.json counts
 ENDLESS = 1 << 20  # positions of a family that names no number of them
 
 
@@ -54,6 +57,7 @@ class ModuleShape(Network, ABC):
         family = str(raw.get("model_type"))
         _refuse(raw, family, reason)
         config = config_of(raw)
+        _refuse_sizes(config)
         if config.get_text_config() is not config:
             raise InputError(
                 f"{reason}; transformers' {family} reads more than text, and can be trained here only as its "
@@ -79,6 +83,11 @@ class ModuleShape(Network, ABC):
         if not self.skeleton.padded:
             found.append("decodes rows of equal length together")
         return tuple(found)
+
+    def key(self) -> dict[str, str]:
+        """Names and shapes of the parameters, which another version of transformers may change."""
+        text = json.dumps(list(self.shapes().items()))
+        return {"modules": hashlib.sha256(text.encode()).hexdigest()[:16]}
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """By the modules' own names, tied weights once, buffers that files hold last."""
@@ -168,17 +177,7 @@ class ModuleShape(Network, ABC):
 
     def size(self) -> Size:
         """Of experts the active ones alone; attention by the config's heads, none where it names none."""
-        config, shapes = self.skeleton.model.config, self.shapes()
-        experts, active = _experts(config)
-        matrices = sum(prod(shapes[name]) for name in self.skeleton.low)
-        stacked = sum(prod(s) for name, s in shapes.items() if len(s) == 3)
-        matrices += stacked * active // experts if experts else 0
-        layers = _first(config, "num_hidden_layers") or 0
-        heads = _first(config, "num_attention_heads") or 0
-        size = _first(config, "head_dim") or (self.hidden // heads if heads else 0)
-        cached = (_first(config, "num_key_value_heads") or heads) * size
-        wide = max((max(shapes[name]) for name in self.skeleton.low), default=self.hidden)
-        return Size(matrices, self.vocab * self.hidden, 0, layers, heads * size, cached, wide)
+        return _size(self)
 
 
 def _refuse(raw: Mapping[str, Any], family: str, reason: str) -> None:
@@ -193,6 +192,15 @@ def _refuse(raw: Mapping[str, Any], family: str, reason: str) -> None:
         raise InputError(f"{reason}; nor has transformers a causal language model of it")
     if raw.get("quantization_config"):
         raise InputError("the weights are quantised and can't be trained; save them dequantised")
+
+
+def _refuse_sizes(config: Any) -> None:
+    """Raise InputError for counts that are mistyped: modules would be made of them without an end."""
+    layers = _first(config, "num_hidden_layers") or 0
+    huge = {k: v for k, v in config.to_dict().items() if isinstance(v, int) and v > MOST_COUNT}
+    if layers > MOST_LAYERS or huge:
+        key, value = next(iter(huge.items()), ("num_hidden_layers", layers))
+        raise InputError(f"{key} is {value}, more than any model has")
 
 
 def _first(config: Any, *names: str) -> int | None:
@@ -218,3 +226,17 @@ def _rope_limit(config: Any, most: int | None) -> int | None:
         if each.get("rope_type") in BY_LENGTH
     ]
     return min((limit for limit in limits if limit), default=None)
+
+
+def _size(network: ModuleShape) -> Size:
+    config, shapes = network.skeleton.model.config, network.shapes()
+    experts, active = _experts(config)
+    matrices = sum(prod(shapes[name]) for name in network.skeleton.low)
+    stacked = sum(prod(s) for name, s in shapes.items() if len(s) == 3)
+    matrices += stacked * active // experts if experts else 0
+    layers = _first(config, "num_hidden_layers") or 0
+    heads = _first(config, "num_attention_heads") or 0
+    size = _first(config, "head_dim") or (network.hidden // heads if heads else 0)
+    cached = (_first(config, "num_key_value_heads") or heads) * size
+    wide = max((max(shapes[name]) for name in network.skeleton.low), default=network.hidden)
+    return Size(matrices, network.vocab * network.hidden, 0, layers, heads * size, cached, wide)

@@ -63,6 +63,15 @@ class Network(ABC):
     def special(self) -> tuple[str, ...]:
         """What is unusual about it, in words."""
 
+    def described(self, raw: Mapping[str, Any]) -> str:
+        """A line on who computes the model with this config.json, and what is unusual about it."""
+        parts = ", ".join((str(raw.get("model_type")), *self.special()))
+        return f"model: family {parts}; computed by {self.BY}"
+
+    def key(self) -> dict[str, str]:
+        """What of it a run's keys hold beside the recipe: a saved state is read by its own layout alone."""
+        return {}
+
     # ------------------------------------------------------------ parameters
 
     @abstractmethod

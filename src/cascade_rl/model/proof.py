@@ -16,12 +16,10 @@ from cascade_rl.errors import InputError
 from cascade_rl.model.decoder import views
 from cascade_rl.model.network import Network
 from cascade_rl.model.products import Weight
-from cascade_rl.model.skeleton import Skeleton
+from cascade_rl.model.skeleton import FAULTS, Skeleton
 
 TOKENS, CACHED = 9, 6  # of the text that is tried, and how many of them come in one go
 NATS = 1e-3  # by which log-probabilities may differ between two ways of computing them; seen: 1e-5
-# what modules raise when they miss a package or get what they do not expect
-FAULTS = (AttributeError, ImportError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
 
 
 def prove(network: Network, skeleton: Skeleton, flat: Tensor, *, short: bool) -> None:

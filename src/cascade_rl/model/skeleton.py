@@ -26,6 +26,17 @@ from cascade_rl.model.fused import settle
 from cascade_rl.model.products import Weight
 
 T = TypeVar("T")
+# what modules of others raise when they miss a package or get settings that they do not expect
+FAULTS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 # layers whose tokens may have padding before them, if masks and positions say so
 PADDED_LAYERS = {"full_attention", "sliding_attention"}
 
@@ -135,8 +146,9 @@ def config_of(raw: Mapping[str, Any]) -> Any:
 
     try:
         return CONFIG_MAPPING[raw["model_type"]].from_dict(dict(raw))
-    except (AttributeError, KeyError, TypeError, ValueError, StrictDataclassError) as error:
-        raise InputError(f"transformers refuses the settings in config.json: {error}") from None
+    except (*FAULTS, StrictDataclassError) as error:
+        text = " ".join(str(error).split())  # of a checked field over two lines
+        raise InputError(f"transformers refuses the settings in config.json: {text}") from None
 
 
 @cache
@@ -147,15 +159,7 @@ def skeleton(settings: str) -> Skeleton:
 
     try:
         model = without_weights(AutoModelForCausalLM, config_of(json.loads(settings)))
-    except (
-        ArithmeticError,
-        AttributeError,
-        ImportError,
-        LookupError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except FAULTS as error:
         raise InputError(f"transformers can't make this model: {error}") from None
     head = model.get_output_embeddings()
     if isinstance(head, nn.Linear):
@@ -185,7 +189,7 @@ def skeleton(settings: str) -> Skeleton:
 
 
 def without_weights(kind: Any, config: Any) -> Any:
-    """A model of transformers whose parameters are on the meta device, in evaluation mode."""
+    """A model of an auto class of transformers, its parameters on the meta device, in evaluation mode."""
 
     def away(module: nn.Module, name: str, parameter: nn.Parameter) -> nn.Parameter | None:
         if parameter.is_meta:  # the very same: it may be tied

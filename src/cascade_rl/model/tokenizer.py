@@ -211,7 +211,8 @@ def _opened(path: Path) -> Any:
 
     try:
         inner = AutoTokenizer.from_pretrained(str(path), local_files_only=True)
-        inner.encode("a")
+        # what no vocabulary of letters has, too: an unknown token that is missing shows only there
+        inner.encode(f"a {chat.TURN_START}\u20ac\U0001f600\n")
     # the library beneath raises plain Exceptions for what it can't read
     except Exception as error:
         text = str(error).strip().partition("\n")[0]

@@ -1,4 +1,4 @@
-"""The parts of a model card for whoever takes the checkpoint: what it is, where it began, how to load and ask it."""
+"""The parts of a model card for whoever takes it: what it is, where it began, how to load and ask it."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ ids = model.generate(**inputs, do_sample=True, {settings}, max_new_tokens={token
 print(tokenizer.decode(ids[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
 ```
 
-vLLM serves it by `vllm serve .`, behind the same chat template; the sampling of the benchmarks is `{settings}`. Replies end
-at every id in `eos_token_id` of generation_config.json, which both read."""
+vLLM serves it by `vllm serve .`, behind the same chat template; the sampling of the benchmarks is
+`{settings}`. Replies end at every id in `eos_token_id` of generation_config.json, which both read."""
 
 
 def _how_to_ask(own: bool, lineage: Mapping[str, Any]) -> str:

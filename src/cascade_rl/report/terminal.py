@@ -8,8 +8,8 @@ says against the stage before. Numbers are percent.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.measure import Measurement
@@ -118,7 +118,7 @@ def _fits(table: Table, console: Console, options: ConsoleOptions) -> bool:
 class StatusTable:
     """A row a stage: state, steps, scores, gate; on a narrow terminal what the gate says stands below.
 
-    Where even the scores don't fit beside the steps, they have a table of their own.
+    Where even the scores don't fit beside the steps, they have a table of their own, or several.
     """
 
     found: RunStatus
@@ -135,14 +135,33 @@ class StatusTable:
         if place is not None:
             yield forms[place]
         else:
-            yield _table_of((*heads, "gate"), [[*_progress(r), _word(r)] for r in stages])
-            yield Text("")
-            yield _table_of(("stage", *short), [[r.stage, *_shares(r)] for r in stages])
-        if place == 0:  # it says all
-            return
+            # cut is neither name nor number: long names take two lines
+            width = max(NAME, options.max_width // 3)
+            folded = [replace(r, stage=short_header(r.stage, width)) for r in stages]
+            yield _table_of((*heads, "gate"), [[*_progress(r), _word(r)] for r in folded])
+            for table in _score_tables(short, folded, console, options):
+                yield Text("")
+                yield table
         for row in stages:
-            if row.gate not in QUIET:
+            if place != 0 and row.gate not in QUIET:  # the widest form, 0, says all
                 yield Text(f"gate after {row.stage}: {row.gate}")
+        for tracker, why in self.found.untold.items():
+            yield Text(f"{tracker}: {why}; `cascade track` sends the rest")
+
+
+def _score_tables(
+    heads: Sequence[str], rows: Sequence[StageStatus], console: Console, options: ConsoleOptions
+) -> Iterator[Table]:
+    """The scores, as many benchmarks in a table as fit beside the stage's name, but at least one."""
+    begin = 0
+    while begin < len(heads):
+        for end in range(len(heads), begin, -1):
+            cells = [[row.stage, *_shares(row)[begin:end]] for row in rows]
+            table = _table_of(("stage", *heads[begin:end]), cells)
+            if _fits(table, console, options) or end == begin + 1:
+                yield table
+                begin = end
+                break
 
 
 def speed_table(run: Run) -> Table:

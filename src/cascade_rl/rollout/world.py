@@ -14,6 +14,7 @@ from cascade_rl.model.base import choose_device
 from cascade_rl.model.checkpoint import load_directory, read_generation, read_origin
 from cascade_rl.model.network import Network
 from cascade_rl.model.replicas import Replicas
+from cascade_rl.model.template import MODEL
 from cascade_rl.model.tokenizer import Tokenizer, check_vocabulary, load_tokenizer
 from cascade_rl.protocols import Sampler
 from cascade_rl.recipe import Recipe
@@ -24,7 +25,8 @@ from cascade_rl.rollout.open import longest, open_sampler
 class Engine:
     """With what a model computes: processes, device, precision of products (`fp32` or `bf16`), sampler.
 
-    longest  the most tokens of a prompt and its reply together; for samplers that set memory aside for them
+    longest   the most tokens of a prompt and its reply together; for samplers that set memory aside for them
+    template  `cascade` or `model`; None is what the directory was trained with, see `load_tokenizer`
     """
 
     workers: int = 1
@@ -32,12 +34,15 @@ class Engine:
     precision: str = "fp32"
     sampler: str = "torch"
     longest: int = 0
+    template: str | None = None
 
     @classmethod
     def of(cls, recipe: Recipe) -> Engine:
         """What a recipe asks for, `auto` settled by this machine."""
         device, precision = choose_device(recipe)
-        return cls(recipe.workers, device, precision, recipe.sampler, longest(recipe))
+        # a checkpoint says itself that it was trained with ours, which is the default
+        own = MODEL if recipe.model.template == MODEL else None
+        return cls(recipe.workers, device, precision, recipe.sampler, longest(recipe), own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +95,7 @@ def world_with(services: Services, folder: Path, engine: Engine, *, train: bool 
     raw, config, flat = load_directory(folder)
     config.check(engine.longest)
     config.prove(flat, short=engine.precision == "bf16")
-    tokenizer = load_tokenizer(folder)
+    tokenizer = load_tokenizer(folder, template=engine.template)
     check_vocabulary(tokenizer.size, config.vocab, folder)
     with Replicas(engine.workers, engine.device, engine.precision) as replicas:
         replicas.add_model("policy", config, flat, train=train)

@@ -31,10 +31,10 @@ def dumps(value: Any, indent: int | None = None) -> str:
 
 
 # Over a quota or a limit on file sizes it is the same to a user as on a full disk.
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # How writers that hide the number of the error say it: safetensors in words, torch by the place in its code
 # where a write came back short, or as an error of its stream.
-_SAID = (*map(os.strerror, _FULL), "inline_container", "PytorchStreamWriter", "iostream error")
+_SAID = (*map(os.strerror, FULL), "inline_container", "PytorchStreamWriter", "iostream error")
 
 
 class Saving:
@@ -67,10 +67,10 @@ def _full(error: BaseException | None) -> str | None:
     """What an error says of a full disk; None if it says nothing of it, or has been told already."""
     if error is None or isinstance(error, NoRoom):
         return None
-    if isinstance(error, OSError) and error.errno in _FULL:
+    if isinstance(error, OSError) and error.errno in FULL:
         return error.strerror
     said = next((text for text in _SAID if text in str(error)), None)
-    return os.strerror(errno.ENOSPC) if said in _SAID[len(_FULL) :] else said
+    return os.strerror(errno.ENOSPC) if said in _SAID[len(FULL) :] else said
 
 
 def sync_folder(path: Path) -> None:

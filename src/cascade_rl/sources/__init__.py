@@ -2,10 +2,11 @@
 
 What is here
 - `shared`       the sources that every domain has: a row there is a source of them all
-- `tables`       rows as problems, each counted; `own_rows` as conversations and pairs
+- `tables`       rows as problems, each counted; `own_rows` as conversations and pairs, by `own_maps`
 - `parts`        what a source of rows is read in: files, those of a package (`installed`), a set (`hub`)
 - `formats`      files as a stream of rows; `parquet` is the part that needs pyarrow
-- `maps`         rows of public shapes by name; `operations` makes own maps, `columns`, `code_tests` and `repair_rows` help
+- `maps`         rows of public shapes by name; `operations` makes own maps
+- `columns`, `code_tests` and `repair_rows` help both
 - `rows`         a row of our form as a checked problem
 - `splits`       which split a prompt belongs to, and streams of drawn problems without repeats
 - `small_world`  what the built-in problems are made of

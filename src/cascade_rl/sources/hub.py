@@ -10,8 +10,10 @@ What `datasets` itself caches (prepared Arrow files) is never used: it falls bac
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
@@ -22,6 +24,9 @@ from cascade_rl.sources.parquet import plain
 _FORM = re.compile(
     r"(?P<repo>[\w.-]+(?:/[\w.-]+)?)@(?P<revision>[^@#\s]+)#(?:(?P<config>[^#/\s]+)/)?(?P<split>[^#/\s]+)"
 )
+
+_SHARD = re.compile(r"(?P<name>.*)-\d{5}-of-(?P<count>\d{5})(?P<end>.*)")
+_BESIDE = ("README.md", ".gitattributes", "LICENSE")  # what holds no row
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,24 +108,17 @@ class _Place(NamedTuple):
 def _place(named: HubSet) -> _Place:
     """Where the revision is read; InputError when it is not cached and the hub can't be reached."""
     import httpx2
-    from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import (
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import OfflineModeIsEnabled, RepositoryNotFoundError, RevisionNotFoundError
 
-    try:
-        # raises also where a file of the revision is missing
-        return _Place(
-            snapshot_download(named.repo, repo_type="dataset", revision=named.revision, local_files_only=True)
-        )
-    except LocalEntryNotFoundError:
-        pass
+    cached, listed = _cached(named)
+    if cached and listed:
+        return _Place(cached)
     try:
         info = HfApi().dataset_info(named.repo, revision=named.revision)
     except (httpx2.TransportError, OfflineModeIsEnabled) as error:
+        if cached and _seems_whole(Path(cached)):
+            return _Place(cached)
         raise InputError(
             f"{named.source} is not whole in the hub's cache, and the hub can't be reached "
             f"({type(error).__name__}); where there is a network: hf download --repo-type dataset "
@@ -134,6 +132,35 @@ def _place(named: HubSet) -> _Place:
             "HF_TOKEN"
         ) from None
     return _Place(named.repo, info.sha)
+
+
+def _cached(named: HubSet) -> tuple[str | None, bool]:
+    """The revision's folder in the hub's cache, and whether a list of its files says that none is missing.
+
+    There is a list where a whole fetch was begun. Without one there may be a few files only: streaming leaves
+    the set's card there.
+    """
+    from huggingface_hub import get_cached_repo_tree, snapshot_download
+    from huggingface_hub.errors import CachedRepoTreeNotFoundError, LocalEntryNotFoundError
+
+    try:
+        # raises where a file of the list is missing
+        folder = snapshot_download(
+            named.repo, repo_type="dataset", revision=named.revision, local_files_only=True
+        )
+        get_cached_repo_tree(named.repo, repo_type="dataset", revision=named.revision)
+    except LocalEntryNotFoundError:
+        return None, False
+    except CachedRepoTreeNotFoundError:
+        return folder, False
+    return folder, True
+
+
+def _seems_whole(folder: Path) -> bool:
+    """Whether a folder that nobody listed holds rows, and each shard of files that say how many they are."""
+    names = [path.name for path in folder.rglob("*") if path.is_file() and path.name not in _BESIDE]
+    shards = Counter((m["name"], int(m["count"]), m["end"]) for m in map(_SHARD.fullmatch, names) if m)
+    return bool(names) and all(there == count for (_, count, _), there in shards.items())
 
 
 def _short(error: Exception) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 from cascade_rl.chat import render_problem
 from cascade_rl.domain import Domain
 from cascade_rl.errors import AnswerError
+from cascade_rl.sources.chats import conversation
 from cascade_rl.sources.columns import RowError, column, shown
 from cascade_rl.types import Message, Mode, Problem, problem_id
 
@@ -81,11 +82,19 @@ def _messages(row: Mapping[str, Any]) -> tuple[Message, ...]:
         raise RowError(
             f"no prompt as a text and no list of messages; columns: {there:.200}; a map may name them"
         )
-    messages = tuple(_message(number, said) for number, said in enumerate(row["messages"], 1))
+    if row.get("tools") or any(map(_structured, row["messages"])):
+        # as SFT reads a conversation: a call that were dropped would leave its result without a question
+        messages = conversation(row["messages"], row.get("tools")).messages
+    else:
+        messages = tuple(_message(number, said) for number, said in enumerate(row["messages"], 1))
     if not messages or messages[-1].role not in ("user", "tool"):
         last = f"it is of {shown(messages[-1].role)}" if messages else "there is none"
         raise RowError(f"messages: the last one is to be answered, of user or tool; {last}")
     return messages
+
+
+def _structured(said: Any) -> bool:
+    return isinstance(said, Mapping) and bool(said.get("tool_calls") or said.get("reasoning_content"))
 
 
 def _message(number: int, said: Any) -> Message:

@@ -111,11 +111,11 @@ class Learner:
             )
         self.replicas.all(optimiser.load, self.name, str(folder))
 
-    def save_adapter(self, folder: Path, base: Path) -> None:
+    def save_adapter(self, folder: Path, base: Path, dtype: str = "fp32") -> None:
         """Write the adapter as it is now, for the model at `base`; ValueError of a stage without `lora`."""
         if self.spec.lora is None:
             raise ValueError(f"{self.spec.name} trains all weights: there is no adapter")
-        save_adapter(folder, self.replicas, self.name, self.spec.lora, base)
+        save_adapter(folder, self.replicas, self.name, self.spec.lora, base, dtype)
 
 
 def lr_factor(spec: Training, step: int, total: int) -> float:

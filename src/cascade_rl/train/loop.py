@@ -160,7 +160,7 @@ class Steps(Generic[S]):
         if tally.signal and weights_hash(run.world.replicas.flat(run.model)) == self._incoming:
             _nothing(run, f"after {total} steps the weights are those it started from")
         if run.stage.lora and not tally.best:  # with probes the adapter of the best step lies there already
-            self._learner.save_adapter(run.book.folder / "adapter", run.start)
+            self._learner.save_adapter(run.book.folder / "adapter", run.start, run.export_dtype)
         return handed_over
 
     def _refuse_lost(self, history: Sequence[Mapping[str, float]], *, ended: bool = False) -> None:
@@ -252,7 +252,7 @@ def _probe(run: StageRun[S], done: int, learner: Learner, best: Best | None) -> 
     with Saving(run.book.folder / name):
         save_file({"weights": flat.detach().cpu().clone()}, run.book.folder / name)
     if run.stage.lora:
-        learner.save_adapter(run.book.folder / "adapter", run.start)
+        learner.save_adapter(run.book.folder / "adapter", run.start, run.export_dtype)
     return Best(done, mean, name)
 
 

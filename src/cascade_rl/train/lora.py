@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from cascade_rl.model.checkpoint import DTYPES
 from cascade_rl.model.export import write_adapter
 from cascade_rl.model.replicas import Replicas
 from cascade_rl.model.weights import Model
@@ -145,11 +146,11 @@ def _peft_state(worker: Worker, name: str) -> dict[str, Tensor]:
     return owner.peft_state()
 
 
-def save_adapter(folder: Path, replicas: Replicas, name: str, lora: LoRA, base: Path) -> None:
-    """Write the adapter of a model that is trained so, as it is now, for the model at `base`."""
+def save_adapter(folder: Path, replicas: Replicas, name: str, lora: LoRA, base: Path, dtype: str) -> None:
+    """Write the adapter of a model as it is now, for the model at `base`, in fp32 or bf16."""
     state: dict[str, Tensor] = {}
     for part in replicas.all(_peft_state, name):
-        state |= part
+        state |= {full: tensor.to(DTYPES[dtype]) for full, tensor in part.items()}
     config = replicas.local.models[name].config
     names = config.adapted(lora.targets)
     # PEFT wants one answer for all; no family mixes the two

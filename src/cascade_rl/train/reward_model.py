@@ -49,7 +49,7 @@ def train(run: StageRun[RewardModelStage], data: Pairs) -> Trained:
     # A pair that stands twice says nothing more the second time: the figure would look surer than it is.
     measured = distinct(data.heldout)
     fitted = fit(run, data.training, measured)
-    if run.dtype == "bf16":
+    if run.export_dtype == "bf16":
         # rounded before it is measured: the figure is that of what is exported, which RL asks
         world.replicas.load(MODEL, world.replicas.flat(MODEL).bfloat16().float())
     accuracy = pair_accuracy(LearnedReward(world.replicas, world.tokenizer), measured)
@@ -59,7 +59,7 @@ def train(run: StageRun[RewardModelStage], data: Pairs) -> Trained:
     # with the head's shapes, which make it a reward model that transformers scores alike
     flat = world.replicas.flat(MODEL)
     folder = run.book.folder / FOLDER
-    export(folder, world.raw, world.config, flat, world.tokenizer, model.shapes, dtype=run.dtype)
+    export(folder, world.raw, world.config, flat, world.tokenizer, model.shapes, dtype=run.export_dtype)
     world.replicas.drop_model(MODEL)
     # of what lies on the disk, as RL will read it: an export leaves out the head over the vocabulary
     exports = {FOLDER: weights_hash(load_reward_directory(folder, world.config))}
@@ -109,7 +109,7 @@ def _encoding(run: StageRun[RewardModelStage]) -> tuple[Encoding[Pair], int]:
         fits = max(map(len, ids)) <= limit
         return Fitted(ids) if fits else Fitted(None, f"pairs longer than {most}, left out")
 
-    return Encoding(encode, fit, lambda pair: pair.problem.domain), limit
+    return Encoding(encode, fit, lambda pair: pair.problem), limit
 
 
 def sampled_pairs(run: StageRun[RewardModelStage], domain: Domain, pairs: Sequence[Pair]) -> tuple[Pair, ...]:

@@ -46,8 +46,8 @@ class StageRun(Generic[S]):
     start         the exported model that the stage starts from
     reward_model  the exported reward model that RL asks, where a domain's reward is learned
     stop_asked    turns true after Ctrl-C or SIGTERM
+    export_dtype  of exported weights and adapters: fp32 or bf16
     smoke         a stage that trains nothing is then noted, not refused
-    dtype         of exported weights: fp32 or bf16
     peaks         what the machine can do, for the bounds beside the times
     """
 
@@ -63,8 +63,8 @@ class StageRun(Generic[S]):
     reward_model: Exported | None = None
     stop_asked: Callable[[], bool] = lambda: False
     probe: Probe | None = None
+    export_dtype: str = "fp32"
     smoke: bool = False
-    dtype: str = "fp32"
     # of the process that runs now: a resumed run is held against the machine that it goes on with
     peaks: Peaks | None = None
 

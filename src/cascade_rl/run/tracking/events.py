@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from cascade_rl.errors import InputError
-from cascade_rl.recipe import Recipe
+from cascade_rl.recipe.reading import stored
 from cascade_rl.run.files import dumps, read_record
 from cascade_rl.run.folder import stage_folder
 
@@ -125,7 +125,7 @@ class StageTail:
         events = [self._event(line) for line in self._lines()]
         if self.scores is None and scores is not None:
             self.scores = scores
-            events.append(Event(self._end, _score_numbers(scores)))
+            events += [Event(self._end, _score_numbers(scores))] if scores else []  # of a run without any
         return events
 
     def _lines(self) -> Iterator[dict[str, Any]]:
@@ -188,7 +188,7 @@ class Reading:
     """All events of a run directory, stage after stage, as they come."""
 
     def __init__(self, run: Path) -> None:
-        self._recipe = Recipe.model_validate(recipe_of(run))
+        self._recipe = stored(recipe_of(run), str(run / "recipe.yaml"))
         self._stages: list[StageTail] = []
         self._folders: list[str] = []
         step = 0
@@ -209,7 +209,7 @@ class Reading:
             if stage.scores is None:
                 return  # stages come one after the other: the next one has not begun
             scored[name] = stage.scores
-            if not already:
+            if stage.scores and not already:
                 yield Told(folder, stage.key or "", self._matrix(scored))
 
     def _names(self) -> list[str]:

@@ -10,16 +10,19 @@ from __future__ import annotations
 import fcntl
 import os
 import select
+import shlex
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
-from cascade_rl.recipe import Recipe
+from cascade_rl.errors import NoRoom
+from cascade_rl.recipe.reading import stored
 from cascade_rl.run.tracking.events import Reading, Rewound, recipe_of
 from cascade_rl.run.tracking.sent import Compared, Otherwise, Sent, read_sent, sent_path, write_sent
 from cascade_rl.run.tracking.targets import Target, Tracker, open_tracker
@@ -28,7 +31,11 @@ POLL_S = 1.0  # how late a tracker is at most, beside its own delay
 GRACE_S = 10.0  # what is not sent in this time after the run is sent by `cascade track`
 PATIENT = "--patient"  # the argument without which that limit holds
 LATE, FAILED = 4, 5  # exit statuses: not all was sent in time; a fault
-REST = "the journals have all of it, and `cascade track {run}` sends the rest"
+
+
+def rest_of(run: Path) -> str:
+    """How to send what a tracker has not had."""
+    return f"the journals have all of it, and `cascade track {shlex.quote(str(run))}` sends the rest"
 
 
 class Say:
@@ -50,7 +57,7 @@ class Follower:
     def __init__(self, run: Path, name: str, say: Say) -> None:
         self._run, self._name, self._say = run, name, say
         self._config = recipe_of(run)
-        recipe = Recipe.model_validate(self._config)
+        recipe = stored(self._config, str(run / "recipe.yaml"))
         self._project = next((s.project for s in recipe.track if s.to == name), None) or recipe.name
         self._written = read_sent(run, name)  # as it stands in the file
         self._compared = Compared(self._written)
@@ -83,7 +90,8 @@ class Follower:
         """Record why nothing more is sent; the reason in one line."""
         lines = str(error).strip().splitlines() or ["no reason given"]
         why = f"{type(error).__name__}: {lines[0]}"
-        self._write(replace(self._written, fault=why))
+        with suppress(OSError, NoRoom):  # on a full disk it is said all the same
+            self._write(replace(self._written, fault=why))
         return why
 
     def _open(self, sent: Sent) -> None:
@@ -138,10 +146,11 @@ def main(arguments: Sequence[str]) -> int:
         say(f"{name} is being told of {run} by another process, which sends all of it")
         return FAILED
     except Exception as error:
-        traceback.print_exc()
         why = follower.fault(error) if follower else str(error)
-        say(f"{name} failed ({why}) and gets nothing more of this run; {REST.format(run=run)}")
-        sys.stderr.flush()
+        say(f"{name} failed ({why}) and gets nothing more of this run; {rest_of(run)}")
+        with suppress(OSError):  # standard error is a file of the run, on a disk that may be full
+            traceback.print_exception(error)
+            sys.stderr.flush()
         os._exit(FAILED)  # what its package does as Python ends might hang
     return 0
 
