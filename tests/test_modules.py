@@ -306,6 +306,21 @@ def test_files_that_do_not_fit_are_named(tmp_path):
     assert raw["model_type"] == "gpt2"
 
 
+def test_files_of_an_older_age_load():
+    """GPT-2 as it was published: names without their first part, masks beside the weights; a tied head that is there."""
+    _, config, flat = ours("gpt2")
+    old = {name.removeprefix("transformer."): tensor.clone() for name, tensor in config.tensors(flat)}
+    for i in range(2):
+        old[f"h.{i}.attn.bias"] = torch.ones(1, 1, 512, 512, dtype=torch.uint8)
+        old[f"h.{i}.attn.masked_bias"] = torch.tensor(-1e4)
+    assert torch.equal(config.flat(old), flat)
+    _, config, flat = ours("gemma2")
+    state = dict(config.tensors(flat))
+    assert torch.equal(
+        config.flat(state | {"lm_head.weight": state["model.embed_tokens.weight"].clone()}), flat
+    )
+
+
 @pytest.mark.parametrize("family", ["gpt2", "phi"])
 def test_added_tokens_get_the_mean_of_the_others(family, tmp_path):
     model, config, flat = ours(family)
