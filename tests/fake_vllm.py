@@ -97,7 +97,9 @@ class LLM:
         self.asked: list[SamplingParams] = []
         self.count, self.events = 0, []
         self.llm_engine = SimpleNamespace(
-            has_unfinished_requests=lambda: bool(self.requests), step=self._step
+            has_unfinished_requests=lambda: bool(self.requests),
+            step=self._step,
+            abort_request=self._abort,
         )
 
     def sleep(self, level: int = 1, mode: str = "abort") -> None:
@@ -105,8 +107,7 @@ class LLM:
         if level == 2:
             for _, value in self.model.named_parameters():
                 value.data.fill_(float("nan"))
-        self.awake.clear()
-        self.requests.clear()
+        self.awake.clear()  # and not `requests`: the real engine's survive its sleep
         self.events.append(f"sleep {level}")
 
     def wake_up(self, tags: list[str] | None = None) -> None:
@@ -140,6 +141,12 @@ class LLM:
             names.append(f"{self.count}-{self.count:08x}")
             self.count += 1
         return names
+
+    def _abort(self, request_ids: list[str], internal: bool = False) -> None:
+        """By the names that `enqueue` returned (`internal`) or by the numbers in answers; unknown ones are none."""
+        known = {name.partition("-")[0] if internal else name for name in request_ids}
+        assert internal or not any("-" in name for name in request_ids)
+        self.requests = [request for request in self.requests if request.name not in known]
 
     @torch.no_grad()
     def _step(self) -> list[Any]:

@@ -42,6 +42,7 @@ def test_the_commands_are_those_of_the_readme():
         "regrade",
         "doctor",
         "data",
+        "init",
     }
     assert set(COMMANDS) == names
 
@@ -207,7 +208,7 @@ def test_a_fault_of_the_program_is_no_message_but_a_traceback(cascade, monkeypat
     def load(*_, **__):
         raise ValueError("a record of ours is wrong")
 
-    monkeypatch.setattr("cascade_rl.data.abilities.load_recipe", load)
+    monkeypatch.setattr("cascade_rl.cascade.look.look", load)
     with pytest.raises(ValueError, match="a record of ours"):
         cascade("check", "tiny")
 

@@ -9,9 +9,10 @@ from tiny import logits, tokenizer, toy_problem
 from transformers import LlamaConfig, MistralConfig, Phi3Config, Qwen2Config, Qwen3Config
 
 from cascade_rl.errors import InputError
-from cascade_rl.model.attention import Attention, by_kernel
+from cascade_rl.model.attention import Attention
 from cascade_rl.model.checkpoint import load_directory, save_directory, to_hf
 from cascade_rl.model.decoder import DecoderConfig
+from cascade_rl.model.gpu_attention import ByBlocks
 from cascade_rl.model.packed import pack
 from cascade_rl.model.replicas import Replicas
 from cascade_rl.model.rope import read_rope
@@ -155,7 +156,7 @@ def test_the_gpus_way_of_a_window_is_the_cpus(window, last):
     start = torch.randn(len(packed.ids), 8, 8, generator=torch.Generator().manual_seed(0))
     found = []
     for attend in (lambda x: Attention(packed, 4, 2, window)(0, x, last),
-                   lambda x: by_kernel(packed, 4, x, last, window)):  # fmt: skip
+                   lambda x: ByBlocks(packed, 4, 2, window)(0, x, last)):  # fmt: skip
         qkv = start.clone().requires_grad_()
         out = attend(qkv)
         (out * torch.linspace(-1, 1, out.numel()).view_as(out)).sum().backward()

@@ -163,6 +163,17 @@ def test_what_would_be_nearly_right_is_refused_in_one_line(changes, told, tmp_pa
     assert "\n" not in error.value.problems[0][1]
 
 
+def test_what_was_meant_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"there is no file .*none\.gguf"):
+        find_model(str(tmp_path / "none.gguf"))
+    (tmp_path / "m.gguf").write_bytes(b"GGUF")
+    with pytest.raises(InputError, match=r"holds GGUF files: name one of them, such as .*m\.gguf"):
+        find_model(str(tmp_path))
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(InputError, match="is an adapter: name the checkpoint beside it"):
+        find_model(str(tmp_path))
+
+
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 0.5, 0.9, 0.99])
 def test_a_file_that_is_cut_off(share, tmp_path):
     file = write_gguf(tmp_path / "m.gguf", random_model("llama"))

@@ -28,9 +28,9 @@ STARTER = "class Solution:\n    def add(self, a: int, b: int) -> int:\n"
 COMPLETE = f"\n\nComplete this code; reply with the whole of it.\n\n```python\n{STARTER.rstrip()}\n```"
 PRIVATE = [{"input": "3\n4", "output": "7", "testtype": "functional"}]
 PACKED = base64.b64encode(zlib.compress(pickle.dumps(json.dumps(PRIVATE)))).decode()
-KWARGS = [{"num_words": None, "keyword": "sea"}, {"num_words": None, "keyword": None}]
+KWARGS = [{"num_words": None, "keywords": ["sea"]}, {"num_words": None, "keywords": None}]
 IDS = ["keywords:existence", "punctuation:no_comma"]
-GIVEN = {"instruction_id_list": IDS, "kwargs": [{"keyword": "sea"}, {}]}
+GIVEN = {"instruction_id_list": IDS, "kwargs": [{"keywords": ["sea"]}, {}]}
 USER = [{"role": "user", "content": "Hi."}]
 
 AREA = "def area(w, h):\n    return w + h\n"

@@ -336,7 +336,7 @@ def test_added_tokens_get_the_mean_of_the_others(family, tmp_path):
         torch.testing.assert_close(loaded.lm_head.bias[300:], bias.mean().expand(3), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("family", ["gpt2", "gemma2", "qwen3_moe", "stablelm"])
+@pytest.mark.parametrize("family", ["falcon", "gemma2", "gpt2", "gpt_neox", "phi", "qwen3_moe", "stablelm"])
 def test_a_reward_model_scores_the_same_in_transformers(family, tmp_path):
     model, config, flat = ours(family)
     extra = {"score": (1, config.hidden)}

@@ -12,11 +12,11 @@ from tiny import random_flat, raw_config, tokenizer
 from typer.testing import CliRunner
 
 from cascade_rl.cascade.cascade import run_cascade
-from cascade_rl.cascade.stage import provide
 from cascade_rl.cli import main as cli
 from cascade_rl.data import demonstrations, pairs
 from cascade_rl.data.abilities import check_recipe, load_recipe
 from cascade_rl.data.gather import gather
+from cascade_rl.data.kinds import provide
 from cascade_rl.data.shelf import Shelf
 from cascade_rl.domains import load_domain
 from cascade_rl.errors import InputError, Interrupted, RecipeError, StageError
@@ -317,9 +317,9 @@ def test_chats_that_ask_a_benchmarks_question_stop_the_run(here):
 
 
 def test_check_counts_the_rows(here):
-    shown = " ".join(cascade("check", "own-chats.yaml", "benchmarks.maths.max_response_tokens=200").split())
-    assert "stages.sft.data.0: jsonl:chats/*.jsonl: 12 rows read, 12 mapped, 0 bad" in shown
-    assert "stages.reward-model.source: jsonl:pairs.jsonl: 61 rows read" in shown
+    shown = " ".join(cascade("check", "own-chats.yaml", *SMALL).split())
+    assert "sft: jsonl:chats/*.jsonl: 12 rows read, 12 mapped, 0 bad" in shown
+    assert "reward-model: jsonl:pairs.jsonl: 61 rows read" in shown
 
 
 def test_a_pair_that_stands_twice_is_measured_once():

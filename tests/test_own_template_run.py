@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from cascade_rl.cascade.cascade import run_cascade
 from cascade_rl.cli import main as cli
-from cascade_rl.errors import RecipeChanged, RecipeError, StageError
+from cascade_rl.errors import Interrupted, RecipeChanged, RecipeError, StageError
 from cascade_rl.model.tokenizer import load_tokenizer
 from cascade_rl.recipe.reading import validate
 from cascade_rl.run.journal import read_lines
@@ -69,7 +69,10 @@ def write(name, rows):
     Path(name).write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def of(name: str, change=None) -> dict:
+def of(name: str, change=None, *, tools: bool = True) -> dict:
+    if not tools:
+        reply = {"role": "assistant", "content": "Four below zero.", "reasoning_content": "I know."}
+        write("chats.jsonl", [{"messages": [user(f"How warm is it in town {n}?"), reply]} for n in range(8)])
     inner = OWN[name].made()
     directory(Path("own"), inner, eos_token_id=[inner.eos_token_id])
     raw = yaml.safe_load(RECIPE)
@@ -125,6 +128,21 @@ def test_a_run_with_the_template_of_qwen_3s_kind(here):
     raw["model"] = {"init": "own"}
     with pytest.raises(RecipeChanged, match="-  template: model"):
         run_cascade(validate(raw), Path("run"), Notes())
+
+
+def test_a_run_that_was_stopped_goes_on_as_one_that_was_not(here):
+    def short(raw):
+        raw["stages"][0] |= {"steps": 4, "save_every": 1}
+        raw["stages"] = raw["stages"][:1]
+
+    recipe = validate(of("smollm-3", short, tools=False))
+    run_cascade(recipe, Path("whole"), Notes())
+    asked = iter([False, False, False, True])
+    with pytest.raises(Interrupted):
+        run_cascade(recipe, Path("cut"), Notes(), stop_asked=lambda: next(asked, True))
+    run_cascade(recipe, Path("cut"), Notes())
+    ledgers = [json.loads(Path(name, "ledger.json").read_text())["stages"] for name in ("whole", "cut")]
+    assert ledgers[0][0]["weights"] == ledgers[1][0]["weights"]
 
 
 def test_check_says_what_was_found_and_the_guide_knows_the_key(here):

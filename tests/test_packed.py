@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from test_batch import compare_gradients, gradient, hf_twin
 from tiny import Policy, random_flat
 
-from cascade_rl.model.attention import Attention, by_kernel
+from cascade_rl.model.attention import Attention
 from cascade_rl.model.decoder import hidden_states, packed_states, rotary, views
+from cascade_rl.model.gpu_attention import ByBlocks
 from cascade_rl.model.packed import Tree, pack
 from cascade_rl.model.replicas import Replicas
 from cascade_rl.protocols import SamplingRule
@@ -117,7 +118,7 @@ def test_the_fused_kernels_of_a_gpu_compute_the_same(policy, last):
     start = torch.randn(len(packed.ids), config.heads + 2 * config.kv_heads, config.head_dim)
     found = []
     for attend in (lambda x: Attention(packed, config.heads, config.kv_heads)(0, x, last),
-                   lambda x: by_kernel(packed, config.heads, x, last)):  # fmt: skip
+                   lambda x: ByBlocks(packed, config.heads, config.kv_heads, None)(0, x, last)):  # fmt: skip
         qkv = start.clone().requires_grad_()
         out = attend(qkv)
         (out * torch.linspace(-1, 1, out.numel()).view_as(out)).sum().backward()

@@ -23,6 +23,7 @@ from cascade_rl.domain import Services
 from cascade_rl.errors import InputError, RecipeError, StageError
 from cascade_rl.evals.benchmark import run_benchmark
 from cascade_rl.recipe import BenchmarkSpec
+from cascade_rl.recipe.explain import explain
 from cascade_rl.report.status import run_status
 from cascade_rl.scores.judged import Judged
 from cascade_rl.sources.splits import split_of
@@ -282,6 +283,11 @@ def test_a_second_reward_model_may_judge(rows):
     found = check_recipe(made)
     assert found.judge_of(found.benchmarks[0]) == "second"
     assert found.own_stage(found.benchmarks[0]) == "rlhf", "nobody asks the second: the last stage"
+    assert "judged by the reward model of second" in explain(found) and "flatters" not in explain(found)
+    made["benchmarks"][0]["reward_model"] = "reward"
+    told = explain(check_recipe(made))
+    assert "what rlhf asks for rewards, so that its word flatters; reward_model: second would not" in told
+    assert "let a second one judge" in explain(check_recipe(recipe(rows)))
 
 
 @pytest.mark.parametrize(
@@ -339,3 +345,20 @@ def test_the_recipes_of_the_documentation(rows, monkeypatch):
     found = check_recipe(made | judged | {"stages": [made["stages"][0], *judged["stages"]]})
     assert found.judge_of(found.benchmarks[0]) == "judge"
     assert found.stage("rlhf").reward_model_among(found.before("rlhf")) == "reward-model"
+
+
+def test_pairs_of_a_domains_rows_count_once_too(tmp_path):
+    """Twenty held-out pairs are asked for, and the rows have a handful: that many are measured."""
+    made = [f"Tell me about town {n}." for n in range(200)]
+    rows = [{"prompt": text, "answer": {"chosen": "a good one", "rejected": "bad"}} for text in made]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    few = changed(
+        reward={"source": f"jsonl:{tmp_path / 'rows.jsonl'}", "heldout_pairs": 50, "heldout": {"every": 1}}
+    )
+    few["stages"], few["benchmarks"] = few["stages"][:2], []
+    go(tmp_path / "run", few)
+    distinct = sum(split_of(text) is Split.VALIDATION for text in made)
+    record = json.loads((tmp_path / "run/stages/02-reward/stage.json").read_text())
+    assert 1 < distinct < 30 and record["heldout_pairs"] == distinct
+    assert record["heldout_loss"]["what"] == f"{distinct} held-out pairs"
+    assert record["heldout_loss"]["last"]["accuracy"] == record["heldout_pair_accuracy"]

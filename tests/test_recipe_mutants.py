@@ -1,4 +1,4 @@
-"""Whatever a recipe holds, it loads or is refused with messages: two thousand mutants of the shipped ones."""
+"""Whatever a recipe holds, it loads or is refused with messages: 5,000 mutants of those shipped and of those that init writes."""
 
 from __future__ import annotations
 
@@ -9,16 +9,23 @@ from typing import Any
 
 import pytest
 import yaml
+from test_init import chats, pairs, sums, write
 
+from cascade_rl.cascade.begin import begin
+from cascade_rl.cascade.foresight import foreseen
 from cascade_rl.data.abilities import domain_problems
+from cascade_rl.data.shapes import shape_of
+from cascade_rl.data.trial import Trial
+from cascade_rl.doctor.subject import make_tiny
 from cascade_rl.errors import RecipeError
 from cascade_rl.recipe import Recipe
 from cascade_rl.recipe.overrides import apply_override
 from cascade_rl.recipe.reading import read_recipe, shipped_recipes, validate
 
 VALUES = [
-    None, True, False, 0, -1, 1, 10**30, -0.5, 0.0, 1.5, float("nan"), float("inf"), "", "x", "1e-4", "a.b", [], [1],
+    None, True, False, 0, -1, 1, 10**30, -0.5, 0.0, 1.5, -1e300, float("nan"), float("inf"), "", "x", "1e-4", "a.b", [], [1],
     [[]], [{}], {}, {"a": 1}, {"name": 1}, [None], ["a", "a"], "thinking", {1: 2}, {None: 1},
+    "~nobody", "jsonl:", "\0", "x" * 5000,
 ]  # fmt: skip
 KEYS = [
     "kind",
@@ -36,6 +43,22 @@ KEYS = [
     None,
 ]
 BASES = {name: yaml.safe_load(path.read_text()) for name, path in shipped_recipes().items()}
+WRITTEN = ("sft", "rl", "rlhf", "sft-rl")  # goals of `cascade init`
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    """A folder with own rows of three kinds, a model, and the recipes that init writes for them."""
+    here = tmp_path_factory.mktemp("own")
+    files = {"chats": chats(40), "sums": sums(60), "pairs": pairs(40)}
+    for name, rows in files.items():
+        write(here / f"{name}.jsonl", rows)
+    make_tiny(here / "model")
+    needed = {"sft": ["chats"], "rl": ["sums"], "rlhf": ["pairs"], "sft-rl": ["chats", "sums"]}
+    for goal, names in needed.items():
+        shapes = [shape_of(f"jsonl:{here / name}.jsonl") for name in names]
+        (here / f"{goal}.yaml").write_text(begin(goal, goal, str(here / "model"), shapes, print))
+    return here
 
 
 def places(node: Any, path: tuple = ()) -> Iterator[tuple]:
@@ -47,8 +70,17 @@ def places(node: Any, path: tuple = ()) -> Iterator[tuple]:
         yield from places(value, (*path, key))
 
 
+def misspelt(key: Any, rng: random.Random) -> Any:
+    """A key with a letter left out, doubled or changed; one that is no text becomes one."""
+    text = str(key)
+    at = rng.randrange(max(1, len(text)))
+    return rng.choice(
+        (text[:at] + text[at + 1 :], text[:at] + text[at : at + 1] + text[at:], text.upper(), f"{text} ")
+    )
+
+
 def mutate(raw: dict, rng: random.Random) -> None:
-    """Change one place: another value, none, a shorter list, a number in a list, a key or an item too much."""
+    """Change one place: another value, none, a shorter list, a number in a list, a key or an item too much, a name."""
     found = list(places(raw))
     if not found:
         return
@@ -57,23 +89,27 @@ def mutate(raw: dict, rng: random.Random) -> None:
     for key in parents:
         node = node[key]
     what, value = rng.random(), copy.deepcopy(rng.choice(VALUES))
-    if what < 0.6:
+    if what < 0.55:
         node[last] = value
-    elif what < 0.75:
+    elif what < 0.68:
         del node[last]
-    elif what < 0.85 and isinstance(node[last], list):
+    elif what < 0.76 and isinstance(node[last], list):
         node[last] = node[last][:-1]
-    elif what < 0.9:
+    elif what < 0.82:
         node[last] = [node[last]]
+    elif what < 0.88 and isinstance(node[last], list) and node[last]:
+        node[last].append(copy.deepcopy(node[last][0]))  # the same item twice
+    elif what < 0.94 and isinstance(node, dict):
+        node[misspelt(last, rng)] = node.pop(last)
     elif isinstance(node, dict):
         node[rng.choice(KEYS)] = value
     else:
         node.insert(last, value)
 
 
-def mutants(name: str, count: int) -> Iterator[dict]:
+def mutants(name: str, base: dict, count: int) -> Iterator[dict]:
     for seed in range(count):
-        rng, raw = random.Random(f"{name}/{seed}"), copy.deepcopy(BASES[name])
+        rng, raw = random.Random(f"{name}/{seed}"), copy.deepcopy(base)
         for _ in range(rng.choice((1, 1, 1, 2, 3))):
             mutate(raw, rng)
         yield raw
@@ -91,14 +127,80 @@ def judged(raw: dict, *further: Any) -> bool:
 
 @pytest.mark.parametrize("name", BASES)
 def test_a_mutant_loads_or_is_refused(name):
-    found = [judged(raw) for raw in mutants(name, 1000)]
+    found = [judged(raw) for raw in mutants(name, BASES[name], 1000)]
     assert 50 < sum(found) < 500, "some changes do no harm, most do"
+
+
+@pytest.mark.parametrize("goal", WRITTEN)
+def test_so_does_one_of_a_recipe_that_init_wrote(own, goal):
+    base = yaml.safe_load((own / f"{goal}.yaml").read_text())
+    assert judged(base)
+    found = [judged(raw) for raw in mutants(goal, base, 550)]
+    assert 10 < sum(found) < 300
+
+
+@pytest.mark.parametrize("goal", WRITTEN)
+def test_also_where_rows_and_model_are_asked(own, goal, monkeypatch, tmp_path):
+    """Its rows through their maps, its domains, and its model's config and tokenizer."""
+    monkeypatch.chdir(tmp_path)
+    base = yaml.safe_load((own / f"{goal}.yaml").read_text())
+    model = foreseen(Recipe.model_validate(base), Trial({}, (), [], ()))
+    assert not model.problems and judged(base, domain_problems)
+
+    def further(recipe: Recipe, whole: bool) -> Any:
+        return domain_problems(recipe, whole) + foreseen(recipe, Trial({}, (), [], ())).problems
+
+    assert sum(judged(raw, further) for raw in mutants(f"{goal}, asked", base, 50))
 
 
 @pytest.mark.parametrize("name", BASES)
 def test_also_where_its_domains_are_asked(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert sum(judged(raw, domain_problems) for raw in mutants(name, 100))
+    assert sum(judged(raw, domain_problems) for raw in mutants(name, BASES[name], 100))
+
+
+def test_a_mutant_of_the_text_loads_or_is_refused(own, tmp_path):
+    """Lines left out, doubled, moved in or out, cut, and letters changed: 400 of them, through the file."""
+    path, loaded = tmp_path / "r.yaml", 0
+    texts = [found.read_text() for found in shipped_recipes().values()]
+    texts += [(own / f"{goal}.yaml").read_text() for goal in WRITTEN]
+    for seed in range(400):
+        rng = random.Random(f"text/{seed}")
+        lines = rng.choice(texts).splitlines()
+        at, what = rng.randrange(len(lines)), rng.randrange(6)
+        line = lines[at]
+        cut = rng.randrange(len(line) + 1)
+        mark = rng.choice("{}[]:*&#!|>%@`'\"\t\x07")
+        changes = (
+            [],
+            [line, line],
+            ["  " + line],
+            [line[1:]],
+            [line[:cut]],
+            [line[:cut] + mark + line[cut:]],
+        )
+        lines[at : at + 1] = changes[what]
+        path.write_text("\n".join(lines))
+        try:
+            loaded += isinstance(read_recipe(str(path)), Recipe)
+        except RecipeError as error:
+            assert error.problems and "Traceback" not in str(error)
+    assert 50 < loaded < 350
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("name: a\nname: b\n", "'name' stands twice, first in line 1"),
+        ("name: a\nstages:\n  - {name: x, kind: sft, name: y}\n", "'name' stands twice, first in line 3"),
+        ("name: &a [*a]\n", "Circular reference"),
+        ("name: " + "[" * 3000, "nested too deeply"),
+    ],
+)  # fmt: skip
+def test_yaml_that_would_lose_a_value_or_never_end(tmp_path, text, told):
+    (tmp_path / "r.yaml").write_text(text)
+    with pytest.raises(RecipeError, match=told):
+        read_recipe(str(tmp_path / "r.yaml"))
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from cascade_rl.domains import load_domain
 from cascade_rl.errors import InputError
 from cascade_rl.recipe.tables import Reading
 from cascade_rl.sources.chats import CHAT_MAPS
-from cascade_rl.sources.maps import MAPS
+from cascade_rl.sources.maps import MAPS, map_of
 from cascade_rl.sources.own_maps import chat_map, pair_map
 from cascade_rl.sources.own_rows import Counts, own_rows
 from cascade_rl.sources.preferences import PAIR_MAPS
@@ -92,6 +92,7 @@ OWN_CHAT = {
     "prompt": {"column": "messages"}, "reply": {"column": "a"}, "thought": {"column": "b"}, "system": {"column": "c"},
     "split": {"column": "s", "choice": {"train": "sft", "test": "heldout"}},
 }  # fmt: skip
+OWN_PAIR = {"prompt": {"column": "q"}, "chosen": {"column": "a"}, "rejected": {"column": "b"}}
 PREFERRED = {
     "trl-preference": {"prompt": [TURNS[0]], "chosen": TURNS, "rejected": [TURNS[0], {"role": "assistant", "content": "No."}]},
     "hh-preference": {"chosen": "\n\nHuman: Hi.\n\nAssistant: Hello.", "rejected": "\n\nHuman: Hi.\n\nAssistant: No."},
@@ -111,7 +112,7 @@ OWN = {
         {"messages": "Hi.", "a": "Hello.", "b": "well", "c": "Be short.", "s": "train"},
     ),
     "own pairs": (
-        pair_map({"prompt": {"column": "q"}, "chosen": {"column": "a"}, "rejected": {"column": "b"}}),
+        pair_map(OWN_PAIR),
         {"q": "Hi.", "a": "Hello.", "b": "No."},
     ),
 }
@@ -259,3 +260,34 @@ def test_a_meta_of_null_is_none(tmp_path):
         f"jsonl:{tmp_path / 'rows.jsonl'}", Split.RL, 0, Reading(None, "all")
     )
     assert made.meta == {}
+
+
+@pytest.mark.parametrize(
+    ("made", "said", "row"),
+    [
+        (map_of, OWN_MAP, PROBLEMS["own map"][2]),
+        (chat_map, OWN_CHAT, OWN["own chats"][1]),
+        (pair_map, OWN_PAIR, OWN["own pairs"][1]),
+    ],
+)
+def test_a_mapping_makes_a_map_or_is_refused_whatever_it_holds(made, said, row):
+    refused = 0
+    for seed in range(1000):
+        rng = random.Random(f"map/{seed}")
+        changed = mutant(said, rng)
+        if not isinstance(changed, dict):
+            continue
+        # YAML has keys that JSON has not
+        if rng.random() < 0.2:
+            changed[rng.choice((1, None, True, 1.5))] = copy.deepcopy(rng.choice(VALUES))
+        try:
+            one = made(changed)
+        except InputError as error:
+            refused += 1
+            assert all(line.startswith("map") for line in str(error).split("\n"))
+            continue
+        try:
+            one(row)
+        except InputError as error:
+            assert "\n" not in str(error)
+    assert 400 < refused < 1000

@@ -12,7 +12,7 @@ from tiny import Policy, stage_run, tokenizer, toy_domain
 from tokenizers import AddedToken
 from transformers import AutoTokenizer
 
-from cascade_rl.errors import Interrupted, StageError
+from cascade_rl.errors import InputError, Interrupted, StageError
 from cascade_rl.model.tokenizer import MARKERS, Tokenizer, load_tokenizer
 from cascade_rl.recipe import RewardModelStage, SFTStage
 from cascade_rl.run.store import Writer
@@ -220,3 +220,17 @@ def test_an_order_of_millions_is_made_once_and_is_the_same(monkeypatch):
     for step in range(20):
         batch_at(step, 100, 1000, "7/sft")
     assert len(made) == 2
+
+
+def test_a_conversation_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    taught = Tokenizer.taught_all
+
+    def refusing(self, items):
+        if any("7" in item.problem.prompt_text for item in items):
+            raise InputError("the template has no word for it")
+        return taught(self, items)
+
+    monkeypatch.setattr(Tokenizer, "taught_all", refusing)
+    with pytest.raises(StageError, match=r"^sft: own, 'Ask 7': the template has no word for it$"):
+        train(tmp_path, ITEMS, monkeypatch)
+    assert not list(tmp_path.glob("**/*tokens*"))

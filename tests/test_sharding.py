@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import torch.distributed as dist
 from sharded_cases import ADAPTERS, CASES, MUON, SPEC, Case, difference, learning, make_rows, step, trained
 from tiny import logits, random_flat, raw_config, stage_run, tokenizer, toy_domain, toy_problem
 
@@ -153,3 +154,15 @@ def test_more_workers_than_gpus_is_told(monkeypatch):
         ValueError, match=r"workers: 4 with device: cuda, but there are 3 GPUs here.*set workers: 3"
     ):
         Replicas(4, "cuda")
+
+
+def _meet_again(worker):
+    group = dist.new_group()
+    one = torch.ones(1)
+    dist.all_reduce(one, group=group)
+    return float(one)
+
+
+def test_workers_can_form_groups_long_after_they_met(sharded):
+    # over NCCL, and in FSDP's own groups, communicators are made late: each asks the store of the first meeting
+    assert sharded.all(_meet_again) == [2.0, 2.0]

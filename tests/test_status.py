@@ -103,7 +103,7 @@ def test_a_recipe_that_is_no_yaml_is_named(run: Path, content: str, why: str) ->
 
 
 def test_a_recipe_that_is_none_is_told_in_one_line(run: Path) -> None:
-    (run / "recipe.yaml").write_text("name: x\nstages: [{steps: 3}]", encoding="utf-8")
+    (run / "recipe.yaml").write_text("stages: [{steps: 3}]", encoding="utf-8")
     with pytest.raises(
         InputError, match=r"recipe.yaml is no recipe of a run: \S+: .* \(and \d more\)"
     ) as told:
@@ -166,6 +166,16 @@ def test_it_is_readable_at_any_width(width: int, shown: str) -> None:
     text = console.export_text()
     assert [line.rstrip() for line in text.splitlines()] == shown.strip("\n").splitlines()
     assert "…" not in text, "nothing is cut"
+
+
+def test_what_a_tracker_has_not_had_is_told(run: Path) -> None:
+    write_json(run / "track" / "wandb.json", {"id": "1", "attempt": 1, "stages": {}, "fault": "no route"})
+    write_json(run / "track" / "trackio.json", {"id": "1", "attempt": 1, "stages": {}})
+    (run / "track" / "tensorboard.json").write_text("{", encoding="utf-8")  # costs the status nothing
+    for width in (60, 300):
+        console = Console(width=width, record=True, file=io.StringIO())
+        console.print(StatusTable(run_status(run)))
+        assert console.export_text().endswith("wandb: no route; `cascade track` sends the rest\n")
 
 
 MANY = (

@@ -118,7 +118,14 @@ def test_compressed_files_a_mark_and_a_glob(tmp_path, monkeypatch):
     assert len(drawn("jsonl:~/d.jsonl")[0]) == 10
     with pytest.raises(InputError, match=r"no file matches ~/\*\.csv"):
         drawn("csv:~/*.csv")
-    for nowhere in ("~nobody-of-that-name/a.csv", "~/**.csv", "~/\0"):
+    for nowhere in (
+        "~nobody-of-that-name/a.csv",
+        "~/**.csv",
+        "~/\0",
+        "x" * 300,
+        "\ud800.csv",
+        "?" + "x" * 300,
+    ):
         with pytest.raises(InputError):
             drawn(f"csv:{nowhere}")
 

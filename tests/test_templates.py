@@ -334,7 +334,10 @@ def test_a_conversation_that_it_does_not_write_is_one_message(loaded, name, mess
         taught(loaded, name, {"messages": messages, "tools": tools})
 
 
-LEFT_OUT = "{% for m in messages %}{% if m.role != 'system' %}[{{ m.role }}]{{ m.content }}</s>{% endif %}{% endfor %}"
+LEFT_OUT = (
+    "{% for m in messages %}{% if m.role != 'system' %}[{{ m.role }}]{{ m.content }}</s>{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}[assistant]{% endif %}"
+)
 WRONG = [
     (None, "has no chat template .chat_template.jinja"),
     (
@@ -437,7 +440,17 @@ def test_a_template_that_thinks_in_other_tags_only(tmp_path):
         "{%- else -%}{{- m.content.split('</think>')[-1] -}}{%- endif -%}{{- '</s>' -}}{%- endfor -%}"
         "{%- if add_generation_prompt -%}{{- '[assistant]' -}}{%- endif -%}"
     )
-    with pytest.raises(InputError, match="always asks for thoughts, but writes none in <think> tags"):
+    with pytest.raises(InputError, match="thoughts in other tags than <think>"):
+        with_template(tmp_path, template)
+
+
+def test_a_template_whose_replies_begin_with_a_channel(tmp_path):
+    """As gpt-oss writes them: what follows the prompt is more than thought and answer, and no grader could read it."""
+    template = (
+        "{%- for m in messages -%}{{- '[' + m.role + ']' -}}{%- if m.role == 'assistant' -%}{{- '[final]' -}}"
+        "{%- endif -%}{{- m.content + '</s>' -}}{%- endfor -%}{%- if add_generation_prompt -%}{{- '[assistant]' -}}{%- endif -%}"
+    )
+    with pytest.raises(InputError, match="writes replies otherwise than its prompt begins them"):
         with_template(tmp_path, template)
 
 
@@ -456,8 +469,25 @@ def test_what_was_found_is_said(loaded, name):
     told = tokenizer.template.words()
     assert set(tokenizer.template.modes) == set(map(Mode, own.modes))
     assert f"a turn ends with `{own.end}`" in told[0] and all(text in told[0] for text in FOUND.get(name, ()))
-    assert len(told) == 1 + (name in ("llama-3", "smollm-3"))
+    assert [line for line in told if "writes the day" in line] == told[1:2] * (
+        name in ("llama-3", "smollm-3")
+    )
+    pieces = {"llama-2": "`[INST]`, `[/INST]`"}
+    spelled = [line for line in told if "in pieces" in line]
+    assert len(spelled) == (name in pieces) and pieces.get(name, "") in "".join(spelled)
     assert tokenizer.lead == own.lead
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_reward_model_reads_the_answer_as_transformers_writes_it(loaded, name):
+    own, (tokenizer, theirs, _) = OWN[name], loaded[name]
+    before = [user("one?"), {"role": "assistant", "content": "two"}, user("three?")]
+    messages = [Message(row["role"], row["content"]) for row in before]
+    mode = Mode.INSTRUCT if "instruct" in own.modes else Mode.THINKING
+    rows = [*sent(before, own, mode, tags=True), {"role": "assistant", "content": "four"}]
+    whole = theirs.apply_chat_template(rows, tokenize=False, **own.modes[mode])
+    whole = whole[: whole.rindex(own.end) + len(own.end)].removesuffix("\n<|endoftext|>")
+    assert tokenizer.answered(messages, "four") == theirs.encode(whole, add_special_tokens=False)
 
 
 @pytest.mark.parametrize("name", [name for name, own in OWN.items() if own.lead])

@@ -18,11 +18,13 @@ from small_run import RECIPE
 
 from cascade_rl.data.abilities import check_recipe
 from cascade_rl.errors import InputError
+from cascade_rl.run.book import Book
 from cascade_rl.run.ledger import recipe_text
 from cascade_rl.run.tracking import follower as module
 from cascade_rl.run.tracking.events import Event, Reading, Rewound, Tail, recipe_of
 from cascade_rl.run.tracking.follower import Follower
 from cascade_rl.run.tracking.sent import read_sent
+from cascade_rl.types import StepReport
 
 STAGES = ("sft", "reward", "rlhf")
 STEPS = 4
@@ -293,7 +295,7 @@ def test_lines_of_a_growing_file(moves):
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [("recipe.yaml", "a: [", "recipe.yaml is no YAML"), ("recipe.yaml", "- 3", "is no recipe of a run"),
-     ("recipe.yaml", "name: x\nstages: [{steps: 3}]", r"is no recipe of a run: .* \(and \d more\)"),
+     ("recipe.yaml", "stages: [{steps: 3}]", r"is no recipe of a run: .* \(and \d more\)"),
      ("track/trackio.json", "{}", "it lacks id"), ("track/trackio.json", "[", "is no JSON"),
      ("track/trackio.json", '{"id": "a", "attempt": 1, "stages": {"x": 3}}', "is no record of a tracker"),
      ("stages/01-sft/journal.jsonl", "{]\n", "holds a line that is no JSON")],
@@ -305,6 +307,40 @@ def test_damaged_files_are_named(held, tmp_path, name, content, said):
     (tmp_path / name).write_text(content)
     with pytest.raises(InputError, match=said):
         follow(tmp_path, [])
+
+
+def test_all_that_a_stage_may_write_is_told(tmp_path):
+    """By the writer itself: a kind of line that the trackers do not know would end their telling."""
+    writer = Writer(tmp_path)
+    writer.go()
+    for path in writer.folder.glob("*.jsonl"):
+        path.unlink()
+    book = Book(writer.folder)
+    book.heldout(0, {"loss": 1.5, "loss/own": 1.25})
+    book.step(StepReport(0, {"loss": 2.0}, {}), "short")
+    book.note(0, "a remark")
+    book.probe(1, 0.5, {"maths": 0.25})
+    book.close()
+    written = {name for name in vars(Book) if not name.startswith("_")}
+    others = {"times", "samples", "rollouts", "history", "heldouts", "offsets", "cut", "close"}
+    assert written - others == {"heldout", "step", "note", "probe"}, "a new kind of line: tell it"
+    told = [told.event for told in Reading(tmp_path).new()]
+    assert [(event.step, dict(event.numbers), dict(event.texts)) for event in told] == [
+        (0, {"sft/heldout/loss": 1.5, "sft/heldout/loss/own": 1.25}, {}),
+        (1, {"sft/loss": 2.0, "sft/step": 1.0}, {}),
+        (1, {}, {"sft/notes": "a remark"}),
+        (1, {"sft/probe": 0.5, "sft/probe/maths": 0.25}, {}),
+    ]
+
+
+def test_a_run_without_benchmarks_goes_on_to_the_next_stage(tmp_path):
+    writer = Writer(tmp_path)
+    writer.finish()
+    for path in tmp_path.glob("stages/*/scorecard.json"):
+        path.write_text(json.dumps({"stage": "s", "benchmarks": {}}))
+    events = [told.event for told in Reading(tmp_path).new()]
+    assert len(events) == 3 * (STEPS + 1) and all(event.numbers or event.texts for event in events)
+    assert max(event.step for event in events) == 3 * STEPS
 
 
 def test_a_directory_without_a_recipe_is_no_run(tmp_path):

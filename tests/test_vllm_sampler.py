@@ -71,9 +71,23 @@ def test_a_fault_while_decoding_still_puts_the_engine_to_sleep(draw, monkeypatch
     def broken():
         raise RuntimeError("out of blocks")
 
-    monkeypatch.setattr(draw.llm.llm_engine, "step", broken)
-    with pytest.raises(RuntimeError, match="out of blocks"):
-        draw.sample(PROBLEMS, Sampling(1, 3))
+    before = draw.sample(PROBLEMS, Sampling(2, 3, seed=(4,)))
+    with monkeypatch.context() as patch:
+        patch.setattr(draw.llm.llm_engine, "step", broken)
+        with pytest.raises(RuntimeError, match="out of blocks"):
+            draw.sample(PROBLEMS, Sampling(1, 3))
+    assert draw.llm.events[-1] == "sleep 2"
+    # the engine keeps what was not answered through its sleep: left there, the next call would answer it too
+    assert not draw.llm.requests
+    assert draw.sample(PROBLEMS, Sampling(2, 3, seed=(4,))) == before
+
+
+def test_a_fault_of_who_hears_of_replies_ends_the_call_as_well(draw):
+    def full(place, rollouts):
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        draw.sample(PROBLEMS, Sampling(2, 3), full)
     assert draw.llm.events[-1] == "sleep 2" and not draw.llm.requests
 
 

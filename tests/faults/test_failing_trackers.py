@@ -16,6 +16,7 @@ import pytest
 from run_files import results
 from small_run import RECIPE, go
 
+from cascade_rl.report.status import run_status
 from cascade_rl.run.journal import read_lines
 from cascade_rl.run.tracking import beside, follower
 from cascade_rl.run.tracking.sent import read_sent
@@ -83,7 +84,7 @@ def test_one_that_raises(fake, whole, tmp_path, fault, init, why):
     notes = go(tmp_path / "run", TRACKED)
     told_once(notes, "trackio failed", why)
     assert results(tmp_path / "run") == results(whole)
-    assert why in read_sent(tmp_path / "run", "trackio").fault
+    assert why in run_status(tmp_path / "run").untold["trackio"]
     assert "Traceback" in (tmp_path / "run" / "track" / "trackio.log").read_text()
 
 
@@ -95,14 +96,17 @@ def test_one_that_hangs(fake, whole, tmp_path, monkeypatch, fault):
     fake(fault)
     notes = go(tmp_path / "run", TRACKED)
     told_once(notes, "trackio has not taken all of the run within")
+    assert "has not taken" in run_status(tmp_path / "run").untold["trackio"]
     assert results(tmp_path / "run") == results(whole)
 
 
 def test_one_that_dies(fake, whole, tmp_path):
     fake("os.kill(os.getpid(), 9)")
-    notes = go(tmp_path / "run", TRACKED)
-    told_once(notes, "trackio: its process ended (-9", "trackio.log")
-    assert results(tmp_path / "run") == results(whole)
+    run = tmp_path / "my run"
+    notes = go(run, TRACKED)
+    told_once(notes, "trackio lost its process (-9", "trackio.log", f"`cascade track '{run}'`")
+    assert "lost its process" in read_sent(run, "trackio").fault
+    assert results(run) == results(whole)
 
 
 def test_what_one_that_failed_missed_is_sent_later(fake, whole, tmp_path, monkeypatch, cascade):
@@ -116,7 +120,7 @@ def test_what_one_that_failed_missed_is_sent_later(fake, whole, tmp_path, monkey
     monkeypatch.delenv("PYTHONPATH", raising=False)
     monkeypatch.setenv("PYTHONPATH", str(Path(follower.__file__).parents[3]))
     assert cascade("track", str(run), "--to", "trackio")[0] == 0
-    assert not read_sent(run, "trackio").fault
+    assert not run_status(run).untold
     assert updates(tmp_path / "trackio", run) == [1, 2, 3, 4, 5, 6]
 
 

@@ -7,12 +7,13 @@ tokenizer and the headers of its weights. Lengths of prompts, seen once they are
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from cascade_rl.cascade.lengths import benchmark_problems, prompt_length, refuse_stages
+from cascade_rl.cascade.lengths import refuse_stages, too_long
 from cascade_rl.cascade.run import base_folder
-from cascade_rl.cascade.spoken import mode_problems
-from cascade_rl.data.heldout import gather_benchmarks
+from cascade_rl.cascade.spoken import mode_problems, unspoken_problems
+from cascade_rl.data.trial import Trial
 from cascade_rl.errors import InputError, RecipeError
 from cascade_rl.model.checkpoint import read_config, read_generation
 from cascade_rl.model.pretrained import Origin, find_model, silent
@@ -43,45 +44,67 @@ def look_ahead(recipe: Recipe, folder: Path, screen: Screen, accept_changes: boo
     return foresee(recipe, weights=True, note=screen.note, waiting=screen.waiting)
 
 
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What a model can't do of a recipe, and what else it says.
+
+    Its tokenizer, and what a hub's name means today, where it could be opened.
+    """
+
+    problems: Problems
+    notes: tuple[str, ...] = ()
+    tokenizer: Tokenizer | None = None
+    commit: str | None = None
+
+    def told(self, recipe: Recipe) -> Recipe:
+        """The recipe with the commit."""
+        if self.commit is None:
+            return recipe
+        return recipe.model_copy(update={"model": recipe.model.model_copy(update={"commit": self.commit})})
+
+
 def foresee(
     recipe: Recipe,
     *,
-    prompts: bool = False,
     weights: bool = False,
     note: Callable[[str], None] = silent,
     waiting: Callable[[str], None] = silent,
 ) -> Recipe:
     """The recipe with the commit of a model from a hub, before it is begun.
 
-    Raises RecipeError with everything that `model.init` can't do of what the recipe asks. With `prompts`
-    those of the benchmarks are made, and counted in its tokens; a run does so anyway. Without `weights`
+    Raises RecipeError with everything that `model.init` can't do of what the recipe asks. Without `weights`
     those of a hub or of GGUF are neither fetched nor converted. `note` and `waiting`: see `find_model`.
+    """
+    found = foreseen(recipe, Trial({}, (), [], ()), weights=weights, note=note, waiting=waiting)
+    if found.problems:
+        raise RecipeError(recipe.name, found.problems)
+    return found.told(recipe)
+
+
+def foreseen(
+    recipe: Recipe,
+    trial: Trial,
+    *,
+    weights: bool = False,
+    note: Callable[[str], None] = silent,
+    waiting: Callable[[str], None] = silent,
+) -> Foreseen:
+    """What `model.init` says of a recipe and of the prompts of its trial, counted in its own tokens.
+
+    A model from scratch has said all by its recipe, see `recipe/rules.py` and `data/lengths.py`.
     """
     spec = recipe.model
     if spec.init == "scratch":
-        return recipe
+        return Foreseen([])
     try:
-        found = find_model(spec.init, spec.commit, weights=weights, note=note, waiting=waiting)
-        tokenizer, problems = _opened(recipe, found, prompts)
+        return _foreseen(
+            recipe, trial, find_model(spec.init, spec.commit, weights=weights, note=note, waiting=waiting)
+        )
     except InputError as error:
-        raise RecipeError(recipe.name, [("model.init", str(error))]) from None
-    if problems:
-        raise RecipeError(recipe.name, problems)
-    # a run says so of the model that it makes
-    for line in tokenizer.template.words() if prompts else []:
-        note(line)
-    return recipe.model_copy(update={"model": spec.model_copy(update={"commit": found.commit})})
+        return Foreseen([("model.init", str(error))])
 
 
-def way_of(recipe: Recipe) -> str:
-    """A line on who will compute a model that is not from scratch; its weights are not looked at."""
-    found = find_model(recipe.model.init, recipe.model.commit, weights=False)
-    raw, config = read_config(found.folder)
-    return config.described(raw)
-
-
-def _opened(recipe: Recipe, found: Origin, prompts: bool) -> tuple[Tokenizer, Problems]:
-    """A model's tokenizer, and what the model can't do; raises InputError where it can't be used at all."""
+def _foreseen(recipe: Recipe, trial: Trial, found: Origin) -> Foreseen:
     folder = found.folder
     raw, config = read_config(folder)
     read_generation(folder)
@@ -93,8 +116,10 @@ def _opened(recipe: Recipe, found: Origin, prompts: bool) -> tuple[Tokenizer, Pr
     refuse_stages(recipe, config, raw)
     problems = size_problems(recipe, config.max_positions, config.hidden)
     problems += mode_problems(recipe, tokenizer.template)
-    if prompts and not problems:
-        problems = benchmark_problems(
-            gather_benchmarks(recipe), config.max_positions, prompt_length(tokenizer)
-        )
-    return tokenizer, problems
+    notes: list[str] = []
+    if not problems and trial.data:
+        problems += unspoken_problems(recipe, trial.data, tokenizer)
+    if not problems:
+        problems, notes = too_long(recipe, trial.data, trial.benchmarks, config.max_positions, tokenizer)
+    said = (config.described(raw), *tokenizer.template.words(), *notes)
+    return Foreseen(problems, said, tokenizer, found.commit)

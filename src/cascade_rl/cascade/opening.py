@@ -10,8 +10,8 @@ from typing import Any
 
 from cascade_rl.cascade.lengths import fitting_data, refuse_made
 from cascade_rl.cascade.run import Run, base_folder
-from cascade_rl.cascade.stage import provide
 from cascade_rl.data.gather import Materials, gather
+from cascade_rl.data.kinds import provide
 from cascade_rl.data.shelf import Shelf
 from cascade_rl.errors import Interrupted
 from cascade_rl.grading.services import open_services, standing

@@ -6,6 +6,7 @@ Ours can say all of it, so that nothing is refused.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 
 from cascade_rl.data.gather import Materials
 from cascade_rl.domain import Benchmark
@@ -18,9 +19,10 @@ from cascade_rl.sources.chats import Chat
 from cascade_rl.sources.own_maps import chat_map, pair_map
 from cascade_rl.sources.own_rows import Made, OwnRow, own_rows
 from cascade_rl.sources.preferences import Preference
-from cascade_rl.types import Demonstration, Demonstrations, Mode, Pairs, Problem, StageData
+from cascade_rl.types import Demonstration, Demonstrations, Mode, Pairs, Pools, Problem, StageData
 
 SHOWN = 60  # characters of a text that is named
+LOOKED_AT = 10_000  # conversations or pairs of a stage, before anything is trained
 
 
 def mode_problems(recipe: Recipe, template: Template) -> Problems:
@@ -82,12 +84,14 @@ def unspoken_problems(
 
 
 def _items(data: StageData, modes: Sequence[Mode]) -> Iterable[Demonstration]:
+    # of millions the rest is written once, when they become samples, which names what can't be
+    most = None if isinstance(data, Pools) else LOOKED_AT
     if isinstance(data, Demonstrations):
-        return (*data.items, *data.heldout)
+        return islice(chain(data.heldout, data.items), most)
     # pairs and prompts of RL are asked in the stage's mode: here any will do, if only they can be written
     every: Iterable[Problem] = (problem for pool in data.pools() for problem in pool)
     if isinstance(data, Pairs):
-        every = (pair.problem for side in (data.training, data.heldout) for pair in side)
+        every = islice((pair.problem for side in (data.heldout, data.training) for pair in side), most)
     return (Demonstration(p if p.mode in modes else p.in_mode(modes[0]), "x") for p in every)
 
 

@@ -1,22 +1,19 @@
-"""One stage from its settled data to its exported weights; and the table of the kinds that a stage can be.
+"""One stage from its settled data to its exported weights; and the table of what trains the kinds.
 
 `train_stage` leaves, in this order: stage.json as the stage begins, journals and states (by `train`),
 stage.json with what came out, the checkpoint. The ledger's line is written by the caller, after scoring.
 
-A new kind is a file in `recipe/` that says what it is, one in `data/` that provides what it trains on, one in
-`train/` that does it, and a row here.
+A new kind is a file in `recipe/` that says what it is, one in `data/` that provides what it trains on with a
+row in `data/kinds.py`, one in `train/` that does it, and a row here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
 
 from cascade_rl.cascade.probe import probe_of, probed_too_late
 from cascade_rl.cascade.record import CARRIED, Start, record_of
 from cascade_rl.cascade.run import Progress, Run
-from cascade_rl.data import demonstrations, pairs, pools
 from cascade_rl.errors import StageError
 from cascade_rl.model.checkpoint import load_directory, weights_hash
 from cascade_rl.model.export import export
@@ -28,26 +25,12 @@ from cascade_rl.train import reward_model, rl, sft
 from cascade_rl.train.stage_run import Exported, StageRun, Trained
 from cascade_rl.types import Checkpoint, StageData
 
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """What makes a stage's data, and what trains on them."""
-
-    provide: Callable[..., StageData]
-    train: Callable[..., Trained]
-
-
-# The only place where the tag of a kind is turned into code; nobody else may ask `stage.kind`.
-KINDS = {
-    "sft": Kind(demonstrations.provide, sft.train),
-    "reward_model": Kind(pairs.provide, reward_model.train),
-    "rl": Kind(pools.provide, rl.train),
+# What trains each kind, as `data/kinds.py` says what makes its data. Nobody else may ask `stage.kind`.
+TRAINERS: Mapping[str, Callable[..., Trained]] = {
+    "sft": sft.train,
+    "reward_model": reward_model.train,
+    "rl": rl.train,
 }
-
-
-def provide(stage: Stage, *arguments: Any) -> StageData:
-    """The data of a stage, by its kind; see `data.gather.Provide`."""
-    return KINDS[stage.kind].provide(stage, *arguments)
 
 
 def train_stage(run: Run, progress: Progress, begun: Start) -> tuple[Checkpoint, Mapping[str, str]]:
@@ -63,7 +46,7 @@ def train_stage(run: Run, progress: Progress, begun: Start) -> tuple[Checkpoint,
     )
     book = Book(folder)
     try:
-        trained = KINDS[begun.stage.kind].train(_stage_run(run, progress, begun, book), begun.settled.data)
+        trained = TRAINERS[begun.stage.kind](_stage_run(run, progress, begun, book), begun.settled.data)
     finally:
         book.close()
     # The policy also after a reward model's stage, whose checkpoint is the policy as it came; the reward

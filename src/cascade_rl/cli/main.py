@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cascade_rl.cli import doctor, graders, models, recipes, runs, tracking
+from cascade_rl.cli import doctor, graders, init, models, recipes, runs, tracking
 from cascade_rl.cli.app import app
 from cascade_rl.cli.data import data
 from cascade_rl.errors import Mendable
@@ -17,6 +17,7 @@ from cascade_rl.errors import Mendable
 # In the order of `cascade --help`. What a command needs is imported inside it, so that help and mistakes are
 # quick and that grading needs no torch.
 COMMANDS: Mapping[str, Callable[..., None]] = {
+    "init": init.init,
     "run": runs.run,
     "status": runs.status,
     "report": runs.report,

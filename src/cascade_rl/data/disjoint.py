@@ -8,7 +8,7 @@ What a run is measured by on its way (probes, held-out pairs) is looked at in `m
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +42,13 @@ def marks_of(pool: Sequence[Problem]) -> np.ndarray:
     return np.array([mark(problem.prompt_text) for problem in pool], np.uint64)
 
 
+def problems_with(pools: Iterable[Sequence[Problem]], marks: np.ndarray) -> Iterator[Problem]:
+    """The problems whose prompts have one of these marks; no other is read."""
+    for pool in pools if len(marks) else ():
+        for place in np.flatnonzero(np.isin(marks_of(pool), marks)):
+            yield pool[int(place)]
+
+
 @dataclass(frozen=True, slots=True)
 class _Use:
     """Who asks which prompts; `stage` is None of a benchmark, which no rule of sharing covers."""
@@ -59,8 +66,7 @@ class _Use:
 
     def prompts(self, marks: np.ndarray) -> set[str]:
         """Its normalised prompts that have one of these marks."""
-        places = [(pool, np.flatnonzero(np.isin(marks_of(pool), marks))) for pool in self.pools]
-        return {normal(pool[int(i)].prompt_text) for pool, found in places for i in found}
+        return {normal(problem.prompt_text) for problem in problems_with(self.pools, marks)}
 
 
 def may_share(one: Stage, other: Stage) -> bool:
@@ -71,27 +77,34 @@ def may_share(one: Stage, other: Stage) -> bool:
 def check_disjoint(
     stages: Sequence[Stage], data: Mapping[str, StageData], benchmarks: Iterable[Benchmark]
 ) -> None:
-    """Raise StageError, which names an example, when two uses share a prompt that may not.
+    """Raise StageError, which names an example, when two uses share a prompt that may not."""
+    if found := overlaps(stages, data, benchmarks):
+        raise StageError(found[0])
 
-    `data` is by the stage's name. Benchmarks share with no stage. With each other they may: the same problems
-    can be asked with other lengths, modes or k.
+
+def overlaps(
+    stages: Sequence[Stage], data: Mapping[str, StageData], benchmarks: Iterable[Benchmark]
+) -> list[str]:
+    """A sentence with an example for each two uses that share a prompt and may not.
+
+    `data` is by the stage's name. Benchmarks share with no stage. With each other they may: nothing is
+    trained on them, and the same problems at two lengths or in two modes are two measurements.
     """
-    uses = [_Use.of(f"stage {stage.name}", stage, data[stage.name].pools()) for stage in stages]
+    uses = [_Use.of(f"stage {s.name}", s, data[s.name].pools()) for s in stages if s.name in data]
     uses += [_Use.of(f"benchmark {b.name}", None, [b.problems]) for b in benchmarks]
+    found = []
     for index, use in enumerate(uses):
         for other in uses[:index]:
-            if (
-                may_share(use.stage, other.stage)
-                if use.stage and other.stage
-                else not (use.stage or other.stage)
-            ):
+            # stages come first, so that of two benchmarks the other one is none, too
+            if other.stage is None or (use.stage and may_share(use.stage, other.stage)):
                 continue
             alike = np.intersect1d(use.marks, other.marks, assume_unique=True)
             # two prompts may have one mark: the texts decide
-            shared = use.prompts(alike) & other.prompts(alike) if len(alike) else set[str]()
+            shared = use.prompts(alike) & other.prompts(alike)
             # min: the example is the same on every machine, which the order of a set is not
             if shared:
-                raise StageError(
-                    f"{use.name} and {other.name} share {len(shared)} prompts, such as {min(shared)!r}: "
+                found.append(
+                    f"{use.name} and {other.name} share {len(shared)} prompts, such as {min(shared)!r:.200}: "
                     "they must be disjoint"
                 )
+    return found

@@ -5,9 +5,11 @@ Splits by hash see to that; rows of a file may name their split, or stand in all
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
-from cascade_rl.data.disjoint import normal
+import numpy as np
+
+from cascade_rl.data.disjoint import mark, normal, problems_with
 from cascade_rl.domain import Benchmark
 from cascade_rl.errors import StageError
 from cascade_rl.types import Pairs, Problem, StageData
@@ -24,12 +26,13 @@ def check_measured(
     reward model is trained on. `data` is by the stage's name.
     """
     asked = {normal(problem.prompt_text): probe.name for probe in probes for problem in probe.problems}
-    uses: list[tuple[str, Iterable[Problem]]] = []
-    if asked:  # else no prompt need be looked at
-        uses += [(f"stage {name}", problems_of(made)) for name, made in data.items()]
-        uses += [(f"benchmark {benchmark.name}", benchmark.problems) for benchmark in benchmarks]
-    for name, problems in uses:
-        for text in (normal(problem.prompt_text) for problem in problems):
+    marks = np.array([mark(text) for text in asked], np.uint64)
+    uses: list[tuple[str, Iterable[Sequence[Problem]]]] = []
+    uses += [(f"stage {name}", made.pools()) for name, made in data.items()]
+    uses += [(f"benchmark {benchmark.name}", [benchmark.problems]) for benchmark in benchmarks]
+    for name, pools in uses:
+        for text in (normal(problem.prompt_text) for problem in problems_with(pools, marks)):
+            # two prompts may have one mark
             if text in asked:
                 raise StageError(
                     f"gate.probe_problems: the probe of {asked[text]} and {name} share prompts, such as "
@@ -40,15 +43,11 @@ def check_measured(
             _check_pairs(name, made)
 
 
-def problems_of(made: StageData) -> Iterable[Problem]:
-    """All problems of a stage."""
-    return (problem for pool in made.pools() for problem in pool)
-
-
 def _check_pairs(name: str, made: Pairs) -> None:
     # as they are written, and not without case and spaces: own pairs are told apart by a hash of the text
     heldout = {pair.problem.prompt_text for pair in made.heldout}
-    shared = heldout & {pair.problem.prompt_text for pair in made.training}
+    marks = np.array([mark(text) for text in heldout], np.uint64)
+    shared = heldout & {problem.prompt_text for problem in problems_with(made.pools(), marks)}
     if shared:
         raise StageError(
             f"{name}: {len(shared)} prompts stand in training and in held-out pairs, such as "

@@ -9,7 +9,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from cascade_rl.data.preferred import PREFERENCES, KeptPairs, OwnPairs, sides
+from cascade_rl.data.disjoint import problems_with
+from cascade_rl.data.preferred import PREFERENCES, Asked, KeptPairs, OwnPairs, sides
 from cascade_rl.data.replies import CHATS, Replies
 from cascade_rl.data.shelf import Form, Kept, Shelf, Table, keep
 from cascade_rl.errors import InputError, StageError
@@ -101,7 +102,10 @@ def _refuse_shared(stage: RewardModelStage, training: KeptPairs, heldout: KeptPa
     """A hash keeps prompts apart, a column may not: who has seen two answers to one knows the third."""
     alike = np.intersect1d(training.marks, heldout.marks)
     # two prompts may have one mark: the texts decide
-    shared = training.prompts(alike) & heldout.prompts(alike)
+    sides = (
+        {problem.prompt_text for problem in problems_with([Asked(s)], alike)} for s in (training, heldout)
+    )
+    shared = set.intersection(*sides)
     if shared:
         raise StageError(
             f"{stage.name}: {stage.source} puts {len(shared)} prompts on both sides, training and held "

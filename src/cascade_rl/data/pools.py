@@ -53,12 +53,20 @@ def _pool(
     # A seed for each stage and domain: two stages of one domain draw its prompts in other orders.
     start = random.Random(f"{seed}/{stage.name}/{entry.domain}").getrandbits(32)
     pool: list[Problem] = []
+    seen = 0
     for problem in domain.problems(entry.source, Split.RL, start, reading_of(entry), tell):
         if len(pool) == entry.problems:
             break
+        seen += 1
         if normal(problem.prompt_text) not in used:
             pool.append(problem)
     # A short pool is no error: RL goes over it in epochs.
     if not pool:
-        raise StageError(f"{stage.name}: {entry.domain} has no RL prompts left that no earlier stage uses")
+        raise StageError(
+            f"{stage.name}: {entry.domain} has no RL prompts left that no earlier stage uses: all {seen} of "
+            f"{entry.source} are taken, and RL stages share none; lower problems of the earlier stage to "
+            f"{max(1, seen // 2)}, or give this one other rows"
+            if seen
+            else f"{stage.name}: {entry.source} has no RL prompts of {entry.domain}"
+        )
     return tuple(pool)

@@ -84,11 +84,6 @@ class KeptPairs(Read[Pair]):
         """The first `count` of them."""
         return KeptPairs(self._kept, self._rows[:count])
 
-    def prompts(self, marks: np.ndarray) -> set[str]:
-        """The prompts that have one of these marks."""
-        places = np.flatnonzero(np.isin(self.marks, marks)) if len(marks) else ()
-        return {self[int(place)].problem.prompt_text for place in places}
-
     def content(self) -> list[Any]:
         """What decides them: the table, and which of its rows come in which order."""
         order = hashlib.blake2b(self._rows.astype("<u8").tobytes(), digest_size=8).hexdigest()

@@ -28,7 +28,7 @@ from cascade_rl.sources.splits import refuse_training, split_of, stream
 from cascade_rl.types import Message, Outcome, Problem, Rollout, Split, Verdict, problem_id
 from cascade_rl.verify import programs as verify
 from cascade_rl.verify.assertions import split_check
-from cascade_rl.verify.languages import Language, compiled, compiler, language_of, runner
+from cascade_rl.verify.languages import LANGUAGES, Language, compiled, compiler, language_of, runner
 from cascade_rl.verify.outputs import difference, same_output, shorten
 
 TIMEOUT_S = 4.0  # seconds of processor time for one test, where the problem names none
@@ -250,23 +250,57 @@ def examples() -> Iterator[Example]:
     yield Example(problem, thinking_reply("", "def f(xs): return max(xs) + 3"), 0.0)
 
 
+FORM = (
+    'want {"tests": [{"stdin": text, "stdout": text}, ...]} or {"function": name, "tests": '
+    '[{"args": [...], "result": ...}, ...]}'
+)
+
+
 def check_answer(answer: Any) -> None:
     """Tests of standard input or of a function's calls; or, as humaneval has it, a check."""
-    answer = answer if isinstance(answer, dict) else {}
+    if not isinstance(answer, dict):
+        raise AnswerError(f"{FORM}, not {type(answer).__name__} {answer!r:.60}")
+    _check_limits(answer)
     if isinstance(answer.get("check"), str) and isinstance(answer.get("before"), str):
         return
-    tests, keys = answer.get("tests"), {"args", "result"} if "function" in answer else {"stdin", "stdout"}
-    if (
-        not isinstance(tests, list)
-        or not tests
-        or not all(isinstance(t, dict) and keys <= set(t) for t in tests)
-    ):
-        raise AnswerError(
-            'want {"tests": [{"stdin": text, "stdout": text}, ...]} or {"function": name, "tests": '
-            '[{"args": [...], "result": ...}, ...]}'
-        )
-    if not isinstance(answer.get("timeout_s", 1.0), int | float):
-        raise AnswerError(f"want timeout_s as a number of seconds, not {answer['timeout_s']!r}")
+    if "tests" not in answer:
+        there = ", ".join(map(str, answer)) or "nothing"
+        # the columns of APPS and TACO, copied as they are
+        mend = "; map: apps makes tests of inputs and outputs" if "inputs" in answer else ""
+        raise AnswerError(f"tests is missing, there is {there:.100}: {FORM}{mend}")
+    tests, called = answer["tests"], "function" in answer
+    if not isinstance(tests, list) or not tests:
+        raise AnswerError(f"tests: {FORM}, not {type(tests).__name__} {tests!r:.60}")
+    if called and (not isinstance(answer["function"], str) or not answer["function"]):
+        raise AnswerError(f"function: want the name of what is called, not {answer['function']!r:.60}")
+    for place, test in enumerate(tests, 1):
+        if fault := _test_fault(test, called):
+            raise AnswerError(f"test {place} of {len(tests)}: {fault}")
+
+
+def _check_limits(answer: Mapping[str, Any]) -> None:
+    timeout_s = answer.get("timeout_s", TIMEOUT_S)
+    # a bool is an int to Python; NaN is above nothing
+    if isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float) or not timeout_s > 0:
+        raise AnswerError(f"want timeout_s as a number of seconds, not {timeout_s!r}")
+    language = answer.get("language", "python")
+    if not isinstance(language, str) or language not in LANGUAGES:
+        raise AnswerError(f"no language {language!r}; there are {', '.join(LANGUAGES)}")
+    if "function" in answer and language != "python":
+        raise AnswerError(f"calls of a function are for Python, not for {language}")
+
+
+def _test_fault(test: Any, called: bool) -> str:
+    """What is wrong with one test; empty when it can be run."""
+    wanted = ("args", "result") if called else ("stdin", "stdout")
+    if not isinstance(test, dict):
+        return f"want an object with {' and '.join(wanted)}, not {type(test).__name__} {test!r:.60}"
+    if missing := [key for key in wanted if key not in test]:
+        return f"no {' and no '.join(missing)}; {FORM}"
+    if called:
+        return "" if isinstance(test["args"], list) else f"args: want a list, not {test['args']!r:.60}"
+    wrong = [key for key in wanted if not isinstance(test[key], str)]
+    return f"{wrong[0]}: want a text, not {test[wrong[0]]!r:.60}" if wrong else ""
 
 
 DOMAIN = Domain(

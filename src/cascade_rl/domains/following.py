@@ -304,12 +304,12 @@ def examples() -> Iterable[Example]:
 
 
 def check_answer(answer: Any) -> None:
-    """Instruction ids with their arguments, as IFEval writes them."""
-    given = answer if isinstance(answer, dict) else {}
-    ids, kwargs = given.get("instruction_id_list"), given.get("kwargs")
-    if not (isinstance(ids, list) and isinstance(kwargs, list) and len(ids) == len(kwargs) and ids):
-        form = '{"instruction_id_list": [...], "kwargs": [...]}'
-        raise AnswerError(f"want {form}, lists of one length and not empty")
+    """Instruction ids that are known with their arguments, as IFEval writes them."""
+    try:
+        # an empty reply follows nothing, and no checker runs: ids and arguments alone are looked at
+        check_all(answer, "")
+    except InstructionError as error:
+        raise AnswerError(f"{error!s:.300}") from None
 
 
 SOURCES = {

@@ -332,6 +332,14 @@ def check_answer(answer: Any) -> None:
     """The files as they are, the patch that mends them, and perhaps tests."""
     if fault := _fault(answer):
         raise AnswerError(fault)
+    if answer.get("tests"):
+        return  # by execution the golden patch is not needed
+    try:
+        changed = apply_patch(answer["patch"], answer["files"]) != dict(answer["files"])
+    except PatchError as error:
+        raise AnswerError(f"the golden patch can't be applied: {type(error).__name__}: {error}") from None
+    if not changed:
+        raise AnswerError("the golden patch changes nothing")
 
 
 SOURCES = {

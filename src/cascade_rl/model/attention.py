@@ -1,6 +1,7 @@
 """How the tokens of a pack attend: causally in their prefix, and in their branch with its prefix before it.
 
-The gradient is written out, by row sums of dO * O (arXiv 2205.14135); a GPU takes torch's fused kernels.
+The gradient is written out, by row sums of dO * O (arXiv 2205.14135). A GPU takes torch's fused kernels, see
+`gpu_attention`.
 
 Shapes: M tokens, T trees of a block, G branches a tree, P prefix and R branch tokens (padded), N heads, K
 key-value heads, g = N / K, D head size.
@@ -11,8 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from cascade_rl.model.fused import apply
@@ -50,7 +51,6 @@ class Attention:
 
     def __init__(self, packed: Pack, heads: int, kv_heads: int, window: int | None = None) -> None:
         self.pack, self.heads, self.kv_heads, self.group = packed, heads, kv_heads, heads // kv_heads
-        self.window = window
         per = heads + 2 * kv_heads
         at, out_at = 0, 0
         gather: list[Tensor] = []
@@ -59,10 +59,8 @@ class Attention:
         for block in packed.blocks:
             rows: list[slice] = []
             outs: list[slice] = []
-            for places, back in (
-                (block.prefix[:, None], block.prefix_back),
-                (block.branch, block.branch_back),
-            ):
+            tables = (block.prefix[:, None], block.prefix_back), (block.branch, block.branch_back)
+            for places, back in ((torch.from_numpy(a), torch.from_numpy(b)) for a, b in tables):
                 # padding is numbered behind the last token, so that `_inverse` can tell it from token 0
                 padded = torch.full_like(places, len(packed.ids))
                 padded.view(-1)[back] = places.flatten()[back]
@@ -84,8 +82,6 @@ class Attention:
 
     def __call__(self, layer: int, qkv: Tensor, last: bool) -> Tensor:
         """[M, N + 2 K, D] to [M, N D]; after the `last` layer branches only."""
-        if qkv.is_cuda:  # with torch's kernel a CPU trained at half the rate (docs/LOG.md)
-            return by_kernel(self.pack, self.heads, qkv, last, self.window)
         if not torch.is_grad_enabled():
             return _attend(qkv, self, last)[0]
         return apply(_Attend, qkv, self, last)
@@ -93,28 +89,29 @@ class Attention:
 
 def _shape(block: Block, rows: tuple[slice, ...], outs: tuple[slice, slice], window: int | None) -> _Shape:
     trees, branches, width = block.branch.shape
-    long, device = block.prefix.shape[1], block.branch.device
-    causal, branch_causal = (torch.full((n, n), -torch.inf, device=device).triu_(1) for n in (long, width))
+    long = block.prefix.shape[1]
+    causal, branch_causal = (torch.full((n, n), -torch.inf).triu_(1) for n in (long, width))
     unseen = None if block.hidden is None else block.hidden[:, None]
     if window is not None:
         for mask in (causal, branch_causal):
             mask.masked_fill_(torch.ones_like(mask, dtype=torch.bool).tril_(-window), -torch.inf)
-        unseen = _out_of_reach(block, window)
+        unseen = out_of_reach(block, window)
     hidden = None
     if unseen is not None:
-        hidden = torch.zeros(unseen.shape, device=device).masked_fill_(unseen, -torch.inf)[:, None]
+        hidden = torch.zeros(unseen.shape).masked_fill_(torch.from_numpy(unseen), -torch.inf)[:, None]
     return _Shape(trees, branches, long, width, causal, branch_causal, hidden, rows, outs)
 
 
-def _out_of_reach(block: Block, window: int) -> Tensor:
+def out_of_reach(block: Block, window: int) -> np.ndarray:
     """Which tokens of its prefix a branch's token does not see [T, R, P]: padding, and beyond the window."""
-    long, width, device = block.prefix.shape[1], block.branch.shape[2], block.branch.device
-    padding = torch.zeros_like(block.prefix, dtype=torch.bool) if block.hidden is None else block.hidden
+    long, width = block.prefix.shape[1], block.branch.shape[2]
+    padding = np.zeros(block.prefix.shape, bool) if block.hidden is None else block.hidden
     # the r-th token of a branch stands r places behind the end of its own prefix, without padding
     end = long - padding.sum(1)
-    at = end[:, None] + torch.arange(width, device=device)
-    back = at[:, :, None] - torch.arange(long, device=device)
-    return padding[:, None] | (back >= window)
+    at = end[:, None] + np.arange(width)
+    back = at[:, :, None] - np.arange(long)
+    found: np.ndarray = padding[:, None] | (back >= window)
+    return found
 
 
 def _inverse(places: Tensor, count: int) -> Tensor:
@@ -255,49 +252,3 @@ def _block_backward(
     torch.bmm(scores, prefix_k, out=by_prefix_q)
     by_prefix_k.baddbmm_(scores.transpose(1, 2), prefix_q)
     by_prefix_v.baddbmm_(weights.transpose(1, 2), g)
-
-
-def by_kernel(packed: Pack, heads: int, qkv: Tensor, last: bool, window: int | None = None) -> Tensor:
-    """The same attention by torch's fused kernels, which carry their own gradient (for a GPU)."""
-    kv_heads = (qkv.shape[1] - heads) // 2
-    q, k, v = torch.split(qkv, [heads, kv_heads, kv_heads], 1)
-    first, second = [], []
-
-    def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-        """Rows [.., L, heads, D] to tokens [.. L, N, D]; causally where no `mask` says otherwise."""
-        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
-        found = F.scaled_dot_product_attention(
-            # q comes scaled
-            q,
-            k,
-            v,
-            attn_mask=mask,
-            is_causal=mask is None,
-            scale=1.0,
-            enable_gqa=True,
-        )
-        return found.transpose(1, 2).flatten(0, 1)
-
-    for block in packed.blocks:
-        trees, branches, width = block.branch.shape
-        long = block.prefix.shape[1]
-        if not last and long:
-            places = block.prefix
-            near = None if window is None else _near(long, window, q.device)
-            first.append(attend(q[places], k[places], v[places], near)[block.prefix_back])
-        # the kernels know no shared prefix: its keys and values are laid out again for each branch
-        places = block.prefix.unsqueeze(1).expand(trees, branches, long)
-        columns = torch.cat((places, block.branch), 2).flatten(0, 1)
-        # without a window: one that no text is longer than
-        visible = ~_out_of_reach(block, window or long + width + 1)
-        visible = visible.repeat_interleave(branches, 0)[:, None]
-        causal = _near(width, window or width, q.device)
-        mask = torch.cat((visible, causal.expand(len(visible), 1, width, width)), -1)
-        own = q[block.branch.flatten(0, 1)]
-        second.append(attend(own, k[columns], v[columns], mask)[block.branch_back])
-    return torch.cat([*first, *second]).flatten(1)
-
-
-def _near(size: int, window: int, device: torch.device) -> Tensor:
-    """Which columns a row sees [size, size]: itself and the `window` - 1 before it."""
-    return torch.ones(size, size, dtype=torch.bool, device=device).tril_().triu_(1 - window)

@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from cascade_rl.model.attention import Attention
 from cascade_rl.model.decoder_shape import DecoderShape
 from cascade_rl.model.fused import (
     add_linear,
@@ -31,6 +30,7 @@ from cascade_rl.model.fused import (
     target_logprobs,
     turn_heads,
 )
+from cascade_rl.model.gpu_attention import attention
 from cascade_rl.model.network import Shapes
 from cascade_rl.model.packed import Pack
 from cascade_rl.model.products import laid_out
@@ -162,7 +162,7 @@ def packed_states(
     weights: Mapping[str, Tensor], config: DecoderConfig, packed: Pack, recompute: bool = False
 ) -> Tensor:
     """Hidden states [m, H] of the branches of a pack, in its order."""
-    attend = Attention(packed, config.heads, config.kv_heads, config.window)
+    attend = attention(packed, config.heads, config.kv_heads, config.window)
     if config.rope.limit is not None:  # asked of these types alone: a GPU has to be waited for
         config.rope.check(int(packed.positions.max()) + 1)
     turn = rotary(config, packed.positions)

@@ -77,10 +77,11 @@ class Found:
         if tools and not self.tools:
             raise TemplateError("the model's chat template writes no tools; " + MEND)
 
-    def words(self, name: str, *, dated: bool) -> list[str]:
+    def words(self, name: str, *, dated: bool, spelled: Sequence[str]) -> list[str]:
         """For people: how modes are said, how a turn ends, what the template has no place for.
 
-        `name` is the template's, `dated` whether it writes the day.
+        `name` is the template's, `dated` whether it writes the day, `spelled` are marks of turns that it
+        writes and the tokenizer has no token for.
         """
         modes = [f"{mode}: {said.words()}" for mode, said in self.said.items()]
         if len(modes) == 1:
@@ -95,4 +96,9 @@ class Found:
             "the template writes the day, which is 26 July 2024 in all of a run, so that it can be repeated; "
             "the exported one writes the day it is used on"
         )
-        return ["; ".join(told), *([day] if dated else [])]
+        marks = ", ".join(f"`{mark}`" for mark in spelled)
+        pieces = (
+            f"the template writes {marks} in pieces, since the tokenizer has no such token: who spells one "
+            "in a text writes the same"
+        )
+        return ["; ".join(told), *([day] if dated else []), *([pieces] if spelled else [])]

@@ -34,11 +34,13 @@ class Group(Processes):
         if dist.is_initialized():
             raise ValueError("a process can drive one set of sharded workers at a time; close those first")
         super().__init__(places)
+        # It must outlive every group of the workers: NCCL opens communicators long after they met, and FSDP
+        # asks for groups of its own; each waits for ten minutes for a store that is gone.
+        self._folder = tempfile.TemporaryDirectory(prefix="cascade-")
         self._torn = False  # after a call that did not end well: the workers' collectives can't go on
         try:
             self.map(_touch, [()] * self.size)
-            with tempfile.TemporaryDirectory(prefix="cascade-") as folder:
-                self.map(_join, [(str(Path(folder) / "store"),)] * self.size)
+            self.map(_join, [(str(Path(self._folder.name) / "store"),)] * self.size)
         except RuntimeError:
             self.close()
             raise
@@ -93,6 +95,7 @@ class Group(Processes):
         else:
             self.map(_leave, [()] * self.size)
         super().close()
+        self._folder.cleanup()
 
 
 def _touch(worker: Worker) -> None:

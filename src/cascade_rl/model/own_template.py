@@ -5,6 +5,7 @@ What it can say was found by `template_probe`; what it can't is refused with the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,9 @@ from cascade_rl.model.template import MODEL
 from cascade_rl.model.template_probe import examine
 from cascade_rl.model.turns import Row, parted, rows_of
 from cascade_rl.types import Demonstration, Message, Mode
+
+# what published templates put around turns: <|user|>, [INST], <start_of_turn>
+_MARK = re.compile(r"<\|[^|<>\s]+\|>|\[/?[A-Z_]{2,}\]|<(?:start|end)_of_\w+>")
 
 
 class OwnTemplate:
@@ -161,4 +165,6 @@ class OwnTemplate:
 
     def words(self) -> list[str]:
         """How modes are said, how a turn ends, what it has no place for."""
-        return self.found.words(self.hash, dated=self._render.dated)
+        found = dict.fromkeys(_MARK.findall(self.found.plain))
+        spelled = [mark for mark in found if mark not in self._tokens]
+        return self.found.words(self.hash, dated=self._render.dated, spelled=spelled)

@@ -46,21 +46,23 @@ class Block:
 
     `prefix` is [T, P], `branch` [T, G, R], both of places in the pack.
     `prefix_back`, `branch_back` are the slots of the real tokens in those tables, in the pack's order;
-    `hidden` [T, P] are the padded places of the prefixes, None if there are none.
+    `hidden` [T, P] are the padded places of the prefixes, None if there are none. All lie on the host: who
+    attends without padding never asks for them.
     """
 
-    prefix: Tensor
-    branch: Tensor
-    prefix_back: Tensor
-    branch_back: Tensor
-    hidden: Tensor | None
+    prefix: np.ndarray
+    branch: np.ndarray
+    prefix_back: np.ndarray
+    branch_back: np.ndarray
+    hidden: np.ndarray | None
 
 
 @dataclass(frozen=True, slots=True)
 class Pack:
     """A micro-batch of trees: ids [M] and positions [M], prefixes first (`prefixes` of them), and the blocks.
 
-    `order` are (tree, branch) of the branches in the pack's order, `lengths` how long each is.
+    `order` are (tree, branch) of the branches in the pack's order, `lengths` how long each is. `trees` are
+    (tokens of the prefix, branches) of the trees in the pack's order.
     """
 
     ids: Tensor
@@ -69,6 +71,7 @@ class Pack:
     blocks: tuple[Block, ...]
     order: tuple[tuple[int, int], ...]
     lengths: tuple[int, ...]
+    trees: tuple[tuple[int, int], ...]
 
 
 def _cost(trees: Sequence[Tree]) -> int:
@@ -140,16 +143,18 @@ def pack(trees: Sequence[Tree], device: torch.device) -> Pack:
         branch, real_branch = _table(branch_starts, [len(b) for i in members for b in trees[i].branches])
         blocks.append(
             Block(
-                prefix=torch.from_numpy(prefix).to(device),
-                branch=torch.from_numpy(branch.reshape(shape)).to(device),
-                prefix_back=torch.from_numpy(np.flatnonzero(real)).to(device),
-                branch_back=torch.from_numpy(np.flatnonzero(real_branch)).to(device),
-                hidden=None if real.all() else torch.from_numpy(~real).to(device),
+                prefix=prefix,
+                branch=branch.reshape(shape),
+                prefix_back=np.flatnonzero(real),
+                branch_back=np.flatnonzero(real_branch),
+                hidden=None if real.all() else ~real,
             )
         )
     runs = [*first, *second]
     ids = np.concatenate([run for run, _ in runs]).astype(np.int64)
     positions = np.concatenate([np.arange(start, start + len(run)) for run, start in runs])
     lengths = tuple(len(run) for run, _ in second)
-    placed, at = torch.from_numpy(ids).to(device), torch.from_numpy(positions).to(device)
-    return Pack(placed, at, prefixes, tuple(blocks), tuple(order), lengths)
+    shapes = tuple((len(trees[i].prefix), len(trees[i].branches)) for members in groups for i in members)
+    # both in one copy: each makes a GPU wait
+    placed, at = torch.from_numpy(np.stack((ids, positions))).to(device).unbind()
+    return Pack(placed, at, prefixes, tuple(blocks), tuple(order), lengths, shapes)

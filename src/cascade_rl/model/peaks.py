@@ -31,25 +31,28 @@ def measure_peaks(replicas: Replicas, config: Network) -> Peaks:
 
 
 def _probe(worker: Worker, config: Network, dtype: torch.dtype) -> tuple[float, float, float]:
-    """Runs in a worker: operations a second of two products, bytes a second of a copy.
+    """Runs in a worker."""
+    return rates(worker.device, config, dtype)
+
+
+def rates(device: torch.device, config: Network, dtype: torch.dtype) -> tuple[float, float, float]:
+    """Operations a second of two products, and bytes a second of a copy, of this process.
 
     Narrow layers may be slower than the fp32 head; what is bound by a peak must not beat it.
     """
-    generator = torch.Generator(worker.device).manual_seed(0)
+    generator = torch.Generator(device).manual_seed(0)
 
     def rate(rows: int, inner: int, outer: int, kind: torch.dtype) -> float:
-        x, w = (
-            torch.randn(n, inner, generator=generator, device=worker.device).to(kind) for n in (rows, outer)
-        )
-        return 2.0 * rows * inner * outer / _seconds(lambda: linear(x, w), worker.device)
+        x, w = (torch.randn(n, inner, generator=generator, device=device).to(kind) for n in (rows, outer))
+        return 2.0 * rows * inner * outer / _seconds(lambda: linear(x, w), device)
 
-    rows = 2048 if worker.device.type == "cpu" else 8192
+    rows = 2048 if device.type == "cpu" else 8192
     with torch.inference_mode():
-        source, target = _block(worker.device), _block(worker.device)
+        source, target = _block(device), _block(device)
         blocks = rate(rows, config.hidden, config.size().wide, dtype)
         head = rate(HEAD_ROWS, config.hidden, min(config.vocab, HEAD_COLUMNS), torch.float32)
         # a copy reads and writes
-        moved = 2.0 * source.nbytes / _seconds(lambda: target.copy_(source), worker.device)
+        moved = 2.0 * source.nbytes / _seconds(lambda: target.copy_(source), device)
     return max(blocks, head), head, moved  # operations a second, twice, and bytes a second
 
 

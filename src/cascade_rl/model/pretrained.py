@@ -90,16 +90,24 @@ def find_model(
     if hub:
         return _from_hub(hub, commit, weights, note, waiting)
     if not (path / "config.json").is_file():
-        adapter = (path / "adapter_config.json").is_file()
-        raise InputError(
-            f"{name} is an adapter: name the checkpoint beside it, whose weights are merged"
-            if adapter
-            else f"{name} is no Hugging Face model directory: it has no config.json; a model may also be "
-            f"{SMOLLM2}, ORG/NAME@REVISION on a hub, or a path that ends in .gguf"
-        )
+        raise InputError(_no_model(name, path))
     if read_hub_name(name):
         note(f"{name} is the directory of that name here; hub:{name} would be the hub's")
     return Origin(path, str(path.absolute()), licence=read_licence(path))
+
+
+def _no_model(name: str, path: Path) -> str:
+    """What is said of a path that is no model directory."""
+    if path.suffix == ".gguf":
+        return f"there is no file {name}"
+    if (path / "adapter_config.json").is_file():
+        return f"{name} is an adapter: name the checkpoint beside it, whose weights are merged"
+    if found := sorted(path.glob("*.gguf")):
+        return f"{name} holds GGUF files: name one of them, such as {found[0]}"
+    return (
+        f"{name} is no Hugging Face model directory: it has no config.json; a model may also be {SMOLLM2}, "
+        "ORG/NAME@REVISION on a hub, or a path that ends in .gguf"
+    )
 
 
 def _from_hub(name: HubName, commit: str | None, weights: bool, note: Say, waiting: Say) -> Origin:

@@ -23,6 +23,7 @@ TOOL, KEY, VALUE, RESULT = "fvgxzf", "kvhxzk", "wvixzw", "rvjxzr"
 # variables by which published templates are told the mode
 VARIABLES = ("enable_thinking", "thinking")
 _OPEN = re.compile(rf"{THINK_START}\s*\Z")
+_TAGS = re.compile(rf"{THINK_START}|{THINK_END}|\s")
 _CLOSED = re.compile(rf"{THINK_END}\s*\Z")
 
 
@@ -55,8 +56,8 @@ def examine(render: Renderer, ends: Callable[[str], tuple[str, str, str] | None]
             style = replace(style, thought=known[1] or style.thought)
     if not said:
         raise TemplateError(
-            "the model's chat template always asks for thoughts, but writes none in <think> tags; "
-            "set model.template: cascade"
+            "the model's chat template writes replies otherwise than its prompt begins them, or thoughts in "
+            "other tags than <think>; set model.template: cascade"
         )
     style = replace(style, arguments=_arguments(render))
     gap, end, tail = found
@@ -111,10 +112,19 @@ def _begun(render: Renderer, way: Said) -> tuple[str, Said]:
     )
 
 
+def _begins_alike(whole: str, way: Said) -> bool:
+    """Whether a last turn begins as the prompt does, but for tags; else replies have their own header."""
+    between = whole.rpartition(ASKED)[2].rpartition(ANSWERED)[0]
+    return _TAGS.sub("", between) == _TAGS.sub("", way.context)
+
+
 def _instruct(render: Renderer, way: Said) -> tuple[Said, None] | None:
+    """The way; None if the template writes answers behind a header that no prompt has."""
     prompt, way = _begun(render, way)
     whole = render([user(ASKED + way.flag), {"role": "assistant", "content": ANSWERED}], said=way.variables)
     goes_on = whole.startswith(prompt) and re.match(rf"\s*{ANSWERED}", whole[len(prompt) :])
+    if not goes_on and not _begins_alike(whole, way):
+        return None
     return replace(way, composed=not goes_on), None
 
 
@@ -132,7 +142,7 @@ def _thinking(render: Renderer, way: Said) -> tuple[Said, Thought] | None:
         if whole.startswith(prompt) and written.match(whole[len(prompt) :]):
             return way, place
     # it drops the thought of the last turn as of earlier ones: we write it behind its prompt
-    if WHY not in wholes["content"]:
+    if WHY not in wholes["content"] and _begins_alike(wholes["content"], way):
         return replace(way, composed=True), "content"
     return None
 

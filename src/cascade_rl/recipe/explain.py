@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cascade_rl.recipe.recipe import Recipe
+from cascade_rl.recipe.scoring import BenchmarkSpec
 
 
 def explain(recipe: Recipe) -> str:
@@ -28,4 +29,22 @@ def explain(recipe: Recipe) -> str:
         )
     else:
         lines.append("no benchmarks: nothing is measured after the stages")
+    lines += [f"   {line}" for benchmark in recipe.benchmarks for line in _judged(recipe, benchmark)]
     return "\n".join(lines)
+
+
+def _judged(recipe: Recipe, benchmark: BenchmarkSpec) -> list[str]:
+    """Who judges a benchmark of own pairs, and whether somebody is trained to please that reward model."""
+    judge = recipe.judge_of(benchmark)
+    if judge is None:
+        return []
+    told = [f"{benchmark.name}: wins on own pairs, judged by the reward model of {judge} from its end on"]
+    pleasing = [s.name for s in recipe.stages if s.reward_model_among(recipe.before(s.name)) == judge]
+    others = [s.name for s in recipe.stages if s.trains == "reward_model" and s.name != judge]
+    if pleasing:
+        mend = f"reward_model: {others[-1]} would not" if others else "let a second one judge"
+        told.append(
+            f"{benchmark.name}: {judge} may be what {', '.join(pleasing)} asks for rewards, so that its word "
+            f"flatters; {mend}"
+        )
+    return told

@@ -40,32 +40,38 @@ def build(merged: dict[str, Any]) -> tuple[Recipe | None, Problems]:
         # an unknown key takes nothing with it that a rule could miss
         left_out |= {e["loc"]: e["type"] != "extra_forbidden" for e in new}
         done = [_leave_out(rest, e["loc"]) for e in new]
+        # What went with a fault is not missing: that its block is no longer there is our doing.
+        left_out |= {place: True for place in done if place and place not in left_out}
         # no progress: another round would find the same faults for ever
-        if not new or not all(done):
+        if not new or None in done:
             return None, problems
 
 
-def _leave_out(rest: dict[str, Any], loc: Place) -> bool:
-    """Take out the key at a location, or strip a stage whose keys don't go together; False if it can't."""
+def _leave_out(rest: dict[str, Any], loc: Place) -> Place | None:
+    """Take out the key at a location, or strip a stage whose keys don't go together.
+
+    The place of what is gone, which is the block around a key that is missing; None if nothing can go.
+    """
     node: Any = rest
-    owner, key = rest, None
-    for part in loc:
+    owner, key, place = rest, None, loc
+    for number, part in enumerate(loc, 1):
         if isinstance(node, list) and isinstance(part, int):
             # an item that is missing, such as a second beta: then the whole list is left out
             node = node[part] if part < len(node) else None
         elif isinstance(node, dict) and part in node:
-            owner, key, node = node, part, node[part]
+            owner, key, node, place = node, part, node[part], loc[:number]
     if key == "stages" and isinstance(node, dict):
         kind = kind_of(node)
         if kind is None or not isinstance(node.get("name"), str):
-            return False
+            return None
         # Which of its keys is at fault is not known: all go but those required or referred to.
         kept = kind.stripped(node)
         node.clear()
         node.update(kept)
-    elif key is not None and key != "stages":
+        return loc
+    if key is not None and key != "stages":
         owner.pop(str(key), None)
-    return True
+    return place
 
 
 def _explain(raw: Mapping[str, Any], error: ErrorDetails) -> tuple[str, str]:

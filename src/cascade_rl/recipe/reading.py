@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import json
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -46,11 +47,15 @@ def read_recipe(
         known = ", ".join(shipped_recipes()) or "none"
         raise RecipeError(name, [("", f"no such recipe or file; shipped recipes: {known}")])
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        # an alias may hold itself, which no recipe does and nothing that walks through it survives
+        json.dumps(raw, default=repr, skipkeys=True)
     except UnicodeDecodeError as error:
         raise RecipeError(str(path), [("", f"not UTF-8: {error}")]) from None
     except (yaml.YAMLError, ValueError) as error:  # a ValueError: a date or a number that can't be
         raise RecipeError(str(path), [("", f"not valid YAML: {error}")]) from None
+    except RecursionError:
+        raise RecipeError(str(path), [("", "not valid YAML: nested too deeply")]) from None
     if not isinstance(raw, dict):
         raise RecipeError(
             str(path), [("", "a recipe is a mapping with the keys name, model, stages, benchmarks")]
@@ -66,6 +71,24 @@ def read_recipe(
     recipe = validate(raw, str(path), further)
     # validated first as it stands: a smoke test must not hide a fault of the recipe
     return smoke(recipe) if smoke_test else recipe
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML whose mappings have each key once: else all but the last would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """The mapping; raises a YAMLError that names a key which stands twice, and where."""
+        places: dict[str, yaml.Mark] = {}
+        for key, _ in node.value:
+            # merged mappings (<<) may be overridden: that is what they are for
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in places:
+                    first = places[key.value].line + 1
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"{key.value!r} stands twice, first in line {first}", key.start_mark
+                    )
+                places[key.value] = key.start_mark
+        return super().construct_mapping(node, deep)
 
 
 def validate(raw: Mapping[str, Any], source: str = "recipe", further: Further = no_further) -> Recipe:

@@ -40,8 +40,9 @@ class Reading:
     """How rows become problems.
 
     map       the name of a map, or a mapping of fields to operations; None takes rows as they are
-    split     `all`: each row in every split; `hash`: by a hash of its prompt; else the column that says it.
-              None takes the column `split`, and the hash where a row has none
+    split     `all`: each row in every split; `hash`: by a hash of its prompt; `hash-rl`: the same, but what
+              that gives to SFT is RL's; else the column that says it. None takes the column `split`, and
+              the hash where a row has none
     bad_rows  `skip` leaves them out, counted, up to a half of all, `{skip: SHARE}` up to that share; else
               they refuse the table
     """

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cascade_rl.errors import InputError
@@ -10,6 +11,7 @@ from cascade_rl.recipe import Stage as Plan
 from cascade_rl.recipe.reading import stored
 from cascade_rl.report.read import read_run, require_run
 from cascade_rl.report.records import HELD, WAITING, Run, Stage
+from cascade_rl.run.tracking.sent import faults
 from cascade_rl.scores.gate import GateResult
 
 PASSED = "passed"  # what a gate without a fall says
@@ -36,10 +38,14 @@ class StageStatus:
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """All stages of the recipe in order, with the names of its benchmarks."""
+    """All stages of the recipe in order, with the names of its benchmarks.
+
+    `untold` are trackers that have not had all of the run, with the reasons.
+    """
 
     benchmarks: tuple[str, ...]
     stages: tuple[StageStatus, ...]
+    untold: Mapping[str, str] = field(default_factory=dict)
 
 
 def run_status(run_dir: Path) -> RunStatus:
@@ -54,7 +60,7 @@ def run_status(run_dir: Path) -> RunStatus:
         _status(plan, found.get(plan.name, Stage(plan.name, "", WAITING)), benchmarks)
         for plan in recipe.stages
     )
-    return RunStatus(benchmarks, tuple(rows))
+    return RunStatus(benchmarks, tuple(rows), faults(run_dir))
 
 
 def _refuse_damage(run_dir: Path, run: Run) -> None:

@@ -142,11 +142,11 @@ class StatusTable:
             for table in _score_tables(short, folded, console, options):
                 yield Text("")
                 yield table
-        if place == 0:  # it says all
-            return
         for row in stages:
-            if row.gate not in QUIET:
+            if place != 0 and row.gate not in QUIET:  # the widest form, 0, says all
                 yield Text(f"gate after {row.stage}: {row.gate}")
+        for tracker, why in self.found.untold.items():
+            yield Text(f"{tracker}: {why}; `cascade track` sends the rest")
 
 
 def _score_tables(

@@ -18,12 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cascade_rl.model.attention import Attention
 from cascade_rl.model.decoder import DecoderConfig, head_logits, hidden_states, rotary
+from cascade_rl.model.gpu_attention import attention
 from cascade_rl.model.network import Network
 from cascade_rl.model.packed import Tree, pack
 
 COLUMNS = 16  # the cache grows and shrinks by so many columns: each time all of it is copied
+HEAR_EVERY = 8  # steps between two questions to a GPU; rows that ended meanwhile compute along, unheard
 REFILL = 8  # free slots are filled again when an eighth of all slots is free
 PREFILL_TOKENS = 8192  # prompts computed side by side: bounds the activations of one pass
 
@@ -74,14 +75,14 @@ def prefill(
     # the last token as the branch of a tree: all that comes after the prompt hangs on it alone
     arrays = [np.asarray(p, np.int64) for p in prompts]
     packed = pack([Tree(ids[:-1], (ids[-1:],)) for ids in arrays], device)
-    attention = Attention(packed, config.heads, config.kv_heads, config.window)
+    attends = attention(packed, config.heads, config.kv_heads, config.window)
     keys, values = [], []
 
     def attend(layer: int, qkv: Tensor, last: bool) -> Tensor:
         _, k, v = torch.split(qkv, [config.heads, config.kv_heads, config.kv_heads], 1)
         keys.append(k)
         values.append(v)
-        return attention(layer, qkv, last)
+        return attends(layer, qkv, last)
 
     turn = rotary(config, packed.positions)
     hidden = hidden_states(weights, config, packed.ids, turn, attend, slice(packed.prefixes, None))
@@ -100,37 +101,95 @@ def prefill(
     return Prefilled(logits, keys, values, torch.from_numpy(places).to(device), [len(p) for p in prompts])
 
 
-class Cache:
-    """Keys and values of each layer [2, S, K, C, D], a mask [S, 1, C] of columns, how many are in use [S].
+@dataclass(frozen=True, slots=True)
+class _Views:
+    """What each step takes of a cache, made once for all steps: a step is mostly the calling of operators.
 
-    The mask is added to scores: 0 for columns that a slot sees, -inf for the others.
+    rows     [2 S K room, D] of each layer
+    seen     keys and values [S K, columns, D] of each layer
+    visible  the mask [S, 1, columns]
+    line     [S] where a slot begins in the mask
+    first    [S, 2, K] where in `rows` the keys and values of a slot begin
+    write    [2 S K] where a step puts keys and values; `Cache.begin` fills it in
+    """
+
+    rows: list[Tensor]
+    seen: list[tuple[Tensor, Tensor]]
+    visible: Tensor
+    line: Tensor
+    first: Tensor
+    write: Tensor
+
+    def let_go(self) -> None:
+        """Hold the layers no longer, so that they can be freed one by one."""
+        self.rows.clear()
+        self.seen.clear()
+
+
+class Cache:
+    """Keys and values of each layer [2, S, K, room, D], a mask [S, 1, room], how many columns are in use [S].
+
+    Attention reads the first `columns` of the `room` that is set aside. The mask is added to scores: 0 for
+    columns that a slot sees, -inf for the others. A `room` of None is as much as is read, and grows with it.
     """
 
     def __init__(
-        self, config: DecoderConfig, slots: int, columns: int, dtype: torch.dtype, device: torch.device
+        self,
+        config: DecoderConfig,
+        slots: int,
+        columns: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        room: int | None = None,
     ) -> None:
-        shape = (2, slots, config.kv_heads, columns, config.head_dim)
-        self.config, self.slots, self.columns = config, slots, columns
+        self.config, self.slots, self.columns, self.fixed = config, slots, columns, room is not None
+        self.room = max(columns, room or 0)
+        shape = (2, slots, config.kv_heads, self.room, config.head_dim)
         self.store = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(config.layers)]
-        self.mask = torch.full((slots, 1, columns), -torch.inf, dtype=dtype, device=device)
+        self.mask = torch.full((slots, 1, self.room), -torch.inf, dtype=dtype, device=device)
         self.used = torch.zeros(slots, dtype=torch.long, device=device)
-        self.write = self.used  # where a step puts keys and values, as rows [2 S K] of `store`; see `begin`
+        self.views = self._look()
+
+    def _look(self) -> _Views:
+        device, heads, size = self.used.device, self.config.kv_heads, self.config.head_dim
+        parts = [layer.view(2, -1, self.room, size)[:, :, : self.columns] for layer in self.store]
+        slots = torch.arange(self.slots, device=device)
+        halves = torch.arange(2, device=device) * self.slots
+        places = (slots[:, None] + halves) * heads
+        first = (places[..., None] + torch.arange(heads, device=device)) * self.room
+        return _Views(
+            rows=[layer.view(-1, size) for layer in self.store],
+            seen=[(part[0], part[1]) for part in parts],
+            visible=self.mask[:, :, : self.columns],
+            line=slots * self.room,
+            first=first,
+            write=torch.empty_like(first).flatten(),
+        )
 
     def resize(self, keep: Tensor | None, columns: int) -> None:
-        """Keep these slots, in this order (None: all), with this many columns."""
+        """Keep these slots, in this order (None: all), and let attention read this many columns."""
+        room = self.room if self.fixed else columns
 
         def fit(old: Tensor, slots: int, dim: int, fill: float) -> Tensor:
             old = old if keep is None else old.index_select(slots, keep)
+            if old.shape[dim] == room:
+                return old
             shape = list(old.shape)
-            shape[dim] = columns
-            new, both = old.new_full(shape, fill), min(columns, old.shape[dim])
+            shape[dim] = room
+            new, both = old.new_full(shape, fill), min(room, old.shape[dim])
             new.narrow(dim, 0, both).copy_(old.narrow(dim, 0, both))
             return new
 
-        self.store = [fit(t, 1, 3, 0.0) for t in self.store]
-        self.mask = fit(self.mask, 0, 2, -torch.inf)
-        self.used = self.used if keep is None else self.used[keep]
-        self.slots, self.columns = len(self.used), columns
+        if keep is not None or room != self.room:
+            self.views.let_go()
+            for layer in range(
+                self.config.layers
+            ):  # one at a time: old and new of all would be twice the cache
+                self.store[layer] = fit(self.store[layer], 1, 3, 0.0)
+            self.mask = fit(self.mask, 0, 2, -torch.inf)
+            self.used = self.used if keep is None else self.used[keep]
+        self.slots, self.columns, self.room = len(self.used), columns, room
+        self.views = self._look()
 
     def insert(self, slots: Tensor, found: Prefilled, prompts: Sequence[int]) -> None:
         """Put prompts into slots."""
@@ -142,7 +201,7 @@ class Cache:
             for own, new in zip(self.store[layer], (found.keys[layer], found.values[layer]), strict=True):
                 own[slots, :, :width] = new[places].transpose(1, 2)
         self.used[slots] = torch.tensor(lengths, device=slots.device)
-        columns = torch.arange(self.columns, device=slots.device)
+        columns = torch.arange(self.room, device=slots.device)
         used = self.used[slots][:, None]
         hidden = columns >= used
         if self.config.window is not None:  # `begin` hides one column more before the next token is written
@@ -153,24 +212,22 @@ class Cache:
         """Before a step: each slot sees one more column, the one that is written in this step."""
         # Once a step and not once a layer: the places are the same in all layers. Slots without a row write
         # too, to a column that nobody sees: their number of columns stands still.
-        slots = torch.arange(self.slots, device=self.used.device)
         if self.config.window is not None:
             # the one that the window leaves behind; where there is none yet, the one that is seen anew below
             left = torch.where(self.used < self.config.window, self.used, self.used - self.config.window)
-            self.mask.view(-1).index_fill_(0, slots * self.columns + left, -torch.inf)
-        self.mask.view(-1).index_fill_(0, slots * self.columns + self.used, 0.0)
-        heads = torch.arange(self.config.kv_heads, device=slots.device)
-        places = (slots[:, None] + slots.new_tensor([0, self.slots])) * self.config.kv_heads
-        self.write = ((places[..., None] + heads) * self.columns + self.used[:, None, None]).flatten()
+            self.mask.view(-1).index_fill_(0, self.views.line + left, -torch.inf)
+        self.mask.view(-1).index_fill_(0, self.views.line + self.used, 0.0)
+        first = self.views.first
+        torch.add(first, self.used[:, None, None], out=self.views.write.view(first.shape))
 
     def attend(self, layer: int, qkv: Tensor, last: bool) -> Tensor:
         """One token a slot, qkv [S, N + 2 K, D] to [S, N D]."""
         heads, kv_heads, size = self.config.heads, self.config.kv_heads, self.config.head_dim
-        self.store[layer].view(-1, size).index_copy_(0, self.write, qkv[:, heads:].reshape(-1, size))
-        keys, values = self.store[layer].view(2, -1, self.columns, size).unbind()
+        self.views.rows[layer].index_copy_(0, self.views.write, qkv[:, heads:].reshape(-1, size))
+        keys, values = self.views.seen[layer]
         q = qkv[:, :heads].reshape(self.slots * kv_heads, -1, size)
         scores = torch.bmm(q, keys.transpose(1, 2))  # [S K, N / K, C]; q comes scaled
-        weights = scores.view(self.slots, heads, -1).add_(self.mask).softmax(-1)
+        weights = scores.view(self.slots, heads, -1).add_(self.views.visible).softmax(-1)
         return torch.bmm(weights.view(*scores.shape), values).view(self.slots, -1)
 
 
@@ -191,11 +248,18 @@ class Decoding:
         self.ids = torch.zeros(self.nobody + 1, longest, dtype=torch.long, device=device)
         self.logprobs = torch.zeros(self.nobody + 1, longest, device=device)
         self.limits = torch.tensor([*job.limits, longest + 1], device=device)
+        # how long each row is that ended and was not heard of yet, 0 for all others
+        self.over = torch.zeros(self.nobody + 1, dtype=torch.long, device=device)
         self.ends = torch.tensor(job.ends, device=device)
         config.rope.check(max(lengths) + longest)
         # No slot uses more columns than this. Counted here: asking the device would wait for it, each step.
         self.widest = max(lengths)
-        self.cache = Cache(config, slots, _round_up(self.widest + 1), weights["0.o"].dtype, device)
+        on_gpu = device.type == "cuda"
+        self.every = HEAR_EVERY if on_gpu else 1
+        # A GPU has the cache at its final size from the start: copied, it would need the memory twice, and
+        # what is attended to there need not lie without gaps.
+        room = _round_up(self.widest + longest + 1) if on_gpu else None
+        self.cache = Cache(config, slots, _round_up(self.widest + 1), weights["0.o"].dtype, device, room)
         self.turn = rotary(config, torch.arange(self.widest + longest + 1, device=device))
         self.rows = torch.full((slots,), self.nobody, device=device)  # the row in each slot
         self.steps = torch.zeros(slots, dtype=torch.long, device=device)  # tokens it has
@@ -210,10 +274,13 @@ class Decoding:
             # through all layers, however few its tokens are
             if self.waiting and free * REFILL >= min(self.cache.slots, REFILL * len(self.waiting)):
                 self._admit((self.rows == self.nobody).nonzero()[: len(self.waiting), 0])
+                self._hear()
                 continue
             if not self.waiting and free * 4 >= self.cache.slots:  # a quarter: shrinking copies the cache
                 self._shrink()
-            self._step()
+            for _ in range(self.every):
+                self._step()
+            self._hear()
 
     def _admit(self, slots: Tensor) -> None:
         """Give free slots to the rows that come next, and draw their first tokens."""
@@ -272,18 +339,31 @@ class Decoding:
         rows, steps = (self.rows, self.steps) if slots is None else (self.rows[slots], self.steps[slots])
         ids, logprobs = self.job.draw(logits, rows, steps)
         self.ids[rows, steps], self.logprobs[rows, steps] = ids, logprobs
-        steps = steps + (rows < self.nobody)
-        ended = (torch.isin(ids, self.ends) & (rows < self.nobody)) | (steps >= self.limits[rows])
-        over = ended.nonzero()[:, 0]
-        if len(over):
-            for row, count in zip(rows[over].tolist(), steps[over].tolist(), strict=True):
-                self.job.ended(row, self.ids[row, :count].tolist(), self.logprobs[row, :count].tolist())
-            rows, steps = rows.index_fill(0, over, self.nobody), steps.index_fill(0, over, 0)
-            self.living -= len(over)
-        if slots is None:
-            self.rows, self.steps, self.next = rows, steps, ids
+        living = rows < self.nobody
+        steps = steps + living
+        ended = (torch.isin(ids, self.ends) & living) | (steps >= self.limits[rows])
+        # written down on the device and read by `_hear`: asking at each step would wait for it
+        self.over.index_copy_(0, rows, steps * ended)
+        rows, steps = rows.masked_fill(ended, self.nobody), steps.masked_fill(ended, 0)
+        if slots is None:  # in place: a step finds all it needs where the last one found it
+            self.rows.copy_(rows)
+            self.steps.copy_(steps)
+            self.next.copy_(ids)
         else:
             self.rows[slots], self.steps[slots], self.next[slots] = rows, steps, ids
+
+    def _hear(self) -> None:
+        """Tell of the rows that ended since the last time."""
+        rows = self.over[: self.nobody].nonzero()[:, 0]
+        if not len(rows):
+            return
+        counts = self.over[rows].tolist()
+        longest = max(counts)
+        ids, logprobs = self.ids[rows, :longest].tolist(), self.logprobs[rows, :longest].tolist()
+        self.over.zero_()
+        self.living -= len(counts)
+        for row, count, own, own_logprobs in zip(rows.tolist(), counts, ids, logprobs, strict=True):
+            self.job.ended(row, own[:count], own_logprobs[:count])
 
     def _shrink(self) -> None:
         """Drop slots without a row and columns that no row needs."""

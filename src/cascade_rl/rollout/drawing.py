@@ -20,6 +20,10 @@ from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.protocols import Sampling, SamplingRule
 from cascade_rl.types import Problem, Rollout, Stop
 
+# How many of the likeliest tokens are looked at before all are, where a filter keeps few.
+FIRST = (8, 64)
+FIRST_ON_GPU = (1024,)
+
 
 def prompt_ids(tokenizer: Tokenizer, problem: Problem, sampling: Sampling) -> tuple[int, ...]:
     """The ids of a prompt; raises InputError when they are over `max_prompt_tokens`."""
@@ -98,6 +102,13 @@ class Draw:
         ids, logprobs = torch.zeros_like(rows), torch.zeros_like(u, dtype=torch.float32)
         rule = self.rule[rows]
         for number, each in enumerate(self.rules):
+            if (
+                logits.is_cuda
+            ):  # all rows by each rule: to know which rows are whose would wait for the device
+                drawn = choose(logits, u, each)
+                ids = torch.where(rule == number, drawn[0], ids)
+                logprobs = torch.where(rule == number, drawn[1], logprobs)
+                continue
             mine = (rule == number).nonzero()[:, 0]
             if len(mine):
                 ids[mine], logprobs[mine] = choose(logits[mine], u[mine], each)
@@ -142,8 +153,10 @@ def _choose_among_few(p: Tensor, u: Tensor, top_p: float, top_k: int, min_p: flo
     """
     ids = torch.zeros(len(p), dtype=torch.long, device=p.device)
     logprobs = torch.zeros(len(p), device=p.device)
-    left = torch.arange(len(p), device=p.device)
-    for width in (8, 64, p.shape[-1]) if top_k == p.shape[-1] else (top_k,):
+    # a GPU begins with more, so that it nearly always answers at once: each answer is waited for
+    first = FIRST_ON_GPU if p.is_cuda else FIRST
+    left: Tensor | slice = slice(None)
+    for width in (*first, p.shape[-1]) if top_k == p.shape[-1] else (top_k,):
         mass, index = p[left].topk(min(width, top_k), -1)
         if width == top_k:  # top-p is a share of what top-k left, as in transformers
             mass = mass / mass.sum(-1, keepdim=True)
@@ -156,8 +169,12 @@ def _choose_among_few(p: Tensor, u: Tensor, top_p: float, top_k: int, min_p: flo
         kept = (mass * ((running - mass < top_p) & enough)).gather(-1, order)
         place = _invert(kept, u[left])[:, None]
         share = kept.gather(-1, place) / kept.sum(-1, keepdim=True)
-        ids[left[done]], logprobs[left[done]] = index.gather(-1, place)[done, 0], share[done, 0].log()
-        left = left[~done]
-        if not len(left):
+        # those that are not done yet are written over by a later round
+        ids[left], logprobs[left] = index.gather(-1, place)[:, 0], share[:, 0].log()
+        if width >= top_k:
             break
+        open_rows = (~done).nonzero()[:, 0]
+        if not len(open_rows):
+            break
+        left = open_rows if isinstance(left, slice) else left[open_rows]
     return ids, logprobs

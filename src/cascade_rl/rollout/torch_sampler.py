@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from cascade_rl.model.cost import Work, decode_work, prefill_work
+from cascade_rl.model.free_memory import own_bytes, shared_bytes
 from cascade_rl.model.replicas import Replicas, deal
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.model.worker import Worker
@@ -147,8 +148,10 @@ def generate(
             del rows[group]
 
     memory = CACHE_BYTES // worker.size
-    if worker.device.type == "cuda":  # half of what is free: prefills and logits need room beside the cache
-        memory = torch.cuda.mem_get_info(worker.device)[0] // 2
+    if worker.device.type == "cuda":
+        # Half of what is free: prefills and logits need room beside the cache. What torch freed and keeps for
+        # itself counts: without it the slots would shrink after the first update, and bits with them.
+        memory = int(shared_bytes(worker.device) + own_bytes(worker.device)) // 2
     slots = slots_for(model.config, max(map(len, prompts)) + max(limits), model.dtype, max_rows, memory)
     # laid out once for the whole decoding, in which no weight changes; see `products`
     with torch.inference_mode(), model.config.laid_out(model.weights, layers=True):

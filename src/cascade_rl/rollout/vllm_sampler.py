@@ -13,8 +13,8 @@ a GPU. `bench/parity.py --sampler vllm` measures how far the two engines are apa
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -89,14 +89,16 @@ class VLLMSampler:
                     rules.append(self._rule(row_key(problem, sampling), index, sampling))
         found: list[list[tuple[Rollout, ...]]] = [[()] * len(problems) for problems, _ in asked]
         groups: dict[tuple[int, int], dict[int, Rollout]] = {}
-        for row, ids, logprobs in self._generate(prompts, rules):
-            number, place, index = rows[row]
-            group = groups.setdefault((number, place), {})
-            group[index] = rollout_of(self.tokenizer, prompts[row], ids, logprobs)
-            if len(group) == asked[number][1].n:
-                found[number][place] = tuple(group[i] for i in range(len(group)))
-                if finished:
-                    finished(place, found[number][place])
+        # closed at once whatever is raised here: the engine has to sleep before the trainer goes on
+        with closing(self._generate(prompts, rules)) as replies:
+            for row, ids, logprobs in replies:
+                number, place, index = rows[row]
+                group = groups.setdefault((number, place), {})
+                group[index] = rollout_of(self.tokenizer, prompts[row], ids, logprobs)
+                if len(group) == asked[number][1].n:
+                    found[number][place] = tuple(group[i] for i in range(len(group)))
+                    if finished:
+                        finished(place, found[number][place])
         return found
 
     def _prompt(self, problem: Problem, sampling: Sampling) -> tuple[int, ...]:
@@ -128,7 +130,7 @@ class VLLMSampler:
 
     def _generate(
         self, prompts: Sequence[tuple[int, ...]], rules: Sequence[Any]
-    ) -> Iterator[tuple[int, list[int], list[float]]]:
+    ) -> Generator[tuple[int, list[int], list[float]]]:
         """(row, ids, log-probabilities) of each reply as it ends."""
         if not prompts:
             return
@@ -137,13 +139,15 @@ class VLLMSampler:
             names = self.llm.enqueue(asked, rules, use_tqdm=False)
             # the engine adds a random part to a request's number, and leaves it out of its answer
             rows = {name.partition("-")[0]: row for row, name in enumerate(names)}
-            while self.llm.llm_engine.has_unfinished_requests():
-                for answer in self.llm.llm_engine.step():
-                    if answer.finished:
-                        reply = answer.outputs[0]
-                        ids = list(reply.token_ids)
-                        logprobs = [at[token].logprob for token, at in zip(ids, reply.logprobs, strict=True)]
-                        yield rows[answer.request_id], ids, logprobs
+            try:
+                while self.llm.llm_engine.has_unfinished_requests():
+                    for answer in self.llm.llm_engine.step():
+                        if answer.finished:
+                            yield rows[answer.request_id], *_drawn(answer.outputs[0])
+            finally:
+                # After a fault requests are left, and neither sleeping nor waking takes them away: the next
+                # call would wait for them for ever. Those that ended are unknown by now, which is no error.
+                self.llm.llm_engine.abort_request(names, internal=True)
 
     @contextmanager
     def _awake(self) -> Iterator[None]:
@@ -163,6 +167,12 @@ class VLLMSampler:
             yield
         finally:
             self.llm.sleep(level=2)
+
+
+def _drawn(reply: Any) -> tuple[list[int], list[float]]:
+    """The ids of a reply, and their log-probabilities."""
+    ids = list(reply.token_ids)
+    return ids, [at[token].logprob for token, at in zip(ids, reply.logprobs, strict=True)]
 
 
 def _load(weights: Iterable[tuple[str, torch.Tensor]], model: Any) -> None:

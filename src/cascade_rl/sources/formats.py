@@ -57,9 +57,10 @@ def files(pattern: str) -> list[Path]:
             return [path]
         root = Path(path.anchor)
         found = sorted(file for file in root.glob(str(path.relative_to(root))) if file.is_file())
-    # nobody's home, and what is no glob
-    except (RuntimeError, ValueError) as error:
-        raise InputError(f"can't find {pattern}: {error}") from None
+    # nobody's home, what is no glob, and a name that no file system has
+    except (RuntimeError, ValueError, OSError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"can't find {pattern!r:.200}: {why}") from None
     if not found:
         raise InputError(f"no file matches {pattern}")
     return found
@@ -72,6 +73,8 @@ def rows(scheme: str, path: Path) -> Iterator[Row]:
     except OSError as error:
         # gzip raises an OSError without a number for a file that is damaged
         raise InputError(f"can't read {path}: {error.strerror or error}") from None
+    except UnicodeEncodeError:
+        raise InputError(f"can't read {str(path)!r}: half of a surrogate pair is in no name") from None
     except (EOFError, zlib.error) as error:
         raise InputError(f"can't read {path}: the compressed file is damaged: {error}") from None
 

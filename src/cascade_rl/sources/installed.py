@@ -24,7 +24,7 @@ def package_files(source: str, rest: str) -> dict[str, Path]:
     Raises InputError with the command that installs a package, or with the files that it does have.
     """
     name, slash, inside = rest.partition("/")
-    if not name or not slash or not inside or ".." in PurePosixPath(inside).parts:
+    if not name or not slash or not inside or {"..", "/"} & set(PurePosixPath(inside).parts):
         raise InputError(f"{source}: want package:NAME/PATH, a file as the package of that name carries it")
     root = _root(source, name, inside)
     try:
@@ -72,9 +72,17 @@ def _root(source: str, name: str, inside: str) -> Path:
         raise InputError(f"{source}: no package {name} is installed: pip install {name}") from None
     top = PurePosixPath(inside).parts[0]
     # an editable install leaves its files where they were written; a top-level name is found, not imported
-    spec = None if (placed / top).exists() or not top.isidentifier() else find_spec(top)
+    spec = None if _there(placed / top) or not top.isidentifier() else find_spec(top)
     folders = list(spec.submodule_search_locations or ()) if spec else []
     return Path(folders[0]).parent if folders else placed
+
+
+def _there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        # a name that no file system has
+        return False
 
 
 def _others(name: str) -> str:

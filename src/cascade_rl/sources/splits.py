@@ -33,15 +33,18 @@ def split_said(
 ) -> Split | None:
     """The split of a row, None for every split.
 
-    `asked` is `all`, `hash` or a column; without it what the row's map has `named` counts, else the hash of
-    its prompt's `text`. Raises RowError for a column that there is not and for what is no split.
+    `asked` is `all`, `hash`, `hash-rl` (what the hash gives to SFT is RL's) or a column; without it what the
+    row's map has `named` counts, else the hash of its prompt's `text`. Raises RowError for a column that
+    there is not and for what is no split.
     """
     if asked == "all":
         return None
-    if asked == "hash":
-        return split_of(text())
+    if asked in ("hash", "hash-rl"):
+        found = split_of(text())
+        # where no SFT stage asks the file, its half would lie idle
+        return Split.RL if asked == "hash-rl" and found is Split.SFT else found
     if asked and asked not in row:
-        raise RowError(f"split: no column {asked!r}; it takes all, hash or the name of a column")
+        raise RowError(f"split: no column {asked!r}; it takes all, hash, hash-rl or the name of a column")
     said = row[asked] if asked else named
     if said is None or said == "":
         return split_of(text())

@@ -155,8 +155,7 @@ def pack_rows(rows: Sequence[Row], device: torch.device) -> Batch:
     advantage = np.concatenate([rows[i].advantage for i in order])
     old = np.concatenate([rows[i].old for i in order])
 
-    def placed(array: np.ndarray) -> Tensor:
-        return torch.from_numpy(array).to(device)
-
-    numbers = placed(np.repeat(order, counts))
-    return Batch(packed, numbers, placed(targets), placed(weight), placed(advantage), placed(old))
+    # whole numbers and fractions in a copy each: every copy makes a GPU wait
+    numbers = torch.from_numpy(np.stack((np.repeat(order, counts), targets))).to(device)
+    factors = torch.from_numpy(np.stack((weight, advantage, old)).astype(np.float32)).to(device)
+    return Batch(packed, *numbers.unbind(), *factors.unbind())

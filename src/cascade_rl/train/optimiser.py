@@ -60,12 +60,14 @@ class Owned(Owner):
 
     def reduce(self) -> dict[str, float]:
         """The gradients are summed over the workers here."""
-        norms = {}
+        norms = []
         for name, parameter in self.parameters.items():
             parameter.grad = self.model.gradient(name)
             # in double: millions of squares, added up over parameters and workers
-            norms[name] = float(torch.linalg.vector_norm(parameter.grad, dtype=torch.float64)) ** 2
-        return norms
+            norms.append(torch.linalg.vector_norm(parameter.grad, dtype=torch.float64))
+        # asked for together: a GPU is waited for once, not for each parameter
+        found = torch.stack(norms).tolist() if norms else []
+        return {name: norm**2 for name, norm in zip(self.parameters, found, strict=True)}
 
     def step(self, scale: float, lr_factor: float) -> Squares:
         """The parameters go one by one, so that what they were is held of one at a time.

@@ -109,7 +109,7 @@ def _encoding(run: StageRun[RewardModelStage]) -> tuple[Encoding[Pair], int]:
         fits = max(map(len, ids)) <= limit
         return Fitted(ids) if fits else Fitted(None, f"pairs longer than {most}, left out")
 
-    return Encoding(encode, fit, lambda pair: pair.problem.domain), limit
+    return Encoding(encode, fit, lambda pair: pair.problem), limit
 
 
 def sampled_pairs(run: StageRun[RewardModelStage], domain: Domain, pairs: Sequence[Pair]) -> tuple[Pair, ...]:

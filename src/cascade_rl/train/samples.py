@@ -15,11 +15,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
-from cascade_rl.errors import Interrupted, StageError
+from cascade_rl.errors import InputError, Interrupted, StageError
 from cascade_rl.recipe import digest
 from cascade_rl.run.folder import TOKENS
 from cascade_rl.run.store import WORD, Store, open_store, writing
 from cascade_rl.train.stage_run import S, StageRun
+from cascade_rl.types import Problem
 
 CHUNK = 1024  # items that are encoded together: the tokenizer spreads them over the processor's cores
 
@@ -40,12 +41,12 @@ class Encoding(Generic[T]):
 
     encode  the ids of several items
     fit     what of a sample is trained on
-    source  the domain or source that an item is counted under
+    asked   the problem of an item, under whose domain or source it is counted
     """
 
     encode: Callable[[Sequence[T]], Sequence[Ids]]
     fit: Callable[[Ids], Fitted]
-    source: Callable[[T], str]
+    asked: Callable[[T], Problem]
 
 
 class Samples:
@@ -97,19 +98,34 @@ def encoded(run: StageRun[S], items: Sequence[T], encoding: Encoding[T], limit: 
     shutil.rmtree(folder)
 
 
+def _ids(run: StageRun[S], part: Sequence[T], encoding: Encoding[T]) -> Sequence[Ids]:
+    """The ids of some items; StageError names the first that the model's template can't write."""
+    try:
+        return encoding.encode(part)
+    except InputError:
+        for item in part:
+            try:
+                encoding.encode([item])
+            except InputError as error:
+                asked = encoding.asked(item)
+                text = " ".join(asked.prompt_text.split())
+                raise StageError(f"{run.stage.name}: {asked.domain}, {text!r:.60}: {error}") from None
+        raise
+
+
 def _write(run: StageRun[S], items: Sequence[T], encoding: Encoding[T], code: str, key: str) -> None:
     remarks = Counter[tuple[str, str]]()
     with writing(run.book.folder / TOKENS, {"starts": WORD}) as writer:
         for start in range(0, len(items), CHUNK):
             if start:
-                run.screen.waiting(f"tokenizing: {start:,} of {len(items):,} samples", start / len(items))
+                run.screen.waiting(f"tokenising: {start:,} of {len(items):,} samples", start / len(items))
             if start and run.stop_asked():
-                raise Interrupted(f"stopped while the samples of {run.stage.name} were tokenized")
+                raise Interrupted(f"stopped while the samples of {run.stage.name} were tokenised")
             part = items[start : start + CHUNK]
-            for item, ids in zip(part, encoding.encode(part), strict=True):
+            for item, ids in zip(part, _ids(run, part, encoding), strict=True):
                 kept, remark = encoding.fit(ids)
                 if remark:
-                    remarks[remark, encoding.source(item)] += 1
+                    remarks[remark, encoding.asked(item).domain] += 1
                 if kept is not None:
                     writer.columns["starts"].append(len(kept[0]))
                     writer.add(array(code, kept[0] + kept[1]).tobytes())

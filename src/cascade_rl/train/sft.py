@@ -77,7 +77,7 @@ def _encoding(run: StageRun[SFTStage]) -> tuple[Encoding[Demonstration], int]:
     most = f"{limit} tokens" if limit < positions else f"the model's {positions} positions"
 
     fit = partial(fitted, limit=limit, most=most, cut=stage.too_long == "cut")
-    return Encoding(run.world.tokenizer.taught_all, fit, lambda item: item.problem.domain), limit
+    return Encoding(run.world.tokenizer.taught_all, fit, lambda item: item.problem), limit
 
 
 def fitted(ids: Ids, limit: int, most: str, cut: bool) -> Fitted:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from cascade_rl.errors import Interrupted, NoRoom
 from cascade_rl.run.files import Saving
-from cascade_rl.run.tracking.follower import FAILED, GRACE_S, LATE, PATIENT, REST
-from cascade_rl.run.tracking.sent import sent_path
+from cascade_rl.run.tracking.follower import FAILED, GRACE_S, LATE, PATIENT, rest_of
+from cascade_rl.run.tracking.sent import mark_fault, sent_path
 
 Note = Callable[[str], None]
 
@@ -56,12 +56,15 @@ class _Beside:
         for line in self._process.stdout:
             self._note(line.decode(errors="replace").rstrip("\n"))
         self.status = self._process.wait()
-        rest = REST.format(run=self._run)
+        if self.status in (0, FAILED):  # a fault that it has told itself
+            return
         if self.status in (LATE, -9) and self._process.stdin and self._process.stdin.closed:
-            self._note(f"{self._name} has not taken all of the run within {GRACE_S:.0f} s; {rest}")
-        elif self.status not in (0, FAILED):  # a fault it has told itself
+            why = f"has not taken all of the run within {GRACE_S:.0f} s"
+        else:
             log = sent_path(self._run, self._name).with_suffix(".log")
-            self._note(f"{self._name}: its process ended ({self.status}, see {log}); {rest}")
+            why = f"lost its process ({self.status}, see {log})"
+        mark_fault(self._run, self._name, why)
+        self._note(f"{self._name} {why}; {rest_of(self._run)}")
 
 
 @contextmanager

@@ -125,7 +125,7 @@ class StageTail:
         events = [self._event(line) for line in self._lines()]
         if self.scores is None and scores is not None:
             self.scores = scores
-            events.append(Event(self._end, _score_numbers(scores)))
+            events += [Event(self._end, _score_numbers(scores))] if scores else []  # of a run without any
         return events
 
     def _lines(self) -> Iterator[dict[str, Any]]:
@@ -209,7 +209,7 @@ class Reading:
             if stage.scores is None:
                 return  # stages come one after the other: the next one has not begun
             scored[name] = stage.scores
-            if not already:
+            if stage.scores and not already:
                 yield Told(folder, stage.key or "", self._matrix(scored))
 
     def _names(self) -> list[str]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from cascade_rl.errors import InputError
+from cascade_rl.errors import InputError, NoRoom
 from cascade_rl.run.files import read_record, write_json
 from cascade_rl.run.tracking.events import Event, Told
 
@@ -94,6 +95,22 @@ def write_sent(run: Path, tracker: str, sent: Sent) -> None:
     }
     record = {"run": sent.name(run), "id": sent.id, "attempt": sent.attempt, "stages": stages}
     write_json(sent_path(run, tracker), record | ({"fault": sent.fault} if sent.fault else {}))
+
+
+def mark_fault(run: Path, tracker: str, why: str) -> None:
+    """Keep why a tracker gets nothing more; where even that finds no room it was said on the screen."""
+    with suppress(OSError, NoRoom, InputError):
+        write_sent(run, tracker, replace(read_sent(run, tracker), fault=why))
+
+
+def faults(run: Path) -> dict[str, str]:
+    """The trackers that have not had all of a run, with the reasons; damaged records are passed over."""
+    found: dict[str, str] = {}
+    for path in sorted((run / "track").glob("*.json")):
+        with suppress(InputError):
+            if fault := read_sent(run, path.stem).fault:
+                found[path.stem] = fault
+    return found
 
 
 class Compared:

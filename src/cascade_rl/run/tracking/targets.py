@@ -57,10 +57,13 @@ def open_tracker(name: str, target: Target) -> Tracker:
     return opened(target)
 
 
+INSTALL = "pip install 'cascade-rl[{}]', or take it out of track"
+
+
 def missing_packages(track: Sequence[Track]) -> Problems:
     """(path in the recipe, what to install) for each tracker whose package is not here."""
     return [
-        (f"track.{spec.to}", f"{spec.to} is not installed here: pip install 'cascade-rl[{spec.to}]'")
+        (f"track.{spec.to}", f"{spec.to} is not installed here: {INSTALL.format(spec.to)}")
         for spec in track
         if find_spec(spec.to) is None
     ]

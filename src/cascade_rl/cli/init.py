@@ -1,0 +1,116 @@
+"""The command that writes a recipe for a user's own files: init."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cascade_rl.cli.app import say
+from cascade_rl.errors import InputError
+
+if TYPE_CHECKING:
+    from cascade_rl.data.shapes import Shape
+
+GOALS = {
+    "sft": "imitate the replies of own conversations",
+    "rl": "reinforcement on own problems, graded by their domain",
+    "rlhf": "a reward model on own pairs, then RLHF against it",
+    "sft-rl": "conversations first, then problems",
+}
+# what each kind of rows is there for
+OF_A_KIND = {"chats": "sft", "problems": "rl", "pairs": "rlhf"}
+
+
+def init(
+    out: Annotated[Path, typer.Argument(help="The recipe to write.")] = Path("recipe.yaml"),
+    model: Annotated[
+        str | None,
+        typer.Option(help="A Hugging Face directory, smollm2-135m, or scratch: a small model from nothing."),
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Own rows: a path, a glob in quotes, or a source as in a recipe; give it once a file."
+        ),
+    ] = None,
+    train: Annotated[str | None, typer.Option(help="; ".join(f"{k}: {v}" for k, v in GOALS.items()))] = None,
+    domain: Annotated[
+        str | None, typer.Option(help="Of problems: a shipped domain, such as maths, or a dotted path.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over a recipe that is there.")] = False,
+) -> None:
+    """Look at own rows, and write a recipe for them with a reason beside each line that may be changed.
+
+    What is not given is asked for on a terminal. The recipe is one that `cascade check` accepts.
+    """
+    asks = sys.stdin.isatty() and sys.stdout.isatty()
+    _refuse(out, force, {"--model": model, "--data": data, "--train": train}, train, asks)
+    from cascade_rl.cascade.begin import begin
+    from cascade_rl.data.shapes import shape_of
+    from cascade_rl.sources.sniff import source_of
+
+    named = data or _asked("Files with your rows (paths or globs, with blanks between them)").split()
+    shapes = [shape_of(source_of(one), domain) for one in named]
+    for shape in shapes:
+        _say_shape(shape)
+    goal = train or _asked_goal(shapes)
+    said = model or _asked("Model (a directory, smollm2-135m, or scratch)")
+    text = begin(out.stem, goal, said, shapes, say)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(text, encoding="utf-8")
+    say(f"\n{out} is written; read it, then:")
+    for command, why in _next(out):
+        say(f"  {command:<36} # {why}")
+
+
+def _refuse(out: Path, force: bool, wanted: dict[str, object], train: str | None, asks: bool) -> None:
+    """Raise InputError, before anything is read, for what can't be done."""
+    if train is not None and train not in GOALS:
+        raise InputError(f"--train {train}: there are {', '.join(GOALS)}")
+    if out.exists() and not force:
+        raise InputError(f"{out} is there already; --force writes over it, or name another file")
+    missing = [name for name, value in wanted.items() if not value]
+    if missing and not asks:
+        raise InputError(
+            f"{', '.join(missing)}: not given, and there is no terminal to ask on; --model MODEL, --data "
+            f"FILE (once a file), --train {'|'.join(GOALS)}"
+        )
+
+
+def _asked(question: str) -> str:
+    answer: str = typer.prompt(question)
+    return answer
+
+
+def _asked_goal(shapes: list[Shape]) -> str:
+    for goal, what in GOALS.items():
+        say(f"  {goal:<8}{what}")
+    kinds = {best.kind for shape in shapes if (best := shape.best())}
+    likely = "sft-rl" if {"chats", "problems"} <= kinds else OF_A_KIND[min(kinds)] if kinds else "sft"
+    answer: str = typer.prompt("What to train", default=likely)
+    if answer not in GOALS:
+        raise InputError(f"{answer}: there are {', '.join(GOALS)}")
+    return answer
+
+
+def _say_shape(shape: Shape) -> None:
+    """What the rows are, with counts."""
+    say(f"{shape.source}: {shape.looked:,} rows looked at; columns: {', '.join(shape.columns()):.200}")
+    if shape.broken:
+        say(f"  {shape.broken:,} of them can't be read")
+    for fit in shape.fits[:3]:
+        others = f"; the first other: {fit.fault:.160}" if fit.fault else ""
+        say(f"  {fit.rows:,} of {fit.of:,} fit {fit.named()}{others}")
+
+
+def _next(out: Path) -> list[tuple[str, str]]:
+    run = f"runs/{out.stem}"
+    return [
+        (f"cascade check {out}", "what it does, and an example as it is trained"),
+        (f"cascade run {out} --smoke", "two steps a stage: shows the path in minutes"),
+        (f"cascade run {out}", "again after a stop: it goes on"),
+        (f"cascade status {run}", "how far it is"),
+    ]
