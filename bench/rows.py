@@ -1,11 +1,12 @@
 """SFT on more rows than memory should hold: rows a second through the pass, and what each process takes at most.
 
-    python bench/rows.py FOLDER [ROWS]     5,000,000 rows of 1 KB by default: 5 GB of JSONL, as much again in the
-                                           run directory, and 2 to 5 GB of tokens while it trains
+    python bench/rows.py FOLDER [ROWS [SAMPLES]]   5,000,000 rows of 1 KB by default: 5 GB of JSONL, as much again
+                                                   in the run directory, and 2 GB of tokens while it trains
 
-FOLDER must be empty; it is left with the rows, the recipe, what the screen showed and the run. Three steps
-of the smallest model are run by the command line in a process of its own. The peak of each process is its VmHWM
-(Linux), looked at four times a second; how long each part took stands in the run's timings and on its screen.
+All rows are read and mapped; SAMPLES of them are made tokens, all if it is not given. FOLDER must be empty; it is
+left with the rows, the recipe, what the screen showed and the run. Three steps of the smallest model are run by the
+command line in a process of its own. The peak of each process is its VmHWM (Linux), looked at four times a second;
+how long each part took stands in the run's timings and on its screen.
 """
 
 from __future__ import annotations
@@ -49,10 +50,10 @@ def make_rows(folder: Path, count: int) -> None:
             file.writelines(map(row, range(part * count // FILES, (part + 1) * count // FILES)))
 
 
-def recipe(folder: Path, count: int) -> dict[str, object]:
+def recipe(folder: Path, samples: int) -> dict[str, object]:
     """Three steps of SFT on all rows, and a benchmark of two problems."""
     source = {"source": f"jsonl:{folder}/rows/*.jsonl", "map": "openai-chat"}
-    steps = {"samples": count, "batch_size": 64, "steps": 3, "lr": 1e-3, "max_tokens": 1024}
+    steps = {"samples": samples, "batch_size": 64, "steps": 3, "lr": 1e-3, "max_tokens": 1024}
     maths = {"name": "maths", "domain": "maths", "problems": 2, "k": 1, "both_modes": False}
     return {
         "name": "rows",
@@ -79,14 +80,14 @@ def peaks(root: int) -> dict[int, tuple[str, int]]:
     return found
 
 
-def main(folder: Path, count: int) -> None:
+def main(folder: Path, count: int, samples: int) -> None:
     """Make the rows unless they are there, run, and print what was seen."""
     if not (folder / "rows").exists():
         begin = time.perf_counter()
         make_rows(folder / "rows", count)
         print(f"{count} rows written in {time.perf_counter() - begin:.0f} s", flush=True)
     size = sum(path.stat().st_size for path in (folder / "rows").iterdir())
-    (folder / "rows.yaml").write_text(yaml.safe_dump(recipe(folder, count)))
+    (folder / "rows.yaml").write_text(yaml.safe_dump(recipe(folder, samples)))
     begin, largest = time.perf_counter(), {}
     program = [sys.executable, "-m", "cascade_rl.cli", "run", str(folder / "rows.yaml")]
     with (folder / "screen.txt").open("w") as screen:
@@ -96,11 +97,12 @@ def main(folder: Path, count: int) -> None:
                 largest[pid] = (name, max(peak, largest.get(pid, ("", 0))[1]))
             time.sleep(0.25)
     print(
-        f"{size / 1e9:.2f} GB, {count} rows: {time.perf_counter() - begin:.0f} s, exit status {run.returncode}"
+        f"{size / 1e9:.2f} GB, {count} rows, {samples} samples: {time.perf_counter() - begin:.0f} s, exit status {run.returncode}"
     )
     for pid, (name, peak) in sorted(largest.items(), key=lambda item: -item[1][1]):
         print(f"  {name} {'(driver)' if pid == run.pid else ''}: at most {peak / 1e6:.0f} MB")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]).absolute(), int(sys.argv[2]) if len(sys.argv) > 2 else 5_000_000)
+    numbers = [int(word) for word in sys.argv[2:]] or [5_000_000]
+    main(Path(sys.argv[1]).absolute(), numbers[0], numbers[-1])

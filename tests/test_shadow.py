@@ -233,7 +233,9 @@ def test_a_micro_batch_has_few_launches_waits_and_copies():
         for tokens in (4000, 200):  # one micro-batch, and two
             with Replicas(1, "cuda") as replicas:
                 replicas.add_model("policy", CONFIG, scratch_weights(CONFIG, 0), train=True)
-                learner = Learner(replicas, "policy", Training(name="x", lr=1e-3, tokens_per_microbatch=tokens))
+                learner = Learner(
+                    replicas, "policy", Training(name="x", lr=1e-3, tokens_per_microbatch=tokens)
+                )
                 learner.policy_step(rows, Objective(ON_POLICY), 1.0)
                 log.clear()
                 learner.policy_step(rows, Objective(ON_POLICY), 1.0)

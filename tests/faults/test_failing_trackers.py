@@ -102,10 +102,11 @@ def test_one_that_hangs(fake, whole, tmp_path, monkeypatch, fault):
 
 def test_one_that_dies(fake, whole, tmp_path):
     fake("os.kill(os.getpid(), 9)")
-    notes = go(tmp_path / "run", TRACKED)
-    told_once(notes, "trackio lost its process (-9", "trackio.log")
-    assert "lost its process" in read_sent(tmp_path / "run", "trackio").fault
-    assert results(tmp_path / "run") == results(whole)
+    run = tmp_path / "my run"
+    notes = go(run, TRACKED)
+    told_once(notes, "trackio lost its process (-9", "trackio.log", f"`cascade track '{run}'`")
+    assert "lost its process" in read_sent(run, "trackio").fault
+    assert results(run) == results(whole)
 
 
 def test_what_one_that_failed_missed_is_sent_later(fake, whole, tmp_path, monkeypatch, cascade):

@@ -96,8 +96,9 @@ class Found:
             "the template writes the day, which is 26 July 2024 in all of a run, so that it can be repeated; "
             "the exported one writes the day it is used on"
         )
+        marks = ", ".join(f"`{mark}`" for mark in spelled)
         pieces = (
-            f"the template writes {', '.join(f'`{mark}`' for mark in spelled)} in pieces, since the tokenizer "
-            "has no such token: who spells one in a text writes the same"
+            f"the template writes {marks} in pieces, since the tokenizer has no such token: who spells one "
+            "in a text writes the same"
         )
         return ["; ".join(told), *([day] if dated else []), *([pieces] if spelled else [])]

@@ -53,8 +53,8 @@ def fetch_small(name: HubName, commit: str | None, waiting: Callable[[str], None
     folder = _fetch(name, commit or name.revision, SMALL, waiting)
     if not (folder / "config.json").is_file():
         raise InputError(
-            f"{name} has no config.json: it is no model that transformers reads; of GGUF files fetch one with "
-            f"`hf download {name.repo} FILE` and name its path"
+            f"{name} has no config.json: it is no model that transformers reads; of GGUF files fetch one "
+            f"with `hf download {name.repo} FILE` and name its path"
         )
     return folder
 

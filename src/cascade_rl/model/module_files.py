@@ -101,7 +101,7 @@ def classifier_of(config: Any) -> str:
     head = getattr(without_weights(AutoModelForSequenceClassification, labelled), "score", None)
     if not isinstance(head, nn.Linear) or head.bias is not None:
         raise InputError(
-            f"{kind.__name__} of transformers has no plain `score` head, which a reward model of ours is; leave "
-            "the reward model out, or take another family"
+            f"{kind.__name__} of transformers has no plain `score` head, which a reward model of ours is; "
+            "leave the reward model out, or take another family"
         )
     return str(kind.__name__)

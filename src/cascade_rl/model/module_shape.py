@@ -177,17 +177,7 @@ class ModuleShape(Network, ABC):
 
     def size(self) -> Size:
         """Of experts the active ones alone; attention by the config's heads, none where it names none."""
-        config, shapes = self.skeleton.model.config, self.shapes()
-        experts, active = _experts(config)
-        matrices = sum(prod(shapes[name]) for name in self.skeleton.low)
-        stacked = sum(prod(s) for name, s in shapes.items() if len(s) == 3)
-        matrices += stacked * active // experts if experts else 0
-        layers = _first(config, "num_hidden_layers") or 0
-        heads = _first(config, "num_attention_heads") or 0
-        size = _first(config, "head_dim") or (self.hidden // heads if heads else 0)
-        cached = (_first(config, "num_key_value_heads") or heads) * size
-        wide = max((max(shapes[name]) for name in self.skeleton.low), default=self.hidden)
-        return Size(matrices, self.vocab * self.hidden, 0, layers, heads * size, cached, wide)
+        return _size(self)
 
 
 def _refuse(raw: Mapping[str, Any], family: str, reason: str) -> None:
@@ -205,7 +195,7 @@ def _refuse(raw: Mapping[str, Any], family: str, reason: str) -> None:
 
 
 def _refuse_sizes(config: Any) -> None:
-    """Raise InputError for counts that are mistyped: modules would be made of them one by one, without an end."""
+    """Raise InputError for counts that are mistyped: modules would be made of them without an end."""
     layers = _first(config, "num_hidden_layers") or 0
     huge = {k: v for k, v in config.to_dict().items() if isinstance(v, int) and v > MOST_COUNT}
     if layers > MOST_LAYERS or huge:
@@ -236,3 +226,17 @@ def _rope_limit(config: Any, most: int | None) -> int | None:
         if each.get("rope_type") in BY_LENGTH
     ]
     return min((limit for limit in limits if limit), default=None)
+
+
+def _size(network: ModuleShape) -> Size:
+    config, shapes = network.skeleton.model.config, network.shapes()
+    experts, active = _experts(config)
+    matrices = sum(prod(shapes[name]) for name in network.skeleton.low)
+    stacked = sum(prod(s) for name, s in shapes.items() if len(s) == 3)
+    matrices += stacked * active // experts if experts else 0
+    layers = _first(config, "num_hidden_layers") or 0
+    heads = _first(config, "num_attention_heads") or 0
+    size = _first(config, "head_dim") or (network.hidden // heads if heads else 0)
+    cached = (_first(config, "num_key_value_heads") or heads) * size
+    wide = max((max(shapes[name]) for name in network.skeleton.low), default=network.hidden)
+    return Size(matrices, network.vocab * network.hidden, 0, layers, heads * size, cached, wide)

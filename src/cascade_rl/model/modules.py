@@ -90,13 +90,10 @@ def padded_rows(packed: Pack) -> tuple[Tensor, Tensor, int]:
     long: list[int] = []  # tokens of each branch's prefix
     starts: list[int] = []  # where that begins
     at = 0
-    for block in packed.blocks:
-        trees, branches, _ = block.branch.shape
-        real = block.prefix.shape[1] - (0 if block.hidden is None else block.hidden.sum(1))
-        for tokens in real.tolist() if isinstance(real, Tensor) else [real] * trees:
-            long += [tokens] * branches
-            starts += [at] * branches
-            at += tokens
+    for tokens, branches in packed.trees:
+        long += [tokens] * branches
+        starts += [at] * branches
+        at += tokens
     width = max(p + r for p, r in zip(long, packed.lengths, strict=True))
     ids = packed.ids.new_zeros(len(long), width)
     places: list[Tensor] = []

@@ -69,7 +69,7 @@ class Network(ABC):
         return f"model: family {parts}; computed by {self.BY}"
 
     def key(self) -> dict[str, str]:
-        """What of it a run's keys must hold beside the recipe: a saved state is read by the same layout alone."""
+        """What of it a run's keys hold beside the recipe: a saved state is read by its own layout alone."""
         return {}
 
     # ------------------------------------------------------------ parameters

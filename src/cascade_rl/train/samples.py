@@ -118,9 +118,9 @@ def _write(run: StageRun[S], items: Sequence[T], encoding: Encoding[T], code: st
     with writing(run.book.folder / TOKENS, {"starts": WORD}) as writer:
         for start in range(0, len(items), CHUNK):
             if start:
-                run.screen.waiting(f"tokenizing: {start:,} of {len(items):,} samples", start / len(items))
+                run.screen.waiting(f"tokenising: {start:,} of {len(items):,} samples", start / len(items))
             if start and run.stop_asked():
-                raise Interrupted(f"stopped while the samples of {run.stage.name} were tokenized")
+                raise Interrupted(f"stopped while the samples of {run.stage.name} were tokenised")
             part = items[start : start + CHUNK]
             for item, ids in zip(part, _ids(run, part, encoding), strict=True):
                 kept, remark = encoding.fit(ids)

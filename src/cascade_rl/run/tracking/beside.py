@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cascade_rl.errors import Interrupted, NoRoom
 from cascade_rl.run.files import Saving
-from cascade_rl.run.tracking.follower import FAILED, GRACE_S, LATE, PATIENT, REST
+from cascade_rl.run.tracking.follower import FAILED, GRACE_S, LATE, PATIENT, rest_of
 from cascade_rl.run.tracking.sent import mark_fault, sent_path
 
 Note = Callable[[str], None]
@@ -64,7 +64,7 @@ class _Beside:
             log = sent_path(self._run, self._name).with_suffix(".log")
             why = f"lost its process ({self.status}, see {log})"
         mark_fault(self._run, self._name, why)
-        self._note(f"{self._name} {why}; {REST.format(run=self._run)}")
+        self._note(f"{self._name} {why}; {rest_of(self._run)}")
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import select
+import shlex
 import sys
 import threading
 import time
@@ -30,7 +31,11 @@ POLL_S = 1.0  # how late a tracker is at most, beside its own delay
 GRACE_S = 10.0  # what is not sent in this time after the run is sent by `cascade track`
 PATIENT = "--patient"  # the argument without which that limit holds
 LATE, FAILED = 4, 5  # exit statuses: not all was sent in time; a fault
-REST = "the journals have all of it, and `cascade track {run}` sends the rest"
+
+
+def rest_of(run: Path) -> str:
+    """How to send what a tracker has not had."""
+    return f"the journals have all of it, and `cascade track {shlex.quote(str(run))}` sends the rest"
 
 
 class Say:
@@ -142,7 +147,7 @@ def main(arguments: Sequence[str]) -> int:
         return FAILED
     except Exception as error:
         why = follower.fault(error) if follower else str(error)
-        say(f"{name} failed ({why}) and gets nothing more of this run; {REST.format(run=run)}")
+        say(f"{name} failed ({why}) and gets nothing more of this run; {rest_of(run)}")
         with suppress(OSError):  # standard error is a file of the run, on a disk that may be full
             traceback.print_exception(error)
             sys.stderr.flush()
