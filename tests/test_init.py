@@ -6,10 +6,13 @@ import csv
 import gzip
 import json
 import random
+import re
+import shlex
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import typer.main
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +27,7 @@ from cascade_rl.doctor.subject import make_tiny
 from cascade_rl.domains import load_domain
 from cascade_rl.errors import InputError
 from cascade_rl.recipe.commented import Line, commented
+from cascade_rl.recipe.reading import validate
 from cascade_rl.recipe.tables import Reading
 from cascade_rl.sources.sniff import source_of
 from cascade_rl.types import Split
@@ -350,3 +354,20 @@ def lines(tree: dict, why: str) -> tuple:
 def test_a_commented_recipe_reads_back_as_what_was_said(tree, why):
     """Whatever the reasons are, and wherever they stand, they change no value."""
     assert yaml.safe_load(commented(lines(tree, why), ["A head.", why])) == tree
+
+
+# ---------------------------------------------------------------- the page
+
+PAGE = (Path(__file__).parent.parent / "docs" / "getting-started.md").read_text()
+
+
+def test_the_page_shows_what_is_true():
+    """Its commands are taken, and its recipe is valid by its own rules (rows and model are its author's)."""
+    command = typer.main.get_command(cli.app)
+    lines = [line.partition("#")[0] for line in re.findall(r"^(?:\$ )?cascade (.*)$", PAGE, re.MULTILINE)]
+    assert {"init", "check", "run", "chat"} <= {line.split()[0] for line in lines}
+    for line in lines:
+        first, *rest = shlex.split(line)
+        command.commands[first].make_context(first, rest)
+    [text] = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    assert validate(yaml.safe_load(text)).stages[0].name == "sft"
