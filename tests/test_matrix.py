@@ -41,7 +41,7 @@ def test_benchmarks_without_an_own_stage_or_measured_late_have_their_place() -> 
     assert benchmark_names(late) == ["maths", "chess"]
     assert data["benchmarks"]["chess"]["own_stage"] is None
     assert list(data["benchmarks"]["chess"]["scores"]) == ["rl"]
-    assert "| chess |  | 1.0 |" in matrix_markdown(late, {})
+    assert "| chess | not scored | 1.0 |" in matrix_markdown(late, {})
 
 
 def test_the_matrix_comes_back_from_its_file() -> None:

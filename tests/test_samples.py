@@ -231,6 +231,6 @@ def test_a_conversation_that_cannot_be_written_is_named(tmp_path, monkeypatch):
         return taught(self, items)
 
     monkeypatch.setattr(Tokenizer, "taught_all", refusing)
-    with pytest.raises(StageError, match="^sft: own, 'Ask 7': the template has no word for it$"):
+    with pytest.raises(StageError, match=r"^sft: own, 'Ask 7': the template has no word for it$"):
         train(tmp_path, ITEMS, monkeypatch)
     assert not list(tmp_path.glob("**/*tokens*"))

@@ -68,7 +68,7 @@ def arm(where: str, count: int) -> None:
     elif where == "saved":
         after("save_state", count, loop)
     elif where == "evaluation":
-        after("run_benchmark", count, scoring)
+        after("score_benchmark", count, scoring)
     elif where == "export":
         after("export", count, stage, reward_model)
     else:
