@@ -208,6 +208,21 @@ def test_an_rl_stage_with_fewer_prompts_than_a_step_is_a_note(check):
     assert status == 0 and re.search(r"rl: prompts_per_step is 500, but there are \d+ prompts", out)
 
 
+def test_samples_over_their_limit_are_counted(check, tmp_path):
+    folder = make_tiny(tmp_path / "model")
+    write(tmp_path / "chats.jsonl", [*chats(30), *[
+        {"messages": [{"role": "user", "content": "Long?"}, {"role": "assistant", "content": "word " * 60}]}
+    ]])  # fmt: skip
+    recipe = json.loads(json.dumps(OWN)) | {"model": {"init": str(folder)}}
+    recipe["stages"] = recipe["stages"][:1]
+    recipe["stages"][0] |= {"samples": 31, "max_tokens": 200}
+    status, out = check(recipe)
+    assert status == 0 and "sft: 1 of the first 31 samples have more than 200 tokens and are left out" in out
+    recipe["stages"][0]["max_tokens"] = 8
+    status, err = check(recipe)
+    assert status == 1 and "stages.sft.max_tokens: the first 31 samples have more than 8 tokens" in err
+
+
 # ---------------------------------------------------------------- F26: answers without what a grader needs
 
 WANTING = {

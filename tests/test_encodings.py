@@ -67,6 +67,7 @@ def said(place, monkeypatch) -> Callable[..., tuple[int, str, str]]:
 
 CHECKPOINT = "run/stages/03-rlhf/checkpoint"
 COMMANDS = {
+    "init": ("init", "new.yaml", "--model", "scratch", "--data", "talk.jsonl", "--train", "sft", "--force"),
     "run": ("run", "r.yaml", "--out", "run"),
     "status": ("status", "run"),
     "report": ("report", "run"),

@@ -6,22 +6,28 @@ import csv
 import gzip
 import json
 import random
+import re
+import shlex
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import typer.main
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 from test_maps import RIGHT
+from typer.testing import CliRunner
 
+from cascade_rl.cli import main as cli
 from cascade_rl.data.abilities import load_recipe
 from cascade_rl.data.shapes import shape_of
 from cascade_rl.doctor.subject import make_tiny
 from cascade_rl.domains import load_domain
 from cascade_rl.errors import InputError
 from cascade_rl.recipe.commented import Line, commented
+from cascade_rl.recipe.reading import validate
 from cascade_rl.recipe.tables import Reading
 from cascade_rl.sources.sniff import source_of
 from cascade_rl.types import Split
@@ -177,6 +183,7 @@ GOALS = {
     "rl": ("sums.jsonl",),
     "rlhf": ("pairs.jsonl",),
     "sft-rl": ("chats.jsonl", "sums.jsonl"),
+    "cascade": ("sums.jsonl", "pairs.jsonl", "chats.jsonl"),
 }
 
 
@@ -198,7 +205,7 @@ def test_check_accepts_what_init_writes_as_it_stands(here, cascade, goal):
     )
 
 
-@pytest.mark.parametrize("goal", ["sft", "sft-rl"])
+@pytest.mark.parametrize("goal", ["sft", "sft-rl", "cascade"])
 def test_also_for_a_model_from_scratch(here, cascade, goal):
     init(cascade, goal, "scratch")
     assert cascade("check", "my.yaml")[0] == 0
@@ -259,6 +266,21 @@ def test_chat_markers_are_added_where_the_tokenizer_lacks_them(here, cascade):
     init(cascade, "sft", "model")
     assert load_recipe("my.yaml").model.add_tokens is True
     assert cascade("check", "my.yaml")[0] == 0
+
+
+def test_on_a_terminal_it_asks_and_proposes_what_the_rows_are_for(here, monkeypatch):
+    monkeypatch.setattr("cascade_rl.cli.init._terminal", lambda: True)
+    found = CliRunner().invoke(cli.app, ["init", "my.yaml"], input="sums.jsonl chats.jsonl\n\nmodel\n")
+    assert found.exit_code == 0, found.output
+    asked = ("Files with your rows", "What to train [sft-rl]", "Model (a directory")
+    assert [found.output.index(text) for text in asked] == sorted(found.output.index(text) for text in asked)
+    assert [stage.name for stage in load_recipe("my.yaml").stages] == ["sft", "maths-rl"]
+
+
+def test_files_without_a_use_are_told(here, cascade):
+    out = init(cascade, "rl", "model", ("sums.jsonl", "pairs.jsonl"))
+    assert "jsonl:pairs.jsonl: pairs, which rl has no use for" in out
+    assert "pairs" not in (here / "my.yaml").read_text()
 
 
 # ---------------------------------------------------------------- what is refused
@@ -332,3 +354,20 @@ def lines(tree: dict, why: str) -> tuple:
 def test_a_commented_recipe_reads_back_as_what_was_said(tree, why):
     """Whatever the reasons are, and wherever they stand, they change no value."""
     assert yaml.safe_load(commented(lines(tree, why), ["A head.", why])) == tree
+
+
+# ---------------------------------------------------------------- the page
+
+PAGE = (Path(__file__).parent.parent / "docs" / "getting-started.md").read_text()
+
+
+def test_the_page_shows_what_is_true():
+    """Its commands are taken, and its recipe is valid by its own rules (rows and model are its author's)."""
+    command = typer.main.get_command(cli.app)
+    lines = [line.partition("#")[0] for line in re.findall(r"^(?:\$ )?cascade (.*)$", PAGE, re.MULTILINE)]
+    assert {"init", "check", "run", "chat"} <= {line.split()[0] for line in lines}
+    for line in lines:
+        first, *rest = shlex.split(line)
+        command.commands[first].make_context(first, rest)
+    [text] = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    assert validate(yaml.safe_load(text)).stages[0].name == "sft"

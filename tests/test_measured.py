@@ -9,9 +9,9 @@ import pytest
 from small_run import RECIPE
 from tiny import toy_problem
 
-from cascade_rl.cascade.stage import provide
 from cascade_rl.data.abilities import check_recipe
 from cascade_rl.data.gather import gather
+from cascade_rl.data.kinds import provide
 from cascade_rl.data.measured import check_measured
 from cascade_rl.domain import Benchmark
 from cascade_rl.domains import load_domain

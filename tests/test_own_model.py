@@ -108,7 +108,7 @@ def test_a_run_from_a_model_of_llama_3s_family(tmp_path, monkeypatch):
     assert "one is done: kept" in again.notes and said in "".join(again.notes)
 
 
-def test_adapters_for_joined_projections_are_refused_before_the_first_stage(tmp_path):
+def test_targets_that_a_family_has_not_are_refused_before_the_first_stage(tmp_path):
     inner = llama3()
     directory(tmp_path / "own", inner)
     shape = SHAPE.model_dump(exclude={"rope_theta", "head_dim"})
@@ -119,7 +119,8 @@ def test_adapters_for_joined_projections_are_refused_before_the_first_stage(tmp_
     raw = yaml.safe_load(RECIPE)
     # Phi-3's own config takes the name yarn for longrope
     raw["model"] = {"init": str(tmp_path / "own"), "add_tokens": True}
-    with pytest.raises(InputError, match=r"stages\.two\.lora: the projections of this family \(phi3\)"):
+    raw["stages"][1]["lora"]["targets"] = ["q_proj"]
+    with pytest.raises(InputError, match=r"stages\.two\.lora: the model has no projection q_proj.*qkv_proj"):
         run_cascade(validate(raw), tmp_path / "run", Notes())
     assert not (tmp_path / "run/stages").exists()
 

@@ -43,7 +43,7 @@ KEYS = [
     None,
 ]
 BASES = {name: yaml.safe_load(path.read_text()) for name, path in shipped_recipes().items()}
-WRITTEN = ("sft", "rl", "rlhf", "sft-rl")  # goals of `cascade init`
+WRITTEN = ("sft", "rl", "rlhf", "cascade")  # goals of `cascade init`
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def own(tmp_path_factory):
     for name, rows in files.items():
         write(here / f"{name}.jsonl", rows)
     make_tiny(here / "model")
-    needed = {"sft": ["chats"], "rl": ["sums"], "rlhf": ["pairs"], "sft-rl": ["chats", "sums"]}
+    needed = {"sft": ["chats"], "rl": ["sums"], "rlhf": ["pairs"], "cascade": ["chats", "sums", "pairs"]}
     for goal, names in needed.items():
         shapes = [shape_of(f"jsonl:{here / name}.jsonl") for name in names]
         (here / f"{goal}.yaml").write_text(begin(goal, goal, str(here / "model"), shapes, print))

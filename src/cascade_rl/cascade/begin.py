@@ -26,9 +26,13 @@ def begin(name: str, goal: str, init: str, shapes: Sequence[Shape], note: Callab
     """
     wanted = Goal(goal)
     refuse_unable(wanted, init)
-    found = _supplies([(shape, _fitting(shape, NEEDS[wanted])) for shape in shapes])
+    fitted = [(shape, _fitting(shape, NEEDS[wanted])) for shape in shapes]
+    for shape, fit in fitted:
+        if fit.kind not in NEEDS[wanted]:
+            note(f"{shape.source}: {fit.kind}, which {wanted} has no use for")
+    found = _supplies([(shape, fit) for shape, fit in fitted if fit.kind in NEEDS[wanted]])
     refuse_lacking(wanted, found)
-    chats = found.chats if wanted in (Goal.SFT, Goal.SFT_RL) else ()
+    chats = found.chats if "chats" in NEEDS[wanted] else ()
     modes = frozenset[Mode]().union(*(one.modes for one in chats))
     model = prospect(init, [text for one in chats for text in one.texts()], modes, note)
     return draft(name, wanted, found, model, this_machine())

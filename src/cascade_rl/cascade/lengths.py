@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from cascade_rl.cascade.spoken import refuse_unspoken
@@ -15,8 +16,10 @@ from cascade_rl.errors import InputError, RecipeError
 from cascade_rl.model.network import Network
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.protocols import Screen
-from cascade_rl.recipe import Problems, Recipe, RewardModelStage
-from cascade_rl.types import StageData
+from cascade_rl.recipe import Problems, Recipe, RewardModelStage, SFTStage, Stage
+from cascade_rl.types import Demonstrations, Pairs, StageData
+
+LOOKED_AT = 1000  # samples of a stage
 
 
 def refuse_made(
@@ -52,9 +55,33 @@ def too_long(
     And notes on stages that lose some.
     """
     length = prompt_length(tokenizer)
-    empty, notes = left_out(recipe, data, length)
-    problems = benchmark_problems(benchmarks, positions, length)
-    return problems + pool_problems(recipe, data, positions, length) + empty, notes
+    problems, notes = left_out(recipe, data, length)
+    for stage in [stage for stage in recipe.stages if stage.name in data]:
+        limit = (
+            min(stage.max_tokens, positions) if isinstance(stage, SFTStage | RewardModelStage) else positions
+        )
+        tokens = _samples(stage, data[stage.name], tokenizer)
+        over = sum(number > limit for number in tokens)
+        if over and over == len(tokens):
+            text = f"the first {over} samples have more than {limit} tokens, at least {min(tokens)}; raise it"
+            problems.append((f"stages.{stage.name}.max_tokens", text))
+        elif over:
+            looked = f"{over} of the first {len(tokens)} samples"
+            notes.append(f"{stage.name}: {looked} have more than {limit} tokens and are left out")
+    problems += benchmark_problems(benchmarks, positions, length)
+    return problems + pool_problems(recipe, data, positions, length), notes
+
+
+def _samples(stage: Stage, data: StageData, tokenizer: Tokenizer) -> list[int]:
+    """Tokens of the first samples that a stage would leave out if they were too long."""
+    if isinstance(data, Demonstrations) and isinstance(stage, SFTStage) and stage.too_long == "drop":
+        return [sum(map(len, tokenizer.taught(item))) for item in islice(data.items, LOOKED_AT)]
+    if not isinstance(data, Pairs):
+        return []
+    # the policy's own answers are not there before their stage begins
+    pairs = [pair for pair in islice(data.training, LOOKED_AT) if pair.chosen]
+    answers = [(pair.problem.messages, (pair.chosen, pair.rejected)) for pair in pairs]
+    return [max(len(tokenizer.answered(before, one)) for one in both) for before, both in answers]
 
 
 def refuse_long(recipe: Recipe, materials: Materials, positions: int, tokenizer: Tokenizer) -> None:

@@ -42,6 +42,7 @@ class Goal(StrEnum):
     RL = "rl"
     RLHF = "rlhf"
     SFT_RL = "sft-rl"
+    CASCADE = "cascade"
 
 
 # what each goal needs of the files, in words
@@ -50,6 +51,7 @@ NEEDS: Mapping[Goal, tuple[Kind, ...]] = {
     Goal.RL: ("problems",),
     Goal.RLHF: ("pairs",),
     Goal.SFT_RL: ("chats", "problems"),
+    Goal.CASCADE: ("chats", "pairs", "problems"),
 }
 CALLED: Mapping[Kind, str] = {
     "chats": "conversations (openai-chat, sharegpt, nemotron-sft)",
@@ -69,6 +71,9 @@ class Supplies:
 
 def refuse_lacking(goal: Goal, found: Supplies) -> None:
     """Raise InputError when the files hold nothing of a kind that a goal needs."""
+    if "pairs" in NEEDS[goal] and len(found.pairs) > 1:
+        names = ", ".join(one.source for one in found.pairs)
+        raise InputError(f"a reward model takes pairs of one source, not of {names}: name them by a glob")
     if lacking := [CALLED[kind] for kind in NEEDS[goal] if not getattr(found, kind)]:
         raise InputError(f"{goal} needs {' and '.join(lacking)}, and no file holds any")
 
@@ -85,18 +90,22 @@ def refuse_unable(goal: Goal, init: str) -> None:
 def draft(name: str, goal: Goal, found: Supplies, model: Prospect, machine: Machine) -> str:
     """The text of a recipe. Raises InputError when files or model don't do for the goal."""
     refuse_lacking(goal, found)
-    bench = Bench(model, machine, rewarded=goal is Goal.RLHF)
+    wanted = NEEDS[goal]
+    bench = Bench(model, machine, rewarded="pairs" in wanted)
     stages: list[Block] = []
     marks: list[Block] = []
-    if goal in (Goal.SFT, Goal.SFT_RL):
+    # the order of the report
+    if "chats" in wanted:
         stages.append(chats_stage(bench, found.chats))
-    if goal is Goal.RLHF:
+    if "pairs" in wanted:
         stage, reply = rlhf_stage(bench, found.pairs[0])
         stages += [pairs_stage(bench, found.pairs[0]), stage]
-        marks = [_wins(bench, found.pairs[0], reply)]
-    if goal in (Goal.RL, Goal.SFT_RL):
-        made, marks = _on_questions(bench, found.problems, _mode(model, found.chats))
-        stages += made
+        marks.append(_wins(bench, found.pairs[0], reply))
+    if "problems" in wanted:
+        made, asked = _on_questions(
+            bench, found.problems, _mode(model, found.chats if "chats" in wanted else ())
+        )
+        stages, marks = stages + made, marks + asked
     return commented(
         (
             Line("name", name, f"the run goes to runs/{name}"),

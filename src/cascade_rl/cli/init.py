@@ -19,6 +19,7 @@ GOALS = {
     "rl": "reinforcement on own problems, graded by their domain",
     "rlhf": "a reward model on own pairs, then RLHF against it",
     "sft-rl": "conversations first, then problems",
+    "cascade": "all of it: conversations, pairs, then problems domain by domain",
 }
 # what each kind of rows is there for
 OF_A_KIND = {"chats": "sft", "problems": "rl", "pairs": "rlhf"}
@@ -46,8 +47,7 @@ def init(
 
     What is not given is asked for on a terminal. The recipe is one that `cascade check` accepts.
     """
-    asks = sys.stdin.isatty() and sys.stdout.isatty()
-    _refuse(out, force, {"--model": model, "--data": data, "--train": train}, train, asks)
+    _refuse(out, force, {"--model": model, "--data": data, "--train": train}, train, _terminal())
     from cascade_rl.cascade.begin import begin
     from cascade_rl.data.shapes import shape_of
     from cascade_rl.sources.sniff import source_of
@@ -80,6 +80,11 @@ def _refuse(out: Path, force: bool, wanted: dict[str, object], train: str | None
         )
 
 
+def _terminal() -> bool:
+    """Whether somebody can be asked."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
 def _asked(question: str) -> str:
     answer: str = typer.prompt(question)
     return answer
@@ -89,7 +94,9 @@ def _asked_goal(shapes: list[Shape]) -> str:
     for goal, what in GOALS.items():
         say(f"  {goal:<8}{what}")
     kinds = {best.kind for shape in shapes if (best := shape.best())}
-    likely = "sft-rl" if {"chats", "problems"} <= kinds else OF_A_KIND[min(kinds)] if kinds else "sft"
+    likely = "cascade" if "pairs" in kinds else "sft-rl"
+    if len(kinds) < 2:
+        likely = OF_A_KIND[min(kinds, default="chats")]
     answer: str = typer.prompt("What to train", default=likely)
     if answer not in GOALS:
         raise InputError(f"{answer}: there are {', '.join(GOALS)}")

@@ -17,6 +17,7 @@ import torch
 from cascade_rl.doctor.subject import HUGE, CheckResult, Subject, difference, policy_rows
 from cascade_rl.model.checkpoint import load_directory
 from cascade_rl.model.export import export
+from cascade_rl.model.module_files import quiet
 from cascade_rl.protocols import Sampling, SamplingRule
 from cascade_rl.recipe import Training
 from cascade_rl.rollout.torch_sampler import TorchSampler
@@ -75,7 +76,8 @@ def check_scored_one_token_off(s: Subject) -> CheckResult:
     from transformers import AutoModelForCausalLM
 
     rollout = s.rollouts(_sampling(n=1))[0]
-    model = AutoModelForCausalLM.from_pretrained(s.folder, dtype=torch.float32, local_files_only=True)
+    with quiet():
+        model = AutoModelForCausalLM.from_pretrained(s.folder, dtype=torch.float32, local_files_only=True)
     ids = torch.tensor([[*rollout.prompt_ids, *rollout.ids]])
     with torch.no_grad():
         whole = model(ids).logits[0].log_softmax(-1)
@@ -218,7 +220,8 @@ def check_tied_head_lost_in_export(s: Subject) -> CheckResult:
     with tempfile.TemporaryDirectory() as place:
         export(Path(place) / "out", s.world.raw, s.world.config, s.model.flat, s.tokenizer)
         flat = load_directory(Path(place) / "out")[2]
-        model = AutoModelForCausalLM.from_pretrained(Path(place) / "out", dtype=torch.float32)
+        with quiet():
+            model = AutoModelForCausalLM.from_pretrained(Path(place) / "out", dtype=torch.float32)
         with torch.no_grad():
             whole = model(ids).logits[0, len(rollout.prompt_ids) - 1 : -1].log_softmax(-1)
     equal = bool((flat == s.model.flat).all())

@@ -16,6 +16,7 @@ from cascade_rl.errors import InputError, NotFused
 from cascade_rl.model.hf_names import adapted_names, hf_parts
 from cascade_rl.model.network import Network, Size
 from cascade_rl.model.rope import Rope, read_rope
+from cascade_rl.recipe.lora import ALL
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "phi3")
 
@@ -118,12 +119,9 @@ class DecoderShape(Network, ABC):
         return replace(self, vocab=vocab)
 
     def adapted(self, targets: Sequence[str]) -> list[str]:
-        """Raises InputError also of a family whose q, k, v and gate, up are joined."""
-        if self.joined:
-            raise InputError(
-                "the projections of this family (phi3) are joined into one matrix and can't be adapted "
-                "apart; remove lora"
-            )
+        """The recipe's default, all projections that Llama has, means all of joined ones, too."""
+        if self.joined and set(targets) == set(ALL):
+            targets = ("qkv_proj", "o_proj", "gate_up_proj", "down_proj")
         return adapted_names((full for parts in self.names().values() for full, _ in parts), targets)
 
     def turned(self, name: str) -> bool:

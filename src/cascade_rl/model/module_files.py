@@ -18,6 +18,8 @@ from cascade_rl.errors import InputError
 from cascade_rl.model.skeleton import FAULTS, without_weights
 from cascade_rl.model.weight_files import check_state
 
+MASKS = (".attn.masked_bias",)  # what old files of GPT-2 add where nothing may be seen
+
 
 def load_state(config: Any, state: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
     """Parameters and buffers by the modules' own names, fp32, of a file's tensors.
@@ -27,7 +29,8 @@ def load_state(config: Any, state: Mapping[str, Tensor], where: str) -> dict[str
     """
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
-    # masks in old files are no weights, and of any kind
+    state = {name: tensor for name, tensor in state.items() if not name.endswith(MASKS)}
+    # other masks of old files are no weights either, of any kind, and transformers leaves them out
     weights = {n: t for n, t in state.items() if t.is_floating_point() or n.endswith(".weight")}
     check_state(where, weights, {name: tuple(tensor.shape) for name, tensor in weights.items()})
     kind: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]

@@ -152,8 +152,13 @@ class ModuleShape(Network, ABC):
 
     def head_only(self) -> dict[str, tuple[int, ...]]:
         """What is no part of the body, by the names in files."""
-        body = f"{self.skeleton.model.base_model_prefix}."
-        return {name: shape for name, shape in self.shapes().items() if not name.startswith(body)}
+        model = self.skeleton.model
+        own = {
+            name: torch.empty(shape, device="meta")
+            for name, shape in self.shapes().items()
+            if not name.startswith(f"{model.base_model_prefix}.")
+        }
+        return {name: tuple(tensor.shape) for name, tensor in file_tensors(model, own).items()}
 
     def classifier(self, raw: Mapping[str, Any]) -> str:
         """By transformers' own table."""

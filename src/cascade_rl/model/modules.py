@@ -73,9 +73,9 @@ class ModuleConfig(ModuleShape):
     def logprobs(
         self, weights: Mapping[str, Tensor], scored: Tensor, targets: Tensor, temperature: float
     ) -> Tensor:
-        """By autograd."""
-        found = (scored / temperature if temperature != 1 else scored).log_softmax(-1)
-        return found.gather(-1, targets[:, None])[:, 0]
+        """By autograd; of logits alone, where `log_softmax` would keep as many numbers again."""
+        logits = scored / temperature if temperature != 1 else scored
+        return logits.gather(-1, targets[:, None])[:, 0] - logits.logsumexp(-1)
 
     def laid_out(self, weights: Mapping[str, Tensor], *, layers: bool) -> AbstractContextManager[None]:
         """Nothing can be prepared, but for tensors that modules may keep."""
