@@ -277,6 +277,14 @@ def test_on_a_terminal_it_asks_and_proposes_what_the_rows_are_for(here, monkeypa
     assert [stage.name for stage in load_recipe("my.yaml").stages] == ["sft", "maths-rl"]
 
 
+def test_the_name_is_one_that_a_recipe_may_have(here, cascade):
+    status, out, _ = cascade(
+        "init", "_My Run.2.yaml", "--model", "model", "--data", "chats.jsonl", "--train", "sft"
+    )
+    assert status == 0 and "cascade status runs/my-run-2" in out
+    assert load_recipe("_My Run.2.yaml").name == "my-run-2"
+
+
 def test_files_without_a_use_are_told(here, cascade):
     out = init(cascade, "rl", "model", ("sums.jsonl", "pairs.jsonl"))
     assert "jsonl:pairs.jsonl: pairs, which rl has no use for" in out

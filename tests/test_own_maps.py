@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 
 from cascade_rl.cli.main import app
 from cascade_rl.data import demonstrations, pairs
-from cascade_rl.data.abilities import check_recipe, table_notes
+from cascade_rl.data.abilities import check_recipe
 from cascade_rl.data.shelf import Shelf
+from cascade_rl.data.trial import try_out
 from cascade_rl.errors import InputError, RecipeError, StageError
 from cascade_rl.recipe import Recipe
 from cascade_rl.run.ledger import recipe_text
@@ -195,8 +196,8 @@ def test_a_recipe_takes_the_rows_of_its_split(tmp_path):
     number = lambda pair: int(pair.chosen)  # noqa: E731
     assert all(number(p) % 5 for p in found.training) and not any(number(p) % 5 for p in found.heldout)
     assert Recipe.model_validate(yaml.safe_load(recipe_text(read))) == read
-    notes = table_notes(read)
-    assert "20 in another split, 20 to use" in notes[0] and "60 rows read" in notes[1]
+    notes = try_out(read, Shelf(tmp_path / "tried")).tallies()
+    assert "20 in another split, 8 of 20 used" in notes[0] and "60 rows read" in notes[1]
 
 
 def test_without_a_split_the_rows_and_the_recipe_are_as_before(tmp_path):

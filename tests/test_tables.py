@@ -24,9 +24,11 @@ from typer.testing import CliRunner
 from cascade_rl.cascade.scoring import benchmark_key
 from cascade_rl.cli.main import app
 from cascade_rl.data import demonstrations, pools
-from cascade_rl.data.abilities import check_recipe, load_recipe, table_notes
+from cascade_rl.data.abilities import check_recipe, load_recipe
 from cascade_rl.data.gather import gather
 from cascade_rl.data.heldout import gather_benchmarks
+from cascade_rl.data.shelf import Shelf
+from cascade_rl.data.trial import try_out
 from cascade_rl.domain import Benchmark
 from cascade_rl.domains import load_domain
 from cascade_rl.errors import InputError, RecipeError
@@ -377,16 +379,14 @@ def test_a_recipe_says_what_became_of_its_rows(tmp_path):
     rows = [{**row, "part": ("sft", "rl", "heldout", "validation")[n % 4]} for n, row in enumerate(ROWS)]
     source = write(tmp_path / "rows.jsonl", [*rows, {"part": "rl", "prompt": "no answer"}])
     read = check_recipe(recipe(source, split="part", bad_rows="skip"))
-    notes = table_notes(read)
-    assert [note.partition(": ")[0] for note in notes] == [
-        "stages.sft.data.maths",
-        "stages.rl.data.maths",
-        "benchmarks.own",
+    notes = try_out(read, Shelf(tmp_path / "kept")).tallies()
+    assert [note.partition(": ")[0] for note in notes] == ["sft", "rl", "own"]
+    assert all("41 rows read, 40 mapped, 1 bad" in note and "30 in another split" in note for note in notes)
+    assert [note.partition("split, ")[2].partition(";")[0] for note in notes] == [
+        "2 of 10 used",
+        "10 of 10 used",
+        "3 of 10 used",
     ]
-    assert all(
-        "41 rows read, 40 mapped, 1 bad" in note and "30 in another split, 10 to use" in note
-        for note in notes
-    )
     domains = {"maths": MATHS}
     provided = {
         "sft": demonstrations.provide(read.stages[0], domains, 0),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -58,7 +60,7 @@ def init(
         _say_shape(shape)
     goal = train or _asked_goal(shapes)
     said = model or _asked("Model (a directory, smollm2-135m, or scratch)")
-    text = begin(out.stem, goal, said, shapes, say)
+    text = begin(_name(out), goal, said, shapes, say)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text, encoding="utf-8")
     say(f"\n{out} is written; read it, then:")
@@ -113,11 +115,16 @@ def _say_shape(shape: Shape) -> None:
         say(f"  {fit.rows:,} of {fit.of:,} fit {fit.named()}{others}")
 
 
+def _name(out: Path) -> str:
+    """A recipe's name out of its file's: small letters, digits and hyphens, as folders and keys have them."""
+    return re.sub("[^a-z0-9]+", "-", out.stem.lower()).strip("-") or "run"
+
+
 def _next(out: Path) -> list[tuple[str, str]]:
-    run = f"runs/{out.stem}"
+    recipe = shlex.quote(str(out))
     return [
-        (f"cascade check {out}", "what it does, and an example as it is trained"),
-        (f"cascade run {out} --smoke", "two steps a stage: shows the path in minutes"),
-        (f"cascade run {out}", "again after a stop: it goes on"),
-        (f"cascade status {run}", "how far it is"),
+        (f"cascade check {recipe}", "what it does, and an example as it is trained"),
+        (f"cascade run {recipe} --smoke", "two steps a stage: shows the path in minutes"),
+        (f"cascade run {recipe}", "again after a stop: it goes on"),
+        (f"cascade status runs/{_name(out)}", "how far it is"),
     ]

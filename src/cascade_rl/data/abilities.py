@@ -10,7 +10,6 @@ from cascade_rl.domain import Domain
 from cascade_rl.domains import load_domain
 from cascade_rl.recipe import Entry, Problems, Recipe
 from cascade_rl.recipe.reading import read_recipe, validate
-from cascade_rl.recipe.tables import of_a_table
 from cascade_rl.types import Tally
 
 LOOKED_AT = 10_000  # rows of each own table before a recipe is used
@@ -55,20 +54,10 @@ def domain_problems(recipe: Recipe, whole: bool) -> Problems:
     return problems
 
 
-def table_notes(recipe: Recipe) -> list[str]:
-    """What became of the rows of each table that a recipe names, a line for each place."""
-    return [f"{rows.path}: {check_rows(rows).line()}" for rows in recipe.own_rows()] + [
-        f"{entry.path}: {tally.line()}"
-        for entry in recipe.entries()
-        if of_a_table(entry.source)
-        for tally in _first_row(load_domain(entry.domain), entry)
-    ]
+def _first_row(domain: Domain, entry: Entry) -> None:
+    """Draw the first problem of a source.
 
-
-def _first_row(domain: Domain, entry: Entry) -> list[Tally]:
-    """What a source tells of its rows once the first is drawn.
-
-    Raises ValueError if there is not even one problem; a source that can't be read raises it itself.
+    Raises ValueError if there is not even one; a source that can't be read raises it itself.
     """
     told: list[Tally] = []
     drawn = domain.problems(entry.source, entry.split, 0, entry.reading, told.append)
@@ -79,4 +68,3 @@ def _first_row(domain: Domain, entry: Entry) -> list[Tally]:
             f"source {entry.source!r} of domain {domain.name} has no problems in the {entry.split} "
             f"split{rows}"
         )
-    return told
