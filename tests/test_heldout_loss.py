@@ -259,7 +259,7 @@ def test_a_source_of_its_own_on_the_whole_way(cascade, tmp_path):
     (tmp_path / "r.yaml").write_text(yaml.safe_dump(recipe))
     status, out, err = cascade("check", "r.yaml")
     assert status == 0, err
-    assert "held-out loss every 1 steps" in out and "stages.sft.heldout: jsonl:" in out
+    assert "held-out loss every 1 steps" in out and "12 replies in all, 10 held out, 2 of 12 left out" in out
     status, out, err = cascade("run", "r.yaml", "--out", "run")
     assert status == 0, err
     assert "12 replies in all, 10 held out, 2 of 12 left out, since their prompts are trained on" in out
