@@ -248,8 +248,8 @@ def test_a_recipe_draws_conversations_problems_and_benchmarks_from_a_hub(hub, tm
     shown = python(CHECK, str(tmp_path / "own.yaml"), endpoint=hub.endpoint, home=tmp_path / "home")
     told = " ".join(shown.split())
     for line in (
-        "stages.sft.data.0: hub:lab/chats@v1#train: 3 rows read, 3 mapped, 0 bad",
-        "stages.rl.data.maths: hub:lab/sums@v1#main/train: 6 rows read, 6 mapped",
-        "benchmarks.own: hub:lab/sums@v1#main/test: 2 rows read, 2 mapped",
+        "sft: hub:lab/chats@v1#train: 3 rows read, 3 mapped, 0 bad",
+        "rl: hub:lab/sums@v1#main/train: 6 rows read, 6 mapped",
+        "own: hub:lab/sums@v1#main/test: 2 rows read, 2 mapped",
     ):
         assert line in told, told
