@@ -38,7 +38,8 @@ def activation_bytes(
 def kept_bytes(config: DecoderConfig, packed: Pack, element: int, recompute: bool = False) -> int:
     """What the layers and the last norm hold between the passes."""
     tokens = len(packed.ids)
-    angles = 8 * config.head_dim * tokens  # cosines and sines, fp32
+    # cosines and sines, fp32; ids, which the embedding keeps, and positions beside them in the same memory
+    angles = 8 * config.head_dim * tokens + 16 * tokens
     last_norm = 4 * (config.hidden + 1) * (tokens - packed.prefixes)  # its input and scale, of branches only
     if recompute:  # of each layer the residual that it begins with, fp32
         return angles + last_norm + config.layers * 4 * config.hidden * tokens

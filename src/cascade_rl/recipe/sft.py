@@ -126,8 +126,12 @@ class SFTStage(StageSpec):
         return "batch_size", self.batch_size, self.samples
 
     def may_share(self, other: StageSpec) -> bool:
-        """SFT stages may repeat each other's prompts, as the report's second does with its general data."""
-        return isinstance(other, SFTStage)
+        """SFT stages may repeat each other's prompts, as the report's second does with its general data.
+
+        And those of pairs: to imitate the chosen answers of a file and then to learn from all of it what is
+        better is the most usual way, and a reward model is measured on pairs of its own.
+        """
+        return isinstance(other, SFTStage) or other.trains == "reward_model"
 
     def lacking(self, domains: Mapping[str, Able], earlier: Sequence[StageSpec]) -> Problems:
         """Domains without a teacher."""
