@@ -41,7 +41,7 @@ def prompts(rng: random.Random) -> list[list[int]]:
     return [[rng.randrange(2, 500) for _ in range(rng.randint(1, 30))] for _ in range(6)]
 
 
-def wanted(*rules: SamplingRule, limit: int = 40) -> list[Wanted]:
+def wanted(*rules: SamplingRule, limit: int = 16) -> list[Wanted]:
     return [Wanted(g, g, rules[j % len(rules)], limit, f"k{g}", j) for g in range(6) for j in range(4)]
 
 
