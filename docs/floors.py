@@ -17,7 +17,7 @@ FLOORS = (
     ("sources", "grading", "model", "report"),
     ("domains", "rollout"),
     ("data", "train", "evals"),
-    ("cascade", "doctor"),
+    ("cascade", "doctor", "proposal"),
     ("cli",),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS, 1) for room in rooms}

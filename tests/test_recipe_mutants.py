@@ -11,13 +11,13 @@ import pytest
 import yaml
 from test_init import chats, pairs, sums, write
 
-from cascade_rl.cascade.begin import begin
 from cascade_rl.cascade.foresight import foreseen
 from cascade_rl.data.abilities import domain_problems
 from cascade_rl.data.shapes import shape_of
 from cascade_rl.data.trial import Trial
 from cascade_rl.doctor.subject import make_tiny
 from cascade_rl.errors import RecipeError
+from cascade_rl.proposal.begin import begin
 from cascade_rl.recipe import Recipe
 from cascade_rl.recipe.overrides import apply_override
 from cascade_rl.recipe.reading import read_recipe, shipped_recipes, validate

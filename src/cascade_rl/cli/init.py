@@ -50,8 +50,8 @@ def init(
     What is not given is asked for on a terminal. The recipe is one that `cascade check` accepts.
     """
     _refuse(out, force, {"--model": model, "--data": data, "--train": train}, train, _terminal())
-    from cascade_rl.cascade.begin import begin
     from cascade_rl.data.shapes import shape_of
+    from cascade_rl.proposal.begin import begin
     from cascade_rl.sources.sniff import source_of
 
     named = data or _asked("Files with your rows (paths or globs, with blanks between them)").split()

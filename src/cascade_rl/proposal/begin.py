@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
-from cascade_rl.cascade.machine import this_machine
-from cascade_rl.cascade.plan import NEEDS, Goal, Supplies, draft, refuse_lacking, refuse_unable
-from cascade_rl.cascade.prospect import prospect
-from cascade_rl.cascade.supply import chats_of, pairs_of, questions_of
 from cascade_rl.data.shapes import Fit, Kind, Shape
 from cascade_rl.errors import InputError
+from cascade_rl.proposal.draft import NEEDS, Goal, Supplies, draft, refuse_lacking, refuse_unable
+from cascade_rl.proposal.machine import this_machine
+from cascade_rl.proposal.prospect import prospect
+from cascade_rl.proposal.supply import chats_of, pairs_of, questions_of
 from cascade_rl.types import Mode
 
 WANTED = (

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from cascade_rl.cascade.machine import Machine, fits, microbatch, parameters, peaks_of, rl_step
-from cascade_rl.cascade.prospect import Prospect
-from cascade_rl.cascade.supply import Chats, PairRows, Questions, percentile
 from cascade_rl.errors import InputError
 from cascade_rl.model.cost import Peaks
+from cascade_rl.proposal.machine import Machine, fits, microbatch, parameters, peaks_of, rl_step
+from cascade_rl.proposal.prospect import Prospect
+from cascade_rl.proposal.supply import Chats, PairRows, Questions, percentile
 from cascade_rl.recipe.commented import Block, Line
 from cascade_rl.recipe.tables import MOST_SKIPPED
 from cascade_rl.types import Mode, Tally

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from cascade_rl.cascade.machine import Machine
-from cascade_rl.cascade.prospect import READ, SCRATCH, VOCABULARY, Prospect
-from cascade_rl.cascade.stage_plans import (
+from cascade_rl.data.shapes import Kind
+from cascade_rl.errors import InputError
+from cascade_rl.proposal.machine import Machine
+from cascade_rl.proposal.prospect import READ, SCRATCH, VOCABULARY, Prospect
+from cascade_rl.proposal.stages import (
     Bench,
     chats_stage,
     pairs_stage,
@@ -24,9 +26,7 @@ from cascade_rl.cascade.stage_plans import (
     table_lines,
     up,
 )
-from cascade_rl.cascade.supply import MOST_ASKED, Chats, PairRows, Questions
-from cascade_rl.data.shapes import Kind
-from cascade_rl.errors import InputError
+from cascade_rl.proposal.supply import MOST_ASKED, Chats, PairRows, Questions
 from cascade_rl.recipe.commented import Block, Line, commented
 from cascade_rl.types import Mode
 

@@ -9,11 +9,11 @@ from math import ceil
 from typing import Any, Generic, TypeVar
 
 from cascade_rl import chat
-from cascade_rl.cascade.prospect import Prospect
 from cascade_rl.data.pair_benchmark import pair_benchmark
 from cascade_rl.data.shapes import Fit, Shape
 from cascade_rl.domains import load_domain
 from cascade_rl.errors import InputError
+from cascade_rl.proposal.prospect import Prospect
 from cascade_rl.recipe import BenchmarkSpec
 from cascade_rl.recipe.tables import Reading
 from cascade_rl.sources.chats import Chat
