@@ -22,7 +22,7 @@ MOST_IMPORTS = 15
 MANY_IMPORTS: dict[str, tuple[int, str]] = {}
 MOST_COLUMNS = 110
 # The rooms that compute with weights; all others load in a moment, where no torch is installed, too.
-HEAVY = {"model", "rollout", "train", "cascade", "doctor"}
+HEAVY = {"model", "rollout", "train", "cascade", "doctor", "proposal"}
 # Classes over 150 lines, with the most they may have, and why.
 LONG_CLASSES: dict[str, tuple[int, str]] = {}
 # Files with tables of data that are read more easily as they are than as the formatter would lay them out.
