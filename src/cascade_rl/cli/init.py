@@ -33,8 +33,8 @@ def init(
     model: Annotated[
         str | None,
         typer.Option(
-            help="A Hugging Face directory, ORG/NAME@REVISION, a GGUF file, smollm2-135m, or scratch: a small "
-            "model from nothing."
+            help="A Hugging Face directory, ORG/NAME@REVISION, a GGUF file, smollm2-135m, or scratch: "
+            "a small model from nothing."
         ),
     ] = None,
     data: Annotated[
