@@ -30,7 +30,9 @@ def folder(tmp_path) -> Path:
 def run(folder: Path, section: str) -> str:
     """Everything that the shell blocks of a section print; a command that fails ends it."""
     python = shlex.quote(sys.executable)
-    begin = f'set -euo pipefail; cascade() {{ {python} -m cascade_rl "$@"; }}; python() {{ {python} "$@"; }}\n'
+    begin = (
+        f'set -euo pipefail; cascade() {{ {python} -m cascade_rl "$@"; }}; python() {{ {python} "$@"; }}\n'
+    )
     found = subprocess.run(
         ["bash", "-c", begin + "".join(blocks(section, "sh"))],
         cwd=folder,
