@@ -1,10 +1,13 @@
-# `make demo` shows the whole cascade, `make test` runs every test; both make the environment that they need.
+# `make demo` shows the whole cascade, `make test` runs every test; both make the environment that they need, as
+# `make install` does alone.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q install -c constraints.txt
 
-.PHONY: demo test check bench smollm2 clean
+.PHONY: install demo test check bench smollm2 clean
+
+install: $(VENV)/.installed
 
 demo: $(VENV)/.installed
 	$(BIN)/cascade run tiny

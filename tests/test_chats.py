@@ -197,7 +197,7 @@ WRONG = [
         "parts that are no text",
     ),
     ({"messages": [user("q"), assistant("  ")]}, "message 2: the reply is empty"),
-    ({"messages": [user("q"), assistant(None)]}, "message 2: content is NoneType"),
+    ({"messages": [user("q"), assistant(None)]}, "message 2: content is null, not a text"),
     ({"messages": [user("q"), assistant("<think>why")]}, "message 2: think tags inside"),
     ({"messages": [user("q"), assistant("well <think>why</think>a")]}, "message 2: think tags inside"),
     ({"messages": [user("q"), assistant("<think>a</think>b", reasoning_content="c")]}, "in tags and one in"),

@@ -132,6 +132,31 @@ def test_an_own_map_is_proposed_from_the_names_of_columns(tmp_path, answer, oper
     assert len(found) == 9 and all(p.answer == "7" and "\\boxed{}" in p.prompt_text for p in found)
 
 
+@pytest.mark.parametrize(
+    "names", [("good_reply", "bad_reply"), ("bad_reply", "good_reply"), ("Worse", "Better")]
+)
+def test_pairs_in_columns_of_other_names(here, cascade, names):
+    better, worse = sorted(names, key=lambda name: "bad" in name or "Worse" in name)
+    rows = [{"query": f"Colour {n}?"} | {name: f"{name} {n}" for name in names} for n in range(60)]
+    found = shape_of(f"jsonl:{write(here / 'rows.jsonl', rows)}")
+    assert found.best().kind == "pairs"
+    wanted = {"prompt": "query", "chosen": better, "rejected": worse}
+    assert found.best().map == {field: {"column": name} for field, name in wanted.items()}
+    # the worse answer is never one to imitate
+    assert not [fit for fit in found.fits if fit.kind == "chats" and fit.map["reply"] == {"column": worse}]
+    out = cascade("init", "--model", "model", "--data", "rows.jsonl", "--train", "sft")[1]
+    assert f"own map: prompt from 'query', chosen from '{better}', rejected from '{worse}'" in out
+
+
+def test_rlhf_asks_the_prompts_of_pairs_in_columns_of_other_names(here, cascade):
+    rows = [{"query": f"Colour {n}?", "better": f"Gladly {n}.", "worse": "no"} for n in range(80)]
+    write(here / "rows.jsonl", rows)
+    init(cascade, "rlhf", "model", ("rows.jsonl",))
+    [entry] = yaml.safe_load((here / "my.yaml").read_text())["stages"][1]["data"]
+    assert entry["source"] == "jsonl:rows.jsonl" and entry["map"]["prompt"] == {"column": "query"}
+    assert cascade("check", "my.yaml")[0] == 0
+
+
 def test_rows_that_nothing_fits(here, cascade):
     write(here / "odd.jsonl", [{"colour": "red", "size": 3}])
     status, out, err = cascade("init", "--model", "model", "--data", "odd.jsonl", "--train", "sft")

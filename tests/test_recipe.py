@@ -494,6 +494,15 @@ def test_smoke_keeps_the_path_and_cuts_the_size():
     assert short.hash != recipe.hash
 
 
+def test_smoke_leaves_prompts_room_for_a_tokenizer_learnt_from_few_samples():
+    recipe = load_recipe("tiny", ["benchmarks.maths.max_prompt_tokens=96"])
+    positions = recipe.model.architecture.max_position_embeddings
+    found = {spec.name: spec.max_prompt_tokens for spec in smoke(recipe).benchmarks}
+    assert found["maths"] == 192 < positions
+    # what has room for all that the model has room for stays as it was
+    assert found["alignment"] == next(s for s in recipe.benchmarks if s.name == "alignment").max_prompt_tokens
+
+
 def test_smoke_walks_phases_that_have_no_step_in_the_recipe():
     """Of 6 steps the first phase gets none: what a smoke test left out was the last."""
     phases = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,7 @@ from cascade_rl.cli.app import say
 from cascade_rl.errors import InputError
 
 if TYPE_CHECKING:
-    from cascade_rl.data.shapes import Shape
+    from cascade_rl.data.shapes import Fit, Shape
 
 GOALS = {
     "sft": "imitate the replies of own conversations",
@@ -31,7 +32,10 @@ def init(
     out: Annotated[Path, typer.Argument(help="The recipe to write.")] = Path("recipe.yaml"),
     model: Annotated[
         str | None,
-        typer.Option(help="A Hugging Face directory, smollm2-135m, or scratch: a small model from nothing."),
+        typer.Option(
+            help="A Hugging Face directory, ORG/NAME@REVISION, a GGUF file, smollm2-135m, or scratch: "
+            "a small model from nothing."
+        ),
     ] = None,
     data: Annotated[
         list[str] | None,
@@ -112,7 +116,15 @@ def _say_shape(shape: Shape) -> None:
         say(f"  {shape.broken:,} of them can't be read")
     for fit in shape.fits[:3]:
         others = f"; the first other: {fit.fault:.160}" if fit.fault else ""
-        say(f"  {fit.rows:,} of {fit.of:,} fit {fit.named()}{others}")
+        say(f"  {fit.rows:,} of {fit.of:,} fit {fit.named()}{_columns(fit)}{others}")
+
+
+def _columns(fit: Fit) -> str:
+    """Which column an own map takes for what; nothing of a named map."""
+    if not isinstance(fit.map, Mapping):
+        return ""
+    taken = [f"{field} from {said.get('column', said.get('template'))!r}" for field, said in fit.map.items()]
+    return f": {', '.join(taken)}"
 
 
 def _name(out: Path) -> str:

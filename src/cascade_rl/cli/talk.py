@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
-from cascade_rl.chat import Reply, split_reply
+from cascade_rl.chat import THINK_START, Reply, split_reply
 from cascade_rl.protocols import Sampling
 from cascade_rl.types import Message, Mode, Problem, problem_id
 
@@ -47,7 +48,8 @@ def chat_loop(
             name = problem_id("chat", [m.content for m in history])
             problem = Problem(name, "chat", tuple(history), None, mode)
             [[rollout]] = world.sampler.sample([problem], replace(sampling, seed=(seed, len(history))))
-            _show(console, split_reply(rollout.text, mode))
+            reply = split_reply(rollout.text, mode)
+            _show(console, reply, _why_none(reply, rollout.text, modes))
             # with its thinking, which the template drops once the next user turn follows
             history.append(Message("assistant", rollout.text))
 
@@ -59,7 +61,16 @@ def _line(console: Console, mode: Mode) -> str:
         return ""
 
 
-def _show(console: Console, reply: Reply) -> None:
+def _why_none(reply: Reply, text: str, modes: Sequence[Mode]) -> str:
+    """What is said where a reply has no answer."""
+    if reply.answer is not None:
+        return "(an empty answer)"
+    if THINK_START in text or Mode.INSTRUCT not in modes:
+        return "(no answer: the reasoning did not end)"
+    return "(no think tags: it may know answers without them only; end a turn with /no_think)"
+
+
+def _show(console: Console, reply: Reply, why: str) -> None:
     if reply.thought:
         console.print(reply.thought, style="dim italic", markup=False, highlight=False)
-    console.print(reply.answer or "(no answer: the reasoning did not end)", markup=False, highlight=False)
+    console.print(reply.answer or why, markup=False, highlight=False)

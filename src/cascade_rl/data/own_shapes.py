@@ -38,7 +38,8 @@ def own_maps(rows: Sequence[Row], domain: str) -> list[dict[str, Any]]:
 
 def own_chat_maps(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Maps of one exchange a row, as instruction sets have it: a question and a reply in columns."""
-    texts = _texts(rows)
+    worse = {bad for _, bad in _pairs(rows)}
+    texts = [name for name in _texts(rows) if name not in worse]
     found = []
     for question in _called(texts, QUESTIONS):
         for reply in [name for name in _called(texts, REPLIES) if name != question]:
@@ -56,18 +57,25 @@ def own_chat_maps(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 def own_pair_maps(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Maps of two answers in columns, the better one first."""
-    there = {str(name).lower(): str(name) for name in rows[0]}
     questions = _called(_texts(rows), QUESTIONS)
     return [
-        {
-            "prompt": {"column": question},
-            "chosen": {"column": there[good]},
-            "rejected": {"column": there[bad]},
-        }
-        for good, bad in PAIRS
-        if good in there and bad in there
+        {"prompt": {"column": question}, "chosen": {"column": good}, "rejected": {"column": bad}}
+        for good, bad in _pairs(rows)
         for question in questions
+        if question not in (good, bad)
     ][:TRIES]
+
+
+def _pairs(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    """The columns of better and worse answers: `good` and `bad`, or `good_reply` and `bad_reply`."""
+    there = {str(name).lower(): str(name) for name in rows[0]}
+    exact = [(there[good], there[bad]) for good, bad in PAIRS if good in there and bad in there]
+    return exact or [
+        (there[name], there[other])
+        for good, bad in PAIRS
+        for name in there
+        if good in name and (other := name.replace(good, bad)) in there
+    ]
 
 
 def _texts(rows: Sequence[Row]) -> list[str]:

@@ -259,7 +259,7 @@ def _prompts_of(pairs: PairRows, asked: int) -> Block:
     return (
         domain,
         Line("source", pairs.source, "the prompts of the pairs, as in the report"),
-        Line("map", {pairs.prompt: {"column": "prompt"}, "answer": {"constant": None}}),
+        Line("map", {pairs.prompt: {"column": pairs.column}, "answer": {"constant": None}}),
         Line("split", "hash-rl", "without those on which the reward model is measured"),
         *skipped(pairs.tally),
         Line("problems", asked, "at most"),

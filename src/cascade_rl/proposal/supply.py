@@ -76,8 +76,8 @@ class Chats(Own):
 class PairRows(Own):
     """Pairs: those for training, those held out by a hash of their prompts, some of both, and a benchmark's.
 
-    `prompt` is what the column `prompt` holds, as the field of a map: `prompt` of texts, `messages` of lists;
-    None where there is no such column.
+    `prompt` is what the column of the prompt holds, as the field of a map: `prompt` of texts, `messages` of
+    lists; None where there is no such column. `column` is its name.
     """
 
     training: int
@@ -85,6 +85,7 @@ class PairRows(Own):
     some: tuple[Pair, ...]
     asked: tuple[Problem, ...]
     prompt: str | None
+    column: str
 
     def lengths(self, model: Prospect) -> Lengths:
         """Of some of the pairs, of two answers the longer."""
@@ -189,11 +190,19 @@ def pairs_of(shape: Shape, said: Said) -> PairRows:
         }
     )
     asked = pair_benchmark(wins, Split.HELDOUT).problems
-    return PairRows(shape.source, said, tally, training, heldout, tuple(some.items), asked, _prompt(shape))
+    column = _column(said)
+    prompt = _prompt(shape, column)
+    return PairRows(shape.source, said, tally, training, heldout, tuple(some.items), asked, prompt, column)
 
 
-def _prompt(shape: Shape) -> str | None:
-    asked = [row.get("prompt") for row in shape.rows]
+def _column(said: Said) -> str:
+    """The column of a pair's prompt: that of an own map, or what the named maps call it."""
+    field = said.get("prompt") if isinstance(said, Mapping) else None
+    return str(field["column"]) if isinstance(field, Mapping) and "column" in field else "prompt"
+
+
+def _prompt(shape: Shape, column: str) -> str | None:
+    asked = [row.get(column) for row in shape.rows]
     if all(isinstance(one, str) and one for one in asked):
         return "prompt"
     return "messages" if all(isinstance(one, list) and one for one in asked) else None

@@ -50,6 +50,7 @@ def use_section(benchmarks: Sequence[BenchmarkSpec], lineage: Mapping[str, Any])
     top_p = drawn.top_p if drawn else TOP_P
     tokens = max((spec.max_response_tokens for spec in benchmarks), default=TOKENS)
     settings = f"temperature={temperature}, top_p={top_p}"
+    drawn_as = "the sampling of the benchmarks" if drawn else "the sampling of the report's evaluation"
     flag = "" if own else FLAGS[Mode.THINKING]
     return f"""{_how_to_ask(own, lineage)}
 
@@ -67,7 +68,7 @@ ids = model.generate(**inputs, do_sample=True, {settings}, max_new_tokens={token
 print(tokenizer.decode(ids[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
 ```
 
-vLLM serves it by `vllm serve .`, behind the same chat template; the sampling of the benchmarks is
+vLLM serves it by `vllm serve .`, behind the same chat template; {drawn_as} is
 `{settings}`. Replies end at every id in `eos_token_id` of generation_config.json, which both read."""
 
 

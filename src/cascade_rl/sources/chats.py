@@ -225,7 +225,8 @@ def text_of(content: object) -> str:
             raise InputError("content has parts that are no text")
         content = "".join(map(str, parts))
     if not isinstance(content, str):
-        raise InputError(f"content is {type(content).__name__}, not a text")
+        found = "null" if content is None else type(content).__name__
+        raise InputError(f"content is {found}, not a text")
     return whole(content)
 
 
