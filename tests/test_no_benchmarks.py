@@ -49,6 +49,8 @@ def test_the_whole_way(cascade, tmp_path, monkeypatch, recipe):
     card = (run / "stages/03-rlhf/checkpoint/README.md").read_text()
     assert "The recipe has no benchmarks: nothing was measured." in card
     assert "nothing was measured after this stage" in card and "## Retention" not in card
+    # 512 positions, and a prompt before the reply
+    assert "max_new_tokens=256)" in card
 
     # the same command finds all of it done
     status, out, _ = cascade("run", "r.yaml", "--out", "run")

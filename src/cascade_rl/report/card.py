@@ -55,7 +55,7 @@ def card_text(card: Card) -> str:
         front_matter(origin),
         f"# {run} after {stage['stage']}",
         f"A checkpoint of a cascade (arXiv 2512.13607), exported by cascade-rl {__version__}.",
-        "## Use\n\n" + use_section(card.benchmarks, stage["lineage"]),
+        "## Use\n\n" + use_section(card.benchmarks, stage["lineage"], card.config),
         "## Model\n\n" + model_section(card.config, origin),
         "## Benchmarks so far\n\n" + matrix_markdown(card.scorecards, card.own_stages),
         *(f"{judged.line(name)}." for name, judged in card.judged.items()),

@@ -42,13 +42,17 @@ def model_section(config: Mapping[str, Any], origin: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def use_section(benchmarks: Sequence[BenchmarkSpec], lineage: Mapping[str, Any]) -> str:
+def use_section(
+    benchmarks: Sequence[BenchmarkSpec], lineage: Mapping[str, Any], config: Mapping[str, Any]
+) -> str:
     """How to load and ask it with transformers and with vLLM; sampling as the benchmarks had it."""
     own = str(lineage.get("template", "")).startswith("model:")
     drawn = benchmarks[0] if benchmarks else None
     temperature = drawn.temperature if drawn else TEMPERATURE
     top_p = drawn.top_p if drawn else TOP_P
     tokens = max((spec.max_response_tokens for spec in benchmarks), default=TOKENS)
+    if not drawn:  # half of the positions, so that a prompt has room before it
+        tokens = min(tokens, config.get("max_position_embeddings", 2 * tokens) // 2)
     settings = f"temperature={temperature}, top_p={top_p}"
     drawn_as = "the sampling of the benchmarks" if drawn else "the sampling of the report's evaluation"
     flag = "" if own else FLAGS[Mode.THINKING]
