@@ -282,6 +282,8 @@ def test_prompts_are_compared_by_their_text_where_their_marks_agree(tmp_path, mo
     monkeypatch.setattr("cascade_rl.data.preferred.mark", lambda text: 7)
     checked(tmp_path / "alike")
     monkeypatch.undo()
+    # the two may share, as a rule; here they stand for any two that may not
+    monkeypatch.setattr(SFTStage, "may_share", lambda self, other: False)
     stages[1] = reward(f"jsonl:{tmp_path}/c.jsonl")
     with pytest.raises(StageError) as told:
         checked(tmp_path / "shelf")
