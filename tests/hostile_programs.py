@@ -244,7 +244,8 @@ import os
 info = ctypes.create_string_buffer(128)
 print(sys_(129, os.getppid(), 9, info), sys_(297, os.getppid(), os.getppid(), 9, info))
 """),
-    "prlimit_parent": ("RE WA", "import os, resource; resource.prlimit(os.getppid(), resource.RLIMIT_CPU, (0, 0))"),
+    # in a namespace of its own the parent is 0, which means itself: killed at once, or at a later tick
+    "prlimit_parent": ("RE WA MLE", "import os, resource; resource.prlimit(os.getppid(), resource.RLIMIT_CPU, (0, 0))"),
     "affinity_parent": ("RE WA", "import os; os.sched_setaffinity(os.getppid(), {0})"),
     "priority": ("RE", "import os; os.setpriority(os.PRIO_PROCESS, os.getppid(), 19)"),
     "pdeathsig": ("WA", """

@@ -23,6 +23,7 @@ class _Beside:
     def __init__(self, run: Path, name: str, note: Note, patient: bool) -> None:
         self._run, self._name, self._note = run, name, note
         self.status: int | None = None
+        self._given_up = False  # killed here: one that somebody else killed may look the same
         command = [sys.executable, "-P", "-m", "cascade_rl.run.tracking.follower", str(run), name]
         log = sent_path(run, name).with_suffix(".log")
         with Saving(log):
@@ -48,6 +49,7 @@ class _Beside:
         """Wait until it has ended; after so many seconds it is killed."""
         self._listener.join(limit)
         if self._listener.is_alive():
+            self._given_up = True
             self._process.kill()
             self._listener.join()
 
@@ -58,7 +60,7 @@ class _Beside:
         self.status = self._process.wait()
         if self.status in (0, FAILED):  # a fault that it has told itself
             return
-        if self.status in (LATE, -9) and self._process.stdin and self._process.stdin.closed:
+        if self.status == LATE or self._given_up:
             why = f"has not taken all of the run within {GRACE_S:.0f} s"
         else:
             log = sent_path(self._run, self._name).with_suffix(".log")
