@@ -14,6 +14,7 @@ from shadow_cuda import shadow_cuda
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "bench"))
 import gpu_check  # noqa: E402  # beside this package, and not in it
+import gpu_engine  # noqa: E402
 
 
 def test_every_item_runs_and_is_written_as_it_ends(tmp_path):
@@ -64,7 +65,7 @@ def test_items_mix_no_devices(item, monkeypatch):
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 10**9)
     # a shadow computes in the CPU's kernels, and the variable-length one is not among them
-    monkeypatch.setattr(gpu_check, "replicas", fp32(gpu_check.replicas))
+    monkeypatch.setattr(gpu_engine, "replicas", fp32(gpu_engine.replicas))
     torch.set_num_threads(1)
     with shadow_cuda():
         found = getattr(gpu_check, item)(gpu_check.Setting(torch.device("cuda"), small=True))
