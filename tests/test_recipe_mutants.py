@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from mutation import chosen
 from test_init import chats, pairs, sums, write
 
 from cascade_rl.cascade.foresight import foreseen
@@ -61,15 +62,6 @@ def own(tmp_path_factory):
     return here
 
 
-def places(node: Any, path: tuple = ()) -> Iterator[tuple]:
-    """The path of every value below a node."""
-    if path:
-        yield path
-    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
-    for key, value in items:
-        yield from places(value, (*path, key))
-
-
 def misspelt(key: Any, rng: random.Random) -> Any:
     """A key with a letter left out, doubled or changed; one that is no text becomes one."""
     text = str(key)
@@ -81,13 +73,10 @@ def misspelt(key: Any, rng: random.Random) -> Any:
 
 def mutate(raw: dict, rng: random.Random) -> None:
     """Change one place: another value, none, a shorter list, a number in a list, a key or an item too much, a name."""
-    found = list(places(raw))
-    if not found:
+    found = chosen(raw, rng)
+    if found is None:
         return
-    *parents, last = rng.choice(found)
-    node: Any = raw
-    for key in parents:
-        node = node[key]
+    node, last = found
     what, value = rng.random(), copy.deepcopy(rng.choice(VALUES))
     if what < 0.55:
         node[last] = value

@@ -8,11 +8,11 @@ from __future__ import annotations
 import copy
 import json
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mutation import chosen
 from test_maps import RIGHT, documented
 
 from cascade_rl.chat import render_problem
@@ -118,28 +118,16 @@ OWN = {
 }
 
 
-def places(node: Any, path: tuple = ()) -> Iterator[tuple]:
-    """The path of every value below a node."""
-    if path:
-        yield path
-    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
-    for key, value in items:
-        yield from places(value, (*path, key))
-
-
 def mutant(row: dict, rng: random.Random) -> Any:
     """A row with one to three places changed: another value, none, twice, shorter, as JSON; rarely no row at all."""
     if rng.random() < 0.03:
         return copy.deepcopy(rng.choice(WHOLE))
     made = copy.deepcopy(row)
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
-        found = list(places(made))
-        if not found:
+        found = chosen(made, rng)
+        if found is None:
             break
-        *parents, last = rng.choice(found)
-        node: Any = made
-        for key in parents:
-            node = node[key]
+        node, last = found
         what, value = rng.random(), copy.deepcopy(rng.choice(VALUES))
         if what < 0.55:
             node[last] = value
