@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cascade_rl.model import kernels
 from cascade_rl.model.fused import apply
 from cascade_rl.model.packed import Block, Pack
 
@@ -126,12 +127,20 @@ def _prefix_weights(s: _Shape, q: Tensor, k: Tensor) -> Tensor:
     """Attention within prefixes [T K, g P, P]."""
     # padding lies behind the real tokens, so that causality hides it from them
     scores = torch.bmm(q, k.transpose(1, 2)).view(-1, s.long, s.long)
+    if kernels.usable(q.device, q.dtype):
+        kernels.weigh(None, scores, None, s.causal, s.trees)
+        return scores.view(len(q), -1, s.long)
     return (scores + s.causal).softmax(-1).to(q.dtype).view(len(q), -1, s.long)
 
 
 def _branch_weights(s: _Shape, q: Tensor, prefix_k: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
     """Attention of branches to their prefix [T K, G g R, P] and within themselves [T K G, g R, R]."""
     size, trees = q.shape[-1], len(prefix_k)  # T K
+    if kernels.usable(q.device, q.dtype):
+        found = torch.bmm(q.view(trees, -1, size), prefix_k.transpose(1, 2))
+        near = torch.bmm(q, k.transpose(1, 2))
+        kernels.weigh(found, near, s.hidden, s.branch_causal, s.trees)
+        return found, near
     # one table for both, so that one softmax spans them; in fp32 whatever the products run in
     rows = q.shape[0] * q.shape[1] // trees
     scores = q.new_empty(trees, rows, s.long + s.width, dtype=torch.float32)
@@ -203,7 +212,10 @@ class _Attend(torch.autograd.Function):
             # the gradient is of branches only; prefixes read whatever stands first, and nobody reads them
             places = (places - attention.pack.prefixes * attention.heads).clamp_(min=0)
         grad = grad.index_select(0, places)
-        delta = (grad * out.float()).sum(-1, keepdim=True)
+        if kernels.usable(grad.device, grad.dtype):
+            delta = kernels.row_dots(grad, out)
+        else:
+            delta = (grad * out.float()).sum(-1, keepdim=True)
         found = torch.empty_like(table)
         for number, s in enumerate(attention.shapes):
             weights = saved[3 * number : 3 * number + 3]
@@ -214,7 +226,10 @@ class _Attend(torch.autograd.Function):
 
 def _weights_grad(grad: Tensor, value: Tensor, delta: Tensor, weights: Tensor) -> Tensor:
     """Gradient of the scores: weights * (dO V^T - rowsum(dO O))."""
-    return torch.bmm(grad, value.transpose(1, 2)).sub_(delta).mul_(weights)
+    found = torch.bmm(grad, value.transpose(1, 2))
+    if kernels.usable(found.device, found.dtype):
+        return kernels.weigh_back(found, delta, weights)
+    return found.sub_(delta).mul_(weights)
 
 
 def _block_backward(

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cascade_rl.model import kernels
 from cascade_rl.model.products import Weight, linear, read_out_linear
 
 HEAD_ROWS = 1 << 23  # logits made at once, in numbers (32 MiB): what the caches hold between two passes
@@ -44,8 +45,10 @@ def _scale(x: Tensor, eps: float) -> Tensor:
 
 
 def _norm_backward(grad: Tensor, x: Tensor, scale: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradients of x * scale(x) * weight by x [M, H] and by the weight [H], all fp32."""
-    unit = x * scale
+    """Gradients of x * scale(x) * weight by x [M, H] and by the weight [H], fp32."""
+    if kernels.usable(x.device, grad.dtype):
+        return kernels.norm_back(grad.contiguous(), x, scale, weight)
+    grad, unit = grad.float(), x * scale
     product = grad * unit
     dot = (product @ weight.float()).div_(x.shape[-1]).unsqueeze(-1)
     return (grad * weight).addcmul_(unit, dot, value=-1).mul_(scale), product.sum(0)
@@ -78,8 +81,11 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 class _NormLinear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, norm: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> Tensor:
-        scale = _scale(x, eps)
-        normed = (x * scale).mul_(norm).to(weight.dtype)
+        if kernels.usable(x.device, weight.dtype):
+            normed, scale = kernels.norm(x, norm, eps, weight.dtype)
+        else:
+            scale = _scale(x, eps)
+            normed = (x * scale).mul_(norm).to(weight.dtype)
         ctx.save_for_backward(x, scale, normed)
         ctx.weights = (norm, weight, bias)
         return F.linear(normed, weight, bias)
@@ -87,7 +93,7 @@ class _NormLinear(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (x, scale, normed), (norm, weight, bias) = ctx.saved_tensors, ctx.weights
-        by_x, by_norm = _norm_backward((grad @ weight).float(), x, scale, norm)
+        by_x, by_norm = _norm_backward(grad @ weight, x, scale, norm)
         by_bias = None if bias is None else settle(bias, grad.sum(0, dtype=torch.float32))
         return by_x, settle(norm, by_norm), settle(weight, grad.t() @ normed), by_bias, None
 
@@ -124,6 +130,9 @@ def add_linear(residual: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None)
 class _SwiGLU(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, both: Tensor) -> Tensor:
+        if kernels.usable(both.device, both.dtype):
+            ctx.save_for_backward(both)
+            return kernels.swiglu(both)
         gate, up = both.chunk(2, -1)
         silu = F.silu(gate)
         ctx.save_for_backward(both, silu)
@@ -131,7 +140,10 @@ class _SwiGLU(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        both, silu = ctx.saved_tensors
+        both, *kept = ctx.saved_tensors
+        if not kept:
+            return kernels.swiglu_back(grad.contiguous(), both)
+        (silu,) = kept
         gate, up = both.chunk(2, -1)
         # both halves written where they belong: one new tensor instead of two and a copy
         found = torch.empty_like(both)
@@ -196,6 +208,12 @@ class _Heads(torch.autograd.Function):
     def forward(
         ctx: Any, qkv: Tensor, turn: tuple[Tensor, Tensor], queries: int, eps: float, *norms: Tensor
     ) -> Tensor:
+        ctx.queries, ctx.norms, ctx.eps = queries, norms, eps
+        ctx.by_kernels = qkv.shape[2] in kernels.HEAD_SIZES and kernels.usable(qkv.device, qkv.dtype)
+        if ctx.by_kernels:
+            # without norms the gradient asks nothing of them
+            ctx.save_for_backward(*turn, *((qkv,) if norms else ()))
+            return kernels.turn_heads(qkv, turn, queries, norms, eps)
         gain = _gain(qkv, queries, norms)
         normed = len(gain)
         x = qkv[:, :normed].to(torch.float32, copy=True)  # a copy also of fp32: it is multiplied in place
@@ -206,12 +224,17 @@ class _Heads(torch.autograd.Function):
         found = torch.empty_like(qkv)
         _turn(x * gain, *turn, found[:, :normed])
         found[:, normed:].copy_(qkv[:, normed:])  # v: neither normed nor turned
-        ctx.queries, ctx.norms = queries, norms
         ctx.save_for_backward(gain, *turn, *rest)
         return found
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        if ctx.by_kernels:
+            cos, sin, *kept = ctx.saved_tensors
+            known = (kept[0] if kept else grad, (cos, sin), ctx.queries, ctx.norms, ctx.eps)
+            by_qkv, *found_norms = kernels.turn_heads_back(grad.contiguous(), *known)
+            pairs = zip(ctx.norms, found_norms, strict=False)  # none where heads are not normed
+            return by_qkv, None, None, None, *(settle(norm, by_norm) for norm, by_norm in pairs)
         gain, cos, sin, *rest = ctx.saved_tensors
         normed = len(gain)
         by_norms: tuple[Tensor | None, ...] = ()

@@ -14,14 +14,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from cascade_rl.model.decoder import DecoderConfig, head_logits, hidden_states, rotary
-from cascade_rl.model.gpu_attention import attention
 from cascade_rl.model.network import Network
-from cascade_rl.model.packed import Tree, pack
+from cascade_rl.rollout import kernel_cache
+from cascade_rl.rollout.kernel_cache import KernelCache
+from cascade_rl.rollout.prefill import Prefilled, prefill
 
 COLUMNS = 16  # the cache grows and shrinks by so many columns: each time all of it is copied
 HEAR_EVERY = 8  # steps between two questions to a GPU; rows that ended meanwhile compute along, unheard
@@ -46,59 +46,6 @@ class Job:
     ends: Sequence[int]
     draw: Draw
     ended: Callable[[int, list[int], list[float]], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Prefilled:
-    """P prompts that were computed, tokens M in all.
-
-    logits        [P, V] after each prompt, fp32
-    keys, values  [M, K, D] of each layer, in the pack's order
-    places        [P, longest] where each prompt's tokens lie in that; beyond its length 0: never seen
-    lengths       of the prompts, in tokens
-    """
-
-    logits: Tensor
-    keys: list[Tensor]
-    values: list[Tensor]
-    places: Tensor
-    lengths: list[int]
-
-
-def prefill(
-    weights: Mapping[str, Tensor],
-    config: DecoderConfig,
-    prompts: Sequence[Sequence[int]],
-    device: torch.device,
-) -> Prefilled:
-    """Compute prompts side by side, without padding; only last tokens go through the whole last layer."""
-    # the last token as the branch of a tree: all that comes after the prompt hangs on it alone
-    arrays = [np.asarray(p, np.int64) for p in prompts]
-    packed = pack([Tree(ids[:-1], (ids[-1:],)) for ids in arrays], device)
-    attends = attention(packed, config.heads, config.kv_heads, config.window)
-    keys, values = [], []
-
-    def attend(layer: int, qkv: Tensor, last: bool) -> Tensor:
-        _, k, v = torch.split(qkv, [config.heads, config.kv_heads, config.kv_heads], 1)
-        keys.append(k)
-        values.append(v)
-        return attends(layer, qkv, last)
-
-    turn = rotary(config, packed.positions)
-    hidden = hidden_states(weights, config, packed.ids, turn, attend, slice(packed.prefixes, None))
-    # The pack sorts prompts by size: `order` are their numbers as they lie there, `rank` leads back. All but
-    # the last tokens lie first, one prompt after the other, then the last tokens, one each.
-    order = [tree for tree, _ in packed.order]
-    rank = torch.tensor(order, device=device).argsort()
-    starts = np.concatenate([[0], np.cumsum([len(arrays[i]) - 1 for i in order])])
-    width = max(map(len, prompts))
-    places = np.zeros((len(prompts), width), np.int64)
-    for place, i in enumerate(order):
-        long = len(arrays[i]) - 1
-        places[i, :long] = starts[place] + np.arange(long)
-        places[i, long] = packed.prefixes + place
-    logits = head_logits(weights, hidden)[rank]
-    return Prefilled(logits, keys, values, torch.from_numpy(places).to(device), [len(p) for p in prompts])
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,9 +205,15 @@ class Decoding:
         self.every = HEAR_EVERY if on_gpu else 1
         # A GPU has the cache at its final size from the start: copied, it would need the memory twice, and
         # what is attended to there need not lie without gaps.
-        room = _round_up(self.widest + longest + 1) if on_gpu else None
-        self.cache = Cache(config, slots, _round_up(self.widest + 1), weights["0.o"].dtype, device, room)
+        room, dtype = _round_up(self.widest + longest + 1), weights["0.o"].dtype
         self.turn = rotary(config, torch.arange(self.widest + longest + 1, device=device))
+        self.cache: Cache | KernelCache
+        if kernel_cache.usable(config, dtype, device):
+            self.cache = KernelCache(config, slots, room, dtype)
+            self.by_kernels = kernel_cache.Step(weights, config, self.cache, self.nobody, self.turn)
+        else:
+            first = _round_up(self.widest + 1)
+            self.cache = Cache(config, slots, first, dtype, device, room if on_gpu else None)
         self.rows = torch.full((slots,), self.nobody, device=device)  # the row in each slot
         self.steps = torch.zeros(slots, dtype=torch.long, device=device)  # tokens it has
         self.next = torch.zeros(slots, dtype=torch.long, device=device)  # its last token
@@ -326,9 +279,12 @@ class Decoding:
             self.widest = int(cache.used.max())
             if self.widest >= cache.columns:
                 cache.resize(None, cache.columns + COLUMNS)
-        cache.begin()
-        cosines, sines = (table.index_select(0, cache.used) for table in self.turn)
-        hidden = hidden_states(self.weights, self.config, self.next, (cosines, sines), cache.attend)
+        if isinstance(cache, KernelCache):
+            hidden = self.by_kernels(self.next, self.rows)
+        else:
+            cache.begin()
+            cosines, sines = (table.index_select(0, cache.used) for table in self.turn)
+            hidden = hidden_states(self.weights, self.config, self.next, (cosines, sines), cache.attend)
         cache.used += self.rows < self.nobody
         self.widest += 1
         self._take(None, head_logits(self.weights, hidden))

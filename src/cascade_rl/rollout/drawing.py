@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from cascade_rl.errors import InputError
+from cascade_rl.model import kernels
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.protocols import Sampling, SamplingRule
 from cascade_rl.types import Problem, Rollout, Stop
@@ -124,8 +125,10 @@ def choose(logits: Tensor, u: Tensor, rule: SamplingRule) -> tuple[Tensor, Tenso
     if rule.temperature == 0:  # of the plain distribution: at temperature 0 every one would be 0
         best, ids = logits.max(-1)
         return ids, best - logits.logsumexp(-1)
+    vocab = logits.shape[-1]
+    if not rule.truncates(vocab) and kernels.usable(logits.device, logits.dtype):
+        return kernels.draw(logits, u, rule.temperature)
     p = (logits / rule.temperature).softmax(-1)
-    vocab = p.shape[-1]
     if not rule.truncates(vocab):
         ids = _invert(p, u)
         return ids, p.gather(-1, ids[:, None])[:, 0].log()

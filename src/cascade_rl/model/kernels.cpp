@@ -1,0 +1,705 @@
+// Element-wise parts of a decoder, each in one pass over its rows: what torch needs four to ten operators for.
+//
+// Built at run time by `native.py`, called through ctypes by `kernels.py`, which checks shapes and says what each
+// function gives. Pure C types at the border, no headers but these: it compiles in about two seconds.
+// Vectors are GCC's and Clang's own, so that the same source and the same order of sums serve every processor.
+//
+// Shapes: M rows, H numbers a row, N heads, K key-value heads, D head size. `E` is float or bf16.
+
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+
+#ifdef PRODUCTS
+// oneDNN's own small products, which torch exports (ATen/native/CPUBlas.h): C [M, N] fp32 = A [M, K] times B, of bf16
+// with pairs of rows side by side [K / 2, N, 2]. They use whatever the processor has, AMX tiles included.
+namespace c10 {
+struct BFloat16;
+}
+namespace at::native::cpublas {
+void brgemm(int64_t M, int64_t N, int64_t K, int64_t lda, int64_t ldb, int64_t ldc, const bool add, const c10::BFloat16 *A,
+            const c10::BFloat16 *B, float *C, bool vnni);
+void brgemm(int64_t M, int64_t N, int64_t K, int64_t lda, int64_t ldb, int64_t ldc, const bool add, const float *A,
+            const float *B, float *C, bool vnni);
+void brgemm_release(bool vnni);
+}  // namespace at::native::cpublas
+#endif
+
+namespace {
+
+constexpr long LANES = 16;
+typedef float Vec __attribute__((vector_size(64)));
+typedef int32_t Ints __attribute__((vector_size(64)));
+typedef uint32_t Bits __attribute__((vector_size(64)));
+typedef uint16_t Halves __attribute__((vector_size(32)));
+
+struct bf16 {
+    uint16_t bits;
+};
+
+inline Vec fill(float x) { return Vec{} + x; }
+
+inline Vec load(const float *p) {
+    Vec v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+inline Vec load(const bf16 *p) {
+    Halves h;
+    memcpy(&h, p, sizeof h);
+    return (Vec)(__builtin_convertvector(h, Bits) << 16);
+}
+inline void store(float *p, Vec v) { memcpy(p, &v, sizeof v); }
+inline void store(bf16 *p, Vec v) {
+    // to the nearest, ties to even, as torch does; NaN stays NaN where the carry would make it infinite
+    Bits b = (Bits)v;
+    b = (b + 0x7fff + ((b >> 16) & 1)) >> 16;
+    Halves h = __builtin_convertvector(v == v ? b : Bits{} + 0x7fc0u, Halves);
+    memcpy(p, &h, sizeof h);
+}
+
+// the first n < LANES numbers; the other lanes are 0
+template <class E> inline Vec load(const E *p, long n) {
+    if (n >= LANES) return load(p);
+    E part[LANES] = {};
+    memcpy(part, p, n * sizeof(E));
+    return load(part);
+}
+template <class E> inline void store(E *p, Vec v, long n) {
+    if (n >= LANES) return store(p, v);
+    E part[LANES];
+    store(part, v);
+    memcpy(p, part, n * sizeof(E));
+}
+
+inline float sum(Vec v) {
+    float part[LANES];
+    store(part, v);
+    for (long width = LANES / 2; width; width /= 2)
+        for (long i = 0; i < width; i++) part[i] += part[i + width];
+    return part[0];
+}
+inline float most(Vec v) {
+    float part[LANES];
+    store(part, v);
+    for (long width = LANES / 2; width; width /= 2)
+        for (long i = 0; i < width; i++) part[i] = part[i] < part[i + width] ? part[i + width] : part[i];
+    return part[0];
+}
+
+// e^x within 2 units in the last place (Cephes' polynomial); below -87.3 it is 0, NaN stays NaN
+inline Vec exponential(Vec x) {
+    const float shift = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number
+    Vec n = x * 1.44269504088896341f + shift;
+    Ints power = (Ints)n - (Ints)fill(shift);
+    n -= shift;
+    Vec r = x - n * 0.693359375f;
+    r = r + n * 2.12194440e-4f;
+    Vec p = fill(1.9875691500e-4f);
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * (r * r) + r + 1.0f;
+    Vec found = p * (Vec)((power + 127) << 23);
+    found = x < -87.3f ? Vec{} : found;
+    return x > 88.3f ? fill(INFINITY) : found;
+}
+
+inline Vec sigmoid(Vec x) { return 1.0f / (1.0f + exponential(-x)); }
+
+template <class E, class Y>
+void add_norm(float *h, const Y *y, const float *weight, float eps, E *out, float *scales, long M, long H) {
+    for (long m = 0; m < M; m++, h += H, out += H) {
+        Vec squares = {};
+        for (long i = 0; i < H; i += LANES) {
+            Vec x = load(h + i, H - i);
+            if (y) {
+                x += load(y + i, H - i);
+                store(h + i, x, H - i);
+            }
+            squares += x * x;
+        }
+        if (y) y += H;
+        float scale = 1.0f / sqrtf(sum(squares) / H + eps);
+        if (scales) scales[m] = scale;
+        if (!weight) continue;
+        for (long i = 0; i < H; i += LANES)
+            store(out + i, load(h + i, H - i) * scale * load(weight + i, H - i), H - i);
+    }
+}
+
+template <class E> void swiglu(const E *both, E *out, long M, long I) {
+    for (long m = 0; m < M; m++, both += 2 * I, out += I)
+        for (long i = 0; i < I; i += LANES) {
+            Vec gate = load(both + i, I - i), up = load(both + I + i, I - i);
+            store(out + i, gate * sigmoid(gate) * up, I - i);
+        }
+}
+
+// one head [D] normed (if `norm`), multiplied, and turned by half its size, to fp32
+template <class E>
+inline void turn_head(const E *x, const float *norm, float eps, float gain, const float *cos, const float *sin,
+                      float *out, long D) {
+    float unit[1024];
+    Vec squares = {};
+    for (long i = 0; i < D; i += LANES) {
+        Vec v = load(x + i);
+        squares += v * v;
+        store(unit + i, v);
+    }
+    if (norm) {
+        float scale = 1.0f / sqrtf(sum(squares) / D + eps);
+        for (long i = 0; i < D; i += LANES) store(unit + i, load(unit + i) * scale * load(norm + i) * gain);
+    } else if (gain != 1.0f) {
+        for (long i = 0; i < D; i += LANES) store(unit + i, load(unit + i) * gain);
+    }
+    long half = D / 2;
+    for (long i = 0; i < half; i += LANES) {
+        Vec a = load(unit + i, half - i), b = load(unit + half + i, half - i);
+        Vec c = load(cos + half + i, half - i), s = load(sin + half + i, half - i);
+        store(out + i, a * c - b * s, half - i);
+        store(out + half + i, b * c + a * s, half - i);
+    }
+}
+
+// gradients of norm(x) * weight by x, and by the weight, which is added to `by_weight` [H]
+template <class E>
+void norm_back(const E *grad, const float *x, const float *scales, const float *weight, float *by_x, float *by_weight,
+               long M, long H) {
+    constexpr long BLOCK = 64;  // rows summed apart: a sum of thousands would lose what is small beside it
+    float *part = (float *)malloc(H * sizeof(float));
+    for (long begin = 0; begin < M; begin += BLOCK) {
+        memset(part, 0, H * sizeof(float));
+        for (long m = begin; m < M && m < begin + BLOCK; m++, grad += H, x += H, by_x += H) {
+            const float scale = scales[m];
+            Vec dots = {};
+            for (long i = 0; i < H; i += LANES) {
+                const Vec product = load(grad + i, H - i) * load(x + i, H - i) * scale;
+                store(part + i, load(part + i, H - i) + product, H - i);
+                dots += product * load(weight + i, H - i);
+            }
+            const float dot = sum(dots) / H;
+            for (long i = 0; i < H; i += LANES) {
+                const Vec by_unit = load(grad + i, H - i) * load(weight + i, H - i);
+                store(by_x + i, (by_unit - load(x + i, H - i) * scale * dot) * scale, H - i);
+            }
+        }
+        for (long i = 0; i < H; i += LANES) store(by_weight + i, load(by_weight + i, H - i) + load(part + i, H - i), H - i);
+    }
+    free(part);
+}
+
+template <class E> void swiglu_back(const E *grad, const E *both, E *by_both, long M, long I) {
+    for (long m = 0; m < M; m++, grad += I, both += 2 * I, by_both += 2 * I)
+        for (long i = 0; i < I; i += LANES) {
+            const long n = I - i;
+            const Vec g = load(grad + i, n), gate = load(both + i, n), up = load(both + I + i, n);
+            const Vec open = sigmoid(gate), silu = gate * open;
+            store(by_both + i, g * up * (open + silu * (1.0f - open)), n);
+            store(by_both + I + i, g * silu, n);
+        }
+}
+
+// q and k of tokens [M, N + 2 K, D] normed (if `q_norm`), q scaled, both turned by cosines and sines [M, D]; v as it is
+template <class E>
+void turn_heads(const E *qkv, const float *q_norm, const float *k_norm, float eps, const float *cos, const float *sin,
+                E *out, long M, long N, long K, long D) {
+    const float scale = 1.0f / sqrtf((float)D);
+    float turned[1024];
+    for (long m = 0; m < M; m++, cos += D, sin += D) {
+        for (long h = 0; h < N + K; h++, qkv += D, out += D) {
+            turn_head(qkv, h < N ? q_norm : k_norm, eps, h < N ? scale : 1.0f, cos, sin, turned, D);
+            for (long i = 0; i < D; i += LANES) store(out + i, load(turned + i));
+        }
+        memcpy(out, qkv, K * D * sizeof(E));
+        qkv += K * D;
+        out += K * D;
+    }
+}
+
+// the gradient of the above; those of the norms' weights are added to `by_q_norm` and `by_k_norm` [D]
+template <class E>
+void turn_heads_back(const E *grad, const E *qkv, const float *q_norm, const float *k_norm, float eps, const float *cos,
+                     const float *sin, E *out, float *by_q_norm, float *by_k_norm, long M, long N, long K, long D) {
+    const float scale = 1.0f / sqrtf((float)D);
+    const long half = D / 2;
+    float back[1024], parts[2][1024];
+    memset(parts, 0, sizeof parts);
+    for (long m = 0; m < M; m++, cos += D, sin += D) {
+        for (long h = 0; h < N + K; h++, grad += D, qkv += D, out += D) {
+            const float gain = h < N ? scale : 1.0f;
+            for (long i = 0; i < half; i += LANES) {
+                const long n = half - i;
+                const Vec a = load(grad + i, n), b = load(grad + half + i, n);
+                const Vec c = load(cos + half + i, n), s = load(sin + half + i, n);
+                store(back + i, (a * c + b * s) * gain, n);
+                store(back + half + i, (b * c - a * s) * gain, n);
+            }
+            const float *norm = h < N ? q_norm : k_norm;
+            if (!norm) {
+                for (long i = 0; i < D; i += LANES) store(out + i, load(back + i));
+                continue;
+            }
+            float *part = parts[h < N ? 0 : 1];
+            Vec squares = {}, dots = {};
+            for (long i = 0; i < D; i += LANES) squares += load(qkv + i) * load(qkv + i);
+            const float inverse = 1.0f / sqrtf(sum(squares) / D + eps);
+            for (long i = 0; i < D; i += LANES) {
+                const Vec product = load(back + i) * load(qkv + i) * inverse;
+                store(part + i, load(part + i) + product);
+                dots += product * load(norm + i);
+            }
+            const float dot = sum(dots) / D;
+            for (long i = 0; i < D; i += LANES)
+                store(out + i, (load(back + i) * load(norm + i) - load(qkv + i) * inverse * dot) * inverse);
+        }
+        memcpy(out, grad, K * D * sizeof(E));
+        grad += K * D;
+        qkv += K * D;
+        out += K * D;
+        if (q_norm && (m % 64 == 63 || m + 1 == M)) {  // as in `norm_back`
+            for (long i = 0; i < D; i++) by_q_norm[i] += parts[0][i], by_k_norm[i] += parts[1][i];
+            memset(parts, 0, sizeof parts);
+        }
+    }
+}
+
+// Weights of attention in place of scores: of T trees' rows each, to the P columns of their prefix (`old`; none where
+// P is 0) and to the R columns of their own branch, of which row i stands at i % R. `hidden` [T, 1 or R, P] (or null)
+// and `causal` [R, R] are added to scores: 0 or -inf.
+template <class E>
+void weigh(E *old, E *own, const float *hidden, long hidden_rows, const float *causal, long T, long rows, long P, long R) {
+    const long wide = (P + LANES - 1) / LANES * LANES;
+    float *scores = (float *)malloc((wide + R + LANES) * sizeof(float));
+    for (long t = 0; t < T; t++)
+        for (long i = 0; i < rows; i++, old += P, own += R) {
+            const long r = i % R, seen = r + 1;  // nobody sees what comes after
+            const float *mask = hidden ? hidden + (t * hidden_rows + (hidden_rows > 1 ? r : 0)) * P : nullptr;
+            Vec top = fill(-INFINITY), total = {};
+            for (long c = 0; c < P; c += LANES) {
+                Vec x = load(old + c, P - c);
+                if (mask) x += load(mask + c, P - c);
+                if (P - c < LANES)
+                    for (long j = P - c; j < LANES; j++) x[j] = -INFINITY;
+                store(scores + c, x);
+                top = top < x ? x : top;
+            }
+            for (long c = 0; c < seen; c += LANES) {
+                Vec x = load(own + c, R - c) + load(causal + r * R + c, R - c);
+                if (R - c < LANES)
+                    for (long j = R - c; j < LANES; j++) x[j] = -INFINITY;
+                store(scores + wide + c, x);
+                top = top < x ? x : top;
+            }
+            const float highest = most(top);
+            for (long c = 0; c < wide; c += LANES) {
+                const Vec x = exponential(load(scores + c) - highest);
+                store(scores + c, x);
+                total += x;
+            }
+            for (long c = 0; c < seen; c += LANES) {
+                const Vec x = exponential(load(scores + wide + c) - highest);
+                store(scores + wide + c, x);
+                total += x;
+            }
+            const float share = 1.0f / sum(total);
+            for (long c = 0; c < P; c += LANES) store(old + c, load(scores + c) * share, P - c);
+            for (long c = 0; c < R; c += LANES)
+                store(own + c, c < seen ? load(scores + wide + c) * share : Vec{}, R - c);
+        }
+    free(scores);
+}
+
+// the gradient of scores in place of that of their weights [rows, C]: weights * (gradient - delta)
+template <class E> void weigh_back(E *grad, const float *delta, const E *weights, long rows, long C) {
+    for (long i = 0; i < rows; i++, grad += C, weights += C)
+        for (long c = 0; c < C; c += LANES)
+            store(grad + c, (load(grad + c, C - c) - delta[i]) * load(weights + c, C - c), C - c);
+}
+
+// sums of a * b over the last dimension [rows, D]
+template <class E> void row_dots(const E *a, const E *b, float *found, long rows, long D) {
+    for (long i = 0; i < rows; i++, a += D, b += D) {
+        Vec dots = {};
+        for (long d = 0; d < D; d += LANES) dots += load(a + d, D - d) * load(b + d, D - d);
+        found[i] = sum(dots);
+    }
+}
+
+// sums of 16 vectors, one a lane
+inline Vec sums(Vec *v) {
+    const Ints low = {0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30}, high = low + 1;
+    const Ints low2 = {0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29}, high2 = low2 + 2;
+    const Ints low4 = {0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27}, high4 = low4 + 4;
+    const Ints low8 = {0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23}, high8 = low8 + 8;
+    for (int i = 0; i < 16; i += 2) v[i] = __builtin_shuffle(v[i], v[i + 1], low) + __builtin_shuffle(v[i], v[i + 1], high);
+    for (int i = 0; i < 16; i += 4)
+        v[i] = __builtin_shuffle(v[i], v[i + 2], low2) + __builtin_shuffle(v[i], v[i + 2], high2);
+    for (int i = 0; i < 16; i += 8)
+        v[i] = __builtin_shuffle(v[i], v[i + 4], low4) + __builtin_shuffle(v[i], v[i + 4], high4);
+    return __builtin_shuffle(v[0], v[8], low8) + __builtin_shuffle(v[0], v[8], high8);
+}
+
+// the products of G queries [G, D] with 16 keys [16, D], of which `here` are real, to rows of `scores`
+template <int DV, int G, class E>
+inline void dots(const float *q, const E *keys, long here, float *scores, long wide) {
+    constexpr long D = DV * LANES;
+    Vec part[G][LANES];
+#pragma GCC unroll 16
+    for (long j = 0; j < LANES; j++) {
+        const E *key = keys + (j < here ? j : 0) * D;
+        for (int g = 0; g < G; g++) part[g][j] = load(q + g * D) * load(key);
+        for (int d = 1; d < DV; d++)
+            for (int g = 0; g < G; g++) part[g][j] += load(q + g * D + d * LANES) * load(key + d * LANES);
+    }
+    for (int g = 0; g < G; g++) store(scores + g * wide, sums(part[g]));
+}
+
+// G queries [G, D] over columns [count, D] of keys and values; `scores` has room for G times `count`, rounded up
+template <int DV, int G, class E>
+void look(const float *q, const E *keys, const E *values, long count, float *scores, float *out) {
+    constexpr long D = DV * LANES;
+    const long wide = (count + LANES - 1) / LANES * LANES, whole = count / LANES * LANES;
+    for (long c = 0; c < whole; c += LANES) dots<DV, G>(q, keys + c * D, LANES, scores + c, wide);
+    if (whole < count) dots<DV, G>(q, keys + whole * D, count - whole, scores + whole, wide);
+    float totals[G];
+    for (int g = 0; g < G; g++) {
+        float *row = scores + g * wide;
+        for (long c = count; c < wide; c++) row[c] = -INFINITY;
+        Vec top = fill(-INFINITY), total = {};
+        for (long c = 0; c < wide; c += LANES) {
+            Vec x = load(row + c);
+            top = top < x ? x : top;
+        }
+        const float highest = most(top);
+        for (long c = 0; c < wide; c += LANES) {
+            Vec x = exponential(load(row + c) - highest);
+            store(row + c, x);
+            total += x;
+        }
+        totals[g] = sum(total);
+    }
+    // even and odd columns apart: an addition takes four cycles, and few sums would wait for one another
+    constexpr int CHAINS = DV * G >= 8 ? 1 : 2;
+    Vec found[CHAINS][G][DV] = {};
+    const long even = count / CHAINS * CHAINS;
+    for (long c = 0; c < even; c += CHAINS)
+        for (int n = 0; n < CHAINS; n++)
+            for (int d = 0; d < DV; d++) {
+                const Vec v = load(values + (c + n) * D + d * LANES);
+                for (int g = 0; g < G; g++) found[n][g][d] += scores[g * wide + c + n] * v;
+            }
+    for (long c = even; c < count; c++)
+        for (int d = 0; d < DV; d++) {
+            const Vec v = load(values + c * D + d * LANES);
+            for (int g = 0; g < G; g++) found[0][g][d] += scores[g * wide + c] * v;
+        }
+    for (int g = 0; g < G; g++)
+        for (int d = 0; d < DV; d++) {
+            Vec all = found[0][g][d];
+            for (int n = 1; n < CHAINS; n++) all += found[n][g][d];
+            store(out + g * D + d * LANES, all / totals[g]);
+        }
+}
+
+template <int DV, class E>
+void look_all(const float *q, long queries, const E *keys, const E *values, long count, float *scores, float *out) {
+    constexpr long D = DV * LANES;
+    // as many queries at once as registers hold sums for: keys and values are then read once for them
+    constexpr int most = DV >= 8 ? 2 : 4;
+    while (queries > 0) {
+        const int now = queries < most ? queries : most;
+        if (now == 1) look<DV, 1>(q, keys, values, count, scores, out);
+        else if (now == 2) look<DV, 2>(q, keys, values, count, scores, out);
+        else if (now == 3) look<DV, most >= 3 ? 3 : 1>(q, keys, values, count, scores, out);
+        else look<DV, most>(q, keys, values, count, scores, out);
+        q += now * D;
+        out += now * D;
+        queries -= now;
+    }
+}
+
+template <class E>
+void attend(const E *qkv, const float *q_norm, const float *k_norm, float eps, const float *cos, const float *sin,
+            E *cache, const int64_t *used, const int64_t *places, const int64_t *rows, int64_t nobody, E *out,
+            long S, long N, long K, long D, long room, long half, long window, int threads) {
+    const long group = N / K, per = N + 2 * K;
+    const float scale = 1.0f / sqrtf((float)D);
+#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(dynamic, 1)
+    for (long s = 0; s < S; s++) {
+        E *to = out + s * N * D;
+        if (rows[s] == nobody) {  // unheard: a number is enough, as long as it is one
+            memset(to, 0, N * D * sizeof(E));
+            continue;
+        }
+        const long at = used[s], first = window > 0 && at + 1 > window ? at + 1 - window : 0;
+        const long count = at + 1 - first, wide = (count + LANES - 1) / LANES * LANES;
+        float *scores = (float *)malloc((4 * wide + 2 * group * D) * sizeof(float));
+        float *q = scores + 4 * wide, *found = q + group * D, turned[1024];
+        const float *c = cos + at * D, *n = sin + at * D;
+        for (long k = 0; k < K; k++) {
+            const E *from = qkv + s * per * D;
+            E *keys = cache + (places[s] * K + k) * room * D, *values = keys + half;
+            turn_head(from + (N + k) * D, k_norm, eps, 1.0f, c, n, turned, D);
+            for (long i = 0; i < D; i += LANES) store(keys + at * D + i, load(turned + i));
+            memcpy(values + at * D, from + (N + K + k) * D, D * sizeof(E));
+            for (long g = 0; g < group; g++)
+                turn_head(from + (k * group + g) * D, q_norm, eps, scale, c, n, q + g * D, D);
+            keys += first * D;
+            values += first * D;
+            switch (D / LANES) {
+            case 1: look_all<1>(q, group, keys, values, count, scores, found); break;
+            case 2: look_all<2>(q, group, keys, values, count, scores, found); break;
+            case 3: look_all<3>(q, group, keys, values, count, scores, found); break;
+            case 4: look_all<4>(q, group, keys, values, count, scores, found); break;
+            case 5: look_all<5>(q, group, keys, values, count, scores, found); break;
+            case 6: look_all<6>(q, group, keys, values, count, scores, found); break;
+            case 8: look_all<8>(q, group, keys, values, count, scores, found); break;
+            case 16: look_all<16>(q, group, keys, values, count, scores, found); break;
+            }
+            for (long i = 0; i < group * D; i += LANES) store(to + k * group * D + i, load(found + i));
+        }
+        free(scores);
+    }
+}
+
+// a prompt's keys or values [M, K, D] at tokens `from` [count] to the same columns of several places of a cache
+template <class E>
+void insert(const E *tokens, const int64_t *from, long count, const int64_t *places, long slots, E *cache, long stride,
+            long K, long D, long room) {
+    for (long s = 0; s < slots; s++)
+        for (long k = 0; k < K; k++) {
+            E *to = cache + (places[s] * K + k) * room * D;
+            for (long c = 0; c < count; c++) memcpy(to + c * D, tokens + from[c] * stride + k * D, D * sizeof(E));
+        }
+}
+
+// the first id at which the running sum of softmax(logits / temperature) exceeds u, and its log-probability
+void draw(const float *logits, const double *u, float temperature, int64_t *ids, float *logprobs, long M, long V) {
+    float *shares = (float *)malloc(V * sizeof(float));
+    for (long m = 0; m < M; m++, logits += V) {
+        Vec top = fill(-INFINITY);
+        for (long i = 0; i < V; i += LANES) {
+            const Vec x = i + LANES <= V ? load(logits + i) : fill(logits[i]);
+            top = top < x ? x : top;
+        }
+        float highest = most(top);
+        for (long i = V / LANES * LANES; i < V; i++) highest = highest < logits[i] ? logits[i] : highest;
+        // In double: in fp32 the running sum of a large vocabulary would swallow the small shares at its end.
+        // Of 16 at a time, first to know the total, then to find the place, in the same order.
+        double total = 0, running = 0;
+        for (long i = 0; i < V; i += LANES) {
+            store(shares + i, exponential((load(logits + i, V - i) - highest) / temperature), V - i);
+            total += sum(load(shares + i, V - i));
+        }
+        const double threshold = u[m] * total;
+        long at = 0;
+        for (; at + LANES < V; at += LANES) {
+            const double next = running + sum(load(shares + at));
+            if (next > threshold) break;
+            running = next;
+        }
+        long found = -1;
+        for (long i = at; i < V && i < at + LANES; i++) {
+            if (!(shares[i] > 0)) continue;  // without mass it is never drawn, not even by u = 0
+            found = i;
+            running += shares[i];
+            if (running > threshold) break;
+        }
+        // rounding may leave the end of the sum behind a tail without mass; NaN has none anywhere
+        for (long i = at; found < 0 && i-- > 0;)
+            if (shares[i] > 0) found = i;
+        if (found < 0) found = 0;
+        ids[m] = found;
+        logprobs[m] = (float)log(shares[found] / total);
+    }
+    free(shares);
+}
+
+#ifdef PRODUCTS
+
+constexpr long COLUMNS = 64;  // outputs of a product at once: what a layout holds side by side
+
+inline void multiply(long M, long K, const bf16 *x, const bf16 *layout, float *out) {
+    at::native::cpublas::brgemm(M, COLUMNS, K, K, COLUMNS, COLUMNS, false, (const c10::BFloat16 *)x,
+                                (const c10::BFloat16 *)layout, out, true);
+}
+inline void multiply(long M, long K, const float *x, const float *layout, float *out) {
+    at::native::cpublas::brgemm(M, COLUMNS, K, K, COLUMNS, COLUMNS, false, x, layout, out, false);
+}
+
+// a weight [W, K] in blocks of COLUMNS outputs, each [K, COLUMNS] or, of bf16, [K / 2, COLUMNS, 2]; zeros behind W
+template <class Pair> void lay_out(const Pair *weight, Pair *out, long W, long K) {
+    for (long n = 0; n < W; n += COLUMNS, out += K * COLUMNS)
+        for (long k = 0; k < K; k += LANES)
+            for (long j = 0; j < COLUMNS; j++)
+                for (long i = k; i < K && i < k + LANES; i++)
+                    out[i * COLUMNS + j] = n + j < W ? weight[(n + j) * K + i] : Pair{};
+}
+
+// x [M, K] times a layout of W outputs, plus `bias` (or null), rounded to E [M, W]
+template <class E>
+void product(const E *x, const E *layout, const float *bias, E *out, long M, long W, long K, int threads) {
+#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
+    for (long n = 0; n < W; n += COLUMNS) {
+        float *found = (float *)malloc(M * COLUMNS * sizeof(float));
+        multiply(M, K, x, layout + n * K, found);
+        const long here = W - n < COLUMNS ? W - n : COLUMNS;
+        for (long m = 0; m < M; m++)
+            for (long i = 0; i < here; i += LANES) {
+                Vec v = load(found + m * COLUMNS + i);
+                if (bias) v += load(bias + n + i, here - i);
+                store(out + m * W + n + i, v, here - i);
+            }
+        free(found);
+    }
+}
+
+template <class E> struct Layer {
+    const float *input_norm, *q_norm, *k_norm, *mlp_norm;
+    const E *qkv, *o, *gate_up, *down;
+    const float *qkv_bias, *o_bias;
+    E *cache;
+};
+
+template <class E> struct Decoder {
+    const Layer<E> *layers;
+    const E *embed;
+    const float *norm, *cos, *sin;
+    int64_t *used, *places, *rows;
+    E *normed, *wide, *seen, *gated;
+    float *hidden, *last;
+    int64_t count, S, H, I, N, K, D, room, half, window, nobody;
+    float eps;
+};
+
+// the hidden states of the next token of each slot, to `last` [S, H], normed; keys and values go to the caches
+template <class E> void step(const Decoder<E> *d, const int64_t *ids, int threads) {
+    const long S = d->S, H = d->H, N = d->N, K = d->K, D = d->D;
+    for (long s = 0; s < S; s++)
+        for (long i = 0; i < H; i += LANES) store(d->hidden + s * H + i, load(d->embed + ids[s] * H + i, H - i), H - i);
+    add_norm(d->hidden, (const E *)nullptr, d->layers[0].input_norm, d->eps, d->normed, nullptr, S, H);
+    for (long i = 0; i < d->count; i++) {
+        const Layer<E> &l = d->layers[i];
+        product(d->normed, l.qkv, l.qkv_bias, d->wide, S, (N + 2 * K) * D, H, threads);
+        attend(d->wide, l.q_norm, l.k_norm, d->eps, d->cos, d->sin, l.cache, d->used, d->places, d->rows, d->nobody, d->seen,
+               S, N, K, D, d->room, d->half, d->window, threads);
+        product(d->seen, l.o, l.o_bias, d->wide, S, H, N * D, threads);
+        add_norm(d->hidden, d->wide, l.mlp_norm, d->eps, d->normed, nullptr, S, H);
+        product(d->normed, l.gate_up, nullptr, d->wide, S, 2 * d->I, H, threads);
+        swiglu(d->wide, d->gated, S, d->I);
+        product(d->gated, l.down, nullptr, d->wide, S, H, d->I, threads);
+        if (i + 1 < d->count)
+            add_norm(d->hidden, d->wide, d->layers[i + 1].input_norm, d->eps, d->normed, nullptr, S, H);
+        else
+            add_norm(d->hidden, d->wide, d->norm, d->eps, d->last, nullptr, S, H);
+    }
+    at::native::cpublas::brgemm_release(true);  // AMX tiles are the thread's until they are given back
+}
+
+#endif
+
+}  // namespace
+
+extern "C" {
+#ifdef PRODUCTS
+void lay_out_f(const float *weight, float *out, long W, long K) { lay_out(weight, out, W, K); }
+void lay_out_b(const uint32_t *weight, uint32_t *out, long W, long K) { lay_out(weight, out, W, K / 2); }
+int product_f(const float *x, const float *layout, const float *bias, float *out, long M, long W, long K, int threads) {
+    try {
+        product(x, layout, bias, out, M, W, K, threads);
+    } catch (...) {
+        return 1;
+    }
+    return 0;
+}
+int product_b(const bf16 *x, const bf16 *layout, const float *bias, bf16 *out, long M, long W, long K, int threads) {
+    try {
+        product(x, layout, bias, out, M, W, K, threads);
+    } catch (...) {
+        return 1;
+    }
+    return 0;
+}
+void step_f(const Decoder<float> *d, const int64_t *ids, int threads) { step(d, ids, threads); }
+void step_b(const Decoder<bf16> *d, const int64_t *ids, int threads) { step(d, ids, threads); }
+#endif
+
+void add_norm_f(float *h, const float *y, const float *w, float eps, float *out, float *scales, long M, long H) {
+    add_norm(h, y, w, eps, out, scales, M, H);
+}
+void add_norm_b(float *h, const bf16 *y, const float *w, float eps, bf16 *out, float *scales, long M, long H) {
+    add_norm(h, y, w, eps, out, scales, M, H);
+}
+void add_norm_bf(float *h, const bf16 *y, const float *w, float eps, float *out, float *scales, long M, long H) {
+    add_norm(h, y, w, eps, out, scales, M, H);
+}
+void swiglu_f(const float *both, float *out, long M, long I) { swiglu(both, out, M, I); }
+void swiglu_b(const bf16 *both, bf16 *out, long M, long I) { swiglu(both, out, M, I); }
+void attend_f(const float *qkv, const float *qn, const float *kn, float eps, const float *c, const float *n, float *cache,
+              const int64_t *used, const int64_t *places, const int64_t *rows, int64_t nobody, float *out, long S, long N,
+              long K, long D, long room, long half, long window, int threads) {
+    attend(qkv, qn, kn, eps, c, n, cache, used, places, rows, nobody, out, S, N, K, D, room, half, window, threads);
+}
+void attend_b(const bf16 *qkv, const float *qn, const float *kn, float eps, const float *c, const float *n, bf16 *cache,
+              const int64_t *used, const int64_t *places, const int64_t *rows, int64_t nobody, bf16 *out, long S, long N,
+              long K, long D, long room, long half, long window, int threads) {
+    attend(qkv, qn, kn, eps, c, n, cache, used, places, rows, nobody, out, S, N, K, D, room, half, window, threads);
+}
+void insert_f(const float *new_, const int64_t *from, long count, const int64_t *places, long slots, float *cache, long stride,
+              long K, long D, long room) {
+    insert(new_, from, count, places, slots, cache, stride, K, D, room);
+}
+void insert_b(const bf16 *new_, const int64_t *from, long count, const int64_t *places, long slots, bf16 *cache, long stride,
+              long K, long D, long room) {
+    insert(new_, from, count, places, slots, cache, stride, K, D, room);
+}
+void draw_f(const float *logits, const double *u, float temperature, int64_t *ids, float *logprobs, long M, long V) {
+    draw(logits, u, temperature, ids, logprobs, M, V);
+}
+void norm_back_f(const float *grad, const float *x, const float *scales, const float *weight, float *by_x, float *by_weight,
+                 long M, long H) {
+    norm_back(grad, x, scales, weight, by_x, by_weight, M, H);
+}
+void norm_back_b(const bf16 *grad, const float *x, const float *scales, const float *weight, float *by_x, float *by_weight,
+                 long M, long H) {
+    norm_back(grad, x, scales, weight, by_x, by_weight, M, H);
+}
+void swiglu_back_f(const float *grad, const float *both, float *out, long M, long I) { swiglu_back(grad, both, out, M, I); }
+void swiglu_back_b(const bf16 *grad, const bf16 *both, bf16 *out, long M, long I) { swiglu_back(grad, both, out, M, I); }
+void turn_heads_f(const float *qkv, const float *qn, const float *kn, float eps, const float *c, const float *s, float *out,
+                  long M, long N, long K, long D) {
+    turn_heads(qkv, qn, kn, eps, c, s, out, M, N, K, D);
+}
+void turn_heads_b(const bf16 *qkv, const float *qn, const float *kn, float eps, const float *c, const float *s, bf16 *out,
+                  long M, long N, long K, long D) {
+    turn_heads(qkv, qn, kn, eps, c, s, out, M, N, K, D);
+}
+void turn_heads_back_f(const float *grad, const float *qkv, const float *qn, const float *kn, float eps, const float *c,
+                       const float *s, float *out, float *by_q, float *by_k, long M, long N, long K, long D) {
+    turn_heads_back(grad, qkv, qn, kn, eps, c, s, out, by_q, by_k, M, N, K, D);
+}
+void turn_heads_back_b(const bf16 *grad, const bf16 *qkv, const float *qn, const float *kn, float eps, const float *c,
+                       const float *s, bf16 *out, float *by_q, float *by_k, long M, long N, long K, long D) {
+    turn_heads_back(grad, qkv, qn, kn, eps, c, s, out, by_q, by_k, M, N, K, D);
+}
+void weigh_f(float *old, float *own, const float *hidden, long hidden_rows, const float *causal, long T, long rows, long P,
+             long R) {
+    weigh(old, own, hidden, hidden_rows, causal, T, rows, P, R);
+}
+void weigh_b(bf16 *old, bf16 *own, const float *hidden, long hidden_rows, const float *causal, long T, long rows, long P,
+             long R) {
+    weigh(old, own, hidden, hidden_rows, causal, T, rows, P, R);
+}
+void weigh_back_f(float *grad, const float *delta, const float *weights, long rows, long C) {
+    weigh_back(grad, delta, weights, rows, C);
+}
+void weigh_back_b(bf16 *grad, const float *delta, const bf16 *weights, long rows, long C) {
+    weigh_back(grad, delta, weights, rows, C);
+}
+void row_dots_f(const float *a, const float *b, float *found, long rows, long D) { row_dots(a, b, found, rows, D); }
+void row_dots_b(const bf16 *a, const bf16 *b, float *found, long rows, long D) { row_dots(a, b, found, rows, D); }
+}

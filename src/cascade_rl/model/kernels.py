@@ -1,0 +1,206 @@
+"""The functions of `kernels.cpp` on tensors: each does in one pass what takes torch four to ten operators.
+
+A small model spends half of its time calling operators and in passes over what they leave behind. Tensors are
+on the CPU and without gaps, rows of fp32 or bf16; there is no gradient here (see `fused`).
+
+Shapes: M rows, H hidden, I intermediate, S slots, N heads, K key-value heads, D head size.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from cascade_rl.model import native
+
+KINDS = {torch.float32: "f", torch.bfloat16: "b"}
+HEAD_SIZES = {16, 32, 48, 64, 80, 96, 128, 256}  # whole vectors, for which there is a loop in the library
+P, L, F = ctypes.c_void_p, ctypes.c_long, ctypes.c_float
+SIGNATURES = {
+    "add_norm": (P, P, P, F, P, P, L, L),
+    "norm_back": (P, P, P, P, P, P, L, L),
+    "swiglu": (P, P, L, L),
+    "swiglu_back": (P, P, P, L, L),
+    "turn_heads": (P, P, P, F, P, P, P, L, L, L, L),
+    "turn_heads_back": (P, P, P, P, F, P, P, P, P, P, L, L, L, L),
+    "weigh": (P, P, P, L, P, L, L, L, L),
+    "weigh_back": (P, P, P, L, L),
+    "row_dots": (P, P, P, L, L),
+    "attend": (P, P, P, F, P, P, P, P, P, P, L, P, L, L, L, L, L, L, L, ctypes.c_int),
+    "insert": (P, P, L, P, L, P, L, L, L, L),
+    "draw": (P, P, F, P, P, L, L),
+    "lay_out": (P, P, L, L),
+    "product": (P, P, P, P, L, L, L, ctypes.c_int),
+    "step": (P, P, ctypes.c_int),
+}
+INTS = {"product": ctypes.c_int}  # what functions give that give anything
+Function = Callable[..., int]
+
+
+@cache
+def function(name: str, kind: str) -> Function:
+    """A function of the library, for the kind of numbers that its rows are."""
+    library = native.find().library
+    assert library is not None  # who comes here has asked `usable`
+    found = library[f"{name}_{kind}"]
+    found.argtypes, found.restype = list(SIGNATURES[name]), INTS.get(name)
+    return found
+
+
+def usable(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether the library can serve tensors of this kind."""
+    return device.type == "cpu" and dtype in KINDS and native.find().library is not None
+
+
+def norm(x: Tensor, weight: Tensor, eps: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """x / rms(x) * weight [M, H] of fp32 x in `dtype`, and 1 / rms(x) [M, 1]."""
+    found, scales = torch.empty(x.shape, dtype=dtype), torch.empty(len(x), 1)
+    plain = weight.float()
+    kind = KINDS[dtype]
+    function("add_norm", kind)(
+        x.data_ptr(), None, plain.data_ptr(), eps, found.data_ptr(), scales.data_ptr(), *x.shape
+    )
+    return found, scales
+
+
+def norm_back(grad: Tensor, x: Tensor, scales: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradients of `norm` by x [M, H] and by the weight [H], fp32, for `grad` [M, H] of either kind."""
+    by_x, by_weight, plain = torch.empty_like(x), torch.zeros(x.shape[1]), weight.float()
+    pointers = (t.data_ptr() for t in (grad, x, scales, plain, by_x, by_weight))
+    function("norm_back", KINDS[grad.dtype])(*pointers, *x.shape)
+    return by_x, by_weight
+
+
+def swiglu(both: Tensor) -> Tensor:
+    """silu(gate) * up for gate and up side by side [M, 2 I]."""
+    found = both.new_empty(len(both), both.shape[1] // 2)
+    function("swiglu", KINDS[both.dtype])(both.data_ptr(), found.data_ptr(), *found.shape)
+    return found
+
+
+def swiglu_back(grad: Tensor, both: Tensor) -> Tensor:
+    """The gradient of `swiglu` [M, 2 I] for `grad` [M, I]."""
+    found = torch.empty_like(both)
+    function("swiglu_back", KINDS[both.dtype])(
+        grad.data_ptr(), both.data_ptr(), found.data_ptr(), *grad.shape
+    )
+    return found
+
+
+Norms = tuple[Tensor, ...]  # of q and of k [D]; empty where heads are not normed
+
+
+def turn_heads(
+    qkv: Tensor, turn: tuple[Tensor, Tensor], queries: int, norms: Norms, eps: float
+) -> Tensor:
+    """As `fused.turn_heads`."""
+    found = torch.empty_like(qkv)
+    held, pointers = _plain(norms)
+    function("turn_heads", KINDS[qkv.dtype])(
+        qkv.data_ptr(), *pointers, eps, *_tables(turn), found.data_ptr(), *_heads(qkv, queries)
+    )
+    return found
+
+
+def turn_heads_back(
+    grad: Tensor, qkv: Tensor, turn: tuple[Tensor, Tensor], queries: int, norms: Norms, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients of `turn_heads` by q, k and v, and by the norms' weights (0 where there are none)."""
+    found, by_norms = torch.empty_like(qkv), torch.zeros(2, qkv.shape[2])
+    held, pointers = _plain(norms)
+    function("turn_heads_back", KINDS[qkv.dtype])(
+        grad.data_ptr(), qkv.data_ptr(), *pointers, eps, *_tables(turn), found.data_ptr(),
+        *(each.data_ptr() for each in by_norms), *_heads(qkv, queries),
+    )  # fmt: skip
+    return found, by_norms[0], by_norms[1]
+
+
+def _plain(norms: Norms) -> tuple[list[Tensor], list[int | None]]:
+    """The norms in fp32, to be held while their addresses are in use."""
+    held = [weight.detach().float() for weight in norms]
+    return held, [weight.data_ptr() for weight in held] or [None, None]
+
+
+def _tables(turn: tuple[Tensor, Tensor]) -> list[int]:
+    return [table.data_ptr() for table in turn]
+
+
+def _heads(qkv: Tensor, queries: int) -> tuple[int, int, int, int]:
+    return len(qkv), queries, (qkv.shape[1] - queries) // 2, qkv.shape[2]
+
+
+def weigh(old: Tensor | None, own: Tensor, hidden: Tensor | None, causal: Tensor, trees: int) -> None:
+    """Weights of attention in place of the scores `old` [rows, P] and `own` [rows, R], together 1 in each row.
+
+    Row i stands at i % R in its branch. `causal` [R, R] and `hidden` [trees, 1, 1 or R, P] are added, fp32.
+    """
+    width = own.shape[-1]
+    rows, columns = own.numel() // width // trees, 0 if old is None else old.shape[-1]
+    function("weigh", KINDS[own.dtype])(
+        None if old is None else old.data_ptr(), own.data_ptr(), None if hidden is None else hidden.data_ptr(),
+        1 if hidden is None else hidden.shape[2], causal.data_ptr(), trees, rows, columns, width,
+    )  # fmt: skip
+
+
+def weigh_back(grad: Tensor, delta: Tensor, weights: Tensor) -> Tensor:
+    """weights * (grad - delta) [.., C] in place of `grad`, with fp32 `delta` of each row."""
+    columns = grad.shape[-1]
+    function("weigh_back", KINDS[grad.dtype])(
+        grad.data_ptr(), delta.data_ptr(), weights.data_ptr(), grad.numel() // columns, columns
+    )
+    return grad
+
+
+def row_dots(a: Tensor, b: Tensor) -> Tensor:
+    """The sums of a * b over the last dimension [rows, D], fp32 [rows, 1]."""
+    found = torch.empty(len(a), 1)
+    function("row_dots", KINDS[a.dtype])(a.data_ptr(), b.data_ptr(), found.data_ptr(), *a.shape)
+    return found
+
+
+def draw(logits: Tensor, u: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """Ids [M] where the running sum of softmax(logits / temperature) exceeds u [M], and their log-probabilities.
+
+    `logits` [M, V] are fp32, `u` float64.
+    """
+    logits, u = logits.contiguous(), u.contiguous()
+    ids, logprobs = torch.empty(len(u), dtype=torch.long), torch.empty(len(u))
+    function("draw", "f")(
+        logits.data_ptr(), u.data_ptr(), temperature, ids.data_ptr(), logprobs.data_ptr(), *logits.shape
+    )
+    return ids, logprobs
+
+
+COLUMNS = 64  # outputs that a layout holds side by side
+
+
+@cache
+def multiplies(dtype: torch.dtype) -> bool:
+    """Whether the library's products are right here, and quick: on bf16 where the processor multiplies it itself."""
+    library = native.find().library
+    if library is None or not hasattr(library, "lay_out_f"):
+        return False
+    if dtype is torch.bfloat16 and not _multiplies_bf16():
+        return False
+    # tried on a small one: what torch exports here is no part of its promised interface
+    x, weight = (torch.arange(n * 34).view(n, 34).remainder(7).to(dtype) - 3 for n in (3, 70))
+    found, layout = torch.empty(3, 70, dtype=dtype), lay_out(weight)
+    pointers = (x.data_ptr(), layout.data_ptr(), None, found.data_ptr())
+    failed = function("product", KINDS[dtype])(*pointers, 3, 70, 34, 1)
+    return not failed and torch.equal(found, torch.nn.functional.linear(x, weight))
+
+
+def _multiplies_bf16() -> bool:
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def lay_out(weight: Tensor) -> Tensor:
+    """A weight [W, K] as the library's products take it: in blocks of `COLUMNS` outputs, zeros behind the last."""
+    outputs, inputs = weight.shape
+    found = weight.new_empty(-(-outputs // COLUMNS) * COLUMNS * inputs)
+    function("lay_out", KINDS[weight.dtype])(weight.data_ptr(), found.data_ptr(), outputs, inputs)
+    return found
