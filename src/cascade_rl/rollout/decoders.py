@@ -11,6 +11,7 @@ from cascade_rl.model.decoder import DecoderConfig
 from cascade_rl.model.modules import ModuleConfig
 from cascade_rl.model.network import Network
 from cascade_rl.rollout.decoding import Decoding, Job
+from cascade_rl.rollout.graphs import graphs_of
 from cascade_rl.rollout.module_decoding import ModuleDecoding
 
 
@@ -19,7 +20,7 @@ def decode(
 ) -> None:
     """Decode every row of a job, at most `slots` at once; `job.ended` hears of each."""
     if isinstance(config, DecoderConfig):
-        Decoding(weights, config, job, slots, device).run()
+        Decoding(weights, config, job, slots, device, graphs_of(device)).run()
     elif isinstance(config, ModuleConfig):
         ModuleDecoding(weights, config, job, slots, device).run()
     else:
