@@ -162,7 +162,9 @@ def noted(name: str, func: Any, args: Any, kwargs: Any, out: Any, *, empty: bool
     tape = STATE.tape
     if tape is None:
         return
-    given = {x.untyped_storage().data_ptr() for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)}
+    given = {
+        x.untyped_storage().data_ptr() for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)
+    }
     made = [x for x in tree_leaves(out) if isinstance(x, torch.Tensor)]
     placed = tree_map(tape.placed, (args, kwargs))
     fresh = [None if x.untyped_storage().data_ptr() in given else x for x in made]
@@ -207,7 +209,9 @@ def _there(x: Any) -> Any:
 class Capture:
     """`torch.cuda.graph`, as torch 2.11 writes it: where the end fails, the stream stays."""
 
-    def __init__(self, graph: Graph, pool: object = None, stream: Any = None, capture_error_mode: str = "global"):
+    def __init__(
+        self, graph: Graph, pool: object = None, stream: Any = None, capture_error_mode: str = "global"
+    ):
         self.graph, self.stream = graph, stream
         assert capture_error_mode == "thread_local"
 

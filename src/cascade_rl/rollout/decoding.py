@@ -260,7 +260,7 @@ class Decoding:
             self.widest = int(cache.used.max())
             if self.widest >= cache.columns:
                 cache.resize(None, columns_for(cache.columns + 1, self.room))
-                self.replayed.moved(goes_on=True)
+                self.replayed.moved()
         logits = self.replayed(self._compute)
         self.widest += 1
         if self.job.waits:
@@ -274,8 +274,8 @@ class Decoding:
         hidden = hidden_states(self.weights, self.config, self.next, (cosines, sines), cache.attend)
         cache.used += self.rows < self.nobody
         logits = head_logits(self.weights, hidden)
-        # A draw that waits stays outside of what is captured: it is a twentieth of the launches, and a draw
-        # from a nucleus has to know whether the nucleus is whole before its token can be written down.
+        # A draw that waits stays outside of what is captured: it is less than a tenth of the launches, and one
+        # from a nucleus has to know whether that is whole before its token can be written down.
         if not self.job.waits:
             self._take(None, logits)
         return logits

@@ -96,8 +96,8 @@ class Draw:
         self.u = torch.from_numpy(u).to(device)
 
     def waits(self, vocab: int) -> bool:
-        """Whether it waits for a GPU: one of its rules looks at the likeliest of all `vocab` tokens."""
-        return any(
+        """Whether it waits for a GPU: the set of a rule may be larger than what is looked at first."""
+        return vocab > FIRST_ON_GPU[0] and any(
             rule.temperature > 0 and rule.truncates(vocab) and not 0 < rule.top_k < vocab
             for rule in self.rules
         )

@@ -21,8 +21,9 @@ T = TypeVar("T")
 
 # So often work is done as it is written before it is captured. To capture costs the host about four such
 # times (once to call all operators, once or twice to build the graph, once to wait and to free memory), and a
-# replay saves about half of one. Who waits until the cost would have been earned spends at most twice what
-# the best choice made beforehand would: how often a step comes again depends on replies that nobody knows.
+# replay saves about half of one: so many replays earn it. How often a step comes again depends on replies
+# that nobody knows; who waits until the cost would have been earned spends at most twice what the best choice
+# made beforehand would.
 PLAIN = 8
 
 
@@ -35,7 +36,7 @@ class Graphs:
     def __init__(self, device: torch.device) -> None:
         self.device, self.fault = device, ""
         # One for all captures: cuBLAS keeps a workspace of 32 MB for each stream that it was called on.
-        self.stream = torch.cuda.Stream(device)
+        self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch gives it no types
 
     def aside(self, work: Callable[[], T]) -> T:
         """Do the work on the stream of the captures; handles and workspaces can't be made inside of one."""
@@ -58,13 +59,13 @@ class Graphs:
             # the outer one sets the stream back: the inner does not where the end of a capture fails
             with torch.cuda.stream(self.stream):
                 # errors of this thread alone end it: others may free memory meanwhile
-                captured = torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local")
-                with captured, _waits_raise():
-                    found = work()
-        # of CUDA, of its memory, of an operator that has to wait; a fault of the work itself comes again where
-        # it is done as it is written
+                mode = "thread_local"
+                with torch.cuda.graph(graph, stream=self.stream, capture_error_mode=mode), _waits_raise():
+                    found = self._first_fault(work)
+        # of CUDA, of its memory, of an operator that waits; a fault of the work itself comes again where it
+        # is done as it is written
         except RuntimeError as error:
-            self.fault = str(error)
+            self.fault = self.fault or str(error)
             warnings.warn(
                 f"decoding goes on without CUDA graphs, slower and with the same replies: {self.fault}",
                 RuntimeWarning,
@@ -73,12 +74,20 @@ class Graphs:
             return None
         return graph, found
 
+    def _first_fault(self, work: Callable[[], T]) -> T:
+        # what a spoilt capture raises at its end says nothing of why
+        try:
+            return work()
+        except RuntimeError as error:
+            self.fault = str(error)
+            raise
+
 
 @contextmanager
 def _waits_raise() -> Iterator[None]:
     """Inside, what would wait for the device raises before CUDA hears of it.
 
-    Heard of, it would spoil the capture, which torch's allocator would then take for one that goes on for ever.
+    Heard of, it would spoil the capture, and torch's allocator would take it for one that goes on for ever.
     """
     before = torch.cuda.get_sync_debug_mode()
     torch.cuda.set_sync_debug_mode("error")
@@ -102,7 +111,7 @@ class Replayed(Generic[T]):
 
     def __init__(self, graphs: Graphs | None) -> None:
         self.captures = 0
-        self._graphs, self._times = graphs, 0
+        self._graphs, self._times, self._replays = graphs, 0, 0
         self._captured: tuple[torch.cuda.CUDAGraph, T] | None = None
 
     def __call__(self, work: Callable[[], T]) -> T:
@@ -110,6 +119,7 @@ class Replayed(Generic[T]):
         if self._captured is not None:
             graph, found = self._captured
             graph.replay()
+            self._replays += 1
             return found
         if self._graphs is None or self._graphs.fault:
             return work()
@@ -121,10 +131,8 @@ class Replayed(Generic[T]):
         self.captures += self._captured is not None
         return self(work)
 
-    def moved(self, *, goes_on: bool = False) -> None:
-        """Some of its memory is another from now on: a graph is let go with all that it holds.
-
-        `goes_on`: the work will come as often as before; what was worth a graph is worth the next one.
-        """
-        self._times = PLAIN - 1 if goes_on and self._captured is not None else 0
-        self._captured = None
+    def moved(self) -> None:
+        """Some of its memory is another from now on: a graph is let go with all that it holds."""
+        # work that came often enough where it was is taken to do so again, and captured at once
+        self._times = PLAIN - 1 if self._replays >= PLAIN else 0
+        self._captured, self._replays = None, 0
