@@ -25,13 +25,15 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from gpu_engine import decoding, equality, parity, repeated, rl_step, sharded, slots, update
+from gpu_decoding import decoding, graphs
+from gpu_engine import equality, parity, repeated, rl_step, sharded, slots, update
 from gpu_kernels import head, kernels, varlen, versions
 from gpu_setting import Found, Setting
 
 ITEMS: Sequence[Callable[[Setting], Found]] = (
     versions,
     equality,
+    graphs,
     kernels,
     varlen,
     parity,

@@ -17,13 +17,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 from gpu_setting import Found, Setting, network, replicas, rows_of
 
 from cascade_rl.model.checkpoint import scratch_weights
-from cascade_rl.model.decoder import DecoderConfig
 from cascade_rl.model.free_memory import own_bytes, shared_bytes
 from cascade_rl.model.replicas import Replicas
 from cascade_rl.protocols import SamplingRule
 from cascade_rl.recipe import Training
-from cascade_rl.rollout.decoding import COLUMNS, HEAR_EVERY, Decoding, Job
-from cascade_rl.rollout.drawing import Draw, Wanted
+from cascade_rl.rollout.drawing import Wanted
 from cascade_rl.rollout.torch_sampler import generate
 from cascade_rl.train.batch import Row, pack_rows
 from cascade_rl.train.learner import Learner
@@ -90,46 +88,6 @@ def parity(s: Setting) -> Found:
     made.close()
     worst = max(value for key, value in figures.items() if "KL" in key)
     return Found(figures, worst < 1e-4, "KL under 1e-4 a token")
-
-
-def decoding(s: Setting) -> Found:
-    """7. Milliseconds a step of decoding, plain and with top-p."""
-    figures: dict[str, Any] = {}
-    for name in s.models():
-        config = network(name, s.small)
-        made = replicas(s, config, train=False)
-        for rows, columns in ((2, 24),) if s.small else ((16, 256), (256, 256), (16, 1024), (256, 1024)):
-            for label, rule in (("plain", SamplingRule()), ("top-p", SamplingRule(1.0, 0.95))):
-                with torch.inference_mode():
-                    loop = _endless(s, made, config, rows, columns, rule)
-                    steps = HEAR_EVERY * (1 if s.small else 4)
-                    while loop.widest % COLUMNS:
-                        loop._step()
-                    spent = s.seconds(lambda loop=loop, steps=steps: [loop._step() for _ in range(steps)], 3)
-                figures[f"{name}, {rows} rows, {columns} columns, {label}, ms a step"] = 1e3 * spent / steps
-                del loop
-        made.close()
-    return Found(figures, None, "0.6b, 256 rows: 16 ms before a graph captures the step, 9 to 10 with one")
-
-
-def _endless(
-    s: Setting, made: Replicas, config: DecoderConfig, rows: int, columns: int, rule: SamplingRule
-) -> Decoding:
-    """Rows in their slots that never end, each with a prompt of so many tokens."""
-    rng = random.Random(0)
-    prompts = [[rng.randrange(2, 1000) for _ in range(columns)] for _ in range(min(rows, 32))]
-    asked = [Wanted(i % len(prompts), i % len(prompts), rule, 1024, f"k{i}", i) for i in range(rows)]
-    job = Job(
-        prompts,
-        [w.prompt for w in asked],
-        [w.limit for w in asked],
-        [-1],
-        Draw(asked, s.device),
-        lambda *_: None,
-    )
-    loop = Decoding(made.local.models["policy"].weights, config, job, rows, s.device)
-    loop._admit(torch.arange(rows, device=s.device))
-    return loop
 
 
 def update(s: Setting) -> Found:

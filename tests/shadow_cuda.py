@@ -3,7 +3,8 @@
 A `Shadow` is a tensor whose numbers are real and lie on the CPU. An operator that mixes it with a tensor of
 the CPU raises, as CUDA does; operators, waits of the host for the device and copies between the two are
 counted by the line of our code that asked. Kernels, streams and rounding are not a GPU's: equality with the
-CPU's path, mixes, waits and numbers of launches can be tested here, speed and memory can't.
+CPU's path, mixes, waits and numbers of launches can be tested here, speed and memory can't. Its CUDA graphs
+are those of `shadow_graphs`.
 
 FakeTensorMode would not do: autograd aborts on a build without CUDA.
 """
@@ -19,11 +20,13 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import shadow_graphs
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from cascade_rl.model.products import Weight
+from cascade_rl.rollout.graphs import graphs_of
 
 CUDA = torch.device("cuda:0")
 OURS = "cascade_rl"
@@ -125,8 +128,14 @@ class Shadow(torch.Tensor):
         tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
         shadows = [x for x in tensors if isinstance(x, Shadow)]
         _refuse_mix(name, args, tensors)
-        out = func(*tree_map(_real, args), **tree_map(_real, kwargs))
+        _count_waits(name, func, args)
+        # a number of the host is what it was when the operator was launched
+        reals = tree_map(_real, args), tree_map(_real, kwargs)
+        shadow_graphs.before(func, *reals)
+        out = func(*reals[0], **reals[1])
         _count(name, func, args, out)
+        told = tree_map(_baked, args), tree_map(_baked, kwargs)
+        shadow_graphs.noted(name, func, *told, out, empty=name in FREE)
         # what was written in place is the tensor that was given, not another one over it
         given = {id(x.host): x for x in shadows}
         return tree_map(lambda x: given.get(id(x), _shadowed(x)), out)
@@ -140,18 +149,22 @@ def _real(x: Any) -> Any:
     return x.host if isinstance(x, Shadow) else x
 
 
+def _baked(x: Any) -> Any:
+    return x.clone() if isinstance(x, torch.Tensor) and not isinstance(x, Shadow) else _real(x)
+
+
 def _refuse_mix(name: str, args: Any, tensors: list[torch.Tensor]) -> None:
     """CUDA's own rules: numbers of the host may stand in (0 dimensions), and indices of the host are copied."""
     foreign = [x for x in tensors if not isinstance(x, Shadow) and x.dim() > 0]
     if not foreign:
         return
     if name in COPIES:
-        LOG.copies[_place()] += 1
+        _copied()
         return
     if name in INDEXING and isinstance(args[0], Shadow):
         indices = [x for x in tree_leaves(args[1]) if isinstance(x, torch.Tensor)]
         if all(any(x is y for y in indices) for x in foreign):
-            LOG.copies[_place()] += 1
+            _copied()
             return
     raise RuntimeError(
         f"{name}: expected all tensors to be on the same device, but found at least two, cuda:0 and cpu "
@@ -159,13 +172,26 @@ def _refuse_mix(name: str, args: Any, tensors: list[torch.Tensor]) -> None:
     )
 
 
-def _count(name: str, func: Any, args: Any, out: Any) -> None:
+def _copied() -> None:
+    shadow_graphs.refuse(f"a copy from the host at {_place()}")
+    LOG.copies[_place()] += 1
+
+
+def _waited(what: str) -> None:
+    shadow_graphs.refuse(f"{what} {_place()}")
+    LOG.waits[f"{what} {_place()}"] += 1
+
+
+def _count_waits(name: str, func: Any, args: Any) -> None:
     waits = name in WAITS or (name == "repeat_interleave" and func._overloadname == "Tensor")
     if name in INDEXING:
         masks = (torch.bool, torch.uint8)
         waits |= any(isinstance(x, torch.Tensor) and x.dtype in masks for x in tree_leaves(args[1]))
     if waits:
-        LOG.waits[f"{name} {_place()}"] += 1
+        _waited(name)
+
+
+def _count(name: str, func: Any, args: Any, out: Any) -> None:
     first = _real(args[0]) if args and isinstance(args[0], Shadow) else None
     same = isinstance(out, torch.Tensor) and first is not None and out.data_ptr() == first.data_ptr()
     # `to`, `contiguous` and the like do nothing where nothing is to be done; what writes in place ends in _
@@ -198,7 +224,7 @@ def upload(x: torch.Tensor) -> Shadow:
     """A copy on the shadow device."""
     if isinstance(x, Shadow):
         return x
-    LOG.copies[_place()] += 1
+    _copied()
     return Shadow(x.detach().clone()).requires_grad_(x.requires_grad)  # type: ignore[return-value]
 
 
@@ -211,7 +237,7 @@ class _Mode(TorchFunctionMode):
         if name in ("to", "cpu", "cuda") and args and isinstance(args[0], torch.Tensor):
             return _moved(func, name, args, kwargs)
         if name == "tolist" and shadow:
-            LOG.waits[f"tolist {_place()}"] += 1
+            _waited("tolist")
             return args[0].detach().host.tolist()
         if name == "rms_norm" and shadow:  # one kernel on CUDA, put together of several on a CPU
             before = Counter(LOG.launches), Counter(LOG.places)
@@ -221,7 +247,7 @@ class _Mode(TorchFunctionMode):
             LOG.places[_place()] += 1
             return found
         if name == "new_tensor" and shadow:
-            LOG.copies[_place()] += 1
+            _copied()
             kwargs.pop("device", None)
             return Shadow(torch.tensor(args[1], dtype=kwargs.get("dtype", args[0].dtype)))
         if _is_cuda(kwargs.get("device")):
@@ -229,10 +255,11 @@ class _Mode(TorchFunctionMode):
             if shadow:  # new_* and *_like
                 return func(*args, **kwargs)
             if name in ("tensor", "as_tensor"):
-                LOG.copies[_place()] += 1
+                _copied()
             found = func(*args, **kwargs)
             if not isinstance(found, torch.Tensor) or isinstance(found, Shadow):
                 return found
+            shadow_graphs.noted(name, func, args, kwargs, found, empty=name in FREE)
             if name not in FREE:
                 LOG.launches[name] += 1
                 LOG.places[_place()] += 1
@@ -251,7 +278,7 @@ def _moved(func: Any, name: str, args: Any, kwargs: dict[str, Any]) -> Any:
     if _is_cuda(target):
         x = upload(x)
     elif target is not None and isinstance(x, Shadow):
-        LOG.waits[f"to cpu {_place()}"] += 1
+        _waited("to cpu")
         x = x.detach().host
     if name != "to" or not (rest or kwargs):
         return x
@@ -291,13 +318,16 @@ def shadow_cuda(memory: Memory | None = None) -> Iterator[Log]:
         "set_device": lambda device: None,
     }
     LOG.clear()
+    shadow_graphs.clear()
+    graphs_of.cache_clear()  # what it holds is of another device
     with (
-        patch.multiple(torch.cuda, **fakes),
+        patch.multiple(torch.cuda, **fakes, **shadow_graphs.FAKES),
         patch.object(torch, "Generator", _Generator),
         patch.object(Weight, "of", _weight_of),
         _Mode(),
     ):
         yield LOG
+    graphs_of.cache_clear()
 
 
 def real(x: torch.Tensor) -> torch.Tensor:

@@ -14,6 +14,7 @@ from shadow_cuda import shadow_cuda
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "bench"))
 import gpu_check  # noqa: E402  # beside this package, and not in it
+import gpu_decoding  # noqa: E402
 import gpu_engine  # noqa: E402
 
 
@@ -60,17 +61,22 @@ def test_what_there_is_no_time_for_is_told_and_a_fault_stops_nothing(tmp_path, m
     assert "FAIL" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("item", ["equality", "decoding", "slots", "rl_step"])
+@pytest.mark.parametrize("item", ["equality", "graphs", "decoding", "slots", "rl_step"])
 def test_items_mix_no_devices(item, monkeypatch):
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 10**9)
     # a shadow computes in the CPU's kernels, and the variable-length one is not among them
-    monkeypatch.setattr(gpu_engine, "replicas", fp32(gpu_engine.replicas))
-    torch.set_num_threads(1)
+    for items in (gpu_engine, gpu_decoding):
+        monkeypatch.setattr(items, "replicas", fp32(items.replicas))
     with shadow_cuda():
         found = getattr(gpu_check, item)(gpu_check.Setting(torch.device("cuda"), small=True))
     assert found.ok is not False and found.figures
 
 
 def fp32(make):
-    return lambda s, config, precision="fp32", train=True: make(s, config, "fp32", train)
+    def made(s, config, precision="fp32", train=True):
+        found = make(s, config, "fp32", train)
+        torch.set_num_threads(1)  # the products are tiny: a second thread would only wait
+        return found
+
+    return made

@@ -20,7 +20,7 @@ from cascade_rl.model.checkpoint import load_directory, save_directory
 from cascade_rl.model.decoder import DecoderConfig, hidden_states, truncate, views
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.protocols import SamplingRule
-from cascade_rl.rollout import decoding, torch_sampler
+from cascade_rl.rollout import decoding, prefill, torch_sampler
 from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.train import gather, gradients, objective, update
 from cascade_rl.train.advantage import final_rewards
@@ -139,19 +139,20 @@ def keeps_prefixes(patch, subject):
         samplers.append(id(self))
         return sample(self, problems, sampling)
 
-    def prefill(weights, config, prompts, device):
+    def stale(weights, config, prompts, device):
         key = (samplers[-1], str(prompts))
-        known.setdefault(key, decoding_prefill(weights, config, prompts, device))
+        known.setdefault(key, fresh(weights, config, prompts, device))
         return copy.deepcopy(known[key])
 
-    decoding_prefill = decoding.prefill
+    fresh = prefill.prefill
     patch.setattr(TorchSampler, "sample", remembers)
-    patch.setattr(decoding, "prefill", prefill)
+    patch.setattr(prefill, "prefill", stale)
 
 
 def never_synchronised(patch, subject):
     old = {key: value.detach().clone() for key, value in subject.model.weights.items()}
-    patch.setattr(decoding, "hidden_states", lambda weights, *rest: hidden_states(old, *rest))
+    for module in (prefill, decoding):
+        patch.setattr(module, "hidden_states", lambda weights, *rest: hidden_states(old, *rest))
 
 
 def exports_something_else(patch, subject):

@@ -453,9 +453,7 @@ void attend(const E *qkv, const float *q_norm, const float *k_norm, float eps, c
             switch (D / LANES) {
             case 1: look_all<1>(q, group, keys, values, count, scores, found); break;
             case 2: look_all<2>(q, group, keys, values, count, scores, found); break;
-            case 3: look_all<3>(q, group, keys, values, count, scores, found); break;
             case 4: look_all<4>(q, group, keys, values, count, scores, found); break;
-            case 5: look_all<5>(q, group, keys, values, count, scores, found); break;
             case 6: look_all<6>(q, group, keys, values, count, scores, found); break;
             case 8: look_all<8>(q, group, keys, values, count, scores, found); break;
             case 16: look_all<16>(q, group, keys, values, count, scores, found); break;
@@ -558,14 +556,13 @@ void product(const E *x, const E *layout, const float *bias, E *out, long M, lon
     }
 }
 
-template <class E> struct Layer {
-    const float *input_norm, *q_norm, *k_norm, *mlp_norm;
+template <class E> struct Layer {  // as `_Layer` of rollout/kernel_cache.py
+    const float *input_norm, *q_norm, *k_norm, *mlp_norm, *qkv_bias, *o_bias;
     const E *qkv, *o, *gate_up, *down;
-    const float *qkv_bias, *o_bias;
     E *cache;
 };
 
-template <class E> struct Decoder {
+template <class E> struct Decoder {  // as `_Decoder` of rollout/kernel_cache.py
     const Layer<E> *layers;
     const E *embed;
     const float *norm, *cos, *sin;

@@ -18,7 +18,7 @@ from torch import Tensor
 from cascade_rl.model import native
 
 KINDS = {torch.float32: "f", torch.bfloat16: "b"}
-HEAD_SIZES = {16, 32, 48, 64, 80, 96, 128, 256}  # whole vectors, for which there is a loop in the library
+HEAD_SIZES = {16, 32, 64, 96, 128, 256}  # whole vectors, for which there is a loop in the library
 P, L, F = ctypes.c_void_p, ctypes.c_long, ctypes.c_float
 SIGNATURES = {
     "add_norm": (P, P, P, F, P, P, L, L),

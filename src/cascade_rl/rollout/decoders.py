@@ -11,6 +11,8 @@ from cascade_rl.model.decoder import DecoderConfig
 from cascade_rl.model.modules import ModuleConfig
 from cascade_rl.model.network import Network
 from cascade_rl.rollout.decoding import Decoding, Job
+from cascade_rl.rollout.graphs import graphs_of
+from cascade_rl.rollout.kernel_cache import by_kernels
 from cascade_rl.rollout.module_decoding import ModuleDecoding
 
 
@@ -18,9 +20,13 @@ def decode(
     weights: Mapping[str, Tensor], config: Network, job: Job, slots: int, device: torch.device
 ) -> None:
     """Decode every row of a job, at most `slots` at once; `job.ended` hears of each."""
-    if isinstance(config, DecoderConfig):
-        Decoding(weights, config, job, slots, device).run()
-    elif isinstance(config, ModuleConfig):
-        ModuleDecoding(weights, config, job, slots, device).run()
-    else:
-        raise TypeError(f"nothing decodes a {type(config).__name__}")
+    # the kernels lay the layers out in a way of their own
+    own = isinstance(config, DecoderConfig) and by_kernels(config, weights["0.o"].dtype, device)
+    # once for the whole decoding, in which no weight changes; see `products`
+    with config.laid_out(weights, layers=not own):
+        if isinstance(config, DecoderConfig):
+            Decoding(weights, config, job, slots, device, graphs_of(device)).run()
+        elif isinstance(config, ModuleConfig):
+            ModuleDecoding(weights, config, job, slots, device).run()
+        else:
+            raise TypeError(f"nothing decodes a {type(config).__name__}")

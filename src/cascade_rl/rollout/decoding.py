@@ -19,14 +19,16 @@ from torch import Tensor
 
 from cascade_rl.model.decoder import DecoderConfig, head_logits, hidden_states, rotary
 from cascade_rl.model.network import Network
-from cascade_rl.rollout import kernel_cache
-from cascade_rl.rollout.kernel_cache import KernelCache
-from cascade_rl.rollout.prefill import Prefilled, prefill
+from cascade_rl.rollout.graphs import Graphs, Replayed
+from cascade_rl.rollout.kernel_cache import KernelCache, by_kernels
+from cascade_rl.rollout.prefill import Prefilled, Prompts
 
 COLUMNS = 16  # the cache grows and shrinks by so many columns: each time all of it is copied
+# By so many on a GPU, or an eighth: nothing is copied there, but a captured step reads a fixed number.
+COLUMNS_ON_GPU = 128
+STEP_BYTES = 32  # of logits and shares, that a step on a GPU holds for each slot and token of the vocabulary
 HEAR_EVERY = 8  # steps between two questions to a GPU; rows that ended meanwhile compute along, unheard
 REFILL = 8  # free slots are filled again when an eighth of all slots is free
-PREFILL_TOKENS = 8192  # prompts computed side by side: bounds the activations of one pass
 
 Draw = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -36,7 +38,8 @@ class Job:
     """What a worker decodes: prompts, the prompt of each row and its longest reply, which ids end a reply.
 
     `rows` and `limits` are as long as there are rows: numbers of prompts, and tokens.
-    `draw(logits, rows, steps)` turns logits [r, V] of rows at their steps into ids and log-probabilities [r].
+    `draw(logits, rows, steps)` turns logits [r, V] of rows at their steps into ids and log-probabilities [r];
+    `waits` says whether it waits for a GPU.
     `ended(row, ids, logprobs)` hears of each row once, when it ends.
     """
 
@@ -46,6 +49,7 @@ class Job:
     ends: Sequence[int]
     draw: Draw
     ended: Callable[[int, list[int], list[float]], None]
+    waits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,17 +183,22 @@ class Cache:
 
 
 class Decoding:
-    """The loop over one job; `job.ended` hears of each row."""
+    """The loop over one job; `job.ended` hears of each row. With `graphs` steps are captured and replayed."""
 
     def __init__(
-        self, weights: Mapping[str, Tensor], config: DecoderConfig, job: Job, slots: int, device: torch.device
+        self,
+        weights: Mapping[str, Tensor],
+        config: DecoderConfig,
+        job: Job,
+        slots: int,
+        device: torch.device,
+        graphs: Graphs | None = None,
     ) -> None:
         self.weights, self.config, self.job, self.device = weights, config, job, device
         lengths = [len(job.prompts[p]) for p in job.rows]
         # the longest prompt first: its rows have the most to compute, and neighbours are alike
         self.waiting = sorted(range(len(job.rows)), key=lambda r: (-lengths[r], job.rows[r], r))
-        # prompts that are computed and still waited for: the pack they are in, and their number in it
-        self.held: dict[int, tuple[Prefilled, int]] = {}
+        self.prompts = Prompts(weights, config, job.prompts, device)
         slots, longest, self.nobody = min(slots, len(job.rows)), max(job.limits), len(job.rows)
         # one row more than there are: slots without a row write to it, unheard
         self.ids = torch.zeros(self.nobody + 1, longest, dtype=torch.long, device=device)
@@ -206,18 +215,20 @@ class Decoding:
         # A GPU has the cache at its final size from the start: copied, it would need the memory twice, and
         # what is attended to there need not lie without gaps.
         room, dtype = _round_up(self.widest + longest + 1), weights["0.o"].dtype
+        self.room = room if on_gpu else None
         self.turn = rotary(config, torch.arange(self.widest + longest + 1, device=device))
         self.cache: Cache | KernelCache
-        if kernel_cache.usable(config, dtype, device):
-            self.cache = KernelCache(config, slots, room, dtype)
-            self.by_kernels = kernel_cache.Step(weights, config, self.cache, self.nobody, self.turn)
+        self.cache: Cache | KernelCache
+        if by_kernels(config, dtype, device):
+            self.cache = KernelCache(weights, config, slots, room, self.nobody, self.turn)
         else:
-            first = _round_up(self.widest + 1)
-            self.cache = Cache(config, slots, first, dtype, device, room if on_gpu else None)
+            columns = columns_for(self.widest + 1, self.room)
+            self.cache = Cache(config, slots, columns, dtype, device, self.room)
         self.rows = torch.full((slots,), self.nobody, device=device)  # the row in each slot
         self.steps = torch.zeros(slots, dtype=torch.long, device=device)  # tokens it has
         self.next = torch.zeros(slots, dtype=torch.long, device=device)  # its last token
         self.living = 0
+        self.replayed: Replayed[Tensor] = Replayed(graphs)
 
     def run(self) -> None:
         """Decode until every row has ended."""
@@ -239,37 +250,14 @@ class Decoding:
         """Give free slots to the rows that come next, and draw their first tokens."""
         rows, self.waiting = self.waiting[: len(slots)], self.waiting[len(slots) :]
         prompts = [self.job.rows[r] for r in rows]
-        self._prefill([p for p in dict.fromkeys(prompts) if p not in self.held])
-        by_pack: dict[int, list[int]] = {}  # places in `rows`, by the prefill that holds their prompts
-        for place, prompt in enumerate(prompts):
-            by_pack.setdefault(id(self.held[prompt][0]), []).append(place)
-        for places in by_pack.values():
-            found = self.held[prompts[places[0]]][0]
-            numbers = [self.held[prompts[place]][1] for place in places]
+        for found, places, numbers in self.prompts.found(prompts):
             into = slots[torch.tensor(places, device=self.device)]
             self.cache.insert(into, found, numbers)
             self.rows[into] = torch.tensor([rows[place] for place in places], device=self.device)
             self.steps[into] = 0
             self.living += len(places)
             self._take(into, found.logits[torch.tensor(numbers, device=self.device)])
-        # prompts whose rows are all in slots are let go, and their pack with the last of them
-        still = {self.job.rows[r] for r in self.waiting}
-        self.held = {p: pair for p, pair in self.held.items() if p in still}
-
-    def _prefill(self, prompts: Sequence[int]) -> None:
-        chunk: list[int] = []
-        for prompt in prompts:
-            tokens = sum(len(self.job.prompts[p]) for p in (*chunk, prompt))
-            if chunk and tokens > PREFILL_TOKENS:
-                self._hold(chunk)
-                chunk = []
-            chunk.append(prompt)
-        if chunk:
-            self._hold(chunk)
-
-    def _hold(self, prompts: Sequence[int]) -> None:
-        found = prefill(self.weights, self.config, [self.job.prompts[p] for p in prompts], self.device)
-        self.held |= {prompt: (found, number) for number, prompt in enumerate(prompts)}
+        self.prompts.keep({self.job.rows[r] for r in self.waiting})
 
     def _step(self) -> None:
         """One token for every slot; slots without a row compute along."""
@@ -278,16 +266,29 @@ class Decoding:
         if self.widest >= cache.columns:
             self.widest = int(cache.used.max())
             if self.widest >= cache.columns:
-                cache.resize(None, cache.columns + COLUMNS)
+                cache.resize(None, columns_for(cache.columns + 1, self.room))
+                self.replayed.moved()
+        logits = self.replayed(self._compute)
+        self.widest += 1
+        if self.job.waits:
+            self._take(None, logits)
+
+    def _compute(self) -> Tensor:
+        """What a step does on the device, with the draw if that does not wait for it; the logits [S, V]."""
+        cache = self.cache
         if isinstance(cache, KernelCache):
-            hidden = self.by_kernels(self.next, self.rows)
+            hidden = cache.states(self.next, self.rows)
         else:
             cache.begin()
             cosines, sines = (table.index_select(0, cache.used) for table in self.turn)
             hidden = hidden_states(self.weights, self.config, self.next, (cosines, sines), cache.attend)
         cache.used += self.rows < self.nobody
-        self.widest += 1
-        self._take(None, head_logits(self.weights, hidden))
+        logits = head_logits(self.weights, hidden)
+        # A draw that waits stays outside of what is captured: it is less than a tenth of the launches, and one
+        # from a nucleus has to know whether that is whole before its token can be written down.
+        if not self.job.waits:
+            self._take(None, logits)
+        return logits
 
     def _take(self, slots: Tensor | None, logits: Tensor) -> None:
         """Draw the next tokens of slots (None: of all), write them down, and see which rows end."""
@@ -325,7 +326,8 @@ class Decoding:
         """Drop slots without a row and columns that no row needs."""
         keep = (self.rows < self.nobody).nonzero()[:, 0]
         self.widest = int(self.cache.used[keep].max())
-        self.cache.resize(keep, _round_up(self.widest + 1))
+        self.replayed.moved()
+        self.cache.resize(keep, columns_for(self.widest + 1, self.room))
         self.rows, self.steps, self.next = (t[keep] for t in (self.rows, self.steps, self.next))
 
 
@@ -333,8 +335,27 @@ def _round_up(columns: int) -> int:
     return -(-columns // COLUMNS) * COLUMNS
 
 
-def slots_for(config: Network, columns: int, dtype: torch.dtype, most: int, memory: int) -> int:
-    """How many slots of so many columns fit into `memory` bytes, at most `most`, at least one."""
+def columns_for(used: int, room: int | None) -> int:
+    """How many columns attention reads where so many are in use; `room` is what a GPU has of them, else None.
+
+    A captured step reads a fixed number, so that more are read than are used until the next number is due.
+    """
+    # One more number is one more capture, 50 ms with the steps before it; one more column is 10 microseconds
+    # a step for 256 slots of a 0.6B (115 KB each, 2.9 TB/s). Both cost least together at about 100 columns,
+    # and at more for fewer slots. From 2,048 on an eighth: 8 captures, not 32, between 4,096 and 8,192.
+    if room is None:
+        return _round_up(used)
+    by = max(COLUMNS_ON_GPU, 1 << max(0, used.bit_length() - 4))
+    return min(room, -(-used // by) * by)
+
+
+def slots_for(
+    config: Network, columns: int, dtype: torch.dtype, most: int, memory: int, beside: int = 0
+) -> int:
+    """How many slots of so many columns fit into `memory` bytes, at most `most`, at least one.
+
+    `beside` are bytes that a slot takes beside its keys and values.
+    """
     size = config.size()
     numbers = 2 * size.layers * size.cached * columns  # keys and values
-    return max(1, min(most, memory // (max(1, numbers) * dtype.itemsize)))
+    return max(1, min(most, memory // (max(1, numbers) * dtype.itemsize + beside)))

@@ -96,6 +96,13 @@ class Draw:
                 u[row, : w.limit] = uniforms(w.key, w.index, w.limit)
         self.u = torch.from_numpy(u).to(device)
 
+    def waits(self, vocab: int) -> bool:
+        """Whether it waits for a GPU: the set of a rule may be larger than what is looked at first."""
+        return vocab > FIRST_ON_GPU[0] and any(
+            rule.temperature > 0 and rule.truncates(vocab) and not 0 < rule.top_k < vocab
+            for rule in self.rules
+        )
+
     def __call__(self, logits: Tensor, rows: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
         u = self.u[rows, steps]
         if len(self.rules) == 1:  # as in training; a benchmark decodes greedy and sampled rows side by side

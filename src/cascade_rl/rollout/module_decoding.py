@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from cascade_rl.model.modules import ModuleConfig
-from cascade_rl.rollout.decoding import PREFILL_TOKENS, Job
+from cascade_rl.rollout.decoding import Job
+from cascade_rl.rollout.prefill import PREFILL_TOKENS
 
 
 @dataclass

@@ -1,6 +1,6 @@
-"""Compute prompts side by side before their rows are decoded.
+"""Prompts computed side by side, each once for all rows that ask it, and held until those have their slots.
 
-Shapes: P prompts, M tokens, K key-value heads, D head size, V vocabulary.
+Shapes: M tokens side by side, P prompts, K key-value heads, D head size, V vocabulary.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from torch import Tensor
 from cascade_rl.model.decoder import DecoderConfig, head_logits, hidden_states, rotary
 from cascade_rl.model.gpu_attention import attention
 from cascade_rl.model.packed import Tree, pack
+
+PREFILL_TOKENS = 8192  # prompts computed side by side: bounds the activations of one pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +70,50 @@ def prefill(
         places[i, long] = packed.prefixes + place
     logits = head_logits(weights, hidden)[rank]
     return Prefilled(logits, keys, values, torch.from_numpy(places).to(device), [len(p) for p in prompts])
+
+
+class Prompts:
+    """The prompts of a job by number, those that are computed and still waited for with their results."""
+
+    def __init__(
+        self,
+        weights: Mapping[str, Tensor],
+        config: DecoderConfig,
+        prompts: Sequence[Sequence[int]],
+        device: torch.device,
+    ) -> None:
+        self.weights, self.config, self.prompts, self.device = weights, config, prompts, device
+        self.held: dict[int, tuple[Prefilled, int]] = {}  # the pack that a prompt is in, its number there
+
+    def found(self, prompts: Sequence[int]) -> list[tuple[Prefilled, list[int], list[int]]]:
+        """Compute those that are not held yet.
+
+        By pack: the places in `prompts` of those that are in it, and their numbers in it.
+        """
+        self._compute([p for p in dict.fromkeys(prompts) if p not in self.held])
+        packs: dict[int, tuple[Prefilled, list[int], list[int]]] = {}
+        for place, prompt in enumerate(prompts):
+            pack, number = self.held[prompt]
+            _, places, numbers = packs.setdefault(id(pack), (pack, [], []))
+            places.append(place)
+            numbers.append(number)
+        return list(packs.values())
+
+    def keep(self, prompts: set[int]) -> None:
+        """Let go all others, and a pack with the last of its prompts."""
+        self.held = {prompt: pair for prompt, pair in self.held.items() if prompt in prompts}
+
+    def _compute(self, prompts: Sequence[int]) -> None:
+        chunk: list[int] = []
+        for prompt in prompts:
+            tokens = sum(len(self.prompts[p]) for p in (*chunk, prompt))
+            if chunk and tokens > PREFILL_TOKENS:
+                self._hold(chunk)
+                chunk = []
+            chunk.append(prompt)
+        if chunk:
+            self._hold(chunk)
+
+    def _hold(self, numbers: Sequence[int]) -> None:
+        found = prefill(self.weights, self.config, [self.prompts[p] for p in numbers], self.device)
+        self.held |= {prompt: (found, number) for number, prompt in enumerate(numbers)}

@@ -19,7 +19,7 @@ from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.model.worker import Worker
 from cascade_rl.protocols import Finished, Sampling
 from cascade_rl.rollout.decoders import decode
-from cascade_rl.rollout.decoding import Job, slots_for
+from cascade_rl.rollout.decoding import STEP_BYTES, Job, slots_for
 from cascade_rl.rollout.drawing import Draw, Wanted, prompt_ids, rollout_of, row_key
 from cascade_rl.types import Problem, Rollout
 
@@ -147,15 +147,18 @@ def generate(
             worker.report((group, [done[index] for index in range(len(done))]))
             del rows[group]
 
-    memory = CACHE_BYTES // worker.size
+    memory, beside = CACHE_BYTES // worker.size, 0
     if worker.device.type == "cuda":
         # Half of what is free: prefills and logits need room beside the cache. What torch freed and keeps for
         # itself counts: without it the slots would shrink after the first update, and bits with them.
         memory = int(shared_bytes(worker.device) + own_bytes(worker.device)) // 2
-    slots = slots_for(model.config, max(map(len, prompts)) + max(limits), model.dtype, max_rows, memory)
-    # laid out once for the whole decoding, in which no weight changes; see `products`
-    with torch.inference_mode(), model.config.laid_out(model.weights, layers=True):
-        job = Job(prompts, [w.prompt for w in wanted], limits, eos_ids, Draw(wanted, worker.device), ended)
+        beside = STEP_BYTES * model.config.vocab  # a captured step keeps its memory from prefills
+    columns = max(map(len, prompts)) + max(limits)
+    slots = slots_for(model.config, columns, model.dtype, max_rows, memory, beside)
+    with torch.inference_mode():
+        draw = Draw(wanted, worker.device)
+        waits = draw.waits(model.config.vocab)
+        job = Job(prompts, [w.prompt for w in wanted], limits, eos_ids, draw, ended, waits)
         decode(model.weights, model.config, job, slots, worker.device)
     sizes, element = [len(p) for p in prompts], model.dtype.itemsize
     later = decode_work(model.config, [sizes[w.prompt] for w in wanted], lengths, slots, element)
