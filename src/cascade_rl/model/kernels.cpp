@@ -59,6 +59,13 @@ inline void store(bf16 *p, Vec v) {
     memcpy(p, &h, sizeof h);
 }
 
+// as a number of that kind would be read again
+template <class E> inline Vec rounded(Vec v) {
+    E part[LANES];
+    store(part, v);
+    return load(part);
+}
+
 // the first n < LANES numbers; the other lanes are 0
 template <class E> inline Vec load(const E *p, long n) {
     if (n >= LANES) return load(p);
@@ -355,17 +362,17 @@ inline void dots(const float *q, const E *keys, long here, float *scores, long w
         for (int d = 1; d < DV; d++)
             for (int g = 0; g < G; g++) part[g][j] += load(q + g * D + d * LANES) * load(key + d * LANES);
     }
-    for (int g = 0; g < G; g++) store(scores + g * wide, sums(part[g]));
+    for (int g = 0; g < G; g++) store(scores + g * wide, rounded<E>(sums(part[g])));
 }
 
-// G queries [G, D] over columns [count, D] of keys and values; `scores` has room for G times `count`, rounded up
+// G queries [G, D] over columns [count, D] of keys and values. Queries, scores and weights are rounded to E where the
+// trainer's are: a sampler that is more exact than the trainer is further from it, not nearer. `scores` has room for G times `count`, rounded up
 template <int DV, int G, class E>
 void look(const float *q, const E *keys, const E *values, long count, float *scores, float *out) {
     constexpr long D = DV * LANES;
     const long wide = (count + LANES - 1) / LANES * LANES, whole = count / LANES * LANES;
     for (long c = 0; c < whole; c += LANES) dots<DV, G>(q, keys + c * D, LANES, scores + c, wide);
     if (whole < count) dots<DV, G>(q, keys + whole * D, count - whole, scores + whole, wide);
-    float totals[G];
     for (int g = 0; g < G; g++) {
         float *row = scores + g * wide;
         for (long c = count; c < wide; c++) row[c] = -INFINITY;
@@ -380,7 +387,8 @@ void look(const float *q, const E *keys, const E *values, long count, float *sco
             store(row + c, x);
             total += x;
         }
-        totals[g] = sum(total);
+        const float share = 1.0f / sum(total);
+        for (long c = 0; c < wide; c += LANES) store(row + c, rounded<E>(load(row + c) * share));
     }
     // even and odd columns apart: an addition takes four cycles, and few sums would wait for one another
     constexpr int CHAINS = DV * G >= 8 ? 1 : 2;
@@ -401,7 +409,7 @@ void look(const float *q, const E *keys, const E *values, long count, float *sco
         for (int d = 0; d < DV; d++) {
             Vec all = found[0][g][d];
             for (int n = 1; n < CHAINS; n++) all += found[n][g][d];
-            store(out + g * D + d * LANES, all / totals[g]);
+            store(out + g * D + d * LANES, all);
         }
 }
 
@@ -446,8 +454,10 @@ void attend(const E *qkv, const float *q_norm, const float *k_norm, float eps, c
             turn_head(from + (N + k) * D, k_norm, eps, 1.0f, c, n, turned, D);
             for (long i = 0; i < D; i += LANES) store(keys + at * D + i, load(turned + i));
             memcpy(values + at * D, from + (N + K + k) * D, D * sizeof(E));
-            for (long g = 0; g < group; g++)
+            for (long g = 0; g < group; g++) {
                 turn_head(from + (k * group + g) * D, q_norm, eps, scale, c, n, q + g * D, D);
+                for (long i = 0; i < D; i += LANES) store(q + g * D + i, rounded<E>(load(q + g * D + i)));
+            }
             keys += first * D;
             values += first * D;
             switch (D / LANES) {

@@ -47,7 +47,7 @@ def function(name: str, kind: str) -> Function:
     library = native.find().library
     assert library is not None  # who comes here has asked `usable`
     found = library[f"{name}_{kind}"]
-    found.argtypes, found.restype = list(SIGNATURES[name]), INTS.get(name)
+    found.argtypes, found.restype = SIGNATURES[name], INTS.get(name)
     return found
 
 
