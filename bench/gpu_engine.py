@@ -100,7 +100,8 @@ def decoding(s: Setting) -> Found:
         made = replicas(s, config, train=False)
         for rows, columns in ((2, 24),) if s.small else ((16, 256), (256, 256), (16, 1024), (256, 1024)):
             for label, rule in (("plain", SamplingRule()), ("top-p", SamplingRule(1.0, 0.95))):
-                with torch.inference_mode():
+                policy = made.local.models["policy"]
+                with torch.inference_mode(), config.laid_out(policy.weights, layers=True):
                     loop = _endless(s, made, config, rows, columns, rule)
                     steps = HEAR_EVERY * (1 if s.small else 4)
                     while loop.widest % COLUMNS:

@@ -1,8 +1,8 @@
 """A product in fp32 by three in fp16 with sums in fp32, which a GPU multiplies several times faster.
 
-A number is the sum of two halves of 11 bits, x = high + low, and x w = high high + high low + low high but for
-2^-22 of it: the error of the sum is that of fp32's own. Halves in bf16 have 8 bits each and miss by ten times
-as much, log-probabilities by 4e-5 and more (docs/LOG.md). The three lie side by side along the inner
+A number is the sum of two halves of 11 bits, x = high + low, and x w = high high + high low + low high but
+for 2^-22 of it: the error of the sum is that of fp32's own. Halves in bf16 have 8 bits each and miss by ten
+times as much, log-probabilities by 4e-5 and more (docs/LOG.md). The three lie side by side along the inner
 dimension, so that one kernel does it all; the small ones come first, while the sum is small.
 
 fp16 holds 6e-8 to 65,504. Powers of two that cancel keep both sides of each product in the middle of that:

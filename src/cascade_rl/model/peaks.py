@@ -64,7 +64,7 @@ def rates(device: torch.device, config: Network, dtype: torch.dtype) -> tuple[fl
 def _head_rate(
     device: torch.device, config: Network, dtype: torch.dtype, generator: torch.Generator
 ) -> float:
-    """Operations a second of the head as a GPU reads it (see `products`), its three products counted as one."""
+    """Operations a second of the head as a GPU reads it (see `products`), three products counted as one."""
     rows, columns = GPU_HEAD_ROWS, min(config.vocab, GPU_HEAD_COLUMNS)
     x, master = (torch.randn(n, config.hidden, generator=generator, device=device) for n in (rows, columns))
     weight = Weight.of(master.to(dtype), master)

@@ -1,10 +1,10 @@
 """Matrix products with weights that are laid out once as the kernels want them.
 
-On a CPU a product of few rows spends half of its time copying the weight into oneDNN's blocked layout, at every call.
-While many products share the same weights (a whole decoding, all micro-batches of a step), `laid_out` does
-that once: 1.4 to 1.9 times faster for up to 64 rows in bf16, with the same bits, and 1.2 to 1.8 times in
-fp32. Where torch lacks these kernels (private operators, which its own compiler calls) everything runs as
-plain `linear`.
+On a CPU a product of few rows spends half of its time copying the weight into oneDNN's blocked layout, at
+every call. While many products share the same weights (a whole decoding, all micro-batches of a step),
+`laid_out` does that once: 1.4 to 1.9 times faster for up to 64 rows in bf16, with the same bits, and 1.2 to
+1.8 times in fp32. Where torch lacks these kernels (private operators, which its own compiler calls)
+everything runs as plain `linear`.
 
 On a GPU the head alone is laid out, and only in bf16, where its fp32 product would take longer than the rest
 of an update: as `halves` takes it. In fp32 it stays a plain product, as slow as all others there.
@@ -32,7 +32,8 @@ class Weight(Tensor):
 
     master     the fp32 original; None where the weight is its own
     main_grad  where its gradient is added up, in fp32 (as in Megatron-LM); None leaves it to autograd
-    laid_out   its master (of the head) or itself as the kernels want it, only inside the function of that name
+    laid_out   its master (of the head) or itself as the kernels want it, only inside the function of that
+               name
     """
 
     master: Tensor | None = None
