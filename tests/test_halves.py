@@ -23,6 +23,8 @@ from cascade_rl.model.products import WORTH_HALVING, Weight, laid_out, read_out_
 from cascade_rl.model.replicas import Replicas
 from cascade_rl.protocols import SamplingRule
 from cascade_rl.recipe import Architecture, Training
+from cascade_rl.rollout.drawing import Wanted
+from cascade_rl.rollout.torch_sampler import generate
 from cascade_rl.train import objective
 from cascade_rl.train.batch import Row, pack_rows
 from cascade_rl.train.learner import Learner
@@ -233,6 +235,36 @@ def test_a_large_vocabulary_takes_as_few_launches_as_a_small_one(rows):
     """The CPU's parts, which fit its caches, would be 12 of 256 rows here, each as many launches."""
     *_, (forward, backward) = of_head(rows, 1.0, randn(V, H) * 0.1)
     assert forward <= FORWARD and backward <= BACKWARD
+
+
+def test_a_step_of_decoding_reads_out_in_five_launches_and_waits_for_nothing():
+    with shadow_cuda() as log, torch.inference_mode():
+        weight, hidden = head_of(upload(randn(3000, H))), upload(randn(40, H))
+        with laid_out({"embed": weight}, layers=True):
+            log.clear()
+            read_out_linear(hidden, weight)
+            launches, waits, copies = log.taken()
+    assert launches.total() == 5 and not waits and not copies
+
+
+def test_the_sampler_reads_out_by_halves_laid_out_once(monkeypatch):
+    """Of all decode steps and prefills, and the trainer finds the same log-probabilities but for bf16's rounding."""
+    made, prompts, drawn = [], [[5, 6, 7], [8, 9]], []
+    real_one = halves.lay_out
+    monkeypatch.setattr(halves, "lay_out", lambda weight: made.append(len(weight)) or real_one(weight))
+    asked = [Wanted(g, g, SamplingRule(), 12, f"k{g}", j) for g in range(2) for j in range(2)]
+    with shadow_cuda() as log:
+        replicas = Replicas(1, "cuda", "bf16")
+        model = replicas.add_model("policy", CONFIG, scratch_weights(CONFIG, 0), train=False)
+        replicas.local.heard_by(drawn.append)
+        generate(replicas.local, "policy", prompts, asked, (-1,), 4)
+        steps = sum(n for place, n in log.places.items() if place.startswith("model/halves.py"))
+        assert made == [V] and steps >= 4 + 5 * 12
+        rows = [Row.of(prompts[g], ids, 1.0, 1.0, lps) for g, each in drawn for ids, lps in each]
+        batch = pack_rows(rows, CUDA)
+        with torch.no_grad():
+            again = real(objective.token_logprobs(model.weights, CONFIG, batch, SamplingRule()))
+    torch.testing.assert_close(again, real(batch.old), rtol=0, atol=0.05)
 
 
 def test_parts_are_as_large_as_the_devices_sizes_say():

@@ -84,7 +84,9 @@ def laid_out(weights: Mapping[str, Tensor], *, layers: bool) -> Iterator[None]:
 
 def _layout(weight: Weight, source: Tensor) -> Tensor | None:
     """`source`, which is the weight or its master, as kernels want it; None where they take it as it is."""
-    if _by_halves(weight):
+    if source is weight.master and _by_halves(
+        weight
+    ):  # layers, which multiply as they are, are their own source
         return halves.lay_out(source)
     if source.device.type == "cpu" and _can_lay_out(source.dtype):
         # 64 rows: the batch that the kernel's layout is chosen for
