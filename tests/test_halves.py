@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import random
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -212,6 +213,21 @@ def test_log_probabilities_and_gradients_are_those_of_the_cpu_in_whatever_parts(
     torch.testing.assert_close(there, here, rtol=0, atol=1e-5)
     for found, want in ((by_hidden, want_hidden), (by_weight, want_weight)):
         assert (found - want).norm() < 0.005 * want.norm()
+
+
+def test_a_head_that_nobody_laid_out_gives_the_same_bits_also_over_a_master_that_trains():
+    """As FSDP's are, whose weights are made for one micro-batch."""
+    found = []
+    for whole in (True, False):
+        with shadow_cuda():
+            master = upload(randn(500, H)).requires_grad_(not whole)
+            weight = Weight.of(master.detach().bfloat16(), master, torch.zeros(500, H, device="cuda"))
+            hidden = upload(randn(WORTH_HALVING, H, seed=1)).requires_grad_()
+            with laid_out({"embed": weight.requires_grad_()}, layers=False) if whole else nullcontext():
+                logprobs = target_logprobs(hidden, weight, torch.arange(WORTH_HALVING, device="cuda"), 1.0)
+                logprobs.sum().backward()
+        found.append((real(logprobs), real(hidden.grad), real(weight.main_grad)))
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
 
 
 def test_the_samplers_logits_are_those_of_float64():
