@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ def graphs(s: Setting) -> Found:
         found: list[Replies] = []
         for given in (None, captured):
             replies: Replies = {}
-            with torch.inference_mode():
+            with torch.inference_mode(), config.laid_out(weights_of(made), layers=True):
                 loop = _loop(s, made, config, prompts, wanted, range(1, 1000, 100), 12, given, replies)
                 loop.run()
             found.append(replies)
@@ -62,6 +62,11 @@ def graphs(s: Setting) -> Found:
     return Found(figures, ok and caught, "all replies (one tie may differ), captured without a fault")
 
 
+def weights_of(made: Replicas) -> Mapping[str, torch.Tensor]:
+    """Of the policy, in the process that measures."""
+    return made.local.models["policy"].weights
+
+
 def decoding(s: Setting) -> Found:
     """7. Milliseconds and launches of a decode step, as it is written and captured, and what a capture costs."""
     figures: dict[str, Any] = {}
@@ -75,7 +80,7 @@ def decoding(s: Setting) -> Found:
         for rows, columns, rule in cases:
             for way, given in ways:
                 at = f"{name}, {rows} rows, {columns} columns, {rule}, {way}"
-                with torch.inference_mode():
+                with torch.inference_mode(), config.laid_out(weights_of(made), layers=True):
                     loop = _endless(s, made, config, rows, columns, RULES[rule], given)
                     figures |= {f"{at}, {what}": value for what, value in _measured(s, loop).items()}
                 del loop
@@ -147,4 +152,4 @@ def _loop(
         lambda row, ids, logprobs: replies.update({row: (ids, logprobs)}),
         draw.waits(config.vocab),
     )
-    return Decoding(made.local.models["policy"].weights, config, job, slots, s.device, given)
+    return Decoding(weights_of(made), config, job, slots, s.device, given)

@@ -61,7 +61,7 @@ def test_what_there_is_no_time_for_is_told_and_a_fault_stops_nothing(tmp_path, m
     assert "FAIL" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("item", ["equality", "graphs", "decoding", "slots", "rl_step"])
+@pytest.mark.parametrize("item", ["equality", "graphs", "head", "decoding", "slots", "rl_step"])
 def test_items_mix_no_devices(item, monkeypatch):
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 10**9)

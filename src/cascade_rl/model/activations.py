@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, field
 
 from cascade_rl.model.decoder import DecoderConfig
-from cascade_rl.model.fused import HEAD_KEPT, HEAD_ROWS
+from cascade_rl.model.fused import head_sizes
 from cascade_rl.model.network import Network
 from cascade_rl.model.packed import Pack
 
@@ -80,18 +80,22 @@ def _head_bytes(config: DecoderConfig, packed: Pack, element: int, chunk: int | 
     fp32 weight is laid out anew. Of a truncated one's chunks the last one's logits are still there; short
     products need their own copy of the logits' gradient.
     """
-    scored, short = len(packed.ids) - packed.prefixes, element if element < 4 else 0
-    weight = config.vocab * config.hidden * (element + (4 if short else 0))
+    scored, short, on_gpu = (
+        len(packed.ids) - packed.prefixes,
+        element if element < 4 else 0,
+        packed.ids.is_cuda,
+    )
+    numbers = config.vocab * config.hidden
+    weight = numbers * (element + (4 if short else 0))
+    # the CPU's copy in fp32, or a GPU's three halves beside short products (see `products.laid_out`)
+    layout = numbers * ((6 if short else 0) if on_gpu else 4)
     if chunk is None:
-        kept = min(scored * config.vocab * element, HEAD_KEPT)
-        at_work = 8 * min(scored * config.vocab, HEAD_ROWS)
-        return (
-            4 * config.vocab * config.hidden
-            + kept
-            + max(at_work, weight + (8 + 2 * element) * config.hidden * scored)
-        )
+        at_once, most = head_sizes(on_gpu)
+        kept = min(scored * config.vocab * element, most)
+        at_work = 8 * min(scored * config.vocab, at_once)
+        return layout + kept + max(at_work, weight + (8 + 2 * element) * config.hidden * scored)
     logits = config.vocab * min(scored, chunk) * (8 + short + (4 if scored > chunk else 0))
-    return logits + weight + 8 * config.hidden * scored
+    return logits + weight + 8 * config.hidden * scored + (layout if on_gpu else 0)
 
 
 def _backward_bytes(config: DecoderConfig, packed: Pack, element: int) -> int:

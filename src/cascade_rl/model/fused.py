@@ -21,6 +21,14 @@ from cascade_rl.model.products import Weight, linear, read_out_linear
 
 HEAD_ROWS = 1 << 23  # logits made at once, in numbers (32 MiB): what the caches hold between two passes
 HEAD_KEPT = 1 << 28  # bytes of probabilities (256 MiB) that a micro-batch may keep for its gradient
+# On a GPU: no cache holds them, each part costs some fifteen launches, and a product wants thousands of rows.
+GPU_HEAD_ROWS = 1 << 28  # 1 GiB: 1,766 rows of 152,000 logits
+GPU_HEAD_KEPT = 1 << 32  # 4 GiB: 14,000 such rows in bf16
+
+
+def head_sizes(on_gpu: bool) -> tuple[int, int]:
+    """(logits made at once, in numbers; bytes of probabilities that a micro-batch may keep)."""
+    return (GPU_HEAD_ROWS, GPU_HEAD_KEPT) if on_gpu else (HEAD_ROWS, HEAD_KEPT)
 
 
 def apply(block: type[torch.autograd.Function], *arguments: object) -> Tensor:
@@ -308,7 +316,7 @@ class _TargetLogprob(torch.autograd.Function):
         found, kept = hidden.new_empty(len(hidden)), None
         # bytes of the probabilities [M, V] in the weight's dtype
         size = hidden.shape[0] * weight.numel() // hidden.shape[1] * weight.itemsize
-        if ctx.needs_input_grad[1] and size <= HEAD_KEPT:
+        if ctx.needs_input_grad[1] and size <= head_sizes(hidden.is_cuda)[1]:
             kept = weight.new_empty(len(hidden), len(weight))
         for part in _head_parts(hidden, weight):
             errors = _head_errors(hidden[part], weight, targets[part], temperature, found[part])
@@ -327,7 +335,7 @@ class _TargetLogprob(torch.autograd.Function):
         by_weight: Tensor | None = None
         # scales go to the narrow side [M, H], so that the errors [M, V] are read and never written again
         scaled = (hidden * scale).to(weight.dtype)
-        rows = HEAD_KEPT // weight.itemsize // len(weight)
+        rows = head_sizes(hidden.is_cuda)[1] // weight.itemsize // len(weight)
         for part in [slice(None)] if kept else _head_parts(hidden, weight, rows):
             errors = kept[0] if kept else _head_again(hidden[part], weight, targets[part], ctx.temperature)
             torch.mul(errors @ weight, scale[part], out=by_hidden[part])
@@ -337,8 +345,8 @@ class _TargetLogprob(torch.autograd.Function):
 
 
 def _head_parts(hidden: Tensor, weight: Tensor, rows: int | None = None) -> list[slice]:
-    """Slices of the rows, by default so many that their logits stay in the caches."""
-    rows = max(1, HEAD_ROWS // len(weight) if rows is None else rows)
+    """Slices of the rows, by default so many that their logits stay in a CPU's caches, or fill a GPU."""
+    rows = max(1, head_sizes(hidden.is_cuda)[0] // len(weight) if rows is None else rows)
     return [slice(start, start + rows) for start in range(0, len(hidden), rows)]
 
 
@@ -372,8 +380,8 @@ def _head_again(hidden: Tensor, weight: Tensor, targets: Tensor, temperature: fl
 def target_logprobs(hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float) -> Tensor:
     """log softmax(logits / temperature) at the targets [M], in fp32, a few tokens' logits at a time.
 
-    For the gradient the probabilities are kept in the weight's dtype, up to `HEAD_KEPT` bytes; beyond that
-    they are made again (arXiv 2411.09009).
+    For the gradient the probabilities are kept in the weight's dtype, up to the bytes that `head_sizes` says;
+    beyond that they are made again (arXiv 2411.09009).
     """
     if not torch.is_grad_enabled():
         found = hidden.new_empty(len(hidden))

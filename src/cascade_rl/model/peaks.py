@@ -13,11 +13,13 @@ from torch.nn.functional import linear
 
 from cascade_rl.model.cost import Peaks
 from cascade_rl.model.network import Network
+from cascade_rl.model.products import Weight, laid_out, read_out_linear
 from cascade_rl.model.replicas import Replicas
 from cascade_rl.model.worker import Worker
 
 BLOCK = 1 << 25  # numbers that are copied: 128 MB, more than a cache holds
 HEAD_ROWS, HEAD_COLUMNS = 512, 16384  # of the head that is multiplied, at most
+GPU_HEAD_ROWS, GPU_HEAD_COLUMNS = 4096, 32768  # the same where smaller products leave a GPU idle
 
 
 def measure_peaks(replicas: Replicas, config: Network) -> Peaks:
@@ -50,10 +52,24 @@ def rates(device: torch.device, config: Network, dtype: torch.dtype) -> tuple[fl
     with torch.inference_mode():
         source, target = _block(device), _block(device)
         blocks = rate(rows, config.hidden, config.size().wide, dtype)
-        head = rate(HEAD_ROWS, config.hidden, min(config.vocab, HEAD_COLUMNS), torch.float32)
+        if device.type == "cpu":
+            head = rate(HEAD_ROWS, config.hidden, min(config.vocab, HEAD_COLUMNS), torch.float32)
+        else:
+            head = _head_rate(device, config, dtype, generator)
         # a copy reads and writes
         moved = 2.0 * source.nbytes / _seconds(lambda: target.copy_(source), device)
     return max(blocks, head), head, moved  # operations a second, twice, and bytes a second
+
+
+def _head_rate(
+    device: torch.device, config: Network, dtype: torch.dtype, generator: torch.Generator
+) -> float:
+    """Operations a second of the head as a GPU reads it (see `products`), three products counted as one."""
+    rows, columns = GPU_HEAD_ROWS, min(config.vocab, GPU_HEAD_COLUMNS)
+    x, master = (torch.randn(n, config.hidden, generator=generator, device=device) for n in (rows, columns))
+    weight = Weight.of(master.to(dtype), master)
+    with laid_out({"embed": weight}, layers=False):
+        return 2.0 * rows * config.hidden * columns / _seconds(lambda: read_out_linear(x, weight), device)
 
 
 def _block(device: torch.device) -> Tensor:

@@ -16,6 +16,7 @@ from cascade_rl.train.batch import Batch
 from cascade_rl.train.loss import Surrogate
 
 HEAD_CHUNK = 1 << 25  # logits held at once when the distribution is truncated, in numbers: 128 MiB of fp32
+GPU_HEAD_CHUNK = 1 << 27  # the same on a GPU, where few rows at once are many launches: 883 of 152,000 logits
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,11 @@ class Objective:
 LIKELIHOOD = Objective(surrogate=None)
 
 
+def head_chunk(vocab: int, on_gpu: bool) -> int:
+    """How many rows of logits a truncated distribution makes at once."""
+    return max(1, (GPU_HEAD_CHUNK if on_gpu else HEAD_CHUNK) // vocab)
+
+
 def token_logprobs(
     weights: Mapping[str, Tensor],
     config: Network,
@@ -61,7 +67,7 @@ def token_logprobs(
     scored = config.scored(weights, batch.packed, recompute)
     if not rule.truncates(config.vocab):  # the usual case: a gradient of its own, and no sorting
         return config.logprobs(weights, scored, batch.targets, rule.temperature)
-    size = max(1, HEAD_CHUNK // config.vocab)
+    size = head_chunk(config.vocab, scored.is_cuda)
 
     def score(part: Tensor, targets: Tensor) -> Tensor:
         # sampled ids stay in the kept set whatever the rounding: outside, log p would be -inf
