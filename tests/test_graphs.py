@@ -139,6 +139,22 @@ def test_a_step_is_the_same_operators_on_the_same_memory_and_waits_for_nothing(n
     assert waits.total() == 4 * (name == "top-p"), "a nucleus is asked for outside of what is captured"
 
 
+# What a captured step launches beside its graph: nothing, or the draw and what is written down.
+OUTSIDE = {"plain": 0, "greedy": 0, "filtered": 0, "top-p": 49}
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_a_captured_step_is_one_launch(name):
+    with shadow_cuda() as log, torch.inference_mode():
+        loop = stepped(replace(FOR_EVER, rules=(name,)), Graphs(CUDA), PLAIN + 2)
+        log.clear()
+        before = shadow_graphs.STATE.graphs
+        loop._step()
+        launches, waits, copies = log.taken()
+    assert shadow_graphs.STATE.graphs == before + 1 and not copies
+    assert launches.total() <= OUTSIDE[name] and waits.total() == (name == "top-p"), launches
+
+
 def test_a_step_reads_the_columns_of_its_bucket_and_no_more():
     with shadow_cuda(), torch.inference_mode():
         loop = stepped(FOR_EVER, Graphs(CUDA), 140)
