@@ -274,7 +274,7 @@ class Decoding:
         hidden = hidden_states(self.weights, self.config, self.next, (cosines, sines), cache.attend)
         cache.used += self.rows < self.nobody
         logits = head_logits(self.weights, hidden)
-        # A draw that waits stays outside of what is captured: it is less than a tenth of the launches, and one
+        # A draw that waits stays outside of what is captured: it is a tenth of the launches at most, and one
         # from a nucleus has to know whether that is whole before its token can be written down.
         if not self.job.waits:
             self._take(None, logits)
