@@ -7,11 +7,12 @@ import random
 import warnings
 import weakref
 from dataclasses import dataclass, field, replace
+from unittest.mock import patch
 
 import pytest
 import shadow_graphs
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from shadow_cuda import shadow_cuda
 from test_gpu_attention import kernel
@@ -37,7 +38,7 @@ Replies = dict[int, tuple[list[int], list[float]]]
 
 
 @pytest.fixture(autouse=True)
-def setting(monkeypatch):
+def written_out(monkeypatch):
     monkeypatch.setattr(gpu_attention, "varlen", kernel)  # for bf16: the CPU has none of its own
 
 
@@ -93,6 +94,7 @@ CASES = {
     "several rules": Case(rules=("greedy", "plain", "filtered")),
     "several, one outside": Case(rules=("greedy", "min-p")),
     "window": Case(config=replace(CONFIG, window=7)),
+    "normed heads": Case(config=replace(CONFIG, qk_norm=True)),
     "bf16": Case(precision="bf16"),
     "bf16, window": Case(precision="bf16", config=replace(CONFIG, window=7), slots=5),
 }
@@ -109,6 +111,21 @@ def test_replies_are_those_of_plain_steps_bit_for_bit(name, monkeypatch):
         assert loop.replayed.captures >= 2 and state.graphs > 10
     assert replayed == plain
     assert len({len(ids) for ids, _ in plain.values()}) > 4, "rows should leave at different steps"
+
+
+@settings(max_examples=6, deadline=None)
+@given(
+    st.lists(st.sampled_from(sorted(RULES)), min_size=1, max_size=3),
+    st.integers(2, 24),
+    st.integers(17, 50),
+    st.sampled_from([None, 1, 5, 40]),
+    st.integers(30, 400),
+)
+def test_whatever_is_decoded(rules, slots, limit, window, apart):
+    config, ends = replace(CONFIG, window=window), tuple(range(0, 1200, apart))
+    case = Case(tuple(rules), slots, limit, config, ends=ends)
+    with shadow_cuda(), patch.object(decoding, "COLUMNS_ON_GPU", 16):
+        assert case.decoded(Graphs(CUDA))[0] == case.decoded(None)[0]
 
 
 def stepped(case: Case, graphs: Graphs | None, steps: int) -> Decoding:
@@ -239,7 +256,7 @@ def test_a_tensor_made_anew_on_the_host_is_no_part_of_a_graph(monkeypatch):
     written = Decoding._compute
 
     def wrong(self):
-        self.ends = torch.tensor(list(self.job.ends), device=CUDA)
+        self.number = torch.tensor(len(self.job.ends), device=CUDA)
         return written(self)
 
     monkeypatch.setattr(Decoding, "_compute", wrong)
