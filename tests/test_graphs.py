@@ -14,7 +14,7 @@ import shadow_graphs
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shadow_cuda import shadow_cuda
+from shadow_cuda import Memory, shadow_cuda
 from test_gpu_attention import kernel
 from test_shadow import RULES, prompts
 
@@ -23,7 +23,7 @@ from cascade_rl.model.checkpoint import scratch_config, scratch_weights
 from cascade_rl.model.decoder import DecoderConfig
 from cascade_rl.model.replicas import Replicas
 from cascade_rl.recipe import Architecture
-from cascade_rl.rollout import decoding
+from cascade_rl.rollout import decoding, torch_sampler
 from cascade_rl.rollout.decoding import Decoding, Job, columns_for, slots_for
 from cascade_rl.rollout.drawing import Draw, Wanted
 from cascade_rl.rollout.graphs import PLAIN, Graphs, Replayed, graphs_of
@@ -403,3 +403,32 @@ def test_what_waits_says_so(names, vocab):
         log.clear()
         draw(logits, torch.arange(4, device=CUDA), torch.zeros(4, dtype=torch.long, device=CUDA))
         assert bool(log.waits) == draw.waits(vocab)
+
+
+def sampled(names: list[str]) -> None:
+    """As the sampler asks a worker."""
+    rows = [Wanted(g, g, RULES[names[j % len(names)]], 40, f"k{g}", j) for g in range(6) for j in range(4)]
+    with Replicas(1, "cuda") as replicas:
+        torch.set_num_threads(1)
+        replicas.add_model("policy", CONFIG, scratch_weights(CONFIG, 0), train=True)
+        torch_sampler.generate(replicas.local, "policy", prompts(random.Random(0)), rows, (-1,), 24)
+
+
+@pytest.mark.parametrize("names", [["plain"], ["greedy", "top-p"]], ids="+".join)
+def test_the_sampler_decodes_by_graphs(names):
+    with shadow_cuda(), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sampled(names)
+        assert len(shadow_graphs.STATE.tapes) == 1 and shadow_graphs.STATE.graphs == 40 - PLAIN
+
+
+def test_the_sampler_has_slots_for_keys_values_and_a_step(monkeypatch):
+    size, columns = CONFIG.size(), 40 + max(map(len, prompts(random.Random(0))))
+    row = 2 * size.layers * size.cached * columns * 4 + 32 * CONFIG.vocab
+    asked = []
+    monkeypatch.setattr(
+        torch_sampler, "decode", lambda weights, config, job, slots, device: asked.append(slots)
+    )
+    with shadow_cuda(Memory(free=2 * 10 * row, reserved=0, allocated=0)):
+        sampled(["plain"])
+    assert asked == [10]
