@@ -7,13 +7,14 @@ import random
 import warnings
 import weakref
 from dataclasses import dataclass, field, replace
+from unittest.mock import patch
 
 import pytest
 import shadow_graphs
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from shadow_cuda import shadow_cuda
+from shadow_cuda import Memory, shadow_cuda
 from test_gpu_attention import kernel
 from test_shadow import RULES, prompts
 
@@ -22,7 +23,7 @@ from cascade_rl.model.checkpoint import scratch_config, scratch_weights
 from cascade_rl.model.decoder import DecoderConfig
 from cascade_rl.model.replicas import Replicas
 from cascade_rl.recipe import Architecture
-from cascade_rl.rollout import decoding
+from cascade_rl.rollout import decoding, torch_sampler
 from cascade_rl.rollout.decoding import Decoding, Job, columns_for, slots_for
 from cascade_rl.rollout.drawing import Draw, Wanted
 from cascade_rl.rollout.graphs import PLAIN, Graphs, Replayed, graphs_of
@@ -37,7 +38,7 @@ Replies = dict[int, tuple[list[int], list[float]]]
 
 
 @pytest.fixture(autouse=True)
-def setting(monkeypatch):
+def written_out(monkeypatch):
     monkeypatch.setattr(gpu_attention, "varlen", kernel)  # for bf16: the CPU has none of its own
 
 
@@ -93,6 +94,7 @@ CASES = {
     "several rules": Case(rules=("greedy", "plain", "filtered")),
     "several, one outside": Case(rules=("greedy", "min-p")),
     "window": Case(config=replace(CONFIG, window=7)),
+    "normed heads": Case(config=replace(CONFIG, qk_norm=True)),
     "bf16": Case(precision="bf16"),
     "bf16, window": Case(precision="bf16", config=replace(CONFIG, window=7), slots=5),
 }
@@ -109,6 +111,21 @@ def test_replies_are_those_of_plain_steps_bit_for_bit(name, monkeypatch):
         assert loop.replayed.captures >= 2 and state.graphs > 10
     assert replayed == plain
     assert len({len(ids) for ids, _ in plain.values()}) > 4, "rows should leave at different steps"
+
+
+@settings(max_examples=6, deadline=None)
+@given(
+    st.lists(st.sampled_from(sorted(RULES)), min_size=1, max_size=3),
+    st.integers(2, 24),
+    st.integers(17, 50),
+    st.sampled_from([None, 1, 5, 40]),
+    st.integers(30, 400),
+)
+def test_whatever_is_decoded(rules, slots, limit, window, apart):
+    config, ends = replace(CONFIG, window=window), tuple(range(0, 1200, apart))
+    case = Case(tuple(rules), slots, limit, config, ends=ends)
+    with shadow_cuda(), patch.object(decoding, "COLUMNS_ON_GPU", 16):
+        assert case.decoded(Graphs(CUDA))[0] == case.decoded(None)[0]
 
 
 def stepped(case: Case, graphs: Graphs | None, steps: int) -> Decoding:
@@ -137,6 +154,22 @@ def test_a_step_is_the_same_operators_on_the_same_memory_and_waits_for_nothing(n
     assert len(tapes) == 4 and len(tapes[0].operators) > 50 and not copies
     assert all(tape.sign() == tapes[0].sign() for tape in tapes)
     assert waits.total() == 4 * (name == "top-p"), "a nucleus is asked for outside of what is captured"
+
+
+# What a captured step launches beside its graph: nothing, or the draw and what is written down.
+OUTSIDE = {"plain": 0, "greedy": 0, "filtered": 0, "top-p": 49}
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_a_captured_step_is_one_launch(name):
+    with shadow_cuda() as log, torch.inference_mode():
+        loop = stepped(replace(FOR_EVER, rules=(name,)), Graphs(CUDA), PLAIN + 2)
+        log.clear()
+        before = shadow_graphs.STATE.graphs
+        loop._step()
+        launches, waits, copies = log.taken()
+    assert shadow_graphs.STATE.graphs == before + 1 and not copies
+    assert launches.total() <= OUTSIDE[name] and waits.total() == (name == "top-p"), launches
 
 
 def test_a_step_reads_the_columns_of_its_bucket_and_no_more():
@@ -223,7 +256,7 @@ def test_a_tensor_made_anew_on_the_host_is_no_part_of_a_graph(monkeypatch):
     written = Decoding._compute
 
     def wrong(self):
-        self.ends = torch.tensor(list(self.job.ends), device=CUDA)
+        self.number = torch.tensor(len(self.job.ends), device=CUDA)
         return written(self)
 
     monkeypatch.setattr(Decoding, "_compute", wrong)
@@ -370,3 +403,32 @@ def test_what_waits_says_so(names, vocab):
         log.clear()
         draw(logits, torch.arange(4, device=CUDA), torch.zeros(4, dtype=torch.long, device=CUDA))
         assert bool(log.waits) == draw.waits(vocab)
+
+
+def sampled(names: list[str]) -> None:
+    """As the sampler asks a worker."""
+    rows = [Wanted(g, g, RULES[names[j % len(names)]], 40, f"k{g}", j) for g in range(6) for j in range(4)]
+    with Replicas(1, "cuda") as replicas:
+        torch.set_num_threads(1)
+        replicas.add_model("policy", CONFIG, scratch_weights(CONFIG, 0), train=True)
+        torch_sampler.generate(replicas.local, "policy", prompts(random.Random(0)), rows, (-1,), 24)
+
+
+@pytest.mark.parametrize("names", [["plain"], ["greedy", "top-p"]], ids="+".join)
+def test_the_sampler_decodes_by_graphs(names):
+    with shadow_cuda(), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sampled(names)
+        assert len(shadow_graphs.STATE.tapes) == 1 and shadow_graphs.STATE.graphs == 40 - PLAIN
+
+
+def test_the_sampler_has_slots_for_keys_values_and_a_step(monkeypatch):
+    size, columns = CONFIG.size(), 40 + max(map(len, prompts(random.Random(0))))
+    row = 2 * size.layers * size.cached * columns * 4 + 32 * CONFIG.vocab
+    asked = []
+    monkeypatch.setattr(
+        torch_sampler, "decode", lambda weights, config, job, slots, device: asked.append(slots)
+    )
+    with shadow_cuda(Memory(free=2 * 10 * row, reserved=0, allocated=0)):
+        sampled(["plain"])
+    assert asked == [10]

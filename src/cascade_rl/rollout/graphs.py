@@ -90,7 +90,9 @@ def _waits_raise() -> Iterator[None]:
     Heard of, it would spoil the capture, and torch's allocator would take it for one that goes on for ever.
     """
     before = torch.cuda.get_sync_debug_mode()
-    torch.cuda.set_sync_debug_mode("error")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's, that it may overlook a wait: then the capture fails
+        torch.cuda.set_sync_debug_mode("error")
     try:
         yield
     finally:
