@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import torch
@@ -175,6 +177,25 @@ def test_updates_are_those_of_the_cpu(name):
     gap = (weights - weights_there).abs()
     # Muon's orthogonalisation magnifies rounding in what its first step has nearly nothing of
     assert float(gap.mean()) < (3e-6 if name == "muon" else 1e-6) and float(gap.max()) <= 2.1e-3
+
+
+# What torch.use_deterministic_algorithms names: operators that on CUDA may add in any order, or write in any.
+UNORDERED = {
+    "index_add", "index_add_", "index_copy", "index_copy_", "index_put", "index_put_", "scatter", "scatter_", "scatter_add",
+    "scatter_add_", "scatter_reduce", "put", "put_", "cumsum", "cumsum_", "bincount", "histc", "median", "nll_loss_forward",
+    "embedding_dense_backward",
+}  # fmt: skip
+
+
+def test_the_page_names_every_operator_whose_order_a_gpu_does_not_keep():
+    page = (Path(__file__).parent.parent / "docs/gpus.md").read_text()
+    bits = page.partition("\n## Bits")[2].partition("\n## ")[0]
+    with shadow_cuda() as log:
+        rollouts("cuda", [RULES["plain"]])
+        for name in ("policy", "truncated, kl", "gspo"):
+            update("cuda", name)
+        found = {name for name in log.launches if name in UNORDERED}
+    assert found and found == UNORDERED & set(re.findall(r"`(\w+)`", bits))
 
 
 def test_peaks_are_measured_on_the_device():
