@@ -11,6 +11,7 @@ FakeTensorMode would not do: autograd aborts on a build without CUDA.
 from __future__ import annotations
 
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -275,6 +276,32 @@ class Memory:
     allocated: int = 10**9
 
 
+class Event:
+    """A moment of the device; the shadow has none of its own, so that it is the host's."""
+
+    def __init__(self, enable_timing: bool = False) -> None:
+        self.enable_timing, self.at = enable_timing, None
+
+    @staticmethod
+    def now() -> float:
+        return 1e3 * time.perf_counter()  # ms, as CUDA tells
+
+    def record(self) -> None:
+        self.at = type(self).now()
+
+    def synchronize(self) -> None:
+        _synchronise()
+
+    def elapsed_time(self, later: Event) -> float:
+        if not (self.enable_timing and later.enable_timing) or self.at is None or later.at is None:
+            raise RuntimeError("both events must be made with enable_timing=True and recorded")
+        return later.at - self.at
+
+
+def _synchronise(device: object = None) -> None:
+    LOG.waits[f"synchronize {_place().partition(':')[0]}"] += 1
+
+
 @contextmanager
 def shadow_cuda(memory: Memory | None = None) -> Iterator[Log]:
     """Inside, torch has a CUDA device, cuda:0, that is a shadow; what it is asked for is logged."""
@@ -285,7 +312,8 @@ def shadow_cuda(memory: Memory | None = None) -> Iterator[Log]:
         "mem_get_info": lambda device=None: (says.free, says.total),
         "memory_reserved": lambda device=None: says.reserved,
         "memory_allocated": lambda device=None: says.allocated,
-        "synchronize": lambda device=None: None,
+        "synchronize": _synchronise,
+        "Event": Event,
         "is_bf16_supported": lambda *_: True,
         "empty_cache": lambda: None,
         "set_device": lambda device: None,

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from shadow_cuda import Memory, Shadow, real, shadow_cuda, upload
+from shadow_cuda import Event, Memory, Shadow, real, shadow_cuda, upload
 
 from cascade_rl.model.checkpoint import scratch_config, scratch_weights
 from cascade_rl.model.decoder import DecoderConfig
-from cascade_rl.model.peaks import measure_peaks
+from cascade_rl.model.peaks import CALLS, _seconds, measure_peaks
 from cascade_rl.model.replicas import Replicas
 from cascade_rl.protocols import SamplingRule
 from cascade_rl.recipe import Architecture, LoRA, Training
@@ -192,16 +192,27 @@ def test_the_page_names_every_operator_whose_order_a_gpu_does_not_keep():
     bits = page.partition("\n## Bits")[2].partition("\n## ")[0]
     with shadow_cuda() as log:
         rollouts("cuda", [RULES["plain"]])
-        for name in ("policy", "truncated, kl", "gspo"):
+        for name in ("truncated, kl", "gspo"):
             update("cuda", name)
         found = {name for name in log.launches if name in UNORDERED}
     assert found and found == UNORDERED & set(re.findall(r"`(\w+)`", bits))
 
 
-def test_peaks_are_measured_on_the_device():
-    with shadow_cuda(), Replicas(1, "cuda") as replicas:
+def test_peaks_are_measured_on_the_device_by_its_own_clock():
+    """Of two products and a copy: a call that is waited for costs as much as many a product."""
+    with shadow_cuda() as log, Replicas(1, "cuda") as replicas:
         peaks = measure_peaks(replicas, CONFIG)
     assert min(peaks.flops, peaks.head_flops, peaks.bytes) > 0
+    assert log.waits == {"synchronize model/peaks.py": 3}
+    assert log.launches["linear"] == 2 * (CALLS + 1) and log.launches["copy_"] == CALLS + 1
+
+
+def test_a_rate_is_that_between_the_two_events(monkeypatch):
+    """By a clock that says a millisecond a call: what the host does meanwhile does not count."""
+    with shadow_cuda() as log:
+        monkeypatch.setattr(Event, "now", lambda: float(log.launches["mm"]))
+        x = torch.ones(2, 2, device="cuda")
+        assert _seconds(lambda: x @ x, x.device) == pytest.approx(1e-3)
 
 
 # ---- budgets
