@@ -22,10 +22,10 @@ from cascade_rl.recipe import Architecture
 from cascade_rl.train.batch import Row
 
 TINY = Architecture(num_key_value_heads=6, max_position_embeddings=4096)
-SHAPES = {
+SHAPES = {  # those of SmolLM2-135M and of Qwen3-0.6B
     "135m": Architecture(
         hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9, num_key_value_heads=3,
-        head_dim=64, max_position_embeddings=8192,
+        head_dim=64, rope_theta=1e5, max_position_embeddings=8192,
     ),
     "0.6b": Architecture(
         hidden_size=1024, intermediate_size=3072, num_hidden_layers=28, num_attention_heads=16, num_key_value_heads=8,

@@ -82,7 +82,7 @@ def _seconds(work: Callable[[], object], device: torch.device) -> float:
 
 
 def _between_events(work: Callable[[], object]) -> float:
-    """By the device's clock and without waiting for each call, which would count the way to the host and back."""
+    """By the device's clock, not waiting for each call: that would count the way to the host and back."""
     begin = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]  # torch gives it no types
     end = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]  # as above
     begin.record()
