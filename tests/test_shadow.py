@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import varlen_kernel  # noqa: F401  # its kernel, for the shadow device
 from shadow_cuda import Event, Memory, Shadow, real, shadow_cuda, upload
 
 from cascade_rl.model.checkpoint import scratch_config, scratch_weights
@@ -147,7 +148,7 @@ OBJECTIVES = {
 }
 
 
-def update(device: str, name: str) -> tuple[dict[str, float], torch.Tensor]:
+def update(device: str, name: str, precision: str = "fp32") -> tuple[dict[str, float], torch.Tensor]:
     objective, settings = OBJECTIVES[name]
     rng = random.Random(0)
     asked = prompts(rng)
@@ -156,7 +157,7 @@ def update(device: str, name: str) -> tuple[dict[str, float], torch.Tensor]:
         for g in range(6)
         for _ in range(4)
     ]
-    with Replicas(1, device) as replicas:
+    with Replicas(1, device, precision) as replicas:
         model = replicas.add_model("policy", CONFIG, scratch_weights(CONFIG, 0), train=True)
         replicas.add_model("reference", CONFIG, scratch_weights(CONFIG, 3), train=False)
         learner = Learner(
@@ -177,6 +178,17 @@ def test_updates_are_those_of_the_cpu(name):
     gap = (weights - weights_there).abs()
     # Muon's orthogonalisation magnifies rounding in what its first step has nearly nothing of
     assert float(gap.mean()) < (3e-6 if name == "muon" else 1e-6) and float(gap.max()) <= 2.1e-3
+
+
+def test_an_update_in_bf16_attends_by_one_call_a_layer():
+    here, weights = update("cpu", "policy", "bf16")
+    with shadow_cuda() as log:
+        there, weights_there = update("cuda", "policy", "bf16")
+    assert log.launches["_varlen_attn"] == log.launches["_varlen_attn_backward"] > 0
+    assert not [name for name in log.launches if "scaled_dot_product" in name]
+    for key in ("loss", "grad_norm"):
+        assert there[key] == pytest.approx(here[key], rel=0.02, abs=1e-6)
+    assert float((weights - weights_there).abs().mean()) < 1e-4
 
 
 # What torch.use_deterministic_algorithms names: operators that on CUDA may add in any order, or write in any.
