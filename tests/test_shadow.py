@@ -86,6 +86,10 @@ def test_waits_copies_and_launches_are_counted():
         x[:, torch.tensor([0, 2])]
         upload(torch.ones(2)), torch.tensor([1], device="cuda")
         assert log.taken()[2].total() == 3
+        torch.ones(2).pin_memory().to("cuda", non_blocking=True)
+        assert log.ahead.total() == 1 and not log.copies
+        torch.ones(2).pin_memory().to("cuda"), torch.ones(2).to("cuda", non_blocking=True)
+        assert log.copies.total() == 2
 
 
 def test_gradients_go_through_the_shadow():
@@ -269,22 +273,44 @@ def test_a_step_asks_the_device_nothing_and_is_always_the_same(name):
     assert launches.total() <= LAUNCHES[name] + A_LAYER * CONFIG.layers, launches
 
 
-def test_a_micro_batch_has_few_launches_waits_and_copies():
+MICRO = {
+    "plain": (Objective(ON_POLICY), 0),
+    "nll": (LIKELIHOOD, 0),
+    "kl": (Objective(ON_POLICY, teachers=(Teacher("reference", 0.1), Teacher("reference", 0.2))), 0),
+    "gspo": (Objective(Surrogate("gspo", 0.2, 0.2)), 0),
+    # a nucleus must be known to be whole, the teacher's as the policy's
+    "top-p, kl": (Objective(ON_POLICY, RULES["top-p"], (Teacher("reference", 0.1),)), 2),
+    "pairs": (None, 0),
+}
+
+
+@pytest.mark.parametrize("name", MICRO)
+def test_a_micro_batch_is_never_waited_for(name):
+    """A step is, three times: for the norms of the gradient, its sums and its change."""
+    objective, asked = MICRO[name]
     rng = random.Random(0)
     rows = [Row.of([5 + i, 6, 7], [rng.randrange(2, 500) for _ in range(20)], 0.01, 1.0) for i in range(16)]
-    found = []
-    with shadow_cuda() as log:
-        for tokens in (4000, 200):  # one micro-batch, and two
-            with Replicas(1, "cuda") as replicas:
-                replicas.add_model("policy", CONFIG, scratch_weights(CONFIG, 0), train=True)
-                learner = Learner(
-                    replicas, "policy", Training(name="x", lr=1e-3, tokens_per_microbatch=tokens)
-                )
-                learner.policy_step(rows, Objective(ON_POLICY), 1.0)
-                log.clear()
-                learner.policy_step(rows, Objective(ON_POLICY), 1.0)
-                found.append([each.total() for each in log.taken()])
-    (_, waits, copies), more = found
-    # of a step: the norms, the change, the loss and the ratios; of a micro-batch: loss and ratios
-    assert waits <= 4 and copies <= 12
-    assert more[1] - waits <= 2 * 2 and more[2] - copies <= 2 * 12, found
+    found: list[list[int]] = []
+    ahead: list[int] = []
+    with shadow_cuda() as log, Replicas(1, "cuda") as replicas:
+        extra = {"score": (1, CONFIG.hidden)}
+        flat = torch.cat([scratch_weights(CONFIG, 0), torch.ones(CONFIG.hidden)])
+        replicas.add_model("policy", CONFIG, flat, train=True, extra=extra)
+        replicas.add_model("reference", CONFIG, scratch_weights(CONFIG, 3), train=False)
+        for tokens in (4000, 200, 100):  # 1, 2 and 4 micro-batches; of pairs more
+            learner = Learner(replicas, "policy", Training(name="x", lr=1e-3, tokens_per_microbatch=tokens))
+
+            def step(learner=learner):
+                if objective:
+                    learner.policy_step(rows, objective, 1.0)
+                else:
+                    learner.pair_step(list(zip(rows[::2], rows[1::2], strict=True)), 1.0)
+
+            step()
+            log.clear()
+            step()
+            ahead.append(log.ahead.total())
+            found.append([each.total() for each in log.taken()[1:]])
+    assert found == [[3 + asked, 0], [3 + 2 * asked, 0], [3 + 4 * asked, 0]]
+    # of copies that nobody waits for: ids and places, their factors, the tables of attention for each model
+    assert ahead[0] <= 21 and ahead[1:] == [2 * ahead[0], 4 * ahead[0]]

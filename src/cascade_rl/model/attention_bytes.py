@@ -1,4 +1,4 @@
-"""How many bytes attention keeps for its gradient, by the way it goes on a device; `activations` adds the rest.
+"""How many bytes attention keeps for its gradient, by the way it goes; `activations` adds the rest.
 
 What is counted is what `attention` and `gpu_attention` save; tests/test_activations.py compares it with what
 autograd holds, on a GPU's ways on the shadow device.
@@ -78,7 +78,7 @@ class _Scores(_Way):
 
     def _sizes(self, last: bool) -> tuple[int, int]:
         """Padded tokens of all blocks, and how many scores of a head are kept."""
-        # a branch's scores of its prefix twice: as a copy, and in the rows that the view of its own ones holds
+        # a branch's scores of its prefix twice: as a copy, and in the rows that the view of its own holds
         padded, scores = 0, 0
         for block in self.packed.blocks:
             trees, branches, width = block.branch.shape
@@ -102,8 +102,8 @@ class _Segments(_Way):
         return self.element * rows + 4 * self.asking(last) * self.config.heads
 
     def at_work(self) -> int:
-        # As flash-attention's backward: gradients of outputs, queries, keys and values, the queries' once more
-        # in fp32, keys' and values' once more for each head that shares them; then all side by side.
+        # As in flash-attention's backward: gradients of outputs, queries, keys and values, the queries' once
+        # more in fp32, keys' and values' once more for each head that shares them; then all side by side.
         asking, columns = self.asking(False), self._columns(False)
         shared = 2 * columns * self.row if self.row != self.key_row else 0
         rows = 3 * asking * self.row + 2 * (columns + asking) * self.key_row + shared
