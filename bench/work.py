@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import gpu_setting
+import gpu_models
 
 from cascade_rl.model.checkpoint import load_directory, save_directory, scratch_config, scratch_weights
 from cascade_rl.model.cost import Peaks, Work, decode_work, prefill_work, update_work
@@ -36,8 +36,8 @@ WORDS = (
 )
 SHAPES = {  # random models, whose package nobody needs: the tiny recipe's, and the sizes of two real ones
     "tiny": (Architecture(num_key_value_heads=6), 1024),
-    "135m": (gpu_setting.SHAPES["135m"], gpu_setting.VOCABULARY["135m"]),
-    "qwen3-0.6b": (gpu_setting.SHAPES["0.6b"], gpu_setting.VOCABULARY["0.6b"]),
+    "135m": (gpu_models.SHAPES["135m"], gpu_models.VOCABULARY["135m"]),
+    "qwen3-0.6b": (gpu_models.SHAPES["0.6b"], gpu_models.VOCABULARY["0.6b"]),
 }
 NEVER = 1 << 30  # an end id that no model gives: every reply is as long as the limit, for us and for the peer
 
