@@ -90,7 +90,7 @@ def test_parts_hold_every_parameter_once_and_no_more_than_they_may(sizes, most, 
 
 @pytest.mark.parametrize("layers", [4, 8])
 def test_a_step_is_a_few_launches_however_many_parameters_there_are(layers):
-    """4 layers are 34 parameters: one by one they took 5 launches each, and 2 before."""
+    """4 layers are 34 parameters: one by one they took 9 launches each."""
     config = replace(CONFIG, layers=layers)
     with shadow_cuda() as log, Replicas(1, "cuda") as replicas:
         replicas.add_model("policy", config, scratch_weights(config, 0), train=True)
