@@ -1,7 +1,8 @@
 """The engine on GPUs: phases of an RL step beside their bounds, written to bench/out/gpu.json. Needs CUDA.
 
-The same functions as bench/engine.py, in bf16; `--workers N` takes N GPUs. Add TRL's step
-(on one GPU) with `--peer` where it is installed. Whether the workers compute what one does: tests/sharded_cases.py.
+The same functions as bench/engine.py, in bf16, on random models of the sizes of SmolLM2-135M and Qwen3-0.6B, so that
+nothing has to be fetched; `--workers N` takes N GPUs. Add TRL's step (on one GPU) with `--peer` where it is installed.
+Whether the workers compute what one does: tests/sharded_cases.py.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peer", action="store_true")
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--models", nargs="*", default=["smollm2-135m", "qwen3-0.6b"])
+    parser.add_argument("--models", nargs="*", default=["135m", "qwen3-0.6b"])
     options = parser.parse_args()
     if not torch.cuda.is_available():
         sys.exit("bench/gpu.py needs a CUDA device; on a CPU run bench/engine.py")

@@ -13,7 +13,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from gpu_setting import Found, Setting, network, replicas
+from gpu_models import network, replicas
+from gpu_setting import Found, Setting
 
 from cascade_rl.model.decoder import DecoderConfig
 from cascade_rl.model.replicas import Replicas

@@ -14,10 +14,14 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from gpu_setting import Found, Setting, network, replicas, rows_of
+from gpu_models import network, replicas, rows_of
+from gpu_setting import Found, Setting
 
 from cascade_rl.model.checkpoint import scratch_weights
+from cascade_rl.model.cost import Peaks, decode_work, prefill_work, update_work
+from cascade_rl.model.decoder import DecoderConfig
 from cascade_rl.model.free_memory import own_bytes, shared_bytes
+from cascade_rl.model.peaks import measure_peaks
 from cascade_rl.model.replicas import Replicas
 from cascade_rl.protocols import SamplingRule
 from cascade_rl.recipe import Training
@@ -28,14 +32,17 @@ from cascade_rl.train.learner import Learner
 from cascade_rl.train.loss import ON_POLICY
 from cascade_rl.train.objective import Objective, token_logprobs
 
+PROMPT, SLOTS = 64, 256  # of a step of RL: tokens a prompt, rows that are decoded at once
+
 
 def equality(s: Setting) -> Found:
     """2. Replies and an update of a tiny model in fp32, beside those of the CPU."""
     config, rng = network("tiny"), random.Random(0)
     prompts = [[rng.randrange(2, 1000) for _ in range(rng.randint(1, 30))] for _ in range(6)]
     rule = SamplingRule()
-    wanted = [Wanted(g, g, rule, 40, f"k{g}", j) for g in range(6) for j in range(4)]
-    rows = rows_of(rng, 6, 4, 20, 60, 1000)
+    limit, longest = (10, 16) if s.small else (40, 60)
+    wanted = [Wanted(g, g, rule, limit, f"k{g}", j) for g in range(6) for j in range(4)]
+    rows = rows_of(rng, 6, 4, 20, longest, 1000)
     drawn: list[dict[int, Any]] = []
     weights: list[Tensor] = []
     numbers: list[dict[str, float]] = []
@@ -153,13 +160,13 @@ def sharded(s: Setting) -> Found:
 
 
 def rl_step(s: Setting) -> Found:
-    """11. A whole step of the largest model: sampled replies, then the update on them."""
+    """11. A whole step of the largest model, sampled replies, then the update on them, beside its bound."""
     name = s.models()[-1]
     config = network(name, s.small)
     made = replicas(s, config)
     groups, replies, tokens = (2, 2, 8) if s.small else (32, 8, 256)
     rng, rule = random.Random(0), SamplingRule()
-    prompts = [[rng.randrange(2, 1000) for _ in range(64)] for _ in range(groups)]
+    prompts = [[rng.randrange(2, 1000) for _ in range(PROMPT)] for _ in range(groups)]
     learner = Learner(
         made, "policy", Training(name="check", lr=1e-6, tokens_per_microbatch=400 if s.small else 16384)
     )
@@ -170,7 +177,7 @@ def rl_step(s: Setting) -> Found:
         made.local.heard_by(heard.append)
         s.wait()
         begin = time.perf_counter()
-        generate(made.local, "policy", prompts, wanted, (-1,), 256)
+        generate(made.local, "policy", prompts, wanted, (-1,), SLOTS)
         s.wait()
         sampled = time.perf_counter()
         rows = [Row.of(prompts[g], ids, 1e-5, rng.gauss(0, 1)) for g, found in heard for ids, _ in found]
@@ -178,11 +185,30 @@ def rl_step(s: Setting) -> Found:
         s.wait()
         # the last one stands: the first pays for libraries and memory
         figures = {f"{name}, sampling s": sampled - begin, f"{name}, update s": time.perf_counter() - sampled}
+    peaks = measure_peaks(made, config)
+    figures |= _bounds(name, config, peaks, (groups, replies, tokens))
     made.close()
-    made_tokens = groups * replies * tokens
     return Found(
-        figures | {"tokens": made_tokens}, None, "0.6b, 65,536 tokens: sampling 4 s, update under 1 s"
+        figures | {"tokens": groups * replies * tokens},
+        None,
+        "0.6b, 65,536 tokens: sampling 4 s, update under 1 s; 0.5 of the bound or more",
     )
+
+
+def _bounds(name: str, config: DecoderConfig, peaks: Peaks, sizes: tuple[int, int, int]) -> dict[str, float]:
+    """What sampling and update take at least by the cost model, at rates measured just now."""
+    groups, replies, tokens = sizes
+    element, rows = 2, groups * replies  # bf16
+    prefill = prefill_work(config, [PROMPT] * groups, element)
+    decode = decode_work(config, [PROMPT] * rows, [tokens] * rows, min(rows, SLOTS), element)
+    update = update_work(config, [(PROMPT - 1, [tokens] * replies)] * groups)
+    return {
+        f"{name}, sampling bound s": prefill.seconds(peaks) + decode.seconds(peaks),
+        f"{name}, update bound s": update.seconds(peaks),
+        "products TFLOP/s": peaks.flops / 1e12,
+        "fp32 head TFLOP/s": peaks.head_flops / 1e12,
+        "copy TB/s": peaks.bytes / 1e12,
+    }
 
 
 def repeated(s: Setting) -> Found:

@@ -1,7 +1,7 @@
 """How far a sampler's log-probabilities are from the trainer's, before and after an update; exits 1 beyond the limits.
 
-    python bench/parity.py                                       our own, on the CPU or the GPU that is there
-    python bench/parity.py --sampler vllm --model smollm2-135m   vLLM, on a GPU
+    python bench/parity.py                               our own, on the CPU or the GPU that is there
+    python bench/parity.py --sampler vllm --model 135m   vLLM, on a GPU
 
 `kl` is the k3 estimate of KL(sampler || trainer) a token. Its limit, 1e-3, is what is called healthy between two
 engines in bf16 (docs/runs.md); old weights or a lost filter are beyond it by an order of magnitude or more. Our own

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import random
 import statistics
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import gpu_models
 
 from cascade_rl.model.checkpoint import load_directory, save_directory, scratch_config, scratch_weights
 from cascade_rl.model.cost import Peaks, Work, decode_work, prefill_work, update_work
@@ -29,16 +34,11 @@ WORDS = (
     *("river", "stone", "light", "garden", "window", "morning", "silver", "table"),
     *("music", "letter", "winter", "orange", "quiet", "bridge", "lesson", "harbour"),
 )
-SHAPES = {  # the tiny recipe's, and that of Qwen3-0.6B; with their vocabularies
+SHAPES = {  # random models, whose package nobody needs: the tiny recipe's, and the sizes of two real ones
     "tiny": (Architecture(num_key_value_heads=6), 1024),
-    "qwen3-0.6b": (
-        Architecture(
-            hidden_size=1024, intermediate_size=3072, num_hidden_layers=28, num_attention_heads=16,
-            num_key_value_heads=8, head_dim=128, rope_theta=1e6, max_position_embeddings=40960,
-        ),
-        151936,
-    ),
-}  # fmt: skip
+    "135m": (gpu_models.SHAPES["135m"], gpu_models.VOCABULARY["135m"]),
+    "qwen3-0.6b": (gpu_models.SHAPES["0.6b"], gpu_models.VOCABULARY["0.6b"]),
+}
 NEVER = 1 << 30  # an end id that no model gives: every reply is as long as the limit, for us and for the peer
 
 

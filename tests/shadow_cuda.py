@@ -12,6 +12,7 @@ FakeTensorMode would not do: autograd aborts on a build without CUDA.
 from __future__ import annotations
 
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,16 +52,18 @@ class Log:
     """What happened since it was cleared, by operator or by line of our code.
 
     launches  kernels, by operator        places  the same, by line
-    waits     of the host for the device  copies  from the host to the device
+    waits     of the host for the device  copies  from the host to the device, for which it waits
+                                          ahead   the same out of pinned memory, for which it does not
     """
 
     launches: Counter[str] = field(default_factory=Counter)
     places: Counter[str] = field(default_factory=Counter)
     waits: Counter[str] = field(default_factory=Counter)
     copies: Counter[str] = field(default_factory=Counter)
+    ahead: Counter[str] = field(default_factory=Counter)
 
     def clear(self) -> None:
-        for counter in (self.launches, self.places, self.waits, self.copies):
+        for counter in (self.launches, self.places, self.waits, self.copies, self.ahead):
             counter.clear()
 
     def taken(self) -> tuple[Counter[str], Counter[str], Counter[str]]:
@@ -230,12 +233,20 @@ def upload(x: torch.Tensor) -> Shadow:
     return Shadow(x.detach().clone()).requires_grad_(x.requires_grad)  # type: ignore[return-value]
 
 
+class _Pinned(torch.Tensor):
+    """A tensor of the host in pinned memory."""
+
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
+
+
 class _Mode(TorchFunctionMode):
     """What the wrapper alone can't see: tensors that are made on the device, or moved to it and back."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs, name = dict(kwargs or {}), getattr(func, "__name__", "")
         shadow = bool(args) and isinstance(args[0], Shadow)
+        if name == "pin_memory" and not shadow:
+            return args[0].clone().as_subclass(_Pinned)
         if name in ("to", "cpu", "cuda") and args and isinstance(args[0], torch.Tensor):
             return _moved(func, name, args, kwargs)
         if name == "tolist" and shadow:
@@ -272,12 +283,16 @@ class _Mode(TorchFunctionMode):
 def _moved(func: Any, name: str, args: Any, kwargs: dict[str, Any]) -> Any:
     """`to`, `cpu` and `cuda` of a tensor of either device."""
     x, *rest = args
+    ahead = kwargs.pop("non_blocking", False) and isinstance(x, _Pinned)
     target = {"cpu": "cpu", "cuda": CUDA}.get(name, kwargs.pop("device", None))
     if name == "to" and rest and isinstance(rest[0], torch.device | str):
         target = rest.pop(0)
     elif name == "to" and rest and isinstance(rest[0], torch.Tensor):
         target, rest[0] = rest[0].device, rest[0].dtype
-    if _is_cuda(target):
+    if _is_cuda(target) and ahead:
+        LOG.ahead[_place()] += 1
+        x = Shadow(x.as_subclass(torch.Tensor).clone())
+    elif _is_cuda(target):
         x = upload(x)
     elif target is not None and isinstance(x, Shadow):
         _waited("to cpu")
@@ -304,6 +319,32 @@ class Memory:
     allocated: int = 10**9
 
 
+class Event:
+    """A moment of the device; the shadow has none of its own, so that it is the host's."""
+
+    def __init__(self, enable_timing: bool = False) -> None:
+        self.enable_timing, self.at = enable_timing, None
+
+    @staticmethod
+    def now() -> float:
+        return 1e3 * time.perf_counter()  # ms, as CUDA tells
+
+    def record(self) -> None:
+        self.at = type(self).now()
+
+    def synchronize(self) -> None:
+        _synchronise()
+
+    def elapsed_time(self, later: Event) -> float:
+        if not (self.enable_timing and later.enable_timing) or self.at is None or later.at is None:
+            raise RuntimeError("both events must be made with enable_timing=True and recorded")
+        return later.at - self.at
+
+
+def _synchronise(device: object = None) -> None:
+    LOG.waits[f"synchronize {_place().partition(':')[0]}"] += 1
+
+
 @contextmanager
 def shadow_cuda(memory: Memory | None = None) -> Iterator[Log]:
     """Inside, torch has a CUDA device, cuda:0, that is a shadow; what it is asked for is logged."""
@@ -314,7 +355,8 @@ def shadow_cuda(memory: Memory | None = None) -> Iterator[Log]:
         "mem_get_info": lambda device=None: (says.free, says.total),
         "memory_reserved": lambda device=None: says.reserved,
         "memory_allocated": lambda device=None: says.allocated,
-        "synchronize": lambda device=None: None,
+        "synchronize": _synchronise,
+        "Event": Event,
         "is_bf16_supported": lambda *_: True,
         "empty_cache": lambda: None,
         "set_device": lambda device: None,

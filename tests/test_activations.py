@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import ctypes
 import math
+from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 
 import pytest
 import torch
+import varlen_kernel  # noqa: F401  # its kernel, for the shadow device
+from shadow_cuda import Shadow, shadow_cuda
 from tiny import SHAPE, Policy, random_flat, stage_run, tokenizer, toy_domain
 from torch.profiler import ProfilerActivity, profile
 
 from cascade_rl.data.demonstrations import provide
 from cascade_rl.model import decoder
 from cascade_rl.model.activations import activation_bytes, kept_bytes, take_note
+from cascade_rl.model.attention_bytes import attention_bytes
 from cascade_rl.model.checkpoint import scratch_config, scratch_weights
 from cascade_rl.model.decoder import DecoderConfig, packed_states
 from cascade_rl.model.free_memory import own_bytes, shared_bytes
@@ -38,26 +42,28 @@ GROUPS = {
 }
 
 
-def replicas_of(precision: str, family: str = "qwen3") -> Replicas:
+def replicas_of(
+    precision: str, family: str = "qwen3", device: str = "cpu", window: int | None = None
+) -> Replicas:
     raw = scratch_config(SHAPE, len(tokenizer().inner), 1, 0) | {"model_type": family, "num_hidden_layers": 4}
-    config = DecoderConfig.from_hf(raw)
-    replicas = Replicas(1, precision=precision)
+    config = replace(DecoderConfig.from_hf(raw), window=window)
+    replicas = Replicas(1, device, precision)
     torch.set_num_threads(1)
     replicas.add_model("policy", config, scratch_weights(config, 0), train=True)
     return replicas
 
 
-def model_of(precision: str, family: str = "qwen3"):
-    return replicas_of(precision, family).local.models["policy"]
+def model_of(precision: str, family: str = "qwen3", device: str = "cpu", window: int | None = None):
+    return replicas_of(precision, family, device, window).local.models["policy"]
 
 
 def held_by_autograd(model, packed) -> int:
     """Bytes of all storages that are saved for the backward pass, weights left out."""
-    weights = {w.untyped_storage().data_ptr() for w in model.weights.values()}
+    weights = {host(w).untyped_storage().data_ptr() for w in model.weights.values()}
     found = {}
 
     def keep(tensor):
-        found[tensor.untyped_storage().data_ptr()] = tensor
+        found[host(tensor).untyped_storage().data_ptr()] = host(tensor)
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
@@ -71,6 +77,30 @@ def test_what_is_counted_is_what_autograd_holds(rows, precision, family):
     model, packed = model_of(precision, family), pack_rows(rows, CPU).packed
     said = kept_bytes(model.config, packed, model.dtype.itemsize)
     assert said == pytest.approx(held_by_autograd(model, packed), rel=0.003)
+
+
+def host(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.host if isinstance(tensor, Shadow) else tensor
+
+
+@pytest.mark.parametrize("rows", GROUPS.values(), ids=GROUPS)
+@pytest.mark.parametrize(
+    ("precision", "family", "window"),
+    [("bf16", "qwen3", None), ("bf16", "llama", 9), ("fp32", "qwen3", None), ("fp32", "llama", 9)],
+)
+def test_on_a_gpu_what_is_counted_is_what_its_kernels_keep(rows, precision, family, window):
+    """In bf16 torch's own autograd of the variable-length call; no scores either way, as there were on the page."""
+    with shadow_cuda():
+        model = model_of(precision, family, "cuda", window)
+        packed = pack_rows(rows, torch.device("cuda")).packed
+        element = model.dtype.itemsize
+        said = kept_bytes(model.config, packed, element)
+        tables = attention_bytes(model.config, packed, element).tables()
+        held = held_by_autograd(model, packed)
+        # of the tables autograd holds places, and no masks, of which each layer makes numbers
+        assert said == pytest.approx(held, rel=0.02) and said < held <= 1.002 * (said + tables)
+    here = pack_rows(rows, CPU).packed
+    assert said < kept_bytes(model.config, here, element)
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["kept", "again"])

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from shadow_cuda import shadow_cuda, upload
+from varlen_kernel import kernel
 
 from cascade_rl.model import gpu_attention
 from cascade_rl.model.attention import Attention
@@ -16,24 +17,6 @@ from cascade_rl.model.packed import Tree, pack
 
 CPU = torch.device("cpu")
 HEADS, KV_HEADS, SIZE = 4, 2, 8
-
-
-def kernel(q, k, v, ends, longest, window):
-    """What `varlen_attn` computes: in each segment causally, the last query beside the last key."""
-    group, found = q.shape[1] // k.shape[1], []
-    q_ends, k_ends = (end.tolist() for end in ends)
-    assert longest == (max(np.diff(q_ends)), max(np.diff(k_ends))) and window[1] == 0
-    assert q_ends[-1] == len(q) and k_ends[-1] == len(k)
-    for i in range(len(q_ends) - 1):
-        mine, at = q[q_ends[i] : q_ends[i + 1]], slice(k_ends[i], k_ends[i + 1])
-        keys, values = k[at].repeat_interleave(group, 1), v[at].repeat_interleave(group, 1)
-        scores = torch.einsum("qhd,khd->hqk", mine.float(), keys.float())
-        place = torch.arange(len(mine), device=q.device)[:, None] + len(keys) - len(mine)
-        back = place - torch.arange(len(keys), device=q.device)
-        seen = (back >= 0) & ((back <= window[0]) if window[0] >= 0 else (back >= 0))
-        weights = scores.masked_fill(~seen, -torch.inf).softmax(-1)
-        found.append(torch.einsum("hqk,khd->qhd", weights, values.float()).to(q.dtype))
-    return torch.cat(found)
 
 
 @pytest.fixture(autouse=True)
@@ -93,7 +76,24 @@ def test_the_products_dtype_decides_and_nothing_is_masked_in_bf16():
         torch.testing.assert_close(whole(0, upload(qkv), False).cpu(), want, rtol=0, atol=1e-5)
         log.clear()
         got = short(0, upload(qkv.bfloat16()), False)
-        # the rows of qkv, and one copy for columns and ends together
+        # one copy for columns and ends together
         assert isinstance(whole.chosen, ByBlocks) and isinstance(short.chosen, BySegments)
-        assert log.copies.total() == 2
+        assert log.ahead.total() == 1
         torch.testing.assert_close(got.cpu().float(), want, rtol=0, atol=0.03)
+
+
+@pytest.mark.parametrize("window", [None, 3])
+def test_torchs_own_call_and_its_gradient_are_what_is_asked_for(window, monkeypatch):
+    """`varlen_attn` itself, with its own checks and its own autograd, over a kernel that a CPU has."""
+    monkeypatch.undo()  # of what is written out in its place above
+    packed = pack(trees_of([(5, [3, 4]), (0, [2]), (4, [1])]), CPU)
+    start = torch.randn(len(packed.ids), HEADS + 2 * KV_HEADS, SIZE)
+    found = []
+    for way in (Attention, BySegments):
+        for last in (False, True):
+            qkv = start.clone().requires_grad_()
+            out = way(packed, HEADS, KV_HEADS, window)(0, qkv, last)
+            (out * torch.linspace(-1, 1, out.numel()).view_as(out)).sum().backward()
+            found.append((out.detach(), qkv.grad))
+    for want, got in zip(found[:2], found[2:], strict=True):
+        torch.testing.assert_close(want, got, rtol=0, atol=2e-5)

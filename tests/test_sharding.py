@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from contextlib import nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -166,3 +170,37 @@ def _meet_again(worker):
 def test_workers_can_form_groups_long_after_they_met(sharded):
     # over NCCL, and in FSDP's own groups, communicators are made late: each asks the store of the first meeting
     assert sharded.all(_meet_again) == [2.0, 2.0]
+
+
+ON_A_GPU_MACHINE = """
+import torch
+from sharded_cases import CASES, difference, trained
+from test_sharding import _meet_again
+from cascade_rl.model.replicas import Replicas
+if __name__ == "__main__":  # workers import this again
+    assert torch.cuda.is_available()
+    case = CASES["muon"]
+    with Replicas(2, sharded=True) as sharded:
+        gaps = difference(case, trained(case, Replicas(1), 2), trained(case, sharded, 2))
+        assert max(gaps) < case.rounding and sharded.all(_meet_again) == [2.0, 2.0]
+    print("met")
+"""
+
+
+def test_where_there_is_a_gpu_workers_on_the_cpu_meet_as_well(tmp_path):
+    """FSDP forms groups of its own then, late: without the file of the first meeting they waited for ten minutes."""
+    # read by Python as it starts, so that the workers have the GPU as well
+    (tmp_path / "sitecustomize.py").write_text(
+        "import torch\ntorch.cuda.is_available = lambda: True\ntorch.cuda.device_count = lambda: 1\n"
+    )
+    (tmp_path / "script.py").write_text(ON_A_GPU_MACHINE)
+    here = Path(__file__).parent
+    path = os.pathsep.join([str(tmp_path), str(here), str(here.parent / "src")])
+    ended = subprocess.run(
+        [sys.executable, str(tmp_path / "script.py")],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=300,  # of a machine that does much else; it takes seconds
+    )
+    assert ended.returncode == 0 and ended.stdout.strip() == "met", ended.stderr

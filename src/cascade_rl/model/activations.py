@@ -2,7 +2,7 @@
 
 Where there is none, layers keep only what they begin with and run again in the backward pass (arXiv
 1604.06174): the same numbers, bit for bit, for about a third more time. What is counted is what `fused` and
-`packed` save; tests/test_activations.py compares it with what autograd holds.
+`attention_bytes` say is saved; tests/test_activations.py compares it with what autograd holds.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from cascade_rl.model.attention_bytes import attention_bytes
 from cascade_rl.model.decoder import DecoderConfig
 from cascade_rl.model.fused import head_sizes
 from cascade_rl.model.network import Network
@@ -29,9 +30,7 @@ def activation_bytes(
     kept = kept_bytes(config, packed, element, recompute)
     if recompute:
         kept += layer_bytes(config, packed, element)
-    tokens, (padded, _) = len(packed.ids), _attention_sizes(packed)
-    # int64, to the padded tables and back: of the inputs N + 2 K rows a token, of the outputs N
-    kept += 16 * (tokens + padded) * (config.heads + config.kv_heads)  # where the rows of attention lie
+    kept += attention_bytes(config, packed, element).tables()
     return kept + max(_head_bytes(config, packed, element, chunk), _backward_bytes(config, packed, element))
 
 
@@ -53,24 +52,10 @@ def layer_bytes(config: DecoderConfig, packed: Pack, element: int, last: bool = 
     after = tokens - packed.prefixes if last else tokens
     heads, size = config.heads + config.kv_heads, config.head_dim
     # A norm keeps its fp32 input, its scale and what the product reads. Before attention come the normed q
-    # and k with their scales; behind it what `o` reads, gate and up, silu(gate), and what `down` reads.
+    # and k with their scales; behind it gate and up, silu(gate), and what `down` reads.
     before = config.hidden * (4 + element) + 4 + heads * (4 * size + 4) * config.qk_norm
-    behind = config.hidden * (4 + element) + 4 + element * (config.heads * size + 4 * config.intermediate)
-    # attention: q, k, v and outputs padded, N + 2 K and N rows a token, and the weights of each head
-    padded, scores = _attention_sizes(packed, last)
-    return tokens * before + after * behind + element * (padded * 2 * heads * size + scores * config.heads)
-
-
-def _attention_sizes(packed: Pack, last: bool = False) -> tuple[int, int]:
-    """Padded tokens of all blocks, and how many scores of a head are kept."""
-    # a branch's scores of its prefix twice: as a copy, and in the rows that the view of its own ones holds
-    padded, scores = 0, 0
-    for block in packed.blocks:
-        trees, branches, width = block.branch.shape
-        long = block.prefix.shape[1]
-        padded += trees * (long + branches * width)
-        scores += trees * (branches * width * (2 * long + width) + (0 if last else long * long))
-    return padded, scores
+    behind = config.hidden * (4 + element) + 4 + element * 4 * config.intermediate
+    return tokens * before + after * behind + attention_bytes(config, packed, element).kept(last)
 
 
 def _head_bytes(config: DecoderConfig, packed: Pack, element: int, chunk: int | None) -> int:
@@ -102,9 +87,8 @@ def _backward_bytes(config: DecoderConfig, packed: Pack, element: int) -> int:
     """What a layer's backward pass needs beside what is kept: the MLP's and attention's largest moments."""
     tokens, wide = len(packed.ids), config.intermediate
     mlp = tokens * max(4 * element * wide + 4 * config.hidden, 2 * element * wide + 24 * config.hidden)
-    padded, scores = _attention_sizes(packed)
-    rows = padded * config.head_dim * (config.heads * (8 + 2 * element) + 2 * config.kv_heads * element)
-    return max(mlp + 2 * element * wide * config.hidden, rows + element * scores * config.heads)
+    attention = attention_bytes(config, packed, element).at_work()
+    return max(mlp + 2 * element * wide * config.hidden, attention)
 
 
 @dataclass

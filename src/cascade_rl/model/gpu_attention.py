@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from cascade_rl.model.attention import Attention, out_of_reach
-from cascade_rl.model.packed import Block, Pack
+from cascade_rl.model.packed import Block, Pack, placed
 
 # Without cuDNN's: it plans anew for each shape, half a second each way, and nearly every micro-batch is one.
 KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
@@ -75,7 +75,7 @@ class BySegments:
         parts = [columns, columns[packed.prefixes :]]
         for lengths in (queries, keys, queries[whole:], keys[whole:]):
             parts.append(np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))
-        flat = torch.from_numpy(np.concatenate(parts)).to(packed.ids.device)  # one copy, cut up there
+        flat = placed(np.concatenate(parts), packed.ids.device)  # one copy, cut up there
         every, late, *ends = torch.split(flat, [len(part) for part in parts])
         first, second, third, fourth = (end.to(torch.int32) for end in ends)
         self.all = (every, first, second, max(queries), max(keys))
@@ -206,17 +206,14 @@ def _laid(block: Block, window: int | None, device: torch.device) -> _Laid:
     visible = np.broadcast_to(visible, (trees * branches, 1, width, long))
     causal = np.broadcast_to(_near(width, window or width), (trees * branches, 1, width, width))
 
-    def placed(table: np.ndarray) -> Tensor:
-        return torch.from_numpy(table).to(device)
-
     return _Laid(
-        placed(block.prefix),
-        placed(block.branch.reshape(-1, width)),
-        placed(columns),
-        placed(block.prefix_back),
-        placed(block.branch_back),
-        None if window is None else placed(_near(long, window)),
-        placed(np.concatenate((visible, causal), -1)),
+        placed(block.prefix, device),
+        placed(block.branch.reshape(-1, width), device),
+        placed(columns, device),
+        placed(block.prefix_back, device),
+        placed(block.branch_back, device),
+        None if window is None else placed(_near(long, window), device),
+        placed(np.concatenate((visible, causal), -1), device),
     )
 
 

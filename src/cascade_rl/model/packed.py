@@ -155,6 +155,15 @@ def pack(trees: Sequence[Tree], device: torch.device) -> Pack:
     positions = np.concatenate([np.arange(start, start + len(run)) for run, start in runs])
     lengths = tuple(len(run) for run, _ in second)
     shapes = tuple((len(trees[i].prefix), len(trees[i].branches)) for members in groups for i in members)
-    # both in one copy: each makes a GPU wait
-    placed, at = torch.from_numpy(np.stack((ids, positions))).to(device).unbind()
-    return Pack(placed, at, prefixes, tuple(blocks), tuple(order), lengths, shapes)
+    both, at = placed(np.stack((ids, positions)), device).unbind()
+    return Pack(both, at, prefixes, tuple(blocks), tuple(order), lengths, shapes)
+
+
+def placed(numbers: np.ndarray, device: torch.device) -> Tensor:
+    """Numbers of the host on the device; on a CPU the same memory.
+
+    A GPU takes them out of pinned memory in its turn: out of any other the host would wait until all that was
+    asked of the device before is done.
+    """
+    here = torch.from_numpy(numbers)
+    return here.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else here.to(device)

@@ -274,6 +274,7 @@ class Sharded(Model):
                     whole = torch.empty(self.shapes[name], device=self.device)
                 dist.broadcast(whole, rank)
                 self._keep(name, whole)
+        self._gradients.clear()  # applied: 4 bytes a weight that the next micro-batches can use
 
     @torch.no_grad()
     def _keep(self, name: str, whole: Tensor) -> None:

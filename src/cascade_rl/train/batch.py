@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cascade_rl.model.packed import Pack, Tree, pack
+from cascade_rl.model.packed import Pack, Tree, pack, placed
 from cascade_rl.model.replicas import deal
 
 
@@ -155,7 +155,7 @@ def pack_rows(rows: Sequence[Row], device: torch.device) -> Batch:
     advantage = np.concatenate([rows[i].advantage for i in order])
     old = np.concatenate([rows[i].old for i in order])
 
-    # whole numbers and fractions in a copy each: every copy makes a GPU wait
-    numbers = torch.from_numpy(np.stack((np.repeat(order, counts), targets))).to(device)
-    factors = torch.from_numpy(np.stack((weight, advantage, old)).astype(np.float32)).to(device)
+    # whole numbers and fractions in a copy each
+    numbers = placed(np.stack((np.repeat(order, counts), targets)), device)
+    factors = placed(np.stack((weight, advantage, old)).astype(np.float32), device)
     return Batch(packed, *numbers.unbind(), *factors.unbind())

@@ -6,7 +6,7 @@ Each worker adds up the gradient of its own micro-batches in its model; only sum
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -36,7 +36,7 @@ def accumulate(
     `free` bytes are its part of the memory; what `Room` found when they were too few is among the sums.
     """
     model, room = worker.models[name], room_of(worker, free)
-    sums = [{"loss": 0.0, "kl": 0.0, "tokens": 0.0}]
+    sums: list[dict[str, Tensor]] = []
     groups = microbatches(rows, tokens, shared=model.config.SHARES)
     model.begin(len(groups))  # also for none: over several GPUs all workers must meet here
     # the head alone: with a gradient the layers' products are plain ones (see `fused`)
@@ -45,20 +45,21 @@ def accumulate(
             batch = pack_rows([rows[i] for i in group], worker.device)
             sums.append(_add_gradient(worker, model, batch, objective, room))
     model.end()
-    return merge([*sums, room.short])
+    scored = sum(len(rows[i].ids) - rows[i].start for group in groups for i in group)
+    return merge([{"loss": 0.0, "kl": 0.0, "tokens": float(scored)}, *told(sums), room.short])
 
 
 def _add_gradient(
     worker: Worker, model: Model, batch: Batch, objective: Objective, room: Room
-) -> dict[str, float]:
-    """The gradient of one micro-batch, and its sums."""
+) -> dict[str, Tensor]:
+    """The gradient of one micro-batch, and its sums, as numbers of the device (`told`)."""
     # a truncated distribution is found chunk by chunk, so that its logits need room for one chunk alone
     truncated = objective.rule.truncates(model.config.vocab)
     on_gpu = batch.packed.ids.is_cuda
     chunk = head_chunk(model.config.vocab, on_gpu) if truncated else None
     recompute = room.too_small(model.config, batch.packed, model.dtype.itemsize, chunk)
     logprob = model.run(token_logprobs, batch, objective.rule, recompute)
-    sums: dict[str, float] = {}
+    sums: dict[str, Tensor] = {}
     if objective.surrogate is None:
         loss = nll_loss(logprob, batch.weight)
     else:
@@ -70,9 +71,17 @@ def _add_gradient(
         k3 = kl_k3(logprob, _taught(worker.models[teacher.model], batch, objective.rule))
         distance = (batch.weight * k3).sum()
         loss = loss + teacher.coefficient * distance
-        sums["kl"] = sums.get("kl", 0.0) + float(distance.detach())
+        distance = distance.detach().double()
+        sums["kl"] = sums["kl"] + distance if "kl" in sums else distance
     torch.autograd.backward(loss)
-    return sums | {"loss": float(loss.detach()), "tokens": float(len(batch.targets))}
+    return sums | {"loss": loss.detach()}
+
+
+def told(parts: Sequence[Mapping[str, Tensor]]) -> list[dict[str, float]]:
+    """Numbers of the device as the host's: one transfer for all, since a GPU is waited for with each."""
+    flat = [value.double() for part in parts for value in part.values()]
+    values = iter(torch.stack(flat).tolist() if flat else ())
+    return [{name: next(values) for name in part} for part in parts]
 
 
 def _taught(teacher: Model, batch: Batch, rule: SamplingRule) -> Tensor:

@@ -95,6 +95,8 @@ class Learner:
             moved = self.replicas.all(optimiser.step, self.name, scale, lr_factor)
             ratio = optimiser.update_ratio(self.names, moved)
             self.replicas.refresh(self.name)
+        else:
+            self.replicas.all(optimiser.skip, self.name)
         return {**found, "grad_norm": norm, "update_ratio": ratio, "skipped": 0.0 if finite else 1.0}
 
     def save(self, folder: Path) -> None:

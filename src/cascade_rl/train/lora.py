@@ -52,13 +52,13 @@ class Adapter:
         self.a = a.to(weight.device)
         self.b = torch.zeros(weight.shape[0], lora.rank, device=weight.device)
 
-    def take(self, gradient: Tensor) -> float:
-        """Set the factors' gradients from the matrix' own, stored as it is; their squared norm."""
+    def take(self, gradient: Tensor) -> Tensor:
+        """Set the factors' gradients from the matrix' own, stored as it is; their squared norm, in double."""
         gradient = gradient.T if self.turned else gradient
         by_b = self.scale * gradient @ self.a.T
         by_a = self.scale * self.b.T @ gradient
         self.a.grad, self.b.grad = by_a, by_b
-        return float(by_a.double().square().sum() + by_b.double().square().sum())
+        return by_a.double().square().sum() + by_b.double().square().sum()
 
 
 class Adapted(Owner):
@@ -89,13 +89,18 @@ class Adapted(Owner):
 
     def reduce(self) -> dict[str, float]:
         """Take the gradients and pass them on to the factors; their squared norms by parameter."""
-        norms: dict[str, float] = {}
-        for adapter in self.adapters:
-            square = adapter.take(self.model.gradient(adapter.name, adapter.rows))
-            norms[adapter.name] = norms.get(adapter.name, 0.0) + square
+        found = [
+            (adapter.name, adapter.take(self.model.gradient(adapter.name, adapter.rows)))
+            for adapter in self.adapters
+        ]
         for name, head in self.heads.items():
             gradient = head.grad = self.model.gradient(name)
-            norms[name] = float(gradient.double().square().sum())
+            found.append((name, gradient.double().square().sum()))
+        norms: dict[str, float] = {}
+        # asked for together: a GPU is waited for once, not for each matrix
+        values = torch.stack([square for _, square in found]).tolist() if found else []
+        for (name, _), square in zip(found, values, strict=True):
+            norms[name] = norms.get(name, 0.0) + square
         return norms
 
     def step(self, scale: float, lr_factor: float) -> Squares:
@@ -117,7 +122,13 @@ class Adapted(Owner):
             adapter.weight.add_(change, alpha=adapter.scale)
         for head, was in zip(self.heads.values(), heads, strict=True):
             found += [norm(head - was), norm(was)]
+        self.let_go()
         return squares([*(adapter.name for adapter in self.adapters), *self.heads], found)
+
+    def let_go(self) -> None:
+        """The factors' own, and the head's."""
+        for parameter in self.parameters:
+            parameter.grad = None
 
     def extra_state(self) -> dict[str, Tensor]:
         """The factors, by name."""

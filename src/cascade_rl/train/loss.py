@@ -49,9 +49,9 @@ def gspo_loss(
     `weight` spreads a reply's weight over its tokens, so that it counts once. Also says which tokens [N] were
     clipped: all of a reply, or none.
     """
-    # rows are numbered within the micro-batch, which holds a reply whole: else its mean would be of a part
-    count = int(row.max()) + 1 if len(row) else 0
-    sums = torch.zeros(count, dtype=logprob.dtype, device=row.device).index_add(0, row, logprob - old)
+    # Rows are numbered within the micro-batch, which holds a reply whole: else its mean would be of a part.
+    # None is empty, so that there are no more than tokens; how many there are a GPU would have to be asked.
+    sums = torch.zeros(len(row), dtype=logprob.dtype, device=row.device).index_add(0, row, logprob - old)
     sizes = torch.zeros_like(sums).index_add(0, row, torch.ones_like(logprob))
     ratio = torch.exp(sums / sizes.clamp(min=1))
     return _clipped(ratio[row], advantage, weight, low, high)
@@ -128,20 +128,20 @@ def policy_loss(
     return policy_gradient_loss(logprob, advantage, weight), touched
 
 
-def ratio_sums(logprob: Tensor, old: Tensor, touched: Tensor) -> dict[str, float]:
+def ratio_sums(logprob: Tensor, old: Tensor, touched: Tensor) -> dict[str, Tensor]:
     """Sums over tokens (and, in `..._max`, the largest) of how far the policy is from the one that sampled.
 
     `ratio_square` is that of the ratio's square; `mismatch` is |log p - log p_old|; `mismatch_kl` the k3
-    estimate of KL(p_old || p), never negative.
+    estimate of KL(p_old || p), never negative. All are numbers of the device, fp64.
     """
     names = ("ratio", "ratio_square", "ratio_max", "mismatch", "mismatch_max", "mismatch_kl", "touched")
+    d = (logprob.detach() - old).double()  # in double: sums of thousands
     if not len(logprob):
-        return dict.fromkeys(names, 0.0)
-    d = (logprob.detach() - old).double()  # in double: sums of thousands, one transfer from the device
+        return dict.fromkeys(names, d.sum())
     ratio, size = d.exp(), d.abs()
     far = (size.sum(), size.max(), (ratio - 1 - d).sum())
     values = (ratio.sum(), ratio.square().sum(), ratio.max(), *far, touched.sum().double())
-    return dict(zip(names, torch.stack(values).tolist(), strict=True))
+    return dict(zip(names, values, strict=True))
 
 
 def effective_share(total: float, squares: float, count: float) -> float:

@@ -9,7 +9,7 @@ every CPU.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -20,6 +20,24 @@ from cascade_rl.model.worker import Worker
 from cascade_rl.recipe import Training
 from cascade_rl.train.lora import Adapted
 from cascade_rl.train.owner import Owner, Squares, adamw, owner_of, squares
+
+# On a GPU a call costs more than most parameters' step, and kernels for lists take hundreds in one. What the
+# parameters of a call were is there meanwhile: so many bytes, or one parameter that is larger.
+TOGETHER = 1 << 28
+
+
+def together(parameters: Mapping[str, Tensor], names: Sequence[str]) -> list[list[str]]:
+    """The names in parts that step in one call; one by one on a CPU, which gains nothing by more memory."""
+    parts: list[list[str]] = []
+    room = 0
+    for name in names:
+        size = parameters[name].nbytes
+        if not parts or size > room or not parameters[name].is_cuda:
+            parts.append([])
+            room = TOGETHER
+        parts[-1].append(name)
+        room -= size
+    return parts
 
 
 def update_ratio(names: Sequence[str], parts: Sequence[Mapping[str, tuple[float, float]]]) -> float:
@@ -38,12 +56,15 @@ def step_cost(model: Model, name: str, optimizer: str) -> float:
 
 
 class Owned(Owner):
-    """Steps the `parameters` themselves, one after the other."""
+    """Steps the `parameters` themselves, some at a time (`together`).
+
+    What they were is held beside them while they step, so that their change is known.
+    """
 
     def __init__(self, model: Model, parameters: Mapping[str, Tensor], spec: Training) -> None:
         super().__init__()
         self.model, self.parameters = model, parameters
-        self.stepped_by: dict[str, torch.optim.Optimizer] = {}
+        self.parts: list[tuple[torch.optim.Optimizer, list[str]]] = []
         matrices = [n for n in parameters if model.config.is_matrix(n)]
         others = [n for n in parameters if n not in matrices]
         if spec.muon_lr is None:  # without Muon; this order stays, since saved states go by it
@@ -51,44 +72,52 @@ class Owned(Owner):
         elif matrices:
             chosen = [parameters[n] for n in matrices]
             muon = torch.optim.Muon(chosen, lr=spec.muon_lr, weight_decay=spec.weight_decay)
-            self.optimizers.append((muon, spec.muon_lr))
-            self.stepped_by |= dict.fromkeys(matrices, muon)
+            self._add(muon, spec.muon_lr, matrices)
         if others:
-            adam = adamw([parameters[n] for n in others], spec)
-            self.optimizers.append((adam, spec.lr))
-            self.stepped_by |= dict.fromkeys(others, adam)
+            self._add(adamw([parameters[n] for n in others], spec), spec.lr, others)
+
+    def _add(self, optimizer: torch.optim.Optimizer, lr: float, names: Sequence[str]) -> None:
+        self.optimizers.append((optimizer, lr))
+        self.parts += [(optimizer, part) for part in together(self.parameters, names)]
 
     def reduce(self) -> dict[str, float]:
         """The gradients are summed over the workers here."""
-        norms = []
         for name, parameter in self.parameters.items():
             parameter.grad = self.model.gradient(name)
-            # in double: millions of squares, added up over parameters and workers
-            norms.append(torch.linalg.vector_norm(parameter.grad, dtype=torch.float64))
+        if not self.parameters:
+            return {}
+        # in double: millions of squares, added up over parameters and workers
+        norms = torch._foreach_norm([_grad(p) for p in self.parameters.values()], 2, dtype=torch.float64)
         # asked for together: a GPU is waited for once, not for each parameter
-        found = torch.stack(norms).tolist() if norms else []
+        found = torch.stack(norms).tolist()
         return {name: norm**2 for name, norm in zip(self.parameters, found, strict=True)}
 
     def step(self, scale: float, lr_factor: float) -> Squares:
-        """The parameters go one by one, so that what they were is held of one at a time.
-
-        No optimiser here looks at other parameters than the one it steps, so that the bits are the same.
-        """
-        gradients = {name: _grad(parameter).mul_(scale) for name, parameter in self.parameters.items()}
-        for parameter in self.parameters.values():
-            parameter.grad = None  # an optimiser steps every parameter of its own that has one
+        """No optimiser here looks at other parameters than the one it steps: parts change no bits."""
+        gradients = {name: _grad(parameter) for name, parameter in self.parameters.items()}
+        self.let_go()  # an optimiser steps every parameter of its own that has one
         self.set_rates(lr_factor)
         found: list[Tensor] = []
-        for name, parameter in self.parameters.items():
-            before = parameter.clone()
-            parameter.grad = gradients[name]
-            self.stepped_by[name].step()
-            parameter.grad = None
-            weights = torch.linalg.vector_norm(before)
-            found += [torch.linalg.vector_norm(before.sub_(parameter)), weights]
-        for name, parameter in self.parameters.items():
-            parameter.grad = gradients[name]  # left as they were applied, clipped, until the next `reduce`
-        return squares(self.parameters, found)
+        for optimizer, names in self.parts:
+            parameters = [self.parameters[name] for name in names]
+            taken = [gradients[name] for name in names]
+            torch._foreach_mul_(taken, scale)
+            for parameter, gradient in zip(parameters, taken, strict=True):
+                parameter.grad = gradient
+            before = [*torch._foreach_mul(parameters, 1.0)]  # copies: torch 2.11 clones no lists
+            weights = torch._foreach_norm(before)
+            optimizer.step()
+            self.let_go(names)
+            torch._foreach_sub_(before, parameters)
+            changes = torch._foreach_norm(before)
+            found += [norm for both in zip(changes, weights, strict=True) for norm in both]
+            del before  # or it would be there beside the next part's
+        return squares([name for _, names in self.parts for name in names], found)
+
+    def let_go(self, names: Iterable[str] | None = None) -> None:
+        """Of what is gathered for whole parameters nothing else is left; other gradients are the model's."""
+        for name in self.parameters if names is None else names:
+            self.parameters[name].grad = None
 
     def extra_state(self) -> dict[str, Tensor]:
         """Nothing: the weights themselves are saved by the loop."""
@@ -126,6 +155,11 @@ def step(worker: Worker, name: str, scale: float, lr_factor: float) -> Squares:
     found = owner_of(worker, name).step(scale, lr_factor)
     worker.models[name].scatter()
     return found
+
+
+def skip(worker: Worker, name: str) -> None:
+    """Runs in a worker: the gradients that `reduce` took are not applied."""
+    owner_of(worker, name).let_go()
 
 
 def save(worker: Worker, name: str, folder: str) -> None:

@@ -51,6 +51,10 @@ class Owner(ABC):
                 group["lr"] = lr * lr_factor
 
     @abstractmethod
+    def let_go(self) -> None:
+        """Hold no gradient any more: those that `reduce` took are applied, or never will be."""
+
+    @abstractmethod
     def extra_state(self) -> dict[str, Tensor]:
         """What must be saved beside the optimisers' states and the weights."""
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from cascade_rl.model.activations import Room
 from cascade_rl.model.fused import read_out
 from cascade_rl.model.network import Network
-from cascade_rl.model.packed import Tree, pack
+from cascade_rl.model.packed import Tree, pack, placed
 from cascade_rl.model.worker import Worker
 from cascade_rl.train.batch import Row, fill
-from cascade_rl.train.gradients import room_of
+from cascade_rl.train.gradients import merge, room_of, told
 from cascade_rl.train.loss import bradley_terry_loss
 
 
@@ -31,10 +32,10 @@ def last_scores(
     # 0: no logits over the vocabulary are made
     recompute = room is not None and room.too_small(config, packed, itemsize, 0)
     hidden = config.states(weights, packed, recompute)
-    ends = torch.tensor(packed.lengths, device=device).cumsum(0) - 1
+    ends = np.cumsum(packed.lengths) - 1
     # the pack sorts trees by size; (tree, branch) sorted is the order they came in
     order = sorted(range(len(packed.order)), key=packed.order.__getitem__)
-    return read_out(hidden[ends[torch.tensor(order, device=device)]], weights["score"])[:, 0]
+    return read_out(hidden[placed(ends[order], device)], weights["score"])[:, 0]
 
 
 def stem(row: Row) -> Tree:
@@ -63,7 +64,7 @@ def accumulate_pairs(
     `weight` is one over all pairs of the batch; `tokens` and `free` as in `gradients.accumulate`.
     """
     model, room = worker.models[name], room_of(worker, free)
-    sums = {"loss": 0.0, "right": 0.0, "margin": 0.0}
+    sums: list[dict[str, Tensor]] = []
     trees = [fork(*pair) for pair in pairs]
     groups = fill([tree.tokens for tree in trees], tokens)
     model.begin(len(groups))
@@ -72,11 +73,11 @@ def accumulate_pairs(
         chosen, rejected = scores.view(-1, 2).unbind(1)
         loss = bradley_terry_loss(chosen, rejected, weight)
         torch.autograd.backward(loss)
-        sums["loss"] += float(loss.detach())
-        sums["right"] += float((chosen > rejected).sum())
-        sums["margin"] += float((chosen - rejected).sum().detach())
+        with torch.no_grad():
+            right, margin = (chosen > rejected).sum(), (chosen - rejected).sum()
+        sums.append({"loss": loss.detach(), "right": right, "margin": margin})
     model.end()
-    return sums | room.short
+    return merge([{"loss": 0.0, "right": 0.0, "margin": 0.0}, *told(sums), room.short])
 
 
 def score_rows(worker: Worker, name: str, rows: Sequence[Row], tokens: int) -> list[float]:
