@@ -104,14 +104,18 @@ def test_heads_and_their_gradient(dtype, rows, queries, keys, size, normed, seed
     qkv = numbers(seed, rows, queries + 2 * keys, size).to(dtype)
     grad = numbers(seed + 1, *qkv.shape).to(dtype)
     angle = numbers(seed + 2, rows, 1, size // 2)
-    turn = (torch.cat((angle.cos(), angle.cos()), -1).float(), torch.cat((-angle.sin(), angle.sin()), -1).float())
+    turn = (
+        torch.cat((angle.cos(), angle.cos()), -1).float(),
+        torch.cat((-angle.sin(), angle.sin()), -1).float(),
+    )
     norms = tuple(numbers(seed + 3 + i, size).to(dtype) for i in range(2)) if normed else ()
     exact = qkv.double().requires_grad_()
     weights = tuple(norm.double().requires_grad_() for norm in norms)
     q, k, v = exact.split([queries, keys, keys], 1)
     if normed:
         q, k = (
-            x * (x.square().mean(-1, keepdim=True) + 1e-6).rsqrt() * w for x, w in zip((q, k), weights, strict=True)
+            x * (x.square().mean(-1, keepdim=True) + 1e-6).rsqrt() * w
+            for x, w in zip((q, k), weights, strict=True)
         )
     q = q * size**-0.5
     both = torch.cat((q, k), 1)
@@ -207,7 +211,9 @@ def test_draws_at_the_edges():
     last = float(np.nextafter(1.0, 0.0))
     rows = torch.tensor([[-inf, 0.0, -inf, 0.0, -inf]] * 3)
     ids, logprobs = kernels.draw(rows, torch.tensor([0.0, 0.5, last], dtype=torch.float64), 1.0)
-    assert ids.tolist() == [1, 3, 3], "what has no mass is never drawn; half of the mass lies strictly before 3"
+    assert ids.tolist() == [1, 3, 3], (
+        "what has no mass is never drawn; half of the mass lies strictly before 3"
+    )
     np.testing.assert_allclose(logprobs, np.log(0.5), rtol=1e-6)
     # a tail without mass, longer than a vector
     tail = torch.cat((torch.zeros(1, 5), torch.full((1, 40), -200.0)), 1)
@@ -332,7 +338,9 @@ BUILD = "from cascade_rl.model import native; print(native.find())"
 def build(folder, **environment) -> str:
     """What a fresh process with an empty cache says of the library."""
     environment = {**os.environ, "CASCADE_CACHE": str(folder), "CUDA_VISIBLE_DEVICES": "", **environment}
-    ran = subprocess.run([sys.executable, "-c", BUILD], env=environment, capture_output=True, text=True, check=True)
+    ran = subprocess.run(
+        [sys.executable, "-c", BUILD], env=environment, capture_output=True, text=True, check=True
+    )
     return ran.stdout.strip()
 
 
@@ -359,12 +367,18 @@ def test_without_a_compiler_or_with_a_broken_one_the_reason_is_told(tmp_path):
 
 def test_where_torchs_products_can_not_be_had_the_rest_is_compiled_alone(tmp_path):
     """As with a torch that does not export them: the first command fails, the second is another one."""
-    wrapper = program(tmp_path / "g++", 'case "$*" in *PRODUCTS*) exit 1;; esac; exec /usr/bin/env -S c++ "$@"')
-    script = BUILD + "\nfrom cascade_rl.model import kernels\nimport torch\n" + (
-        "print(kernels.usable(torch.device('cpu'), torch.float32), kernels.multiplies(torch.float32))"
+    wrapper = program(
+        tmp_path / "g++", 'case "$*" in *PRODUCTS*) exit 1;; esac; exec /usr/bin/env -S c++ "$@"'
+    )
+    script = (
+        BUILD
+        + "\nfrom cascade_rl.model import kernels\nimport torch\n"
+        + ("print(kernels.usable(torch.device('cpu'), torch.float32), kernels.multiplies(torch.float32))")
     )
     environment = {**os.environ, "CASCADE_CACHE": str(tmp_path / "cache"), "CXX": str(wrapper)}
-    ran = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    ran = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+    )
     assert "CDLL" in ran.stdout and ran.stdout.strip().endswith("True False")
 
 

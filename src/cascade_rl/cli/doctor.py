@@ -25,14 +25,15 @@ def doctor(
     ] = None,
     template: WrittenBy = None,
 ) -> None:
-    """Show how strongly programs are kept in here, and check a model against known failures of training."""
-    from cascade_rl.doctor.machine import sandbox_report
+    """Show how strongly programs are kept in here and what computes; check a model for known failures."""
+    from cascade_rl.doctor.machine import kernels_line, sandbox_report
 
     if model is None and template is not None:
         raise InputError("--template has no effect without --model; remove it")
     machine = sandbox_report()
     for line in _lines(machine):
         say(line)
+    say(kernels_line())
     well = machine.well
     if model is not None:
         from cascade_rl.cli.models import model_folder

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from cascade_rl.model.attention_bytes import attention_bytes
+from cascade_rl.model import kernels
+from cascade_rl.model.attention_bytes import attention_bytes, compiled
 from cascade_rl.model.decoder import DecoderConfig
 from cascade_rl.model.fused import head_sizes
 from cascade_rl.model.network import Network
@@ -27,11 +28,13 @@ def activation_bytes(
     The peak lies where the backward pass begins: all that is kept, and the head or one layer at work. `chunk`
     is how many tokens a truncated distribution computes at a time, None for a whole one, 0 without a head.
     """
-    kept = kept_bytes(config, packed, element, recompute)
-    if recompute:
-        kept += layer_bytes(config, packed, element)
-    kept += attention_bytes(config, packed, element).tables()
-    return kept + max(_head_bytes(config, packed, element, chunk), _backward_bytes(config, packed, element))
+    kept = kept_bytes(config, packed, element, recompute) + attention_bytes(config, packed, element).tables()
+    head, layer = _head_bytes(config, packed, element, chunk), _backward_bytes(config, packed, element)
+    if not recompute:
+        return kept + max(head, layer)
+    # what a layer keeps comes when the head's gradient is over; by operators it needs more than is counted
+    again = layer_bytes(config, packed, element)
+    return kept + (max(head, layer + again) if compiled(packed, element) else max(head, layer) + again)
 
 
 def kept_bytes(config: DecoderConfig, packed: Pack, element: int, recompute: bool = False) -> int:
@@ -52,9 +55,13 @@ def layer_bytes(config: DecoderConfig, packed: Pack, element: int, last: bool = 
     after = tokens - packed.prefixes if last else tokens
     heads, size = config.heads + config.kv_heads, config.head_dim
     # A norm keeps its fp32 input, its scale and what the product reads. Before attention come the normed q
-    # and k with their scales; behind it gate and up, silu(gate), and what `down` reads.
-    before = config.hidden * (4 + element) + 4 + heads * (4 * size + 4) * config.qk_norm
-    behind = config.hidden * (4 + element) + 4 + element * 4 * config.intermediate
+    # and k with their scales; behind it gate and up, silu(gate), and what `down` reads. The library of
+    # `kernels` keeps q, k and v as they came, and makes silu(gate) again.
+    ours, normed = compiled(packed, element), heads * (4 * size + 4)
+    if ours and size in kernels.HEAD_SIZES:
+        normed = element * (heads + config.kv_heads) * size
+    before = config.hidden * (4 + element) + 4 + normed * config.qk_norm
+    behind = config.hidden * (4 + element) + 4 + element * (3 if ours else 4) * config.intermediate
     return tokens * before + after * behind + attention_bytes(config, packed, element).kept(last)
 
 

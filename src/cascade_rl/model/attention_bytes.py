@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
+
+from cascade_rl.model import kernels
 from cascade_rl.model.decoder import DecoderConfig
 from cascade_rl.model.packed import Pack
 
@@ -34,6 +37,11 @@ def attention_bytes(config: DecoderConfig, packed: Pack, element: int) -> Attent
     if not packed.ids.is_cuda:
         return _Scores(config, packed, element)
     return _Segments(config, packed, element) if element < 4 else _Blocks(config, packed, element)
+
+
+def compiled(packed: Pack, element: int) -> bool:
+    """Whether the library of `kernels` computes what lies between the products."""
+    return kernels.usable(packed.ids.device, torch.bfloat16 if element < 4 else torch.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +81,23 @@ class _Scores(_Way):
 
     def at_work(self) -> int:
         padded, scores = self._sizes(last=False)
-        rows = padded * (self.row * (8 + 2 * self.element) + 2 * self.key_row * self.element)
+        products = (
+            0 if compiled(self.packed, self.element) else 8
+        )  # of gradient and outputs, and the latter in fp32
+        rows = padded * (self.row * (products + 2 * self.element) + 2 * self.key_row * self.element)
         return rows + self.element * scores * self.config.heads
 
     def _sizes(self, last: bool) -> tuple[int, int]:
         """Padded tokens of all blocks, and how many scores of a head are kept."""
-        # a branch's scores of its prefix twice: as a copy, and in the rows that the view of its own holds
+        # By torch's operators a branch's scores of its prefix twice: as a copy, and in the rows that the view
+        # of its own holds.
+        times = 1 if compiled(self.packed, self.element) else 2
         padded, scores = 0, 0
         for block in self.packed.blocks:
             trees, branches, width = block.branch.shape
             long = block.prefix.shape[1]
             padded += trees * (long + branches * width)
-            scores += trees * (branches * width * (2 * long + width) + (0 if last else long * long))
+            scores += trees * (branches * width * (times * long + width) + (0 if last else long * long))
         return padded, scores
 
 

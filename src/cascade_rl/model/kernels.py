@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +21,7 @@ from cascade_rl.model import native
 KINDS = {torch.float32: "f", torch.bfloat16: "b"}
 HEAD_SIZES = {16, 32, 64, 96, 128, 256}  # whole vectors, for which there is a loop in the library
 P, L, F = ctypes.c_void_p, ctypes.c_long, ctypes.c_float
-SIGNATURES = {
+SIGNATURES: dict[str, tuple[type[ctypes._SimpleCData[Any]], ...]] = {
     "add_norm": (P, P, P, F, P, P, L, L),
     "norm_back": (P, P, P, P, P, P, L, L),
     "swiglu": (P, P, L, L),
@@ -47,7 +48,7 @@ def function(name: str, kind: str) -> Function:
     library = native.find().library
     assert library is not None  # who comes here has asked `usable`
     found = library[f"{name}_{kind}"]
-    found.argtypes, found.restype = SIGNATURES[name], INTS.get(name)
+    found.argtypes, found.restype = list(SIGNATURES[name]), INTS.get(name)
     return found
 
 
@@ -94,12 +95,10 @@ def swiglu_back(grad: Tensor, both: Tensor) -> Tensor:
 Norms = tuple[Tensor, ...]  # of q and of k [D]; empty where heads are not normed
 
 
-def turn_heads(
-    qkv: Tensor, turn: tuple[Tensor, Tensor], queries: int, norms: Norms, eps: float
-) -> Tensor:
+def turn_heads(qkv: Tensor, turn: tuple[Tensor, Tensor], queries: int, norms: Norms, eps: float) -> Tensor:
     """As `fused.turn_heads`."""
     found = torch.empty_like(qkv)
-    held, pointers = _plain(norms)
+    _held, pointers = _plain(norms)
     function("turn_heads", KINDS[qkv.dtype])(
         qkv.data_ptr(), *pointers, eps, *_tables(turn), found.data_ptr(), *_heads(qkv, queries)
     )
@@ -111,11 +110,17 @@ def turn_heads_back(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of `turn_heads` by q, k and v, and by the norms' weights (0 where there are none)."""
     found, by_norms = torch.empty_like(qkv), torch.zeros(2, qkv.shape[2])
-    held, pointers = _plain(norms)
+    _held, pointers = _plain(norms)
     function("turn_heads_back", KINDS[qkv.dtype])(
-        grad.data_ptr(), qkv.data_ptr(), *pointers, eps, *_tables(turn), found.data_ptr(),
-        *(each.data_ptr() for each in by_norms), *_heads(qkv, queries),
-    )  # fmt: skip
+        grad.data_ptr(),
+        qkv.data_ptr(),
+        *pointers,
+        eps,
+        *_tables(turn),
+        found.data_ptr(),
+        *(each.data_ptr() for each in by_norms),
+        *_heads(qkv, queries),
+    )
     return found, by_norms[0], by_norms[1]
 
 
@@ -134,16 +139,23 @@ def _heads(qkv: Tensor, queries: int) -> tuple[int, int, int, int]:
 
 
 def weigh(old: Tensor | None, own: Tensor, hidden: Tensor | None, causal: Tensor, trees: int) -> None:
-    """Weights of attention in place of the scores `old` [rows, P] and `own` [rows, R], together 1 in each row.
+    """Weights of attention in place of scores `old` [rows, P] and `own` [rows, R], together 1 in each row.
 
     Row i stands at i % R in its branch. `causal` [R, R] and `hidden` [trees, 1, 1 or R, P] are added, fp32.
     """
     width = own.shape[-1]
     rows, columns = own.numel() // width // trees, 0 if old is None else old.shape[-1]
     function("weigh", KINDS[own.dtype])(
-        None if old is None else old.data_ptr(), own.data_ptr(), None if hidden is None else hidden.data_ptr(),
-        1 if hidden is None else hidden.shape[2], causal.data_ptr(), trees, rows, columns, width,
-    )  # fmt: skip
+        None if old is None else old.data_ptr(),
+        own.data_ptr(),
+        None if hidden is None else hidden.data_ptr(),
+        1 if hidden is None else hidden.shape[2],
+        causal.data_ptr(),
+        trees,
+        rows,
+        columns,
+        width,
+    )
 
 
 def weigh_back(grad: Tensor, delta: Tensor, weights: Tensor) -> Tensor:
@@ -163,7 +175,7 @@ def row_dots(a: Tensor, b: Tensor) -> Tensor:
 
 
 def draw(logits: Tensor, u: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Ids [M] where the running sum of softmax(logits / temperature) exceeds u [M], and their log-probabilities.
+    """Ids [M] where the running sum of softmax(logits / temperature) exceeds u [M]; their log-probabilities.
 
     `logits` [M, V] are fp32, `u` float64.
     """
@@ -180,7 +192,7 @@ COLUMNS = 64  # outputs that a layout holds side by side
 
 @cache
 def multiplies(dtype: torch.dtype) -> bool:
-    """Whether the library's products are right here, and quick: on bf16 where the processor multiplies it itself."""
+    """Whether the library's products are right here, and quick: of bf16 where the processor has them."""
     library = native.find().library
     if library is None or not hasattr(library, "lay_out_f"):
         return False
@@ -199,7 +211,7 @@ def _multiplies_bf16() -> bool:
 
 
 def lay_out(weight: Tensor) -> Tensor:
-    """A weight [W, K] as the library's products take it: in blocks of `COLUMNS` outputs, zeros behind the last."""
+    """A weight [W, K] as the library's products take it: blocks of `COLUMNS` outputs, zeros behind the last."""
     outputs, inputs = weight.shape
     found = weight.new_empty(-(-outputs // COLUMNS) * COLUMNS * inputs)
     function("lay_out", KINDS[weight.dtype])(weight.data_ptr(), found.data_ptr(), outputs, inputs)

@@ -1,7 +1,7 @@
 """C++ that is compiled where it runs, for the processor that it runs on, once, into the cache folder.
 
-It is an addition: where there is no compiler, or what it makes does not load, there is no library, and torch's
-operators do the same with other rounding. `CASCADE_KERNELS=off` asks for that.
+It is an addition: where there is no compiler, or what it makes does not load, there is no library, and
+torch's operators do the same with other rounding. `CASCADE_KERNELS=off` asks for that.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ import subprocess
 import tempfile
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import distribution, version
 from pathlib import Path
 
-import torch
-
-from cascade_rl.model.pretrained import cache_folder
+from cascade_rl.model.cached import cache_folder
 
 SOURCE = Path(__file__).with_name("kernels.cpp")
 COMPILERS = ("c++", "g++", "clang++")
 # Nothing that loosens IEEE arithmetic: NaN must stay NaN.
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-fPIC", "-shared")
-TORCH = Path(torch.__file__).parent / "lib"
-# With torch's own products and threads, or without both. No default libraries: a second OpenMP beside torch's would
-# have threads of its own (and clang's is another one).
+# found, not imported: it takes seconds
+TORCH = Path(str(distribution("torch").locate_file("torch/lib")))
+# With torch's own products and threads, or without both. No default libraries: a second OpenMP beside torch's
+# would have threads of its own (and clang's is another one).
 WITH_TORCH = (
     *("-fopenmp", "-DPRODUCTS", "-nodefaultlibs", f"-L{TORCH}", f"-Wl,-rpath,{TORCH}"),
     *("-l:libtorch_cpu.so", "-l:libc10.so", "-lstdc++", "-lc", "-lm"),
@@ -50,7 +50,9 @@ def find() -> Found:
     if os.environ.get("CASCADE_KERNELS", "on") == "off":
         return Found(None, "off by CASCADE_KERNELS")
     named = os.environ.get("CXX")
-    compiler = next((path for name in (*filter(None, [named]), *COMPILERS) if (path := shutil.which(name))), None)
+    compiler = next(
+        (path for name in (*filter(None, [named]), *COMPILERS) if (path := shutil.which(name))), None
+    )
     source = SOURCE.read_bytes()
     told = ""
     for way in (WITH_TORCH, ALONE):
@@ -68,7 +70,14 @@ def find() -> Found:
 
 def _key(source: bytes, compiler: str | None, way: tuple[str, ...]) -> str:
     """Whatever may change what is compiled: a home directory may be shared by unlike machines."""
-    parts = [repr((FLAGS, way)), torch.__version__, platform.machine(), platform.libc_ver()[1], compiler or "", _processor()]
+    parts = [
+        repr((FLAGS, way)),
+        version("torch"),
+        platform.machine(),
+        platform.libc_ver()[1],
+        compiler or "",
+        _processor(),
+    ]
     return hashlib.sha256(b"\0".join([source, *(part.encode() for part in parts)])).hexdigest()[:16]
 
 
@@ -87,12 +96,16 @@ def _compile(command: list[str], target: Path) -> None:
     # in a file of its own first: several workers may come here at once, and one may be killed
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         made = Path(folder) / target.name
-        subprocess.run([*command, "-o", str(made)], check=True, capture_output=True, text=True, timeout=LONGEST_S)
+        subprocess.run(
+            [*command, "-o", str(made)], check=True, capture_output=True, text=True, timeout=LONGEST_S
+        )
         made.replace(target)
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, subprocess.CalledProcessError):
-        lines = [line for line in error.stderr.splitlines() if "error" in line] or [f"status {error.returncode}"]
+        lines = [line for line in error.stderr.splitlines() if "error" in line] or [
+            f"status {error.returncode}"
+        ]
         return f"{Path(error.cmd[0]).name} failed: {lines[0]}"
     return " ".join(str(error).split())

@@ -6,7 +6,6 @@ What comes back is always a Hugging Face directory on this machine, and where it
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
@@ -16,6 +15,7 @@ from typing import Any
 import yaml
 
 from cascade_rl.errors import InputError
+from cascade_rl.model.cached import cache_folder
 from cascade_rl.recipe.hub_name import HubName, read_hub_name
 
 SMOLLM2 = "smollm2-135m"
@@ -42,11 +42,6 @@ class Origin:
 
 def silent(text: str) -> None:
     """Hears how a download goes, and says nothing."""
-
-
-def cache_folder() -> Path:
-    """Where converted models are kept: CASCADE_CACHE, or ~/.cache/cascade-rl."""
-    return Path(os.environ.get("CASCADE_CACHE") or Path.home() / ".cache" / "cascade-rl")
 
 
 def hub_name(name: str, commit: str | None = None) -> HubName | None:

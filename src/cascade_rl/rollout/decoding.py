@@ -214,18 +214,17 @@ class Decoding:
         self.widest = max(lengths)
         on_gpu = device.type == "cuda"
         self.every = HEAR_EVERY if on_gpu else 1
-        # A GPU has the cache at its final size from the start: copied, it would need the memory twice, and
-        # what is attended to there need not lie without gaps.
+        # A GPU has the cache at its final size from the start: copied, it would need the memory twice.
         room, dtype = _round_up(self.widest + longest + 1), weights["0.o"].dtype
         self.room = room if on_gpu else None
         self.turn = rotary(config, torch.arange(self.widest + longest + 1, device=device))
         self.cache: Cache | KernelCache
-        self.cache: Cache | KernelCache
         if by_kernels(config, dtype, device):
             self.cache = KernelCache(weights, config, slots, room, self.nobody, self.turn)
         else:
-            columns = columns_for(self.widest + 1, self.room)
-            self.cache = Cache(config, slots, columns, dtype, device, self.room)
+            self.cache = Cache(
+                config, slots, columns_for(self.widest + 1, self.room), dtype, device, self.room
+            )
         self.rows = torch.full((slots,), self.nobody, device=device)  # the row in each slot
         self.steps = torch.zeros(slots, dtype=torch.long, device=device)  # tokens it has
         self.next = torch.zeros(slots, dtype=torch.long, device=device)  # its last token

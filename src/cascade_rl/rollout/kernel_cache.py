@@ -1,8 +1,8 @@
 """A CPU's decoding by the library of `model.kernels`: keys and values, and a step over them in one call.
 
-Thirty operators a layer become four products and five passes. Attention reads the columns that a slot uses and no
-others, in fp32 between the stored keys and values; so the cache has its final size from the start, nothing in it is
-ever copied, and memory that no column reaches is never touched.
+Thirty operators a layer become four products and five passes. Attention reads the columns that a slot uses
+and no others. So the cache has its final size from the start, nothing in it is ever copied, and memory that
+no column reaches is never touched.
 
 Shapes: S slots, H hidden, N heads, K key-value heads, D head size, M tokens.
 """
@@ -43,9 +43,9 @@ class _Decoder(ctypes.Structure):
 
 
 class KernelCache:
-    """Keys and values of each layer [2, places, K, room, D]; `place` [S] is where a slot's lie, `used` [S] how many.
+    """Keys and values of each layer [2, places, K, room, D].
 
-    Weights are laid out here, once for a decoding, in which they don't change. `turn` are cosines and sines
+    `place` [S] is where a slot's lie, `used` [S] how many there are. Weights are laid out here, once for a decoding, in which they don't change. `turn` are cosines and sines
     [positions, 1, D]. A slot with row `nobody` is not looked at.
     """
 
@@ -71,14 +71,26 @@ class KernelCache:
         buffers = {"normed": config.hidden, "wide": widest, "seen": width, "gated": config.intermediate}
         cos, sin = turn
         self._decoder = _Decoder(
-            layers=ctypes.addressof(self._layers), embed=self._hold(weights["embed"]),
-            norm=self._hold(weights["norm"].float()), cos=self._hold(cos), sin=self._hold(sin),
+            layers=ctypes.addressof(self._layers),
+            embed=self._hold(weights["embed"]),
+            norm=self._hold(weights["norm"].float()),
+            cos=self._hold(cos),
+            sin=self._hold(sin),
             **{name: self._hold(torch.empty(slots, size, dtype=dtype)) for name, size in buffers.items()},
-            hidden=self._hold(torch.empty(slots, config.hidden)), last=self.last.data_ptr(),
-            count=config.layers, H=config.hidden, I=config.intermediate, N=config.heads, K=config.kv_heads,
-            D=config.head_dim, room=room, half=self.store[0].stride(0), window=config.window or 0,
-            nobody=nobody, eps=config.eps,
-        )  # fmt: skip
+            hidden=self._hold(torch.empty(slots, config.hidden)),
+            last=self.last.data_ptr(),
+            count=config.layers,
+            H=config.hidden,
+            I=config.intermediate,
+            N=config.heads,
+            K=config.kv_heads,
+            D=config.head_dim,
+            room=room,
+            half=self.store[0].stride(0),
+            window=config.window or 0,
+            nobody=nobody,
+            eps=config.eps,
+        )
 
     def _hold(self, tensor: Tensor) -> int:
         """The address of what must stay where it is."""
@@ -98,7 +110,7 @@ class KernelCache:
         return len(self.used)
 
     def resize(self, keep: Tensor | None, columns: int) -> None:
-        """Keep these slots, in this order (None: all); what they hold stays where it is, and so do columns."""
+        """Keep these slots, in this order (None: all); what they hold stays where it is."""
         if keep is not None:
             self.place, self.used = self.place[keep], self.used[keep]
 
@@ -115,12 +127,20 @@ class KernelCache:
                     # heads lie side by side, but between tokens lies the rest of q, k and v
                     assert part.stride()[1:] == (size, 1)
                     self._put(
-                        part.data_ptr(), tokens.data_ptr(), count, places.data_ptr(), len(places),
-                        half.data_ptr(), part.stride(0), heads, size, self.columns,
-                    )  # fmt: skip
+                        part.data_ptr(),
+                        tokens.data_ptr(),
+                        count,
+                        places.data_ptr(),
+                        len(places),
+                        half.data_ptr(),
+                        part.stride(0),
+                        heads,
+                        size,
+                        self.columns,
+                    )
 
     def states(self, ids: Tensor, rows: Tensor) -> Tensor:
-        """Hidden states [S, H], fp32, normed, of the tokens `ids` [S] of `rows` [S]; in the same memory each time."""
+        """Hidden states [S, H], fp32, normed, of tokens `ids` [S] of `rows` [S]; the same memory each time."""
         decoder = self._decoder
         decoder.S, decoder.rows = len(ids), rows.data_ptr()
         decoder.used, decoder.places = self.used.data_ptr(), self.place.data_ptr()
