@@ -45,8 +45,9 @@ class _Decoder(ctypes.Structure):
 class KernelCache:
     """Keys and values of each layer [2, places, K, room, D].
 
-    `place` [S] is where a slot's lie, `used` [S] how many there are. Weights are laid out here, once for a decoding, in which they don't change. `turn` are cosines and sines
-    [positions, 1, D]. A slot with row `nobody` is not looked at.
+    `place` [S] is where a slot's lie, `used` [S] how many there are. Weights are laid out here, once for a
+    decoding, in which they don't change. `turn` are cosines and sines [positions, 1, D]. A slot with row
+    `nobody` is not looked at.
     """
 
     def __init__(
