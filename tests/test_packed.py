@@ -179,3 +179,9 @@ def test_products_in_bf16_stay_near_and_their_gradients_are_summed_in_fp32():
 def test_a_tree_without_branches_is_an_error():
     with pytest.raises(ValueError, match="needs a branch"):
         pack([Tree(np.array([1, 2]), ())], CPU)
+
+
+@given(TREES)
+def test_the_longest_text_is_told_without_the_device(shapes):
+    packed = pack([Tree(np.arange(p), tuple(np.arange(n) for n in branches)) for p, branches in shapes], CPU)
+    assert packed.longest() == int(packed.positions.max()) + 1

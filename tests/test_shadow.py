@@ -314,3 +314,20 @@ def test_a_micro_batch_is_never_waited_for(name):
     assert found == [[3 + asked, 0], [3 + 2 * asked, 0], [3 + 4 * asked, 0]]
     # of copies that nobody waits for: ids and places, their factors, the tables of attention for each model
     assert ahead[0] <= 21 and ahead[1:] == [2 * ahead[0], 4 * ahead[0]]
+
+
+@pytest.mark.parametrize("kind", ["yarn", "dynamic"])
+def test_neither_scaled_positions_nor_a_limit_of_texts_is_waited_for(kind):
+    """Frequencies are sent once; how long texts are the host knows."""
+    raw = scratch_config(SHAPE, 2048, 1, 0)
+    raw["rope_parameters"] = {"rope_type": kind, "factor": 4.0, "rope_theta": 1e4,
+                              "original_max_position_embeddings": 512}  # fmt: skip
+    config = DecoderConfig.from_hf(raw)
+    rows = [Row.of([5, 6, 7], [8, 9, 10 + i], 0.01, 1.0) for i in range(4)]
+    with shadow_cuda() as log, Replicas(1, "cuda") as replicas:
+        replicas.add_model("policy", config, scratch_weights(config, 0), train=True)
+        learner = Learner(replicas, "policy", Training(name="x", lr=1e-3))
+        learner.policy_step(rows, Objective(ON_POLICY), 1.0)
+        log.clear()
+        learner.policy_step(rows, Objective(ON_POLICY), 1.0)
+        assert log.waits.total() == 3 and not log.copies

@@ -163,8 +163,7 @@ def packed_states(
 ) -> Tensor:
     """Hidden states [m, H] of the branches of a pack, in its order."""
     attend = attention(packed, config.heads, config.kv_heads, config.window)
-    if config.rope.limit is not None:  # asked of these types alone: a GPU has to be waited for
-        config.rope.check(int(packed.positions.max()) + 1)
+    config.rope.check(packed.longest())
     turn = rotary(config, packed.positions)
     return hidden_states(weights, config, packed.ids, turn, attend, slice(packed.prefixes, None), recompute)
 

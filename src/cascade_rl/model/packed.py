@@ -73,6 +73,11 @@ class Pack:
     lengths: tuple[int, ...]
     trees: tuple[tuple[int, int], ...]
 
+    def longest(self) -> int:
+        """Tokens of the longest text; known to the host, so that no GPU has to be asked."""
+        branches = iter(self.lengths)
+        return max(long + max(next(branches) for _ in range(count)) for long, count in self.trees)
+
 
 def _cost(trees: Sequence[Tree]) -> int:
     """Scores of a padded block: of prefixes to themselves, of branches to prefix and themselves."""

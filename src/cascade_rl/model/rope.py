@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -57,7 +58,7 @@ class Rope:
         The first half of the sines is negative: x turns into x * cosine + (x with its halves swapped) * sine.
         """
         if self.inverse:
-            inverse = torch.tensor(self.inverse, device=positions.device, dtype=torch.float32)
+            inverse = _placed(self.inverse, positions.device)
         else:
             half = torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float32)
             inverse = self.theta ** (-half / head_dim)
@@ -66,6 +67,13 @@ class Rope:
         if self.scale != 1:
             cos, sin = cos * self.scale, sin * self.scale
         return torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1)
+
+
+@cache
+def _placed(inverse: tuple[float, ...], device: torch.device) -> Tensor:
+    """Frequencies on a device, fp32; kept, since a GPU would be waited for each time that they are sent."""
+    with torch.inference_mode(False):  # what is made while sampling serves training, too
+        return torch.tensor(inverse, device=device, dtype=torch.float32)
 
 
 def read_rope(config: Mapping[str, Any], head_dim: int) -> Rope:
