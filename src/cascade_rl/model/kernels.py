@@ -211,7 +211,7 @@ def _multiplies_bf16() -> bool:
 
 
 def lay_out(weight: Tensor) -> Tensor:
-    """A weight [W, K] as the library's products take it: blocks of `COLUMNS` outputs, zeros behind the last."""
+    """A weight [W, K] as the products take it: blocks of `COLUMNS` outputs, zeros behind the last."""
     outputs, inputs = weight.shape
     found = weight.new_empty(-(-outputs // COLUMNS) * COLUMNS * inputs)
     function("lay_out", KINDS[weight.dtype])(weight.data_ptr(), found.data_ptr(), outputs, inputs)

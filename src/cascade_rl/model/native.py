@@ -62,7 +62,8 @@ def find() -> Found:
                 if compiler is None:
                     return Found(None, "no C++ compiler; install g++")
                 _compile([compiler, *FLAGS, str(SOURCE), *way], target)
-            return Found(ctypes.CDLL(str(target)), f"compiled for this processor, {target}")
+            without = f", without torch's products ({told})" if told else ""
+            return Found(ctypes.CDLL(str(target)), f"compiled for this processor{without}: {target}")
         except (OSError, subprocess.SubprocessError) as error:
             told = _reason(error)
     return Found(None, told)

@@ -141,7 +141,7 @@ class KernelCache:
                     )
 
     def states(self, ids: Tensor, rows: Tensor) -> Tensor:
-        """Hidden states [S, H], fp32, normed, of tokens `ids` [S] of `rows` [S]; the same memory each time."""
+        """Hidden states [S, H], fp32, normed, of the tokens `ids` [S] of `rows` [S]; in memory that stays."""
         decoder = self._decoder
         decoder.S, decoder.rows = len(ids), rows.data_ptr()
         decoder.used, decoder.places = self.used.data_ptr(), self.place.data_ptr()
