@@ -53,10 +53,7 @@ def rates(device: torch.device, config: Network, dtype: torch.dtype) -> tuple[fl
     with torch.inference_mode():
         source, target = _block(device), _block(device)
         blocks = rate(rows, config.hidden, config.size().wide, dtype)
-        if device.type == "cpu":
-            head = rate(HEAD_ROWS, config.hidden, min(config.vocab, HEAD_COLUMNS), torch.float32)
-        else:
-            head = _head_rate(device, config, dtype, generator)
+        head = _head_rate(device, config, dtype, generator)
         # a copy reads and writes
         moved = 2.0 * source.nbytes / _seconds(lambda: target.copy_(source), device)
     return max(blocks, head), head, moved  # operations a second, twice, and bytes a second
@@ -65,8 +62,10 @@ def rates(device: torch.device, config: Network, dtype: torch.dtype) -> tuple[fl
 def _head_rate(
     device: torch.device, config: Network, dtype: torch.dtype, generator: torch.Generator
 ) -> float:
-    """Operations a second of the head as a GPU reads it (see `products`), three products counted as one."""
-    rows, columns = GPU_HEAD_ROWS, min(config.vocab, GPU_HEAD_COLUMNS)
+    """Operations a second of the head as it is read (see `products`), a GPU's three products counted as one."""
+    on_cpu = device.type == "cpu"
+    rows = HEAD_ROWS if on_cpu else GPU_HEAD_ROWS
+    columns = min(config.vocab, HEAD_COLUMNS if on_cpu else GPU_HEAD_COLUMNS)
     x, master = (torch.randn(n, config.hidden, generator=generator, device=device) for n in (rows, columns))
     weight = Weight.of(master.to(dtype), master)
     with laid_out({"embed": weight}, layers=False):
