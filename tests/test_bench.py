@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "bench"))
-import engine  # noqa: E402  # beside this package, and not in it
-from work import Case  # noqa: E402
+import engine  # beside this package, and not in it
+from work import Case
 
 
 def quick(case, steps: int) -> float:

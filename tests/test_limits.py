@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import reduce
 from math import prod
 from operator import add
@@ -13,9 +14,10 @@ from hypothesis import strategies as st
 from tiny import SHAPE, Policy, raw_config, toy_problem
 from torch.utils.flop_counter import FlopCounterMode
 
+from cascade_rl.model import peaks as peaks_module
 from cascade_rl.model.cost import Peaks, Work, decode_work, matrix_parameters, prefill_work, update_work
 from cascade_rl.model.decoder import DecoderConfig
-from cascade_rl.model.peaks import measure_peaks
+from cascade_rl.model.peaks import cache_bytes, measure_peaks
 from cascade_rl.model.replicas import Replicas
 from cascade_rl.protocols import Sampling
 from cascade_rl.recipe import Training
@@ -140,6 +142,20 @@ def test_the_least_time_is_that_of_the_slower_of_products_and_bytes():
     peaks = Peaks(10.0, 2.0, 5.0)
     assert Work(1, 100, 8, 60).seconds(peaks) == 100 / 10 + 8 / 2
     assert Work(1, 100, 8, 80).seconds(peaks) == 80 / 5
+    # of 80 bytes in two passes each may find 4 where the last left them; of 6 in two nothing is read again
+    cached = replace(peaks, cache=4)
+    assert Work(1, 0, 0, 80, 2).seconds(cached) == 72 / 5
+    assert Work(1, 0, 0, 6, 2).seconds(cached) == 0
+    assert decode_work(CONFIG, [7, 2], [3, 5], 1, 2).passes == 6 and prefill_work(CONFIG, [7], 2).passes == 1
+
+
+def test_the_last_cache_is_shared_by_the_workers(tmp_path, monkeypatch):
+    monkeypatch.setattr(peaks_module, "CACHES", tmp_path)
+    assert cache_bytes(torch.device("cpu"), 1) == 0, "nobody says"
+    for number, size in enumerate(("48K\n", "1024K\n", "32M\n")):
+        (tmp_path / f"index{number}").mkdir()
+        (tmp_path / f"index{number}" / "size").write_text(size)
+    assert cache_bytes(torch.device("cpu"), 2) == 16 << 20
 
 
 def test_both_engines_count_what_they_did():

@@ -19,22 +19,30 @@ Lengths = tuple[int, Sequence[int]]  # of a tree: tokens of its prefix, and of e
 
 @dataclass(frozen=True, slots=True)
 class Peaks:
-    """Operations a second of the blocks' products and of the fp32 head, bytes a second: of all workers."""
+    """Operations a second of the blocks' products and of the fp32 head, bytes a second: of all workers.
+
+    `cache` are the bytes that a worker's part of the last cache before the memory holds.
+    """
 
     flops: float
     head_flops: float
     bytes: float
     workers: int = 1
+    cache: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What has to be done for `tokens`: operations at the blocks' rate and at the fp32 head's, and bytes."""
+    """What has to be done for `tokens`: operations at the blocks' rate and at the fp32 head's, and bytes.
+
+    The bytes are read in so many `passes`, each of which may find a cache full of what the last one read.
+    """
 
     tokens: int = 0
     flops: int = 0
     head_flops: int = 0
     bytes: int = 0
+    passes: int = 0
 
     def __add__(self, other: Work) -> Work:
         return Work(
@@ -42,11 +50,14 @@ class Work:
             self.flops + other.flops,
             self.head_flops + other.head_flops,
             self.bytes + other.bytes,
+            self.passes + other.passes,
         )
 
     def seconds(self, peaks: Peaks) -> float:
         """The least time: products and transfers at their peaks, side by side."""
-        return max(self.flops / peaks.flops + self.head_flops / peaks.head_flops, self.bytes / peaks.bytes)
+        # what stays in a cache needs no memory: all of a tiny model may
+        moved = max(0, self.bytes - self.passes * peaks.cache)
+        return max(self.flops / peaks.flops + self.head_flops / peaks.head_flops, moved / peaks.bytes)
 
 
 def matrix_parameters(config: Network) -> tuple[int, int]:
@@ -84,7 +95,7 @@ def prefill_work(config: Network, prompts: Sequence[int], element: int) -> Work:
     """Prompts, each once: weights are read once, `element` bytes a number; the head reads the last tokens."""
     layers, head = matrix_parameters(config)
     flops = _forward(config, [(p - 1, (1,)) for p in prompts])
-    return Work(sum(prompts), flops, 2 * head * len(prompts), layers * element + head * 4)
+    return Work(sum(prompts), flops, 2 * head * len(prompts), layers * element + head * 4, 1)
 
 
 def decode_work(
@@ -102,4 +113,4 @@ def decode_work(
     flops = 2 * size.matrices * sum(later) + 4 * size.layers * size.width * columns
     # all weights once a step however many rows share it, and each row's own keys and values
     moved = steps * (size.matrices * element + head * 4) + 2 * size.layers * size.cached * element * columns
-    return Work(sum(replies), flops, 2 * head * sum(later), moved)
+    return Work(sum(replies), flops, 2 * head * sum(later), moved, steps)

@@ -6,6 +6,7 @@ import mmap
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from cascade_rl.model.worker import Worker
 BLOCK = 1 << 25  # numbers that are copied: 128 MB, more than a cache holds
 HEAD_ROWS, HEAD_COLUMNS = 512, 16384  # of the head that is multiplied, at most
 GPU_HEAD_ROWS, GPU_HEAD_COLUMNS = 4096, 32768  # the same where smaller products leave a GPU idle
+CACHES = Path("/sys/devices/system/cpu/cpu0/cache")  # of Linux; whole kilobytes, as in "32768K"
 CALLS = 20  # on a GPU, between two events
 
 
@@ -30,7 +32,24 @@ def measure_peaks(replicas: Replicas, config: Network) -> Peaks:
     """
     found = replicas.all(_probe, config, replicas.dtype)
     flops, head_flops, moved = (sum(each) for each in zip(*found, strict=True))
-    return Peaks(flops, head_flops, moved, replicas.size)
+    cache = cache_bytes(replicas.device, replicas.size)
+    return Peaks(flops, head_flops, moved, replicas.size, cache)
+
+
+def cache_bytes(device: torch.device, workers: int) -> int:
+    """A worker's part of the last cache before the memory; 0 where nobody says how large that is.
+
+    A GPU has one of its own; the processor's is shared.
+    """
+    if device.type != "cpu":
+        return int(getattr(torch.cuda.get_device_properties(device), "L2_cache_size", 0))
+    sizes = [_kilobytes(file.read_text()) for file in CACHES.glob("index*/size")]
+    return 1024 * max(sizes, default=0) // workers
+
+
+def _kilobytes(text: str) -> int:
+    found = text.strip()
+    return int(found[:-1]) * (1024 if found.endswith("M") else 1)
 
 
 def _probe(worker: Worker, config: Network, dtype: torch.dtype) -> tuple[float, float, float]:

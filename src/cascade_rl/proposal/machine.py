@@ -18,7 +18,7 @@ from cascade_rl.model.cost import Peaks, decode_work, prefill_work, update_work
 from cascade_rl.model.decoder import DecoderConfig
 from cascade_rl.model.free_memory import shared_bytes
 from cascade_rl.model.network import Network
-from cascade_rl.model.peaks import rates
+from cascade_rl.model.peaks import cache_bytes, rates
 from cascade_rl.train.batch import Row, pack_rows
 
 # Bytes a weight: fp32 with its gradient and AdamW's two moments, and laid out once more for the products.
@@ -65,7 +65,8 @@ def peaks_of(machine: Machine, config: Network) -> Peaks:
     found = rates(torch.device(machine.device), config, dtype)
     times = machine.workers if machine.device == "cuda" else 1
     flops, head_flops, moved = (rate * times for rate in found)
-    return Peaks(flops, head_flops, moved, machine.workers)
+    cache = cache_bytes(torch.device(machine.device), 1)  # all threads together, or each GPU
+    return Peaks(flops, head_flops, moved, machine.workers, cache)
 
 
 def parameters(config: Network) -> int:
