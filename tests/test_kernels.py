@@ -176,7 +176,7 @@ def test_products(dtype, rows, outputs, pairs, bias, seed):
     layout, found = kernels.lay_out(weight), torch.empty(rows, outputs, dtype=dtype)
     address = None if added is None else added.data_ptr()
     kernels.function("product", kernels.KINDS[dtype])(
-        x.data_ptr(), layout.data_ptr(), address, found.data_ptr(), rows, outputs, 2 * pairs, 1
+        x.data_ptr(), layout.data_ptr(), address, found.data_ptr(), rows, outputs, 2 * pairs
     )
     wanted = x.double() @ weight.double().T + (0 if added is None else added.double())
     assert_near(found, wanted, dtype)
@@ -318,6 +318,37 @@ def test_gradients_are_those_of_torchs_operators(monkeypatch):
         assert found[0].any()
         torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-6 * float(found[1].abs().max()))
         monkeypatch.undo()
+
+
+def every_kernel(seed: int = 0) -> list[torch.Tensor]:
+    """What each gives for inputs that are large enough to be dealt to threads."""
+    x, grad = numbers(seed, 700, 96).float(), numbers(seed + 1, 700, 96).bfloat16()
+    weight, both = numbers(seed + 2, 96).float(), numbers(seed + 3, 700, 192).bfloat16()
+    qkv, norms = (
+        numbers(seed + 4, 700, 6, 16).float(),
+        tuple(numbers(seed + 5 + i, 16).float() for i in range(2)),
+    )
+    angle = numbers(seed + 7, 700, 1, 16).float()
+    old, own = numbers(seed + 8, 2, 700, 30).float(), numbers(seed + 9, 2, 700, 35).float()
+    found, scales = kernels.norm(x, weight, 1e-6, torch.float32)
+    kernels.weigh(old, own, None, torch.full((35, 35), -torch.inf).triu_(1), 2)
+    u = torch.rand(700, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return [
+        found, scales, *kernels.norm_back(grad, x, scales, weight), kernels.swiglu(both), old, own,
+        kernels.swiglu_back(grad, both), kernels.turn_heads(qkv, (angle, angle), 4, norms, 1e-6),
+        *kernels.turn_heads_back(qkv, qkv, (angle, angle), 4, norms, 1e-6), kernels.row_dots(grad, grad),
+        kernels.weigh_back(grad.clone(), scales, grad), *kernels.draw(x, u, 1.0),
+    ]  # fmt: skip
+
+
+def test_threads_change_no_bit_of_a_kernel():
+    results = []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        results.append(every_kernel())
+    torch.set_num_threads(1)
+    for alone, *others in zip(*results, strict=True):
+        assert all(torch.equal(alone, other) for other in others)
 
 
 def test_threads_change_no_bit():

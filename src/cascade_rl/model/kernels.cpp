@@ -1,8 +1,9 @@
 // Element-wise parts of a decoder, each in one pass over its rows: what torch needs four to ten operators for.
 //
-// Built at run time by `native.py`, called through ctypes by `kernels.py`, which checks shapes and says what each
-// function gives. Pure C types at the border, no headers but these: it compiles in about two seconds.
-// Vectors are GCC's and Clang's own, so that the same source and the same order of sums serve every processor.
+// Built at run time by `native.py`, called through ctypes by `kernels.py`, which says what each function gives.
+// Pure C types at the border, no headers but these, so that it compiles in seconds. Vectors are GCC's and Clang's
+// own: the same source and the same order of sums serve every processor. Rows are dealt to `threads`; sums over rows
+// are of whole blocks in their order, so that no bit depends on how many threads there are.
 //
 // Shapes: M rows, H numbers a row, N heads, K key-value heads, D head size. `E` is float or bf16.
 
@@ -29,6 +30,8 @@ void brgemm_release(bool vnni);
 namespace {
 
 constexpr long LANES = 16;
+constexpr long MOST = 256;   // numbers of a head
+constexpr long LONG = 4096;  // scores of a row that need no memory of their own
 typedef float Vec __attribute__((vector_size(64)));
 typedef int32_t Ints __attribute__((vector_size(64)));
 typedef uint32_t Bits __attribute__((vector_size(64)));
@@ -64,6 +67,12 @@ template <class E> inline Vec rounded(Vec v) {
     E part[LANES];
     store(part, v);
     return load(part);
+}
+
+// work(i) for all i < n
+template <class Work> inline void each(long n, int threads, Work work) {
+#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
+    for (long i = 0; i < n; i++) work(i);
 }
 
 // the first n < LANES numbers; the other lanes are 0
@@ -117,40 +126,42 @@ inline Vec exponential(Vec x) {
 
 inline Vec sigmoid(Vec x) { return 1.0f / (1.0f + exponential(-x)); }
 
+// h + y (or h) to h, and its norm times `weight` to `out` (where there is one); 1 / rms to `scales`
 template <class E, class Y>
-void add_norm(float *h, const Y *y, const float *weight, float eps, E *out, float *scales, long M, long H) {
-    for (long m = 0; m < M; m++, h += H, out += H) {
+void add_norm(float *h, const Y *y, const float *weight, float eps, E *out, float *scales, long M, long H, int threads) {
+    each(M, threads, [=](long m) {
+        float *x = h + m * H;
         Vec squares = {};
         for (long i = 0; i < H; i += LANES) {
-            Vec x = load(h + i, H - i);
+            Vec v = load(x + i, H - i);
             if (y) {
-                x += load(y + i, H - i);
-                store(h + i, x, H - i);
+                v += load(y + m * H + i, H - i);
+                store(x + i, v, H - i);
             }
-            squares += x * x;
+            squares += v * v;
         }
-        if (y) y += H;
-        float scale = 1.0f / sqrtf(sum(squares) / H + eps);
+        const float scale = 1.0f / sqrtf(sum(squares) / H + eps);
         if (scales) scales[m] = scale;
-        if (!weight) continue;
         for (long i = 0; i < H; i += LANES)
-            store(out + i, load(h + i, H - i) * scale * load(weight + i, H - i), H - i);
-    }
+            store(out + m * H + i, load(x + i, H - i) * scale * load(weight + i, H - i), H - i);
+    });
 }
 
-template <class E> void swiglu(const E *both, E *out, long M, long I) {
-    for (long m = 0; m < M; m++, both += 2 * I, out += I)
+template <class E> void swiglu(const E *both, E *out, long M, long I, int threads) {
+    each(M, threads, [=](long m) {
+        const E *gates = both + 2 * m * I, *ups = gates + I;
         for (long i = 0; i < I; i += LANES) {
-            Vec gate = load(both + i, I - i), up = load(both + I + i, I - i);
-            store(out + i, gate * sigmoid(gate) * up, I - i);
+            const Vec gate = load(gates + i, I - i), up = load(ups + i, I - i);
+            store(out + m * I + i, gate * sigmoid(gate) * up, I - i);
         }
+    });
 }
 
 // one head [D] normed (if `norm`), multiplied, and turned by half its size, to fp32
 template <class E>
 inline void turn_head(const E *x, const float *norm, float eps, float gain, const float *cos, const float *sin,
                       float *out, long D) {
-    float unit[1024];
+    float unit[MOST];
     Vec squares = {};
     for (long i = 0; i < D; i += LANES) {
         Vec v = load(x + i);
@@ -172,168 +183,179 @@ inline void turn_head(const E *x, const float *norm, float eps, float gain, cons
     }
 }
 
+constexpr long BLOCK = 64;  // rows summed apart: a sum of thousands would lose what is small beside it
+
 // gradients of norm(x) * weight by x, and by the weight, which is added to `by_weight` [H]
 template <class E>
 void norm_back(const E *grad, const float *x, const float *scales, const float *weight, float *by_x, float *by_weight,
-               long M, long H) {
-    constexpr long BLOCK = 64;  // rows summed apart: a sum of thousands would lose what is small beside it
-    float *part = (float *)malloc(H * sizeof(float));
-    for (long begin = 0; begin < M; begin += BLOCK) {
-        memset(part, 0, H * sizeof(float));
-        for (long m = begin; m < M && m < begin + BLOCK; m++, grad += H, x += H, by_x += H) {
-            const float scale = scales[m];
+               long M, long H, int threads) {
+    const long blocks = (M + BLOCK - 1) / BLOCK;
+    float *parts = (float *)calloc(blocks * H, sizeof(float));
+    each(blocks, threads, [=](long block) {
+        float *part = parts + block * H;
+        for (long m = block * BLOCK; m < M && m < (block + 1) * BLOCK; m++) {
+            const E *g = grad + m * H;
+            const float *from = x + m * H, scale = scales[m];
             Vec dots = {};
             for (long i = 0; i < H; i += LANES) {
-                const Vec product = load(grad + i, H - i) * load(x + i, H - i) * scale;
+                const Vec product = load(g + i, H - i) * load(from + i, H - i) * scale;
                 store(part + i, load(part + i, H - i) + product, H - i);
                 dots += product * load(weight + i, H - i);
             }
             const float dot = sum(dots) / H;
             for (long i = 0; i < H; i += LANES) {
-                const Vec by_unit = load(grad + i, H - i) * load(weight + i, H - i);
-                store(by_x + i, (by_unit - load(x + i, H - i) * scale * dot) * scale, H - i);
+                const Vec by_unit = load(g + i, H - i) * load(weight + i, H - i);
+                store(by_x + m * H + i, (by_unit - load(from + i, H - i) * scale * dot) * scale, H - i);
             }
         }
-        for (long i = 0; i < H; i += LANES) store(by_weight + i, load(by_weight + i, H - i) + load(part + i, H - i), H - i);
-    }
-    free(part);
+    });
+    for (long block = 0; block < blocks; block++)
+        for (long i = 0; i < H; i++) by_weight[i] += parts[block * H + i];
+    free(parts);
 }
 
-template <class E> void swiglu_back(const E *grad, const E *both, E *by_both, long M, long I) {
-    for (long m = 0; m < M; m++, grad += I, both += 2 * I, by_both += 2 * I)
+template <class E> void swiglu_back(const E *grad, const E *both, E *by_both, long M, long I, int threads) {
+    each(M, threads, [=](long m) {
+        const E *from = grad + m * I, *gates = both + 2 * m * I, *ups = gates + I;
+        E *by_gates = by_both + 2 * m * I, *by_ups = by_gates + I;
         for (long i = 0; i < I; i += LANES) {
             const long n = I - i;
-            const Vec g = load(grad + i, n), gate = load(both + i, n), up = load(both + I + i, n);
+            const Vec g = load(from + i, n), gate = load(gates + i, n), up = load(ups + i, n);
             const Vec open = sigmoid(gate), silu = gate * open;
-            store(by_both + i, g * up * (open + silu * (1.0f - open)), n);
-            store(by_both + I + i, g * silu, n);
+            store(by_gates + i, g * up * (open + silu * (1.0f - open)), n);
+            store(by_ups + i, g * silu, n);
         }
+    });
 }
 
 // q and k of tokens [M, N + 2 K, D] normed (if `q_norm`), q scaled, both turned by cosines and sines [M, D]; v as it is
 template <class E>
 void turn_heads(const E *qkv, const float *q_norm, const float *k_norm, float eps, const float *cos, const float *sin,
-                E *out, long M, long N, long K, long D) {
+                E *out, long M, long N, long K, long D, int threads) {
     const float scale = 1.0f / sqrtf((float)D);
-    float turned[1024];
-    for (long m = 0; m < M; m++, cos += D, sin += D) {
-        for (long h = 0; h < N + K; h++, qkv += D, out += D) {
-            turn_head(qkv, h < N ? q_norm : k_norm, eps, h < N ? scale : 1.0f, cos, sin, turned, D);
-            for (long i = 0; i < D; i += LANES) store(out + i, load(turned + i));
+    each(M, threads, [=](long m) {
+        const E *from = qkv + m * (N + 2 * K) * D;
+        E *to = out + m * (N + 2 * K) * D;
+        float turned[MOST];
+        for (long h = 0; h < N + K; h++, from += D, to += D) {
+            const float *norm = h < N ? q_norm : k_norm;
+            turn_head(from, norm, eps, h < N ? scale : 1.0f, cos + m * D, sin + m * D, turned, D);
+            for (long i = 0; i < D; i += LANES) store(to + i, load(turned + i));
         }
-        memcpy(out, qkv, K * D * sizeof(E));
-        qkv += K * D;
-        out += K * D;
-    }
+        memcpy(to, from, K * D * sizeof(E));
+    });
 }
 
-// the gradient of the above; those of the norms' weights are added to `by_q_norm` and `by_k_norm` [D]
+// one head's part of the gradient of the above; that of its norm's weight is added to `part` [D]
+template <class E>
+inline void turn_head_back(const E *grad, const E *x, const float *norm, float eps, float gain, const float *cos,
+                           const float *sin, E *out, float *part, long D) {
+    const long half = D / 2;
+    float back[MOST];
+    for (long i = 0; i < half; i += LANES) {
+        const long n = half - i;
+        const Vec a = load(grad + i, n), b = load(grad + half + i, n);
+        const Vec c = load(cos + half + i, n), s = load(sin + half + i, n);
+        store(back + i, (a * c + b * s) * gain, n);
+        store(back + half + i, (b * c - a * s) * gain, n);
+    }
+    if (!norm) {
+        for (long i = 0; i < D; i += LANES) store(out + i, load(back + i));
+        return;
+    }
+    Vec squares = {}, dots = {};
+    for (long i = 0; i < D; i += LANES) squares += load(x + i) * load(x + i);
+    const float inverse = 1.0f / sqrtf(sum(squares) / D + eps);
+    for (long i = 0; i < D; i += LANES) {
+        const Vec product = load(back + i) * load(x + i) * inverse;
+        store(part + i, load(part + i) + product);
+        dots += product * load(norm + i);
+    }
+    const float dot = sum(dots) / D;
+    for (long i = 0; i < D; i += LANES)
+        store(out + i, (load(back + i) * load(norm + i) - load(x + i) * inverse * dot) * inverse);
+}
+
+// the gradient of `turn_heads`; those of the norms' weights are added to `by_norms` [2, D]
 template <class E>
 void turn_heads_back(const E *grad, const E *qkv, const float *q_norm, const float *k_norm, float eps, const float *cos,
-                     const float *sin, E *out, float *by_q_norm, float *by_k_norm, long M, long N, long K, long D) {
+                     const float *sin, E *out, float *by_norms, long M, long N, long K, long D, int threads) {
     const float scale = 1.0f / sqrtf((float)D);
-    const long half = D / 2;
-    float back[1024], parts[2][1024];
-    memset(parts, 0, sizeof parts);
-    for (long m = 0; m < M; m++, cos += D, sin += D) {
-        for (long h = 0; h < N + K; h++, grad += D, qkv += D, out += D) {
-            const float gain = h < N ? scale : 1.0f;
-            for (long i = 0; i < half; i += LANES) {
-                const long n = half - i;
-                const Vec a = load(grad + i, n), b = load(grad + half + i, n);
-                const Vec c = load(cos + half + i, n), s = load(sin + half + i, n);
-                store(back + i, (a * c + b * s) * gain, n);
-                store(back + half + i, (b * c - a * s) * gain, n);
+    const long blocks = (M + BLOCK - 1) / BLOCK, row = (N + 2 * K) * D;
+    float *parts = (float *)calloc(blocks * 2 * D, sizeof(float));
+    each(blocks, threads, [=](long block) {
+        for (long m = block * BLOCK; m < M && m < (block + 1) * BLOCK; m++) {
+            for (long h = 0; h < N + K; h++) {
+                const long at = m * row + h * D;
+                float *part = parts + (2 * block + (h < N ? 0 : 1)) * D;
+                turn_head_back(grad + at, qkv + at, h < N ? q_norm : k_norm, eps, h < N ? scale : 1.0f, cos + m * D,
+                               sin + m * D, out + at, part, D);
             }
-            const float *norm = h < N ? q_norm : k_norm;
-            if (!norm) {
-                for (long i = 0; i < D; i += LANES) store(out + i, load(back + i));
-                continue;
-            }
-            float *part = parts[h < N ? 0 : 1];
-            Vec squares = {}, dots = {};
-            for (long i = 0; i < D; i += LANES) squares += load(qkv + i) * load(qkv + i);
-            const float inverse = 1.0f / sqrtf(sum(squares) / D + eps);
-            for (long i = 0; i < D; i += LANES) {
-                const Vec product = load(back + i) * load(qkv + i) * inverse;
-                store(part + i, load(part + i) + product);
-                dots += product * load(norm + i);
-            }
-            const float dot = sum(dots) / D;
-            for (long i = 0; i < D; i += LANES)
-                store(out + i, (load(back + i) * load(norm + i) - load(qkv + i) * inverse * dot) * inverse);
+            const long at = m * row + (N + K) * D;
+            memcpy(out + at, grad + at, K * D * sizeof(E));
         }
-        memcpy(out, grad, K * D * sizeof(E));
-        grad += K * D;
-        qkv += K * D;
-        out += K * D;
-        if (q_norm && (m % 64 == 63 || m + 1 == M)) {  // as in `norm_back`
-            for (long i = 0; i < D; i++) by_q_norm[i] += parts[0][i], by_k_norm[i] += parts[1][i];
-            memset(parts, 0, sizeof parts);
-        }
-    }
+    });
+    for (long block = 0; block < blocks; block++)
+        for (long i = 0; i < 2 * D; i++) by_norms[i] += parts[2 * block * D + i];
+    free(parts);
 }
 
 // Weights of attention in place of scores: of T trees' rows each, to the P columns of their prefix (`old`; none where
 // P is 0) and to the R columns of their own branch, of which row i stands at i % R. `hidden` [T, 1 or R, P] (or null)
 // and `causal` [R, R] are added to scores: 0 or -inf.
 template <class E>
-void weigh(E *old, E *own, const float *hidden, long hidden_rows, const float *causal, long T, long rows, long P, long R) {
+void weigh(E *old, E *own, const float *hidden, long hidden_rows, const float *causal, long T, long rows, long P, long R,
+           int threads) {
     const long wide = (P + LANES - 1) / LANES * LANES;
-    float *scores = (float *)malloc((wide + R + LANES) * sizeof(float));
-    for (long t = 0; t < T; t++)
-        for (long i = 0; i < rows; i++, old += P, own += R) {
-            const long r = i % R, seen = r + 1;  // nobody sees what comes after
-            const float *mask = hidden ? hidden + (t * hidden_rows + (hidden_rows > 1 ? r : 0)) * P : nullptr;
-            Vec top = fill(-INFINITY), total = {};
-            for (long c = 0; c < P; c += LANES) {
-                Vec x = load(old + c, P - c);
-                if (mask) x += load(mask + c, P - c);
-                if (P - c < LANES)
-                    for (long j = P - c; j < LANES; j++) x[j] = -INFINITY;
-                store(scores + c, x);
-                top = top < x ? x : top;
-            }
-            for (long c = 0; c < seen; c += LANES) {
-                Vec x = load(own + c, R - c) + load(causal + r * R + c, R - c);
-                if (R - c < LANES)
-                    for (long j = R - c; j < LANES; j++) x[j] = -INFINITY;
-                store(scores + wide + c, x);
-                top = top < x ? x : top;
-            }
-            const float highest = most(top);
-            for (long c = 0; c < wide; c += LANES) {
-                const Vec x = exponential(load(scores + c) - highest);
-                store(scores + c, x);
-                total += x;
-            }
-            for (long c = 0; c < seen; c += LANES) {
-                const Vec x = exponential(load(scores + wide + c) - highest);
-                store(scores + wide + c, x);
-                total += x;
-            }
-            const float share = 1.0f / sum(total);
-            for (long c = 0; c < P; c += LANES) store(old + c, load(scores + c) * share, P - c);
-            for (long c = 0; c < R; c += LANES)
-                store(own + c, c < seen ? load(scores + wide + c) * share : Vec{}, R - c);
+    each(T * rows, threads, [=](long row) {
+        const long t = row / rows, r = row % rows % R, seen = r + 1;  // nobody sees what comes after
+        E *before = old + row * P, *near = own + row * R;
+        float scores[LONG], *room = wide + R + LANES <= LONG ? scores : (float *)malloc((wide + R + LANES) * sizeof(float));
+        const float *mask = hidden ? hidden + (t * hidden_rows + (hidden_rows > 1 ? r : 0)) * P : nullptr;
+        Vec top = fill(-INFINITY), total = {};
+        for (long c = 0; c < P; c += LANES) {
+            Vec x = load(before + c, P - c);
+            if (mask) x += load(mask + c, P - c);
+            for (long j = P - c; j < LANES; j++) x[j] = -INFINITY;
+            store(room + c, x);
+            top = top < x ? x : top;
         }
-    free(scores);
+        for (long c = 0; c < seen; c += LANES) {
+            Vec x = load(near + c, R - c) + load(causal + r * R + c, R - c);
+            for (long j = R - c; j < LANES; j++) x[j] = -INFINITY;
+            store(room + wide + c, x);
+            top = top < x ? x : top;
+        }
+        const float highest = most(top);
+        for (long c = 0; c < wide + seen; c += LANES) {
+            const Vec x = exponential(load(room + c) - highest);
+            store(room + c, x);
+            total += x;
+        }
+        const float share = 1.0f / sum(total);
+        for (long c = 0; c < P; c += LANES) store(before + c, load(room + c) * share, P - c);
+        for (long c = 0; c < R; c += LANES)
+            store(near + c, c < seen ? load(room + wide + c) * share : Vec{}, R - c);
+        if (room != scores) free(room);
+    });
 }
 
 // the gradient of scores in place of that of their weights [rows, C]: weights * (gradient - delta)
-template <class E> void weigh_back(E *grad, const float *delta, const E *weights, long rows, long C) {
-    for (long i = 0; i < rows; i++, grad += C, weights += C)
-        for (long c = 0; c < C; c += LANES)
-            store(grad + c, (load(grad + c, C - c) - delta[i]) * load(weights + c, C - c), C - c);
+template <class E> void weigh_back(E *grad, const float *delta, const E *weights, long rows, long C, int threads) {
+    each(rows, threads, [=](long i) {
+        E *g = grad + i * C;
+        const E *w = weights + i * C;
+        for (long c = 0; c < C; c += LANES) store(g + c, (load(g + c, C - c) - delta[i]) * load(w + c, C - c), C - c);
+    });
 }
 
 // sums of a * b over the last dimension [rows, D]
-template <class E> void row_dots(const E *a, const E *b, float *found, long rows, long D) {
-    for (long i = 0; i < rows; i++, a += D, b += D) {
+template <class E> void row_dots(const E *a, const E *b, float *found, long rows, long D, int threads) {
+    each(rows, threads, [=](long i) {
         Vec dots = {};
-        for (long d = 0; d < D; d += LANES) dots += load(a + d, D - d) * load(b + d, D - d);
+        for (long d = 0; d < D; d += LANES) dots += load(a + i * D + d, D - d) * load(b + i * D + d, D - d);
         found[i] = sum(dots);
-    }
+    });
 }
 
 // sums of 16 vectors, one a lane
@@ -436,17 +458,16 @@ void attend(const E *qkv, const float *q_norm, const float *k_norm, float eps, c
             long S, long N, long K, long D, long room, long half, long window, int threads) {
     const long group = N / K, per = N + 2 * K;
     const float scale = 1.0f / sqrtf((float)D);
-#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(dynamic, 1)
-    for (long s = 0; s < S; s++) {
+    each(S, threads, [=](long s) {
         E *to = out + s * N * D;
         if (rows[s] == nobody) {  // unheard: a number is enough, as long as it is one
             memset(to, 0, N * D * sizeof(E));
-            continue;
+            return;
         }
         const long at = used[s], first = window > 0 && at + 1 > window ? at + 1 - window : 0;
         const long count = at + 1 - first, wide = (count + LANES - 1) / LANES * LANES;
         float *scores = (float *)malloc((4 * wide + 2 * group * D) * sizeof(float));
-        float *q = scores + 4 * wide, *found = q + group * D, turned[1024];
+        float *q = scores + 4 * wide, *found = q + group * D, turned[MOST];
         const float *c = cos + at * D, *n = sin + at * D;
         for (long k = 0; k < K; k++) {
             const E *from = qkv + s * per * D;
@@ -471,7 +492,7 @@ void attend(const E *qkv, const float *q_norm, const float *k_norm, float eps, c
             for (long i = 0; i < group * D; i += LANES) store(to + k * group * D + i, load(found + i));
         }
         free(scores);
-    }
+    });
 }
 
 // a prompt's keys or values [M, K, D] at tokens `from` [count] to the same columns of several places of a cache
@@ -486,9 +507,10 @@ void insert(const E *tokens, const int64_t *from, long count, const int64_t *pla
 }
 
 // the first id at which the running sum of softmax(logits / temperature) exceeds u, and its log-probability
-void draw(const float *logits, const double *u, float temperature, int64_t *ids, float *logprobs, long M, long V) {
-    float *shares = (float *)malloc(V * sizeof(float));
-    for (long m = 0; m < M; m++, logits += V) {
+void draw(const float *all, const double *u, float temperature, int64_t *ids, float *logprobs, long M, long V, int threads) {
+    each(M, threads, [=](long m) {
+        const float *logits = all + m * V;
+        float *shares = (float *)malloc(V * sizeof(float));
         Vec top = fill(-INFINITY);
         for (long i = 0; i < V; i += LANES) {
             const Vec x = i + LANES <= V ? load(logits + i) : fill(logits[i]);
@@ -523,8 +545,8 @@ void draw(const float *logits, const double *u, float temperature, int64_t *ids,
         if (found < 0) found = 0;
         ids[m] = found;
         logprobs[m] = (float)log(shares[found] / total);
-    }
-    free(shares);
+        free(shares);
+    });
 }
 
 #ifdef PRODUCTS
@@ -551,11 +573,10 @@ template <class Pair> void lay_out(const Pair *weight, Pair *out, long W, long K
 // x [M, K] times a layout of W outputs, plus `bias` (or null), rounded to E [M, W]
 template <class E>
 void product(const E *x, const E *layout, const float *bias, E *out, long M, long W, long K, int threads) {
-#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
-    for (long n = 0; n < W; n += COLUMNS) {
+    each((W + COLUMNS - 1) / COLUMNS, threads, [=](long block) {
+        const long n = block * COLUMNS, here = W - n < COLUMNS ? W - n : COLUMNS;
         float *found = (float *)malloc(M * COLUMNS * sizeof(float));
         multiply(M, K, x, layout + n * K, found);
-        const long here = W - n < COLUMNS ? W - n : COLUMNS;
         for (long m = 0; m < M; m++)
             for (long i = 0; i < here; i += LANES) {
                 Vec v = load(found + m * COLUMNS + i);
@@ -563,7 +584,8 @@ void product(const E *x, const E *layout, const float *bias, E *out, long M, lon
                 store(out + m * W + n + i, v, here - i);
             }
         free(found);
-    }
+        at::native::cpublas::brgemm_release(true);  // AMX tiles are a thread's until they are given back
+    });
 }
 
 template <class E> struct Layer {  // as `_Layer` of rollout/kernel_cache.py
@@ -588,23 +610,22 @@ template <class E> void step(const Decoder<E> *d, const int64_t *ids, int thread
     const long S = d->S, H = d->H, N = d->N, K = d->K, D = d->D;
     for (long s = 0; s < S; s++)
         for (long i = 0; i < H; i += LANES) store(d->hidden + s * H + i, load(d->embed + ids[s] * H + i, H - i), H - i);
-    add_norm(d->hidden, (const E *)nullptr, d->layers[0].input_norm, d->eps, d->normed, nullptr, S, H);
+    add_norm(d->hidden, (const E *)nullptr, d->layers[0].input_norm, d->eps, d->normed, nullptr, S, H, threads);
     for (long i = 0; i < d->count; i++) {
         const Layer<E> &l = d->layers[i];
         product(d->normed, l.qkv, l.qkv_bias, d->wide, S, (N + 2 * K) * D, H, threads);
         attend(d->wide, l.q_norm, l.k_norm, d->eps, d->cos, d->sin, l.cache, d->used, d->places, d->rows, d->nobody, d->seen,
                S, N, K, D, d->room, d->half, d->window, threads);
         product(d->seen, l.o, l.o_bias, d->wide, S, H, N * D, threads);
-        add_norm(d->hidden, d->wide, l.mlp_norm, d->eps, d->normed, nullptr, S, H);
+        add_norm(d->hidden, d->wide, l.mlp_norm, d->eps, d->normed, nullptr, S, H, threads);
         product(d->normed, l.gate_up, nullptr, d->wide, S, 2 * d->I, H, threads);
-        swiglu(d->wide, d->gated, S, d->I);
+        swiglu(d->wide, d->gated, S, d->I, threads);
         product(d->gated, l.down, nullptr, d->wide, S, H, d->I, threads);
         if (i + 1 < d->count)
-            add_norm(d->hidden, d->wide, d->layers[i + 1].input_norm, d->eps, d->normed, nullptr, S, H);
+            add_norm(d->hidden, d->wide, d->layers[i + 1].input_norm, d->eps, d->normed, nullptr, S, H, threads);
         else
-            add_norm(d->hidden, d->wide, d->norm, d->eps, d->last, nullptr, S, H);
+            add_norm(d->hidden, d->wide, d->norm, d->eps, d->last, nullptr, S, H, threads);
     }
-    at::native::cpublas::brgemm_release(true);  // AMX tiles are the thread's until they are given back
 }
 
 #endif
@@ -612,101 +633,60 @@ template <class E> void step(const Decoder<E> *d, const int64_t *ids, int thread
 }  // namespace
 
 extern "C" {
+#define BOTH(E, kind)                                                                                                  \
+    void add_norm_##kind(float *h, const E *y, const float *w, float eps, E *out, float *scales, long M, long H, int t) { \
+        add_norm(h, y, w, eps, out, scales, M, H, t);                                                                  \
+    }                                                                                                                  \
+    void norm_back_##kind(const E *grad, const float *x, const float *scales, const float *w, float *by_x, float *by_w, \
+                          long M, long H, int t) {                                                                     \
+        norm_back(grad, x, scales, w, by_x, by_w, M, H, t);                                                            \
+    }                                                                                                                  \
+    void swiglu_##kind(const E *both, E *out, long M, long I, int t) { swiglu(both, out, M, I, t); }                   \
+    void swiglu_back_##kind(const E *grad, const E *both, E *out, long M, long I, int t) {                             \
+        swiglu_back(grad, both, out, M, I, t);                                                                         \
+    }                                                                                                                  \
+    void turn_heads_##kind(const E *qkv, const float *qn, const float *kn, float eps, const float *c, const float *s,  \
+                           E *out, long M, long N, long K, long D, int t) {                                            \
+        turn_heads(qkv, qn, kn, eps, c, s, out, M, N, K, D, t);                                                        \
+    }                                                                                                                  \
+    void turn_heads_back_##kind(const E *grad, const E *qkv, const float *qn, const float *kn, float eps,              \
+                                const float *c, const float *s, E *out, float *by, long M, long N, long K, long D,     \
+                                int t) {                                                                               \
+        turn_heads_back(grad, qkv, qn, kn, eps, c, s, out, by, M, N, K, D, t);                                         \
+    }                                                                                                                  \
+    void weigh_##kind(E *old, E *own, const float *hidden, long hidden_rows, const float *causal, long T, long rows,   \
+                      long P, long R, int t) {                                                                         \
+        weigh(old, own, hidden, hidden_rows, causal, T, rows, P, R, t);                                                \
+    }                                                                                                                  \
+    void weigh_back_##kind(E *grad, const float *delta, const E *weights, long rows, long C, int t) {                  \
+        weigh_back(grad, delta, weights, rows, C, t);                                                                  \
+    }                                                                                                                  \
+    void row_dots_##kind(const E *a, const E *b, float *found, long rows, long D, int t) {                             \
+        row_dots(a, b, found, rows, D, t);                                                                             \
+    }                                                                                                                  \
+    void insert_##kind(const E *tokens, const int64_t *from, long count, const int64_t *places, long slots, E *cache,  \
+                       long stride, long K, long D, long room) {                                                       \
+        insert(tokens, from, count, places, slots, cache, stride, K, D, room);                                         \
+    }
+BOTH(float, f)
+BOTH(bf16, b)
+void draw_f(const float *logits, const double *u, float temperature, int64_t *ids, float *logprobs, long M, long V, int t) {
+    draw(logits, u, temperature, ids, logprobs, M, V, t);
+}
 #ifdef PRODUCTS
+#define PRODUCTS_OF(E, kind)                                                                                           \
+    int product_##kind(const E *x, const E *layout, const float *bias, E *out, long M, long W, long K) {               \
+        try {                                                                                                          \
+            product(x, layout, bias, out, M, W, K, 1);                                                                 \
+        } catch (...) { /* torch refuses: not on this processor */                                                     \
+            return 1;                                                                                                  \
+        }                                                                                                              \
+        return 0;                                                                                                      \
+    }                                                                                                                  \
+    void step_##kind(const Decoder<E> *d, const int64_t *ids, int t) { step(d, ids, t); }
+PRODUCTS_OF(float, f)
+PRODUCTS_OF(bf16, b)
 void lay_out_f(const float *weight, float *out, long W, long K) { lay_out(weight, out, W, K); }
 void lay_out_b(const uint32_t *weight, uint32_t *out, long W, long K) { lay_out(weight, out, W, K / 2); }
-int product_f(const float *x, const float *layout, const float *bias, float *out, long M, long W, long K, int threads) {
-    try {
-        product(x, layout, bias, out, M, W, K, threads);
-    } catch (...) {
-        return 1;
-    }
-    return 0;
-}
-int product_b(const bf16 *x, const bf16 *layout, const float *bias, bf16 *out, long M, long W, long K, int threads) {
-    try {
-        product(x, layout, bias, out, M, W, K, threads);
-    } catch (...) {
-        return 1;
-    }
-    return 0;
-}
-void step_f(const Decoder<float> *d, const int64_t *ids, int threads) { step(d, ids, threads); }
-void step_b(const Decoder<bf16> *d, const int64_t *ids, int threads) { step(d, ids, threads); }
 #endif
-
-void add_norm_f(float *h, const float *y, const float *w, float eps, float *out, float *scales, long M, long H) {
-    add_norm(h, y, w, eps, out, scales, M, H);
-}
-void add_norm_b(float *h, const bf16 *y, const float *w, float eps, bf16 *out, float *scales, long M, long H) {
-    add_norm(h, y, w, eps, out, scales, M, H);
-}
-void add_norm_bf(float *h, const bf16 *y, const float *w, float eps, float *out, float *scales, long M, long H) {
-    add_norm(h, y, w, eps, out, scales, M, H);
-}
-void swiglu_f(const float *both, float *out, long M, long I) { swiglu(both, out, M, I); }
-void swiglu_b(const bf16 *both, bf16 *out, long M, long I) { swiglu(both, out, M, I); }
-void attend_f(const float *qkv, const float *qn, const float *kn, float eps, const float *c, const float *n, float *cache,
-              const int64_t *used, const int64_t *places, const int64_t *rows, int64_t nobody, float *out, long S, long N,
-              long K, long D, long room, long half, long window, int threads) {
-    attend(qkv, qn, kn, eps, c, n, cache, used, places, rows, nobody, out, S, N, K, D, room, half, window, threads);
-}
-void attend_b(const bf16 *qkv, const float *qn, const float *kn, float eps, const float *c, const float *n, bf16 *cache,
-              const int64_t *used, const int64_t *places, const int64_t *rows, int64_t nobody, bf16 *out, long S, long N,
-              long K, long D, long room, long half, long window, int threads) {
-    attend(qkv, qn, kn, eps, c, n, cache, used, places, rows, nobody, out, S, N, K, D, room, half, window, threads);
-}
-void insert_f(const float *new_, const int64_t *from, long count, const int64_t *places, long slots, float *cache, long stride,
-              long K, long D, long room) {
-    insert(new_, from, count, places, slots, cache, stride, K, D, room);
-}
-void insert_b(const bf16 *new_, const int64_t *from, long count, const int64_t *places, long slots, bf16 *cache, long stride,
-              long K, long D, long room) {
-    insert(new_, from, count, places, slots, cache, stride, K, D, room);
-}
-void draw_f(const float *logits, const double *u, float temperature, int64_t *ids, float *logprobs, long M, long V) {
-    draw(logits, u, temperature, ids, logprobs, M, V);
-}
-void norm_back_f(const float *grad, const float *x, const float *scales, const float *weight, float *by_x, float *by_weight,
-                 long M, long H) {
-    norm_back(grad, x, scales, weight, by_x, by_weight, M, H);
-}
-void norm_back_b(const bf16 *grad, const float *x, const float *scales, const float *weight, float *by_x, float *by_weight,
-                 long M, long H) {
-    norm_back(grad, x, scales, weight, by_x, by_weight, M, H);
-}
-void swiglu_back_f(const float *grad, const float *both, float *out, long M, long I) { swiglu_back(grad, both, out, M, I); }
-void swiglu_back_b(const bf16 *grad, const bf16 *both, bf16 *out, long M, long I) { swiglu_back(grad, both, out, M, I); }
-void turn_heads_f(const float *qkv, const float *qn, const float *kn, float eps, const float *c, const float *s, float *out,
-                  long M, long N, long K, long D) {
-    turn_heads(qkv, qn, kn, eps, c, s, out, M, N, K, D);
-}
-void turn_heads_b(const bf16 *qkv, const float *qn, const float *kn, float eps, const float *c, const float *s, bf16 *out,
-                  long M, long N, long K, long D) {
-    turn_heads(qkv, qn, kn, eps, c, s, out, M, N, K, D);
-}
-void turn_heads_back_f(const float *grad, const float *qkv, const float *qn, const float *kn, float eps, const float *c,
-                       const float *s, float *out, float *by_q, float *by_k, long M, long N, long K, long D) {
-    turn_heads_back(grad, qkv, qn, kn, eps, c, s, out, by_q, by_k, M, N, K, D);
-}
-void turn_heads_back_b(const bf16 *grad, const bf16 *qkv, const float *qn, const float *kn, float eps, const float *c,
-                       const float *s, bf16 *out, float *by_q, float *by_k, long M, long N, long K, long D) {
-    turn_heads_back(grad, qkv, qn, kn, eps, c, s, out, by_q, by_k, M, N, K, D);
-}
-void weigh_f(float *old, float *own, const float *hidden, long hidden_rows, const float *causal, long T, long rows, long P,
-             long R) {
-    weigh(old, own, hidden, hidden_rows, causal, T, rows, P, R);
-}
-void weigh_b(bf16 *old, bf16 *own, const float *hidden, long hidden_rows, const float *causal, long T, long rows, long P,
-             long R) {
-    weigh(old, own, hidden, hidden_rows, causal, T, rows, P, R);
-}
-void weigh_back_f(float *grad, const float *delta, const float *weights, long rows, long C) {
-    weigh_back(grad, delta, weights, rows, C);
-}
-void weigh_back_b(bf16 *grad, const float *delta, const bf16 *weights, long rows, long C) {
-    weigh_back(grad, delta, weights, rows, C);
-}
-void row_dots_f(const float *a, const float *b, float *found, long rows, long D) { row_dots(a, b, found, rows, D); }
-void row_dots_b(const bf16 *a, const bf16 *b, float *found, long rows, long D) { row_dots(a, b, found, rows, D); }
 }

@@ -9,7 +9,7 @@ Shapes: M rows, H hidden, I intermediate, S slots, N heads, K key-value heads, D
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -21,22 +21,23 @@ from cascade_rl.model import native
 KINDS = {torch.float32: "f", torch.bfloat16: "b"}
 HEAD_SIZES = {16, 32, 64, 96, 128, 256}  # whole vectors, for which there is a loop in the library
 P, L, F = ctypes.c_void_p, ctypes.c_long, ctypes.c_float
+T = ctypes.c_int  # threads
+PARALLEL = 1 << 15  # numbers that are worth waking other threads for
 SIGNATURES: dict[str, tuple[type[ctypes._SimpleCData[Any]], ...]] = {
-    "add_norm": (P, P, P, F, P, P, L, L),
-    "norm_back": (P, P, P, P, P, P, L, L),
-    "swiglu": (P, P, L, L),
-    "swiglu_back": (P, P, P, L, L),
-    "turn_heads": (P, P, P, F, P, P, P, L, L, L, L),
-    "turn_heads_back": (P, P, P, P, F, P, P, P, P, P, L, L, L, L),
-    "weigh": (P, P, P, L, P, L, L, L, L),
-    "weigh_back": (P, P, P, L, L),
-    "row_dots": (P, P, P, L, L),
-    "attend": (P, P, P, F, P, P, P, P, P, P, L, P, L, L, L, L, L, L, L, ctypes.c_int),
+    "add_norm": (P, P, P, F, P, P, L, L, T),
+    "norm_back": (P, P, P, P, P, P, L, L, T),
+    "swiglu": (P, P, L, L, T),
+    "swiglu_back": (P, P, P, L, L, T),
+    "turn_heads": (P, P, P, F, P, P, P, L, L, L, L, T),
+    "turn_heads_back": (P, P, P, P, F, P, P, P, P, L, L, L, L, T),
+    "weigh": (P, P, P, L, P, L, L, L, L, T),
+    "weigh_back": (P, P, P, L, L, T),
+    "row_dots": (P, P, P, L, L, T),
     "insert": (P, P, L, P, L, P, L, L, L, L),
-    "draw": (P, P, F, P, P, L, L),
+    "draw": (P, P, F, P, P, L, L, T),
     "lay_out": (P, P, L, L),
-    "product": (P, P, P, P, L, L, L, ctypes.c_int),
-    "step": (P, P, ctypes.c_int),
+    "product": (P, P, P, P, L, L, L),
+    "step": (P, P, T),
 }
 INTS = {"product": ctypes.c_int}  # what functions give that give anything
 Function = Callable[..., int]
@@ -57,38 +58,39 @@ def usable(device: torch.device, dtype: torch.dtype) -> bool:
     return device.type == "cpu" and dtype in KINDS and native.find().library is not None
 
 
+def _run(name: str, dtype: torch.dtype, *arguments: Tensor | float | None, numbers: int) -> None:
+    """Call a function that deals rows to threads, with tensors by their addresses; `numbers` are read in all."""
+    threads = torch.get_num_threads() if numbers >= PARALLEL else 1
+    plain = (each.data_ptr() if isinstance(each, Tensor) else each for each in arguments)
+    function(name, KINDS[dtype])(*plain, threads)
+
+
 def norm(x: Tensor, weight: Tensor, eps: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """x / rms(x) * weight [M, H] of fp32 x in `dtype`, and 1 / rms(x) [M, 1]."""
     found, scales = torch.empty(x.shape, dtype=dtype), torch.empty(len(x), 1)
-    plain = weight.float()
-    kind = KINDS[dtype]
-    function("add_norm", kind)(
-        x.data_ptr(), None, plain.data_ptr(), eps, found.data_ptr(), scales.data_ptr(), *x.shape
-    )
+    _run("add_norm", dtype, x, None, weight.float(), eps, found, scales, *x.shape, numbers=x.numel())
     return found, scales
 
 
 def norm_back(grad: Tensor, x: Tensor, scales: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """The gradients of `norm` by x [M, H] and by the weight [H], fp32, for `grad` [M, H] of either kind."""
-    by_x, by_weight, plain = torch.empty_like(x), torch.zeros(x.shape[1]), weight.float()
-    pointers = (t.data_ptr() for t in (grad, x, scales, plain, by_x, by_weight))
-    function("norm_back", KINDS[grad.dtype])(*pointers, *x.shape)
+    by_x, by_weight = torch.empty_like(x), torch.zeros(x.shape[1])
+    tensors = (grad, x, scales, weight.float(), by_x, by_weight)
+    _run("norm_back", grad.dtype, *tensors, *x.shape, numbers=x.numel())
     return by_x, by_weight
 
 
 def swiglu(both: Tensor) -> Tensor:
     """silu(gate) * up for gate and up side by side [M, 2 I]."""
     found = both.new_empty(len(both), both.shape[1] // 2)
-    function("swiglu", KINDS[both.dtype])(both.data_ptr(), found.data_ptr(), *found.shape)
+    _run("swiglu", both.dtype, both, found, *found.shape, numbers=both.numel())
     return found
 
 
 def swiglu_back(grad: Tensor, both: Tensor) -> Tensor:
     """The gradient of `swiglu` [M, 2 I] for `grad` [M, I]."""
     found = torch.empty_like(both)
-    function("swiglu_back", KINDS[both.dtype])(
-        grad.data_ptr(), both.data_ptr(), found.data_ptr(), *grad.shape
-    )
+    _run("swiglu_back", both.dtype, grad, both, found, *grad.shape, numbers=both.numel())
     return found
 
 
@@ -98,10 +100,8 @@ Norms = tuple[Tensor, ...]  # of q and of k [D]; empty where heads are not norme
 def turn_heads(qkv: Tensor, turn: tuple[Tensor, Tensor], queries: int, norms: Norms, eps: float) -> Tensor:
     """As `fused.turn_heads`."""
     found = torch.empty_like(qkv)
-    _held, pointers = _plain(norms)
-    function("turn_heads", KINDS[qkv.dtype])(
-        qkv.data_ptr(), *pointers, eps, *_tables(turn), found.data_ptr(), *_heads(qkv, queries)
-    )
+    known = (*_plain(norms), eps, *turn)
+    _run("turn_heads", qkv.dtype, qkv, *known, found, *_heads(qkv, queries), numbers=qkv.numel())
     return found
 
 
@@ -110,28 +110,14 @@ def turn_heads_back(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of `turn_heads` by q, k and v, and by the norms' weights (0 where there are none)."""
     found, by_norms = torch.empty_like(qkv), torch.zeros(2, qkv.shape[2])
-    _held, pointers = _plain(norms)
-    function("turn_heads_back", KINDS[qkv.dtype])(
-        grad.data_ptr(),
-        qkv.data_ptr(),
-        *pointers,
-        eps,
-        *_tables(turn),
-        found.data_ptr(),
-        *(each.data_ptr() for each in by_norms),
-        *_heads(qkv, queries),
-    )
+    known = (grad, qkv, *_plain(norms), eps, *turn)
+    _run("turn_heads_back", qkv.dtype, *known, found, by_norms, *_heads(qkv, queries), numbers=qkv.numel())
     return found, by_norms[0], by_norms[1]
 
 
-def _plain(norms: Norms) -> tuple[list[Tensor], list[int | None]]:
-    """The norms in fp32, to be held while their addresses are in use."""
-    held = [weight.detach().float() for weight in norms]
-    return held, [weight.data_ptr() for weight in held] or [None, None]
-
-
-def _tables(turn: tuple[Tensor, Tensor]) -> list[int]:
-    return [table.data_ptr() for table in turn]
+def _plain(norms: Norms) -> Sequence[Tensor | None]:
+    """The norms in fp32, or as many addresses of nothing."""
+    return [weight.detach().float() for weight in norms] or [None, None]
 
 
 def _heads(qkv: Tensor, queries: int) -> tuple[int, int, int, int]:
@@ -145,32 +131,23 @@ def weigh(old: Tensor | None, own: Tensor, hidden: Tensor | None, causal: Tensor
     """
     width = own.shape[-1]
     rows, columns = own.numel() // width // trees, 0 if old is None else old.shape[-1]
-    function("weigh", KINDS[own.dtype])(
-        None if old is None else old.data_ptr(),
-        own.data_ptr(),
-        None if hidden is None else hidden.data_ptr(),
-        1 if hidden is None else hidden.shape[2],
-        causal.data_ptr(),
-        trees,
-        rows,
-        columns,
-        width,
-    )
+    masks = (hidden, 1 if hidden is None else hidden.shape[2], causal)
+    numbers = own.numel() // width * (columns + width)
+    _run("weigh", own.dtype, old, own, *masks, trees, rows, columns, width, numbers=numbers)
 
 
 def weigh_back(grad: Tensor, delta: Tensor, weights: Tensor) -> Tensor:
     """weights * (grad - delta) [.., C] in place of `grad`, with fp32 `delta` of each row."""
     columns = grad.shape[-1]
-    function("weigh_back", KINDS[grad.dtype])(
-        grad.data_ptr(), delta.data_ptr(), weights.data_ptr(), grad.numel() // columns, columns
-    )
+    shape = (grad.numel() // columns, columns)
+    _run("weigh_back", grad.dtype, grad, delta, weights, *shape, numbers=grad.numel())
     return grad
 
 
 def row_dots(a: Tensor, b: Tensor) -> Tensor:
     """The sums of a * b over the last dimension [rows, D], fp32 [rows, 1]."""
     found = torch.empty(len(a), 1)
-    function("row_dots", KINDS[a.dtype])(a.data_ptr(), b.data_ptr(), found.data_ptr(), *a.shape)
+    _run("row_dots", a.dtype, a, b, found, *a.shape, numbers=a.numel())
     return found
 
 
@@ -179,11 +156,9 @@ def draw(logits: Tensor, u: Tensor, temperature: float) -> tuple[Tensor, Tensor]
 
     `logits` [M, V] are fp32, `u` float64.
     """
-    logits, u = logits.contiguous(), u.contiguous()
     ids, logprobs = torch.empty(len(u), dtype=torch.long), torch.empty(len(u))
-    function("draw", "f")(
-        logits.data_ptr(), u.data_ptr(), temperature, ids.data_ptr(), logprobs.data_ptr(), *logits.shape
-    )
+    known = (logits.contiguous(), u.contiguous(), temperature)
+    _run("draw", torch.float32, *known, ids, logprobs, *logits.shape, numbers=logits.numel())
     return ids, logprobs
 
 
@@ -202,7 +177,7 @@ def multiplies(dtype: torch.dtype) -> bool:
     x, weight = (torch.arange(n * 34).view(n, 34).remainder(7).to(dtype) - 3 for n in (3, 70))
     found, layout = torch.empty(3, 70, dtype=dtype), lay_out(weight)
     pointers = (x.data_ptr(), layout.data_ptr(), None, found.data_ptr())
-    failed = function("product", KINDS[dtype])(*pointers, 3, 70, 34, 1)
+    failed = function("product", KINDS[dtype])(*pointers, 3, 70, 34)
     return not failed and torch.equal(found, torch.nn.functional.linear(x, weight))
 
 
