@@ -59,7 +59,7 @@ def assert_near(
 def test_this_machine_compiles_them():
     """What follows would pass by torch's operators alone; a machine that tests this package has g++."""
     assert native.find().library is not None, native.find().text
-    assert kernels.multiplies(torch.float32)
+    assert kernels.multiplies(torch.float32, frozenset((64, 35)))
 
 
 @kinds
@@ -169,7 +169,7 @@ def test_weights_of_attention_and_their_gradient(dtype, trees, heads, long, widt
 @settings(max_examples=40, deadline=None)
 @given(rows=sizes, outputs=st.integers(1, 150), pairs=st.integers(1, 40), bias=st.booleans(), seed=seeds)
 def test_products(dtype, rows, outputs, pairs, bias, seed):
-    if not kernels.multiplies(dtype):
+    if not kernels.multiplies(dtype, frozenset((2 * pairs,))):
         return  # a processor that does not multiply bf16 itself
     x, weight = numbers(seed, rows, 2 * pairs).to(dtype), numbers(seed + 1, outputs, 2 * pairs).to(dtype)
     added = numbers(seed + 2, outputs).float() if bias else None
@@ -404,7 +404,9 @@ def test_where_torchs_products_can_not_be_had_the_rest_is_compiled_alone(tmp_pat
     script = (
         BUILD
         + "\nfrom cascade_rl.model import kernels\nimport torch\n"
-        + ("print(kernels.usable(torch.device('cpu'), torch.float32), kernels.multiplies(torch.float32))")
+        + (
+            "print(kernels.usable(torch.device('cpu'), torch.float32), kernels.multiplies(torch.float32, frozenset((64,))))"
+        )
     )
     environment = {**os.environ, "CASCADE_CACHE": str(tmp_path / "cache"), "CXX": str(wrapper)}
     ran = subprocess.run(

@@ -69,10 +69,17 @@ template <class E> inline Vec rounded(Vec v) {
     return load(part);
 }
 
-// work(i) for all i < n
+// work(i) for all i < n, and after() once in each thread
+template <class Work, class After> inline void each(long n, int threads, Work work, After after) {
+#pragma omp parallel num_threads(threads) if (threads > 1)
+    {
+#pragma omp for schedule(static)
+        for (long i = 0; i < n; i++) work(i);
+        after();
+    }
+}
 template <class Work> inline void each(long n, int threads, Work work) {
-#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
-    for (long i = 0; i < n; i++) work(i);
+    each(n, threads, work, [] {});
 }
 
 // the first n < LANES numbers; the other lanes are 0
@@ -573,7 +580,9 @@ template <class Pair> void lay_out(const Pair *weight, Pair *out, long W, long K
 // x [M, K] times a layout of W outputs, plus `bias` (or null), rounded to E [M, W]
 template <class E>
 void product(const E *x, const E *layout, const float *bias, E *out, long M, long W, long K, int threads) {
-    each((W + COLUMNS - 1) / COLUMNS, threads, [=](long block) {
+    // AMX tiles are a thread's until they are given back
+    const auto after = [] { at::native::cpublas::brgemm_release(true); };
+    const auto work = [=](long block) {
         const long n = block * COLUMNS, here = W - n < COLUMNS ? W - n : COLUMNS;
         float *found = (float *)malloc(M * COLUMNS * sizeof(float));
         multiply(M, K, x, layout + n * K, found);
@@ -584,8 +593,8 @@ void product(const E *x, const E *layout, const float *bias, E *out, long M, lon
                 store(out + m * W + n + i, v, here - i);
             }
         free(found);
-        at::native::cpublas::brgemm_release(true);  // AMX tiles are a thread's until they are given back
-    });
+    };
+    each((W + COLUMNS - 1) / COLUMNS, threads, work, after);
 }
 
 template <class E> struct Layer {  // as `_Layer` of rollout/kernel_cache.py

@@ -166,18 +166,24 @@ COLUMNS = 64  # outputs that a layout holds side by side
 
 
 @cache
-def multiplies(dtype: torch.dtype) -> bool:
-    """Whether the library's products are right here, and quick: of bf16 where the processor has them."""
+def multiplies(dtype: torch.dtype, sizes: frozenset[int]) -> bool:
+    """Whether the library's products over so many inputs are right here, and of bf16 where they are quick."""
     library = native.find().library
     if library is None or not hasattr(library, "lay_out_f"):
         return False
-    if dtype is torch.bfloat16 and not _multiplies_bf16():
-        return False
-    # tried on a small one: what torch exports here is no part of its promised interface
-    x, weight = (torch.arange(n * 34).view(n, 34).remainder(7).to(dtype) - 3 for n in (3, 70))
-    found, layout = torch.empty(3, 70, dtype=dtype), lay_out(weight)
+    if dtype is torch.bfloat16 and (not _multiplies_bf16() or any(size % 2 for size in sizes)):
+        return False  # of bf16 pairs of inputs lie side by side
+    # tried: what torch exports here is no part of its promised interface
+    return all(_right(dtype, size) for size in sizes)
+
+
+def _right(dtype: torch.dtype, inputs: int) -> bool:
+    """Of whole numbers, whose sums are exact in whatever order; outputs that fill no whole block."""
+    rows, outputs = 3, COLUMNS + 6
+    x, weight = (torch.arange(n * inputs).view(n, inputs).remainder(7).to(dtype) - 3 for n in (rows, outputs))
+    found, layout = torch.empty(rows, outputs, dtype=dtype), lay_out(weight)
     pointers = (x.data_ptr(), layout.data_ptr(), None, found.data_ptr())
-    failed = function("product", KINDS[dtype])(*pointers, 3, 70, 34)
+    failed = function("product", KINDS[dtype])(*pointers, rows, outputs, inputs)
     return not failed and torch.equal(found, torch.nn.functional.linear(x, weight))
 
 

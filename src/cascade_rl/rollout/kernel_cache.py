@@ -151,10 +151,9 @@ class KernelCache:
 
 def by_kernels(config: DecoderConfig, dtype: torch.dtype, device: torch.device) -> bool:
     """Whether the library can take the steps of this model."""
-    inner = (config.hidden, config.heads * config.head_dim, config.intermediate)
+    inner = frozenset((config.hidden, config.heads * config.head_dim, config.intermediate))
     return (
         config.head_dim in kernels.HEAD_SIZES
-        and not any(size % 2 for size in inner)  # of bf16 pairs lie side by side
         and kernels.usable(device, dtype)
-        and kernels.multiplies(dtype)
+        and kernels.multiplies(dtype, inner)
     )
