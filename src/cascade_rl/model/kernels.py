@@ -59,7 +59,7 @@ def usable(device: torch.device, dtype: torch.dtype) -> bool:
 
 
 def _run(name: str, dtype: torch.dtype, *arguments: Tensor | float | None, numbers: int) -> None:
-    """Call a function that deals rows to threads, with tensors by their addresses; `numbers` are read in all."""
+    """Call a function that deals rows to threads, tensors by their addresses; it reads so many `numbers`."""
     threads = torch.get_num_threads() if numbers >= PARALLEL else 1
     plain = (each.data_ptr() if isinstance(each, Tensor) else each for each in arguments)
     function(name, KINDS[dtype])(*plain, threads)

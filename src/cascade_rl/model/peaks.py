@@ -81,7 +81,7 @@ def rates(device: torch.device, config: Network, dtype: torch.dtype) -> tuple[fl
 def _head_rate(
     device: torch.device, config: Network, dtype: torch.dtype, generator: torch.Generator
 ) -> float:
-    """Operations a second of the head as it is read (see `products`), a GPU's three products counted as one."""
+    """Operations a second of the head as `products` reads it, a GPU's three products counted as one."""
     on_cpu = device.type == "cpu"
     rows = HEAD_ROWS if on_cpu else GPU_HEAD_ROWS
     columns = min(config.vocab, HEAD_COLUMNS if on_cpu else GPU_HEAD_COLUMNS)
