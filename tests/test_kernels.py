@@ -166,6 +166,46 @@ def test_weights_of_attention_and_their_gradient(dtype, trees, heads, long, widt
 
 
 @kinds
+@settings(max_examples=60, deadline=None)
+@given(
+    used=st.lists(st.integers(0, 70), min_size=1, max_size=3), keys=st.integers(1, 2), group=st.integers(1, 5),
+    size=st.sampled_from(sorted(kernels.HEAD_SIZES)), window=st.sampled_from([0, 1, 9]), seed=seeds,
+)  # fmt: skip
+def test_attention_of_a_step(dtype, used, keys, group, size, window, seed):
+    """One token a slot over what the slot holds, in places of another order; beside them a slot of nobody's."""
+    slots, room, queries = len(used) + 1, 72, keys * group
+    qkv = numbers(seed, slots, queries + 2 * keys, size).to(dtype)
+    cache = numbers(seed + 1, 2, slots, keys, room, size).to(dtype)
+    cache[:, :, :, 71] = torch.nan  # never written, never read
+    before, angle = cache.double().clone(), numbers(seed + 2, room, size // 2)
+    turn = (
+        torch.cat((angle.cos(), angle.cos()), -1).float(),
+        torch.cat((-angle.sin(), angle.sin()), -1).float(),
+    )
+    counts, places = torch.tensor([*used, 5]), torch.arange(slots).flip(0)
+    rows, out = torch.tensor([*range(len(used)), 9]), torch.full((slots, queries * size), torch.nan).to(dtype)
+    arguments = (*turn, cache, counts, places, rows)
+    kernels.function("attend", kernels.KINDS[dtype])(
+        qkv.data_ptr(), None, None, 1e-6, *(each.data_ptr() for each in arguments), 9, out.data_ptr(), slots, queries,
+        keys, size, room, cache.stride(0), window, 1,
+    )  # fmt: skip
+    assert not out[-1].any() and torch.equal(cache[:, 0].double().nan_to_num(), before[:, 0].nan_to_num())
+    for slot, count in enumerate(used):
+        cos, sin = angle[count].cos(), angle[count].sin()
+        left, right = qkv[slot, : queries + keys].double().chunk(2, -1)
+        both = torch.cat((left * cos - right * sin, right * cos + left * sin), -1)
+        q, k = (both[:queries] * size**-0.5).to(dtype).double(), both[queries:].to(dtype)
+        held = cache[:, places[slot]]
+        assert_near(held[0, :, count], k.double(), dtype)
+        assert torch.equal(held[1, :, count], qkv[slot, queries + keys :])
+        first = max(0, count + 1 - window) if window else 0
+        seen_k, seen_v = held[:, :, first : count + 1].double().repeat_interleave(group, 1)
+        scores = torch.einsum("nd,ncd->nc", q, seen_k).to(dtype).double()
+        wanted = torch.einsum("nc,ncd->nd", scores.softmax(-1), seen_v)
+        assert_near(out[slot].view(queries, size), wanted, dtype, 2)
+
+
+@kinds
 @settings(max_examples=40, deadline=None)
 @given(rows=sizes, outputs=st.integers(1, 150), pairs=st.integers(1, 40), bias=st.booleans(), seed=seeds)
 def test_products(dtype, rows, outputs, pairs, bias, seed):
@@ -248,6 +288,7 @@ CONFIGS = {
     "qwen2": replace(QWEN3, qk_norm=False, qkv_bias=True),
     "llama": replace(QWEN3, qk_norm=False, kv_heads=6, qkv_bias=True, o_bias=True, tied=False),
     "five queries a key": replace(QWEN3, heads=5, kv_heads=1, head_dim=32),
+    "heads of 64": replace(QWEN3, heads=3, kv_heads=1, head_dim=64, qk_norm=False),
     "window": replace(QWEN3, qk_norm=False, window=7),
 }
 ASKED = [

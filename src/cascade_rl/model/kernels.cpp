@@ -394,6 +394,25 @@ inline void dots(const float *q, const E *keys, long here, float *scores, long w
     for (int g = 0; g < G; g++) store(scores + g * wide, rounded<E>(sums(part[g])));
 }
 
+// weights in place of `count` scores, rounded to E, and zeros behind them up to whole vectors
+template <class E> inline void share_out(float *row, long count) {
+    const long wide = (count + LANES - 1) / LANES * LANES;
+    for (long c = count; c < wide; c++) row[c] = -INFINITY;
+    Vec top = fill(-INFINITY), total = {};
+    for (long c = 0; c < wide; c += LANES) {
+        const Vec x = load(row + c);
+        top = top < x ? x : top;
+    }
+    const float highest = most(top);
+    for (long c = 0; c < wide; c += LANES) {
+        const Vec x = exponential(load(row + c) - highest);
+        store(row + c, x);
+        total += x;
+    }
+    const float share = 1.0f / sum(total);
+    for (long c = 0; c < wide; c += LANES) store(row + c, rounded<E>(load(row + c) * share));
+}
+
 // G queries [G, D] over columns [count, D] of keys and values. Queries, scores and weights are rounded to E where the
 // trainer's are: a sampler that is more exact than the trainer is further from it, not nearer. `scores` has room for G times `count`, rounded up
 template <int DV, int G, class E>
@@ -402,23 +421,7 @@ void look(const float *q, const E *keys, const E *values, long count, float *sco
     const long wide = (count + LANES - 1) / LANES * LANES, whole = count / LANES * LANES;
     for (long c = 0; c < whole; c += LANES) dots<DV, G>(q, keys + c * D, LANES, scores + c, wide);
     if (whole < count) dots<DV, G>(q, keys + whole * D, count - whole, scores + whole, wide);
-    for (int g = 0; g < G; g++) {
-        float *row = scores + g * wide;
-        for (long c = count; c < wide; c++) row[c] = -INFINITY;
-        Vec top = fill(-INFINITY), total = {};
-        for (long c = 0; c < wide; c += LANES) {
-            Vec x = load(row + c);
-            top = top < x ? x : top;
-        }
-        const float highest = most(top);
-        for (long c = 0; c < wide; c += LANES) {
-            Vec x = exponential(load(row + c) - highest);
-            store(row + c, x);
-            total += x;
-        }
-        const float share = 1.0f / sum(total);
-        for (long c = 0; c < wide; c += LANES) store(row + c, rounded<E>(load(row + c) * share));
-    }
+    for (int g = 0; g < G; g++) share_out<E>(scores + g * wide, count);
     // even and odd columns apart: an addition takes four cycles, and few sums would wait for one another
     constexpr int CHAINS = DV * G >= 8 ? 1 : 2;
     Vec found[CHAINS][G][DV] = {};
@@ -676,6 +679,11 @@ extern "C" {
     void insert_##kind(const E *tokens, const int64_t *from, long count, const int64_t *places, long slots, E *cache,  \
                        long stride, long K, long D, long room) {                                                       \
         insert(tokens, from, count, places, slots, cache, stride, K, D, room);                                         \
+    }                                                                                                                  \
+    void attend_##kind(const E *qkv, const float *qn, const float *kn, float eps, const float *c, const float *s,      \
+                       E *cache, const int64_t *used, const int64_t *places, const int64_t *rows, int64_t nobody,      \
+                       E *out, long S, long N, long K, long D, long room, long half, long window, int t) {             \
+        attend(qkv, qn, kn, eps, c, s, cache, used, places, rows, nobody, out, S, N, K, D, room, half, window, t);     \
     }
 BOTH(float, f)
 BOTH(bf16, b)

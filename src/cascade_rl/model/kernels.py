@@ -34,6 +34,7 @@ SIGNATURES: dict[str, tuple[type[ctypes._SimpleCData[Any]], ...]] = {
     "weigh_back": (P, P, P, L, L, T),
     "row_dots": (P, P, P, L, L, T),
     "insert": (P, P, L, P, L, P, L, L, L, L),
+    "attend": (P, P, P, F, P, P, P, P, P, P, L, P, L, L, L, L, L, L, L, T),
     "draw": (P, P, F, P, P, L, L, T),
     "lay_out": (P, P, L, L),
     "product": (P, P, P, P, L, L, L),
