@@ -384,12 +384,15 @@ template <int DV, int G, class E>
 inline void dots(const float *q, const E *keys, long here, float *scores, long wide) {
     constexpr long D = DV * LANES;
     Vec part[G][LANES];
-#pragma GCC unroll 16
     for (long j = 0; j < LANES; j++) {
         const E *key = keys + (j < here ? j : 0) * D;
-        for (int g = 0; g < G; g++) part[g][j] = load(q + g * D) * load(key);
-        for (int d = 1; d < DV; d++)
-            for (int g = 0; g < G; g++) part[g][j] += load(q + g * D + d * LANES) * load(key + d * LANES);
+        Vec k[DV];
+        for (int d = 0; d < DV; d++) k[d] = load(key + d * LANES);
+        for (int g = 0; g < G; g++) {
+            Vec dot = load(q + g * D) * k[0];
+            for (int d = 1; d < DV; d++) dot += load(q + g * D + d * LANES) * k[d];
+            part[g][j] = dot;
+        }
     }
     for (int g = 0; g < G; g++) store(scores + g * wide, rounded<E>(sums(part[g])));
 }
