@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -353,6 +354,7 @@ def shadow_cuda(memory: Memory | None = None) -> Iterator[Log]:
         "is_available": lambda: True,
         "device_count": lambda: 1,
         "mem_get_info": lambda device=None: (says.free, says.total),
+        "get_device_properties": lambda device=None: SimpleNamespace(L2_cache_size=50 << 20),
         "memory_reserved": lambda device=None: says.reserved,
         "memory_allocated": lambda device=None: says.allocated,
         "synchronize": _synchronise,
