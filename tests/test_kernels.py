@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from test_sampler import PROBLEMS, assert_parity, flat_rows, sampler, trainer_logprobs
 from tiny import random_flat, tokenizer
 
-from cascade_rl.model import kernels, native
+from cascade_rl.model import fused, kernels, native
 from cascade_rl.model.checkpoint import scratch_config
 from cascade_rl.model.decoder import DecoderConfig
 from cascade_rl.model.replicas import Replicas
@@ -407,7 +408,7 @@ def test_threads_change_no_bit():
 BUILD = "from cascade_rl.model import native; print(native.find())"
 
 
-def build(folder, **environment) -> str:
+def build(folder: Path | str, **environment: str) -> str:
     """What a fresh process with an empty cache says of the library."""
     environment = {**os.environ, "CASCADE_CACHE": str(folder), "CUDA_VISIBLE_DEVICES": "", **environment}
     ran = subprocess.run(
@@ -435,6 +436,90 @@ def test_without_a_compiler_or_with_a_broken_one_the_reason_is_told(tmp_path):
     nothing = program(tmp_path / "nothing", "exit 0")
     assert "library=None" in build(tmp_path / "nothing-cache", CXX=str(nothing))
     assert "off by CASCADE_KERNELS" in build(tmp_path / "off", CASCADE_KERNELS="off")
+
+
+def compiled(folder):
+    (path,) = folder.glob("kernels-*.so")
+    return path
+
+
+def test_a_library_that_is_not_whole_is_compiled_again(tmp_path):
+    """Loaded, a part of it would end the process by SIGBUS."""
+    build(tmp_path)
+    path, whole = compiled(tmp_path), compiled(tmp_path).read_bytes()
+    for size in (0, 4096, len(whole) // 2):
+        path.write_bytes(whole[:size])
+        told = build(tmp_path)
+        assert "CDLL" in told and "without" not in told
+        assert len(compiled(tmp_path).read_bytes()) == len(whole)
+
+
+def test_what_was_compiled_is_found_from_elsewhere_and_without_a_compiler(tmp_path, monkeypatch):
+    empty = tmp_path / "bin"
+    empty.mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert "CDLL" in build(".")
+    assert "CDLL" in build(tmp_path, PATH=str(empty), CXX="")
+
+
+def test_compilers_and_machines_that_are_odd(tmp_path):
+    loud = program(tmp_path / "loud", r"printf 'err \377 error: no\n' >&2; exit 1")
+    assert "loud failed: err" in build(tmp_path / "loud-cache", CXX=str(loud))
+    spaced = program(tmp_path / "my compiler", 'exec c++ "$@"')
+    assert "CDLL" in build(tmp_path / "spaced-cache", CXX=str(spaced))
+    assert "CDLL" in build(tmp_path / "arguments-cache", CXX="env c++")
+    # the cache can't be made where a file lies in its way
+    (tmp_path / "file").write_text("")
+    assert "library=None" in build(tmp_path / "file" / "cache")
+    for word in ("OFF", "0", "no"):
+        assert "off by CASCADE_KERNELS" in build(tmp_path / "off", CASCADE_KERNELS=word)
+
+
+def test_a_compiler_that_hangs_is_ended_with_its_children(tmp_path, monkeypatch):
+    pids = tmp_path / "pids"
+    slow = program(tmp_path / "slow", f"sleep 600 & echo $! > {pids}; wait")
+    monkeypatch.setattr(native, "LONGEST_S", 2)
+    with pytest.raises(subprocess.TimeoutExpired):
+        native._run([str(slow)])
+    child = int(pids.read_text())
+    stat = Path(f"/proc/{child}/stat")
+    assert not stat.exists() or stat.read_text().split()[2] in "ZX"
+
+
+REFUSED = """
+import torch
+from cascade_rl.model import kernels
+print(kernels.usable(torch.device("cpu"), torch.bfloat16), kernels.multiplies(torch.bfloat16, frozenset((64,))))
+"""
+
+
+def test_products_that_torch_refuses_are_not_taken(tmp_path):
+    """oneDNN held to an older processor refuses bf16 by an exception, which may not leave threads of OpenMP."""
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    ran = subprocess.run([sys.executable, "-c", REFUSED], env=environment, capture_output=True, text=True)
+    assert ran.returncode == 0 and ran.stdout.split() == ["True", "False"], ran.stderr
+
+
+def test_settings_that_change_under_a_decoding_are_an_error_and_not_the_end():
+    policy = policy_of(CONFIGS["qwen3"], "bf16")
+    asked = sampler(policy, max_rows=64)
+    before = asked.sample(PROBLEMS, Sampling(2, 10, seed=(1,)))
+    with torch.backends.mkldnn.flags(enabled=False):  # then operators decode
+        assert not by_kernels(policy.config, torch.bfloat16, torch.device("cpu"))
+        asked.sample(PROBLEMS, Sampling(2, 10, seed=(1,)))
+    assert flat_rows(asked.sample(PROBLEMS, Sampling(2, 10, seed=(1,)))) == flat_rows(before)
+
+
+@pytest.mark.parametrize("normed", [False, True])
+def test_a_gradient_with_gaps_is_that_without(normed):
+    qkv, angle = numbers(0, 6, 4, 16).float(), numbers(1, 6, 1, 16).float()
+    norms = (numbers(2, 16).float(), numbers(3, 16).float()) if normed else None
+    grad, found = numbers(4, 4, 6, 16).float().transpose(0, 1), []
+    for each in (grad, grad.contiguous()):
+        x = qkv.clone().requires_grad_()
+        fused.turn_heads(x, (angle, angle), 2, norms, 1e-6).backward(each)
+        found.append(x.grad)
+    assert torch.equal(*found)
 
 
 def test_where_torchs_products_can_not_be_had_the_rest_is_compiled_alone(tmp_path):

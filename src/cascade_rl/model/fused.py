@@ -239,8 +239,9 @@ class _Heads(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         if ctx.by_kernels:
             cos, sin, *kept = ctx.saved_tensors
+            grad = grad.contiguous()
             known = (kept[0] if kept else grad, (cos, sin), ctx.queries, ctx.norms, ctx.eps)
-            by_qkv, *found_norms = kernels.turn_heads_back(grad.contiguous(), *known)
+            by_qkv, *found_norms = kernels.turn_heads_back(grad, *known)
             pairs = zip(ctx.norms, found_norms, strict=False)  # none where heads are not normed
             return by_qkv, None, None, None, *(settle(norm, by_norm) for norm, by_norm in pairs)
         gain, cos, sin, *rest = ctx.saved_tensors

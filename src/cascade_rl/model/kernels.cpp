@@ -583,23 +583,36 @@ inline void multiply(long M, long K, const float *x, const float *layout, float 
 }
 
 // a weight [W, K] in blocks of COLUMNS outputs, each [K, COLUMNS] or, of bf16, [K / 2, COLUMNS, 2]; zeros behind W
-template <class Pair> void lay_out(const Pair *weight, Pair *out, long W, long K) {
-    for (long n = 0; n < W; n += COLUMNS, out += K * COLUMNS)
+template <class Pair> void lay_out(const void *weight, Pair *out, long W, long K, int threads) {
+    each((W + COLUMNS - 1) / COLUMNS, threads, [=](long block) {
+        Pair *to = out + block * K * COLUMNS;
         for (long k = 0; k < K; k += LANES)
             for (long j = 0; j < COLUMNS; j++)
-                for (long i = k; i < K && i < k + LANES; i++)
-                    out[i * COLUMNS + j] = n + j < W ? weight[(n + j) * K + i] : Pair{};
+                for (long i = k; i < K && i < k + LANES; i++) {
+                    const long n = block * COLUMNS + j;
+                    Pair pair{};  // copied: of bf16 it may begin at any number
+                    if (n < W) memcpy(&pair, (const char *)weight + (n * K + i) * sizeof(Pair), sizeof pair);
+                    to[i * COLUMNS + j] = pair;
+                }
+    });
 }
 
-// x [M, K] times a layout of W outputs, plus `bias` (or null), rounded to E [M, W]
+// x [M, K] times a layout of W outputs, plus `bias` (or null), rounded to E [M, W]; false if torch refuses to multiply
 template <class E>
-void product(const E *x, const E *layout, const float *bias, E *out, long M, long W, long K, int threads) {
+bool product(const E *x, const E *layout, const float *bias, E *out, long M, long W, long K, int threads) {
+    bool refused = false, *told = &refused;
     // AMX tiles are a thread's until they are given back
     const auto after = [] { at::native::cpublas::brgemm_release(true); };
     const auto work = [=](long block) {
         const long n = block * COLUMNS, here = W - n < COLUMNS ? W - n : COLUMNS;
         float *found = (float *)malloc(M * COLUMNS * sizeof(float));
-        multiply(M, K, x, layout + n * K, found);
+        try {
+            multiply(M, K, x, layout + n * K, found);
+        } catch (...) {  // here: none may leave a region of OpenMP
+            __atomic_store_n(told, true, __ATOMIC_RELAXED);
+            free(found);
+            return;
+        }
         for (long m = 0; m < M; m++)
             for (long i = 0; i < here; i += LANES) {
                 Vec v = load(found + m * COLUMNS + i);
@@ -609,6 +622,7 @@ void product(const E *x, const E *layout, const float *bias, E *out, long M, lon
         free(found);
     };
     each((W + COLUMNS - 1) / COLUMNS, threads, work, after);
+    return !refused;
 }
 
 template <class E> struct Layer {  // as `_Layer` of rollout/kernel_cache.py
@@ -628,27 +642,29 @@ template <class E> struct Decoder {  // as `_Decoder` of rollout/kernel_cache.py
     float eps;
 };
 
-// the hidden states of the next token of each slot, to `last` [S, H], normed; keys and values go to the caches
-template <class E> void step(const Decoder<E> *d, const int64_t *ids, int threads) {
+// the hidden states of the next token of each slot, to `last` [S, H], normed; keys and values go to the
+// caches. False if torch refuses a product: then nothing of it is of use.
+template <class E> bool step(const Decoder<E> *d, const int64_t *ids, int threads) {
     const long S = d->S, H = d->H, N = d->N, K = d->K, D = d->D;
     for (long s = 0; s < S; s++)
         for (long i = 0; i < H; i += LANES) store(d->hidden + s * H + i, load(d->embed + ids[s] * H + i, H - i), H - i);
     add_norm(d->hidden, (const E *)nullptr, d->layers[0].input_norm, d->eps, d->normed, nullptr, S, H, threads);
     for (long i = 0; i < d->count; i++) {
         const Layer<E> &l = d->layers[i];
-        product(d->normed, l.qkv, l.qkv_bias, d->wide, S, (N + 2 * K) * D, H, threads);
+        if (!product(d->normed, l.qkv, l.qkv_bias, d->wide, S, (N + 2 * K) * D, H, threads)) return false;
         attend(d->wide, l.q_norm, l.k_norm, d->eps, d->cos, d->sin, l.cache, d->used, d->places, d->rows, d->nobody, d->seen,
                S, N, K, D, d->room, d->half, d->window, threads);
-        product(d->seen, l.o, l.o_bias, d->wide, S, H, N * D, threads);
+        if (!product(d->seen, l.o, l.o_bias, d->wide, S, H, N * D, threads)) return false;
         add_norm(d->hidden, d->wide, l.mlp_norm, d->eps, d->normed, nullptr, S, H, threads);
-        product(d->normed, l.gate_up, nullptr, d->wide, S, 2 * d->I, H, threads);
+        if (!product(d->normed, l.gate_up, nullptr, d->wide, S, 2 * d->I, H, threads)) return false;
         swiglu(d->wide, d->gated, S, d->I, threads);
-        product(d->gated, l.down, nullptr, d->wide, S, H, d->I, threads);
+        if (!product(d->gated, l.down, nullptr, d->wide, S, H, d->I, threads)) return false;
         if (i + 1 < d->count)
             add_norm(d->hidden, d->wide, d->layers[i + 1].input_norm, d->eps, d->normed, nullptr, S, H, threads);
         else
             add_norm(d->hidden, d->wide, d->norm, d->eps, d->last, nullptr, S, H, threads);
     }
+    return true;
 }
 
 #endif
@@ -704,17 +720,12 @@ void draw_f(const float *logits, const double *u, float temperature, int64_t *id
 #ifdef PRODUCTS
 #define PRODUCTS_OF(E, kind)                                                                                           \
     int product_##kind(const E *x, const E *layout, const float *bias, E *out, long M, long W, long K) {               \
-        try {                                                                                                          \
-            product(x, layout, bias, out, M, W, K, 1);                                                                 \
-        } catch (...) { /* torch refuses: not on this processor */                                                     \
-            return 1;                                                                                                  \
-        }                                                                                                              \
-        return 0;                                                                                                      \
+        return product(x, layout, bias, out, M, W, K, 1);                                                              \
     }                                                                                                                  \
-    void step_##kind(const Decoder<E> *d, const int64_t *ids, int t) { step(d, ids, t); }
+    int step_##kind(const Decoder<E> *d, const int64_t *ids, int t) { return step(d, ids, t); }
 PRODUCTS_OF(float, f)
 PRODUCTS_OF(bf16, b)
-void lay_out_f(const float *weight, float *out, long W, long K) { lay_out(weight, out, W, K); }
-void lay_out_b(const uint32_t *weight, uint32_t *out, long W, long K) { lay_out(weight, out, W, K / 2); }
+void lay_out_f(const float *weight, float *out, long W, long K, int t) { lay_out(weight, out, W, K, t); }
+void lay_out_b(const bf16 *weight, uint32_t *out, long W, long K, int t) { lay_out(weight, out, W, K / 2, t); }
 #endif
 }

@@ -36,11 +36,11 @@ SIGNATURES: dict[str, tuple[type[ctypes._SimpleCData[Any]], ...]] = {
     "insert": (P, P, L, P, L, P, L, L, L, L),
     "attend": (P, P, P, F, P, P, P, P, P, P, L, P, L, L, L, L, L, L, L, T),
     "draw": (P, P, F, P, P, L, L, T),
-    "lay_out": (P, P, L, L),
+    "lay_out": (P, P, L, L, T),
     "product": (P, P, P, P, L, L, L),
     "step": (P, P, T),
 }
-INTS = {"product": ctypes.c_int}  # what functions give that give anything
+INTS = dict.fromkeys(("product", "step"), ctypes.c_int)  # whether torch multiplied; others give nothing
 Function = Callable[..., int]
 
 
@@ -184,8 +184,8 @@ def _right(dtype: torch.dtype, inputs: int) -> bool:
     x, weight = (torch.arange(n * inputs).view(n, inputs).remainder(7).to(dtype) - 3 for n in (rows, outputs))
     found, layout = torch.empty(rows, outputs, dtype=dtype), lay_out(weight)
     pointers = (x.data_ptr(), layout.data_ptr(), None, found.data_ptr())
-    failed = function("product", KINDS[dtype])(*pointers, rows, outputs, inputs)
-    return not failed and torch.equal(found, torch.nn.functional.linear(x, weight))
+    multiplied = function("product", KINDS[dtype])(*pointers, rows, outputs, inputs)
+    return bool(multiplied) and torch.equal(found, torch.nn.functional.linear(x, weight))
 
 
 def _multiplies_bf16() -> bool:
@@ -196,5 +196,5 @@ def lay_out(weight: Tensor) -> Tensor:
     """A weight [W, K] as the products take it: blocks of `COLUMNS` outputs, zeros behind the last."""
     outputs, inputs = weight.shape
     found = weight.new_empty(-(-outputs // COLUMNS) * COLUMNS * inputs)
-    function("lay_out", KINDS[weight.dtype])(weight.data_ptr(), found.data_ptr(), outputs, inputs)
+    _run("lay_out", weight.dtype, weight, found, outputs, inputs, numbers=weight.numel())
     return found

@@ -20,10 +20,11 @@ def decode(
     weights: Mapping[str, Tensor], config: Network, job: Job, slots: int, device: torch.device
 ) -> None:
     """Decode every row of a job, at most `slots` at once; `job.ended` hears of each."""
-    # the kernels lay the layers out in a way of their own
+    # The kernels lay layers out in a way of their own, for steps; prefills in fp32 gain by the other one.
     own = isinstance(config, DecoderConfig) and by_kernels(config, weights["0.o"].dtype, device)
+    layers = not own or weights["0.o"].dtype is torch.float32
     # once for the whole decoding, in which no weight changes; see `products`
-    with config.laid_out(weights, layers=not own):
+    with config.laid_out(weights, layers=layers):
         if isinstance(config, DecoderConfig):
             Decoding(weights, config, job, slots, device, graphs_of(device)).run()
         elif isinstance(config, ModuleConfig):

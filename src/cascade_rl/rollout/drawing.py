@@ -133,7 +133,11 @@ def choose(logits: Tensor, u: Tensor, rule: SamplingRule) -> tuple[Tensor, Tenso
         best, ids = logits.max(-1)
         return ids, best - logits.logsumexp(-1)
     vocab = logits.shape[-1]
-    if not rule.truncates(vocab) and kernels.usable(logits.device, logits.dtype):
+    if (
+        not rule.truncates(vocab)
+        and logits.dtype is torch.float32
+        and kernels.usable(logits.device, logits.dtype)
+    ):
         return kernels.draw(logits, u, rule.temperature)
     p = (logits / rule.temperature).softmax(-1)
     if not rule.truncates(vocab):

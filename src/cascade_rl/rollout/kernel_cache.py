@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,9 +46,9 @@ class _Decoder(ctypes.Structure):
 class KernelCache:
     """Keys and values of each layer [2, places, K, room, D].
 
-    `place` [S] is where a slot's lie, `used` [S] how many there are. Weights are laid out here, once for a
-    decoding, in which they don't change. `turn` are cosines and sines [positions, 1, D]. A slot with row
-    `nobody` is not looked at.
+    `place` [S] is where a slot's lie, `used` [S] how many there are. Weights are laid out at the first step,
+    once for a decoding, in which they don't change. `turn` are cosines and sines [positions, 1, D]. A slot
+    with row `nobody` is not looked at.
     """
 
     def __init__(
@@ -59,22 +60,30 @@ class KernelCache:
         nobody: int,
         turn: tuple[Tensor, Tensor],
     ) -> None:
-        self.config, self.columns = config, room
-        dtype, width = weights["0.o"].dtype, config.heads * config.head_dim
+        self.weights, self.config, self.columns = weights, config, room
+        self.nobody, self.turn = nobody, turn
+        dtype = weights["0.o"].dtype
         shape = (2, slots, config.kv_heads, room, config.head_dim)
         self.store = [torch.empty(shape, dtype=dtype) for _ in range(config.layers)]
         self.place, self.used = torch.arange(slots), torch.zeros(slots, dtype=torch.long)
         self.last = torch.empty(slots, config.hidden)
-        self._held: list[Tensor] = [self.last]  # all else whose addresses the library knows
         self._put, self._step = (kernels.function(name, kernels.KINDS[dtype]) for name in ("insert", "step"))
-        self._layers = (_Layer * config.layers)(*(self._layer(weights, i) for i in range(config.layers)))
+        self._held: list[Any] = []  # all whose addresses the library knows
+        self._decoder: _Decoder | None = None
+
+    def _laid_out(self) -> _Decoder:
+        """What the library has to know, with the weights as its products take them."""
+        config, slots, dtype = self.config, len(self.last), self.store[0].dtype
+        width = config.heads * config.head_dim
         widest = max(config.hidden, 2 * config.intermediate, width + 2 * config.kv_heads * config.head_dim)
         buffers = {"normed": config.hidden, "wide": widest, "seen": width, "gated": config.intermediate}
-        cos, sin = turn
-        self._decoder = _Decoder(
-            layers=ctypes.addressof(self._layers),
-            embed=self._hold(weights["embed"]),
-            norm=self._hold(weights["norm"].float()),
+        layers = (_Layer * config.layers)(*(self._layer(i) for i in range(config.layers)))
+        self._held.append(layers)
+        cos, sin = self.turn
+        return _Decoder(
+            layers=ctypes.addressof(layers),
+            embed=self._hold(self.weights["embed"]),
+            norm=self._hold(self.weights["norm"].float()),
             cos=self._hold(cos),
             sin=self._hold(sin),
             **{name: self._hold(torch.empty(slots, size, dtype=dtype)) for name, size in buffers.items()},
@@ -86,19 +95,21 @@ class KernelCache:
             N=config.heads,
             K=config.kv_heads,
             D=config.head_dim,
-            room=room,
+            room=self.columns,
             half=self.store[0].stride(0),
             window=config.window or 0,
-            nobody=nobody,
+            nobody=self.nobody,
             eps=config.eps,
         )
 
     def _hold(self, tensor: Tensor) -> int:
         """The address of what must stay where it is."""
-        self._held.append(tensor.detach().contiguous())
-        return self._held[-1].data_ptr()
+        held = tensor.detach().contiguous()
+        self._held.append(held)
+        return held.data_ptr()
 
-    def _layer(self, weights: Mapping[str, Tensor], i: int) -> _Layer:
+    def _layer(self, i: int) -> _Layer:
+        weights = self.weights
         # the trainer's own numbers: norms and biases rounded to bf16 where products are
         plain = {name: weights[f"{i}.{name}"].float() for name in PLAIN if f"{i}.{name}" in weights}
         matrices = {name: kernels.lay_out(weights[f"{i}.{name}"]) for name in MATRICES}
@@ -142,10 +153,15 @@ class KernelCache:
 
     def states(self, ids: Tensor, rows: Tensor) -> Tensor:
         """Hidden states [S, H], fp32, normed, of the tokens `ids` [S] of `rows` [S]; in memory that stays."""
+        if self._decoder is None:  # not before: replies of one token need no step
+            self._decoder = self._laid_out()
         decoder = self._decoder
         decoder.S, decoder.rows = len(ids), rows.data_ptr()
         decoder.used, decoder.places = self.used.data_ptr(), self.place.data_ptr()
-        self._step(ctypes.addressof(decoder), ids.data_ptr(), torch.get_num_threads())
+        if not self._step(ctypes.addressof(decoder), ids.data_ptr(), torch.get_num_threads()):
+            raise RuntimeError(
+                "torch refuses products that it did before: its settings for oneDNN have changed"
+            )
         return self.last[: len(ids)]
 
 
@@ -154,6 +170,7 @@ def by_kernels(config: DecoderConfig, dtype: torch.dtype, device: torch.device) 
     inner = frozenset((config.hidden, config.heads * config.head_dim, config.intermediate))
     return (
         config.head_dim in kernels.HEAD_SIZES
+        and bool(torch.backends.mkldnn.enabled)  # the products are oneDNN's
         and kernels.usable(device, dtype)
         and kernels.multiplies(dtype, inner)
     )
