@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -15,12 +14,13 @@ from rich.table import Table
 
 from cascade_rl.cli.app import RunArgument, Unsafe, console, say
 from cascade_rl.errors import InputError
-from cascade_rl.types import Outcome
 
 if TYPE_CHECKING:
     from cascade_rl.evals.regrade import Comparison, Regrade
+    from cascade_rl.grading.summary import Summary
 
 CLEAR = "\r\x1b[K"  # back to the start of the terminal's line, which is emptied
+STRICT = 4  # the exit status of `--strict`; main.py's epilog lists all
 EVERY_S = 0.2  # between two counts: a file of short answers would spend its time on drawing
 
 
@@ -36,7 +36,7 @@ def grade(
         str, typer.Argument(help="A shipped domain, such as maths, or a dotted path: my_lab.chemistry.")
     ],
     input: Annotated[
-        str, typer.Option(help="JSONL with id, answer and response in each line; - is standard input.")
+        str, typer.Option(help="JSONL with answer and response in each line; - is standard input.")
     ],
     output: Annotated[str, typer.Option(help="Where the verdicts go, a line each, in the same order.")] = "-",
     workers: Annotated[
@@ -53,6 +53,9 @@ def grade(
     reward: Annotated[
         Reward, typer.Option(help="The benchmark's verdict or RL's reward.")
     ] = Reward.benchmark,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with status 4 when a verdict is null or a line is bad.")
+    ] = False,
     unsafe_exec: Unsafe = False,
     judge: Annotated[
         str | None,
@@ -67,7 +70,8 @@ def grade(
 ) -> None:
     """Grade replies from a file, without a model: a verdict for each line, null where the grader failed.
 
-    The exit status is 0 unless the input can't be read; a bad line is named and the rest goes on.
+    A bad line is named and the rest goes on; the last line of standard error counts all of it. The exit
+    status is 0 unless the input can't be read, or --strict is given.
     """
     from cascade_rl.domains import load_domain
     from cascade_rl.grading.file import Options, grade_file
@@ -81,34 +85,33 @@ def grade(
     limit_s = math.inf if timeout is None else timeout
     progress = _Progress(sys.stderr.isatty())
     options = Options(reward, workers, limit_s, unsafe_exec, spec)
-    counts = grade_file(load_domain(domain), input, output, options, progress.say, progress.count)
-    progress.end(counts)
+    summary = grade_file(load_domain(domain), input, output, options, progress.say, progress.count)
+    progress.end(summary)
+    if strict and summary.nulls:
+        raise typer.Exit(STRICT)
 
 
 class _Progress:
-    """What standard error hears: bad lines always, a running count on a terminal."""
+    """What standard error hears: bad lines, a running count on a terminal, and a summary at the end."""
 
     def __init__(self, terminal: bool) -> None:
         # standard error only: standard output may be the verdicts themselves
-        self.terminal, self._shown = terminal, time.monotonic()
+        self.terminal, self._begun = terminal, time.monotonic()
+        self._shown = self._begun
 
     def say(self, text: str) -> None:
         print(f"{CLEAR if self.terminal else ''}{text}", file=sys.stderr, flush=True)
 
-    def count(self, counts: Counter[str]) -> None:
-        if self.terminal and time.monotonic() - self._shown > EVERY_S:
-            self._shown = time.monotonic()
-            print(f"{CLEAR}{_counted(counts)}", end="", file=sys.stderr, flush=True)
+    def count(self, summary: Summary) -> None:
+        now = time.monotonic()
+        if self.terminal and now - self._shown > EVERY_S:
+            self._shown = now
+            print(f"{CLEAR}{summary.line(now - self._begun)}", end="", file=sys.stderr, flush=True)
 
-    def end(self, counts: Counter[str]) -> None:
-        if self.terminal:
-            self.say(_counted(counts))
-
-
-def _counted(counts: Counter[str]) -> str:
-    """Such as `1,200 graded: 800 right, 390 wrong, 10 grader_error`."""
-    parts = [f"{counts[o]:,} {o}" for o in map(str, Outcome) if counts[o]]
-    return f"{counts.total():,} graded" + (": " + ", ".join(parts) if parts else "")
+    def end(self, summary: Summary) -> None:
+        # the counts last: they are looked for at the end
+        for text in (*summary.why(), summary.line(time.monotonic() - self._begun)):
+            self.say(text)
 
 
 def regrade(

@@ -88,8 +88,8 @@ async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdi
     given = verify.stated(answer, letters) if answer is not None else None
     if given is None:
         note = "no answer after the think block" if answer is None else f"the reply states none of {letters}"
-        return Verdict(0.0, Outcome.UNPARSEABLE, note=note)
-    return Verdict.binary(given == gold, note=f"answered {given}")
+        return Verdict(0.0, Outcome.UNPARSEABLE, note=f"{note}, wanted {gold}")
+    return Verdict.binary(given == gold, note=f"answered {given}, wanted {gold}")
 
 
 def _reply(problem: Problem, letter: str) -> str:
@@ -139,4 +139,5 @@ DOMAIN = Domain(
     gold=gold,
     demonstrate=demonstrate,
     check_answer=check_answer,
+    alternatives=True,
 )

@@ -97,7 +97,8 @@ def parse(text: str) -> sympy.Expr:
         found = latex2sympy(text, conversion_config=CONFIG)
     # the parser raises TypeError, SyntaxError and bare Exceptions: all mean unreadable
     except Exception as error:
-        raise Unreadable(f"{type(error).__name__}: {error}"[:200]) from None
+        # the first line alone: below it the parser draws where it stood
+        raise Unreadable(str(error).partition("\n")[0][:200] or type(error).__name__) from None
     # complex infinity passes every difference test: dividing by zero is no value
     if not isinstance(found, sympy.Expr) or found.has(sympy.zoo, sympy.nan):
         raise Unreadable(f"no single expression, but a {type(found).__name__}")

@@ -139,7 +139,7 @@ def run_of(
     """
     # the grader's fault, raised: an absent pytest would make every test fail
     if importlib.util.find_spec("pytest") is None:
-        raise ModuleNotFoundError("grading by tests needs pytest: pip install cascade-rl[swe]", name="pytest")
+        raise ModuleNotFoundError("grading by tests needs pytest: pip install pytest", name="pytest")
     if not node_ids:
         raise ValueError("no tests are named")
     files = dict(files)
