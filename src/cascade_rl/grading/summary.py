@@ -25,7 +25,7 @@ MENDS: Mapping[str, str] = {
 
 @dataclass(slots=True)
 class Summary:
-    """Counts so far: verdicts by outcome, the sum of rewards, bad lines, and nulls by their kind of reason."""
+    """Counts so far: verdicts by outcome, the sum of rewards, bad lines, nulls by their kind of reason."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     rewards: float = 0.0
