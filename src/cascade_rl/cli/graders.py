@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from enum import StrEnum
+from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +15,7 @@ from rich.table import Table
 
 from cascade_rl.cli.app import RunArgument, Unsafe, console, say
 from cascade_rl.errors import InputError
+from cascade_rl.verify.told import cut, quoted
 
 if TYPE_CHECKING:
     from cascade_rl.evals.regrade import Comparison, Regrade
@@ -126,27 +128,35 @@ def regrade(
     console.print(_regrade_table(found))
     for compared in found.stages:
         for text in _sentences(compared):
-            say(text)
+            _fold(text)
     for left_out in found.skipped:
-        text = f"{left_out.stage}, {left_out.domain}: left out, {left_out.why}"
-        console.print(text, markup=False, highlight=False)
+        _fold(f"{left_out.stage}, {left_out.domain}: left out, {left_out.why}")
+    replies, changed, repaid = (
+        sum(getattr(row, name) for row in found.stages) for name in ("replies", "changed", "repaid")
+    )
+    _fold(f"of {replies:,} replies {repaid:,} earn another reward today, {changed:,} have another verdict")
+
+
+def _fold(text: str) -> None:
+    """Print a text folded to the width of the terminal, with what is folded as far in as its beginning."""
+    indent = " " * (len(text) - len(text.lstrip()) + 2)
+    say("\n".join(wrap(text, console.width, subsequent_indent=indent, break_on_hyphens=False)))
 
 
 def _regrade_table(found: Regrade) -> Table:
-    names = ("stage", "domain", "replies", "changed", "reward then", "reward now", "gain then", "gain now")
-    table = Table(*names, box=None)
+    """A row for each stage and domain, and a second one where today's verdicts are others."""
+    table = Table(box=None)
+    for name in ("stage", "domain", "replies", "changed", "verdicts", "start", "end", "gain"):
+        is_text = name in ("stage", "domain", "verdicts")
+        table.add_column(name, justify="left" if is_text else "right", no_wrap=True)
     for row in found.stages:
-        old, new = row.old, row.new
-        table.add_row(
-            row.stage,
-            row.domain,
-            f"{row.replies:,}",
-            f"{row.changed:,}",
-            f"{old.start:.3f} to {old.end:.3f}",
-            f"{new.start:.3f} to {new.end:.3f}",
-            f"{old.gain:+.3f}",
-            f"{new.gain:+.3f}",
-        )
+        for number, (name, rewards) in enumerate((("then", row.old), ("now", row.new))):
+            place = (
+                (row.stage, row.domain, f"{row.replies:,}", f"{row.repaid:,}") if not number else ("",) * 4
+            )
+            if not number or row.repaid:
+                numbers = (f"{rewards.start:.3f}", f"{rewards.end:.3f}", f"{rewards.gain:+.3f}")
+                table.add_row(*place, name, *numbers)
     return table
 
 
@@ -157,15 +167,21 @@ def _sentences(row: Comparison) -> Iterator[str]:
         yield f"{place}: every verdict is as it was"
         return
     gain, fault = row.old.gain, row.fault
-    if gain > 0 and fault > 0:
+    if not row.repaid:
+        yield f"{place}: every reward is as it was, {row.changed:,} outcomes are others"
+    elif gain > 0 and fault > 0:
         # a fault may be larger than the gain: then all of it was the verifier's
         part = f"{min(fault, gain):.3f} ({min(1.0, fault / gain):.0%})"
         yield f"{place}: of the gain of {gain:+.3f}, {part} was the verifier's fault"
     elif fault < 0:
         yield f"{place}: the gain was {-fault:.3f} larger than the verifier of that time saw"
-    yield from (f"  {count:,} x {old} -> {new}" for (old, new), count in row.moves.most_common(8))
-    # the end of the reply is where its answer stands
+    else:
+        yield f"{place}: {row.repaid:,} rewards are others"
+    yield from (f"  {len(m.rewards):,} x {m.told(0)} -> {m.told(1)}" for m in row.by_count[:8])
     for e in row.examples[:3]:
-        answer, reply = str(e.answer)[:60], e.reply[-160:]
-        yield f"  step {e.step}, {e.problem}, wanted {answer!r}: ...{reply!r}"
-        yield f"    {e.old.verdict} -> {e.new.verdict}: {e.new.note[:160]}"
+        # of tests, repositories and instructions the note tells what was not met
+        wanted = f", wanted {quoted(e.answer)}" if isinstance(e.answer, str) else ""
+        yield f"  step {e.step}, {e.problem}{wanted}"
+        # the end of the reply is where its answer stands
+        yield f"    {quoted('…' * (len(e.reply) > 160) + e.reply[-160:], 170)}"
+        yield f"    {e.old.verdict} -> {e.new.verdict}: {cut(e.new.note, 160)}"
