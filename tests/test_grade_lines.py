@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import sys
+import tomllib
 from itertools import product
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -207,6 +209,15 @@ def test_what_is_missing_for_tests_comes_with_a_hint(grade, monkeypatch):
     _, [row], err = grade("swe", [{"answer": answer, "response": reply}])
     assert row["reward"] is None and f"hint: {MENDS['pytest']}" in err
     monkeypatch.undo()
+
+
+def test_what_runs_a_repositorys_tests_is_installed_with_the_package():
+    """pytest among the dependencies themselves, in no extra, and pinned where the documented install looks."""
+    root = Path(__file__).parent.parent
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    assert [name for name in project["dependencies"] if re.match(r"pytest\b", name)]
+    assert re.search(r"^pytest==", (root / "constraints.txt").read_text(), re.MULTILINE)
+    assert "install -c constraints.txt" in (root / "Makefile").read_text()
 
 
 # ---------------------------------------------------------------- names of domains

@@ -86,7 +86,7 @@ def note(domain: str, answer, response: str, **meta) -> str:
     ("[1,2)", r"\boxed{[1,2]}", "answered '[1,2]' (read as the interval [1; 2]), wanted '[1,2)' (read as the interval [1; 2))"),
     ("\\frac{1}{2}", r"\boxed{\frac12}", r"answered '\frac12' (read as \frac{1}{2}), wanted '\frac{1}{2}'"),
     ("1,2", r"\boxed{1} and \boxed{2}", "answered '1, 2' (read as the list 1; 2), wanted '1,2' (read as the list 1; 2)"),
-    ("13", "It is 12, I think so.", r"no \boxed{} in the answer, which ends with 'It is 12, I think so.'; wanted '13'"),
+    ("13", "It is 12, I think.", r"no stated answer in the reply, which ends with 'It is 12, I think.'; wanted '13'"),
     ("13", "\\boxed{1\x1b[2J2}", r"answered '1\x1b[2J2'"),
 ])  # fmt: skip
 def test_a_maths_note_shows_the_gold_and_what_was_read(answer, response, told):

@@ -154,7 +154,8 @@ async def _verdict(problem: Problem, rollout: Rollout, services: Services, *, ba
         bare = problem.answer.get("bare", bare)
     gold, found = _gold_text(problem), verify.final_answer(answer, bare=bare)
     if found is None:
-        note = f"no \\boxed{{}} in the answer, which ends with {quoted(answer.strip()[-60:])}; {wanted(gold)}"
+        lacking = "no \\boxed{} and no stated answer" if bare else "no \\boxed{}"
+        note = f"{lacking} in the reply, which ends with {quoted(answer.strip()[-60:])}; {wanted(gold)}"
         return Verdict(0.0, Outcome.UNPARSEABLE, note=note)
     # two readings of the boxes: the last alone, or adjacent ones as a list, for golds that are lists
     known = {given: verify.quick(gold, given) for given in (found.last, found.joined)}
