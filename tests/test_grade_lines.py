@@ -237,3 +237,35 @@ def test_a_recipe_and_data_show_say_what_was_meant(cascade, tmp_path):
     assert status == 1 and "did you mean maths?" in err
     status, out, err = cascade("check", "tiny", "benchmarks.maths.domain=math")
     assert status == 1 and "did you mean maths?" in out + err
+
+
+# ---------------------------------------------------------------- names and places in a recipe and its rows
+
+
+@pytest.mark.parametrize(("change", "told"), [
+    ("epochs=1", "epochs: unknown key; did you mean stages.sft-1.epochs or stages.sft-2.epochs"),
+    ("stage.math-rl.steps=3", "stage: unknown key; did you mean stages?"),
+    ("stages.math-rl.stps=3", "stages.math-rl.stps: unknown key; did you mean steps?"),
+    ("stages.maths-rl.steps=3", "code-rl, swe-rl; did you mean math-rl?"),
+    ("benchmarks.math.size=3", "; did you mean maths?"),
+    ("zzzzzzzz=3", "zzzzzzzz: unknown key; see `cascade check`"),
+])  # fmt: skip
+def test_a_key_that_is_none_names_the_one_that_may_be_meant(cascade, change, told):
+    status, _, err = cascade("check", "tiny", change)
+    assert status == 1 and told in err
+
+
+def test_an_unknown_key_is_told_whatever_the_stages_are(cascade, tmp_path):
+    for stages in ("3", "text", "[]", "[3, {name: a}]", "{a: 1}", "[{kind: sft, name: a, stps: 1}, null]"):
+        (tmp_path / "my.yaml").write_text(f"name: my\nepochs: 1\nstages: {stages}\n")
+        status, _, err = cascade("check", "my.yaml")
+        assert status == 1 and "epochs: unknown key" in err and "Traceback" not in err
+
+
+def test_rows_of_a_bare_path_are_shown_and_a_row_cut_short_is_told_as_such(cascade, tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "answer": "1"}\n{"prompt": "b", "answ')
+    bare = cascade("data", "show", "rows.jsonl", "--domain", "maths")
+    assert bare == cascade("data", "show", "jsonl:rows.jsonl", "--domain", "maths") and bare[0] == 1
+    assert 'no JSON: the line ends early, after \'{"prompt": "b", "answ\'' in bare[1]
+    status, _, err = cascade("data", "show", "nowhere.jsonl", "--domain", "maths")
+    assert status == 1 and "nowhere.jsonl" in err

@@ -10,7 +10,7 @@ from typing import Any
 from cascade_rl.domain import Domain
 from cascade_rl.errors import AnswerError, InputError
 from cascade_rl.types import Message, Mode, Outcome, Problem, Verdict
-from cascade_rl.verify.told import quoted
+from cascade_rl.verify.told import json_fault, quoted
 
 FORM = '{"answer", "response", "id"?, "mode"?, "prompt"? or "messages"?}'
 # what public files of replies call the two
@@ -100,21 +100,10 @@ def _object(line: bytes) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise LineError(f"not JSON: not UTF-8 at byte {error.start + 1}") from None
     except json.JSONDecodeError as error:
-        raise LineError(f"not JSON: {_place(error)}") from None
+        raise LineError(f"not JSON: {json_fault(error)}") from None
     if not isinstance(row, dict):
         raise LineError(f"want an object {FORM} on each line, not {_kind(row)}")
     return row
-
-
-def _place(error: json.JSONDecodeError) -> str:
-    """What is wrong with a text that is no JSON, and where."""
-    text = error.doc.rstrip()
-    # a string without its end is told by its start, which may be far before
-    if error.pos >= len(text) or error.msg.startswith("Unterminated"):
-        return f"the line ends early, after {quoted(text[-40:])}"
-    where = f"column {error.pos + 1}, at {quoted(text[error.pos :][:20])}"
-    more = "more follows the object; want one a line" if error.msg == "Extra data" else error.msg.lower()
-    return f"{more}: {where}"
 
 
 def _value(row: Mapping[str, Any], key: str) -> Any:

@@ -6,6 +6,8 @@ control characters, halves of characters and marks of direction would garble or 
 
 from __future__ import annotations
 
+import json
+
 LONGEST_NOTE = 500  # characters: six lines of a terminal
 LONGEST_QUOTE = 60  # an answer inside of a note
 _POINTERS = set("~^-_= ")
@@ -40,3 +42,14 @@ def one_line(text: str, most: int = LONGEST_NOTE) -> str:
     lines = (" ".join(line.split()) for line in cut(text, 4 * most).splitlines())
     # parsers draw `~~~^` below a text: on one line it would point at nothing
     return cut(" | ".join(visible(line) for line in lines if not set(line) <= _POINTERS), most)
+
+
+def json_fault(error: json.JSONDecodeError) -> str:
+    """What is wrong with a line that is no JSON, and where: `the line ends early, after '{"a": 1'`."""
+    text = error.doc.rstrip()
+    # a string without its end is told by its start, which may be far before
+    if error.pos >= len(text) or error.msg.startswith("Unterminated"):
+        return f"the line ends early, after {quoted(text[-40:])}"
+    where = f"column {error.pos + 1}, at {quoted(text[error.pos :][:20])}"
+    more = "more follows the object; want one a line" if error.msg == "Extra data" else error.msg.lower()
+    return f"{more}: {where}"
