@@ -7,25 +7,14 @@ one number, an interval taken for a point.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 from cascade_rl.verify.maths import excess
 from cascade_rl.verify.maths_extract import Boxes
-from cascade_rl.verify.maths_notation import ENDTEXT, TEXT, tidy
-from cascade_rl.verify.maths_structure import (
-    Based,
-    Chain,
-    Many,
-    Matrix,
-    Ratio,
-    Row,
-    Scalar,
-    Union,
-    Words,
-    read,
-)
+from cascade_rl.verify.maths_notation import tidy
+from cascade_rl.verify.maths_structure import read
 from cascade_rl.verify.told import cut, quoted
 
 LONGEST_READING = 80  # characters
@@ -59,56 +48,59 @@ def reading(text: str) -> str:
 
 
 def _bare(text: str) -> str:
-    """A text without the marks of `tidy` and with single blanks."""
-    return " ".join(text.replace(TEXT, " ").replace(ENDTEXT, " ").split())
+    """A text without the marks of `tidy`, which are no characters of any script, and with single blanks."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def _said(answer: Any) -> str:
-    match answer:
-        case Words(text=text):
-            return f"the words {quoted(_bare(text))}"
-        case Scalar():
-            return _scalar(answer)
-        case Based(value=value, base=base):
-            return f"{value}, written in base {base}"
-        case Ratio(items=items):
-            return f"the ratio {_items(items, ':')}"
-        case Many(items=items, braced=braced):
-            return f"the {'set' if braced else 'list'} {_items(items, '; ') or 'of nothing'}"
-        case Row(opening=opening, items=items, closing=closing):
-            kind = "point" if len(items) != 2 else "pair" if opening + closing == "()" else "interval"
-            return f"the {kind} {opening}{_items(items, '; ')}{closing}"
-        case Matrix(kind=kind, rows=rows):
-            return f"the {kind} {_items([_items(row, ', ') for row in rows], '; ')}"
-        case Union(items=items):
-            return f"the union of {_items(items, ' and ')}"
-        case Chain(sides=sides, signs=signs):
-            return " ".join(_interleaved([_bare(side) for side in sides], signs))
-        case _:
-            return _anything(answer)
-
-
-def _scalar(answer: Scalar) -> str:
-    text = _bare(answer.text)
-    if answer.percent:
-        return f"{text} percent"
-    return f"{text}, unit {_bare(answer.unit)}" if answer.unit else text
+    """A kind of answer in words; one that has none here by its name and its fields."""
+    if not is_dataclass(answer):
+        return _bare(str(answer))
+    kind = type(answer).__name__
+    if kind in _WORDS:
+        return _WORDS[kind](answer)
+    values = (getattr(answer, field.name) for field in fields(answer) if field.compare)
+    said = (_items(v, "; ") if isinstance(v, tuple) else _said(v) for v in values if v not in ("", False, ()))
+    return f"{kind.lower()} {', '.join(said)}"
 
 
 def _items(items: Sequence[Any], mark: str) -> str:
-    shown = mark.join(_said(item) for item in items[:MOST_SHOWN])
+    shown = mark.join(
+        _items(item, " if ") if isinstance(item, tuple) else _said(item) for item in items[:MOST_SHOWN]
+    )
     more = len(items) - MOST_SHOWN
     return f"{shown}{mark}and {more} more" if more > 0 else shown
 
 
-def _interleaved(sides: Sequence[str], signs: Sequence[str]) -> list[str]:
-    return [part for pair in zip(sides, (*signs, ""), strict=True) for part in pair if part]
+def _scalar(answer: Any) -> str:
+    text = _bare(answer.text)
+    if answer.percent:
+        return f"{text} percent"
+    return f"{text}, unit {_bare(str(answer.unit))}" if answer.unit else text
 
 
-def _anything(answer: Any) -> str:
-    """A kind of answer that has no words of its own here, by its name and its fields."""
-    if not is_dataclass(answer):
-        return _bare(str(answer))
-    values = (getattr(answer, field.name) for field in fields(answer))
-    said = (_items(v, "; ") if isinstance(v, tuple) else _said(v) for v in values if v not in ("", False))
-    return f"{type(answer).__name__.lower()} {', '.join(said)}"
+def _row(answer: Any) -> str:
+    brackets = answer.opening + answer.closing
+    kind = "point" if len(answer.items) != 2 else "pair" if brackets == "()" else "interval"
+    return f"the {kind} {answer.opening}{_items(answer.items, '; ')}{answer.closing}"
+
+
+def _chain(answer: Any) -> str:
+    pairs = zip(answer.sides, (*answer.signs, ""), strict=True)
+    return " ".join(_bare(part) for pair in pairs for part in pair if part)
+
+
+# by the names of the kinds that `maths_structure` reads
+_WORDS: Mapping[str, Callable[[Any], str]] = {
+    "Words": lambda answer: f"the words {quoted(_bare(answer.text))}",
+    "Scalar": _scalar,
+    "Based": lambda answer: f"{answer.value}, written in base {answer.base}",
+    "Ratio": lambda answer: f"the ratio {_items(answer.items, ':')}",
+    "Many": lambda answer: (
+        f"the {'set' if answer.braced else 'list'} {_items(answer.items, '; ') or 'of nothing'}"
+    ),
+    "Row": _row,
+    "Matrix": lambda answer: f"the {answer.kind} {_items([_items(row, ', ') for row in answer.rows], '; ')}",
+    "Union": lambda answer: f"the union of {_items(answer.items, ' and ')}",
+    "Chain": _chain,
+}
