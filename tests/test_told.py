@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import html
+import json
+import re
 import unicodedata
 
 import pytest
@@ -14,8 +17,13 @@ from cascade_rl.domain import Services
 from cascade_rl.domains import load_domain
 from cascade_rl.errors import meant
 from cascade_rl.grading.verdicts import verdict_of
+from cascade_rl.report.records import Sample
+from cascade_rl.report.samples_page import samples_html
+from cascade_rl.run.book import Book
+from cascade_rl.run.journal import read_lines
+from cascade_rl.run.rollouts import stored_problem
 from cascade_rl.testing import InlineVerifiers
-from cascade_rl.types import Message, Mode, Problem, Rollout, Verdict
+from cascade_rl.types import Group, Message, Mode, Problem, Rollout, Verdict
 from cascade_rl.verify.instructions import INSTRUCTIONS, InstructionError, check
 from cascade_rl.verify.maths_told import reading
 from cascade_rl.verify.told import LONGEST_NOTE, cut, one_line, quoted
@@ -106,6 +114,22 @@ def test_a_gold_that_can_not_be_read_is_shown():
 @given(text=st.text(st.sampled_from("0123456789()[]{},;:=<>%$x n.^_/|\\ \n") | st.characters(), max_size=60))
 def test_a_reading_is_short_and_never_fails(text):
     assert len(reading(text)) <= 80
+
+
+def test_a_note_is_read_on_the_page_and_in_the_journal_as_it_was_told(tmp_path):
+    """With marks of HTML and of LaTeX in it; and what a policy is asked holds no verdict."""
+    told = note("maths", "<b>", r"\boxed{<i>&\frac12</i>}")
+    problem = toy_problem(1)
+    group = Group(problem, (Rollout.of_text("x"),), (Verdict.binary(False, told),))
+    book = Book(tmp_path)
+    book.samples(0, [group])
+    book.close()
+    [line] = read_lines(tmp_path / "samples.jsonl")
+    assert line["note"] == told
+    page = samples_html([Sample(**{key: line[key] for key in Sample.__dataclass_fields__ if key in line})])
+    [shown] = re.findall(r'<p class="note">(.*?)</p>', page)
+    assert html.unescape(shown) == told and "<" not in shown
+    assert told not in json.dumps(problem.asked()) and told not in json.dumps(stored_problem(problem))
 
 
 # ---------------------------------------------------------------- names that are near
