@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from cascade_rl.verify.maths_notation import ENDTEXT, TEXT, closing
 from cascade_rl.verify.maths_numbers import based, from_words, rational
+from cascade_rl.verify.maths_units import WORD, measured
 
 MOST_ITEMS = 100  # of a list or set; comparing two takes the square of it
 RELATIONS = "=≤≥<>≠"
@@ -126,8 +127,6 @@ _MATRIX = re.compile(
 )
 _TIME = re.compile(r"[0-9]{1,2}:[0-9]{2}")
 _MARKS = re.compile(f"[{TEXT}{ENDTEXT}]")
-# three letters and no bracket: `sin(` and `ab` are mathematics
-_WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3,}(?![A-Za-z(])")
 _GREEK_LABEL = (
     r"\\(?:[a-zA-Z]?(?:alpha|beta|gamma|delta|theta|lambda|mu|nu|rho|sigma|tau|phi|varphi|omega|Omega))"
 )
@@ -158,9 +157,9 @@ def _words(text: str) -> Answer | None:
         if len(plain) <= 1:
             return Scalar(plain)
     elif not re.fullmatch(r"[A-Za-z][A-Za-z' -]+", text) or not (
-        _WORD.search(text) or text.lower() in _SHORT_WORDS
+        WORD.search(text) or text.lower() in _SHORT_WORDS
     ):
-        return Words(plain.casefold()) if len(_WORD.findall(plain)) >= _PROSE else None
+        return Words(plain.casefold()) if len(WORD.findall(plain)) >= _PROSE else None
     if (number := from_words(plain)) is not None:
         return Scalar(str(number))
     return Words(plain.casefold().removeprefix("the ")) if any(c.isalpha() for c in plain) else None
@@ -250,7 +249,7 @@ def _single(text: str) -> Answer:
     # only base 10 is the number itself: 1010_2 asked for is not answered by 10
     if (numeral := based(text)) is not None:
         return Scalar(str(numeral[0])) if numeral[1] == 10 else Based(*numeral)
-    return _measured(text)
+    return Scalar(*measured(text))
 
 
 def _signed(text: str, signs: str) -> str:
@@ -262,68 +261,3 @@ def _all_signs(text: str) -> list[str]:
     while "±" in texts[0]:
         texts = [_signed(t, signs) for t in texts for signs in ("+-", "-+")]
     return texts
-
-
-_KNOWN_UNITS = {
-    "meter": "m", "metre": "m", "centimeter": "cm", "centimetre": "cm", "millimeter": "mm", "kilometer": "km",
-    "kilometre": "km", "inche": "in", "inch": "in", "feet": "ft", "foot": "ft", "yard": "yd", "mile": "mi",
-    "gram": "g", "kilogram": "kg", "second": "s", "sec": "s", "minute": "min", "hour": "h", "hr": "h",
-    "liter": "l", "litre": "l", "milliliter": "ml", "dollar": "$", "usd": "$", "cent": "cents", "degree": "°",
-    "pound": "lb", "ounce": "oz",
-}  # fmt: skip
-_SHORT_UNITS = {
-    *_KNOWN_UNITS.values(),
-    "mg",
-    "kmh",
-    "mph",
-    "km/h",
-    "m/s",
-    "n",
-    "j",
-    "w",
-    "v",
-    "k",
-    "c",
-    "f",
-    "pa",
-    "hz",
-}
-# digits and words of choice: a hedge must not pass as a unit
-_NO_UNIT = re.compile(
-    r"[^A-Za-z°$µ/·^ .-]|\b(?:or|and|not|but|to|if|maybe|possibly|perhaps|either)\b", re.IGNORECASE
-)
-_TEXT_UNIT = re.compile(rf"(.*[0-9A-Za-z)}}\]!]) ?{TEXT}([^{ENDTEXT}]*){ENDTEXT} ?(?:\^ ?\{{?([23])\}}?)?")
-_RAW_UNIT = re.compile(r"(.*[0-9)}\]])( ?)([A-Za-z]+(?:[ /][A-Za-z]+)*)\.? ?(?:\^ ?\{?([23])\}?)?")
-
-
-def _is_unit(text: str) -> bool:
-    """Whether text behind a number may be left out; another answer, such as `or 6`, may not."""
-    return text.startswith("mod ") or not _NO_UNIT.search(text)
-
-
-def _unit(text: str, power: str | None) -> str:
-    """A unit's usual symbol; `square meters` becomes `m2`."""
-    text = text.strip(" .").casefold()
-    for word, exponent in (("square ", "2"), ("cubic ", "3"), ("sq ", "2"), ("cu ", "3")):
-        if text.startswith(word):
-            text, power = text.removeprefix(word), exponent
-    text = _KNOWN_UNITS.get(text.removesuffix("s"), text)
-    return text + (power or "")
-
-
-def _measured(text: str) -> Answer:
-    """An expression, with a percent sign or a unit taken off."""
-    text = text.lstrip("€£¥").strip()
-    if text.endswith("%"):
-        return Scalar(text[:-1].strip(), percent=True)
-    if (match := _TEXT_UNIT.fullmatch(text)) and _is_unit(match[2]):
-        unit = _unit(match[2], match[3])
-        return Scalar(match[1].strip(), "" if unit == "percent" else unit, unit == "percent")
-    if (match := _RAW_UNIT.fullmatch(text)) and _is_unit(match[3]):
-        head, space, raw, power = match.groups()
-        unit, number = _unit(raw, power), rational(head.strip()) is not None
-        # a short unit only behind a plain number: behind an expression its letters are variables
-        known = raw.casefold() in _SHORT_UNITS or unit.rstrip("23") in _SHORT_UNITS
-        if (len(raw) > 2 and space and _WORD.search(raw)) or (known and number):
-            return Scalar(head.strip(), "" if unit == "percent" else unit, unit == "percent")
-    return Scalar(text)
