@@ -175,6 +175,25 @@ class SympyAlgebra:
         pair = self._both(gold, given)
         return proportion(*pair) if pair else 0
 
+    def holds(self, left: str, right: str) -> bool:
+        """Whether two sides of one answer have one value; what can't be read has none."""
+        try:
+            return self.equal(left, right)
+        except GoldUnreadable as error:
+            self.unreadable = str(error)
+            return False
+
+    def order(self, left: str, right: str) -> int | None:
+        """Which of two real numbers is greater; None if not both are some."""
+        if left == right:
+            return 0
+        try:
+            a, b = parse(left), parse(right)
+        except Unreadable as error:
+            self.unreadable = str(error)
+            return None
+        return order(a, b)
+
 
 def equal(a: sympy.Expr, b: sympy.Expr) -> bool:
     """Whether two expressions are equal wherever both are real."""
@@ -251,6 +270,14 @@ def proportion(a: sympy.Expr, b: sympy.Expr) -> int:
     return 1 if ratios[0] > 0 else -1
 
 
+def order(a: sympy.Expr, b: sympy.Expr) -> int | None:
+    """-1, 0 or 1 for two real constants, None for others."""
+    values = [sympy.N(e, 60, maxn=120) for e in (a, b)]
+    if not all(v.is_number and v.is_real and v.is_finite for v in values):
+        return None
+    return 0 if equal(a, b) else -1 if values[0] < values[1] else 1
+
+
 def judge(gold: str, *given: str) -> dict[str, str]:
     """`{"outcome": right, wrong, unparseable or gold, "note"}`; `gold`: the gold answer can't be read.
 
@@ -290,6 +317,14 @@ class _Probe:
     def proportion(self, gold: str, given: str) -> int:
         """The same."""
         return int(self.equal(gold, given))
+
+    def holds(self, left: str, right: str) -> bool:
+        """The same."""
+        return self.equal(left, right)
+
+    def order(self, left: str, right: str) -> int | None:
+        """None, so that every end of an interval is evaluated."""
+        return None
 
 
 def probe(gold: str) -> bool:
