@@ -113,9 +113,9 @@ def _same_alone(gold: Answer, given: Answer, algebra: Algebra) -> bool:
         if isinstance(one, Many) and len(one.items) == 1 and not isinstance(other, Many):
             return same(one.items[0], other, algebra) if one is gold else same(other, one.items[0], algebra)
         # `A, B, D` of a question with several right options
-        if isinstance(one, Many) and isinstance(other, Scalar) and re.fullmatch("[A-H]{2,}", other.text):
-            letters = [item.text for item in one.items if isinstance(item, Scalar)]
-            return len(letters) == len(one.items) and sorted(letters) == sorted(set(other.text))
+        if isinstance(one, Many) and isinstance(other, Scalar | Words) and _OPTIONS.fullmatch(other.text):
+            letters = [item.text.casefold() for item in one.items if isinstance(item, Scalar)]
+            return len(letters) == len(one.items) and sorted(letters) == sorted(set(other.text.casefold()))
     return False
 
 
@@ -210,9 +210,9 @@ def _same_named(gold: Answer, given: Answer, algebra: Algebra) -> bool:
     order = in_order(named.names)
     stated = tuple(range(len(named.names)))
     # a row without names has the usual order, so `y=1, x=2` is (2,1); of a list none is known then
-    if order is None or named.row:
+    if order is None:
         order = stated
-    if len(other.items) != len(order) or (isinstance(other, Many) and order != stated):
+    if len(other.items) != len(order) or (isinstance(other, Many) and order != stated and not named.row):
         return False
     if isinstance(other, Row) and (other.opening, other.closing) != ("(", ")"):
         return False
@@ -285,6 +285,7 @@ def _value(chain: Chain, algebra: Algebra, of_reply: bool = False) -> Answer | N
     return None
 
 
+_OPTIONS = re.compile("[A-H]{2,}|[a-h]{3,}")  # of three letters and more the case is folded as of a word's
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 _VARIABLE = re.compile("[A-Za-z]")
 
