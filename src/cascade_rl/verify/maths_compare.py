@@ -30,6 +30,7 @@ from cascade_rl.verify.maths_structure import (
     read,
     read_list,
 )
+from cascade_rl.verify.maths_units import same_quantities
 
 # when both sides change places, or are multiplied by a negative number
 FLIPPED = {"<": ">", ">": "<", "≤": "≥", "≥": "≤", "=": "=", "≠": "≠"}
@@ -120,16 +121,7 @@ def _same_alone(gold: Answer, given: Answer, algebra: Algebra) -> bool:
 
 
 def _same_scalars(gold: Scalar, given: Scalar, algebra: Algebra) -> bool:
-    # a unit may be left out, not exchanged
-    if gold.unit and given.unit and gold.unit != given.unit:
-        return False
-    if algebra.equal(gold.text, given.text):
-        return True
-    if gold.percent == given.percent:
-        return False
-    # 50% is 50 as it stands, and 0.5 when one side says percent
-    a, b = (f"\\frac{{{s.text}}}{{100}}" if s.percent else s.text for s in (gold, given))
-    return algebra.equal(a, b)
+    return same_quantities(gold, given, algebra.equal)
 
 
 def _same_collections(gold: Many | Row, given: Many | Row, algebra: Algebra) -> bool:

@@ -37,12 +37,15 @@ _COMMAND = re.compile(r"\\([A-Za-z]+) ?|\\\\")
 # only before three digits and no fourth: `1\,000` is a number, `1\,2` two
 _GROUPED_SPACE = re.compile(r"(?<=[0-9])(?:\\[,;:> ]|\{ ?\})(?=[0-9]{3}(?![0-9]))|\\!")
 _SPACING = re.compile(r"(?<!\\)\\[,;:> /]")
-_DOLLARS = re.compile(r"\\\$|\$|(?<!\\)\\[()\[\]]")
+# `\\$` is money, `$` begins and ends mathematics
+_DOLLARS = re.compile(r"(\\\$)|\$|(?<!\\)\\[()\[\]]")
 _DEGREES = re.compile(r" ?\^ ?(?:\\circ|\{ ?\\circ ?\})")
 _ANGLE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?\^ ?(?:\\circ|\{ ?\\circ ?\})")
 _TRIGONOMETRY = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)")
 _CHOOSE = re.compile(r"\{([^{}]*)\\choose([^{}]*)\}")
-_MODULUS = re.compile(r"\(? ?\\[pb]?mod ?\{?([0-9A-Za-z]+)\}?\)?")
+_MODULUS = re.compile(r"\(? ?\\p?mod ?\{?([0-9A-Za-z]+)\}?\)?")
+# an upright letter behind a number is a unit's
+_UPRIGHT = re.compile(r"(?<=[0-9})])( ?)\\mathrm ?\{ ?([mgshLNJWVKCFATH]) ?\}")
 _FONT = re.compile(r"\\(?:mathrm|mathbf|mathit|mathsf|boldsymbol|bm|boxed|fbox|mathcal) ?\{([^{}]*)\}")
 _TEXT_FONT = re.compile(r"\\(?:text|textbf|textit|textrm|textnormal|textsf|mbox|hbox|emph) ?\{([^{}]*)\}")
 _OPERATOR = re.compile(r"\\operatorname\*? ?\{ ?([A-Za-z]+) ?\}")
@@ -148,14 +151,15 @@ def tidy(text: str) -> str:
     # thousands parted by thin spaces, before the other spaces are evened out
     text = _GROUPED_SPACE.sub("", text).replace("{,}", ",")
     text = _SPACING.sub(" ", text)
-    text = _DOLLARS.sub("", text)
+    text = _DOLLARS.sub(lambda m: "$" if m[1] else "", text)
     if "\\" in text:
         text = _COMMAND.sub(_command, text)
-        # of a function the angle must be in radians; alone, `90°` and `90` are one answer
+        # of a function the angle must be in radians; alone, the sign is a unit
         if _TRIGONOMETRY.search(text):
             text = _ANGLE.sub(r"(\\frac{\1\\pi }{180})", text)
-        text = _OPERATOR.sub(r"\\\1 ", _DEGREES.sub("", text))
+        text = _OPERATOR.sub(r"\\\1 ", _DEGREES.sub("°", text))
         text = _MODULUS.sub(f"{TEXT}mod \\1{ENDTEXT}", _CHOOSE.sub(r"\\binom{\1}{\2}", text))
+        text = _UPRIGHT.sub(f"\\1{TEXT}\\2{ENDTEXT}", text)
         for _ in range(3):  # fonts may be nested, but not endlessly
             # a font around one sign is that sign; around more it is a word, such as a unit
             text = _FONT.sub(lambda m: m[1] if len(m[1].strip()) <= 1 else TEXT + m[1] + ENDTEXT, text)
