@@ -132,17 +132,20 @@ def one_unit(word: str) -> Units | None:
 
 _PHRASES = (
     ("light year", "lightyear"), ("nautical mile", "nauticalmile"), ("fluid ounce", "fluidounce"),
-    ("fl. oz", "fluidounce"), ("fl oz", "fluidounce"), ("metric ton", "metricton"), ("pounds sterling", "poundsterling"),
-    ("pound sterling", "poundsterling"), ("astronomical unit", "astronomicalunit"), ("degrees celsius", "degreecelsius"),
-    ("degree celsius", "degreecelsius"), ("degrees fahrenheit", "degreefahrenheit"), ("US dollar", "dollar"),
-    ("degree fahrenheit", "degreefahrenheit"), ("degrees kelvin", "kelvin"), ("degrees C", "celsius"),
-    ("degrees F", "fahrenheit"), ("° C", "°C"), ("° F", "°F"), ("years old", "year"), ("year old", "year"),
-    ("degrees Celsius", "degreecelsius"), ("degrees Fahrenheit", "degreefahrenheit"), ("sq.", "square"),
+    ("fl. oz", "fluidounce"), ("fl oz", "fluidounce"), ("metric ton", "metricton"),
+    ("pounds sterling", "poundsterling"), ("pound sterling", "poundsterling"),
+    ("astronomical unit", "astronomicalunit"), ("degrees celsius", "degreecelsius"),
+    ("degree celsius", "degreecelsius"), ("degrees fahrenheit", "degreefahrenheit"),
+    ("US dollar", "dollar"), ("degree fahrenheit", "degreefahrenheit"), ("degrees kelvin", "kelvin"),
+    ("degrees C", "celsius"), ("degrees F", "fahrenheit"), ("° C", "°C"), ("° F", "°F"),
+    ("years old", "year"), ("year old", "year"), ("degrees Celsius", "degreecelsius"),
+    ("degrees Fahrenheit", "degreefahrenheit"), ("sq.", "square"),
 )  # fmt: skip
 _TOKEN = re.compile(
     r" *(?:(?P<per>/|÷|(?:per|每|a|an|each|every)(?![^ ()]))|(?P<times>[·*.×]|-(?=[A-Za-z]))"
     r"|\^ ?(?P<power>-?[1-9])|(?P<after>squared|cubed)(?![A-Za-z])|(?P<before>square|cubic|sq|cu)(?= )"
-    r"|(?P<bracket>[()])|(?P<word>(?:[A-Za-z$]+|[^\x00-\x7f·×÷每]+(?:[CFKm](?![a-z]))?)(?P<digit>[23](?![0-9]))?))"
+    r"|(?P<bracket>[()])|(?P<word>(?:[A-Za-z$]+|[^\x00-\x7f·×÷每]+(?:[CFKm](?![a-z]))?)"
+    r"(?P<digit>[23](?![0-9]))?))"
 )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from cascade_rl.verify.maths_notation import ENDTEXT, TEXT, closing
 from cascade_rl.verify.maths_numbers import based, from_words, rational
-from cascade_rl.verify.maths_units import WORD, measured
+from cascade_rl.verify.maths_units import WORD, measured, quantity
 
 MOST_ITEMS = 100  # of a list or set; comparing two takes the square of it
 RELATIONS = "=≤≥<>≠"
@@ -179,6 +179,9 @@ def read(text: str) -> Answer:
     text = _LEAD.sub("", text.strip())
     if rational(text) is not None:
         return Scalar(text)
+    # before words and lists: `5 miles per hour` is no sentence, and `1,000 cm` no list
+    if (known := quantity(text)) is not None:
+        return Scalar(*known)
     if (words := _words(text)) is not None:
         return words
     # no ratio, or 12:00 would equal 1:00

@@ -87,15 +87,15 @@ def _congruent(gold: str, given: str, modulus: str) -> bool:
 _PERCENT = re.compile(r"(?:%|percent|per cent|percentage points?|pp)(?: of (?P<of>[a-z ]+))?", re.IGNORECASE)
 _MONEY_SIGNS = r"US\$|R\$|A\$|C\$|[$€£¥₹₩₽]"
 _MONEY = re.compile(
-    rf"([-+]?) ?{TEXT}? ?({_MONEY_SIGNS}|(?:Rs\.?|USD|EUR|GBP|RMB|CNY|INR|CAD|AUD)(?= ?{ENDTEXT}? ?[0-9])) ?{ENDTEXT}?"
-    rf" ?(?=[-+0-9.\\(])"
+    rf"([-+]?) ?{TEXT}? ?({_MONEY_SIGNS}|(?:Rs\.?|USD|EUR|GBP|RMB|CNY|INR|CAD|AUD)"
+    rf"(?= ?{ENDTEXT}? ?[0-9])) ?{ENDTEXT}? ?(?=[-+0-9.\\(])"
 )
 _NUMBER = r"(?:[-+]? ?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+|[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?)(?: ?/ ?[0-9]+)?"
 _NUMBER += r"(?: ?\\cdot 10 ?\^ ?(?:\{-?[0-9]+\}|[0-9]))?|[-+]?(?:[0-9]+ ?)?\\frac\{[0-9]+\}\{[0-9]+\})"
 # letters behind a plain number; behind an expression only after a space, and no single one
 _RAW = re.compile(
-    rf"({_NUMBER})( ?)((?:[A-Za-z°$€£¥₹₩₽µμΩ℃℉%⌀]|\\(?:mu|Omega)(?![A-Za-z])|[^\x00-\xff{TEXT}{ENDTEXT}≤≥≠∪∩∈±∓])"
-    r"(?:[^+=<>&_|!\[\],;:]*))"
+    rf"({_NUMBER})( ?)((?:[A-Za-z°$€£¥₹₩₽µμΩ℃℉%]|\\(?:mu|Omega)(?![A-Za-z])"
+    rf"|[^\x00-\xff{TEXT}{ENDTEXT}≤≥≠∪∩∈±∓])(?:[^+=<>&_|!\[\],;:]*))"
 )
 _RAW_AFTER = re.compile(
     r"(.*?[0-9)}\]]|.*?\\pi) ([A-Za-z]{2,}(?: ?\^ ?\{?[23]\}?)?(?:[ /][A-Za-z]{2,}| ?/ ?s)*)"
@@ -114,6 +114,8 @@ def measured(text: str) -> tuple[str, str, bool]:
     if not tail:
         return _opaque(text) if not money else (text, money, False)
     plain = plain_unit(tail)
+    if number[-1:] in ("%", "°"):
+        number, plain = number[:-1].strip(), number[-1] + ("" if number[-1] == "°" else " ") + plain
     if plain.startswith("mod ") and not money:
         return number, plain, False
     if (mixed := _mixed(number, tail)) and not money:
@@ -132,6 +134,19 @@ def measured(text: str) -> tuple[str, str, bool]:
     if unit_of(plain) or (plain.casefold() in SINGULAR and rational(number) == 1):
         return number, plain, False
     return _opaque(text)
+
+
+_BEGINS = re.compile(rf"[-+]? ?(?:{TEXT}? ?(?:{_MONEY_SIGNS}|Rs\b) ?{ENDTEXT}? ?)?[-+]?[0-9.]")
+
+
+def quantity(text: str) -> tuple[str, str, bool] | None:
+    """`measured`, of a plain number with a unit, thing or sign that is known; None of all else."""
+    if not _BEGINS.match(text):
+        return None
+    number, unit, percent = measured(text)
+    if not (unit or percent) or unit[:1] == OPAQUE or rational(number) is None:
+        return None
+    return number, unit, percent
 
 
 def _barred(words: str | None) -> bool:
