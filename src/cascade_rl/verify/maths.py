@@ -23,7 +23,7 @@ __all__ = ["Boxes", "excess", "final_answer", "implausible", "last_boxed", "quic
 
 LONGEST_ANSWER = 300  # characters
 DEEPEST_NESTING = 30
-LONGEST_LITERAL = 50  # digits of a number inside an expression
+LONGEST_LITERAL = 250  # digits of a number inside an expression
 DEEPEST_TOWER = 2  # exponents of exponents
 LONGEST_GOLD = 200  # characters; the longest of MATH-500, AIME and HMMT have fewer than 100
 MOST_WORDS = 8  # of a gold that is words, such as a name; more are a sentence, which no reply repeats

@@ -35,6 +35,7 @@ from cascade_rl.verify.maths_numbers import rational
 from cascade_rl.verify.maths_options import same_options
 from cascade_rl.verify.maths_sets import is_inequality, same_sets
 from cascade_rl.verify.maths_structure import MOST_ITEMS, read, read_list
+from cascade_rl.verify.maths_units import same_quantities
 from cascade_rl.verify.maths_words import same_clocks, same_labels
 
 __all__ = ["Algebra", "Arithmetic", "Undecided", "same", "same_readings", "same_texts"]
@@ -83,7 +84,7 @@ def same(gold: Answer, given: Answer, algebra: Algebra) -> bool:
 
 
 def _same_others(gold: Answer, given: Answer, algebra: Algebra) -> bool:
-    if isinstance(gold, Clock) and isinstance(given, Clock):
+    if isinstance(gold, Clock):
         return same_clocks(gold, given)
     if isinstance(gold, Ratio | Scalar) and isinstance(given, Ratio | Scalar):
         return _same_ratios(gold, given, algebra)
@@ -131,16 +132,7 @@ def _same_over(gold: Answer, given: Answer, algebra: Algebra) -> bool:
 
 
 def _same_scalars(gold: Scalar, given: Scalar, algebra: Algebra) -> bool:
-    # a unit may be left out, not exchanged
-    if gold.unit and given.unit and gold.unit != given.unit:
-        return False
-    if algebra.equal(gold.text, given.text):
-        return True
-    if gold.percent == given.percent:
-        return False
-    # 50% is 50 as it stands, and 0.5 when one side says percent
-    a, b = (f"\\frac{{{s.text}}}{{100}}" if s.percent else s.text for s in (gold, given))
-    return algebra.equal(a, b)
+    return same_quantities(gold, given, algebra.equal)
 
 
 def _same_collections(gold: Many | Row, given: Many | Row, algebra: Algebra) -> bool:
@@ -275,7 +267,9 @@ def _value(chain: Chain, algebra: Algebra, of_reply: bool = False) -> Answer | N
         sides, named = [sides[-1], *sides[:-1]], True
     values = [side for side in sides[1:] if not is_label(side)] or sides[-1:]
     if not named:
-        if rational(sides[0]) is not None or _VARIABLE.search(_COMMAND.sub("", sides[0])):
+        if (rational(sides[0]) is not None and "/" not in sides[0]) or _VARIABLE.search(
+            _COMMAND.sub("", sides[0])
+        ):
             return None  # `5=5` says nothing, and `x+y=5` is no value
         values = sides
     # `x = 6 = 5` names two values, and so none; every link must hold

@@ -33,12 +33,13 @@ _SYMBOLS = {
 }  # fmt: skip
 _COMMAND = re.compile(r"\\([A-Za-z]+) ?|\\\\")
 _SPACING = re.compile(r"(?<!\\)\\[,;:> /]")
-_DOLLARS = re.compile(r"\\\$|\$|(?<!\\)\\[()\[\]]")
+# `\\$` is money, `$` begins and ends mathematics
+_DOLLARS = re.compile(r"(\\\$)|\$|(?<!\\)\\[()\[\]]")
 _DEGREES = re.compile(r" ?\^ ?(?:\\circ|\{ ?\\circ ?\})")
 _ANGLE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?\^ ?(?:\\circ|\{ ?\\circ ?\})")
 _TRIGONOMETRY = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)")
 _CHOOSE = re.compile(r"\{([^{}]*)\\choose([^{}]*)\}")
-_MODULUS = re.compile(r"\(? ?\\[pb]?mod ?\{?([0-9A-Za-z]+)\}?\)?")
+_MODULUS = re.compile(r"\(? ?\\p?mod ?\{?([0-9A-Za-z]+)\}?\)?")
 _OPERATOR = re.compile(r"\\operatorname\*? ?\{ ?([A-Za-z]+) ?\}")
 _ASCII_FUNCTIONS = re.compile(
     r"(?<![A-Za-z\\])(arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|log|ln|exp|pi|theta|lambda)"
@@ -188,14 +189,14 @@ def tidy(text: str) -> str:
     # thousands parted by thin spaces, before the other spaces are evened out
     text = without_said_groups(text)
     text = _SPACING.sub(" ", text)
-    text = _DOLLARS.sub("", text)
+    text = _DOLLARS.sub(lambda m: "$" if m[1] else "", text)
     if "\\" in text:
         text = _NUMBER_SYSTEM.sub(r"\\mathbb{\1}", text)
         text = _COMMAND.sub(_command, without_styles(text))
-        # of a function the angle must be in radians; alone, `90°` and `90` are one answer
+        # of a function the angle must be in radians; alone, the sign is a unit
         if _TRIGONOMETRY.search(text):
             text = _ANGLE.sub(r"(\\frac{\1\\pi }{180})", text)
-        text = _OPERATOR.sub(r"\\\1 ", _DEGREES.sub("", text))
+        text = _OPERATOR.sub(r"\\\1 ", _DEGREES.sub("°", text))
         text = _MODULUS.sub(f"{TEXT}mod \\1{ENDTEXT}", _CHOOSE.sub(r"\\binom{\1}{\2}", text))
     if "_" in text:
         text = _CHOSEN_BEFORE.sub(r"\\binom{\1}{\2}", _CHOSEN.sub(_chosen, text))

@@ -25,9 +25,10 @@ _STATEMENT = re.compile(
 _TAG = re.compile(r"<answer>([^<]{1,300})</answer>", re.IGNORECASE)
 # words about an answer that stands elsewhere, which affirm it
 _COMMENT = re.compile(
-    r"(?:also|indeed|now|thus|therefore|then|very|quite|still|already|easily|easy|simple|complete|correct|right"
-    r"|verified|checked|confirmed|clear|unique|straightforward|valid|consistent|reasonable|shown|given|obtained"
-    r"|found|boxed|below|above|done|finished|immediate|obvious|fine|good|derived|based on|as (?:above|follows)"
+    r"(?:also|indeed|now|thus|therefore|then|very|quite|still|already|easily|easy|simple|complete|correct"
+    r"|right|verified|checked|confirmed|clear|unique|straightforward|valid|consistent|reasonable|shown|given"
+    r"|obtained|found|boxed|below|above|done|finished|immediate|obvious|fine|good|derived|based on"
+    r"|as (?:above|follows)"
     r"|in (?:the|a|simplest) (?:box|form))\b",
     re.IGNORECASE,
 )

@@ -37,7 +37,7 @@ from cascade_rl.verify.maths_matrices import matrix_cells
 from cascade_rl.verify.maths_notation import partners
 from cascade_rl.verify.maths_numbers import based, rational
 from cascade_rl.verify.maths_splitting import COMMA, listed, row_items, split
-from cascade_rl.verify.maths_units import measured
+from cascade_rl.verify.maths_units import measured, quantity
 from cascade_rl.verify.maths_words import words
 
 MOST_ITEMS = 100  # of a list or set; comparing two takes the square of it
@@ -62,6 +62,13 @@ def read(text: str) -> Answer:
         return Scalar(text)
     if (conditional := _conditional(text)) is not None:
         return conditional
+    # before words and lists: `5 miles per hour` is no sentence, and `1,000 cm` no list
+    if (known := quantity(text)) is not None:
+        return Scalar(*known)
+    # `15 chickens and 15 rabbits` is no sentence either
+    items, joins = listed(text)
+    if TEXT in text and len(items) > 1 and all(quantity(i) or rational(i) is not None for i in items):
+        return _list(items, joins)
     if (said := words(text)) is not None:
         return said
     if (lines := lines_of_cases(text)) is not None:
@@ -73,7 +80,6 @@ def read(text: str) -> Answer:
     if len(members) == 1 and (is_label(named) or names_of(named)):
         return read(members[0])
     # lists before relations: `x=1, x=2` are two equations
-    items, joins = listed(text)
     if len(items) > 1:
         return _list(items, joins)
     sides, signs = split(text, _RELATION)

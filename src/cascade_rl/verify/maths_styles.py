@@ -24,6 +24,8 @@ _SHOWN = re.compile(
     r"\\(?:mathbf|mathit|mathcal|mathnormal|mathscr|boldsymbol|bm|pmb|boxed|fbox|framebox|underline"
     rf"|uline|mathop|mathord|displaystyle|ensuremath|mathstrut) ?{_GROUP}"
 )
+# an upright letter behind a number is a unit's
+_UPRIGHT = re.compile(r"(?<=[0-9})])( ?)\\mathrm ?\{ ?([mgshLNJWVKCFATH]) ?\}")
 # a font around one sign is that sign; around more it is a word, such as a unit
 _WORD_FONT = re.compile(rf"\\(?:mathrm|mathsf|mathtt) ?{_GROUP}")
 _TEXT_FONT = re.compile(
@@ -43,6 +45,7 @@ def without_styles(text: str) -> str:
     text = _BLANK.sub(" ", _COLOURED.sub("", _NOTHING.sub(" ", text)))
     if "\\begin" in text:
         text = _in_one_line(text)
+    text = _UPRIGHT.sub(f"\\1{TEXT}\\2{ENDTEXT}", text)
     for _ in range(3):  # fonts may be nested, but not endlessly
         text = _SHOWN.sub(r"\1", text)
         text = _WORD_FONT.sub(_word, text)

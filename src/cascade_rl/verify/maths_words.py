@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from cascade_rl.verify.maths_characters import ENDTEXT, TEXT
-from cascade_rl.verify.maths_kinds import Clock, Many, Scalar, Words
+from cascade_rl.verify.maths_kinds import Answer, Clock, Many, Scalar, Words
 from cascade_rl.verify.maths_numbers import from_words
 from cascade_rl.verify.maths_units import WORD
 
@@ -28,7 +28,7 @@ _DATES = (
     re.compile(rf"(?P<day>{_DAY})(?: of)? (?P<month>{_MONTH})(?:,? (?P<year>[0-9]{{4}}))?"),
 )
 _ISO_DATE = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
-_TIME = re.compile(r"([0-9]{1,2}):([0-9]{2}) ?(?:([ap])\.? ?m\.?)?")
+_TIME = re.compile(r"([0-9]{1,2}):([0-9]{2}) ?(?:([ap])\.? ?m\.?)?|([0-9]{1,2}) ?([ap])\.? ?m\.?")
 _REALS = re.compile(
     r"(?:(?:all|any|every|the|set of|the set of(?: all)?) )?(?:the )?real(?:s| numbers?)?(?: [a-z])?"
 )
@@ -80,8 +80,9 @@ def _dated(folded: str) -> Words | Clock | None:
     if not any(map(str.isdigit, folded)):
         return None
     if match := _TIME.fullmatch(folded):
-        hour, minute = int(match[1]), int(match[2])
-        return Clock(hour, minute, match[3] or "") if hour <= 24 and minute < 60 else Words(folded)
+        hour, minute = int(match[1] or match[4]), int(match[2] or 0)
+        # else it is a ratio
+        return Clock(hour, minute, match[3] or match[5] or "") if hour <= 24 and minute < 60 else None
     if match := _ISO_DATE.fullmatch(folded):
         return Words(f"date {int(match[2])} {int(match[3])} {match[1]}")
     for pattern in _DATES:
@@ -93,8 +94,12 @@ def _dated(folded: str) -> Words | Clock | None:
     return None
 
 
-def same_clocks(gold: Clock, given: Clock) -> bool:
-    """Whether two times of day are one; `3:00` leaves open which half of the day it is in."""
+def same_clocks(gold: Clock, given: Answer) -> bool:
+    """Whether two times of day are one; `3:00` leaves open which half of the day it is in, `3` all but that."""
+    if isinstance(given, Scalar) and gold.half and not given.unit and given.text.isdigit():
+        given = Clock(int(given.text), 0)
+    if not isinstance(given, Clock):
+        return False
     if gold.minute != given.minute:
         return False
     if gold.half and given.half:
