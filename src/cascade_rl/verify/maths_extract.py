@@ -70,7 +70,7 @@ def _spans(text: str) -> list[Span] | str | None:
             start = opened.pop() if opened else None
             if start is not None:
                 # boxes inside this one go: what counts is the whole
-                spans = [s for s in spans if s[1] < start[0]]
+                spans = [s for s in spans if s[1] <= start[0]]
                 spans.append((start[0], match.end(), (start[1], match.start())))
                 del spans[:-MOST_BOXES]  # so a reply made of boxes takes linear time
         elif token == "{":

@@ -13,6 +13,7 @@ MOST_CELLS = 100
 _BEGIN = re.compile(r"\\begin\{(array|[pbBvV]?matrix|smallmatrix)\}(?: ?\{[lcr| ]*\}| ?\[[lcr]\])?")
 _ALONE = re.compile(_BEGIN.pattern + r"(.*)\\end\{\1\}", re.DOTALL)
 _COMMA = re.compile(", ?")
+_RELATION = re.compile("[=<>≤≥≠∈,]")
 _SIGNS = re.compile(r"[+-]")
 _ROW = re.compile(r"\\\\(?: ?\[[^\[\]]*\])?|\\hline|\\cr(?![A-Za-z])")
 
@@ -89,6 +90,8 @@ def _multiple(term: str) -> Cells | None:
     found = _one(term[at:])
     # a determinant is a number, and a matrix times one no plain multiple
     if found is None or found[0] != "matrix":
+        return None
+    if _RELATION.search(term[:at]):
         return None
     factor = term[:at].strip().removesuffix(r"\cdot").strip()
     return [[_product(factor, cell) for cell in row] for row in found[1]] if factor else found[1]

@@ -11,7 +11,7 @@ import re
 LONGEST_TAIL = 4000  # characters at the end of a reply that are searched for an answer without a box
 
 _STATEMENT = re.compile(
-    r"(?P<if>\b(?:if|whether|unless|when|why|how|that) (?:the |this |my )?)?(?:"
+    r"(?P<if>\b(?:if|whether|unless) (?:the |this |my )?)?(?:"
     r"(?:(?:final|correct|right|my) )*+\b(?:(?P<strong>answer|ans)|result|solution)\b"
     r"(?: to (?:the|this) (?:problem|question))?[\"*]{0,3}"
     r"(?: (?:is|are|should be|must be|would be|will be|equals|comes out to|comes out as)\b"
@@ -46,7 +46,7 @@ _WHOLE = re.compile(
 
 
 def bare_answer(text: str) -> str | None:
-    """What the end of a reply states without a box: in a tag, after `answer is`, or as its whole last line."""
+    """What the end of a reply states without a box: in a tag, after `answer is`, or as the last line."""
     tail = text[-LONGEST_TAIL:].rstrip()
     if tags := _TAG.findall(tail):
         return str(tags[-1]).strip()

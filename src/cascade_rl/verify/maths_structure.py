@@ -38,7 +38,7 @@ from cascade_rl.verify.maths_notation import partners
 from cascade_rl.verify.maths_numbers import based, rational
 from cascade_rl.verify.maths_splitting import COMMA, listed, row_items, split
 from cascade_rl.verify.maths_units import measured, quantity
-from cascade_rl.verify.maths_words import words
+from cascade_rl.verify.maths_words import unmarked, words
 
 MOST_ITEMS = 100  # of a list or set; comparing two takes the square of it
 RELATIONS = "=≤≥<>≠"
@@ -62,6 +62,10 @@ def read(text: str) -> Answer:
         return Scalar(text)
     if (conditional := _conditional(text)) is not None:
         return conditional
+    if (lines := lines_of_cases(text)) is not None:
+        return _cases(lines)
+    if (cells := matrix_cells(text)) is not None:
+        return Matrix(cells[0], tuple(tuple(map(read, row)) for row in cells[1]))
     # before words and lists: `5 miles per hour` is no sentence, and `1,000 cm` no list
     if (known := quantity(text)) is not None:
         return Scalar(*known)
@@ -71,10 +75,6 @@ def read(text: str) -> Answer:
         return _list(items, joins)
     if (said := words(text)) is not None:
         return said
-    if (lines := lines_of_cases(text)) is not None:
-        return _cases(lines)
-    if (cells := matrix_cells(text)) is not None:
-        return Matrix(cells[0], tuple(tuple(map(read, row)) for row in cells[1]))
     # `x ∈ [0,1]` answers the interval
     named, *members = split(text, _MEMBER)[0]
     if len(members) == 1 and (is_label(named) or names_of(named)):
@@ -109,7 +109,9 @@ def _conditional(text: str) -> Answer | None:
 
 def _condition(text: str) -> Answer:
     found = read(condition_of(text))
-    return found if isinstance(found, Chain | Many | Sets) else Words("".join(text.casefold().split()))
+    return (
+        found if isinstance(found, Chain | Many | Sets) else Words("".join(unmarked(text).casefold().split()))
+    )
 
 
 def _cases(lines: Sequence[tuple[str, str]]) -> Answer:

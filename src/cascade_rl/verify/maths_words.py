@@ -95,7 +95,7 @@ def _dated(folded: str) -> Words | Clock | None:
 
 
 def same_clocks(gold: Clock, given: Answer) -> bool:
-    """Whether two times of day are one; `3:00` leaves open which half of the day it is in, `3` all but that."""
+    """Whether two times of day are one; `3:00` leaves open which half it is in, `3` even more."""
     if isinstance(given, Scalar) and gold.half and not given.unit and given.text.isdigit():
         given = Clock(int(given.text), 0)
     if not isinstance(given, Clock):
