@@ -21,6 +21,7 @@ from cascade_rl.verify.maths_compare import same_texts
 from cascade_rl.verify.maths_notation import squeezed, tidy
 from cascade_rl.verify.maths_numbers import rational
 from cascade_rl.verify.maths_parse import Unreadable, parse
+from cascade_rl.verify.maths_structure import Chain, read
 from cascade_rl.verify.maths_values import NoValueError, UnsupportedError, close, value_at
 
 # of a constant: they tell apart a root and the same plus 10^-50, and 60 of them may be lost by cancelling
@@ -195,11 +196,12 @@ def _judge(gold: str, given: str) -> dict[str, str]:
 @lru_cache(maxsize=4096)
 def unreadable_gold(gold: str) -> str:
     """Why a gold answer can't be read, found without any reply; nothing if it can."""
-    # beside a plain number, which names and chains of equations are compared with, and beside itself
-    beside = SympyAlgebra()
-    same_texts(tidy(gold), "7", beside)
-    if beside.unreadable:
-        return beside.unreadable
+    # an equation equals itself without being read: it is compared with a plain number, too
+    if isinstance(read(tidy(gold)), Chain):
+        beside = SympyAlgebra()
+        same_texts(tidy(gold), "7", beside)
+        if beside.unreadable:
+            return beside.unreadable
     try:
         same_texts(tidy(gold), tidy(gold), _Probe(evaluate=False))
     except Unreadable as error:

@@ -163,7 +163,7 @@ def unit_of(text: str) -> Units:
     """What plain text may mean as a unit: `m/s^2`, `kilometers per hour`, `dollars per day`; or nothing."""
     if not text or len(text) > LONGEST_UNIT:
         return ()
-    for phrase, word in _PHRASES:
+    for phrase, word in sorted(_PHRASES, key=lambda pair: -len(pair[0])):
         text = text.replace(phrase, word)
     return _product(text) or _things(text)
 
@@ -282,7 +282,9 @@ def conversions(gold: str, given: str) -> list[tuple[str, str]]:
 
 
 def _factor(unit: Unit, pi: int) -> str:
-    return str(unit.factor) + (rf"\cdot \pi^{{{unit.pi - pi}}}" if unit.pi > pi else "")
+    if unit.pi == pi:
+        return str(unit.factor)
+    return rf"\frac{{{unit.factor.numerator}}}{{{unit.factor.denominator}}}\cdot \pi^{{{unit.pi - pi}}}"
 
 
 def scaled(text: str, factor: str) -> str:
@@ -292,5 +294,6 @@ def scaled(text: str, factor: str) -> str:
     number, times = rational(text), rational(factor)
     if number is not None and times is not None:
         return str(number * times)
-    above, _, below = factor.partition("/")
-    return rf"({text})\cdot {above}" if not below else rf"({text})\cdot \frac{{{above}}}{{{below}}}"
+    if times is not None:
+        factor = rf"\frac{{{times.numerator}}}{{{times.denominator}}}"
+    return rf"({text})\cdot {factor}"

@@ -37,6 +37,7 @@ _LARGE = tuple(Fraction(*p) for p in ((43, 3), (1003, 7), (99, 4), (311, 13), (5
 _KINDS = (_MIDDLE, _SMALL, _WHOLES, _HALVES, _LARGE)
 _PER_PATTERN = 6  # points for each pattern of signs: one of each kind and one of mixed kinds
 MOST_PATTERNS = 16
+MOST_STEPS = 4  # arguments of floors and ceilings that are made whole
 SEED = 2512
 
 Point = dict[sympy.Symbol, Number]
@@ -99,6 +100,50 @@ def _more_points(count: int) -> Iterator[tuple[Number, ...]]:
         )
 
 
+def _steps(
+    expressions: tuple[sympy.Expr, ...],
+    symbols: list[sympy.Symbol],
+    wholes: frozenset[sympy.Symbol],
+    real: bool,
+) -> Iterator[Point]:
+    """Points at which the argument of a floor or ceiling is a whole number, where both sides of it differ."""
+    inner = {f.args[0] for e in expressions for f in e.atoms(sympy.floor, sympy.ceiling)}
+    rest = [Fraction(2, 7), Fraction(-13, 9), Fraction(31, 11), Fraction(5, 3), Fraction(-1, 2)]
+    for argument in sorted(inner, key=sympy.default_sort_key)[:MOST_STEPS]:
+        for symbol in sorted(argument.free_symbols, key=str)[:2]:
+            if symbol in wholes:
+                continue
+            point: Point = {s: 3 if s in wholes else rest[i % 5] for i, s in enumerate(symbols)}
+            seen: list[Number] = [_value(argument, point | {symbol: x}, real) for x in (0, 1, 2)]
+            exact = all(isinstance(v, int | Fraction) for v in seen)
+            if exact and (slope := seen[1] - seen[0]) and seen[2] - seen[1] == slope:
+                found = [Fraction(k - seen[0]) / Fraction(slope) for k in (-2, -1, 0, 1, 2, 5)]
+            else:
+                found = _roots(
+                    argument.subs({s: sympy.Rational(point[s]) for s in symbols if s != symbol}), symbol
+                )
+            yield from (point | {symbol: x} for x in found)
+
+
+def _roots(argument: sympy.Expr, symbol: sympy.Symbol) -> list[Number]:
+    """Where an expression of one variable is 1, 2 or 3, as far as algebra finds it at once."""
+    if not argument.is_algebraic_expr(symbol) and not argument.has(sympy.log, sympy.exp):
+        return []
+    found: list[Number] = []
+    for k in (1, 2, 3):
+        try:
+            roots = sympy.solve(argument - k, symbol)
+        except (NotImplementedError, ValueError):
+            return found
+        for root in roots[:3]:
+            try:
+                # as many digits as the second sight has, which must find a whole number there, too
+                found.append(value_at(root, {}, 3 * DIGITS + 20, True))
+            except (NoValueError, UnsupportedError):
+                continue
+    return found
+
+
 def _value(e: sympy.Expr, point: Point, real: bool, digits: int = DIGITS) -> Number | None:
     try:
         return value_at(e, point, digits, real)
@@ -123,6 +168,10 @@ def compare(gold: sympy.Expr, given: sympy.Expr) -> Iterator[tuple[Number, Numbe
         # of whole numbers only natural ones are meant
         meant = ordinary and all(point[s] > 3 for s in wholes)
         yield a, b, point, meant
+    if gold.has(sympy.floor, sympy.ceiling) or given.has(sympy.floor, sympy.ceiling):
+        for point in _steps((gold, given), symbols, wholes, real):
+            if (a := _value(gold, point, real)) is not None:
+                yield a, _value(given, point, real), point, False
     if seen >= ENOUGH:
         return
     for values in _more_points(len(symbols)):

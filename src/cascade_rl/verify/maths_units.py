@@ -116,7 +116,7 @@ def measured(text: str) -> tuple[str, str, bool]:
     plain = plain_unit(tail)
     if number[-1:] in ("%", "°"):
         number, plain = number[:-1].strip(), number[-1] + ("" if number[-1] == "°" else " ") + plain
-    if plain.startswith("mod ") and not money:
+    if re.fullmatch("mod (?:[0-9]+|[A-Za-z])", plain) and not money:
         return number, plain, False
     if (mixed := _mixed(number, tail)) and not money:
         return *mixed, False
@@ -177,7 +177,7 @@ def _parted(text: str) -> tuple[str, str, str]:
 
 def _plausible_raw(number: str, plain: str, how: str) -> bool:
     """Whether letters behind a number without `\\text` are a unit rather than variables."""
-    words = re.findall(r"[A-Za-z]+", plain)
+    words = [word for word in re.findall(r"[A-Za-z]+", plain) if word != "a"]
     if not words or not plain.isascii():
         return True
     if any(len(word) == 1 for word in words):

@@ -269,7 +269,9 @@ def _double_factorial(n: Number) -> Number:
 def _binomial(n: Number, k: Number) -> Number:
     below, above = _whole(_real(k)), _whole(_real(n))
     if below is None and above is None:
-        return mpmath.binomial(_mp(n), _mp(k)) if abs(n) + abs(k) < LARGEST_FACTORIAL else _too_large()
+        return (
+            mpmath.binomial(_mp(n), _mp(k)) if abs(_mp(n)) + abs(_mp(k)) < LARGEST_FACTORIAL else _too_large()
+        )
     if below is None:
         raise NoValueError("a binomial with a broken number")
     if above is not None and above >= 0 and below > above - below:
@@ -315,8 +317,8 @@ _EXACT: dict[str, Callable[..., Number]] = {
     "floor": _floor,
     "ceiling": _ceiling,
     "Mod": _mod,
-    "Max": lambda *x: max(map(_real, x)),
-    "Min": lambda *x: min(map(_real, x)),
+    "Max": lambda *x: max(map(_real, x), key=_mp),
+    "Min": lambda *x: min(map(_real, x), key=_mp),
     "sign": _sign,
     "factorial": _factorial,
     "factorial2": _double_factorial,
