@@ -6,7 +6,8 @@ from left to right. The teacher is made imperfect on purpose, see `demonstrate`.
 
 Reward: 1 for the right last box after the think block, else 0 (arXiv 2512.13607, Math RL). An answer that
 algebra can't finish in time earns 0 with the outcome `timeout`: it is the reply's expression that is
-pathological. A gold answer that can't be read, and a verifier that crashes, give no reward.
+pathological; so is one that ends its verifier twice. Only a gold answer that can't be read or evaluated
+alone gives no reward: a reply never makes its own verdict void.
 """
 
 from __future__ import annotations
@@ -184,15 +185,14 @@ async def _by_algebra(gold: str, readings: Sequence[str], services: Services, no
             "Services(verifiers=...)"
         )
     judgement = await services.verifiers.call(JUDGE, gold, *readings, deadline_s=JUDGE_S)
-    if judgement.fault == "timeout":
-        # whose fault is it? the gold answer's, if that alone takes too long
+    if judgement.fault:
+        # whose fault is it, after the verifiers' own second try? the gold answer's, if that alone fails, too
         alone = await services.verifiers.call(PROBE, gold, deadline_s=PROBE_S)
         if alone.fault:
             return Verdict.failed(f"the gold answer {quoted(gold)} can't be evaluated: {alone.note}")
-        return Verdict(0.0, Outcome.TIMEOUT, note=f"{note}: {judgement.note}")
-    # after the verifiers' own second try
-    if judgement.fault:
-        return Verdict.failed(f"{note}: the judge crashed: {judgement.note}")
+        if judgement.fault == "timeout":
+            return Verdict(0.0, Outcome.TIMEOUT, note=f"{note}: {judgement.note}")
+        return Verdict(0.0, Outcome.UNPARSEABLE, note=f"{note}: it ends its verifier: {judgement.note}")
     outcome, why = judgement.value["outcome"], judgement.value["note"]
     if outcome == "gold":
         return Verdict.failed(f"the gold answer {quoted(gold)} can't be read: {why}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from functools import lru_cache
 from typing import Any
 
 from cascade_rl.verify.maths import excess
@@ -37,6 +38,8 @@ def _with_reading(text: str) -> str:
     return f"{quoted(text)} (read as {found})" if found else quoted(text)
 
 
+# a group of replies has one gold, and often one answer
+@lru_cache(maxsize=1024)
 def reading(text: str) -> str:
     """What an answer is read as, such as `the list 1; 2`; empty where it is read as it stands."""
     # what is too large is not taken apart: of it numbers alone are compared
@@ -85,6 +88,11 @@ def _row(answer: Any) -> str:
     return f"the {kind} {answer.opening}{_items(answer.items, '; ')}{answer.closing}"
 
 
+def _named(answer: Any) -> str:
+    pairs = zip(answer.names, answer.values, strict=True)
+    return _items([f"{name}={value}" for name, value in pairs], ", ")
+
+
 def _chain(answer: Any) -> str:
     pairs = zip(answer.sides, (*answer.signs, ""), strict=True)
     return " ".join(_bare(part) for pair in pairs for part in pair if part)
@@ -101,6 +109,11 @@ _WORDS: Mapping[str, Callable[[Any], str]] = {
     ),
     "Row": _row,
     "Matrix": lambda answer: f"the {answer.kind} {_items([_items(row, ', ') for row in answer.rows], '; ')}",
-    "Union": lambda answer: f"the union of {_items(answer.items, ' and ')}",
+    "Sets": lambda answer: _items(answer.items, f" {answer.sign} "),
+    "Named": _named,
+    "Clock": lambda answer: f"the time {answer.hour}:{answer.minute:02}{answer.half}",
+    "Builder": lambda answer: f"all {_bare(answer.name)} with {_said(answer.condition)}",
+    "Over": lambda answer: f"{_said(answer.answer)}, for {_bare(answer.names)} in {_bare(answer.numbers)}",
+    "Pieces": lambda answer: f"pieces {_items(answer.pieces, '; ')}",
     "Chain": _chain,
 }
