@@ -1,8 +1,10 @@
 r"""The letter that a reply states last; articles, pronouns and letters that are no option are none."""
 
 import asyncio
+import json
 from collections import Counter
 from itertools import islice
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from cascade_rl.domain import Services
 from cascade_rl.domains import multiple_choice
+from cascade_rl.errors import AnswerError
 from cascade_rl.types import Message, Mode, Outcome, Problem, Rollout, Split
 from cascade_rl.verify.multiple_choice import options, stated
 
@@ -48,6 +51,15 @@ def test_no_statement_or_two_is_none(text):
     assert stated(text, "ABCD") is None
 
 
+def test_each_reply_of_the_table_states_what_a_reader_would_say():
+    rows = [
+        json.loads(line)
+        for line in (Path(__file__).parent / "cases/choice.jsonl").read_text("utf-8").splitlines()
+    ]
+    read = [row | {"letter": stated(row["reply"], "ABCD")} for row in rows]
+    assert len(rows) > 350 and [row for row, want in zip(read, rows, strict=True) if row != want] == []
+
+
 def test_letters_beyond_j_are_options_where_they_are_told():
     assert stated("Answer: K", options(11)) == "K" and stated("Answer: K", options(None)) is None
     assert stated("Answer: K", options(None, "K")) == "K"
@@ -61,7 +73,8 @@ def test_letters_beyond_j_are_options_where_they_are_told():
     st.sampled_from([r"\boxed{{{}}}", "\nAnswer: {}", "the answer is ({})"]),
 )
 def test_a_statement_at_the_end_is_found_behind_any_text(letter, text, form):
-    assert stated(text + " " + form.format(letter), "ABCD") == letter
+    # on a line of its own: what stands before it in its sentence may deny it, an open quotation mark quote it
+    assert stated(text + "\n\n" + form.format(letter), "ABCD") == letter
 
 
 @given(st.text(max_size=200))
@@ -71,7 +84,15 @@ def test_no_text_upsets_it(text):
 
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize(
-    "text", ["answer is " * 20_000, "\\boxed{" * 20_000, "(" * 100_000, "A " * 100_000, "\n" * 100_000]
+    "text",
+    [
+        "answer is " * 20_000,
+        "\\boxed{" * 20_000,
+        "(" * 100_000,
+        "A " * 100_000,
+        "\n" * 100_000,
+        "answer" + "=" * 100_000 + "!",
+    ],
 )
 def test_huge_text_is_read_to_the_end(text):
     stated(text, "ABCD")
@@ -88,7 +109,31 @@ def test_the_answer_may_be_a_letter_or_say_how_many_choices_there_are():
     assert grade({"answer": "C", "choices": 4}, "Answer: E").outcome is Outcome.UNPARSEABLE
 
 
-@pytest.mark.parametrize("answer", [{"answer": "F", "choices": 4}, "42", "", {"answer": "?"}])
+@pytest.mark.parametrize(
+    "gold", ["(B)", "B.", "B)", "b", " B ", "**B**", "\\boxed{B}", "$B$", "Ｂ", "(B).", '"B"']
+)
+def test_golds_are_taken_as_data_sets_write_them(gold):
+    multiple_choice.check_answer(gold)
+    multiple_choice.check_answer({"answer": gold, "choices": 4})
+    assert grade(gold, "Answer: B").reward == 1.0 and grade(gold, "Answer: C").reward == 0.0
+
+
+BAD_GOLDS = (
+    {"answer": "F", "choices": 4}, "42", "", {"answer": "?"}, {}, None, 3, ["B"], {"answer": None}, {"choices": 4},
+    "B or C", "BC",
+    {"answer": "B", "choices": 0}, {"answer": "B", "choices": 27}, {"answer": "B", "choices": "4"},
+    {"answer": "B", "choices": True},
+    {"answer": "A", "choices": 1}, {"answer": "B", "choices": 4.0},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", BAD_GOLDS)
+def test_a_gold_that_names_no_choice_is_refused_where_it_is_read(answer):
+    with pytest.raises(AnswerError):
+        multiple_choice.check_answer(answer)
+
+
+@pytest.mark.parametrize("answer", BAD_GOLDS)
 def test_a_gold_that_is_no_option_gives_no_verdict(answer):
     assert grade(answer, "Answer: C").outcome is Outcome.GRADER_ERROR
 

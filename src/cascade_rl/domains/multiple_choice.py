@@ -1,6 +1,7 @@
 """Multiple choice: questions with lettered options and one right letter.
 
-The answer is the letter, or `{"answer": letter, "choices": n}` where letters past the n-th are no options.
+The answer is the letter, bare, in brackets or with a full stop, or `{"answer": letter, "choices": n}` where
+letters past the n-th are no options.
 Built-in questions ask which number is largest, what a sum is, or which word comes first; where the right
 option stands is drawn with the question, so that no position pays.
 """
@@ -8,6 +9,8 @@ option stands is drawn with the question, so that no position pays.
 from __future__ import annotations
 
 import random
+import re
+import unicodedata
 from collections.abc import Iterator
 from string import ascii_uppercase
 from typing import Any
@@ -67,13 +70,23 @@ def _problem(prompt: str, letter: str, meta: dict[str, Any]) -> Problem:
     return Problem(identity, "multiple_choice", (Message("user", prompt),), answer, meta=meta)
 
 
+# `B`, `(B)`, `B.`, `**B**`, `\boxed{B}`, `Ｂ`: as data sets write the right letter
+_GOLD = re.compile(r"[\s(\[{*$\"']*+(?:\\boxed\{)?+\(?+(?P<letter>[A-Z])[\s)\]}*$\"'.:]*+")
+
+
 def _parts(answer: Any) -> tuple[str, str]:
-    """The right letter and all letters."""
-    letter = str(answer["answer"] if isinstance(answer, dict) else answer).strip().upper()
+    """The right letter and all letters; raises ValueError for an answer that names none of its choices."""
+    given = answer.get("answer") if isinstance(answer, dict) else answer
     choices = answer.get("choices") if isinstance(answer, dict) else None
-    letters = verify.options(choices, letter)
-    if len(letter) != 1 or letter not in letters:
-        raise ValueError(f"the answer {letter!r} is none of the choices {', '.join(letters)}")
+    if not isinstance(given, str):
+        raise ValueError(f"{given!r} is no letter")
+    if choices is not None and (type(choices) is not int or not 2 <= choices <= verify.MOST):
+        raise ValueError(f"choices is a whole number from 2 to {verify.MOST}, not {choices!r}")
+    found = _GOLD.fullmatch(unicodedata.normalize("NFKC", given).upper().replace("\\BOXED", "\\boxed"))
+    letter = found["letter"] if found else given
+    letters = verify.options(choices, letter if found else "")
+    if not found or letter not in letters:
+        raise ValueError(f"the answer {given!r} is none of the choices {', '.join(letters)}")
     return letter, letters
 
 
@@ -126,7 +139,7 @@ def check_answer(answer: Any) -> None:
     """A letter, or an object with the letter and the choices."""
     try:
         _parts(answer)
-    except (ValueError, KeyError, TypeError) as error:
+    except ValueError as error:
         raise AnswerError(f'want a letter, or {{"answer": letter, "choices": number}}: {error}') from None
 
 
