@@ -16,9 +16,11 @@ class Source:
     """
 
     def __init__(self, text: str) -> None:
-        self.text = text
-        self.tree = ast.parse(text)
-        self._bytes = text.encode()
+        # the parser takes the mark only from bytes, and columns don't count it
+        self._mark = text[:1] if text.startswith("\ufeff") else ""
+        self.text = text[len(self._mark) :]
+        self.tree = ast.parse(self.text)
+        self._bytes = self.text.encode()
         # byte offsets, since the parser's columns are bytes
         self._starts = [0, *accumulate(len(line) for line in self._bytes.splitlines(keepends=True))]
 
@@ -51,4 +53,4 @@ class Source:
         for start, stop, new in sorted(changes):
             out += [self._bytes[at:start], new.encode()]
             at = stop
-        return b"".join([*out, self._bytes[at:]]).decode()
+        return self._mark + b"".join([*out, self._bytes[at:]]).decode()
