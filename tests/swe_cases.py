@@ -2,13 +2,10 @@
 
 import asyncio
 
-from cascade_rl.domain import Services
-from cascade_rl.domains import load_domain
+from cascade_rl.grading.suites import run_suite
 from cascade_rl.sandbox.pool import ZygoteSandbox
-from cascade_rl.types import Message, Mode, Problem, Rollout
-from cascade_rl.verify.patches import unified_diff
+from cascade_rl.verify.patches import apply_patch, unified_diff
 
-SWE = load_domain("swe")
 SANDBOX = ZygoteSandbox()
 CORE = "shapes/core.py"
 BROKEN = """\
@@ -94,14 +91,15 @@ def answer(files=FILES, tests=TESTS, ids=IDS, right=None, path=PATH, laid_over=T
     return given | ({"test_files": {path: tests}} if laid_over else {}) | more
 
 
-def verdicts(given, *patches):
-    problem = Problem("p", "swe", (Message("user", "mend it"),), given, Mode.INSTRUCT)
+def verdicts(given, *patches, sandbox=SANDBOX):
+    """The verdicts of the tests in the candidate's process: the weaker level, where most can be tried."""
+
+    async def of(patch):
+        files = apply_patch(patch, given["files"])
+        return await run_suite(given, files, sandbox, float("inf"))
 
     async def all_of_them():
-        services = Services(sandbox=SANDBOX)
-        return await asyncio.gather(
-            *(SWE.score(problem, Rollout.of_text(patch), services) for patch in patches)
-        )
+        return await asyncio.gather(*map(of, patches))
 
     return asyncio.run(all_of_them())
 

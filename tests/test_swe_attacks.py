@@ -1,15 +1,12 @@
 """What a patch may try against the tests that judge it: to tell canaries, to forge, to hide, to have no verdict."""
 
-import asyncio
 import random
 import textwrap
 
 import pytest
-from swe_cases import BROKEN, CORE, FILES, FIXED, PATH, SANDBOX, SWE, TESTS, answer, rewards, verdicts
+from swe_cases import BROKEN, CORE, FILES, FIXED, PATH, SANDBOX, TESTS, answer, rewards, verdicts
 
-from cascade_rl.domain import Services
 from cascade_rl.grading import suites
-from cascade_rl.types import Message, Mode, Problem, Rollout
 from cascade_rl.verify.patches import unified_diff
 
 
@@ -428,11 +425,6 @@ def test_the_golden_patch_is_run_once_for_replies_that_fail_together():
             programs.append(program)
             return await SANDBOX.run(program)
 
-    problem = Problem("p", "swe", (Message("user", "mend it"),), answer(), Mode.INSTRUCT)
     patches = [unified_diff(FILES, FILES | {f"other{i}.py": ""}) for i in range(5)]
-
-    async def all_of_them():
-        services = Services(sandbox=Counting())
-        return await asyncio.gather(*(SWE.score(problem, Rollout.of_text(p), services) for p in patches))
-
-    assert [v.reward for v in asyncio.run(all_of_them())] == [0.0] * 5 and len(programs) == 6
+    found = verdicts(answer(), *patches, sandbox=Counting())
+    assert [v.reward for v in found] == [0.0] * 5 and len(programs) == 6

@@ -64,13 +64,12 @@ class Suite:
         """Raises ValueError when the answer's tests can't be used."""
         self.sandbox = sandbox
         self.before: Files = dict(answer["files"])
-        self.right = _right(answer)
+        self.right = right_of(answer)
         self.tests = {kind: list(answer["tests"].get(kind, ())) for kind in KINDS}
         self.ids = [*self.tests[KINDS[0]], *self.tests[KINDS[1]]]
         self.timeout_s: float = min(answer.get("timeout_s", SUITE_TIMEOUT_S), limit_s)
         self.packages = tuple(answer.get("packages", ()))
-        named = {node_id.partition("::")[0] for node_id in self.ids}
-        self.guard = Guard(self.before, self.right or self.before, answer.get("test_files"), named)
+        self.guard = guard_of(answer, self.right)
         if fault := self.guard.fault or _absent(self.packages):
             raise ValueError(fault)
         self.plan = self._plan()
@@ -180,12 +179,19 @@ class Suite:
         return Verdict.binary(result.right, "; ".join(filter(None, reasons)), **parts)
 
 
-def _right(answer: Mapping[str, Any]) -> Files | None:
+def right_of(answer: Mapping[str, Any]) -> Files | None:
     """The repository after the golden patch; None when it can't be applied."""
     try:
         return apply_patch(answer["patch"], answer["files"])
     except PatchError:
         return None
+
+
+def guard_of(answer: Mapping[str, Any], right: Mapping[str, str] | None) -> Guard:
+    """What a patch of this answer may not touch; `right`: the files after the golden patch, if known."""
+    ids = [node_id for kind in KINDS for node_id in answer["tests"].get(kind, ())]
+    named = {node_id.partition("::")[0] for node_id in ids}
+    return Guard(answer["files"], right or answer["files"], answer.get("test_files"), named)
 
 
 @lru_cache(maxsize=256)
