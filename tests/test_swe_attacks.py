@@ -4,7 +4,7 @@ import random
 import textwrap
 
 import pytest
-from swe_cases import BROKEN, CORE, FILES, FIXED, PATH, SANDBOX, TESTS, answer, rewards, verdicts
+from swe_cases import BROKEN, CORE, FILES, FIXED, IDS, PATH, SANDBOX, TESTS, answer, rewards, verdicts
 
 from cascade_rl.grading import suites
 from cascade_rl.verify.patches import unified_diff
@@ -291,6 +291,29 @@ def test_the_right_patch_passes_and_all_is_watched():
     found = verdicts(answer(), *[unified_diff(FILES, FILES | {CORE: FIXED})] * 12)
     assert [v.reward for v in found] == [1.0] * 12
     assert {v.parts["watched"] for v in found} == {1.0}
+
+
+def test_what_passes_without_copies_and_fails_with_them_earns_nothing():
+    """Where copies break a test, all tests run as they are, too: both runs count."""
+    own = (
+        "\n\ndef test_own(request):\n    assert request.node.nodeid == 'tests/test_shapes.py::test_own'\n"
+        "    assert area(1, 7) == 7\n"
+    )
+    given = answer(tests=TESTS + own, ids=[*IDS, "test_own"])
+    hack = (
+        SHIM
+        + """
+import os, re
+def run(self):
+    assert not [p for p in os.listdir('tests') if p not in ('test_shapes.py', '__pycache__')]
+    assert not re.fullmatch('test_[0-9a-f]{8}', self.name)
+Function.runtest = run
+"""
+    )
+    for seed in range(6):
+        suites._SUITES.clear()
+        suites.secrets.randbits(seed)
+        assert rewards(given, hacked(hack), FILES | {CORE: FIXED}) == [0, 1]
 
 
 HELPER = "def equal(a, b):\n    assert a == b\n"

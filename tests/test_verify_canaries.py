@@ -201,6 +201,7 @@ UNWATCHED = {
     "in a loop that may be empty": "def test_a():\n    for x in f():\n        assert g(x) == 6\n",
     "after what raises": "def test_a():\n    with raises(OSError):\n        f()\n        assert f() == 6\n",
     "a tolerance that takes all": "def test_a():\n    assert f() == pytest.approx(6, abs=20)\n",
+    "a comment that tells": "def test_a():\n    assert f() == 66  # it must be 66\n",
     "a message that tells": "def test_a():\n    assert f() == 66, 'must be 66'\n",
     "no literal": "def test_a():\n    assert f() == g()\n",
     "truth": "def test_a():\n    assert f()\n",
@@ -282,6 +283,18 @@ def test_names_order_and_state_stay_and_each_drawing_is_another():
             own += place.startswith("tests.test_x")
     # as often in the file's own place as beside it
     assert 0.35 * real < own < 0.65 * real
+
+
+def test_parameters_keep_their_order_whether_they_are_canaries_or_not():
+    ids = [f"t.py::test_many[{w}-{w + 4}]" for w in range(8)]
+    rows = ", ".join(f"({w}, {w + 4})" for w in range(8))
+    text = f"import pytest\n\n\n@pytest.mark.parametrize('w, r', [{rows}])\ndef test_many(w, r):\n    assert f(w) == r\n"
+    for seed in range(20):
+        plan = plan_of({"t.py": text}, ids, random.Random(seed))
+        by_path = collections.defaultdict(list)
+        for node_id in plan.arguments:
+            by_path[node_id.partition("::")[0]].append(int(node_id.partition("[")[2].partition("-")[0]))
+        assert len(by_path) == 2 and all(order == sorted(order) for order in by_path.values())
 
 
 @pytest.mark.parametrize("text", ["def (", "x = 1\0", "\ud800", "def test_a(): assert f() == 1\n", "", "# no newline at the end",

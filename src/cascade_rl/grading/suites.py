@@ -147,8 +147,12 @@ class Suite:
         plan, result = self.plan, mixed.result
         kept = plan.canaries.keys() - golden.passable
         parts["watched"] = plan.watched * len(kept) / len(plan.canaries)
-        if kept and (mixed.execution.timed_out or result.doubt or result.caught & kept):
-            return self._refused(mixed, parts, note)
+        if kept:
+            # what the copies don't break must pass there, too: else failing all of them would be enough
+            owed = result.passed.keys() - golden.void - golden.excused
+            right = all(result.passed[node_id] for node_id in owed)
+            if mixed.execution.timed_out or result.doubt or result.caught & kept or not right:
+                return self._refused(mixed, parts, note)
         # what the copies break is run as it is
         if golden.void:
             alone = await self.run(files, self._plan(canaries=False))

@@ -131,8 +131,13 @@ class SuiteFile:
                 self.watchable.append(Watched([node_id], form, function, site, (one, name)))
             return
         found = sites(function, frozenset(own))
-        places: list[Site | None] = [site for site in found if site.fair]
+        places: list[Site | None] = [site for site in found if site.fair and not self._commented(site)]
         self.watchable += [Watched(asked, form, function, place) for place in places or [None]]
+
+    def _commented(self, site: Site) -> bool:
+        """Whether a comment behind a value says what is right."""
+        rest = self.source.rest_of_line(site.node)
+        return "#" in rest and str(site.value) in rest.partition("#")[2]
 
     def _spelt(self, node_id: str, sets: Sequence[ParameterSet]) -> str:
         """The id as pytest spells it: logs double backslashes or write a newline out."""
@@ -154,7 +159,7 @@ class SuiteFile:
                     for name in expected_parameters(node, list(own)):
                         yield Site(one.nodes[name], one.values[name])
 
-    def position(self, node_id: str) -> int:
+    def line(self, node_id: str) -> int:
         """Where a test stands in the file; those that are not found come last."""
         function = self.functions.get(node_id.partition("[")[0])
         return function.lineno if function else 1 << 30
@@ -191,12 +196,14 @@ class MixedFile:
     real      node ids to be run, by the ids that were asked
     canaries  node ids that must fail
     told      those of them that who reads the file can tell
+    rank      where each node id comes among those of its file: a canary where its test does
     """
 
     texts: dict[str, str]
     real: dict[str, str]
     canaries: tuple[str, ...]
     told: frozenset[str]
+    rank: dict[str, tuple[int, int]]
 
 
 def mix(file: SuiteFile, chosen: Sequence[Watched], copies: int, rng: random.Random) -> MixedFile:
@@ -238,6 +245,8 @@ def _named(
 
     right = {node_id: test.right for test in tests for node_id in test.ids}
     real = {asked: at(spelt, right.get(spelt, 0)) for asked, spelt in file.asked.items()}
+    place = {spelt: (file.line(spelt), i) for i, spelt in enumerate(file.asked.values())}
+    rank = {real[asked]: place[spelt] for asked, spelt in file.asked.items()}
     canaries: list[str] = []
     told: set[str] = set()
     for test in tests:
@@ -245,9 +254,10 @@ def _named(
             if copy != test.right:
                 new = [at(node_id, copy) for node_id in test.canary_ids(copy)]
                 canaries += new
+                rank |= dict.fromkeys(new, place[test.ids[0]])
                 if any(test is one for one in worded):
                     told.update(new)
-    return MixedFile(texts, real, tuple(canaries), frozenset(told))
+    return MixedFile(texts, real, tuple(canaries), frozenset(told), rank)
 
 
 def _beside(path: str, copy: int, rng: random.Random) -> str:

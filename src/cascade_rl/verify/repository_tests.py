@@ -120,7 +120,7 @@ def plan_of(
         texts |= mixed.texts
         wanted |= {_key(new): old for old, new in mixed.real.items()}
         failing |= {_key(node_id): node_id in mixed.told for node_id in mixed.canaries}
-        groups += _in_order(file, mixed)
+        groups += _in_order(mixed)
     rng.shuffle(groups)
     if not failing:
         # nothing can be copied: one test of our own, which compares nothing of the candidate's
@@ -153,7 +153,7 @@ def _suite_files(files: Mapping[str, str], node_ids: Sequence[str]) -> list[Suit
     return suite
 
 
-def _in_order(file: SuiteFile, mixed: MixedFile) -> list[list[str]]:
+def _in_order(mixed: MixedFile) -> list[list[str]]:
     """The tests of each copy in the order of the file: a test may need what one above it has done."""
     groups: list[list[str]] = []
     for path in mixed.texts:
@@ -161,7 +161,7 @@ def _in_order(file: SuiteFile, mixed: MixedFile) -> list[list[str]]:
             node_id for node_id in (*mixed.real.values(), *mixed.canaries) if split_id(node_id)[0] == path
         ]
         mine = list(dict.fromkeys(mine))
-        groups.append(sorted(mine, key=lambda node_id: file.position(file.path + node_id[len(path) :])))
+        groups.append(sorted(mine, key=mixed.rank.__getitem__))
     return groups
 
 

@@ -45,6 +45,12 @@ class Source:
         """The text of a span."""
         return self._bytes[start:stop].decode()
 
+    def rest_of_line(self, node: Placed) -> str:
+        """What stands on its last line behind a node."""
+        end = self.span(node)[1]
+        stop = next((start for start in self._starts if start > end), len(self._bytes))
+        return self.part(end, stop)
+
     def changed(self, changes: Iterable[tuple[int, int, str]]) -> str:
         """The text with spans replaced; they must not overlap."""
         out: list[bytes] = []
