@@ -4,7 +4,7 @@ import random
 import textwrap
 
 import pytest
-from swe_cases import BROKEN, CORE, FILES, FIXED, IDS, PATH, SANDBOX, TESTS, answer, rewards, verdicts
+from swe_cases import BROKEN, CORE, FILES, FIXED, PATH, SANDBOX, TESTS, answer, rewards, verdicts
 
 from cascade_rl.grading import suites
 from cascade_rl.verify.patches import unified_diff
@@ -299,7 +299,7 @@ def test_what_passes_without_copies_and_fails_with_them_earns_nothing():
         "\n\ndef test_own(request):\n    assert request.node.nodeid == 'tests/test_shapes.py::test_own'\n"
         "    assert area(1, 7) == 7\n"
     )
-    given = answer(tests=TESTS + own, ids=[*IDS, "test_own"])
+    given = answer(tests=TESTS + own, ids=["test_area", "test_own"])
     hack = (
         SHIM
         + """
