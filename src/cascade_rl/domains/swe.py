@@ -12,13 +12,13 @@ Built-in replies leave the optional solution tags out, to be short.
 from __future__ import annotations
 
 import random
-import secrets
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cascade_rl.chat import compose_reply, split_reply, thinking_reply
 from cascade_rl.domain import Domain, Example, Services
 from cascade_rl.errors import AnswerError
+from cascade_rl.grading.suites import KINDS, SUITE_TIMEOUT_S, run_suite
 from cascade_rl.protocols import Judge, Sandbox, Verifiers
 from cascade_rl.sources.repairs.packages import from_packages
 from cascade_rl.sources.shared import SHARED
@@ -41,13 +41,11 @@ from cascade_rl.verify.patches import (
     unified_diff,
 )
 from cascade_rl.verify.programs import check_program, checks_passed
-from cascade_rl.verify.repository_tests import read_run, restored, run_of
 
 Files = dict[str, str]  # path: text
 
 SIMILARITY = "cascade_rl.verify.patches:similarity"  # as a verifier's process is told it
 TIMEOUT_S = 4.0  # of the built-in problems' tests
-SUITE_TIMEOUT_S = 60.0  # where the answer names none; a small suite takes 0.4 s
 # of the similarity; the report's better variant (arXiv 2512.13607, SWE RL)
 FLOOR = 0.5
 LONG = 1_500  # characters of both patches, above which the similarity may take more than some milliseconds
@@ -190,10 +188,6 @@ def _fault(answer: Any) -> str | None:
     return None
 
 
-# SWE-bench's names: tests that the repair must turn, tests that it must not break
-KINDS = ("fail_to_pass", "pass_to_pass")
-
-
 def _named(tests: Mapping[str, Any]) -> bool:
     """Whether tests are named for pytest; the built-in problems hold files instead."""
     return not tests.keys().isdisjoint(KINDS)
@@ -217,7 +211,7 @@ async def score(problem: Problem, rollout: Rollout, services: Services) -> Verdi
         return Verdict.binary(False, str(error))
     except PatchError as error:
         return _refused(0.0, error)
-    run = _run_suite if _named(tests) else _run_checks
+    run = run_suite if _named(tests) else _run_checks
     return await run(problem.answer, files, services.sandbox, services.limit_s)
 
 
@@ -232,45 +226,6 @@ async def _run_checks(answer: Mapping[str, Any], files: Files, sandbox: Sandbox,
     if execution.timed_out:
         return Verdict(0.0, Outcome.TIMEOUT, note=f"tests took over {timeout_s} s")
     return Verdict.binary(checks_passed(program, execution), execution.stderr[-200:])
-
-
-def _touched(answer: Mapping[str, Any]) -> set[str]:
-    """Paths that the golden patch changes; none when it can't be applied, since tests don't need it."""
-    try:
-        right = apply_patch(answer["patch"], answer["files"])
-    except PatchError:
-        return set()
-    return {
-        path for path in right.keys() | answer["files"].keys() if right.get(path) != answer["files"].get(path)
-    }
-
-
-async def _run_suite(answer: Mapping[str, Any], patched: Files, sandbox: Sandbox, limit_s: float) -> Verdict:
-    """The named tests under pytest, with canaries, after what a patch may not touch has been taken back."""
-    # a patch may not pass the tests by changing them, or what runs them
-    files, taken_back = restored(answer["files"], patched, answer.get("test_files", {}), _touched(answer))
-    note = "; ".join(f"{path} was put back ({why})" for path, why in sorted(taken_back.items()))
-    parts = {"taken_back": float(len(taken_back))}
-    tests = {kind: list(answer["tests"].get(kind, ())) for kind in KINDS}
-    timeout_s = min(answer.get("timeout_s", SUITE_TIMEOUT_S), limit_s)
-    rng = random.Random(secrets.randbits(128))  # canaries that can't be foreseen
-    try:
-        run = run_of(files, [*tests[KINDS[0]], *tests[KINDS[1]]], rng, timeout_s, answer.get("packages", ()))
-    except ValueError as error:
-        return Verdict.failed(str(error))
-    execution = await sandbox.run(run.program)
-    if execution.error:
-        return Verdict.failed(execution.error)
-    if execution.timed_out:
-        return Verdict(0.0, Outcome.TIMEOUT, parts, f"tests took over {timeout_s} s")
-    result = read_run(run, execution)
-    for kind, ids in tests.items():
-        if ids:
-            parts[kind] = sum(result.passed[node_id] for node_id in ids) / len(ids)
-    failed = [node_id for node_id, passed in result.passed.items() if not passed]
-    told = f"{len(failed)} of {len(result.passed)} tests fail: {failed[0]}" if failed else ""
-    reasons = [result.doubt, told, note]
-    return Verdict.binary(result.right, "; ".join(filter(None, reasons)), **parts)
 
 
 def gold(problem: Problem) -> str:
