@@ -80,6 +80,20 @@ class Sampler(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Turns:
+    """Parts of a program that each have a time of their own, told by the lines that it prints.
+
+    A turn ends with a whole line of `mark`, a blank, the turn's number (from -1 up to count - 1, in order),
+    a blank and anything; a turn of more than each_s seconds of processor time ends the program. The sandbox
+    looks from outside: nothing in the program can put it off but printing what is read as the turn's end.
+    """
+
+    mark: str
+    count: int
+    each_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Program:
     """Something to run: files laid out in a scratch directory, the one to start, and its standard input.
 
@@ -90,6 +104,7 @@ class Program:
     profile    `code`: one process, no fork, no packages. `tests`: a repository's tests, which may fork and
                which see the installed distributions named in `packages`, with what those require, read-only
     collect    files that a program of profile `tests` leaves behind and that come back in `Execution.files`
+    turns      parts with a time of their own each; None: there is only timeout_s, for the whole
     """
 
     files: Mapping[str, str]
@@ -100,6 +115,7 @@ class Program:
     profile: str = "code"
     collect: tuple[str, ...] = ()
     packages: tuple[str, ...] = ("pytest",)
+    turns: Turns | None = None
 
 
 @dataclass(frozen=True, slots=True)

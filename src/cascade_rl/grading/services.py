@@ -97,7 +97,8 @@ class _CountedSandbox:
         return self.inner.standing()
 
     async def run(self, program: Program) -> Execution:
-        if program.timeout_s > self.limit_s:
+        # a program of several turns has the limit for each, which its grader has kept
+        if program.turns is None and program.timeout_s > self.limit_s:
             program = replace(program, timeout_s=self.limit_s)
         self.counts["programs"] += 1
         execution = await self.inner.run(program)
