@@ -21,15 +21,16 @@ RECURSION = 50_000  # as LiveCodeBench sets it; the stack of a candidate's main 
 
 
 def furnish() -> None:
+    # dictionaries as wholes, since this is done for each program
     found: dict[str, Any] = {}
-    for name in PRELUDE.split():
-        module = __import__(name)
-        for public in getattr(module, "__all__", None) or [n for n in dir(module) if n[0] != "_"]:
-            found[public] = getattr(module, public)
-    # modules last: `datetime` and `copy` are the modules, as after `import datetime`
-    found.update({name: sys.modules[name] for name in PRELUDE.split()})
-    # where a program's own names end, so that a function of a task is never found here
-    vars(builtins).update({name: value for name, value in found.items() if not hasattr(builtins, name)})
+    modules = {name: __import__(name) for name in PRELUDE.split()}
+    for module in modules.values():
+        names = vars(module)
+        found.update({n: names[n] for n in names.get("__all__", names) if n[0] != "_" and n in names})
+    # modules last: `datetime` and `copy` are the modules, as after `import datetime`. All of it where a
+    # program's own names end, so that a function of a task is never found here
+    known = vars(builtins)
+    known.update({**found, **modules, **known})
 
 
 def typed(value: Any) -> Any:

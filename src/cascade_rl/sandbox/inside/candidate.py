@@ -12,6 +12,7 @@ import atexit
 import builtins
 import fcntl
 import json
+import marshal
 import os
 import random
 import stat
@@ -200,7 +201,8 @@ def _interpret(source: bytes, entry: str, files: Mapping[str, bytes]) -> int:
         # the program's own module, so that pickle, dataclasses and `__main__` guards find what they expect
         main = sys.modules["__main__"] = types.ModuleType("__main__")
         main.__dict__.update(__builtins__=__builtins__, __file__=entry)
-        code = compile(source, entry, "exec", dont_inherit=True)
+        made = entry.endswith(".pyc")
+        code = marshal.loads(source) if made else compile(source, entry, "exec", dont_inherit=True)
         del source, files
         exec(code, main.__dict__)
     except SystemExit as end:
