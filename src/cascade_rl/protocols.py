@@ -97,8 +97,8 @@ class Turns:
 class Program:
     """Something to run: files laid out in a scratch directory, the one to start, and its standard input.
 
-    An entry that is a compiled program (ELF) is executed, any other is Python; one named *.pyc is a marshalled
-    code object of the interpreter that runs. Text stands for its UTF-8 bytes, and escaped bytes
+    An entry that is a compiled program (ELF) is executed, any other is Python; one named *.pyc is a
+    marshalled code object of the interpreter that runs. Text stands for its UTF-8 bytes, and escaped bytes
     ("surrogateescape") for themselves.
 
     timeout_s  of processor time; a program that sleeps is ended by a clock that allows more
