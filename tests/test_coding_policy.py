@@ -138,6 +138,23 @@ def test_a_wanted_language_chooses_the_block():
     assert program_block(blocks[2:], None).language == "cpp" and program_block([], None) is None
 
 
+def test_what_shows_how_to_call_it_is_not_the_program(graded):
+    answer = {"function": "f", "tests": [{"args": [1], "result": 3}]}
+    solution, usage = "```python\ndef f(x):\n    return x + 2\n```", "```python\nprint(f(1))\n```"
+    assert graded(answer, f"{solution}\nUse it:\n{usage}").reward == 1.0
+    assert graded(answer, f"{solution}\nor\n{solution.replace('2', '3')}\n{usage}").reward == 0.0, (
+        "the last one"
+    )
+    method = "```python\nclass Solution:\n    def f(self, x): return x + 2\n```"
+    assert (
+        graded(answer | {"function": "Solution.f"}, f"{method}\n```python\nSolution().f(1)\n```").reward
+        == 1.0
+    )
+    check = {"check": "def check(candidate):\n    assert candidate(1) == 3\ncheck({})", "before": ""}
+    for name, block in (("f", solution), ("Solution().f", method)):
+        assert graded(check | {"check": check["check"].format(name)}, f"{block}\n{usage}").reward == 1.0
+
+
 def test_blocks_are_read_once_whatever_the_reply_holds(monkeypatch):
     """Each line is looked at once and without a pattern, and what is kept is no longer than the reply."""
     looks, edge = [], fences._edge
@@ -312,6 +329,8 @@ def test_large_results_and_outputs_pass(called, printed):
     assert called("def f(n): return [str(n)] * 100_000", *tests).reward == 1.0
     text = "\n".join(map(str, range(650_000)))
     assert len(text) > 4_400_000 and printed("print(*range(650_000), sep='\\n')", ("", text)).reward == 1.0
+    long = called("def f(n): return ['a'] * n", ([1_000_000], ["a"]))
+    assert long.reward == 0.0 and "a result of 5,0" in long.note, "not even read"
     flood = called("def f(n): return 'a' * n", ([20_000_000], "a" * 20_000_000))
     assert flood.reward == 0.0 and "output limit" in flood.note
 
@@ -514,6 +533,13 @@ def test_cpp_has_room_for_data_depth_and_threads(printed):
         'int main() { int x = 0; std::thread t([&] { x = 3; }); t.join(); printf("%d", x); }'
     )
     assert printed(thread, ("", "3"), mark="cpp").reward == 1.0
+
+
+def test_cpp_is_compiled_as_judges_do(printed):
+    new = "#include <bits/stdc++.h>\nint main() { std::vector v{1, 2}; std::ranges::sort(v); __int128 x = 3;\n" \
+          "#ifndef ONLINE_JUDGE\nfreopen(\"input.txt\", \"r\", stdin);\n#endif\n" \
+          "int a; std::cin >> a; std::cout << a + (int)x + ((1 <=> 1) == 0); }"  # fmt: skip
+    assert printed(new, ("1", "5"), mark="cpp20").reward == 1.0
 
 
 def test_a_tick_is_a_small_part_of_a_turn():

@@ -12,6 +12,7 @@ included, and pass when a nonce comes back.
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,6 +45,9 @@ from cascade_rl.verify.outputs import difference, same_output, shorten
 from cascade_rl.verify.values import same
 
 TIMEOUT_S = 4.0  # seconds of processor time for one test, where the problem names none
+# how much longer than an expected result, in its JSON, one that is equal to it can be: 1e300 as an integer
+LONGER = 64
+LONGEST_VALUE = 200_000  # characters of a value that a test of assertions looks at
 # the two ways in which a test of assertions names what it tests: a function, or a class's method
 CALLED = re.compile(r"(\w+)(?:\(\)\.(\w+))?")
 
@@ -105,7 +109,7 @@ async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdi
     if wanted is not None and (lacking := await _missing(language_of("", wanted), services.sandbox)):
         return lacking if isinstance(lacking, Verdict) else Verdict.failed(lacking)
     answer = split_reply(rollout.text, problem.mode).answer
-    block = program_block(code_blocks(answer), wanted) if answer is not None else None
+    block = program_block(code_blocks(answer), wanted, _asked(gold)) if answer is not None else None
     if block is None:
         return Verdict(0.0, Outcome.UNPARSEABLE, note="no fenced code in an answer")
     language, source = language_of(block.language, wanted), block.text
@@ -119,16 +123,33 @@ async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdi
         execution = await services.sandbox.run(program)
         if execution.error:
             return Verdict.failed(execution.error)
-        # compared here, where the results are known, by values that came back as plain JSON
+        # compared here, where the results are known, by values that came back as plain JSON; what is far longer
+        # than the right value is not even read
+        longest = [LONGER + LONGER * len(json.dumps(t["result"])) for t in gold["tests"]]
         checks = [partial(same, expected=t["result"]) for t in gold["tests"]]
         wanted = [f"{shorten(t['result'])} for {shorten(t['args'])}" for t in gold["tests"]]
-        return _verdict(verify.read_results(program, execution), checks, wanted, execution, timeout_s)
+        results = verify.read_results(program, execution, longest)
+        return _verdict(results, checks, wanted, execution, timeout_s)
     # the reply chose a language that this machine lacks, where Python was open to it: its own fault
     if lacking := await _missing(language, services.sandbox):
         return (
             lacking if isinstance(lacking, Verdict) else Verdict(0.0, Outcome.WRONG, {"passed": 0.0}, lacking)
         )
     return await _grade_streams(source, language, gold["tests"], timeout_s, services.sandbox)
+
+
+def _asked(gold: Mapping[str, Any]) -> str:
+    """The function or class that a reply has to define; empty for a program that reads and prints."""
+    if "check" in gold:
+        called = CALLED.fullmatch(_named(gold["check"])[1])
+        return called[1] if called else ""
+    return str(gold.get("function", "")).partition(".")[0]
+
+
+def _named(check: str) -> tuple[str, str]:
+    """The text of a test, and what it calls `check` with at its end."""
+    test, _, named = check.rstrip().removesuffix(")").rpartition("check(")
+    return test, named.strip()
 
 
 async def _missing(language: Language, sandbox: Sandbox) -> str | Verdict:
@@ -169,8 +190,8 @@ def _verdict(
 
 async def _grade_check(source: str, gold: Mapping[str, Any], timeout_s: float, sandbox: Sandbox) -> Verdict:
     """A test of assertions: split into calls and checks where that is possible, else run as it is."""
-    test, _, named = gold["check"].rstrip().removesuffix(")").rpartition("check(")
-    called = CALLED.fullmatch(named.strip())
+    test, named = _named(gold["check"])
+    called = CALLED.fullmatch(named)
     checks = split_check(test) if called else None
     # the test enters the sandbox with its expected values: a candidate that walks frames can read them
     if called is None or checks is None:
@@ -183,11 +204,12 @@ async def _grade_check(source: str, gold: Mapping[str, Any], timeout_s: float, s
             return Verdict(0.0, Outcome.TIMEOUT, {"passed": 0.0}, f"over {timeout_s:g} s")
         right = verify.checks_passed(program, execution)
         return Verdict.binary(right, execution.stderr[-200:], passed=float(right))
+    calls = [c for check in checks for c in check.calls]
     # no prelude: such tests bring the imports that their problem names
     program = verify.call_program(
         source,
         ".".join(filter(None, called.groups())),
-        [c for check in checks for c in check.calls],
+        calls,
         timeout_s,
         gold["before"],
         prelude=False,
@@ -196,7 +218,7 @@ async def _grade_check(source: str, gold: Mapping[str, Any], timeout_s: float, s
     if execution.error:
         return Verdict.failed(execution.error)
     # in the order in which the calls were sent: each check takes as many as it made
-    results = iter(verify.read_results(program, execution))
+    results = iter(verify.read_results(program, execution, [LONGEST_VALUE] * len(calls)))
     joined = [verify.joined([next(results) for _ in check.calls]) for check in checks]
     return _verdict(
         joined, [check.holds for check in checks], [check.text for check in checks], execution, timeout_s

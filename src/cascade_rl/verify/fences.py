@@ -103,12 +103,23 @@ def last_code_block(text: str) -> str | None:
     return blocks[-1].text if blocks else None
 
 
-def program_block(blocks: Sequence[Block], wanted: str | None) -> Block | None:
+def defines(source: str, name: str) -> bool:
+    """Whether a line begins the definition of a function or class, or gives the name a value."""
+    for line in source.split("\n"):
+        words = line.replace("(", " ").replace(":", " ").replace("=", " = ").split(None, 3)
+        if words[:2] in (["def", name], ["class", name], [name, "="]) or words[:3] == ["async", "def", name]:
+            return True
+    return False
+
+
+def program_block(blocks: Sequence[Block], wanted: str | None, name: str = "") -> Block | None:
     """The block that is a reply's program; None without any block.
 
     The last one marked with the language that is wanted (python or cpp where None is), else the last without
     a mark that looks like a program, else the last without a mark, else the last: one fixed place can't be
-    hedged, and a sample of its output or a command that runs it is not the program.
+    hedged, and a sample of its output or a command that runs it is not the program. Where a function or class
+    of a `name` is asked for, blocks that define it go before others of their kind: what shows how to call it
+    is not the program.
     """
     languages = ("python", "cpp") if wanted is None else (wanted,)
     marked = [block for block in blocks if block.language in languages]
@@ -117,7 +128,7 @@ def program_block(blocks: Sequence[Block], wanted: str | None) -> Block | None:
     chosen = marked or likely or plain or list(blocks)
     if not chosen:
         return None
-    block = chosen[-1]
+    block = ([block for block in chosen if name and defines(block.text, name)] or chosen)[-1]
     # without a mark, a program tells its language itself
     if not block.language and any(trace in block.text for trace in CPP_TRACES):
         return Block("cpp", block.text)

@@ -45,7 +45,7 @@ LANGUAGES = {
             "cpp",
             "main.cpp",
             "int main() {}",
-            ("g++", "-O2", "-std=c++17", "-pipe", "-o", "program", "main.cpp"),
+            ("g++", "-O2", "-std=gnu++2a", "-DONLINE_JUDGE", "-pipe", "-o", "program", "main.cpp"),
         ),
     )
 }

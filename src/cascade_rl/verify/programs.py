@@ -117,8 +117,12 @@ def call_program(
     )
 
 
-def read_results(program: Program, execution: Execution) -> list[Result]:
+def read_results(
+    program: Program, execution: Execution, longest: Sequence[int] | None = None
+) -> list[Result]:
     """One result for each call, in order; a call without a line has an error instead.
+
+    longest: the most characters of each result's line, longer ones being errors unread; None: any number
 
     A line counts in its turn only, and once: what is printed before or after can neither take its place nor
     mend it. This is how the sandbox counts turns, too.
@@ -131,7 +135,11 @@ def read_results(program: Program, execution: Execution) -> list[Result]:
         place = text.find("\n", begin + 1) if begin >= 0 else -1
         if place < 0:
             break
-        found.append(_decoded(text[begin + len(start) : place]))
+        begin += len(start)
+        if longest and turn >= 0 and place - begin > longest[turn] + LONGEST_ERROR:
+            found.append(Result(error=f"a result of {place - begin:,} characters"))
+        else:
+            found.append(_decoded(text[begin:place]))
     loaded, results = found[:1], found[1:]
     if loaded and loaded[0].error is not None:  # the source itself failed, which holds for all calls
         return [loaded[0]] * len(job["calls"])

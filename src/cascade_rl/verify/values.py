@@ -69,6 +69,10 @@ def typed(value: Any) -> Any:
             done.append(make(parts[::-1]))
         elif isinstance(item, list):
             kind, inner = item
+            # the common case at once: members that are no containers
+            if kind != "dict" and not any(isinstance(part, (list, dict)) for part in inner):
+                done.append(KINDS[kind](inner))
+                continue
             if kind == "dict":
                 inner = [part for pair in inner for part in _pair(pair)]
             waiting.append((len(inner), KINDS[kind]))
