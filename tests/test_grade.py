@@ -23,7 +23,7 @@ from cascade_rl.domains import load_domain
 from cascade_rl.grading import services
 from cascade_rl.grading import verdicts as grading
 from cascade_rl.grading.file import WAITING, grade_lines, grader
-from cascade_rl.grading.services import _CountedVerifiers, open_services
+from cascade_rl.grading.services import _CountedSandbox, _CountedVerifiers, open_services
 from cascade_rl.protocols import Judgement, Program
 from cascade_rl.testing import FakeSandbox
 from cascade_rl.types import Outcome, Verdict
@@ -325,6 +325,30 @@ def test_verifiers_are_counted_by_what_befell_them():
         "verifier_workers_replaced": 3,
     }
     assert inner.deadline_s == 2.0
+
+
+def test_a_deadline_stands_still_while_programs_run(monkeypatch):
+    """What a reply's program takes, and waits for, is no reason for a null; what its grader takes is."""
+    monkeypatch.setattr(grading, "DEADLINE_S", 0.5)
+
+    class Slow(FakeSandbox):
+        counters = MappingProxyType({"respawns": 0})
+
+        async def run(self, program):
+            await asyncio.sleep(0.4)
+            return await super().run(program)
+
+    sandbox = _CountedSandbox(Slow("x"), Counter(), math.inf)
+
+    async def several(problem, rollout, services):
+        program = Program({}, "main.py")
+        await asyncio.gather(*(sandbox.run(program) for _ in range(3)))
+        await sandbox.run(program)
+        await asyncio.sleep(3600 * (rollout.text == "wait"))
+        return Verdict.binary(True)
+
+    rows = [row for row, _ in grade_lines(lines_of(["x", "wait"]), toy_domain(), several, Services(), print)]
+    assert [row["reward"] for row in rows] == [1.0, None] and "no verdict within" in rows[1]["note"]
 
 
 def test_time_is_not_held_against_the_next(monkeypatch):

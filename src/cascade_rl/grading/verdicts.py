@@ -20,10 +20,11 @@ from functools import cache
 from typing import Any, TypeVar
 
 from cascade_rl.domain import Grade, Services
+from cascade_rl.grading.clock import deadline
 from cascade_rl.types import Outcome, Problem, Rollout, Verdict
 from cascade_rl.verify.told import one_line
 
-# A backstop for graders without limits of their own; sandbox and verifiers have shorter ones.
+# A backstop for graders without limits of their own; while a sandbox works, which has such, it stands still.
 DEADLINE_S = 300.0
 # Verdicts under way at once: they keep workers and a remote judge busy, and few have to wait in line.
 SLOTS = 64
@@ -44,7 +45,7 @@ async def verdict_of(grade: Grade, problem: Problem, rollout: Rollout, services:
 
 async def _once(grade: Grade, problem: Problem, rollout: Rollout, services: Services) -> Verdict:
     try:
-        async with asyncio.timeout(DEADLINE_S):
+        async with deadline(DEADLINE_S):
             verdict = await grade(problem, rollout, services)
     except TimeoutError as error:
         return Verdict.failed(
