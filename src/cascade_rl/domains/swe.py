@@ -16,7 +16,7 @@ import secrets
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cascade_rl.chat import compose_reply, split_reply, thinking_reply
+from cascade_rl.chat import THINK_END, compose_reply, split_reply, thinking_reply
 from cascade_rl.domain import Domain, Example, Services
 from cascade_rl.errors import AnswerError
 from cascade_rl.protocols import Judge, Sandbox, Verifiers
@@ -25,8 +25,8 @@ from cascade_rl.sources.shared import SHARED
 from cascade_rl.sources.small_world.repositories import draw_modules
 from cascade_rl.sources.splits import drawn
 from cascade_rl.types import Message, Outcome, Problem, Rollout, Verdict, problem_id
-from cascade_rl.verify.patch_diffs import check_path
 from cascade_rl.verify.patch_errors import GoldenError, NoChange, PatchError
+from cascade_rl.verify.patch_hunks import check_path
 from cascade_rl.verify.patch_questions import LONGEST, question
 from cascade_rl.verify.patches import (
     SEARCH,
@@ -92,6 +92,13 @@ def _refused(reward: float, error: PatchError | None = None) -> Verdict:
     return Verdict(reward, Outcome.UNPARSEABLE, note=note)
 
 
+def _answer(problem: Problem, rollout: Rollout) -> str | None:
+    """The answer with the blanks at its end, which may be the last of a diff; None where there is none."""
+    if split_reply(rollout.text, problem.mode).answer is None:
+        return None
+    return rollout.text.rpartition(THINK_END)[2]
+
+
 async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdict:
     """The execution-free reward: -1 unusable, 0 unchanged, 1 the golden change, else a share of it.
 
@@ -99,7 +106,7 @@ async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdi
     """
     if fault := _fault(problem.answer):
         return Verdict.failed(fault)
-    answer = split_reply(rollout.text, problem.mode).answer
+    answer = _answer(problem, rollout)
     if answer is None:
         return _refused(-1.0)
     try:
@@ -208,7 +215,7 @@ async def score(problem: Problem, rollout: Rollout, services: Services) -> Verdi
         return await grade(problem, rollout, services)
     if services.sandbox is None:
         raise ValueError("the swe benchmark needs a sandbox")
-    answer = split_reply(rollout.text, problem.mode).answer
+    answer = _answer(problem, rollout)
     if answer is None:
         return _refused(0.0)
     try:
@@ -282,15 +289,19 @@ def gold(problem: Problem) -> str:
 
 
 def null(problem: Problem) -> str:
-    """A patch that changes nothing: each REPLACE of the golden edits is its SEARCH, or a file its own."""
-    patch = problem.answer["patch"]
+    """A patch that changes nothing: each REPLACE of the golden edits is its SEARCH, or a file's mode."""
+    patch, files = problem.answer["patch"], problem.answer["files"]
     if SEARCH in patch:
         # an edit that replaces lines by themselves: well-formed, found, and without effect
-        edits = [Edit(e.path, e.search, e.search) for e in parse_edits(patch)]
-    else:
-        path, text = min(problem.answer["files"].items())
-        edits = [Edit(path, tuple(text.split("\n")), tuple(text.split("\n")))]
-    return compose_reply(problem.mode, "", solution_text(edits))
+        return compose_reply(
+            problem.mode,
+            "",
+            solution_text([Edit(e.path, e.search, e.search) for e in parse_edits(patch, files)]),
+        )
+    # a file may be empty or hold marks, so that no edit could quote it; a change of its mode is ignored
+    path = min(files)
+    modes = f"diff --git a/{path} b/{path}\nold mode 100644\nnew mode 100755"
+    return compose_reply(problem.mode, "", f"<solution>\n```diff\n{modes}\n```\n</solution>")
 
 
 def demonstrate(problem: Problem, rng: random.Random, fault_rate: float) -> str:
