@@ -35,7 +35,6 @@ from cascade_rl.verify.patches import (
     appraise,
     as_solution,
     edit_text,
-    parse_edits,
     similarity,
     solution_text,
     unified_diff,
@@ -289,17 +288,9 @@ def gold(problem: Problem) -> str:
 
 
 def null(problem: Problem) -> str:
-    """A patch that changes nothing: each REPLACE of the golden edits is its SEARCH, or a file's mode."""
-    patch, files = problem.answer["patch"], problem.answer["files"]
-    if SEARCH in patch:
-        # an edit that replaces lines by themselves: well-formed, found, and without effect
-        return compose_reply(
-            problem.mode,
-            "",
-            solution_text([Edit(e.path, e.search, e.search) for e in parse_edits(patch, files)]),
-        )
-    # a file may be empty or hold marks, so that no edit could quote it; a change of its mode is ignored
-    path = min(files)
+    """A patch that changes nothing: of a file its mode, which is ignored."""
+    # no edit that replaces lines by themselves: a file may be empty or hold marks, so that none could quote it
+    path = min(problem.answer["files"])
     modes = f"diff --git a/{path} b/{path}\nold mode 100644\nnew mode 100755"
     return compose_reply(problem.mode, "", f"<solution>\n```diff\n{modes}\n```\n</solution>")
 

@@ -66,7 +66,7 @@ def _pairs(a: Text, b: Text, purse: Purse) -> Iterator[tuple[int, int]]:
 
 @dataclass(slots=True)
 class Change:
-    """What a version does to a file: the tokens of the file that it removes, those of its own that it adds."""
+    """What a version does to a file: tokens of it that are removed, own ones that are added."""
 
     text: Text
     removed: set[int]
@@ -125,7 +125,7 @@ class Tally:
         self.added = (self.added[0] + len(given.added), self.added[1] + len(golden.added))
 
     def likeness(self) -> float:
-        """In [0, 1]: the share that both changes have in common, so that what is done beside counts against."""
+        """In [0, 1]: the share that both have in common, so that what is done beside counts against it."""
         given, golden, both = self.removed
         removal = _beyond_chance(given, golden, both, self.size)
         addition = 2 * self.credit / sum(self.added) if sum(self.added) else 0.0
