@@ -18,7 +18,10 @@ from cascade_rl.verify.patch_text import BOM
 from cascade_rl.verify.patches import Edit, apply_patch, as_solution, solution_text, unified_diff
 
 SWE = load_domain("swe")
-TEXT = st.sampled_from(["a", "b", "    c", "", " ", "d\r", "=======", "```", "+x", "-- y", "@@ -1 +1 @@", "<<<<<<< SEARCH", "é", ">>>>>>> REPLACE"])  # fmt: skip
+TEXT = st.sampled_from([
+    "a", "b", "    c", "", " ", "d\r", "=======", "```", "+x", "-- y", "@@ -1 +1 @@", "é",
+    "<<<<<<< SEARCH", ">>>>>>> REPLACE",
+])  # fmt: skip
 ENDS = [["\n"], ["\r\n"], ["\n", "\r\n"]]
 
 
@@ -132,7 +135,8 @@ def test_a_model_that_sees_no_carriage_returns_keeps_them(tmp_path):
         if plain[0] == plain[1] or not plain[1].strip() or plain[0].endswith("\n") != plain[1].endswith("\n"):
             continue
         files = {"f.py": wanted[0]}
-        for text in (git_diff(tmp_path, *plain), as_solution(unified_diff({"f.py": plain[0]}, {"f.py": plain[1]}), {"f.py": plain[0]})):  # fmt: skip
+        copy, repaired = ({"f.py": text} for text in plain)
+        for text in (git_diff(tmp_path, *plain), as_solution(unified_diff(copy, repaired), copy)):
             sent = rng.choice([text, text.replace("\n", "\r\n")])
             assert apply_patch(sent, files) == {"f.py": wanted[1]}, (wanted[0], text)
             compared += 1

@@ -66,7 +66,7 @@ FENCES = {
     "a list": "1. The fix:\n\n" + indented(f"```python\n### shapes.py\n{BODY}\n```", 3),
     "a list, four deep": "- a\n  - b\n" + indented(f"```\nshapes.py\n{BODY}\n```", 4),
     "indented fence, plain body": f"  ```\nshapes.py\n{BODY}\n  ```",
-    "indented marks": "```\nshapes.py\n" + BODY.replace("<<<", "  <<<", 1).replace("===", "  ===", 1).replace(">>>", "  >>>", 1) + "\n```",
+    "indented marks": f"```\nshapes.py\n  <<<<<<< SEARCH\n{OLD}\n  =======\n{NEW}\n  >>>>>>> REPLACE\n```",
     "a sentence": f"In `shapes.py`, the operator is wrong:\n```\n{BODY}\n```",
     "a heading and a sentence": f"## shapes.py\n\nMultiply instead, as lib/shop.py does:\n\n```\n{BODY}\n```",
     "quoted code beside": f"It says\n```python\ndef area(w, h):\n    return w + h\n```\nand so:\n```\nshapes.py\n{BODY}\n```",
@@ -198,7 +198,8 @@ def test_diffs_of_every_kind(kind):
 
 def test_folders_with_the_name_of_gits_letters():
     hunk = "@@ -1 +1 @@\n-x = 1\n+x = 2\n"
-    for head in ("diff --git a/b.py a/b.py\n--- a/b.py\n+++ a/b.py\n", "--- a/b.py\n+++ a/b.py\n", "--- a/a/b.py\n+++ b/a/b.py\n"):  # fmt: skip
+    bare = "--- a/b.py\n+++ a/b.py\n"
+    for head in (f"diff --git a/b.py a/b.py\n{bare}", bare, "--- a/a/b.py\n+++ b/a/b.py\n"):
         assert apply_patch(head + hunk, FILES) == FILES | {"a/b.py": "x = 2\n"}
     new = "--- /dev/null\n+++ {0}\n@@ -0,0 +1 @@\n+x\n"
     assert apply_patch(new.format("b/new.py"), FILES) == FILES | {"new.py": "x\n"}
@@ -279,8 +280,10 @@ def test_parts_of_changes_are_not_lost_in_silence(kind):
 PIECES = [
     "```", "~~~~", "```python", "   ```", "shapes.py", "### shapes.py", "<<<<<<< SEARCH", "=======", ">>>>>>> REPLACE", "",
     "--- a/shapes.py", "+++ b/shapes.py", "@@ -1 +1 @@", "@@ ... @@", "-" + OLD, "+x", " ", "*** Begin Patch", "*** End Patch",
-    "*** Update File: shapes.py", "<solution>", "</solution>", "diff --git a/shapes.py b/shapes.py", OLD, "   --- a/shapes.py", "\r",
-    "In `shapes.py`:", "<" * 50, "`" * 50, "\t" * 30, "\\ No newline at end of file", "rename from shapes.py", "…\u2028", "#" * 60,
+    "*** Update File: shapes.py", "<solution>", "</solution>", "diff --git a/shapes.py b/shapes.py", OLD,
+    "   --- a/shapes.py", "\r",
+    "In `shapes.py`:", "<" * 50, "`" * 50, "\t" * 30, "\\ No newline at end of file", "rename from shapes.py",
+    "…\u2028", "#" * 60,
 ]  # fmt: skip
 
 

@@ -26,9 +26,17 @@ NEAR = 0.6  # more, times the share of the lines that is left, for other tokens 
 ELSEWHERE = 0.75  # how far a right line counts as shared that is added at another place of its file
 
 # indentation is a token, so are words, and each other sign; blanks within a line are none
-_TOKEN = re.compile(r"^[ \t]+(?=\S)|\w+|[^\w\s]", re.MULTILINE)
+_TOKEN = re.compile(r"^[ \t]++(?=\S)|\w++|[^\w\s]")
+_COMMENT = re.compile(r"(?:^|\s)#")
 
 Tokens = list[str]
+
+
+def _code(line: str) -> str:
+    """A line of Python without its comment; a sign with a quote behind it may stand in a text."""
+    start = max(line.rfind('"'), line.rfind("'")) + 1
+    found = _COMMENT.search(line, start)
+    return line[: found.start()] if found is not None else line
 
 
 @dataclass(slots=True)
@@ -40,10 +48,11 @@ class Text:
     starts: list[int] = field(default_factory=lambda: [0])
 
     @classmethod
-    def of(cls, text: str, whole_lines: bool) -> Text:
+    def of(cls, path: str, text: str, whole_lines: bool) -> Text:
         made = cls(text.split("\n"))
         for line in made.lines:
-            made.tokens += [line] if whole_lines else _TOKEN.findall(line)
+            said = _code(line) if path.endswith(".py") and "#" in line else line
+            made.tokens += [line] if whole_lines else _TOKEN.findall(said)
             made.starts.append(len(made.tokens))
         return made
 
@@ -111,10 +120,12 @@ class Tally:
 
     def include(self, before: Text, given: Change, golden: Change, purse: Purse) -> None:
         """Take in one file."""
-        pairs = _pairs(given.text, golden.text, purse)
-        shared = {j for i, j in pairs if i in given.added and j in golden.added}
-        same = Counter(line for line, *_ in given.added_lines())
-        same &= Counter(line for line, *_ in golden.added_lines())
+        wanted = Counter(line for line, *_ in golden.added_lines())
+        # code of one file is alike: a copy of its lines says nothing, unless that line is wanted once more
+        there = set(before.lines) - wanted.keys()
+        own = {i for line, tokens, _ in given.added_lines() if line not in there for i in tokens}
+        shared = {j for i, j in _pairs(given.text, golden.text, purse) if i in own and j in golden.added}
+        same = wanted & Counter(line for line, *_ in given.added_lines())
         self.credit += _credit(golden, shared, same)
         self.size += len(before.tokens)
         self.same_removed &= given.removed == golden.removed
@@ -152,8 +163,8 @@ def _beyond_chance(a: int, b: int, both: int, size: int) -> float:
 def likeness(before: Mapping[str, str], given: Mapping[str, str], golden: Mapping[str, str]) -> float:
     """How alike two versions of some files are in what they change: 1 for the same, else at most `NEARLY`.
 
-    By tokens; by lines where the golden change alters blanks alone. In bounded time: what is too dear to be
-    compared counts as unlike.
+    By tokens; by lines where the golden change alters blanks or comments alone. In bounded time: what is too
+    dear to be compared counts as unlike.
     """
     if given == golden:
         return 1.0
@@ -165,7 +176,7 @@ def likeness(before: Mapping[str, str], given: Mapping[str, str], golden: Mappin
     for whole_lines in (False, True):
         purse, tally = Purse(), Tally()
         for path in paths:
-            texts = [Text.of(side.get(path, ""), whole_lines) for side in (before, given, golden)]
+            texts = [Text.of(path, side.get(path, ""), whole_lines) for side in (before, given, golden)]
             changes = [Change.of(texts[0], text, purse) for text in texts[1:]]
             tally.include(texts[0], changes[0], changes[1], purse)
         if tally.removed[1] or tally.added[1]:
