@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import random
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -55,15 +55,13 @@ def main() -> None:
     print(f"{'kind':28s} {'before: least, median, 90 %, most':>36s} {'now':>24s}   over one half: before, now")
     total = 0
     for kind, reply in KINDS.items():
-        old, new = ([measure(r, reply, rng.randrange(2**32), m) for r in drawn] for m in (before_now, similarity))
+        given = [reply(repair, rng) for repair in drawn]
+        pairs = list(zip(drawn, given, strict=True))
+        old, new = ([by(r.files, after, r.golden) for r, after in pairs] for by in (before_now, similarity))
         total += len(drawn)
         over = [sum(value >= 0.5 for value in values) / len(values) for values in (old, new)]
         print(f"{kind:28s} {quantiles(old):>36s} {quantiles(new):>24s}   {over[0]:6.1%} {over[1]:6.1%}", flush=True)
     print(f"{total} replies")
-
-
-def measure(repair: Repair, reply: Callable[[Repair, random.Random], dict[str, str]], seed: int, by: Callable[..., float]) -> float:
-    return by(repair.files, reply(repair, random.Random(f"{seed}{repair.golden}")), repair.golden)
 
 
 if __name__ == "__main__":

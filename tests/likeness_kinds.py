@@ -179,7 +179,8 @@ def other_code_at_the_place(repair: Repair, rng: random.Random) -> Files:
 
 
 def a_comment(repair: Repair, rng: random.Random) -> Files:
-    return _with(repair, [*repair.files[PATH].split("\n"), rng.choice(["#", "# fix", "# return the right value", '"""Done."""'])])  # fmt: skip
+    said = rng.choice(["#", "# fix", "# return the right value", '"""Done."""'])
+    return _with(repair, [*repair.files[PATH].split("\n"), said])
 
 
 def blanks(repair: Repair, rng: random.Random) -> Files:

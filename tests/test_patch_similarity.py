@@ -92,7 +92,7 @@ def test_a_repair_of_one_token():
 
 
 def test_the_length_of_the_path_and_of_the_context_is_nothing_worth():
-    files = {path: "x = 1\n" + "y = 2\n" * 50 for path in ("a", PATH)}
+    files = dict.fromkeys(("a", PATH), "x = 1\n" + "y = 2\n" * 50)
     for path in files:
         right = files | {path: files[path].replace("x = 1", "x = 3")}
         comment = files | {path: files[path] + "#"}

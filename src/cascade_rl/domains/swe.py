@@ -289,7 +289,7 @@ def gold(problem: Problem) -> str:
 
 def null(problem: Problem) -> str:
     """A patch that changes nothing: of a file its mode, which is ignored."""
-    # no edit that replaces lines by themselves: a file may be empty or hold marks, so that none could quote it
+    # no edit of lines by themselves: a file may be empty or hold marks, so that none could quote it
     path = min(problem.answer["files"])
     modes = f"diff --git a/{path} b/{path}\nold mode 100644\nnew mode 100755"
     return compose_reply(problem.mode, "", f"<solution>\n```diff\n{modes}\n```\n</solution>")
