@@ -105,7 +105,9 @@ class Asked:
 
     async def probability(self, messages) -> Judgement:
         text = messages[-1].content
-        self.candidates.append(re.findall(r"BEGIN CANDIDATE PATCH \w+\n(.*?)\nEND CANDIDATE PATCH", text, re.DOTALL)[0])
+        self.candidates.append(
+            re.findall(r"BEGIN CANDIDATE PATCH \w+\n(.*?)\nEND CANDIDATE PATCH", text, re.DOTALL)[0]
+        )
         text.encode()
         return Judgement(0.5)
 

@@ -28,6 +28,7 @@ from cascade_rl.types import Message, Outcome, Problem, Rollout, Verdict, proble
 from cascade_rl.verify.patch_errors import GoldenError, NoChange, PatchError
 from cascade_rl.verify.patch_hunks import check_path
 from cascade_rl.verify.patch_questions import LONGEST, question
+from cascade_rl.verify.patch_similarity import differing
 from cascade_rl.verify.patches import (
     SEARCH,
     Edit,
@@ -49,7 +50,9 @@ TIMEOUT_S = 4.0  # of the built-in problems' tests
 SUITE_TIMEOUT_S = 60.0  # where the answer names none; a small suite takes 0.4 s
 # of the similarity; the report's better variant (arXiv 2512.13607, SWE RL)
 FLOOR = 0.5
-LONG = 1_500  # characters of both patches, above which the similarity may take more than some milliseconds
+# characters of both patches and of the files that they change, above which the similarity may take more than
+# some milliseconds
+LONG, LARGE = 500, 30_000
 
 
 def make(rng: random.Random) -> Problem:
@@ -129,10 +132,14 @@ async def _likened(
     answer: Mapping[str, Any], after: Files, right: Files, length: int, verifiers: Verifiers | None
 ) -> Verdict:
     """The lexical similarity; of long patches in a verifier's process, since it may take a second."""
-    if verifiers is None or length + len(answer["patch"]) <= LONG:
-        value = similarity(answer["files"], after, right)
+    files = answer["files"]
+    paths = differing(files, after, right)
+    sides = [{path: side[path] for path in paths if path in side} for side in (files, after, right)]
+    short = length + len(answer["patch"]) <= LONG and sum(map(len, sides[0].values())) <= LARGE
+    if verifiers is None or short:
+        value = similarity(*sides)
     else:
-        judgement = await verifiers.call(SIMILARITY, answer["files"], after, right, deadline_s=30.0)
+        judgement = await verifiers.call(SIMILARITY, *sides, deadline_s=30.0)
         if judgement.fault is not None:
             return Verdict.failed(f"similarity: {judgement.fault}: {judgement.note}")
         value = judgement.value

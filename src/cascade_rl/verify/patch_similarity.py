@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from cascade_rl.verify.patch_matching import Purse, matching_blocks
+from cascade_rl.verify.patch_matching import Purse, common_ends, matching_blocks
 
 NEARLY = 0.99  # the most that a change earns which is not the golden one
 PLACE = 0.1  # the most for having removed the right tokens alone
@@ -48,9 +48,9 @@ class Text:
     starts: list[int] = field(default_factory=lambda: [0])
 
     @classmethod
-    def of(cls, path: str, text: str, whole_lines: bool) -> Text:
-        made = cls(text.split("\n"))
-        for line in made.lines:
+    def of(cls, path: str, lines: list[str], whole_lines: bool) -> Text:
+        made = cls(lines)
+        for line in lines:
             said = _code(line) if path.endswith(".py") and "#" in line else line
             made.tokens += [line] if whole_lines else _TOKEN.findall(said)
             made.starts.append(len(made.tokens))
@@ -118,16 +118,25 @@ class Tally:
     in_lines: int = 0  # tokens of the lines in which the golden change adds some
     same_removed: bool = True
 
-    def include(self, before: Text, given: Change, golden: Change, purse: Purse) -> None:
-        """Take in one file."""
+    def include(self, path: str, versions: list[list[str]], whole_lines: bool, purse: Purse) -> None:
+        """Take in one file, by the lines of its three versions: before, given and golden."""
+        head, tail = _ends_of_all(*versions)
+        inner = [Text.of(path, lines[head : len(lines) - tail], whole_lines) for lines in versions]
+        # what no version changes counts by its size alone
+        outer = [*versions[0][:head], *versions[0][len(versions[0]) - tail :]]
+        self.size += len(outer) if whole_lines else len(_TOKEN.findall("\n".join(outer)))
+        given, golden = (Change.of(inner[0], text, purse) for text in inner[1:])
+        self._compare(set(versions[0]), given, golden, purse)
+        self.size += len(inner[0].tokens)
+
+    def _compare(self, before: set[str], given: Change, golden: Change, purse: Purse) -> None:
         wanted = Counter(line for line, *_ in golden.added_lines())
         # code of one file is alike: a copy of its lines says nothing, unless that line is wanted once more
-        there = set(before.lines) - wanted.keys()
+        there = before - wanted.keys()
         own = {i for line, tokens, _ in given.added_lines() if line not in there for i in tokens}
         shared = {j for i, j in _pairs(given.text, golden.text, purse) if i in own and j in golden.added}
         same = wanted & Counter(line for line, *_ in given.added_lines())
         self.credit += _credit(golden, shared, same)
-        self.size += len(before.tokens)
         self.same_removed &= given.removed == golden.removed
         self.in_lines += sum(size for *_, size in golden.added_lines())
         both = len(given.removed & golden.removed)
@@ -151,6 +160,13 @@ class Tally:
         return place * removal * (1 - addition) + addition * (1 + removal) / 2
 
 
+def _ends_of_all(before: list[str], given: list[str], golden: list[str]) -> tuple[int, int]:
+    """How many lines three versions share at the beginning, and of the rest at the end."""
+    heads, tails = zip(common_ends(before, given), common_ends(before, golden), strict=True)
+    head = min(heads)
+    return head, min(*tails, min(map(len, (before, given, golden))) - head)
+
+
 def _beyond_chance(a: int, b: int, both: int, size: int) -> float:
     """How far two sets of removed tokens agree beyond chance (Cohen's kappa over the means), at least 0."""
     if not a or not b:
@@ -158,6 +174,12 @@ def _beyond_chance(a: int, b: int, both: int, size: int) -> float:
     chance, mean = a * b / size, (a + b) / 2
     # all of the file removed on both sides: nothing is left to chance
     return max(0.0, (both - chance) / (mean - chance)) if mean > chance else 1.0
+
+
+def differing(*sides: Mapping[str, str]) -> list[str]:
+    """The paths of the files that are not the same on all sides."""
+    paths = sorted(set().union(*(side.keys() for side in sides)))
+    return [path for path in paths if len({side.get(path) for side in sides}) > 1]
 
 
 def likeness(before: Mapping[str, str], given: Mapping[str, str], golden: Mapping[str, str]) -> float:
@@ -168,17 +190,12 @@ def likeness(before: Mapping[str, str], given: Mapping[str, str], golden: Mappin
     """
     if given == golden:
         return 1.0
-    paths = [
-        path
-        for path in sorted(before.keys() | given.keys() | golden.keys())
-        if not before.get(path) == given.get(path) == golden.get(path)
-    ]
+    paths = differing(before, given, golden)
     for whole_lines in (False, True):
         purse, tally = Purse(), Tally()
         for path in paths:
-            texts = [Text.of(path, side.get(path, ""), whole_lines) for side in (before, given, golden)]
-            changes = [Change.of(texts[0], text, purse) for text in texts[1:]]
-            tally.include(texts[0], changes[0], changes[1], purse)
+            versions = [side.get(path, "").split("\n") for side in (before, given, golden)]
+            tally.include(path, versions, whole_lines, purse)
         if tally.removed[1] or tally.added[1]:
             break
     return min(tally.likeness(), NEARLY)
