@@ -15,7 +15,7 @@ import random
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cascade_rl.chat import compose_reply, split_reply, thinking_reply
+from cascade_rl.chat import THINK_END, compose_reply, split_reply, thinking_reply
 from cascade_rl.domain import Domain, Example, Services
 from cascade_rl.errors import AnswerError
 from cascade_rl.grading.suites import KINDS, SUITE_TIMEOUT_S, run_suite
@@ -25,9 +25,10 @@ from cascade_rl.sources.shared import SHARED
 from cascade_rl.sources.small_world.repositories import draw_modules
 from cascade_rl.sources.splits import drawn
 from cascade_rl.types import Message, Outcome, Problem, Rollout, Verdict, problem_id
-from cascade_rl.verify.patch_diffs import check_path
 from cascade_rl.verify.patch_errors import GoldenError, NoChange, PatchError
+from cascade_rl.verify.patch_hunks import check_path
 from cascade_rl.verify.patch_questions import LONGEST, question
+from cascade_rl.verify.patch_similarity import differing
 from cascade_rl.verify.patches import (
     SEARCH,
     Edit,
@@ -35,7 +36,6 @@ from cascade_rl.verify.patches import (
     appraise,
     as_solution,
     edit_text,
-    parse_edits,
     similarity,
     solution_text,
     unified_diff,
@@ -48,7 +48,9 @@ SIMILARITY = "cascade_rl.verify.patches:similarity"  # as a verifier's process i
 TIMEOUT_S = 4.0  # of the built-in problems' tests
 # of the similarity; the report's better variant (arXiv 2512.13607, SWE RL)
 FLOOR = 0.5
-LONG = 1_500  # characters of both patches, above which the similarity may take more than some milliseconds
+# characters of both patches and of the files that they change, above which the similarity may take more than
+# some milliseconds
+LONG, LARGE = 500, 30_000
 
 
 def make(rng: random.Random) -> Problem:
@@ -90,6 +92,13 @@ def _refused(reward: float, error: PatchError | None = None) -> Verdict:
     return Verdict(reward, Outcome.UNPARSEABLE, note=note)
 
 
+def _answer(problem: Problem, rollout: Rollout) -> str | None:
+    """The answer with the blanks at its end, which may be the last of a diff; None where there is none."""
+    if split_reply(rollout.text, problem.mode).answer is None:
+        return None
+    return rollout.text.rpartition(THINK_END)[2]
+
+
 async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdict:
     """The execution-free reward: -1 unusable, 0 unchanged, 1 the golden change, else a share of it.
 
@@ -97,7 +106,7 @@ async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdi
     """
     if fault := _fault(problem.answer):
         return Verdict.failed(fault)
-    answer = split_reply(rollout.text, problem.mode).answer
+    answer = _answer(problem, rollout)
     if answer is None:
         return _refused(-1.0)
     try:
@@ -121,10 +130,14 @@ async def _likened(
     answer: Mapping[str, Any], after: Files, right: Files, length: int, verifiers: Verifiers | None
 ) -> Verdict:
     """The lexical similarity; of long patches in a verifier's process, since it may take a second."""
-    if verifiers is None or length + len(answer["patch"]) <= LONG:
-        value = similarity(answer["files"], after, right)
+    files = answer["files"]
+    paths = differing(files, after, right)
+    sides = [{path: side[path] for path in paths if path in side} for side in (files, after, right)]
+    short = length + len(answer["patch"]) <= LONG and sum(map(len, sides[0].values())) <= LARGE
+    if verifiers is None or short:
+        value = similarity(*sides)
     else:
-        judgement = await verifiers.call(SIMILARITY, answer["files"], after, right, deadline_s=30.0)
+        judgement = await verifiers.call(SIMILARITY, *sides, deadline_s=30.0)
         if judgement.fault is not None:
             return Verdict.failed(f"similarity: {judgement.fault}: {judgement.note}")
         value = judgement.value
@@ -202,7 +215,7 @@ async def score(problem: Problem, rollout: Rollout, services: Services) -> Verdi
         return await grade(problem, rollout, services)
     if services.sandbox is None:
         raise ValueError("the swe benchmark needs a sandbox")
-    answer = split_reply(rollout.text, problem.mode).answer
+    answer = _answer(problem, rollout)
     if answer is None:
         return _refused(0.0)
     try:
@@ -237,15 +250,11 @@ def gold(problem: Problem) -> str:
 
 
 def null(problem: Problem) -> str:
-    """A patch that changes nothing: each REPLACE of the golden edits is its SEARCH, or a file its own."""
-    patch = problem.answer["patch"]
-    if SEARCH in patch:
-        # an edit that replaces lines by themselves: well-formed, found, and without effect
-        edits = [Edit(e.path, e.search, e.search) for e in parse_edits(patch)]
-    else:
-        path, text = min(problem.answer["files"].items())
-        edits = [Edit(path, tuple(text.split("\n")), tuple(text.split("\n")))]
-    return compose_reply(problem.mode, "", solution_text(edits))
+    """A patch that changes nothing: of a file its mode, which is ignored."""
+    # no edit of lines by themselves: a file may be empty or hold marks, so that none could quote it
+    path = min(problem.answer["files"])
+    modes = f"diff --git a/{path} b/{path}\nold mode 100644\nnew mode 100755"
+    return compose_reply(problem.mode, "", f"<solution>\n```diff\n{modes}\n```\n</solution>")
 
 
 def demonstrate(problem: Problem, rng: random.Random, fault_rate: float) -> str:
