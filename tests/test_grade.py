@@ -347,7 +347,8 @@ def test_a_deadline_stands_still_while_programs_run(monkeypatch):
         await asyncio.sleep(3600 * (rollout.text == "wait"))
         return Verdict.binary(True)
 
-    rows = [row for row, _ in grade_lines(lines_of(["x", "wait"]), toy_domain(), several, Services(), print)]
+    lines = grade_lines(lines_of(["x", "wait"]), toy_domain(), several, Services(), print)
+    rows = [line.row() for line in lines]
     assert [row["reward"] for row in rows] == [1.0, None] and "no verdict within" in rows[1]["note"]
 
 

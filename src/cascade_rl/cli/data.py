@@ -108,18 +108,17 @@ def _reader(model: str | None, template: Template | None) -> Reader:
 
 def _show_problems(asked: _Asked, domain: str) -> None:
     """Rows as problems of a domain."""
-    from cascade_rl.data.show import as_json as line
-    from cascade_rl.data.show import show as rows_of
+    from cascade_rl.data import show as shown
     from cascade_rl.domains import load_domain
     from cascade_rl.recipe.tables import Reading
 
     reading = Reading(asked.map, asked.split, "skip")
-    found = rows_of(asked.source, load_domain(domain), reading, asked.rows, asked.reader, asked.limit)
+    found = shown.show(asked.source, load_domain(domain), reading, asked.rows, asked.reader, asked.limit)
     for mapped in found.rows:
         if not asked.as_json:
             _say_row(mapped, asked.reader)
         elif mapped.problem:
-            print(dumps(line(mapped.problem)))
+            print(dumps(shown.as_json(mapped.problem)))
     _end(found, asked.as_json)
 
 

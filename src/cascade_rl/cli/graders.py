@@ -178,10 +178,12 @@ def _sentences(row: Comparison) -> Iterator[str]:
     else:
         yield f"{place}: {row.repaid:,} rewards are others"
     yield from (f"  {len(m.rewards):,} x {m.told(0)} -> {m.told(1)}" for m in row.by_count[:8])
-    for e in row.examples[:3]:
+    once = {(e.problem, e.reply): e for e in row.examples}  # samples of one prompt are often alike
+    for e in list(once.values())[:3]:
         # of tests, repositories and instructions the note tells what was not met
         wanted = f", wanted {quoted(e.answer)}" if isinstance(e.answer, str) else ""
         yield f"  step {e.step}, {e.problem}{wanted}"
         # the end of the reply is where its answer stands
         yield f"    {quoted('…' * (len(e.reply) > 160) + e.reply[-160:], 170)}"
-        yield f"    {e.old.verdict} -> {e.new.verdict}: {cut(e.new.note, 160)}"
+        note = f": {cut(e.new.note, 160)}" if e.new.note else ""
+        yield f"    {e.old.verdict} -> {e.new.verdict}{note}"
