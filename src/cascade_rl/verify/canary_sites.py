@@ -1,16 +1,16 @@
 """Where a test says what it expects: the places at which a canary may expect something else.
 
 Known are `assert` with `==`, `is` and `and`, unittest's and numpy's assertions, `approx` and its kin with
-their tolerance, expected exceptions, parameters, and helpers by a name like `check_area(result, 6)`. Only
-what is reached for certain counts: statements of the body itself and of its `with`, up to a first possible
-return.
+their tolerance, expected exceptions, parameters, names and tables of literals, and helpers by a name like
+`check_area(result, 6)`. Only what is reached for certain counts: statements of the body itself and of its
+`with`, up to a first possible return.
 """
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,7 +61,20 @@ class Site:
 
 def sites(function: Function, parameters: frozenset[str] = frozenset()) -> list[Site]:
     """The places of a test's body; `parameters` are no results."""
-    return [site for statement in reached(function.body) for site in _of(statement, parameters)]
+    stored = [n.id for n in ast.walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+    bound: dict[str, ast.expr] = {}
+    found: list[Site] = []
+    for statement in reached(function.body):
+        match statement:
+            # `expected = 6`, and compared with later
+            case ast.Assign(targets=[ast.Name(id=name)], value=value) if stored.count(name) == 1:
+                bound |= {name: value} if list(literal(value)) else {}
+            case ast.For():
+                found += _of_table(statement, parameters | bound.keys())
+            case _:
+                found += _of(statement, parameters, bound)
+    # one place once, however often it is compared with
+    return list({id(site.node): site for site in found}.values())
 
 
 def expected_parameters(function: Function, names: Sequence[str]) -> set[str]:
@@ -82,7 +95,7 @@ def reached(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
             # what follows in the body of an expected exception is never reached
             if not any(_raising(item.context_expr) for item in statement.items):
                 yield from reached(statement.body)
-        elif isinstance(statement, ast.Assert | ast.Expr):
+        elif isinstance(statement, ast.Assert | ast.Expr | ast.Assign) or _table(statement):
             yield statement
         if any(map(_leaves, ast.walk(statement))):
             return
@@ -105,16 +118,42 @@ def _raising(node: ast.expr) -> bool:
     return isinstance(node, ast.Call) and called(node) in {"raises", "assertRaises", "assertRaisesRegex"}
 
 
-def _of(statement: ast.stmt, parameters: frozenset[str]) -> Iterator[Site]:
+def _of(statement: ast.stmt, parameters: frozenset[str], bound: Mapping[str, ast.expr]) -> Iterator[Site]:
     for result, expected, tolerance in _comparisons(statement):
-        if _constant(result, parameters):
+        if _constant(result, parameters | bound.keys()):
             continue
-        for value in literal(expected):
+        node = bound.get(expected.id, expected) if isinstance(expected, ast.Name) else expected
+        for value in literal(node):
             if not _told_elsewhere(statement, value):
-                yield Site(expected, value, _beyond(value, tolerance))
+                yield Site(node, value, _beyond(value, tolerance))
     for node in _raisers(statement):
         if isinstance(node, ast.Name) and node.id in EXCEPTIONS:
             yield Site(node, node.id, exception=True)
+
+
+def _table(statement: ast.stmt) -> tuple[list[str], list[list[ast.expr]]] | None:
+    """The names and the rows of a loop over a table that is written out."""
+    match statement:
+        case ast.For(target=ast.Tuple(elts=names), iter=ast.List(elts=rows) | ast.Tuple(elts=rows)) if rows:
+            cells = [list(row.elts) for row in rows if isinstance(row, ast.Tuple | ast.List)]
+            words = [name.id for name in names if isinstance(name, ast.Name)]
+            if len(words) == len(names) and [len(row) for row in cells] == [len(names)] * len(rows):
+                return words, cells
+    return None
+
+
+def _of_table(loop: ast.For, parameters: frozenset[str]) -> Iterator[Site]:
+    table = _table(loop)
+    assert table is not None  # no other loop is reached
+    names, rows = table
+    for statement in reached(loop.body):
+        for result, expected, tolerance in _comparisons(statement):
+            if not isinstance(expected, ast.Name) or expected.id not in names:
+                continue
+            if _constant(result, parameters | set(names)):
+                continue
+            for node in (row[names.index(expected.id)] for row in rows):
+                yield from (Site(node, value, _beyond(value, tolerance)) for value in literal(node))
 
 
 def _constant(node: ast.expr, parameters: Sequence[str] | frozenset[str]) -> bool:
