@@ -28,13 +28,13 @@ from cascade_rl.types import Message, Outcome, Problem, Rollout, Verdict, proble
 from cascade_rl.verify.patch_errors import GoldenError, NoChange, PatchError
 from cascade_rl.verify.patch_hunks import check_path
 from cascade_rl.verify.patch_questions import LONGEST, question
-from cascade_rl.verify.patch_similarity import differing
 from cascade_rl.verify.patches import (
     SEARCH,
     Edit,
     apply_patch,
     appraise,
     as_solution,
+    differing,
     edit_text,
     similarity,
     solution_text,

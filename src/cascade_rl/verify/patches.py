@@ -25,11 +25,13 @@ from cascade_rl.verify.patch_errors import (
 )
 from cascade_rl.verify.patch_hunks import changed_by
 from cascade_rl.verify.patch_reading import read_patch
+from cascade_rl.verify.patch_similarity import differing
 from cascade_rl.verify.patch_similarity import likeness as similarity
 from cascade_rl.verify.patch_text import Pages, spliced
 
 __all__ = [
-    "SEARCH", "Edit", "PatchError", "edit_text", "parse_edits", "similarity", "solution_text", "unified_diff",
+    "SEARCH", "Edit", "PatchError", "differing", "edit_text", "parse_edits", "similarity", "solution_text",
+    "unified_diff",
 ]  # fmt: skip
 
 Parts = Sequence[Edit | Section]
