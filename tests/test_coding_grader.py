@@ -18,9 +18,10 @@ from cascade_rl.sandbox.pool import ZygoteSandbox
 from cascade_rl.testing import FakeSandbox
 from cascade_rl.types import Message, Mode, Outcome, Problem, Rollout
 from cascade_rl.verify.assertions import split_check
-from cascade_rl.verify.languages import LANGUAGES, compiled, language_of
+from cascade_rl.verify.languages import language_of
 from cascade_rl.verify.outputs import difference, same_output, shorten
-from cascade_rl.verify.programs import call_program, read_results, typed
+from cascade_rl.verify.programs import call_program, read_results
+from cascade_rl.verify.values import typed
 
 CODING = load_domain("coding")
 STREAM = {
@@ -65,12 +66,12 @@ EXPLOITS = {
                                "        if isinstance(o, dict) and 'result' in o: return o['result']",
     "the job's own text": "import sys\ndef add(a, b):\n    job = sys._getframe(1).f_locals.get('job', {})\n"
                           "    return job.get('tests') or job.get('expected')",
-    "forged lines": "import os, sys\nf = sys._getframe(1)\nn = f.f_locals['nonce']\nfor fd in range(3, 64):\n"
-                    "    for i in range(2):\n"
-                    "        try: os.write(fd, (n + ' {\"index\": %d, \"value\": 4}\\n' % i).encode())\n"
+    "forged lines": "import os, sys\nf = sys._getframe(1)\nn = f.f_locals['mark']\nfor fd in range(3, 64):\n"
+                    "    for i in range(-1, 2):\n"
+                    "        try: os.write(fd, (n + ' %d {\"value\": 4}\\n' % i).encode())\n"
                     "        except OSError: pass\ndef add(a, b): return a + b",
     "several values for one call": "import sys\ndef add(a, b):\n    f = sys._getframe(1)\n"
-                                   "    for v in range(40): f.f_locals['say'](f.f_locals['now'][0], value=v)\n    os._exit(0)",
+                                   "    for v in range(40): f.f_locals['say'](f.f_locals['turn'], value=v)\n    os._exit(0)",
     "leaving early": "import os\nos._exit(0)",
     "leaving in the call": "def add(a, b): raise SystemExit(0)",
     "patched builtins": "import builtins\nbuiltins.isinstance = lambda *a: True\nbuiltins.len = lambda x: 0\n"
@@ -78,6 +79,7 @@ EXPLOITS = {
     "an infinity": "def add(a, b): return float('inf')",
     "not a number": "def add(a, b): return float('nan')",
     "a boolean": "def add(a, b): return True",
+    "an integer almost": "def add(a, b): return a + b + 1e-9",
     "text": "def add(a, b): return str(a + b)",
     "a float beyond tolerance": "def add(a, b): return a + b + 1e-3",
     "deep": "def add(a, b):\n    x = []\n    for _ in range(100000): x = [x]\n    return x",
@@ -117,7 +119,7 @@ RIGHT_CALLS = {
                                   "def up(n): return 0 if n == 0 else 1 + up(n - 1)\ndef add(a, b):\n    out = []\n"
                                   "    t = threading.Thread(target=lambda: out.append(up(30000) - 30000 + a + b))\n"
                                   "    t.start(); t.join()\n    return out[0]",
-    "a float that is equal": "def add(a, b): return a + b + 1e-9",
+    "a float that is equal": "def add(a, b): return float(a + b)",
     "its own main": "def add(a, b): return a + b\nif __name__ == '__main__':\n    print(add(*map(int, input().split())))",
     "swallows exceptions": "def add(a, b):\n    try: return a + b\n    except BaseException: pass",
 }  # fmt: skip
@@ -134,10 +136,6 @@ def test_classes_have_what_such_problems_take_for_granted(grade):
              "        self.n += 1\n        return [a + b, self.n, *Counter('a').values()]"  # fmt: skip
     answer = {"function": "Solution.add", "tests": [{"args": [1, 2], "result": [3, 1, 1]}] * 2}
     assert grade(answer, source).reward == 1.0
-    assert (
-        "NameError"
-        in grade({"function": "f", "tests": [{"args": [], "result": 1}]}, "def f() -> List: pass").note
-    )
 
 
 def test_the_note_tells_which_test_failed_and_why(grade):
@@ -184,18 +182,23 @@ def test_no_answer_and_no_tests_earn_nothing(grade, sandbox):
     assert grade({"function": "f", "tests": []}, "def f(): pass").reward == 0.0
 
 
-def test_forged_lines_of_any_form_are_survived():
-    program = call_program("", "f", [[1], [2]])
-    nonce = json.loads(program.stdin)["nonce"]
-    lines = ["[]", "3", "null", '{"index": []}', '{"index": true, "value": 1}', '{"index": 0, "error": {}}', "[" * 100_000,
-             '{"index": 0, "value": ' + "9" * 10_000 + "}", '{"index": 7, "value": 1}', '{"index": -5}', '{"value": 1}', "{",
-             '{"index": 1.0, "value": 1}', '{"index": 0, "value": ' + "1" * 3_000_000 + "}"]  # fmt: skip
-    text = (
-        "\n".join(f"{nonce} {line}" for line in lines)
-        + f'\n{nonce} {{"index": 1, "value": 5}}\n{nonce} {{"index": 1, "value": 6}}'
-    )
-    first, second = read_results(program, Execution(text, "", 0))
-    assert first.error == "no result" and second.value == 5
+FORGED = (
+    "[]", "3", "null", "", "{", '{"error": {}}', "[" * 100_000, '{"value": ' + "9" * 10_000 + "}", '{"value": ',
+    '{"value": ' + "[" * 5_000 + "]" * 5_000 + "}", '{"error": "\\ud800"}', '{"error": "' + "e" * 100_000 + '"}',
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("line", FORGED)
+def test_forged_lines_of_any_form_are_survived(line):
+    """A line in its turn counts whatever it holds, and once; others of that turn, or out of turn, do not."""
+    program = call_program("", "f", [[1], [2], [3]])
+    mark = json.loads(program.stdin)["mark"]
+    rows = [(2, '{"value": 7}'), (-1, "{}"), (1, '{"value": 8}'), (0, line), (0, '{"value": 4}'),
+            (1, '{"value": 5}'), (1, '{"value": 6}')]  # fmt: skip
+    text = "noise\n" + "".join(f"{mark} {turn} {row}\n" for turn, row in rows)
+    first, second, third = read_results(program, Execution(text + f'{mark} 2 {{"value": 9}}', "", 0))
+    assert first.error is not None or first.value is None
+    assert second.value == 5 and third.error == "no result", "the last line has no end"
 
 
 @given(
@@ -217,12 +220,14 @@ def test_typed_values_are_read_back_or_refused(value):
     ("given_", "expected", "same"),
     [
         ("3", "3\n", True), ("3  \n\n", "3", True), ("a  b", "a b", True), (" 3", "3", True), ("1\n2", "1 2", False),
-        ("3.0", "3", False), ("3", "3.0", True), ("0.3333333", "0.33333333", True), ("0.3334", "0.33333333", False),
+        ("3.0", "3", True), ("3", "3.0", True), ("0.3333333", "0.33333333", True), ("0.3334", "0.33333333", False),
         ("1e0", "1.0", True), ("1000000.5", "1000000.0", True), ("1000002.5", "1000000.0", False), ("nan", "1.0", False),
-        ("inf", "1e400", False), ("0x1", "1.0", False), ("1_0", "10.0", False), ("-0.0", "0.0", True), ("yes", "YES", False),
+        ("inf", "1e400", False), ("0x1", "1.0", False), ("1_0", "10.0", False), ("-0.0", "0.0", True), ("yes", "YES", True),
         ("1", "01", False), ("123456789012345678901234567890", "123456789012345678901234567891", False), ("", "", True),
         ("", "\n\n", True), ("\n3", "3", False), ("3\r\n4\r\n", "3\n4\n", True), ("1e999999", "1.0", False), ("٣", "3", False),
         ("3 4", "3", False), ("a 1.0000001", "a 1.0", True), ("b 1.0", "a 1.0", False), ("9" * 500 + ".0", "9" * 500, False),
+        ("3.", "3", True), ("3.01", "3", False), ("1e16", "10000000000000000", False), ("No", "no", True), ("no", "YES", False),
+        ("yess", "YES", False), ("ok", "OK", False), ("03.0", "3", False),
     ],
 )  # fmt: skip
 def test_outputs_are_compared_by_words(given_, expected, same):
@@ -316,16 +321,22 @@ def test_a_compiled_language_is_graded_like_python(grade):
     assert grade(STREAM, fork, "cpp").reward == 1.0, "fork is refused"
 
 
-def test_an_absent_compiler_is_our_fault(grade):
+def test_a_machine_without_a_compiler_is_at_fault_only_where_the_problem_asks_for_it(grade):
+    """A reply can't make itself null by its fence; a problem in C++ is null here whatever the reply is."""
     absent = FakeSandbox(Execution("", "", 127))
-    verdict = grade(STREAM, SUM, "cpp", using=absent)
-    assert verdict.reward is None and "g++ is not installed" in verdict.note
-    with pytest.raises(FileNotFoundError, match="g\\+\\+"):
-        compiled(LANGUAGES["cpp"], Execution("", "", 127))
+    chosen = grade(STREAM, SUM, "cpp", using=absent)
+    assert chosen.reward == 0.0 and "g++ is not installed" in chosen.note
+    for source in (SUM, "", "x"):
+        asked = grade(STREAM | {"language": "cpp"}, source, "cpp", using=absent)
+        assert asked.reward is None and "g++ is not installed" in asked.note
+    problem = Problem("p", "coding", (Message("user", "add"),), STREAM | {"language": "cpp"}, Mode.INSTRUCT)
+    assert asyncio.run(CODING.grade(problem, Rollout.of_text("no code"), Services(absent))).reward is None
+    broken = FakeSandbox(Execution("", "", -1, error="gone"))
+    assert grade(STREAM, SUM, "cpp", using=broken).note == "gone"
 
 
 def test_the_problem_or_the_fence_names_the_language():
     assert language_of("cpp", None).name == "cpp" and language_of("cpp", "python").name == "python"
-    assert language_of("", None).name == language_of("unheard-of", None).name == "python"
+    assert language_of("", None).name == language_of("java", None).name == "python"
     with pytest.raises(ValueError, match="there are python, cpp"):
         language_of("", "cobol")

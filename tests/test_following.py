@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from cascade_rl.domains import load_domain
 from cascade_rl.domains.following import SOURCES
 from cascade_rl.errors import InputError
 from cascade_rl.grading.proof import preflight
+from cascade_rl.protocols import Judgement
 from cascade_rl.sources.constraints import public as _if_benchmarks
 from cascade_rl.sources.constraints.prompts import GROUPS, MOST, TAXONOMIES, fit_together
 from cascade_rl.sources.shared import SHARED
@@ -227,7 +229,7 @@ def test_case_27_hi_raises_nowhere(strict):
     )
     assert not check("ratio:sentence_balance", {}, "no mark", strict=True)
     assert check("format:line_indent", {}, "a\n\n\n b\n\n\n  c", strict=True)
-    span = {"prompt_to_repeat": "a bc def ghij", "n_start": 1, "n_end": 3}
+    span = {"prompt_to_repeat": "a bc def ghij", "n_start": 1, "n_end": 2}
     assert check("repeat:repeat_span", span, "bc def", strict=strict)
 
 
@@ -342,3 +344,29 @@ def test_a_long_reply_is_checked_in_a_verifiers_process_with_the_same_verdict():
     unknown = problem(("no:such", {}))
     found = asyncio.run(DOMAIN.grade(unknown, Rollout.of_text("a " * 20_000), Services(verifiers=verifiers)))
     assert found.reward is None and "no:such" in found.note
+
+
+def test_a_reply_that_takes_too_long_earns_nothing_and_is_no_null():
+    class Slow:
+        async def call(self, function, *arguments, deadline_s=3.0):
+            return Judgement(fault="timeout", note=f"no answer within {deadline_s:g} s")
+
+    asked = problem(("punctuation:no_comma", {}))
+    for grade in (DOMAIN.grade, DOMAIN.score):
+        verdict = asyncio.run(grade(asked, Rollout.of_text("so " * 10_000), Services(verifiers=Slow())))
+        assert (verdict.reward, verdict.outcome) == (0.0, Outcome.TIMEOUT)
+
+
+def test_a_checker_that_fails_is_the_replys_fault_where_a_plain_reply_is_judged(monkeypatch):
+    def checker(text):
+        if "boom" in text or fails:
+            raise RecursionError("too deep")
+        return True
+
+    broken = replace(INSTRUCTIONS["punctuation:no_comma"], check=checker, also=None)
+    monkeypatch.setitem(INSTRUCTIONS, "punctuation:no_comma", broken)
+    asked, fails = problem(("punctuation:no_comma", {})), False
+    found = asyncio.run(DOMAIN.grade(asked, Rollout.of_text("boom"), Services()))
+    assert (found.reward, found.outcome) == (0.0, Outcome.UNPARSEABLE) and "too deep" in found.note
+    fails = True
+    assert asyncio.run(DOMAIN.grade(asked, Rollout.of_text("boom"), Services())).reward is None

@@ -23,7 +23,7 @@ from cascade_rl.domains import load_domain
 from cascade_rl.grading import services
 from cascade_rl.grading import verdicts as grading
 from cascade_rl.grading.file import WAITING, grade_lines, grader
-from cascade_rl.grading.services import _CountedVerifiers, open_services
+from cascade_rl.grading.services import _CountedSandbox, _CountedVerifiers, open_services
 from cascade_rl.protocols import Judgement, Program
 from cascade_rl.testing import FakeSandbox
 from cascade_rl.types import Outcome, Verdict
@@ -57,7 +57,7 @@ def grade(monkeypatch, capsys, tmp_path):
 def test_rows_come_in_order_with_every_key(grade):
     rows = [ROW | {"id": f"case {i}", "response": rf"\boxed{{{17 + i % 3}}}"} for i in range(2 * WAITING)]
     status, found, err = grade("maths", rows)
-    assert status == 0 and err == ""
+    assert status == 0 and len(err.splitlines()) == 1
     assert [row["id"] for row in found] == [row["id"] for row in rows]
     assert [row["reward"] for row in found] == [float(i % 3 == 1) for i in range(len(rows))]
     assert all(set(row) == {"id", "reward", "outcome", "parts", "note"} for row in found)
@@ -105,9 +105,8 @@ BAD = [
     (b"[" * 100_000, "not JSON"),
     (b"[]", "want an object"),
     (b"7", "want an object"),
-    ({"answer": "18", "response": "x"}, "no id"),
-    ({"id": 5, "response": "x"}, "no answer"),
-    ({"id": 5, "answer": "18"}, "no response"),
+    ({"id": 5, "response": "x"}, "no answer (nor gold"),
+    ({"id": 5, "answer": "18"}, "no response (nor prediction"),
     ({"id": 5, "answer": "18", "response": None}, "response must be a text, not null"),
     ({"id": 5, "answer": "18", "response": ["x"]}, "response must be a text, not a list"),
     ({"id": ["x"], "answer": "18", "response": "x"}, "id must be a text or a whole number"),
@@ -134,7 +133,8 @@ def test_bad_lines_are_named_and_the_rest_goes_on(grade):
         assert row["note"].startswith(f"line {2 * index + 2}: ") and told in row["note"]
         assert row["note"] in err
         assert row["id"] == (bad.get("id") if isinstance(bad, dict) else None)
-    assert len(err.splitlines()) == len(BAD)
+    *named, summary = err.splitlines()
+    assert len(named) == len(BAD) and f"{len(BAD)} null ({len(BAD)} bad lines)" in summary
 
 
 @pytest.mark.parametrize(("domain", "answer"), [
@@ -159,7 +159,8 @@ def test_input_that_can_not_be_read_is_the_one_error(grade, tmp_path):
     for name in (str(tmp_path / "nowhere.jsonl"), str(tmp_path)):
         status, found, err = grade("maths", [], "--input", name)
         assert status == 1 and not found and err.startswith(f"error: can't read {name}")
-    assert grade("maths", []) == (0, [], "")
+    status, found, err = grade("maths", [])
+    assert (status, found) == (0, []) and re.fullmatch(r"0 graded in [0-9.]+ s: 0 null; no reward\n", err)
 
 
 def test_mistakes_of_the_command(grade, tmp_path):
@@ -225,7 +226,7 @@ def lines_of(texts):
 def test_whatever_a_grader_does_is_a_null_with_its_reason():
     found, said = Services(), []
     texts = ["fine", "raise", "key", "none", "nan", "exit", "cancel", "fine"]
-    rows = [row for row, _ in grade_lines(lines_of(texts), toy_domain(), _breaks, found, said.append)]
+    rows = [line.row() for line in grade_lines(lines_of(texts), toy_domain(), _breaks, found, said.append)]
     assert [row["reward"] for row in rows] == [1.0, *[None] * 6, 1.0]
     notes = [row["note"] for row in rows]
     assert "RuntimeError: it broke" in notes[1] and "KeyError: 'missing'" in notes[2]
@@ -248,11 +249,11 @@ def test_a_hundred_thousand_lines_pass_through_without_being_held():
             yield b'{"id": %d, "answer": "", "response": "x"}' % number
 
     tracemalloc.start()
-    for number, (row, _) in enumerate(grade_lines(lines(), toy_domain(), count, Services(), print)):
+    for number, line in enumerate(grade_lines(lines(), toy_domain(), count, Services(), print)):
         held["now"] -= 1
         if number == 5_000:
             break
-        assert row["id"] == number
+        assert line.id == number
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert held["most"] <= WAITING + 2
@@ -265,7 +266,7 @@ def test_reading_that_fails_midway_is_raised():
         raise OSError("the disk is gone")
 
     rows = grade_lines(lines(), toy_domain(), _breaks, Services(), print)
-    assert next(rows)[0]["id"] == 0
+    assert next(rows).id == 0
     with pytest.raises(OSError, match="the disk is gone"):
         list(rows)
 
@@ -326,6 +327,31 @@ def test_verifiers_are_counted_by_what_befell_them():
     assert inner.deadline_s == 2.0
 
 
+def test_a_deadline_stands_still_while_programs_run(monkeypatch):
+    """What a reply's program takes, and waits for, is no reason for a null; what its grader takes is."""
+    monkeypatch.setattr(grading, "DEADLINE_S", 0.5)
+
+    class Slow(FakeSandbox):
+        counters = MappingProxyType({"respawns": 0})
+
+        async def run(self, program):
+            await asyncio.sleep(0.4)
+            return await super().run(program)
+
+    sandbox = _CountedSandbox(Slow("x"), Counter(), math.inf)
+
+    async def several(problem, rollout, services):
+        program = Program({}, "main.py")
+        await asyncio.gather(*(sandbox.run(program) for _ in range(3)))
+        await sandbox.run(program)
+        await asyncio.sleep(3600 * (rollout.text == "wait"))
+        return Verdict.binary(True)
+
+    lines = grade_lines(lines_of(["x", "wait"]), toy_domain(), several, Services(), print)
+    rows = [line.row() for line in lines]
+    assert [row["reward"] for row in rows] == [1.0, None] and "no verdict within" in rows[1]["note"]
+
+
 def test_time_is_not_held_against_the_next(monkeypatch):
     """A grader that never ends is a null after the deadline; those beside it are graded."""
     monkeypatch.setattr(grading, "DEADLINE_S", 0.1)
@@ -336,7 +362,7 @@ def test_time_is_not_held_against_the_next(monkeypatch):
         return Verdict.binary(True)
 
     rows = [
-        row
-        for row, _ in grade_lines(lines_of(["wait", "x", "wait"]), toy_domain(), endless, Services(), print)
+        line.row()
+        for line in grade_lines(lines_of(["wait", "x", "wait"]), toy_domain(), endless, Services(), print)
     ]
     assert [row["reward"] for row in rows] == [None, 1.0, None] and "no verdict within" in rows[0]["note"]

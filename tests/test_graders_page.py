@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from cascade_rl.chat import split_reply
+from cascade_rl.cli.graders import STRICT
 from cascade_rl.domain import Services
-from cascade_rl.domains import load_domain
+from cascade_rl.domains import domain_names, load_domain
+from cascade_rl.grading.lines import CALLED
 from cascade_rl.grading.proof import faults
 from cascade_rl.grading.services import open_services
 from cascade_rl.protocols import Execution
@@ -34,6 +36,35 @@ sys.meta_path.insert(0, Absent())
 from cascade_rl.cli.main import main
 main()
 """
+
+
+# ---------------------------------------------------------------- a file of replies
+
+
+def test_the_file_of_the_page_is_graded_as_the_page_says(tmp_path):
+    """Its three blocks: what goes in, what comes out, and what standard error hears, but for the seconds."""
+    lines, verdicts = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)[:2]
+    [heard] = re.findall(r"standard error which lines are bad.*?```\n(.*?)```", PAGE, re.DOTALL)
+    (tmp_path / "replies.jsonl").write_text(lines)
+    [command] = [line.split() for line in PAGE.splitlines() if line.startswith("    cascade grade maths ")]
+    told = {"cwd": tmp_path, "capture_output": True, "text": True}
+    done = subprocess.run([sys.executable, "-c", WITHOUT_TORCH, *command[1:]], **told)
+    assert done.returncode == 0 and (tmp_path / "verdicts.jsonl").read_text() == verdicts
+    seconds = re.compile(r"in [0-9.]+ s:")
+    assert seconds.sub("", done.stderr) == seconds.sub("", heard)
+    strict = subprocess.run([sys.executable, "-c", WITHOUT_TORCH, *command[1:], "--strict"], **told)
+    assert strict.returncode == STRICT and f"with `--strict` {STRICT} when" in PAGE
+
+
+def test_the_page_names_all_other_names():
+    for key, names in CALLED.items():
+        [row] = [line for line in PAGE.splitlines() if line.startswith(f"| `{key}` |")]
+        assert re.findall(r"`(\w+)`", row.split("|")[3]) == list(names)
+    taken = [name for name in domain_names() if load_domain(name).alternatives]
+    assert taken == ["maths", "multiple_choice"] and "(maths, multiple choice) a list" in PAGE
+
+
+# ---------------------------------------------------------------- the domain of the page
 
 
 @pytest.fixture(scope="module")

@@ -112,7 +112,7 @@ MISSED = {
     "network-namespace": ("full", "import socket\ns = socket.socket()\ntry: s.connect(('127.0.0.1', @PORT@)); print('out')\n"
                                   "except OSError: print('in')"),
     "RLIMIT_AS": ("full", "import mmap\ntry: mmap.mmap(-1, 3 << 30); print('out')\nexcept OSError: print('in')"),
-    "RLIMIT_FSIZE": ("full", "try: open('f', 'wb').write(bytes(5 << 20)); print('out')\nexcept OSError: print('in')"),
+    "RLIMIT_FSIZE": ("full", "try: open('f', 'wb').write(bytes(13 << 20)); print('out')\nexcept OSError: print('in')"),
     "RLIMIT_NOFILE": ("full", "import os\ntry:\n    for _ in range(300): os.dup(0)\n    print('out')\n"
                               "except OSError: print('in')"),
     "RLIMIT_NPROC": ("full", "import threading, time\nthreading.stack_size(1 << 16)\ntry:\n    for _ in range(200):\n"

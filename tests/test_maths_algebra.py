@@ -21,7 +21,8 @@ from cascade_rl.protocols import Judgement
 from cascade_rl.testing import InlineVerifiers
 from cascade_rl.types import Message, Mode, Outcome, Problem, Rollout, Split
 from cascade_rl.verify.maths import quick
-from cascade_rl.verify.maths_algebra import Unreadable, judge, parse
+from cascade_rl.verify.maths_algebra import judge
+from cascade_rl.verify.maths_parse import Unreadable, parse
 
 CASES = [
     json.loads(line) for line in (Path(__file__).parent / "cases" / "maths.jsonl").read_text().splitlines()
@@ -195,9 +196,12 @@ def test_who_is_at_fault_for_a_timeout_is_found_out():
     assert sum(deadline_s for _, deadline_s in of_gold.asked) <= 3.0
 
 
-def test_a_crash_of_the_judge_is_no_verdict():
-    verdict = grade("5", r"\boxed{\sqrt{3}}", ScriptedJudges(judge=Judgement(fault="crash", note="SIGSEGV")))
-    assert verdict.reward is None and "SIGSEGV" in verdict.note
+def test_a_reply_that_ends_its_verifier_earns_nothing_unless_the_gold_does_so_alone():
+    crash = Judgement(fault="crash", note="SIGSEGV")
+    verdict = grade("5", r"\boxed{\sqrt{3}}", ScriptedJudges(judge=crash, probe=Judgement(True)))
+    assert (verdict.reward, verdict.outcome) == (0.0, Outcome.UNPARSEABLE) and "SIGSEGV" in verdict.note
+    both = grade("5", r"\boxed{\sqrt{3}}", ScriptedJudges(judge=crash, probe=crash))
+    assert (both.reward, both.outcome) == (None, Outcome.GRADER_ERROR)
 
 
 def test_a_bare_answer_counts_in_benchmarks_and_not_in_rl():

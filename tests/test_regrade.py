@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import toy_problem
 
+from cascade_rl.cli import app
 from cascade_rl.evals.regrade import regrade_run
 from cascade_rl.run.book import Book
 from cascade_rl.run.files import dumps
@@ -151,6 +152,50 @@ def test_a_gain_that_was_a_fault_of_the_verifier_is_told_from_one_that_was_not(r
     assert "honest, words: every verdict is as it was" in text
     assert "hacked, words: of the gain of +0.500, 0.500 (100%) was the verifier's fault" in text
     assert "36 x right 1 -> wrong 0" in text and "cat dog cow" in text
+
+
+DEGREES = """
+from cascade_rl.domain import Domain
+from cascade_rl.types import Outcome, Verdict
+
+async def grade(problem, rollout, services):
+    share = len(rollout.text) / 100
+    return Verdict(share, Outcome.PARTIAL) if share else Verdict(0.0, Outcome.UNPARSEABLE)
+
+DOMAIN = Domain("degrees", "a length", {}, grade, list, lambda p: p.answer)
+"""
+
+
+def test_rewards_of_many_degrees_are_one_line_and_other_outcomes_no_other_rewards(run, tmp_path, cascade):
+    """Each reply had its own reward: told by outcomes with the mean, not a line a reward."""
+    (tmp_path / "lab/degrees.py").write_text(DEGREES)
+    write_stage(
+        run, "05-degrees", [["", "cat", "cat" * 2, "cat" * 3, "x" * 100, "cat" * 5]], ("lab.degrees",)
+    )
+    found = regrade_run(run, ["degrees"]).to_json()["stages"][0]
+    assert (found["replies"], found["changed"], found["rewards_changed"]) == (6, 6, 5)
+    mean = (3 + 6 + 9 + 15) / 4 / 100
+    assert found["moves"] == [
+        {"old": "right 1", "new": f"partial {mean:g} on average", "count": 4},
+        {"old": "wrong 0", "new": "unparseable 0", "count": 1},
+        {"old": "wrong 0", "new": "partial 1", "count": 1},
+    ]
+    assert (
+        "of 6 replies 5 earn another reward today, 6 have another verdict"
+        in cascade("regrade", str(run), "--stage", "degrees")[1]
+    )
+
+
+@pytest.mark.parametrize("width", [72, 80])
+def test_it_is_read_at_the_width_of_the_terminal(run, cascade, monkeypatch, width):
+    monkeypatch.setattr(app.console, "width", width)
+    lines = cascade("regrade", str(run))[1].splitlines()
+    assert max(map(len, lines)) <= width
+    # a row a stage: nothing in the table is folded, and where nothing changed there is no second row
+    assert [line.split()[:5] for line in lines[1:6]] == [
+        ["honest", "words", "80", "0", "then"], ["hacked", "words", "80", "36", "then"],
+        ["now", "0.250", "0.250", "+0.000"], ["mixed", "words", "2", "1", "then"], ["now", "1.000", "1.000", "+0.000"],
+    ]  # fmt: skip
 
 
 def test_what_can_not_be_judged_today_is_null_and_learned_rewards_are_left_out(run):

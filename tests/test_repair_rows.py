@@ -51,7 +51,8 @@ def test_tests_that_were_taken_over_decide_the_benchmark(tmp_path):
             for reply in (other, wrong)
         ] == [1.0, 0.0]
         quoted = problem("swe-bench with quoted files", tmp_path)
-        likened = asyncio.run(SWE.benchmark_grade(quoted, Rollout.of_text(other), services))
+        near = SWE.gold(made).replace("return w * h", "return (w * h)")
+        likened = asyncio.run(SWE.benchmark_grade(quoted, Rollout.of_text(near), services))
         assert 0 < likened.reward < 1, "without tests the benchmark is RL's reward"
 
 

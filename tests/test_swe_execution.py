@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import re
 
 import pytest
 
@@ -14,6 +15,7 @@ from cascade_rl.sandbox.pool import ZygoteSandbox
 from cascade_rl.testing import FakeSandbox
 from cascade_rl.types import Message, Mode, Outcome, Problem, Rollout
 from cascade_rl.verify import repository_tests as rt
+from cascade_rl.verify.guarded_files import Guard
 from cascade_rl.verify.patches import unified_diff
 
 SWE = load_domain("swe")
@@ -91,7 +93,7 @@ def test_the_honest_fix_passes_as_diff_and_as_edits():
     gold, null = SWE.gold(problem), SWE.null(problem)
     first, second, none = verdicts(gold, changed({"shapes/core.py": FIXED}), null)
     assert first.reward == second.reward == 1
-    assert first.parts == {"fail_to_pass": 1, "pass_to_pass": 1, "taken_back": 0}
+    assert first.parts == {"fail_to_pass": 1, "pass_to_pass": 1, "taken_back": 0, "watched": 2 / 3}
     assert none.reward == 0
 
 
@@ -102,7 +104,8 @@ def test_wrong_patches_fail_and_say_which_test():
         changed({"shapes/core.py": "def area(:\n"}),
     )
     assert swapped.reward == 0 and swapped.parts["fail_to_pass"] == 0 and swapped.parts["pass_to_pass"] == 1
-    assert broken.reward == 0 and broken.parts == {"fail_to_pass": 1, "pass_to_pass": 0, "taken_back": 0}
+    assert broken.reward == 0
+    assert broken.parts == {"fail_to_pass": 1, "pass_to_pass": 0, "taken_back": 0, "watched": 2 / 3}
     assert "test_edge" in broken.note
     assert (
         syntax.reward == 0 and syntax.parts["pass_to_pass"] == 0
@@ -273,13 +276,16 @@ def test_a_patch_with_odd_characters_is_judged_like_any_other():
 
 
 def test_what_the_runner_is_given_differs_from_run_to_run_and_hides_nothing_it_needs():
-    sandbox = FakeSandbox(Execution("6 passed", "", 0))
-    verdicts(*[changed({CORE: FIXED})] * 2, sandbox=sandbox)
-    first, second = sandbox.programs
+    drawn = [FakeSandbox(Execution("6 passed", "", 0)) for _ in range(2)]
+    for sandbox in drawn:
+        verdicts(changed({CORE: FIXED}), given=answer(patch="none"), sandbox=sandbox)
+    (first,), (second,) = (sandbox.programs for sandbox in drawn)
     assert first.profile == "tests" and first.collect == ("junit.xml",)
     assert first.files["tests/test_shapes.py"] != second.files["tests/test_shapes.py"]
     names = {argument for argument in json.loads(first.stdin)["arguments"] if "::" in argument}
-    assert len(names) > len(F2P + P2P) and ID + "test_area" not in names
+    assert len(names) > len(F2P + P2P)
+    copies = {name.partition("::")[0] for name in names}
+    assert all(re.fullmatch(r"tests/([a-f][0-9a-f]{7}_)?test_shapes.py", copy) for copy in copies)
 
 
 @pytest.mark.parametrize(
@@ -292,7 +298,9 @@ def test_what_the_runner_is_given_differs_from_run_to_run_and_hides_nothing_it_n
     ],
 )
 def test_what_a_sandbox_may_say(execution, reward, outcome):
-    [verdict] = verdicts(changed({CORE: FIXED}), sandbox=FakeSandbox(execution))
+    # without a golden patch that could be tried, so that a fake may give one execution for all
+    sandbox = FakeSandbox(execution)
+    [verdict] = verdicts(changed({CORE: FIXED}), given=answer(patch="none"), sandbox=sandbox)
     assert (verdict.reward, verdict.outcome) == (reward, outcome)
 
 
@@ -300,7 +308,8 @@ def test_what_a_sandbox_may_say(execution, reward, outcome):
 def test_the_limit_of_the_services_is_the_tests_too(limit_s, asked_s, given_s):
     """And the verdict says what held, not what the answer asked for."""
     sandbox = FakeSandbox(Execution("", "", -9, timed_out=True))
-    problem = Problem("p", "swe", (Message("user", "x"),), answer(timeout_s=asked_s), Mode.INSTRUCT)
+    given = answer(timeout_s=asked_s, patch="none")
+    problem = Problem("p", "swe", (Message("user", "x"),), given, Mode.INSTRUCT)
     reply, services = Rollout.of_text(changed({CORE: FIXED})), Services(sandbox=sandbox, limit_s=limit_s)
     verdict = asyncio.run(SWE.score(problem, reply, services))
     assert [program.timeout_s for program in sandbox.programs] == [given_s]
@@ -339,14 +348,14 @@ def test_an_answer_that_cannot_be_used_is_the_graders_fault(change):
 
 
 def run_of(execution):
-    files, _ = rt.restored(FILES, FILES | {CORE: FIXED}, {"tests/test_shapes.py": TESTS})
-    run = rt.run_of(files, F2P + P2P, random.Random(0), 60)
-    return run, rt.read_run(run, execution(run))
+    files, _ = Guard(FILES, FILES, {"tests/test_shapes.py": TESTS}).restored(FILES | {CORE: FIXED})
+    plan = rt.run_of(files, F2P + P2P, random.Random(0), 60).plan
+    return plan, rt.read_run(plan, execution(plan))
 
 
-def report(run, canary="<failure/>", also=(), drop=None, twice=None):
-    rows = [f'<testcase classname="{c}" name="{n}">{canary if (c, n) in run.canaries else ""}</testcase>'
-            for c, n in [*run.wanted, *run.canaries, *also] if (c, n) != drop]  # fmt: skip
+def report(plan, canary="<failure/>", also=(), drop=None, twice=None):
+    rows = [f'<testcase classname="{c}" name="{n}">{canary if (c, n) in plan.canaries else ""}</testcase>'
+            for c, n in [*plan.wanted, *plan.canaries, *also] if (c, n) != drop]  # fmt: skip
     if twice:
         rows.append(f'<testcase classname="{twice[0]}" name="{twice[1]}"><failure/></testcase>')
     return "<testsuites><testsuite>" + "".join(rows) + "</testsuite></testsuites>"
@@ -354,10 +363,10 @@ def report(run, canary="<failure/>", also=(), drop=None, twice=None):
 
 def test_a_report_is_read_to_the_letter():
     def says(code=1, **changes):
-        return run_of(lambda run: Execution("", "", code, files={"junit.xml": report(run, **changes)}))[1]
+        return run_of(lambda plan: Execution("", "", code, files={"junit.xml": report(plan, **changes)}))[1]
 
-    run, _ = run_of(lambda run: Execution("", "", 1))
-    one = next(iter(run.wanted))
+    plan, _ = run_of(lambda plan: Execution("", "", 1))
+    one = next(iter(plan.wanted))
     assert says().right
     assert not says(code=0).right
     assert not says(canary="").right
@@ -366,6 +375,19 @@ def test_a_report_is_read_to_the_letter():
     assert not says(also=[("tests.test_shapes", "test_more")]).right
     assert not says(drop=one).right
     assert not says(twice=one).right
-    assert not says(drop=sorted(run.canaries)[0]).right
-    bomb = '<!DOCTYPE x [<!ENTITY a "aaaa">]>' + report(run)
-    assert not rt.read_run(run, Execution("", "", 1, files={"junit.xml": bomb})).right
+    assert not says(drop=sorted(plan.canaries)[0]).right
+
+
+FORGED = {
+    "no text": "\udcff", "entities": '<!DOCTYPE x [<!ENTITY a "aaaa">]><a/>', "cut off": "<testsuites><test", "nothing": "",
+    "another encoding": '<?xml version="1.0" encoding="utf-16"?><a/>', "no encoding": '<?xml version="1.0" encoding="xyz"?><a/>',
+    "a lone surrogate": "<a>&#xD800;</a>", "zeros": "\0" * 100, "deep": "<a>" * 200_000,
+    "a lone surrogate in text": "<a>\ud800</a>",
+    "deep and closed": "<a>" * 50_000 + "</a>" * 50_000, "no XML": "passed " * 1000,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_a_forged_report_that_cannot_be_read_is_no_failure_of_the_grader(name):
+    _, result = run_of(lambda plan: Execution("", "", 1, files={"junit.xml": FORGED[name]}))
+    assert result.doubt == "the runner left no report" and not result.right

@@ -60,7 +60,7 @@ def test_before_the_repair_exactly_the_named_tests_fail():
             tests = problem.answer["tests"]
             files = problem.answer["files"] | problem.answer["test_files"]
             run = run_of(files, tests["fail_to_pass"] + tests["pass_to_pass"], random.Random(0), 30)
-            yield tests, read_run(run, await SANDBOX.run(run.program)).passed
+            yield tests, read_run(run.plan, await SANDBOX.run(run.program)).passed
 
     async def compare():
         async for tests, passed in results(drawn()[8:16]):

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cascade_rl.verify import patch_errors as e
-from cascade_rl.verify.patch_diffs import FARTHEST, apply_diff, looks_like_diff, parse_diff, unified_diff
-from cascade_rl.verify.patches import apply_patch, execution_free_reward
+from cascade_rl.verify.patch_diffs import looks_like_diff, unified_diff
+from cascade_rl.verify.patch_hunks import FARTHEST
+from cascade_rl.verify.patches import apply_diff, apply_patch, execution_free_reward, parse_diff
 
 OLD = "one\ntwo\nthree\nfour\nfive\nsix\nseven\n"
 FILES = {"a.txt": OLD, "b.txt": "x\n"}

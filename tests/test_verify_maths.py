@@ -292,7 +292,7 @@ def test_huge_text_is_read_to_the_end(text):
         ("x+" * 200 + "x", "401 characters"),
         ("(" * 31 + "x" + ")" * 31, "31 nested brackets"),
         ("9^{9^{9^9}}", "a tower of 3 exponents"),
-        ("x+" + "7" * 51, "a number of more than 50 digits"),
+        ("x+" + "7" * 251, "a number of more than 250 digits"),
         ("10^{2^n-n-1}", None),
         ("x^2+y^2+z^{10}", None),
     ],

@@ -1,8 +1,10 @@
 r"""The letter that a reply states last; articles, pronouns and letters that are no option are none."""
 
 import asyncio
+import json
 from collections import Counter
 from itertools import islice
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -47,6 +49,15 @@ def test_the_last_statement_wins(text, letter):
 )  # fmt: skip
 def test_no_statement_or_two_is_none(text):
     assert stated(text, "ABCD") is None
+
+
+def test_each_reply_of_the_table_states_what_a_reader_would_say():
+    rows = [
+        json.loads(line)
+        for line in (Path(__file__).parent / "cases/choice.jsonl").read_text("utf-8").splitlines()
+    ]
+    read = [row | {"letter": stated(row["reply"], "ABCD")} for row in rows]
+    assert len(rows) > 350 and [row for row, want in zip(read, rows, strict=True) if row != want] == []
 
 
 def test_letters_beyond_j_are_options_where_they_are_told():

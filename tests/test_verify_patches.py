@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from cascade_rl.verify import patch_errors as e
 from cascade_rl.verify import patches as p
-from cascade_rl.verify.patch_edits import DIVIDER, apply_edits, edits_between
+from cascade_rl.verify.patch_blocks import DIVIDER
+from cascade_rl.verify.patch_edits import apply_edits, edits_between
 from cascade_rl.verify.patch_errors import GoldenError
 from cascade_rl.verify.patch_matching import MOST_STEPS
-from cascade_rl.verify.patch_similarity import NEARLY, changed_lines, lexical_similarity
+from cascade_rl.verify.patch_similarity import NEARLY, PLACE
 from cascade_rl.verify.patches import (
     Edit,
     apply_patch,
@@ -31,7 +32,8 @@ FIX = Edit("shapes.py", ("    return w + h",), ("    return w * h",))
 GOLDEN = solution_text([FIX])
 
 LINE = st.text(alphabet="abc =+", max_size=8).filter(lambda line: line.rstrip() != DIVIDER)
-LINES = st.lists(LINE, min_size=1, max_size=4).map(tuple)
+# SEARCH that is blank says no place
+LINES = st.lists(LINE, min_size=1, max_size=4).map(tuple).filter(lambda lines: "".join(lines).strip())
 EDIT = st.builds(Edit, st.sampled_from(["a.py", "b/c.py"]), LINES, st.lists(LINE, max_size=4).map(tuple))
 
 
@@ -131,24 +133,23 @@ def test_applying_then_undoing_restores_the_file(lines, data):
     assert apply_edits([back], apply_edits([there], files)) == files
 
 
-def test_unified_diff_and_its_changed_lines():
+def test_unified_diff_of_an_edit():
     after = apply_patch(GOLDEN, FILES)
     assert p.unified_diff(FILES, after).startswith(
         "diff --git a/shapes.py b/shapes.py\n--- a/shapes.py\n+++ b/shapes.py\n@@ -1,5 +1,5 @@\n def area"
     )
-    assert changed_lines(FILES, after) == {"shapes.py": ["-    return w + h", "+    return w * h"]}
 
 
-@given(st.text(alphabet="ab\n", max_size=40), st.text(alphabet="ab\n", max_size=40))
+@given(st.text(alphabet="ab \n", max_size=40), st.text(alphabet="ab \n", max_size=40))
 def test_similarity_is_a_share_and_one_only_for_equal_changes(a, b):
     before = {"f": "a\nb", "g": "b"}
-    x, y = changed_lines(before, before | {"f": a}), changed_lines(before, before | {"f": b})
-    elsewhere = changed_lines(before | {"g": before["f"]}, before | {"g": b})
-    similarity = lexical_similarity(x, y)
+    given, golden = before | {"f": a}, before | {"f": b}
+    similarity = p.similarity(before, given, golden)
     assert 0 <= similarity <= 1
-    assert (similarity == 1) == (x == y != {})
-    assert lexical_similarity(x, x) == (1 if x else 0)
-    assert lexical_similarity(x, elsewhere) == 0
+    assert (similarity == 1) == (given == golden)
+    assert similarity <= NEARLY or given == golden
+    # right lines in the wrong file
+    assert p.similarity({"f": "b", "g": "b"}, {"f": "b", "g": b}, {"f": b, "g": "b"}) <= (b == "b")
 
 
 def test_right_lines_in_the_wrong_file_earn_nothing():
@@ -219,8 +220,8 @@ def test_the_reward_ranks_patches():
         "shapes.py", ("def edge(w):", "    return 4 * w"), ("import os", "x = 1", "y = 2", "print(os)")
     )
     assert reward(FIX) == 1.0
-    assert 0.9 < near < 1.0
-    assert reward(far) == 0.0 < reward(far, floor=0.0) < 0.5
+    assert 0.5 < near < 0.7
+    assert reward(far) == reward(far, floor=0.0) == 0.0
 
 
 def test_the_same_result_by_another_edit_is_golden():
@@ -233,7 +234,7 @@ def test_the_same_change_elsewhere_is_not_golden():
     files = {"f.py": "a = 1\nx\nb\na = 1\nx\nc\n"}
     golden = solution_text([Edit("f.py", ("x", "b"), ("y", "b"))])
     elsewhere = solution_text([Edit("f.py", ("x", "c"), ("y", "c"))])
-    assert execution_free_reward(elsewhere, golden, files) == NEARLY
+    assert PLACE < execution_free_reward(elsewhere, golden, files, 0.0) < 0.5
 
 
 @given(st.sampled_from(["    return w - h", "    return w", "", "pass", "    return w * h"]), st.floats(0, 1))
@@ -308,7 +309,8 @@ def test_edits_between_two_versions_make_one_of_the_other(a, b):
         assert not edits
     else:
         assert apply_edits(edits, {"f": a})["f"] == b
-        assert parse_edits(solution_text(edits)) == edits
+        # a file of blank lines has none that could be quoted
+        assert not a.strip() or parse_edits(solution_text(edits)) == edits
 
 
 @given(st.text(alphabet="ab \n", max_size=30), st.text(alphabet="ab \n", max_size=30))

@@ -110,6 +110,8 @@ class Domain:
     needs        of `sandbox`, `verifiers`, `reward_model` those that its graders use
     judged       whether RL's reward is that of a judge model when there is one (`Services.judge`)
     check_answer raises AnswerError for an answer from outside that its graders can't use
+    alternatives whether its answer is a short text, for which others may stand: then `cascade grade` takes a
+                 list of golds, of which any is right
     """
 
     name: str
@@ -127,6 +129,7 @@ class Domain:
     needs: frozenset[str] = frozenset()
     judged: bool = False
     check_answer: Callable[[Any], None] = any_answer
+    alternatives: bool = False
 
     def problems(
         self,

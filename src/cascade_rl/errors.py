@@ -19,7 +19,8 @@ Interrupted              the run was asked to stop (a KeyboardInterrupt)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -39,7 +40,24 @@ __all__ = [
     "StageError",
     "StartedOtherwise",
     "WorkerError",
+    "meant",
 ]
+
+LONGEST_NAME = 80  # characters that are looked at: difflib takes quadratic time
+
+
+def meant(word: str, known: Iterable[str], called: Mapping[str, str] | None = None) -> str:
+    """`did you mean maths? ` of a word that is no known name, with up to three near ones; or nothing.
+
+    `called` are other words for some of the names.
+    """
+    folded = word.casefold().strip()[:LONGEST_NAME]
+    names = {name.casefold(): name for name in known} | dict(called or {})
+    near = [folded] if folded in names else difflib.get_close_matches(folded, names, n=3, cutoff=0.6)
+    ratios = [difflib.SequenceMatcher(None, name, folded).ratio() for name in near]
+    # a name and another word for it may both be near; what is much less alike than the first is left out
+    found = dict.fromkeys(names[name] for name, r in zip(near, ratios, strict=True) if r > ratios[0] - 0.1)
+    return f"did you mean {' or '.join(found)}? " if found else ""
 
 
 class Mendable(Exception):

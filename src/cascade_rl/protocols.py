@@ -80,16 +80,32 @@ class Sampler(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Turns:
+    """Parts of a program that each have a time of their own, told by the lines that it prints.
+
+    A turn ends with a whole line of `mark`, a blank, the turn's number (from -1 up to count - 1, in order),
+    a blank and anything; a turn of more than each_s seconds of processor time ends the program. The sandbox
+    looks from outside: nothing in the program can put it off but printing what is read as the turn's end.
+    """
+
+    mark: str
+    count: int
+    each_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Program:
     """Something to run: files laid out in a scratch directory, the one to start, and its standard input.
 
-    An entry that is a compiled program (ELF) is executed, any other is Python. Text stands for its UTF-8
-    bytes, and escaped bytes ("surrogateescape") for themselves.
+    An entry that is a compiled program (ELF) is executed, any other is Python; one named *.pyc is a
+    marshalled code object of the interpreter that runs. Text stands for its UTF-8 bytes, and escaped bytes
+    ("surrogateescape") for themselves.
 
     timeout_s  of processor time; a program that sleeps is ended by a clock that allows more
     profile    `code`: one process, no fork, no packages. `tests`: a repository's tests, which may fork and
                which see the installed distributions named in `packages`, with what those require, read-only
     collect    files that a program of profile `tests` leaves behind and that come back in `Execution.files`
+    turns      parts with a time of their own each; None: there is only timeout_s, for the whole
     """
 
     files: Mapping[str, str]
@@ -100,6 +116,7 @@ class Program:
     profile: str = "code"
     collect: tuple[str, ...] = ()
     packages: tuple[str, ...] = ("pytest",)
+    turns: Turns | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,9 @@ data = typer.Typer(help="Own rows: what is in a table, and what a map makes of i
 
 @data.command("show")
 def show(
-    source: Annotated[str, typer.Argument(help="A table, such as jsonl:train.jsonl or csv:rows/*.csv.gz.")],
+    source: Annotated[
+        str, typer.Argument(help="A table, such as jsonl:train.jsonl, csv:rows/*.csv.gz or a bare path.")
+    ],
     domain: Annotated[
         str | None,
         typer.Option(help="A shipped domain, such as maths, or a dotted path; chats and pairs need none."),
@@ -75,6 +77,11 @@ def show(
         raise InputError("--max-tokens has no effect without --model, whose tokens it means")
     if template is not None and model is None:
         raise InputError("--template has no effect without --model, whose template it may be")
+    from cascade_rl.sources.sniff import source_of
+
+    # a bare path, as `init` takes it; a word alone is a source that is no table, which is told below
+    if ":" not in source and any(mark in source for mark in "./*"):
+        source = source_of(source)
     asked = _Asked(source, _map(map), split, rows, _reader(model, template), max_tokens, as_json)
     if domain is None:
         _show_own(asked)
@@ -101,18 +108,17 @@ def _reader(model: str | None, template: Template | None) -> Reader:
 
 def _show_problems(asked: _Asked, domain: str) -> None:
     """Rows as problems of a domain."""
-    from cascade_rl.data.show import as_json as line
-    from cascade_rl.data.show import show as rows_of
+    from cascade_rl.data import show as shown
     from cascade_rl.domains import load_domain
     from cascade_rl.recipe.tables import Reading
 
     reading = Reading(asked.map, asked.split, "skip")
-    found = rows_of(asked.source, load_domain(domain), reading, asked.rows, asked.reader, asked.limit)
+    found = shown.show(asked.source, load_domain(domain), reading, asked.rows, asked.reader, asked.limit)
     for mapped in found.rows:
         if not asked.as_json:
             _say_row(mapped, asked.reader)
         elif mapped.problem:
-            print(dumps(line(mapped.problem)))
+            print(dumps(shown.as_json(mapped.problem)))
     _end(found, asked.as_json)
 
 

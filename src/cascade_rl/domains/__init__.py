@@ -6,7 +6,20 @@ import importlib
 import pkgutil
 
 from cascade_rl.domain import Domain
-from cascade_rl.errors import InputError
+from cascade_rl.errors import InputError, meant
+
+# what others call the domains: of a word that is none of ours, the domain that is meant
+CALLED = {
+    "math": "maths", "mathematics": "maths", "arithmetic": "maths", "gsm8k": "maths", "aime": "maths",
+    "code": "coding", "programming": "coding", "python": "coding", "humaneval": "coding",
+    "livecodebench": "coding",
+    "mcq": "multiple_choice", "mcqa": "multiple_choice", "choice": "multiple_choice",
+    "mmlu": "multiple_choice", "gpqa": "multiple_choice", "multichoice": "multiple_choice",
+    "ifeval": "following", "ifbench": "following", "if": "following", "instruction": "following",
+    "instructions": "following", "instruction_following": "following",
+    "swe-bench": "swe", "swebench": "swe", "repair": "swe", "swe_bench": "swe",
+    "rlhf": "alignment", "chat": "alignment", "preference": "alignment", "preferences": "alignment",
+}  # fmt: skip
 
 
 def domain_names() -> list[str]:
@@ -17,7 +30,8 @@ def domain_names() -> list[str]:
 def load_domain(name: str) -> Domain:
     """The domain of a shipped name (`maths`) or of a dotted module path (`my_lab.chemistry`).
 
-    Raises InputError naming the known domains when there is none, or when the module has no DOMAIN.
+    Raises InputError naming the known domains, the one that may be meant first, when there is none, or when
+    the module has no DOMAIN.
     """
     # a dot tells a module path: shipped domains are files of one folder
     path = name if "." in name else f"cascade_rl.domains.{name}"
@@ -26,9 +40,10 @@ def load_domain(name: str) -> Domain:
     except ModuleNotFoundError as error:
         # the module that was asked for is missing, or a package above it; else an import of its own: raised
         if error.name and (path == error.name or path.startswith(error.name + ".")):
-            known = ", ".join(domain_names())
+            names = domain_names()
             raise InputError(
-                f"no domain {name!r}; known: {known}; or give the dotted path of a module with a DOMAIN"
+                f"no domain {name!r}; {meant(name, names, CALLED)}known: {', '.join(names)}; "
+                "or give the dotted path of a module with a DOMAIN"
             ) from None
         raise
     domain = getattr(module, "DOMAIN", None)

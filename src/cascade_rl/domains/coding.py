@@ -12,7 +12,9 @@ included, and pass when a nonce comes back.
 
 from __future__ import annotations
 
+import json
 import random
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -28,11 +30,26 @@ from cascade_rl.sources.splits import refuse_training, split_of, stream
 from cascade_rl.types import Message, Outcome, Problem, Rollout, Split, Verdict, problem_id
 from cascade_rl.verify import programs as verify
 from cascade_rl.verify.assertions import split_check
-from cascade_rl.verify.languages import LANGUAGES, Language, compiled, compiler, language_of, runner
+from cascade_rl.verify.fences import code_blocks, program_block
+from cascade_rl.verify.languages import (
+    LANGUAGES,
+    Language,
+    Unknown,
+    compiled,
+    compiler,
+    language_of,
+    missing,
+    runner,
+)
 from cascade_rl.verify.outputs import difference, same_output, shorten
+from cascade_rl.verify.values import same
 
 TIMEOUT_S = 4.0  # seconds of processor time for one test, where the problem names none
-TOTAL_FACTOR = 15  # of the time for one test, for all tests of a program that reads standard input
+# how much longer than an expected result, in its JSON, one that is equal to it can be: 1e300 as an integer
+LONGER = 64
+LONGEST_VALUE = 200_000  # characters of a value that a test of assertions looks at
+# the two ways in which a test of assertions names what it tests: a function, or a class's method
+CALLED = re.compile(r"(\w+)(?:\(\)\.(\w+))?")
 
 
 def make(rng: random.Random, split: Split) -> Problem:
@@ -85,16 +102,17 @@ async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdi
     """
     if services.sandbox is None:
         raise ValueError("coding needs a sandbox")
-    answer = split_reply(rollout.text, problem.mode).answer
-    blocks = verify.code_blocks(answer) if answer is not None else []
-    if not blocks:
-        return Verdict(0.0, Outcome.UNPARSEABLE, note="no fenced code in an answer")
-    # the last block: replies think in code before they answer, and one fixed place can't be hedged
-    gold, (mark, source) = problem.answer, blocks[-1]
+    gold = problem.answer
     # a task of standard input and output is open to other languages, a call of a function is Python
-    language = language_of(
-        mark, gold.get("language", None if "tests" in gold and "function" not in gold else "python")
-    )
+    wanted = gold.get("language", None if "tests" in gold and "function" not in gold else "python")
+    # before the reply is looked at: a machine that can't grade the problem gives no verdict on any
+    if wanted is not None and (lacking := await _missing(language_of("", wanted), services.sandbox)):
+        return lacking if isinstance(lacking, Verdict) else Verdict.failed(lacking)
+    answer = split_reply(rollout.text, problem.mode).answer
+    block = program_block(code_blocks(answer), wanted, _asked(gold)) if answer is not None else None
+    if block is None:
+        return Verdict(0.0, Outcome.UNPARSEABLE, note="no fenced code in an answer")
+    language, source = language_of(block.language, wanted), block.text
     timeout_s = min(gold.get("timeout_s", TIMEOUT_S), services.limit_s)
     if "check" in gold:
         return await _grade_check(source, gold, timeout_s, services.sandbox)
@@ -105,11 +123,41 @@ async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdi
         execution = await services.sandbox.run(program)
         if execution.error:
             return Verdict.failed(execution.error)
-        # compared here, where the results are known, by values that came back as plain JSON
-        checks = [partial(verify.same, expected=t["result"]) for t in gold["tests"]]
+        # compared here, where the results are known, by values that came back as plain JSON; what is far longer
+        # than the right value is not even read
+        longest = [LONGER + LONGER * len(json.dumps(t["result"])) for t in gold["tests"]]
+        checks = [partial(same, expected=t["result"]) for t in gold["tests"]]
         wanted = [f"{shorten(t['result'])} for {shorten(t['args'])}" for t in gold["tests"]]
-        return _verdict(verify.read_results(program, execution), checks, wanted, execution, timeout_s)
+        results = verify.read_results(program, execution, longest)
+        return _verdict(results, checks, wanted, execution, timeout_s)
+    # the reply chose a language that this machine lacks, where Python was open to it: its own fault
+    if lacking := await _missing(language, services.sandbox):
+        return (
+            lacking if isinstance(lacking, Verdict) else Verdict(0.0, Outcome.WRONG, {"passed": 0.0}, lacking)
+        )
     return await _grade_streams(source, language, gold["tests"], timeout_s, services.sandbox)
+
+
+def _asked(gold: Mapping[str, Any]) -> str:
+    """The function or class that a reply has to define; empty for a program that reads and prints."""
+    if "check" in gold:
+        called = CALLED.fullmatch(_named(gold["check"])[1])
+        return called[1] if called else ""
+    return str(gold.get("function", "")).partition(".")[0]
+
+
+def _named(check: str) -> tuple[str, str]:
+    """The text of a test, and what it calls `check` with at its end."""
+    test, _, named = check.rstrip().removesuffix(")").rpartition("check(")
+    return test, named.strip()
+
+
+async def _missing(language: Language, sandbox: Sandbox) -> str | Verdict:
+    """What keeps programs in a language from running here, if anything; a null verdict if unknown."""
+    try:
+        return await missing(language, sandbox)
+    except Unknown as error:
+        return Verdict.failed(str(error))
 
 
 def _verdict(
@@ -142,10 +190,11 @@ def _verdict(
 
 async def _grade_check(source: str, gold: Mapping[str, Any], timeout_s: float, sandbox: Sandbox) -> Verdict:
     """A test of assertions: split into calls and checks where that is possible, else run as it is."""
-    test, _, name = gold["check"].rstrip().removesuffix(")").rpartition("check(")
-    checks = split_check(test)
+    test, named = _named(gold["check"])
+    called = CALLED.fullmatch(named)
+    checks = split_check(test) if called else None
     # the test enters the sandbox with its expected values: a candidate that walks frames can read them
-    if checks is None:
+    if called is None or checks is None:
         files = {"check.py": f"{gold['before']}\n{source}\n\n{gold['check']}"}
         program = verify.check_program(files, ["check.py"], timeout_s)
         execution = await sandbox.run(program)
@@ -155,14 +204,21 @@ async def _grade_check(source: str, gold: Mapping[str, Any], timeout_s: float, s
             return Verdict(0.0, Outcome.TIMEOUT, {"passed": 0.0}, f"over {timeout_s:g} s")
         right = verify.checks_passed(program, execution)
         return Verdict.binary(right, execution.stderr[-200:], passed=float(right))
+    calls = [c for check in checks for c in check.calls]
+    # no prelude: such tests bring the imports that their problem names
     program = verify.call_program(
-        source, name, [c for check in checks for c in check.calls], timeout_s, gold["before"]
+        source,
+        ".".join(filter(None, called.groups())),
+        calls,
+        timeout_s,
+        gold["before"],
+        prelude=False,
     )
     execution = await sandbox.run(program)
     if execution.error:
         return Verdict.failed(execution.error)
     # in the order in which the calls were sent: each check takes as many as it made
-    results = iter(verify.read_results(program, execution))
+    results = iter(verify.read_results(program, execution, [LONGEST_VALUE] * len(calls)))
     joined = [verify.joined([next(results) for _ in check.calls]) for check in checks]
     return _verdict(
         joined, [check.holds for check in checks], [check.text for check in checks], execution, timeout_s
@@ -178,14 +234,10 @@ async def _grade_streams(
         execution = await sandbox.run(compiler(language, source))
         if execution.error:
             return Verdict.failed(execution.error)
-        try:
-            binary, words = compiled(language, execution)
-        except FileNotFoundError as error:
-            return Verdict.failed(str(error))
+        binary, words = compiled(execution)
         if binary is None:
             return Verdict(0.0, Outcome.WRONG, {"passed": 0.0}, f"does not compile: {words}")
         source = binary
-    spent_s = 0.0
     # most wrong programs fail on any input: the short ones tell at the least cost
     order = sorted(range(len(tests)), key=lambda i: len(tests[i]["stdin"]))
     for passed, index in enumerate(order):
@@ -194,11 +246,9 @@ async def _grade_streams(
         share = {"passed": passed / len(tests)}
         if execution.error:
             return Verdict.failed(execution.error)
-        spent_s += execution.cpu_s
-        # each test within its time, and all within fifteen times that: else 100 tests may take 400 s a reply
-        if execution.timed_out or spent_s > TOTAL_FACTOR * timeout_s:
-            over = f"{timeout_s:g} s" if execution.timed_out else f"{TOTAL_FACTOR * timeout_s:g} s in all"
-            return Verdict(0.0, Outcome.TIMEOUT, share, f"{place}: over {over}")
+        # each test within its time, and so all within that for each: the first that fails is the last
+        if execution.timed_out:
+            return Verdict(0.0, Outcome.TIMEOUT, share, f"{place}: over {timeout_s:g} s")
         # the right output is not enough: the program must end well, too
         if execution.limit or execution.exit_code or not same_output(execution.stdout, test["stdout"]):
             return Verdict(0.0, Outcome.WRONG, share, f"{place}: {_fault(execution, test['stdout'])}")

@@ -40,6 +40,8 @@ FEWEST, MOST = 3, 6
 # a verifier's function by its path, and the seconds that one call may take
 CHECK, CHECK_S = "cascade_rl.verify.instructions:check_all", 10.0
 LONG = 20_000  # characters of a reply, above which the checks of sentences and language may take seconds
+# what any row that can be judged is judged by
+PLAIN = "A plain reply of two sentences. It says little, and nothing else.\n\n* one\n* two"
 HEADS = ("Write {n} different words about {t}.", "Give me {n} different words about {t}.",
          "Describe {t} in {n} different words.", "Say {n} different words about {t}.")  # fmt: skip
 # Including a given word is asked most often: it is the copying that a model must learn first.
@@ -50,6 +52,10 @@ CLAUSES = {
     MARK: ("End with {m}.",), COMMAS: ("Put commas between the words.",), NO_COMMA: ("Use no commas.",),
     QUOTED: ("Wrap it in double quotation marks.",),
 }  # fmt: skip
+
+
+class TooLong(Exception):
+    """A reply whose constraints could not be checked in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,12 +174,23 @@ async def _judged(problem: Problem, rollout: Rollout, services: Services, strict
     try:
         # checked before the form of the reply: a row that can't be judged is a null whatever was answered
         parts = await _checked(problem.answer, answer or "", strict, services)
+    except TooLong as error:
+        return Verdict(0.0, Outcome.TIMEOUT, {}, str(error))
     except InstructionError as error:
-        return Verdict.failed(str(error))
+        return _unjudged(problem.answer, strict, str(error))
     if answer is None:
         return Verdict(0.0, Outcome.UNPARSEABLE, {}, "no answer after the reasoning")
     failed = [name for name, met in parts.items() if not met]
     return Verdict.binary(not failed, ", ".join(failed), **{name: float(met) for name, met in parts.items()})
+
+
+def _unjudged(asked: Any, strict: bool, note: str) -> Verdict:
+    """The row's fault if a plain reply can't be judged either, else the reply's: then it follows nothing."""
+    try:
+        check_all(asked, PLAIN, strict)
+    except InstructionError:
+        return Verdict.failed(note)
+    return Verdict(0.0, Outcome.UNPARSEABLE, {}, note)
 
 
 async def _checked(asked: Any, reply: str, strict: bool, services: Services) -> dict[str, bool]:
@@ -183,6 +200,9 @@ async def _checked(asked: Any, reply: str, strict: bool, services: Services) -> 
     judgement = await services.verifiers.call(
         CHECK, asked, reply, strict, deadline_s=min(CHECK_S, services.limit_s)
     )
+    # no checker takes seconds for a row's sake: what takes too long is the reply
+    if judgement.fault == "timeout":
+        raise TooLong(f"a reply of {len(reply)} characters: {judgement.note}")
     if judgement.fault is not None:
         raise InstructionError(f"{judgement.fault} on a reply of {len(reply)} characters: {judgement.note}")
     parts: dict[str, bool] = judgement.value

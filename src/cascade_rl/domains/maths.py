@@ -6,7 +6,8 @@ from left to right. The teacher is made imperfect on purpose, see `demonstrate`.
 
 Reward: 1 for the right last box after the think block, else 0 (arXiv 2512.13607, Math RL). An answer that
 algebra can't finish in time earns 0 with the outcome `timeout`: it is the reply's expression that is
-pathological. A gold answer that can't be read, and a verifier that crashes, give no reward.
+pathological; so is one that ends its verifier twice. Only a gold answer that can't be read or evaluated
+alone gives no reward: a reply never makes its own verdict void.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from cascade_rl.sources.shared import SHARED
 from cascade_rl.sources.splits import drawn, split_of
 from cascade_rl.types import Message, Outcome, Problem, Rollout, Verdict, problem_id
 from cascade_rl.verify import maths as verify
+from cascade_rl.verify.maths_told import answered, wanted
+from cascade_rl.verify.told import quoted
 
 # verifiers by their path: `services.verifiers` imports them in its workers, and nobody here needs sympy
 JUDGE, PROBE = "cascade_rl.verify.maths_algebra:judge", "cascade_rl.verify.maths_algebra:probe"
@@ -150,13 +153,14 @@ async def _verdict(problem: Problem, rollout: Rollout, services: Services, *, ba
         return Verdict(0.0, Outcome.UNPARSEABLE, note="no answer after the think block")
     if isinstance(problem.answer, dict):
         bare = problem.answer.get("bare", bare)
-    found = verify.final_answer(answer, bare=bare)
+    gold, found = _gold_text(problem), verify.final_answer(answer, bare=bare)
     if found is None:
-        return Verdict(0.0, Outcome.UNPARSEABLE, note="no \\boxed{} in the answer")
-    gold = _gold_text(problem)
+        lacking = "no \\boxed{} and no stated answer" if bare else "no \\boxed{}"
+        note = f"{lacking} in the reply, which ends with {quoted(answer.strip()[-60:])}; {wanted(gold)}"
+        return Verdict(0.0, Outcome.UNPARSEABLE, note=note)
     # two readings of the boxes: the last alone, or adjacent ones as a list, for golds that are lists
     known = {given: verify.quick(gold, given) for given in (found.last, found.joined)}
-    note = f"answered {found.last[:60]!r}"
+    note = answered(gold, found, joined=known[found.joined] is True and known[found.last] is not True)
     # "terms" marks a built-in problem, whose numbers need no algebra: what isn't settled is wrong
     if True in known.values() or None not in known.values() or "terms" in problem.meta:
         return Verdict.binary(True in known.values(), note)
@@ -171,28 +175,27 @@ async def _by_algebra(gold: str, readings: Sequence[str], services: Services, no
     """A killable verifier's; what it can't do is the reply's fault unless the gold is too much."""
     # the gold first: a reply is never blamed for what the problem can't settle
     if reason := verify.excess(gold):
-        return Verdict.failed(f"the gold answer is too large to judge: {reason}")
+        return Verdict.failed(f"the gold answer {quoted(gold)} is too large to judge: {reason}")
     if reason := verify.excess(readings[0]):
         return Verdict(0.0, Outcome.UNPARSEABLE, note=f"{note}, too large to judge: {reason}")
     # raised: the null verdict then says what the setup lacks
     if services.verifiers is None:
         raise ValueError(
-            f"maths needs verifiers to compare {readings[0][:60]!r} with {gold[:60]!r}: "
+            f"maths needs verifiers to compare {quoted(readings[0])} with {quoted(gold)}: "
             "Services(verifiers=...)"
         )
     judgement = await services.verifiers.call(JUDGE, gold, *readings, deadline_s=JUDGE_S)
-    if judgement.fault == "timeout":
-        # whose fault is it? the gold answer's, if that alone takes too long
+    if judgement.fault:
+        # whose fault is it, after the verifiers' own second try? the gold answer's, if that alone fails, too
         alone = await services.verifiers.call(PROBE, gold, deadline_s=PROBE_S)
         if alone.fault:
-            return Verdict.failed(f"the gold answer can't be evaluated: {alone.note}")
-        return Verdict(0.0, Outcome.TIMEOUT, note=f"{note}: {judgement.note}")
-    # after the verifiers' own second try
-    if judgement.fault:
-        return Verdict.failed(f"{note}: the judge crashed: {judgement.note}")
+            return Verdict.failed(f"the gold answer {quoted(gold)} can't be evaluated: {alone.note}")
+        if judgement.fault == "timeout":
+            return Verdict(0.0, Outcome.TIMEOUT, note=f"{note}: {judgement.note}")
+        return Verdict(0.0, Outcome.UNPARSEABLE, note=f"{note}: it ends its verifier: {judgement.note}")
     outcome, why = judgement.value["outcome"], judgement.value["note"]
     if outcome == "gold":
-        return Verdict.failed(f"the gold answer can't be read: {why}")
+        return Verdict.failed(f"the gold answer {quoted(gold)} can't be read: {why}")
     if outcome == "unparseable":
         return Verdict(0.0, Outcome.UNPARSEABLE, note=f"{note}: {why}")
     return Verdict.binary(outcome == "right", note)
@@ -289,4 +292,5 @@ DOMAIN = Domain(
     score=score,
     needs=frozenset({"verifiers"}),
     check_answer=check_answer,
+    alternatives=True,
 )

@@ -101,8 +101,8 @@ async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdi
     given = verify.stated(answer, letters) if answer is not None else None
     if given is None:
         note = "no answer after the think block" if answer is None else f"the reply states none of {letters}"
-        return Verdict(0.0, Outcome.UNPARSEABLE, note=note)
-    return Verdict.binary(given == gold, note=f"answered {given}, the right one is {gold}")
+        return Verdict(0.0, Outcome.UNPARSEABLE, note=f"{note}, wanted {gold}")
+    return Verdict.binary(given == gold, note=f"answered {given}, wanted {gold}")
 
 
 def _reply(problem: Problem, letter: str) -> str:
@@ -152,4 +152,5 @@ DOMAIN = Domain(
     gold=gold,
     demonstrate=demonstrate,
     check_answer=check_answer,
+    alternatives=True,
 )

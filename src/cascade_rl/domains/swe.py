@@ -12,21 +12,21 @@ Built-in replies leave the optional solution tags out, to be short.
 from __future__ import annotations
 
 import random
-import secrets
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cascade_rl.chat import compose_reply, split_reply, thinking_reply
+from cascade_rl.chat import THINK_END, compose_reply, split_reply, thinking_reply
 from cascade_rl.domain import Domain, Example, Services
 from cascade_rl.errors import AnswerError
+from cascade_rl.grading.suites import KINDS, SUITE_TIMEOUT_S, run_suite
 from cascade_rl.protocols import Judge, Sandbox, Verifiers
 from cascade_rl.sources.repairs.packages import from_packages
 from cascade_rl.sources.shared import SHARED
 from cascade_rl.sources.small_world.repositories import draw_modules
 from cascade_rl.sources.splits import drawn
 from cascade_rl.types import Message, Outcome, Problem, Rollout, Verdict, problem_id
-from cascade_rl.verify.patch_diffs import check_path
 from cascade_rl.verify.patch_errors import GoldenError, NoChange, PatchError
+from cascade_rl.verify.patch_hunks import check_path
 from cascade_rl.verify.patch_questions import LONGEST, question
 from cascade_rl.verify.patches import (
     SEARCH,
@@ -34,23 +34,23 @@ from cascade_rl.verify.patches import (
     apply_patch,
     appraise,
     as_solution,
+    differing,
     edit_text,
-    parse_edits,
     similarity,
     solution_text,
     unified_diff,
 )
 from cascade_rl.verify.programs import check_program, checks_passed
-from cascade_rl.verify.repository_tests import read_run, restored, run_of
 
 Files = dict[str, str]  # path: text
 
 SIMILARITY = "cascade_rl.verify.patches:similarity"  # as a verifier's process is told it
 TIMEOUT_S = 4.0  # of the built-in problems' tests
-SUITE_TIMEOUT_S = 60.0  # where the answer names none; a small suite takes 0.4 s
 # of the similarity; the report's better variant (arXiv 2512.13607, SWE RL)
 FLOOR = 0.5
-LONG = 1_500  # characters of both patches, above which the similarity may take more than some milliseconds
+# characters of both patches and of the files that they change, above which the similarity may take more than
+# some milliseconds
+LONG, LARGE = 500, 30_000
 
 
 def make(rng: random.Random) -> Problem:
@@ -92,6 +92,13 @@ def _refused(reward: float, error: PatchError | None = None) -> Verdict:
     return Verdict(reward, Outcome.UNPARSEABLE, note=note)
 
 
+def _answer(problem: Problem, rollout: Rollout) -> str | None:
+    """The answer with the blanks at its end, which may be the last of a diff; None where there is none."""
+    if split_reply(rollout.text, problem.mode).answer is None:
+        return None
+    return rollout.text.rpartition(THINK_END)[2]
+
+
 async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdict:
     """The execution-free reward: -1 unusable, 0 unchanged, 1 the golden change, else a share of it.
 
@@ -99,7 +106,7 @@ async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdi
     """
     if fault := _fault(problem.answer):
         return Verdict.failed(fault)
-    answer = split_reply(rollout.text, problem.mode).answer
+    answer = _answer(problem, rollout)
     if answer is None:
         return _refused(-1.0)
     try:
@@ -123,10 +130,14 @@ async def _likened(
     answer: Mapping[str, Any], after: Files, right: Files, length: int, verifiers: Verifiers | None
 ) -> Verdict:
     """The lexical similarity; of long patches in a verifier's process, since it may take a second."""
-    if verifiers is None or length + len(answer["patch"]) <= LONG:
-        value = similarity(answer["files"], after, right)
+    files = answer["files"]
+    paths = differing(files, after, right)
+    sides = [{path: side[path] for path in paths if path in side} for side in (files, after, right)]
+    short = length + len(answer["patch"]) <= LONG and sum(map(len, sides[0].values())) <= LARGE
+    if verifiers is None or short:
+        value = similarity(*sides)
     else:
-        judgement = await verifiers.call(SIMILARITY, answer["files"], after, right, deadline_s=30.0)
+        judgement = await verifiers.call(SIMILARITY, *sides, deadline_s=30.0)
         if judgement.fault is not None:
             return Verdict.failed(f"similarity: {judgement.fault}: {judgement.note}")
         value = judgement.value
@@ -190,10 +201,6 @@ def _fault(answer: Any) -> str | None:
     return None
 
 
-# SWE-bench's names: tests that the repair must turn, tests that it must not break
-KINDS = ("fail_to_pass", "pass_to_pass")
-
-
 def _named(tests: Mapping[str, Any]) -> bool:
     """Whether tests are named for pytest; the built-in problems hold files instead."""
     return not tests.keys().isdisjoint(KINDS)
@@ -208,7 +215,7 @@ async def score(problem: Problem, rollout: Rollout, services: Services) -> Verdi
         return await grade(problem, rollout, services)
     if services.sandbox is None:
         raise ValueError("the swe benchmark needs a sandbox")
-    answer = split_reply(rollout.text, problem.mode).answer
+    answer = _answer(problem, rollout)
     if answer is None:
         return _refused(0.0)
     try:
@@ -217,7 +224,7 @@ async def score(problem: Problem, rollout: Rollout, services: Services) -> Verdi
         return Verdict.binary(False, str(error))
     except PatchError as error:
         return _refused(0.0, error)
-    run = _run_suite if _named(tests) else _run_checks
+    run = run_suite if _named(tests) else _run_checks
     return await run(problem.answer, files, services.sandbox, services.limit_s)
 
 
@@ -234,45 +241,6 @@ async def _run_checks(answer: Mapping[str, Any], files: Files, sandbox: Sandbox,
     return Verdict.binary(checks_passed(program, execution), execution.stderr[-200:])
 
 
-def _touched(answer: Mapping[str, Any]) -> set[str]:
-    """Paths that the golden patch changes; none when it can't be applied, since tests don't need it."""
-    try:
-        right = apply_patch(answer["patch"], answer["files"])
-    except PatchError:
-        return set()
-    return {
-        path for path in right.keys() | answer["files"].keys() if right.get(path) != answer["files"].get(path)
-    }
-
-
-async def _run_suite(answer: Mapping[str, Any], patched: Files, sandbox: Sandbox, limit_s: float) -> Verdict:
-    """The named tests under pytest, with canaries, after what a patch may not touch has been taken back."""
-    # a patch may not pass the tests by changing them, or what runs them
-    files, taken_back = restored(answer["files"], patched, answer.get("test_files", {}), _touched(answer))
-    note = "; ".join(f"{path} was put back ({why})" for path, why in sorted(taken_back.items()))
-    parts = {"taken_back": float(len(taken_back))}
-    tests = {kind: list(answer["tests"].get(kind, ())) for kind in KINDS}
-    timeout_s = min(answer.get("timeout_s", SUITE_TIMEOUT_S), limit_s)
-    rng = random.Random(secrets.randbits(128))  # canaries that can't be foreseen
-    try:
-        run = run_of(files, [*tests[KINDS[0]], *tests[KINDS[1]]], rng, timeout_s, answer.get("packages", ()))
-    except ValueError as error:
-        return Verdict.failed(str(error))
-    execution = await sandbox.run(run.program)
-    if execution.error:
-        return Verdict.failed(execution.error)
-    if execution.timed_out:
-        return Verdict(0.0, Outcome.TIMEOUT, parts, f"tests took over {timeout_s} s")
-    result = read_run(run, execution)
-    for kind, ids in tests.items():
-        if ids:
-            parts[kind] = sum(result.passed[node_id] for node_id in ids) / len(ids)
-    failed = [node_id for node_id, passed in result.passed.items() if not passed]
-    told = f"{len(failed)} of {len(result.passed)} tests fail: {failed[0]}" if failed else ""
-    reasons = [result.doubt, told, note]
-    return Verdict.binary(result.right, "; ".join(filter(None, reasons)), **parts)
-
-
 def gold(problem: Problem) -> str:
     """The golden patch: as it stands, or as SEARCH/REPLACE edits where it is a diff."""
     patch = problem.meta.get("edits", problem.answer["patch"])
@@ -282,15 +250,11 @@ def gold(problem: Problem) -> str:
 
 
 def null(problem: Problem) -> str:
-    """A patch that changes nothing: each REPLACE of the golden edits is its SEARCH, or a file its own."""
-    patch = problem.answer["patch"]
-    if SEARCH in patch:
-        # an edit that replaces lines by themselves: well-formed, found, and without effect
-        edits = [Edit(e.path, e.search, e.search) for e in parse_edits(patch)]
-    else:
-        path, text = min(problem.answer["files"].items())
-        edits = [Edit(path, tuple(text.split("\n")), tuple(text.split("\n")))]
-    return compose_reply(problem.mode, "", solution_text(edits))
+    """A patch that changes nothing: of a file its mode, which is ignored."""
+    # no edit of lines by themselves: a file may be empty or hold marks, so that none could quote it
+    path = min(problem.answer["files"])
+    modes = f"diff --git a/{path} b/{path}\nold mode 100644\nnew mode 100755"
+    return compose_reply(problem.mode, "", f"<solution>\n```diff\n{modes}\n```\n</solution>")
 
 
 def demonstrate(problem: Problem, rng: random.Random, fault_rate: float) -> str:

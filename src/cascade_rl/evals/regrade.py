@@ -7,7 +7,7 @@ Rewards of a reward model are left out and named: no verifier gave them that cou
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
@@ -65,17 +65,36 @@ class Changed:
 
 
 @dataclass(slots=True)
+class Move:
+    """The (old, new) rewards of replies whose verdict of one outcome became one of another or of the same."""
+
+    outcomes: tuple[str, str]
+    rewards: list[tuple[float | None, float | None]] = field(default_factory=list)
+
+    def told(self, place: int) -> str:
+        """The verdict of then (0) or of now (1), such as `right 1`; of rewards that differ their mean."""
+        rewards = [pair[place] for pair in self.rewards]
+        known = [reward for reward in rewards if reward is not None]
+        mean = "null" if not known else format(known[0] if len(set(known)) == 1 else fmean(known), ".4g")
+        return f"{self.outcomes[place]} {mean}{' on average' if len(set(known)) > 1 else ''}"
+
+    def to_json(self) -> dict[str, Any]:
+        """What regrade.json says of it."""
+        return {"old": self.told(0), "new": self.told(1), "count": len(self.rewards)}
+
+
+@dataclass(slots=True)
 class Comparison:
     """Old and new verdicts of one domain in one stage.
 
-    moves    how often a verdict became which other one
+    moves    by the outcomes of both days, the verdicts that are others today
     rewards  by step, the (old, new) rewards of the replies that both days could judge
     """
 
     stage: str
     domain: str
     replies: int = 0
-    moves: Counter[tuple[str, str]] = field(default_factory=Counter)
+    moves: dict[tuple[str, str], Move] = field(default_factory=dict)
     rewards: dict[int, list[tuple[float, float]]] = field(default_factory=lambda: defaultdict(list))
     examples: list[Changed] = field(default_factory=list)
 
@@ -89,16 +108,27 @@ class Comparison:
                 self.rewards[step].append((old.reward, new.reward))
             if (old.reward, old.outcome) == (new.reward, new.outcome):
                 continue
-            move = (_short(old), _short(new))
-            self.moves[move] += 1
+            outcomes = (str(old.outcome), str(new.outcome))
+            move = self.moves.setdefault(outcomes, Move(outcomes))
+            move.rewards.append((old.reward, new.reward))
             # of the first kind of move up to all of them, of each further kind the first
-            if len(self.examples) < EXAMPLES and (self.moves[move] == 1 or len(self.moves) == 1):
+            if len(self.examples) < EXAMPLES and (len(move.rewards) == 1 or len(self.moves) == 1):
                 self.examples.append(_example(step, group, rollout, old, new))
 
     @property
     def changed(self) -> int:
-        """Replies whose verdict is another one today."""
-        return self.moves.total()
+        """Replies whose verdict, outcome or reward, is another one today."""
+        return sum(len(move.rewards) for move in self.moves.values())
+
+    @property
+    def repaid(self) -> int:
+        """Replies that earn another reward today; the others of `changed` have another outcome alone."""
+        return sum(old != new for move in self.moves.values() for old, new in move.rewards)
+
+    @property
+    def by_count(self) -> list[Move]:
+        """The moves, the most frequent first."""
+        return sorted(self.moves.values(), key=lambda move: -len(move.rewards))
 
     @property
     def ends(self) -> tuple[Sequence[int], Sequence[int]]:
@@ -131,7 +161,8 @@ class Comparison:
             "domain": self.domain,
             "replies": self.replies,
             "changed": self.changed,
-            "moves": [{"old": a, "new": b, "count": n} for (a, b), n in self.moves.most_common()],
+            "rewards_changed": self.repaid,
+            "moves": [move.to_json() for move in self.by_count],
             "steps": [[steps[0], steps[-1]] if steps else [] for steps in self.ends],
             "old": {**asdict(self.old), "gain": self.old.gain},
             "new": {**asdict(self.new), "gain": self.new.gain},

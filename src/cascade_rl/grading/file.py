@@ -7,50 +7,29 @@ verdict as it is ready.
 
 from __future__ import annotations
 
-import json
 import math
 import queue
 import sys
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
 from cascade_rl.domain import Domain, Grade, Services
-from cascade_rl.errors import AnswerError, InputError
+from cascade_rl.errors import InputError
+from cascade_rl.grading.lines import BadLine, Case, parse
 from cascade_rl.grading.services import open_services, with_judge
+from cascade_rl.grading.summary import Summary
 from cascade_rl.grading.verdicts import grading_thread
 from cascade_rl.recipe.prompts import JudgeSpec
 from cascade_rl.run.files import FULL, dumps
-from cascade_rl.types import Message, Mode, Problem, Rollout, Verdict
+from cascade_rl.types import Rollout, Verdict
+from cascade_rl.verify.told import one_line
 
 WAITING = 512  # lines under way or unread at once: eight times what the grading thread takes on (SLOTS)
-FORM = '{"id", "answer", "response", "mode"?, "prompt"? or "messages"?}'
-
-
-class LineError(InputError):
-    """What is wrong with a line."""
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One line of the input that can be graded."""
-
-    id: str | int
-    problem: Problem
-    response: str
-
-
-@dataclass(frozen=True, slots=True)
-class BadLine:
-    """One line that can't be, with its id if that could be read and what is wrong with it."""
-
-    id: Any
-    fault: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,77 +59,29 @@ def grader(domain: Domain, reward: str) -> Grade:
     return grade
 
 
-def parse(number: int, line: bytes, domain: Domain) -> Case | BadLine:
-    """Line `number`, counted from 1, as a case, or what is wrong with it."""
-    row: Any = None
-    try:
-        try:
-            row = json.loads(line)
-        # RecursionError: brackets nested a few thousand deep
-        except (ValueError, RecursionError) as error:
-            raise LineError(f"not JSON: {error}") from None
-        problem = _problem(_checked(row), domain)
-        return Case(row["id"], problem, row["response"])
-    except ValueError as error:  # of ours, or of a record that does not take what stands there
-        found = row.get("id") if isinstance(row, dict) else None
-        return BadLine(found, f"line {number}: {error}")
+@dataclass(frozen=True, slots=True)
+class Graded:
+    """What came of a line: its id, the verdict, whether it was a bad one, whether it is the last by now."""
+
+    id: Any
+    verdict: Verdict
+    bad: bool
+    last: bool
+
+    def row(self) -> dict[str, Any]:
+        """The line of the output."""
+        verdict = self.verdict
+        return {
+            "id": self.id,
+            "reward": verdict.reward,
+            "outcome": str(verdict.outcome),
+            "parts": dict(verdict.parts),
+            "note": verdict.note,
+        }
 
 
-def _checked(row: Any) -> dict[str, Any]:
-    if not isinstance(row, dict):
-        raise LineError(f"want an object {FORM}, not {_kind(row)}")
-    if missing := [key for key in ("id", "answer", "response") if key not in row]:
-        raise LineError(f"no {', no '.join(missing)}; want {FORM}")
-    if not isinstance(row["id"], str | int):
-        raise LineError(f"id must be a text or a whole number, not {_kind(row['id'])}")
-    if not isinstance(row["response"], str):
-        raise LineError(f"response must be a text, not {_kind(row['response'])}")
-    if "mode" in row and row["mode"] not in list(Mode):
-        raise LineError(f"mode must be {' or '.join(Mode)}, not {row['mode']!r}")
-    return row
-
-
-def _problem(row: dict[str, Any], domain: Domain) -> Problem:
-    try:
-        domain.check_answer(row["answer"])
-    except AnswerError as error:
-        raise LineError(f"answer: {error}") from None
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
-        # of a check that took a shape for granted
-        raise LineError(f"answer: {type(error).__name__}: {error}") from None
-    messages, prompt = row.get("messages"), row.get("prompt", "")
-    if messages is None:
-        if not isinstance(prompt, str):
-            raise LineError(f"prompt must be a text, not {_kind(prompt)}")
-        messages = [{"role": "user", "content": prompt}]
-    if not isinstance(messages, list) or not all(_is_message(m) for m in messages):
-        raise LineError('messages must be a list of {"role": text, "content": text}')
-    turns = tuple(Message(m["role"], m["content"]) for m in messages)
-    return Problem(str(row["id"]), domain.name, turns, row["answer"], Mode(row.get("mode", Mode.INSTRUCT)))
-
-
-def _is_message(found: Any) -> bool:
-    return isinstance(found, dict) and all(isinstance(found.get(key), str) for key in ("role", "content"))
-
-
-def _kind(value: Any) -> str:
-    names = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
-    return names.get(type(value), "a number")
-
-
-def verdict_row(found: Any, verdict: Verdict) -> dict[str, Any]:
-    """The output line of a verdict on the case with the id `found`."""
-    return {
-        "id": found,
-        "reward": verdict.reward,
-        "outcome": str(verdict.outcome),
-        "parts": dict(verdict.parts),
-        "note": verdict.note,
-    }
-
-
-_Graded = tuple[Case, Future[tuple[Verdict, ...]]]
-_Waiting = queue.Queue[_Graded | BadLine | Exception | None]
+_Begun = tuple[Case, Future[tuple[Verdict, ...]]]
+_Waiting = queue.Queue[_Begun | BadLine | Exception | None]
 
 
 def _read(
@@ -165,7 +96,8 @@ def _read(
             if isinstance(case, BadLine):
                 waiting.put(case)
             else:
-                pairs = [(case.problem, Rollout.of_text(case.response))]
+                # as one: an id of a line may have several golds
+                pairs = [(problem, Rollout.of_text(case.response)) for problem in case.problems]
                 waiting.put((case, grading_thread().submit(grade, pairs, services)))
         waiting.put(None)
     except Exception as error:  # raised by the caller
@@ -174,10 +106,10 @@ def _read(
 
 def grade_lines(
     lines: Iterable[bytes], domain: Domain, grade: Grade, services: Services, told: Callable[[str], None]
-) -> Iterator[tuple[dict[str, Any], bool]]:
-    """(output row, whether it is the last one that is ready now) for each line that is not blank, in order.
+) -> Iterator[Graded]:
+    """What came of each line that is not blank, in order.
 
-    `told` hears of bad lines. Raises what reading raises.
+    `told` hears of bad lines and of golds that can't be used. Raises what reading raises.
     """
     waiting: _Waiting = queue.Queue(WAITING)
     arguments = (lines, domain, grade, services, waiting)
@@ -187,12 +119,16 @@ def grade_lines(
         if isinstance(item, Exception):
             raise item
         if isinstance(item, BadLine):
-            told(item.fault)
-            row = verdict_row(item.id, Verdict.failed(item.fault))
+            fault = one_line(item.fault)
+            told(fault)
+            yield Graded(item.id, Verdict.failed(fault), True, waiting.empty())
         else:
             case, graded = item
-            row = verdict_row(case.id, graded.result()[0])
-        yield row, waiting.empty()
+            for left_out in case.left_out:
+                told(one_line(f"line {case.number}: answer: {left_out}"))
+            verdict = case.verdict(graded.result())
+            verdict = replace(verdict, note=one_line(verdict.note))
+            yield Graded(case.id, verdict, False, waiting.empty())
 
 
 def grade_file(
@@ -201,17 +137,17 @@ def grade_file(
     target: str,
     options: Options,
     told: Callable[[str], None],
-    counted: Callable[[Counter[str]], None],
-) -> Counter[str]:
-    """Grade the lines of a file to another; `-` is standard input or output. Counts verdicts by outcome.
+    counted: Callable[[Summary], None],
+) -> Summary:
+    """Grade the lines of a file to another; `-` is standard input or output.
 
-    `told` hears of bad lines, `counted` of the counts so far after each line. Raises InputError for a file
+    `told` hears of bad lines, `counted` of the summary so far after each line. Raises InputError for a file
     that can't be opened, a grader that lives in a run, or a judge that nobody asks.
     """
     grade = grader(domain, options.reward)
     if options.judge and not domain.judged:
         raise InputError(f"{domain.name}: its grader asks no judge model")
-    counts: Counter[str] = Counter()
+    summary = Summary()
     with ExitStack() as stack:
         lines = stack.enter_context(_open_input(source))
         out = stack.enter_context(_open_output(target, source))
@@ -219,14 +155,14 @@ def grade_file(
         needs = domain.needs - {"reward_model"}
         services = stack.enter_context(open_services(needs, options.workers, options.limit_s, options.unsafe))
         services = with_judge(services, options.judge) if options.judge else services
-        for row, last in grade_lines(lines, domain, grade, services, told):
-            out.write(dumps(row) + "\n")
+        for graded in grade_lines(lines, domain, grade, services, told):
+            out.write(dumps(graded.row()) + "\n")
             # a pipe gets each verdict at once, a fast file is not flushed line by line
-            if last:
+            if graded.last:
                 out.flush()
-            counts[row["outcome"]] += 1
-            counted(counts)
-    return counts
+            summary.add(graded.verdict, graded.bad)
+            counted(summary)
+    return summary
 
 
 def _open_input(source: str) -> BinaryIO:

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from cascade_rl.domain import Services
 from cascade_rl.errors import InputError
+from cascade_rl.grading.clock import stopped
 from cascade_rl.grading.verifiers import ProcessVerifiers
 from cascade_rl.protocols import Execution, Judge, Judgement, Program, Standing
 from cascade_rl.recipe.prompts import JudgeSpec
@@ -97,10 +98,12 @@ class _CountedSandbox:
         return self.inner.standing()
 
     async def run(self, program: Program) -> Execution:
-        if program.timeout_s > self.limit_s:
+        # a program of several turns has the limit for each, which its grader has kept
+        if program.turns is None and program.timeout_s > self.limit_s:
             program = replace(program, timeout_s=self.limit_s)
         self.counts["programs"] += 1
-        execution = await self.inner.run(program)
+        with stopped():
+            execution = await self.inner.run(program)
         self.counts["program_timeouts"] += execution.timed_out
         self.counts["sandbox_failures"] += execution.error is not None
         # A total so far, as the others are: whoever wants a step's takes a difference.

@@ -2,8 +2,10 @@
 
 A grader that raises, that is cancelled from within, that never ends or whose reward is no number has failed:
 its verdict is null with the reason, never a zero. It is asked once more first, since a worker may have been
-killed. All graders share one event loop in one thread, which lives as long as the process: processes that a
-thread started may be set to die with it (PR_SET_PDEATHSIG), and connections belong to their loop.
+killed. Notes are kept on one line, visible and of bounded length, whatever a grader writes: they stand in
+journals, on terminals and on the report's page. All graders share one event loop in one thread, which lives
+as long as the process: processes that a thread started may be set to die with it (PR_SET_PDEATHSIG), and
+connections belong to their loop.
 """
 
 from __future__ import annotations
@@ -13,13 +15,16 @@ import math
 import threading
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import cache
 from typing import Any, TypeVar
 
 from cascade_rl.domain import Grade, Services
+from cascade_rl.grading.clock import deadline
 from cascade_rl.types import Outcome, Problem, Rollout, Verdict
+from cascade_rl.verify.told import one_line
 
-# A backstop for graders without limits of their own; sandbox and verifiers have shorter ones.
+# A backstop for graders without limits of their own; while a sandbox works, which has such, it stands still.
 DEADLINE_S = 300.0
 # Verdicts under way at once: they keep workers and a remote judge busy, and few have to wait in line.
 SLOTS = 64
@@ -34,12 +39,13 @@ async def verdict_of(grade: Grade, problem: Problem, rollout: Rollout, services:
         # told in timings.jsonl: a grader that often needs it is about to fail for good
         services.counts["asked_again"] += 1
         verdict = await _once(grade, problem, rollout, services)
-    return verdict
+    note = one_line(str(verdict.note))
+    return verdict if note == verdict.note else replace(verdict, note=note)
 
 
 async def _once(grade: Grade, problem: Problem, rollout: Rollout, services: Services) -> Verdict:
     try:
-        async with asyncio.timeout(DEADLINE_S):
+        async with deadline(DEADLINE_S):
             verdict = await grade(problem, rollout, services)
     except TimeoutError as error:
         return Verdict.failed(

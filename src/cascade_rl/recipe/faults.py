@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from cascade_rl.errors import meant
 from cascade_rl.recipe.base import Problems
 from cascade_rl.recipe.kinds import STAGE_KINDS, kind_of
 from cascade_rl.recipe.prompts import FILTER_KINDS
@@ -78,12 +79,31 @@ def _explain(raw: Mapping[str, Any], error: ErrorDetails) -> tuple[str, str]:
     """A pydantic error as (path with names instead of numbers, message with the value)."""
     text = error["msg"].removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
-        text = "unknown key; see `cascade check` for the keys of this block"
+        text = f"unknown key; {_near(raw, error['loc'])}see `cascade check` for the keys of this block"
     elif error["type"] == "missing":
         text = "missing; it has no default"
     elif not isinstance(error.get("input"), Mapping | list | None):
         text += f" (got {error['input']!r})"
     return _path(raw, error["loc"]), text
+
+
+def _near(raw: Mapping[str, Any], loc: Place) -> str:
+    """Where a key that is unknown may be meant: in the stages that have it, or as another of its block."""
+    key, stages = str(loc[-1]), raw.get("stages")
+    # of the recipe itself and of its stages the keys are known here, of blocks within them they are not
+    blocks = [s if isinstance(s, Mapping) else {} for s in stages] if isinstance(stages, list) else []
+    kinds = [kind_of(block) for block in blocks]
+    if len(loc) == 1:
+        owners = [
+            f"stages.{block.get('name')}.{key}"
+            for block, kind in zip(blocks, kinds, strict=True)
+            if kind and key in kind.model_fields
+        ]
+        return f"did you mean {' or '.join(owners[:3])}? " if owners else meant(key, Recipe.model_fields)
+    # `stages`, its place, the tag of its kind, the key
+    if loc[0] == "stages" and len(loc) == 4 and isinstance(loc[1], int) and (kind := kinds[loc[1]]):
+        return meant(key, kind.model_fields)
+    return ""
 
 
 def _path(raw: Mapping[str, Any], loc: Place) -> str:

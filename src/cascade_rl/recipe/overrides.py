@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from cascade_rl.errors import meant
+
 
 def apply_override(raw: dict[str, Any], override: str) -> None:
     """Set `stages.math-rl.steps=20` in place; list items go by their `name` (or `domain`) or by number."""
@@ -65,7 +67,9 @@ def _list_index(node: list[Any], key: str, path: str) -> int:
         return names.index(key)
     if key.isdigit() and int(key) < len(node):
         return int(key)
-    raise ValueError(f"{path}: no {key!r} here; there are {', '.join(str(n) for n in names)}")
+    there = [str(name) for name in names]
+    hint = f"; {meant(key, there)}".rstrip("; ")
+    raise ValueError(f"{path}: no {key!r} here; there are {', '.join(there)}{hint}")
 
 
 def _names(node: list[Any]) -> list[Any]:

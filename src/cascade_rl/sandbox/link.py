@@ -22,8 +22,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from cascade_rl.protocols import Program
+from cascade_rl.protocols import Program, Turns
 from cascade_rl.sandbox.inside.jail import SITE
+from cascade_rl.sandbox.turns import TICKS, Watch
 
 # unsealed, standard input would be a writable memory file, and RLIMIT_AS does not count those
 SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
@@ -40,9 +41,11 @@ ENVIRONMENT = {
 BOOT = "import sys; sys.path.insert(0, {source!r}); from cascade_rl.sandbox.inside.serve import main; main()"
 # seconds that a zygote may take to come up, and to tell of a candidate's end once it was killed
 START_S, GRACE_S = 20.0, 5.0
+LEAST_S = 0.001  # seconds to wait for a message: none at all would be another kind of socket
 STARVED = 0.5  # of the wall time waiting for a processor: then the deadline was the machine's fault
 # what is shown of this machine beside the interpreter: libraries; for `tests` also the shell and a compiler
 TREE = ("/usr/lib", "/usr/lib64", "/lib", "/lib64")
+CONTEST_PACKAGES = ("numpy", "sortedcontainers")
 WHOLE_TREE = ("/usr", "/lib", "/lib64", "/bin", "/sbin")
 
 
@@ -124,8 +127,20 @@ class Zygote:
         lines = os.pread(self._log, 1 << 16, 0).decode("utf-8", "replace").strip().split("\n")
         return lines[-1][-200:]
 
-    def run(self, job: bytes, stdin: bytes, limits: Mapping[str, Any], wall_s: float, cap: int) -> Ending:
-        """Run one candidate to its end or its limits; raises ZygoteFault when the sandbox failed."""
+    def run(
+        self,
+        job: bytes,
+        stdin: bytes,
+        limits: Mapping[str, Any],
+        wall_s: float,
+        cap: int,
+        turns: Turns | None = None,
+        stall_s: float = 0.0,
+    ) -> Ending:
+        """Run one candidate to its end or its limits; raises ZygoteFault when the sandbox failed.
+
+        stall_s: the most seconds that one of its turns may last by the clock.
+        """
         self._jobs += 1
         files: list[int] = []
         try:
@@ -134,7 +149,8 @@ class Zygote:
             files += [os.memfd_create(name, os.MFD_CLOEXEC) for name in ("stdout", "stderr", "collected")]
             # the zygote is sent descriptors and limits only: it is forked again, and must hold no job's bytes
             socket.send_fds(self._socket, [json.dumps({"job": self._jobs, "limits": limits}).encode()], files)
-            reply = self._await_end(wall_s)
+            watch = Watch(turns, files[2]) if turns else None
+            reply = self._await_end(wall_s, watch, stall_s)
             if "setup" in reply:
                 raise ZygoteFault(reply["setup"])
             # by place: the candidate shares the descriptor's offset, wherever it has moved that
@@ -149,21 +165,40 @@ class Zygote:
                 os.close(number)
         return Ending(reply["status"], reply["cpu_s"], reply["killed"], stdout, stderr, collected, full)
 
-    def _await_end(self, wall_s: float) -> dict[str, Any]:
-        begin = time.monotonic()
-        reply = self._receive(wall_s)
-        if reply is None:
-            # asked before the kill, after which the candidate's /proc is gone; in profile `tests` the child
-            # is process 1, which sleeps, so there a busy machine is not seen
-            starved = self._waited_for_processor() > STARVED * (time.monotonic() - begin)
-            self._socket.send(json.dumps({"kill": self._jobs}).encode())
-            # the program may have ended by itself just then; the zygote reports either end under this number
-            reply = self._receive(GRACE_S)
-            if starved and reply and reply.get("killed"):
-                raise Starved("the machine was too busy to run the program before its deadline")
-        if reply is None:
-            raise ZygoteFault("the zygote is silent")
+    def _await_end(self, wall_s: float, watch: Watch | None, stall_s: float) -> dict[str, Any]:
+        begin = moved = time.monotonic()
+        while True:
+            ends = min(begin + wall_s, moved + stall_s) if watch else begin + wall_s
+            left_s = ends - time.monotonic()
+            if left_s <= 0:
+                return self._end_for_the_clock(begin)
+            # a turn's end is seen when it is looked for, so not only at the last moment
+            reply = self._receive(max(min(left_s, stall_s / TICKS) if watch else left_s, LEAST_S))
+            if reply and "tick" not in reply:
+                return reply
+            if watch and watch.moved():
+                moved = time.monotonic()
+            if reply and watch and watch.over(reply["tick"]):
+                self._socket.send(json.dumps({"kill": self._jobs, "why": "cpu"}).encode())
+                return self._last_reply()
+
+    def _end_for_the_clock(self, begin: float) -> dict[str, Any]:
+        # asked before the kill, after which the candidate's /proc is gone; in profile `tests` the child is
+        # process 1, which sleeps, so there a busy machine is not seen
+        starved = self._waited_for_processor() > STARVED * (time.monotonic() - begin)
+        self._socket.send(json.dumps({"kill": self._jobs, "why": "wall"}).encode())
+        # the program may have ended by itself just then; the zygote reports either end under this number
+        reply = self._last_reply()
+        if starved and reply.get("killed"):
+            raise Starved("the machine was too busy to run the program before its deadline")
         return reply
+
+    def _last_reply(self) -> dict[str, Any]:
+        ends = time.monotonic() + GRACE_S
+        while reply := self._receive(max(ends - time.monotonic(), LEAST_S)):
+            if "tick" not in reply:
+                return reply
+        raise ZygoteFault("the zygote is silent")
 
     def _receive(self, timeout_s: float) -> dict[str, Any] | None:
         """The next message; None at the deadline or the end. A reply to an earlier job is dropped."""
@@ -224,6 +259,7 @@ def tree_of(profile: str) -> dict[str, Any]:
     """What a zygote shows its candidates of this machine's files."""
     stdlib = sysconfig.get_path("stdlib")
     packages = sysconfig.get_path("purelib") if profile == "tests" else ""
+    root = Path(sysconfig.get_path("purelib"))
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     # installed packages, where the tree holds any: a benchmark's package holds its answers
     hidden = [
@@ -250,6 +286,10 @@ def tree_of(profile: str) -> dict[str, Any]:
         "hidden": hidden,
         "stdlib": stdlib,
         "packages": packages,
+        # profile `code`: the entries of the packages that contest judges have, as far as they are installed
+        "extras": {}
+        if profile == "tests"
+        else {name: str(root / name) for name in package_entries(CONTEST_PACKAGES)},
         # only until the zygote has imported its modules: it then takes the path off `sys.path`
         "source": str(Path(__file__).parents[2]),
     }

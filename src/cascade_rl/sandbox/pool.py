@@ -18,7 +18,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -26,9 +26,10 @@ from cascade_rl.errors import SandboxUnavailable
 from cascade_rl.protocols import Execution, Program, Standing
 from cascade_rl.sandbox.levels import ISOLATING, LEVELS, refusal, standing_at
 from cascade_rl.sandbox.link import Ending, Starved, Zygote, ZygoteFault, encode, pack, package_entries
+from cascade_rl.sandbox.turns import tick_s
 
 # bytes, of standard output and of standard errors each
-OUTPUT_CAP = 4 << 20
+OUTPUT_CAP = 12 << 20
 # most results that are kept for equal programs, and most characters of their outputs
 KEPT_RESULTS, KEPT_BYTES = 20_000, 256 << 20
 MEGABYTE = 1 << 20
@@ -256,7 +257,10 @@ class _Worker:
                 zygote = self._zygotes[program.profile] = Zygote(sandbox.start().level, program.profile)
             factor, extra = PROFILES[program.profile]["wall"]
             wall_s = (factor * program.timeout_s + extra) * patience
-            ending = zygote.run(pack(program), encode(program.stdin), limits_of(program), wall_s, OUTPUT_CAP)
+            turns = program.turns
+            stall_s = (factor * turns.each_s + extra) * patience if turns else 0.0
+            job, stdin = pack(program), encode(program.stdin)
+            ending = zygote.run(job, stdin, limits_of(program), wall_s, OUTPUT_CAP, turns, stall_s)
             return read(program, ending)
         # the zygote has answered, so it is well: no reason to replace it
         except Starved as fault:
@@ -290,6 +294,8 @@ def limits_of(program: Program) -> dict[str, Any]:
         # bytes of address space, since that is what RLIMIT_AS counts; for each process by itself
         "memory": program.memory_mb * MEGABYTE + INTERPRETER_BYTES,
     }
+    if program.turns:
+        limits["tick_s"] = tick_s(program.turns)
     if program.profile == "tests":
         limits["packages"] = package_entries(program.packages)
     return limits
@@ -315,7 +321,7 @@ def check(program: Program) -> None:
     if clash := folders & set(program.files):
         raise ValueError(f"{sorted(clash)[0]!r} is a file and a folder")
     # half of the scratch is left for what the program writes
-    size = sum(len(encode(text)) for text in program.files.values())
+    size = sum(len(encode(text)) for text in program.files.values() if not text.startswith("\x7fELF"))
     if (
         size > profile["disk_mb"] * MEGABYTE // 2
         or len(program.files) + len(folders) > profile["inodes"] // 2
@@ -352,17 +358,24 @@ def read(program: Program, ending: Ending) -> Execution:
 
 
 def _key(program: Program) -> bytes:
+    # texts by their own digests: a compiled program is sent once for each of its tests
     rows = [
-        sorted(program.files.items()),
+        sorted((name, _digest(text)) for name, text in program.files.items()),
         program.entry,
-        program.stdin,
+        _digest(program.stdin),
         program.timeout_s,
         program.memory_mb,
         program.profile,
         program.collect,
         program.packages,
+        program.turns and (program.turns.mark, program.turns.count, program.turns.each_s),
     ]
     return hashlib.blake2b(json.dumps(rows).encode(), digest_size=20).digest()
+
+
+@lru_cache(maxsize=64)
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=20).hexdigest()
 
 
 __all__ = ["OUTPUT_CAP", "SandboxUnavailable", "ZygoteSandbox"]

@@ -23,6 +23,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from cascade_rl.errors import InputError
 from cascade_rl.sources.parquet import opened_zst, parquet
+from cascade_rl.verify.told import json_fault
 
 CHUNK = 1 << 20  # characters of a JSON array that are read at once
 # a literal or an escape is shorter: a fault so near the end of what was read may be a cut
@@ -125,6 +126,9 @@ def _line(place: str, line: bytes) -> Row:
         return Row(place, None, f"not UTF-8: {error.reason} at byte {error.start}")
     except RecursionError:
         return Row(place, None, "nested too deeply")
+    except json.JSONDecodeError as error:
+        return Row(place, None, f"no JSON: {json_fault(error)}")
+    # a whole number of more digits than Python reads
     except ValueError as error:
         return Row(place, None, f"no JSON: {error}")
 

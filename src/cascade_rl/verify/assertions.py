@@ -14,10 +14,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cascade_rl.verify.values import hashable
+
+LARGEST_PRODUCT = 1_000_000  # members of a list or text
+
+
+def _set(items: Any = ()) -> set[Any]:
+    return set(hashable(items))
+
+
+def _times(a: Any, b: Any) -> Any:
+    """A product; of texts and lists a small one only: a candidate's values could fill the memory."""
+    sizes = [len(part) if isinstance(part, (str, list, tuple)) else abs(part) for part in (a, b)]
+    if not all(isinstance(part, (int, float)) for part in (a, b)) and sizes[0] * sizes[1] > LARGEST_PRODUCT:
+        raise ValueError("a product that is too large")
+    return a * b
+
+
 # all that a check may call: pure functions of plain data, and the whole of its builtins
 CHECKERS = {
-    f.__name__: f for f in (abs, bool, float, int, len, list, max, min, round, set, sorted, str, sum, tuple)
-}
+    f.__name__: f for f in (abs, bool, float, int, len, list, max, min, round, sorted, str, sum, tuple)
+} | {"set": _set, "_times": _times}
 # no lambda, comprehension, attribute or f-string: a check can neither loop nor reach an object's insides
 NODES = (
     ast.Expression, ast.Constant, ast.List, ast.Tuple, ast.Set, ast.Dict, ast.Load, ast.Name, ast.Call,
@@ -83,6 +100,14 @@ def _split(test: ast.expr, candidate: str) -> Check | None:
                 calls.append(ast.unparse(node))
                 return ast.Name(f"_{len(calls) - 1}", ast.Load())
             return self.generic_visit(node)
+
+        def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+            before = len(calls)
+            self.generic_visit(node)
+            # of the problem's own constants any product is taken as it is
+            if isinstance(node.op, ast.Mult) and len(calls) > before:
+                return ast.Call(ast.Name("_times", ast.Load()), [node.left, node.right], [])
+            return node
 
     text = ast.unparse(test)
     rest = ast.fix_missing_locations(ast.Expression(Lift().visit(test)))

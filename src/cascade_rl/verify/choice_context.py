@@ -25,6 +25,7 @@ _DENIED = _words(
     didn't shouldn't mustn't haven't ain't dont wont isnt cant without wrong wrongly incorrect incorrectly
     false
     falsely mistaken mistake unlikely hardly doubt doubts doubtful deny reject rejected impossible worst trap
+    refuse refused foolish unwise silly naive fool wrongful excludes rejects declines refuses
     distractor misleading absurd contradiction avoid exclude excluding eliminate eliminated eliminating
     discard
     other~than rather~than instead~of except besides
@@ -64,7 +65,7 @@ _OF_OTHERS = _words(
     """at~first at~a~glance first~glance initially originally previously earlier common~mistake tempting
     tempted temptation
     misconception
-    fallacy myth mistakenly would-be used~to supposedly allegedly""",
+    fallacy myth mistakenly would-be used~to supposedly allegedly wanted~to was~going~to""",
     r"有人|有些人|许多人|很多人|同学|学生|乍一看|看似|起初|最初",
 )
 _WHO = (
@@ -88,7 +89,7 @@ _TOLD = re.compile(
 _NOT_THE_ANSWER = re.compile(
     r"(?<![\w'-])(?:wrong|incorrect|false|possible|potential|common|tempting|alternative|other|another"
     r"|previous|initial|original|first"
-    r"|second|naive|obvious|trap|worst|his|her|their|your|student'?s|whose|any|each|every|an|no|sample"
+    r"|second|naive|obvious|trap|worst|his|her|their|your|\w++'s|whose|any|each|every|an|no|sample"
     r"|example|invalid)\s*+$",
     re.IGNORECASE,
 )
@@ -115,8 +116,10 @@ _REVOKED = re.compile(
     r"|were|doesn't|does\ not)"
     r"(?![\w'])(?!\ (?:clearly\ |therefore\ |indeed\ )?(?:the\ )?(?:correct|right|best|answer|because|since"
     r"|true|what\ we))"
-    r"|[\s)\]}\"',.]{0,4}+(?:if|unless|provided|assuming|only\ if|when(?:ever)?|or\ not|in\ case|or\ maybe"
-    r"|or\ perhaps|maybe|perhaps"
+    r"|[\s(\[)\]}\"',.]{0,4}+(?:if|unless|provided|assuming|only\ if|when(?:ever)?|at\ first|initially"
+    r"|in\ case"
+    r"|(?:or|and)\ (?:not(?!\s++\(?[A-Z](?![\w']))|maybe|perhaps|none|neither|both|all|any|nothing)|maybe"
+    r"|perhaps"
     r"|i\ guess\ not|not(?!\s++(?:option\s++|choice\s++)?\(?[A-Za-z](?![\w'])))(?![\w'])"
     r"|[\s)\]}\"',]{0,4}+(?:says?|said|claims?|claimed|thinks?|according\ to|they\ say|would\ be)(?![\w'])"
     r"|[\s)\]}\"']{0,3}+(?:de[ğg]il(?:dir)?|nicht|niet|inte|ikke)(?!\w)"
@@ -129,6 +132,8 @@ _REVOKED_FURTHER = re.compile(
     r".{0,80}?(?:which|that|this|it|they)(?:'s|\s++(?:is|was|are|would\ be|can))\s*+(?:\w++\s++){0,2}?"
     r"(?:wrong|incorrect|false|mistaken?|impossible|absurd|contradict\w*+|contradiction|not|n't"
     r"|trap)(?![\w'])"
+    r"|.{0,80}?(?<![\w'])but\s++(?:not|never|only|fails?|wrong|false)(?![\w'])"
+    r"(?!\s++(?:option\s++)?\(?(?-i:[A-Z])(?![\w']))"
     r"|.{0,120}?(?<![\w'])(?:(?:too|as\ well)(?=\s*+(?:[.,;!)]|$))|also\ (?:correct|right|possible"
     r"|works?))(?![\w'])",
     re.IGNORECASE | re.DOTALL,

@@ -30,7 +30,7 @@ def _form(pattern: str) -> re.Pattern[str]:
 JSON = _form(
     r"[\"'](?:(?:final|correct)_?)?(?:answer|choice|option|letter|selection)(?:_(?:letter|choice"
     r"|option))?[\"']\s*+:\s*+[\"']?+"
-    r"(?P<letter>[A-Za-z])[\"']?\s*+(?=[,}\n]|$)"
+    r"\(?(?P<letter>[A-Za-z])(?:\)?[\"']?\s*+(?=[,}\n]|$)|[).:]{1,2}\s[^\"\n]{0,200}+\")"
 )
 FORMS = (
     # "The answer is B", "Final choice: (B)"
@@ -60,11 +60,13 @@ FORMS = (
         rf"{_AT}\(?{_UPPER}\)?\s*+(?:{words.CORRECT_ABROAD})"
     ),
     _form(rf"(?<![A-Za-z0-9'])\(?{_UPPER}\)?\s*+(?:{words.CORRECT_UNSPACED})"),
+    _form(rf"(?<!\w)(?:{words.CHOOSE_ABROAD})\s++{_BETWEEN}{_UPPER}"),
     # "I choose B", "let's go with B", "select B"
     _form(
-        rf"(?:(?<![\w'-])(?:i|we|you|i've|i'm|to|should|must|would|will|i'd|i'll|let's|let\ us|please|so"
-        rf"|therefore|thus|hence|then|can"
-        rf"|never|not|n't|don't)\s++(?:have\s++|am\s++|would\s++|will\s++|should\s++|must\s++|therefore\s++)?"
+        rf"(?:(?<![\w'-])(?:(?:i|we)(?:'d|'ll|'ve|'m|'re)?|you|let's|let\ us|please|so|therefore|thus|hence"
+        rf"|then)\s++"
+        rf"(?:(?:have|am|are|would|will|should|must|can|therefore|thus|going\ to|have\ to"
+        rf"|want\ to)\s++){{0,3}}+"
         rf"|{_START})"
         rf"(?:{words.CHOOSE})\s++(?:(?:{_NAMES})|the\s++)*+[(\[\"']*+{_UPPER}"
     ),
@@ -90,15 +92,20 @@ FORMS = (
     ),
 )
 COLON = _form(rf":\s*+[(\[]?{_UPPER}[ \t.)\]}}]*+$")
-SPEAKS = _form(rf"(?<![\w'-])(?:{words.ANSWER}|correct|right|best|{words.CHOOSE})(?![\w'-])")
+SPEAKS = _form(rf"(?<![\w'-])(?:{words.ANSWER})(?![\w'-])|^\W*+(?:correct|right|selected|best\ guess)\W*+$")
 BOX = re.compile(r"\\f?box(?:ed)?\s*+\{")
 BOXED = re.compile(
     rf"(?:[\s(\[{{:]|option\s|choice\s|answer\s|the\s|letter\s|is\s)*+{_LETTER}", re.IGNORECASE
 )
 # a line that is a letter, or begins with one as an option does
-ALONE = re.compile(rf"[\s(\[{{\"]*+(?:option\s++|choice\s++)?\(?{_LETTER}[\s)\]}}.:!\"。]*+")
+ALONE = re.compile(
+    rf"[\s(\[{{\"#>]*+(?i:(?:option|choice|selection|letter)\s*+[:=]?\s*+)?[(\[{{]?{_LETTER}[\s)\]}}.:!\"。]*+"
+)
 LISTED = re.compile(
-    r"[\s\-#>]*+(?:\((?P<bracketed>[A-Za-z])\)|(?P<letter>[A-Z])[.):、。](?=\s|[^\x00-\x7f]))(?P<rest>.*)"
+    r"[\s\-#>]*+(?i:(?:option|choice)\s++)?"
+    r"(?:\((?P<bracketed>[A-Za-z])\)|(?P<letter>[A-Z](?:[.):、。](?=\s|[^\x00-\x7f])"
+    r"|\s(?=[(\[][^()\[\]]{1,200}+[)\]]\s*+$))"
+    r"|[a-z]\)(?=\s)))(?P<rest>.*)"
 )
 NOT_OTHER = re.compile(rf"\(?{_UPPER}\)?[.,。;\s]*+(?:not|而不是|不是|nicht|pas|no|non)\s*+\(?[A-Z]\)?\W*+")
 VERB = (
@@ -109,9 +116,10 @@ VERB = (
 # "A or B", "A, C", "A|B", "A B", "(A)(B)": two letters are no answer
 SECOND = re.compile(
     r"[^\w\n]{0,8}?(?:(?P<join>[\s)\]}.,]*+(?:,|/|&|;|\||\+|-|–|=|>|<|:|(?<![A-Za-z])(?:and/or|and|or|to"
-    r"|und|oder|ou|et|y|e|o|och|og|of|atau|hoặc|veya|lub"
+    r"|und|oder|ou|et|y|e|o|och|og|of|atau|hoặc|veya|lub|plus|then|as\s+well\s+as|vs\.?|versus|along\s+with"
+    r"|and\s+also|sowie"
     r"|или|и)(?![A-Za-z])|或|和|与|及|、|또는|または)\s*+)|[^\w\n]{0,6}?)(?:(?:option|choice"
-    r"|answer|either|possibly)\s++){0,2}"
+    r"|answer|either|possibly|probably|maybe|perhaps|likely|alternatively|also)\s++){0,2}"
     r"[\s(\[\"{]{0,4}(?P<second>[A-Za-z])(?![A-Za-z0-9'])",
     re.IGNORECASE,
 )
@@ -121,7 +129,7 @@ REASON = re.compile(
 )
 OTHER = re.compile(
     r"(?<![\w'-])(?:or\ (?=perhaps|maybe|possibly|even|it\b|else)|(?<=[.!?]\s)[Oo]r|perhaps|maybe"
-    r"|alternatively|possibly|unless\ it's|could\ (?:also\ )?be|might\ (?:also\ )?be|may\ be)[,\s]++"
+    r"|alternatively|possibly|[Aa]lso|unless\ it's|could\ (?:also\ )?be|might\ (?:also\ )?be|may\ be)[,\s]++"
     r"(?:it's\s++|it\ is\s++|also\s++|be\s++|perhaps\s++|maybe\s++)*+(?:option\s++|choice\s++"
     r"|answer\s++)?\(?(?P<letter>[A-Z])(?![\w'])(?!\s++[a-z])"
     r"|(?<![\w'-])\(?(?P<too>[A-Z])\)?\s++(?:is|could|may|might|would|works|seems)\s++(?:be\s++)?(?:also"

@@ -11,7 +11,9 @@ import re
 import unicodedata
 
 _UNSEEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufe0e\ufe0f\ufeff]+")
-_QUOTES = str.maketrans(dict.fromkeys("“”„‟«»「」『』″", '"') | dict.fromkeys("‘’‚‛`´", "'"))
+_QUOTES = str.maketrans(
+    dict.fromkeys("“”„‟«»「」『』″", '"') | dict.fromkeys("‘’‚‛`´", "'") | {"【": "[", "】": "]"}
+)
 _FONTS = re.compile(
     r"\\(?:text(?:bf|rm|it|sf|tt|normal|color)?|math(?:bf|rm|sf|it|bb|cal)|mbox|bold(?:symbol)?|emph"
     r"|underline)"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 # "the answer", "my final choice", "option selected"
 ANSWER = (
-    r"answers?"
+    r"answers?|ans\.?"
     r"|(?:correct|right|best|final|my|our|chosen|selected|closest|appropriate|suitable|proper)\s++"
     r"(?:[\w-]{1,20}+\s++)?(?:choice|option|alternative|selection|response|letter|pick|solution)s?"
     r"|(?:option|choice|answer|letter)\s++(?:selected|chosen|picked)"
@@ -23,7 +23,8 @@ BETWEEN = (
     r"[\s:=(\[{<>→⇒\"'–—-]"
     r"|(?:option|choice|letter|answer|alternative|the|probably|likely|most|therefore|thus|hence|clearly"
     r"|indeed"
-    r"|definitely|certainly|surely|simply|just|obviously|opci[oó]n|letra|alternativa|op[cç][aã]o|opzione"
+    r"|none\ other\ than|definitely|certainly|surely|simply|just|obviously|opci[oó]n|letra|alternativa"
+    r"|op[cç][aã]o|opzione"
     r"|lettera"
     r"|lettre|r[ée]ponse|antwort|buchstabe|вариант|буква|choix|la|le|el|il|die|der|das|donc"
     r"|entonces|quindi"
@@ -40,7 +41,8 @@ ANSWER_ABROAD = (
     r"|trả\ lời|उत्तर|সঠিক\ উত্তর|উত্তর|الإجابة"
     r"|الاجابة|إجابة|الجواب|جواب|پاسخ|תשובה|απάντηση|vastaus|válasz"
     r"|r[ăa]spuns(?:ul)?"
-    r"|jibu|idahun|ìdáhùn|idáhùn|àmọ̀nà|àdáhùn|ànúgọ|àṣàyàn"
+    r"|(?:правильный|верный)\ вариант|jibu|idahun|ìdáhùn|idáhùn|àmọ̀nà"
+    r"|àdáhùn|ànúgọ|àṣàyàn"
 )
 IS_ABROAD = (
     r"(?:est|sera|serait|es|ser[íi]a|ser[áa]|é|è|sar[àa]|ist|lautet|wäre|heißt|is|är|er|to|jest|brzmi"
@@ -50,7 +52,8 @@ IS_ABROAD = (
 )
 # languages that may do without a copula: "Cevap B", "Ответ B"
 BARE_ABROAD = (
-    r"cevap|yan[ıi]t|ответ|उत्तर|উত্তর|الإجابة|الجواب|đáp\ án|ตอบ"
+    r"cevap|yan[ıi]t|ответ|उत्तर|উত্তর|الإجابة|الجواب|đáp\ án"
+    r"|ตอบ"
     r"|คำตอบ(?:คือ)?|chọn"
 )
 ANSWER_UNSPACED = (
@@ -60,7 +63,7 @@ ANSWER_UNSPACED = (
     r"|정답|정답지|답변|답|คำตอบ|ตอบ"
 )
 IS_UNSPACED = (
-    r"应该是|应该选|应该为|应是|应为|应选|是|为|為|选择|选|就是|即|は|が|、|은"
+    r"\]|应该是|应该选|应该为|应是|应为|应选|是|为|為|选择|选|就是|即|は|が|、|은"
     r"|는|이|:|=|->|→|คือ|ที่ถูกต้อง"
 )
 # what makes of "B is ..." a statement
@@ -79,6 +82,11 @@ CORRECT_ABROAD = (
 CORRECT_UNSPACED = (
     r"(?:选项)?(?:是|为)?(?:正确|对)(?:的|答案|选项)|(?:选项)?正确(?!吗)|(?:が"
     r"|は)(?:正解|正しい|答え)|(?:이|가)\s*+정답"
+)
+CHOOSE_ABROAD = (
+    r"je\ (?:choisis|prends|dirais)|j'ai\ choisi|elijo|escojo|escolho|ich\ (?:wähle|nehme)|scelgo"
+    r"|(?:я\ )?выбираю|ik\ kies"
+    r"|saya\ (?:memilih|pilih)|tôi\ chọn"
 )
 CHOOSE = (
     r"choose|chose|pick(?:ed)?|select(?:ed)?|go(?:ing)?\ (?:with|for)|went\ with|opt(?:ed)?\ for|vote\ for"

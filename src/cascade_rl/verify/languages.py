@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cascade_rl.protocols import Execution, Program
+from cascade_rl.protocols import Execution, Program, Sandbox
 
 COMPILER_ABSENT = 127  # the shell's code for a command that is not found
 # seconds of processor time and megabytes of address space
@@ -25,37 +25,58 @@ sys.exit(1 if done.returncode else 0)
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """A language: marks of its fenced blocks, its file name, and how that becomes the file `program`."""
+    """A language: its file name, and how that becomes the file `program`."""
 
     name: str
-    marks: frozenset[str]
     file: str
+    smallest: str = ""
     compile: tuple[str, ...] = ()
+
+
+class Unknown(Exception):
+    """Whether a language can be run could not be found out: the sandbox failed."""
 
 
 LANGUAGES = {
     language.name: language
     for language in (
-        Language("python", frozenset({"", "python", "py", "python3"}), "candidate.py"),
+        Language("python", "candidate.py"),
         Language(
             "cpp",
-            frozenset({"cpp", "c++", "cc", "cxx"}),
             "main.cpp",
-            ("g++", "-O2", "-std=c++17", "-pipe", "-o", "program", "main.cpp"),
+            "int main() {}",
+            ("g++", "-O2", "-std=gnu++2a", "-DONLINE_JUDGE", "-pipe", "-o", "program", "main.cpp"),
         ),
     )
 }
 
 
-def language_of(mark: str, wanted: str | None) -> Language:
-    """The language of a fenced block: what the problem asks for, else what its mark names, else Python."""
+def language_of(named: str, wanted: str | None) -> Language:
+    """The language of a program: what the problem asks for, else what its block names, else Python."""
     if wanted is not None:
         if wanted not in LANGUAGES:
             raise ValueError(f"no language {wanted!r}; there are {', '.join(LANGUAGES)}")
         return LANGUAGES[wanted]
-    return next(
-        (language for language in LANGUAGES.values() if mark.lower() in language.marks), LANGUAGES["python"]
-    )
+    return LANGUAGES.get(named, LANGUAGES["python"])
+
+
+async def missing(language: Language, sandbox: Sandbox) -> str:
+    """Why programs in a language can't be run on this machine; empty when they can.
+
+    A text of our own is compiled, the same each time, which the sandbox answers from memory after the first:
+    so no reply has a part in it. Raises Unknown where the sandbox failed.
+    """
+    if not language.compile:
+        return ""
+    if sandbox.standing().level != "full":
+        return f"programs in {language.name} need the sandbox level full; see `cascade doctor`"
+    execution = await sandbox.run(compiler(language, language.smallest))
+    if execution.error:
+        raise Unknown(execution.error)
+    # the script's own code: only the compiler and the script run
+    if execution.exit_code == COMPILER_ABSENT:
+        return f"{language.compile[0]} is not installed, which programs in {language.name} need"
+    return ""
 
 
 def compiler(language: Language, source: str) -> Program:
@@ -72,16 +93,8 @@ def compiler(language: Language, source: str) -> Program:
     )
 
 
-def compiled(language: Language, execution: Execution) -> tuple[str | None, str]:
-    """The compiled program, or None and the compiler's words.
-
-    Raises FileNotFoundError when the compiler is not installed: that is no fault of the source.
-    """
-    # the script's own code: a source can't produce it, since only g++ and the script run
-    if execution.exit_code == COMPILER_ABSENT:
-        raise FileNotFoundError(
-            f"{language.compile[0]} is not installed, which programs in {language.name} need"
-        )
+def compiled(execution: Execution) -> tuple[str | None, str]:
+    """The compiled program, or None and the compiler's words."""
     if execution.exit_code or execution.timed_out or "program" not in execution.files:
         return None, execution.stderr.strip()[:300] or "the compiler gave no program"
     return execution.files["program"], ""

@@ -12,16 +12,18 @@ from __future__ import annotations
 import re
 
 from cascade_rl.verify.maths_compare import Arithmetic, Undecided, same_texts
-from cascade_rl.verify.maths_extract import Boxes, bare_answer, boxes, last_boxed
+from cascade_rl.verify.maths_extract import Boxes, boxes, last_boxed
+from cascade_rl.verify.maths_kinds import Words
 from cascade_rl.verify.maths_notation import squeezed, tidy
 from cascade_rl.verify.maths_numbers import rational
-from cascade_rl.verify.maths_structure import Words, read
+from cascade_rl.verify.maths_statements import bare_answer
+from cascade_rl.verify.maths_structure import read
 
 __all__ = ["Boxes", "excess", "final_answer", "implausible", "last_boxed", "quick", "rational", "tidy"]
 
 LONGEST_ANSWER = 300  # characters
 DEEPEST_NESTING = 30
-LONGEST_LITERAL = 50  # digits of a number inside an expression
+LONGEST_LITERAL = 250  # digits of a number inside an expression
 DEEPEST_TOWER = 2  # exponents of exponents
 LONGEST_GOLD = 200  # characters; the longest of MATH-500, AIME and HMMT have fewer than 100
 MOST_WORDS = 8  # of a gold that is words, such as a name; more are a sentence, which no reply repeats

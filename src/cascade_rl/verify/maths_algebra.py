@@ -1,165 +1,45 @@
 r"""Compare mathematical answers by computer algebra; runs in a process that may be killed at any moment.
 
-math-verify's parser (latex2sympy2_extended) reads single expressions; what it reads in a surprising way is
-rewritten or refused first: decimals become exact fractions, `2 3` isn't 5, an expression must be used up.
-Constants are compared as rationals where they are rational, else at 60 and, where they agree, at 400 digits;
-expressions with variables at fixed points, all real. math-verify's own comparison is the last resort, for
-what can't be evaluated. Its faults that are mended: sums of money, names, bases and lists in
-`maths_structure`; rounding (`2^{-98}` for `2^{-99}`) and `0=0` by comparing exactly; asymmetry by deciding
-structure before algebra.
+`maths_parse` reads single expressions. Constants are compared as rationals where they are rational, else at
+400 digits; expressions with variables at the points of `maths_points`. What
+can't be evaluated is equal only if algebra simplifies the difference to zero; what can't be decided is
+different.
+
+Whose fault it is when something can't be read is found by reading the gold answer alone: a reply can't make
+its own verdict void.
 """
 
 from __future__ import annotations
 
-import logging
-import math
-import re
 from functools import lru_cache
 
 import sympy
-from latex2sympy2_extended.latex2sympy2 import ConversionConfig, latex2sympy
-from math_verify import verify
-from sympy.core.function import AppliedUndef
 
-from cascade_rl.verify.maths import excess, quick
+from cascade_rl.verify import maths_points
+from cascade_rl.verify.maths import quick
 from cascade_rl.verify.maths_compare import same_texts
-from cascade_rl.verify.maths_notation import ENDTEXT, TEXT, tidy, without_thousands
+from cascade_rl.verify.maths_kinds import Chain
+from cascade_rl.verify.maths_notation import squeezed, tidy
 from cascade_rl.verify.maths_numbers import rational
+from cascade_rl.verify.maths_parse import Unreadable, parse
+from cascade_rl.verify.maths_structure import read
+from cascade_rl.verify.maths_values import NoValueError, UnsupportedError, close, value_at
 
-logging.getLogger("math_verify").setLevel(logging.ERROR)
-
-MOST_BITS = 200_000  # of a number that is evaluated: some 60,000 digits
-MOST_TERMS = 1000  # of a sum or product
-LARGEST_BINOMIAL = 100_000
-# 60 settle nearly all; 400 tell apart what agrees in 50, such as a root and the same plus 10^-50
-DIGITS = (60, 400)
-# (numerator, denominator) with both signs, of which each variable gets a value of its own; exact, so that
-# only the functions round
-POINTS = ((7, 5), (-13, 9), (31, 11), (-2, 7), (113, 40))
-# mixed numbers are rewritten here, and case tells variables apart
-CONFIG = ConversionConfig(interpret_as_mixed_fractions=False, lowercase_symbols=False)
-
-
-class Unreadable(Exception):
-    """The text is no single expression, or one that is too large."""
-
-
-class GoldUnreadable(Unreadable):
-    """The same, of a gold answer."""
-
-
-_SCIENTIFIC = re.compile(r"(?<![A-Za-z0-9.}_])([0-9]+(?:\.[0-9]+)?)[eE]([+-]?[0-9]{1,3})(?![A-Za-z0-9.{])")
-_DECIMAL = re.compile(r"(\^ ?)?([0-9]*)\.([0-9]+)")
-_MIXED = re.compile(r"(?<![A-Za-z0-9.}_^)] )(?<![A-Za-z0-9.}_^)])([0-9]+) ?\\frac\{([0-9]+)\}\{([0-9]+)\}")
-_REPEATING = re.compile(r"([0-9]*)\.([0-9]*)\\overline ?\{([0-9]+)\}")
-_SUBSCRIPT = re.compile(r"_ ?([0-9]) (?=[0-9])")
-_LIMITS = re.compile(r"_ ?\{[^{}]*\}")
-# what the parser reads in a surprising way, and what is structure: that is decided before
-_REFUSED = re.compile(
-    rf"[{TEXT}{ENDTEXT}=<>≤≥≠∪∩∈±∓,;:%?#&@\"]|\\ldots|\\setminus|\\begin|\\end|\\[bp]?mod|[0-9] +[0-9]"
-)
-
-
-def _exact(match: re.Match[str]) -> str:
-    power, whole, digits = match.groups()
-    fraction = rf"\frac{{{int(whole + digits)}}}{{{10 ** len(digits)}}}"
-    return rf"^{{{fraction}}}" if power else f"({fraction})"
-
-
-def _repeat(match: re.Match[str]) -> str:
-    whole, fixed, period = match.groups()
-    value = sympy.Rational(int((whole or "0") + fixed)) + sympy.Rational(int(period), 10 ** len(period) - 1)
-    value /= 10 ** len(fixed)
-    return rf"(\frac{{{value.p}}}{{{value.q}}})"
-
-
-def _mixed(match: re.Match[str]) -> str:
-    whole, above, below = match.groups()
-    return rf"({whole}+\frac{{{above}}}{{{below}}})" if 0 < int(above) < int(below) else match.group()
-
-
-def _scientific(match: re.Match[str]) -> str:
-    return rf"({match[1]}\cdot 10^{{{int(match[2])}}})"
-
-
-@lru_cache(maxsize=4096)
-def parse(text: str) -> sympy.Expr:
-    """The expression that a tidy text is; raises Unreadable."""
-    text = _SCIENTIFIC.sub(_scientific, without_thousands(text.strip()))
-    text = _MIXED.sub(_mixed, _REPEATING.sub(_repeat, text))
-    text = _DECIMAL.sub(_exact, text).removeprefix("+")
-    text = _SUBSCRIPT.sub(r"_{\1} ", text)
-    if not text or _REFUSED.search(_LIMITS.sub("", text)):
-        raise Unreadable("no single expression")
-    if reason := excess(text) or _large_binomial(text):
-        raise Unreadable(reason)
-    try:
-        found = latex2sympy(text, conversion_config=CONFIG)
-    # the parser raises TypeError, SyntaxError and bare Exceptions: all mean unreadable
-    except Exception as error:
-        raise Unreadable(f"{type(error).__name__}: {error}"[:200]) from None
-    # complex infinity passes every difference test: dividing by zero is no value
-    if not isinstance(found, sympy.Expr) or found.has(sympy.zoo, sympy.nan):
-        raise Unreadable(f"no single expression, but a {type(found).__name__}")
-    # `f(2)` names a value: as a function it could not be evaluated at points
-    found = found.replace(lambda e: isinstance(e, AppliedUndef), lambda e: sympy.Symbol(str(e)))
-    # an i is the imaginary unit unless it is the index of a sum
-    if sympy.Symbol("i") not in found.atoms(sympy.Tuple):
-        found = found.subs(sympy.Symbol("i"), sympy.I)
-    _weigh(found)
-    return found
-
-
-def _large_binomial(text: str) -> str | None:
-    """The parser evaluates binomials at once, so large ones are refused before."""
-    large = any(int(n) > LARGEST_BINOMIAL for n in re.findall(r"[0-9]+", text))
-    return "a large binomial coefficient" if large and "\\binom" in text else None
-
-
-def _weigh(expression: sympy.Basic) -> float:
-    """About how many bits the value of a constant has; raises Unreadable when they are too many."""
-    # bottom up: what is small in its parts may still explode in their power
-    parts = [_weigh(part) for part in expression.args] or [0.0]
-    if expression.is_Rational:
-        bits = (
-            math.log2(abs(expression.p) or 1) + math.log2(expression.q)
-            if abs(expression.p) < 1 << 1000
-            else 1e3
-        )
-    # bits of the base times the exponent, or times the most that an exponent of so many bits can be
-    elif isinstance(expression, sympy.Pow | sympy.exp):
-        base, power = parts[0] if isinstance(expression, sympy.Pow) else 1.5, expression.args[-1]
-        times = abs(float(power)) if power.is_Rational and parts[-1] < 60 else 2.0 ** min(parts[-1], 60.0)
-        bits = base * max(times, 1.0) if power.is_number else 0.0
-    elif isinstance(expression, sympy.factorial | sympy.binomial | sympy.gamma):
-        bits = max(parts[0], 1.0) * 2.0 ** min(parts[0], 60.0)
-    elif isinstance(expression, sympy.Sum | sympy.Product):
-        bits = 0.0
-        for _, low, high in expression.limits:
-            if (high - low).is_number and not abs(sympy.N(high - low)) <= MOST_TERMS:
-                raise Unreadable("a sum of too many terms")
-    else:
-        bits = sum(parts)
-    if bits > MOST_BITS:
-        raise Unreadable("a number of too many digits")
-    return bits
+# of a constant: they tell apart a root and the same plus 10^-50, and 60 of them may be lost by cancelling
+DIGITS, LOST_DIGITS = 400, 60
 
 
 class SympyAlgebra:
-    """Comparison of single expressions; remembers whether a given one was unreadable."""
+    """Comparison of single expressions; remembers whether one was unreadable."""
 
     def __init__(self) -> None:
         self.unreadable = ""
 
     def _both(self, gold: str, given: str) -> tuple[sympy.Expr, sympy.Expr] | None:
         try:
-            ours = parse(gold)
+            return parse(gold), parse(given)
         except Unreadable as error:
-            raise GoldUnreadable(str(error)) from None
-        try:
-            return ours, parse(given)
-        except Unreadable as error:
-            self.unreadable = str(error)
+            self.unreadable = self.unreadable or str(error)
             return None
 
     def equal(self, gold: str, given: str) -> bool:
@@ -167,6 +47,8 @@ class SympyAlgebra:
         known = quick(gold, given)
         if known is not None:
             return known
+        if _without_brackets(gold) == _without_brackets(given):
+            return True
         pair = self._both(gold, given)
         return pair is not None and equal(*pair)
 
@@ -175,12 +57,50 @@ class SympyAlgebra:
         pair = self._both(gold, given)
         return proportion(*pair) if pair else 0
 
+    def holds(self, left: str, right: str) -> bool:
+        """Whether two sides of one answer have one value; what can't be read has none."""
+        return self.equal(left, right)
+
+    def order(self, left: str, right: str) -> int | None:
+        """Which of two real numbers is greater; None if not both are some."""
+        pair = self._both(left, right)
+        return order(*pair) if pair else None
+
+
+def _without_brackets(text: str) -> str:
+    """A text with one kind of brackets and none twice, so that what is too large may still be the same."""
+    kept: list[str] = []
+    opened: list[int] = []
+    for char in squeezed(text):
+        if char in ")}" and opened:
+            start = opened.pop()
+            # `((x))` and `{(x)}` are `(x)`
+            if kept[start + 1 : start + 2] == ["("] and kept[-1] == ")" and _closes(kept, start + 1):
+                del kept[start], kept[-1]
+            kept.append(")")
+            continue
+        if char in "({":
+            opened.append(len(kept))
+        kept.append("(" if char == "{" else char)
+    return "".join(kept)
+
+
+def _closes(kept: list[str], start: int) -> bool:
+    """Whether the bracket at `start` closes at the very end."""
+    depth = 0
+    for i in range(start, len(kept)):
+        depth += (kept[i] == "(") - (kept[i] == ")")
+        if depth == 0:
+            return i == len(kept) - 1
+    return False
+
 
 def equal(a: sympy.Expr, b: sympy.Expr) -> bool:
-    """Whether two expressions are equal wherever both are real."""
+    """Whether two expressions are equal; see `maths_points` for those with variables."""
     if a == b:
         return True
-    a, b = a.doit(), b.doit()
+    constant = not a.free_symbols | b.free_symbols
+    a, b = _done(a, constant), _done(b, constant)
     if a == b:
         return True
     # differences of infinities prove nothing
@@ -189,66 +109,63 @@ def equal(a: sympy.Expr, b: sympy.Expr) -> bool:
     # two rationals that are not the same are different, without any digits
     if a.is_Rational and b.is_Rational:
         return False
-    if not a.free_symbols | b.free_symbols:
+    if constant:
         return _equal_constants(a, b)
-    values = _values(a, b)
-    # nowhere two real numbers: the last resort
-    if not values:
-        return bool(verify([a], [b], timeout_seconds=None))
-    return all(_close(x, y) for x, y in values)
+    try:
+        return maths_points.same_values(a, b)
+    except UnsupportedError:
+        return bool(sympy.simplify(a - b) == 0)
+
+
+def _done(e: sympy.Expr, constant: bool) -> sympy.Expr:
+    """An expression with its integrals, derivatives and limits worked out; sums are evaluated at points."""
+    if constant or e.has(sympy.Integral, sympy.Derivative, sympy.Limit):
+        return e.doit()
+    return e
 
 
 def _equal_constants(a: sympy.Expr, b: sympy.Expr) -> bool:
-    # few digits settle most; many are asked only of what agrees in the first ones
-    for digits in DIGITS:
-        x, y = (sympy.N(e, digits, maxn=2 * digits) for e in (a, b))
-        if not all(v.is_number and v.is_finite for v in (x, y)):
-            return bool(verify([a], [b], timeout_seconds=None))
-        if not _close(x, y, digits - 10):
-            return False
-    return True
+    """Whether two constants are equal by their principal values, or with the real odd roots of numbers."""
+    kinds = [False]
+    if not any(e.has(sympy.I) for e in (a, b)) and any(map(_has_odd_root, (a, b))):
+        kinds.append(True)
+    try:
+        return any(_same_value(a, b, real) for real in kinds)
+    except UnsupportedError:
+        return bool(sympy.simplify(a - b) == 0)
 
 
-def _close(x: sympy.Expr, y: sympy.Expr, digits: int = 40) -> bool:
-    """Whether two numbers agree to so many digits; against zero, to so many places."""
-    size = max(abs(x), abs(y))
-    return bool(
-        abs(x - y)
-        <= (size if min(abs(x), abs(y)) > sympy.Float(10) ** -digits else 1) * sympy.Float(10) ** -digits
-    )
+def _same_value(a: sympy.Expr, b: sympy.Expr, real: bool) -> bool:
+    try:
+        return close(value_at(a, {}, DIGITS, real), value_at(b, {}, DIGITS, real), DIGITS - LOST_DIGITS)
+    except NoValueError:
+        return False
 
 
-def _values(a: sympy.Expr, b: sympy.Expr) -> list[tuple[sympy.Expr, sympy.Expr]]:
-    """The values of both at the points where they are numbers, and real unless one of them has an i."""
-    symbols = sorted(a.free_symbols | b.free_symbols, key=str)
-    complex_ = a.has(sympy.I) or b.has(sympy.I)
-    found = []
-    for n, (above, below) in enumerate(POINTS):
-        point = {
-            s: sympy.Rational(above * (k + 2) + n * k, below * (k + 1) + k) for k, s in enumerate(symbols)
-        }
-        x, y = (sympy.N(e.subs(point), 60) for e in (a, b))
-        if not all(v.is_number and v.is_finite for v in (x, y)):
-            continue
-        # outside of an expression's domain both may be complex and differ by a branch
-        if complex_ or (x.is_real and y.is_real):
-            found.append((x, y))
-    return found
+def _has_odd_root(e: sympy.Expr) -> bool:
+    return any(p.exp.is_Rational and p.exp.q % 2 == 1 and p.exp.q > 1 for p in e.atoms(sympy.Pow))
 
 
 def proportion(a: sympy.Expr, b: sympy.Expr) -> int:
     """The sign of the constant c in a = c b; 0 when there is none or no real one, or for two constants."""
-    a, b = a.doit(), b.doit()
+    a, b = _done(a, False), _done(b, False)
     if not (a.free_symbols and b.free_symbols):
         return 0
-    pairs = [(x, y) for x, y in _values(a, b) if not (_close(x, sympy.S.Zero) and _close(y, sympy.S.Zero))]
-    # one point shows no proportion
-    if len(pairs) < 2 or any(_close(x, sympy.S.Zero) or _close(y, sympy.S.Zero) for x, y in pairs):
+    try:
+        return maths_points.proportion(a, b)
+    except UnsupportedError:
         return 0
-    ratios = [x / y for x, y in pairs]
-    if not ratios[0].is_real or not all(_close(r, ratios[0], 30) for r in ratios):
-        return 0
-    return 1 if ratios[0] > 0 else -1
+
+
+def order(a: sympy.Expr, b: sympy.Expr) -> int | None:
+    """-1, 0 or 1 for two real constants, None for others."""
+    values = [sympy.N(e, 60, maxn=120) for e in (a, b)]
+    if not all(v.is_number and v.is_real and v.is_finite for v in values):
+        return None
+    # what agrees in so many digits is the same, or of no known order
+    if abs(values[0] - values[1]) > sympy.Float(10) ** -40 * max(1, abs(values[0])):
+        return -1 if values[0] < values[1] else 1
+    return 0 if equal(a, b) else None
 
 
 def judge(gold: str, *given: str) -> dict[str, str]:
@@ -266,35 +183,64 @@ def _judge(gold: str, given: str) -> dict[str, str]:
     algebra = SympyAlgebra()
     try:
         right = same_texts(tidy(gold), tidy(given), algebra)
-    except GoldUnreadable as error:
-        return {"outcome": "gold", "note": str(error)}
     except Exception as error:
         # raises, and so makes the fault ours, if the gold alone fails in the same way
         probe(gold)
         return {"outcome": "unparseable", "note": f"{type(error).__name__}: {error}"[:200]}
-    outcome = "right" if right else "unparseable" if algebra.unreadable else "wrong"
-    return {"outcome": outcome, "note": "" if right else algebra.unreadable}
+    if right:
+        return {"outcome": "right", "note": ""}
+    if algebra.unreadable and (reason := unreadable_gold(gold)):
+        return {"outcome": "gold", "note": reason}
+    return {"outcome": "unparseable" if algebra.unreadable else "wrong", "note": algebra.unreadable}
+
+
+@lru_cache(maxsize=4096)
+def unreadable_gold(gold: str) -> str:
+    """Why a gold answer can't be read, found without any reply; nothing if it can."""
+    # an equation equals itself without being read: it is compared with a plain number, too
+    if isinstance(read(tidy(gold)), Chain):
+        beside = SympyAlgebra()
+        same_texts(tidy(gold), "7", beside)
+        if beside.unreadable:
+            return beside.unreadable
+    try:
+        same_texts(tidy(gold), tidy(gold), _Probe(evaluate=False))
+    except Unreadable as error:
+        return str(error)
+    return ""
 
 
 class _Probe:
-    """Evaluates the gold side of whatever is compared."""
+    """Reads, and if asked to evaluates, the gold side of whatever is compared."""
+
+    def __init__(self, *, evaluate: bool) -> None:
+        self.evaluate = evaluate
 
     def equal(self, gold: str, given: str) -> bool:
         """True, unless the gold can't be read or evaluated."""
         if quick(gold, given) is None or rational(gold) is None:
             expression = parse(gold)
             # all the work of a comparison that does not end early, and never true
-            equal(expression, expression + sympy.sqrt(2))
+            if self.evaluate:
+                equal(expression, expression + sympy.sqrt(2))
         return True
 
     def proportion(self, gold: str, given: str) -> int:
         """The same."""
         return int(self.equal(gold, given))
 
+    def holds(self, left: str, right: str) -> bool:
+        """The same."""
+        return self.equal(left, right)
+
+    def order(self, left: str, right: str) -> int | None:
+        """None, so that every end of an interval is evaluated."""
+        return None
+
 
 def probe(gold: str) -> bool:
     """True if a gold answer can be read and evaluated; raises or never ends if not."""
-    return same_texts(tidy(gold), tidy(gold), _Probe())
+    return same_texts(tidy(gold), tidy(gold), _Probe(evaluate=True))
 
 
 def warm() -> None:

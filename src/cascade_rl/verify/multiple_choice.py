@@ -20,6 +20,7 @@ from cascade_rl.verify.choice_text import plain
 
 FEWEST_KNOWN = 10  # A to J, where the number of choices isn't given
 MOST = len(ascii_uppercase)
+_OTHER_LETTER = re.compile(r"(?<![\w'])[B-HJ-Z](?![\w'])")  # neither an article nor a pronoun
 LONGEST_TAIL = 8000  # characters at the end of a reply that are searched
 
 
@@ -70,7 +71,9 @@ def _boxes(text: str, options: str) -> Iterator[tuple[int, int, str]]:
         letter = _one(found["letter"], rest[0] if rest else "", options)
         if letter is not None:
             closing = text.find("}", found.end("letter"), found.end("letter") + 200)
-            yield box.start(), max(closing + 1, found.end("letter")), letter
+            end = max(closing + 1, found.end("letter"))
+            beside = text[end : end + 20].split("\n")[0]
+            yield box.start(), end, "" if _second(letter, beside, options) else letter
 
 
 def _statements(context: Context, options: str) -> Iterator[_Statement]:
@@ -87,7 +90,9 @@ def _statements(context: Context, options: str) -> Iterator[_Statement]:
             at, end = found.start("letter"), found.end("letter")
             one = _one(found["letter"], text[end : end + 60].split("\n")[0], options)
             start = found.start("at") if "at" in form.groupindex else found.start()
-            if one is None or context.void(start, at, max(end, found.end()), False):
+            # "the answer comes before B: A"
+            other = _OTHER_LETTER.search(text[start:at]) and " but " not in text[start:at]
+            if one is None or other or context.void(start, at, max(end, found.end()), False):
                 continue
             if one and _listed_before(text[max(0, at - 24) : at], one, options):
                 one = ""
@@ -96,7 +101,9 @@ def _statements(context: Context, options: str) -> Iterator[_Statement]:
     for found in forms.COLON.finditer(text):
         before = context.before(found.start())
         at, end = found.span("letter")
-        if forms.SPEAKS.search(before) and not context.void(found.start(), at, end, False):
+        # of JSON and of other letters it says too little
+        alone = '"' not in before and not _OTHER_LETTER.search(before)
+        if alone and forms.SPEAKS.search(before) and not context.void(found.start(), at, end, False):
             yield _Statement(
                 found.start(), found.end(), found["letter"] if found["letter"] in options else ""
             )
@@ -136,8 +143,9 @@ def _begins(context: Context, options: str) -> _Statement | None:
     # a list of all options is the question once more
     if len(listed) != 1 or not (found := forms.LISTED.match(last[0])):
         return None
-    letter, rest = (found["bracketed"] or found["letter"]).upper(), found["rest"].strip()
-    if letter not in options or rest.endswith("?") or re.match(forms.VERB, rest):
+    letter, rest = (found["bracketed"] or found["letter"][0]).upper(), found["rest"].strip()
+    several = re.search(r"(?<![\w'])\(?[A-Z][).:](?!\w)", rest)
+    if letter not in options or several or rest.endswith("?") or re.match(forms.VERB, rest):
         return None
     return None if _second(letter, found["rest"], options) else _Statement(last.start(), last.end(), letter)
 

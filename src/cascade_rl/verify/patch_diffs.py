@@ -1,9 +1,8 @@
-"""Unified diffs: read them (git's and those of `diff -u`), apply them to files in memory, write them.
+"""Unified diffs: read them (git's and those of `diff -u`) and write them; `patch_hunks` applies them.
 
-Stricter than `git apply` and `patch`: the counts of a hunk must be right, its lines must stand in the file
-exactly, at the line that it names or at one place only within `FARTHEST` lines of it (both tools take the
-nearest of several, `patch` forgives context). Files may be made, removed, renamed and copied; modes are read
-and ignored; binary patches are refused. Nothing is written to disk, so no path or link can lead out.
+Stricter than `git apply` and `patch`: the counts of a hunk must be right. Files may be made, removed, renamed
+and copied; modes are read and ignored; binary patches are refused. A hunk without numbers (`@@ ... @@`, as
+some tools ask for) is read up to the first line that is none of a hunk.
 """
 
 from __future__ import annotations
@@ -13,45 +12,68 @@ import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
-from cascade_rl.verify.patch_errors import (
-    FileExists,
-    NoChange,
-    NoMatch,
-    Overlap,
-    SeveralMatches,
-    UnknownFile,
-    Unparseable,
-    UnsafePath,
-)
+from cascade_rl.verify.patch_errors import Unparseable
 from cascade_rl.verify.patch_matching import opcodes
+from cascade_rl.verify.patch_names import LETTERS
 
-FARTHEST = 200  # lines between where a hunk says it belongs and where it may be found
 LOST = 3  # blank context lines that may be missing at the very end of a diff
 NOWHERE = "/dev/null"
+SIGNS = (" ", "+", "-")
 NO_NEWLINE = "\\ No newline at end of file"
 # nine digits at most: no line has a longer number
 _HUNK = re.compile(r"@@ -(\d{1,9})(?:,(\d{1,9}))? \+(\d{1,9})(?:,(\d{1,9}))? @@")
+_FREE = re.compile(r"@@(?: \.\.\.)?(?: @@)?\s*")
+# how `diff -N` dates a file that is not there, in whatever zone
+_EPOCH = re.compile(r"\t(?:1970-01-01|1969-12-31)[ T]\d\d:\d\d")
 
 
 @dataclass(frozen=True, slots=True)
 class Hunk:
-    """Old and new lines, each with its newline; `start` is the old line, from 1, or 0 for a new file."""
+    """Lines with their signs, each with its newline.
 
-    start: int
-    old: tuple[str, ...]
-    new: tuple[str, ...]
+    `start` is the old line, from 1, or 0 for a new file, or None where no number is given; then `anchor` may
+    be a line above, and `ends` says that the file ends with the hunk.
+    """
+
+    start: int | None
+    signed: tuple[tuple[str, str], ...]
+    anchor: str = ""
+    ends: bool = False
+
+    @property
+    def old(self) -> list[str]:
+        return [text for sign, text in self.signed if sign != "+"]
+
+    @property
+    def new(self) -> list[str]:
+        return [text for sign, text in self.signed if sign != "-"]
 
 
 @dataclass(slots=True)
 class Section:
-    """What a diff does to one file: a path is None where it is made or removed; `moves`: rename or copy."""
+    """What a diff does to one file, by the paths of its headers, letters of git's before them included.
+
+    A path is None where the file is made or removed. `moves`: rename or copy. `lettered`: whether git's
+    letters stand before the paths, None where no header of git's tells. `whole`: the file is removed whatever
+    it holds.
+    """
 
     old: str | None
     new: str | None
     hunks: list[Hunk] = field(default_factory=list)
     moves: str | None = None
+    lettered: bool | None = None
+    whole: bool = False
+
+
+def heads_section(lines: Sequence[str], i: int) -> bool:
+    """Whether a section of a diff begins at a line."""
+    return lines[i].startswith("diff --git ") or _heads_file(lines, i)
+
+
+def _heads_file(lines: Sequence[str], i: int) -> bool:
+    return lines[i].startswith("--- ") and i + 1 < len(lines) and lines[i + 1].startswith("+++ ")
 
 
 def looks_like_diff(text: str) -> bool:
@@ -59,241 +81,164 @@ def looks_like_diff(text: str) -> bool:
     return re.search(r"^(diff --git |--- .*\r?\n\+\+\+ )", text, re.MULTILINE) is not None
 
 
-def parse_diff(text: str) -> list[Section]:
-    """The sections of a diff, in order; text before and between them is passed over. Raises Unparseable."""
-    lines = _diff_lines(text)
-    sections: list[Section] = []
-    i = 0
-    while i < len(lines):
-        if lines[i].startswith("diff --git "):
-            i = _read_git_header(lines, i, sections)
-        elif lines[i].startswith("--- ") and i + 1 < len(lines) and lines[i + 1].startswith("+++ "):
-            sections.append(_named(_path(lines[i][4:]), _path(lines[i + 1][4:])))
-            i = _read_hunks(lines, i + 2, sections[-1])
-            if not sections[-1].hunks:
-                raise Unparseable(f"line {i}: a file header without a hunk")
-        # passed over, its changes would be lost in silence
-        elif lines[i].startswith("@@ -"):
-            raise Unparseable(f"line {i + 1}: a hunk without a file header")
-        else:
-            i += 1
-    if not sections:
-        raise Unparseable("no section of a unified diff")
-    return sections
-
-
-def _diff_lines(text: str) -> list[str]:
-    """The lines of a diff: of its fenced blocks if a fence stands before it, else of the whole text."""
-    if "\r\n" in text and text.count("\r\n") >= text.rstrip("\n").count("\n"):
-        text = text.replace("\r\n", "\n")  # sent with carriage returns throughout, not a diff of such a file
-    lines = [*text.split("\n"), *[""] * LOST]  # replies come without the blank lines at their end
-    fences = [i for i, line in enumerate(lines) if line.startswith("```")]
-    starts = [i for i, line in enumerate(lines) if line.startswith(("diff --git ", "--- "))]
-    if not fences or not starts or fences[0] > starts[0]:
-        return lines
-    # the lines of every second stretch between fences
-    inside = [
-        line
-        for a, b in zip(fences[::2], [*fences[1::2], len(lines)], strict=False)
-        for line in lines[a + 1 : b]
-    ]
-    return inside if looks_like_diff("\n".join(inside)) else lines
-
-
-def _path(text: str) -> str:
-    """A path as a header has it: quoted as git quotes, or up to a tab."""
-    if not text.startswith('"'):
-        return text.partition("\t")[0].rstrip()
-    try:
-        path: bytes = ast.literal_eval("b" + text.rstrip())
-        return path.decode()
-    except (SyntaxError, ValueError):
-        raise Unparseable(f"the quoted path {text!r} can't be read") from None
-
-
-def _named(old: str, new: str) -> Section:
-    """A section for two header paths; the letters that git puts before them are taken off."""
-    given = [path for path in (old, new) if path != NOWHERE]
-    if not given:
+def read_section(lines: Sequence[str], i: int) -> tuple[Section, int]:
+    """The section that begins at a line, and the index of the first line after it; raises Unparseable."""
+    if lines[i].startswith("diff --git "):
+        return _read_git_section(lines, i)
+    section = Section(_path(lines[i][4:]), _path(lines[i + 1][4:]))
+    if section.old is None and section.new is None:
         raise Unparseable("both sides of a section are /dev/null")
-    # only if both sides have their letter; a diff made outside of git has none
-    if all(path.startswith(prefix) for path, prefix in ((old, "a/"), (new, "b/")) if path != NOWHERE):
-        old, new = (path if path == NOWHERE else path[2:] for path in (old, new))
-    return Section(None if old == NOWHERE else old, None if new == NOWHERE else new)
+    end = _read_hunks(lines, i + 2, section)
+    if not section.hunks:
+        raise Unparseable(f"line {i + 1}: a file header without a hunk")
+    # `diff -N` names a file that is not there, and dates it to the beginning of time
+    if _EPOCH.search(lines[i]) and not any(hunk.old for hunk in section.hunks):
+        section.old = None
+    elif _EPOCH.search(lines[i + 1]) and not any(hunk.new for hunk in section.hunks):
+        section.new = None
+    return section, end
 
 
-def _read_git_header(lines: Sequence[str], i: int, sections: list[Section]) -> int:
-    """Read a section from its `diff --git` line on; returns the index of the first line after it."""
-    names = re.fullmatch(
-        r'diff --git ("a/(?:[^"\\]|\\.)*"|a/.*) ("b/(?:[^"\\]|\\.)*"|b/.*)', lines[i].rstrip()
-    )
-    if names is None:
-        raise Unparseable(f"line {i + 1}: want `diff --git a/PATH b/PATH`")
-    section = _named(_path(names[1]), _path(names[2]))
-    sections.append(section)
+def _path(text: str) -> str | None:
+    """A path as a header has it: quoted as git quotes, or up to a tab; None for a file that is not there."""
+    if text.startswith('"'):
+        return _unquoted(text.rstrip())
+    path = text.partition("\t")[0].rstrip()
+    return None if path == NOWHERE else path
+
+
+def _unquoted(text: str) -> str:
+    try:
+        path: bytes = ast.literal_eval("b" + text)
+        return path.decode()
+    except (SyntaxError, ValueError, AttributeError):
+        raise Unparseable(f"the quoted path {text[:80]!r} can't be read") from None
+
+
+def _git_names(line: str) -> tuple[str, str]:
+    """The two paths of a `diff --git` line."""
+    rest = line.removeprefix("diff --git ").rstrip()
+    quoted = re.fullmatch(r'("(?:[^"\\]|\\.)*+"|\S+) ("(?:[^"\\]|\\.)*+"|\S+)', rest)
+    if quoted is not None:
+        old, new = (_unquoted(path) if path.startswith('"') else path for path in quoted.groups())
+        return old, new
+    # paths with blanks: the same on both sides, but for git's letters; or an older name beside a newer one
+    half = len(rest) // 2
+    old, new = rest[:half], rest[half + 1 :]
+    if rest[half : half + 1] == " " and (old == new or old[2:] == new[2:]):
+        return old, new
+    old, middle, new = rest.partition(" b/")
+    if not middle:
+        raise Unparseable("want `diff --git a/PATH b/PATH`")
+    return old, "b/" + new
+
+
+def lettered(old: str, new: str) -> bool:
+    """Whether two paths of one header have the letters that git puts before them."""
+    letters = old[:1] + new[:1]
+    return old[1:2] == new[1:2] == "/" and letters[0] != letters[1] and {*letters} <= {*LETTERS}
+
+
+def _read_git_section(lines: Sequence[str], i: int) -> tuple[Section, int]:
+    """Read a section from its `diff --git` line on."""
+    names = _git_names(lines[i])
+    section = Section(*names, lettered=lettered(*names))
     for j in range(i + 1, len(lines)):
-        line = lines[j]
+        line = lines[j].removesuffix("\r")
         word, _, rest = line.partition(" from ") if " from " in line else line.partition(" to ")
         if line.startswith("new file mode"):
             section.old = None
         elif line.startswith("deleted file mode"):
             section.new = None
         elif word in ("rename", "copy") and rest:
-            section.moves = word
-            section.old, section.new = (
-                (_path(rest), section.new) if " from " in line else (section.old, _path(rest))
-            )
+            section.moves, section.lettered = word, False
+            side = "old" if " from " in line else "new"
+            setattr(section, side, _path(rest))
         elif line.startswith(("Binary files ", "GIT binary patch")):
             raise Unparseable(f"line {j + 1}: binary patches are not read")
-        elif line.startswith("--- ") and j + 1 < len(lines) and lines[j + 1].startswith("+++ "):
-            named = _named(_path(line[4:]), _path(lines[j + 1][4:]))
-            if {named.old, named.new} - {None} != {section.old, section.new} - {None}:
-                return j  # the section of another file, which has no header of git's
-            section.old, section.new = named.old, named.new
-            return _read_hunks(lines, j + 2, section)
+        elif _heads_file(lines, j):
+            if section.moves is None:
+                found = {_path(line[4:]), _path(lines[j + 1][4:])} - {None}
+                if not found <= set(names):
+                    return section, j  # the section of another file, which has no header of git's
+                section.old, section.new = _path(line[4:]), _path(lines[j + 1][4:])
+            return section, _read_hunks(lines, j + 2, section)
         elif not line.startswith(
             ("index ", "old mode", "new mode", "similarity index", "dissimilarity index")
         ):
-            return j
-    return len(lines)
+            return section, j
+    return section, len(lines)
 
 
 def _read_hunks(lines: Sequence[str], i: int, section: Section) -> int:
     """Read hunks as long as they follow; returns the index of the first line after them."""
-    while i < len(lines) and (head := _HUNK.match(lines[i])):
-        start, wanted_old, _, wanted_new = (1 if n is None else int(n) for n in head.groups())
-        old: list[str] = []
-        new: list[str] = []
-        at = i + 1
-        while len(old) < wanted_old or len(new) < wanted_new:
-            if at >= len(lines) or not (lines[at] == "" or lines[at][0] in " +-"):
-                raise Unparseable(f"line {i + 1}: the hunk is shorter than its header says")
-            # editors strip the blank of an empty context line
-            sign, text = lines[at][:1] or " ", lines[at][1:] + "\n"
-            at += 1
-            bare = at < len(lines) and lines[at].startswith("\\ ")
-            if bare:
-                text, at = text[:-1], at + 1
-            for side, signs in ((old, " -"), (new, " +")):
-                if sign in signs:
-                    side.append(text)
-        if (
-            len(old) > wanted_old
-            or len(new) > wanted_new
-            or (at < len(lines) and lines[at][:1] in ("+", " "))
-        ):
-            raise Unparseable(f"line {i + 1}: the hunk is longer than its header says")
-        if at < len(lines) and lines[at].startswith("-") and not _heads_file(lines, at):
-            raise Unparseable(f"line {i + 1}: the hunk is longer than its header says")
-        section.hunks.append(Hunk(start, tuple(old), tuple(new)))
-        i = at
+    # headers that end with a carriage return were sent so throughout: git itself never writes them
+    sent = lines[i - 1].endswith("\r")
+    while i < len(lines):
+        if (head := _HUNK.match(lines[i])) is not None:
+            hunk, i = _read_hunk(lines, i, head, sent)
+        elif _FREE.fullmatch(lines[i]):
+            hunk, i = read_free(lines, i + 1, "", sent)
+        else:
+            break
+        section.hunks.append(hunk)
     return i
 
 
-def _heads_file(lines: Sequence[str], i: int) -> bool:
+def _signed(line: str, following: str, sent: bool) -> tuple[str, str, bool]:
+    """Sign and text of a line of a hunk, and whether the line behind it says that it has no newline."""
+    line = line.removesuffix("\r") if sent else line
+    # editors strip the blank of an empty context line
+    line = line if line[:1] in SIGNS else " " + line
+    bare = following.startswith("\\ ")
+    return line[0], line[1:] + ("" if bare else "\n"), bare
+
+
+def _read_hunk(lines: Sequence[str], i: int, head: re.Match[str], sent: bool) -> tuple[Hunk, int]:
+    start, left_old, _, left_new = (1 if n is None else int(n) for n in head.groups())
+    signed: list[tuple[str, str]] = []
+    at = i + 1
+    while left_old > 0 or left_new > 0:
+        if at >= len(lines) or lines[at][:1] not in (*SIGNS, "", "\r"):
+            raise Unparseable(f"line {i + 1}: the hunk is shorter than its header says")
+        sign, text, bare = _signed(lines[at], lines[at + 1] if at + 1 < len(lines) else "", sent)
+        at += 1 + bare
+        left_old, left_new = left_old - (sign != "+"), left_new - (sign != "-")
+        signed.append((sign, text))
+    longer = at < len(lines) and (
+        lines[at][:1] in ("+", " ") or (lines[at].startswith("-") and not _ends_patch(lines, at))
+    )
+    if left_old < 0 or left_new < 0 or longer:
+        raise Unparseable(f"line {i + 1}: the hunk is longer than its header says")
+    return Hunk(start, tuple(signed)), at
+
+
+def read_free(lines: Sequence[str], i: int, anchor: str, sent: bool = False) -> tuple[Hunk, int]:
+    """A hunk without numbers whose lines begin at `i`: up to the first line that is none of a hunk."""
+    signed: list[tuple[str, str]] = []
+    at = end = i
+    while at < len(lines) and lines[at][:1] in (*SIGNS, "", "\r") and not heads_section(lines, at):
+        sign, text, bare = _signed(lines[at], lines[at + 1] if at + 1 < len(lines) else "", sent)
+        signed.append((sign, text))
+        at += 1 + bare
+        # empty lines behind the last line with a sign are none of it
+        end = at if lines[at - 1 - bare].strip("\r") else end
+    count = len(signed) - (at - end)
+    if not any(sign != " " for sign, _ in signed[:count]):
+        raise Unparseable(f"line {i}: a hunk without a changed line")
+    return Hunk(None, tuple(signed[:count]), anchor), end
+
+
+def _ends_patch(lines: Sequence[str], i: int) -> bool:
     """Whether a line that starts with a minus is the next file's header, or a mailed patch's signature."""
-    header = lines[i].startswith("--- ") and i + 1 < len(lines) and lines[i + 1].startswith("+++ ")
-    return header or lines[i].rstrip() in ("--", "---")
+    return _heads_file(lines, i) or lines[i].rstrip() in ("--", "---")
 
 
-def _split(text: str) -> list[str]:
+def split_lines(text: str) -> list[str]:
     """Lines with their newlines; the last may lack one."""
     lines = [line + "\n" for line in text.split("\n")]
     last = lines.pop()[:-1]
     return [*lines, last] if last else lines
-
-
-def apply_diff(sections: Sequence[Section], files: Mapping[str, str]) -> dict[str, str]:
-    """All files after the diff; raises the PatchError that says why it can't be applied."""
-    after = dict(files)
-    claimed: set[str] = set()
-    for section in sections:
-        source, target = _ends(section, files)
-        touched = {path for path in (source, target) if path is not None}
-        # sections are applied to the files as they were: a second one would undo the first
-        if claimed & touched:
-            raise Overlap(f"{target or source}: two sections claim this file")
-        claimed |= touched
-        text = _apply_hunks(section.hunks, "" if source is None else files[source], source or target)
-        # a removal quotes the whole file; a remainder means that it was made for another version
-        if target is None and text:
-            raise NoMatch(f"{source}: it is to be removed, but lines would be left")
-        if source is not None and section.moves != "copy":
-            del after[source]
-        if target is not None:
-            after[target] = text
-    if after == dict(files):
-        raise NoChange("the diff changes nothing")
-    return after
-
-
-def _ends(section: Section, files: Mapping[str, str]) -> tuple[str | None, str | None]:
-    """The file that a section reads and the one that it writes, both checked."""
-    source, target = section.old, section.new
-    for path in (source, target):
-        if path is not None:
-            check_path(path)
-    if source is not None and target is not None and source != target and section.moves is None:
-        source = target = target if target in files else source  # `diff -u old new` names one file twice
-    if source is not None and source not in files:
-        raise UnknownFile(f"{source}: no such file")
-    if target is not None and target != source and target in files:
-        raise FileExists(f"{target}: there is such a file already")
-    return source, target
-
-
-def check_path(path: str) -> None:
-    """Raises UnsafePath unless the path is relative, plain and stays inside the repository."""
-    parts = path.split("/")
-    if not path or path.startswith("/") or {"", ".", ".."} & set(parts) or re.search(r"[\0-\x1f\\]", path):
-        raise UnsafePath(f"{path!r}: not a path inside the repository")
-    # hooks and configuration there are run by git itself
-    if ".git" in parts:
-        raise UnsafePath(f"{path!r}: git's own files are out of bounds")
-
-
-def _apply_hunks(hunks: Sequence[Hunk], text: str, path: str | None) -> str:
-    lines, drift = _split(text), 0
-    placed: list[tuple[int, Hunk]] = []
-    for hunk in hunks:
-        # a hunk without old lines comes after line `start`
-        expected = hunk.start - 1 if hunk.old else hunk.start
-        # later hunks move along with earlier ones that were found elsewhere
-        at = _find(hunk, lines, expected + drift, path)
-        drift = at - expected
-        placed.append((at, hunk))
-    placed.sort(key=lambda spot: spot[0])
-    for (i, first), (j, _) in pairwise(placed):
-        if j < i + len(first.old):
-            raise Overlap(f"{path}: two hunks claim line {j + 1}")
-    for at, hunk in reversed(placed):
-        lines[at : at + len(hunk.old)] = hunk.new
-    if any(not line.endswith("\n") for line in lines[:-1]):
-        raise NoMatch(f"{path}: a line without a newline would not be the last")
-    return "".join(lines)
-
-
-def _find(hunk: Hunk, lines: Sequence[str], expected: int, path: str | None) -> int:
-    """Where a hunk belongs: at the line it names, else at the only place near it."""
-    old = list(hunk.old)
-    if not old:
-        if not 0 <= expected <= len(lines):
-            raise NoMatch(f"{path}: there is no line {expected}")
-        return expected
-    if expected >= 0 and lines[expected : expected + len(old)] == old:
-        return expected
-    near = range(max(0, expected - FARTHEST), min(len(lines) - len(old), expected + FARTHEST) + 1)
-    # the first line is compared alone first: most places differ there
-    found = [i for i in near if lines[i] == old[0] and lines[i : i + len(old)] == old]
-    if not found:
-        raise NoMatch(
-            f"{path}: the lines of the hunk at line {hunk.start} don't stand within {FARTHEST} lines of it"
-        )
-    if len(found) > 1:
-        raise SeveralMatches(
-            f"{path}: the hunk at line {hunk.start} matches at lines {found[0] + 1}, {found[1] + 1}"
-        )
-    return found[0]
 
 
 def unified_diff(before: Mapping[str, str], after: Mapping[str, str], context: int = 3) -> str:
@@ -307,7 +252,7 @@ def unified_diff(before: Mapping[str, str], after: Mapping[str, str], context: i
 
 
 def _file_diff(path: str, before: str | None, after: str | None, context: int) -> str:
-    old, new = _split(before or ""), _split(after or "")
+    old, new = split_lines(before or ""), split_lines(after or "")
     name = path + "\t" if " " in path else path  # so that the reader knows where the name ends
     out = [f"diff --git a/{path} b/{path}"]
     if before is None or after is None:

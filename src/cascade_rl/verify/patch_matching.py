@@ -9,7 +9,6 @@ not seconds, so the result is the same on every machine.
 from __future__ import annotations
 
 import difflib
-from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate
 
@@ -20,16 +19,23 @@ class OverBudget(Exception):
     """The comparison would take too long."""
 
 
+class Purse:
+    """The steps that all comparisons of one verdict may take together."""
+
+    def __init__(self, steps: int = MOST_STEPS) -> None:
+        self.left = steps
+
+
 class BoundedMatcher(difflib.SequenceMatcher[str]):
-    """A SequenceMatcher without autojunk that raises OverBudget instead of going over `MOST_STEPS`."""
+    """A SequenceMatcher without autojunk that raises OverBudget instead of taking more than is left."""
 
     # set by difflib, documented in its source; its stubs leave them out
     a: Sequence[str]
     b2j: dict[str, list[int]]
 
-    def __init__(self, a: Sequence[str], b: Sequence[str], steps: int = MOST_STEPS) -> None:
+    def __init__(self, a: Sequence[str], b: Sequence[str], purse: Purse | None = None) -> None:
         super().__init__(None, a, b, autojunk=False)
-        self._left = steps
+        self._purse = purse or Purse()
         # running sums: an element costs one step, and one more for each place in b where it stands
         self._cost = [0, *accumulate(1 + len(self.b2j.get(element, ())) for element in a)]
 
@@ -38,8 +44,8 @@ class BoundedMatcher(difflib.SequenceMatcher[str]):
     ) -> difflib.Match:
         """difflib's, charged first: it looks at each place in b of each element of a."""
         # difflib makes one pass for each block that it finds, so bounding a single one is not enough
-        self._left -= self._cost[len(self.a) if ahi is None else ahi] - self._cost[alo]
-        if self._left < 0:
+        self._purse.left -= self._cost[len(self.a) if ahi is None else ahi] - self._cost[alo]
+        if self._purse.left < 0:
             raise OverBudget
         return super().find_longest_match(alo, ahi, blo, bhi)
 
@@ -67,24 +73,19 @@ def opcodes(old: Sequence[str], new: Sequence[str]) -> Sequence[tuple[str, int, 
         return [code for code in codes if code[1] < code[2] or code[3] < code[4]]
 
 
-def matches(a: Sequence[str], b: Sequence[str]) -> int:
-    """How many elements two sequences share in order, as difflib aligns them; raises OverBudget.
+def matching_blocks(a: Sequence[str], b: Sequence[str], purse: Purse) -> list[tuple[int, int, int]]:
+    """Where two sequences agree: places in both and a length, in order, none of length 0.
 
-    When the whole is too dear, the common beginning and end are taken off, if they are long.
+    The common beginning and end are found first, as diff tools do; difflib aligns what is between. When the
+    purse is empty, that counts as different.
     """
-    try:
-        return _matches(a, b)
-    except OverBudget:
-        head, tail = common_ends(a, b)
-        if 4 * (head + tail) < len(a) + len(b):
-            raise  # what is left would be as dear
-        return head + tail + _matches(a[head : len(a) - tail], b[head : len(b) - tail])
-
-
-def _matches(a: Sequence[str], b: Sequence[str]) -> int:
-    return sum(block.size for block in BoundedMatcher(a, b).get_matching_blocks())
-
-
-def common(a: Sequence[str], b: Sequence[str]) -> int:
-    """How many elements two bags share: an upper bound of `matches`, in linear time."""
-    return sum((Counter(a) & Counter(b)).values())
+    head, tail = common_ends(a, b)
+    i, j = len(a) - tail, len(b) - tail
+    found = [(0, 0, head)]
+    if head < i and head < j:
+        try:
+            inner = BoundedMatcher(a[head:i], b[head:j], purse).get_matching_blocks()
+            found += [(head + k, head + m, size) for k, m, size in inner]
+        except OverBudget:
+            pass
+    return [block for block in (*found, (i, j, tail)) if block[2]]

@@ -38,7 +38,7 @@ _FENCE = re.compile(r"^[ +\-]?[ \t#/*\"'=<>\[\]|-]*(?:BEGIN|END)\b.*$", re.IGNOR
 def defused(text: str) -> str:
     """A text without chat control tokens, control characters and lines that look like fences."""
     text = re.sub(
-        r"[\x00-\x08\x0b-\x1f\x7f\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff]",
+        r"[\x00-\x08\x0b-\x1f\x7f\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff\ud800-\udfff]",
         "\N{REPLACEMENT CHARACTER}",
         text,
     )

@@ -1,50 +1,121 @@
 """Judge code repairs without running them: apply the patch, compare it with the golden one.
 
-A patch is SEARCH/REPLACE edits (`patch_edits`) or a unified diff (`patch_diffs`). The reward is the
-execution-free one of the report (arXiv 2512.13607, SWE RL): -1 for a patch that can't be used, 0 for one that
-changes nothing, 1 for the golden change, else a similarity: lexical here (`patch_similarity`), or by a judge
-model (`patch_questions`).
+A patch is what `patch_reading` finds in a text: SEARCH/REPLACE edits, unified diffs, patches of
+`apply_patch`, together if they claim different lines. The reward is the execution-free one of the report
+(arXiv 2512.13607, SWE RL): -1 for a patch that can't be used, 0 for one that changes nothing, 1 for the
+golden change, else a similarity: lexical here (`patch_similarity`), or by a judge model (`patch_questions`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from cascade_rl.verify.patch_diffs import apply_diff, looks_like_diff, parse_diff, unified_diff
-from cascade_rl.verify.patch_edits import (
-    SEARCH,
-    Edit,
-    apply_edits,
-    edit_text,
-    edits_between,
-    parse_edits,
-    solution_of,
-    solution_text,
+from cascade_rl.verify.patch_blocks import SEARCH, Edit
+from cascade_rl.verify.patch_diffs import Section, unified_diff
+from cascade_rl.verify.patch_edits import edit_splices, edit_text, edits_between, solution_text
+from cascade_rl.verify.patch_errors import (
+    FileExists,
+    GoldenError,
+    NoChange,
+    Overlap,
+    PatchError,
+    Unparseable,
 )
-from cascade_rl.verify.patch_errors import GoldenError, NoChange, PatchError
-from cascade_rl.verify.patch_similarity import NEARLY, changed_lines, lexical_similarity
+from cascade_rl.verify.patch_hunks import changed_by
+from cascade_rl.verify.patch_reading import read_patch
+from cascade_rl.verify.patch_similarity import differing
+from cascade_rl.verify.patch_similarity import likeness as similarity
+from cascade_rl.verify.patch_text import Pages, spliced
 
-__all__ = ["SEARCH", "Edit", "PatchError", "edit_text", "parse_edits", "solution_text", "unified_diff"]
+__all__ = [
+    "SEARCH", "Edit", "PatchError", "differing", "edit_text", "parse_edits", "similarity", "solution_text",
+    "unified_diff",
+]  # fmt: skip
+
+Parts = Sequence[Edit | Section]
+
+
+def parse_edits(text: str, files: Mapping[str, str] | None = None) -> list[Edit]:
+    """The SEARCH/REPLACE edits of a text, in order; raises Unparseable.
+
+    `files` decide what the text leaves open: which line names the file, which one divides the edit.
+    """
+    edits = [part for part in read_patch(text, Pages(files or {})) if isinstance(part, Edit)]
+    if not edits:
+        raise Unparseable("no edit")
+    return edits
+
+
+def parse_diff(text: str) -> list[Section]:
+    """The sections of a diff, in order; text before and between them is passed over. Raises Unparseable."""
+    sections = [part for part in read_patch(text, Pages({})) if isinstance(part, Section)]
+    if not sections:
+        raise Unparseable("no section of a diff")
+    return sections
 
 
 def apply_patch(text: str, files: Mapping[str, str]) -> dict[str, str]:
-    """All files after a patch of either kind; raises the PatchError that says why it can't be applied."""
-    text = solution_of(text)
-    # a SEARCH line decides: an edit may hold or make a file that looks like a diff
-    if looks_like_diff(text) and not any(line.rstrip() == SEARCH for line in text.split("\n")):
-        return apply_diff(parse_diff(text), files)
-    return apply_edits(parse_edits(text), files)
+    """All files after a patch of any kind; raises the PatchError that says why it can't be applied."""
+    if re.search(r"[\ud800-\udfff]", text):
+        raise Unparseable("half of a surrogate pair: no file can hold it")
+    pages = Pages(files)
+    return _applied(read_patch(text, pages), pages)
+
+
+def apply_diff(sections: Sequence[Section], files: Mapping[str, str]) -> dict[str, str]:
+    """All files after the sections of a diff; raises the PatchError that says why they can't be applied."""
+    return _applied(sections, Pages(files))
+
+
+def _applied(parts: Parts, pages: Pages) -> dict[str, str]:
+    """All files after all changes, each made to the files as they were."""
+    placed, whole = changed_by([part for part in parts if isinstance(part, Section)], pages)
+    for path, splices in edit_splices([part for part in parts if isinstance(part, Edit)], pages).items():
+        if path in whole:
+            raise Overlap(f"{path}: an edit and a section of a diff claim this file")
+        placed[path] = [*placed.get(path, []), *splices]
+    after = {**pages.files, **{path: spliced(pages[path], changes, path) for path, changes in placed.items()}}
+    for path, text in whole.items():
+        if text is None:
+            after.pop(path, None)
+    made = {path: text for path, text in whole.items() if text is not None}
+    after |= made
+    _check_folders(made, after)
+    if after == dict(pages.files):
+        raise NoChange("the patch changes nothing")
+    return after
+
+
+def _check_folders(made: Mapping[str, str], after: Mapping[str, str]) -> None:
+    """Raises FileExists where a new file would be a folder of others, or lie in a file."""
+    if not made:
+        return
+    folders = {path[: i.start()] for path in after for i in re.finditer("/", path)}
+    for path in sorted(folders & after.keys()):
+        raise FileExists(f"{path}: it can't be a file and a folder")
 
 
 def as_solution(patch: str, files: Mapping[str, str]) -> str:
     """A patch as a reply holds it: as SEARCH/REPLACE edits where these can say it, else as a fenced diff."""
     after = apply_patch(patch, files)
+    changed = [path for path in files if files[path] != after.get(path)]
     # edits can't make or remove files
-    if after.keys() != files.keys():
-        return f"<solution>\n```diff\n{unified_diff(files, after)}\n```\n</solution>"
-    changed = [path for path in files if files[path] != after[path]]
-    return solution_text([edit for path in changed for edit in edits_between(path, files[path], after[path])])
+    if after.keys() == files.keys():
+        edits = [edit for path in changed for edit in edits_between(path, files[path], after[path])]
+        text = solution_text(edits)
+        # nor say all of a file's text: lines of marks, blank lines alone, ends of lines that change
+        if _gives(text, files, after):
+            return text
+    return f"<solution>\n```diff\n{unified_diff(files, after)}\n```\n</solution>"
+
+
+def _gives(text: str, files: Mapping[str, str], after: Mapping[str, str]) -> bool:
+    try:
+        return apply_patch(text, files) == after
+    except PatchError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +142,6 @@ def appraise(patch: str, golden: str, files: Mapping[str, str]) -> Appraisal:
     except PatchError as error:
         return Appraisal(right, error=error)
     return Appraisal(right, after)
-
-
-def similarity(files: Mapping[str, str], after: Mapping[str, str], right: Mapping[str, str]) -> float:
-    """How alike two versions of some files are in what they change: 1 for the same, else at most `NEARLY`."""
-    if after == right:
-        return 1.0
-    # the same lines at another place of the file are alike, and not the golden change
-    return min(lexical_similarity(changed_lines(files, after), changed_lines(files, right)), NEARLY)
 
 
 def execution_free_reward(patch: str, golden: str, files: Mapping[str, str], floor: float = 0.5) -> float:

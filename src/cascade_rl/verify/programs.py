@@ -1,8 +1,9 @@
-"""Judge programs: take the code out of a reply, run it on calls in a sandbox, compare the results here.
+"""Judge programs: run their functions on calls in a sandbox, read the results here.
 
-The child process reads the calls as JSON, and answers on a private duplicate of its standard output that is
-taken before the candidate runs; each line carries a nonce, and whatever the candidate prints goes nowhere.
-All calls of a program share one fork. The expected results stay in this process, so a candidate that forges
+The child process (`calls_inside`) reads the calls as JSON, and answers on a private duplicate of its standard
+output that is taken before the candidate runs; each line carries a nonce and its turn, and whatever the
+candidate prints goes nowhere. All calls of a program share one fork, and the sandbox gives each of them its
+time by the lines that have come. The expected results stay in this process, so a candidate that forges
 lines still has to know the right values, and overriding `__eq__`, `json` or the harness gains nothing.
 
 `check_program` is for tests that are programs themselves and can't be split (see `assertions`). There the
@@ -13,88 +14,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-import re
+import marshal
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
-from cascade_rl.protocols import Execution, Program
+from cascade_rl.protocols import Execution, Program, Turns
+from cascade_rl.verify.values import same, typed
 
-HARNESS_FILE, CANDIDATE_FILE = "_harness.py", "candidate.py"
-TOTAL_FACTOR = 3  # of the time for one call, for all calls of a program
-LONGEST_LINE = 2_000_000  # characters of a result; longer ones are not decoded
-
-# In the candidate's process. Names that matter afterwards (dumps, leave) are taken before its code runs, its
-# standard streams lead nowhere, plain() goes by the built-in iterators, which a subclass can't override, and
-# ITIMER_PROF counts processor time, ITIMER_REAL what sleeps.
-CALLS_HARNESS = """\
-import json, os, signal, sys
-
-def plain(value):
-    for kind, make in (
-        (list, list.__iter__), (tuple, tuple.__iter__), (set, set.__iter__), (frozenset, frozenset.__iter__)
-    ):
-        if isinstance(value, kind):
-            return [kind.__name__, [plain(item) for item in make(value)]]
-    if isinstance(value, dict):
-        return ["dict", [[plain(key), plain(item)] for key, item in dict.items(value)]]
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    raise TypeError(f"a value of type {type(value).__name__}")
-
-def main():
-    job = json.loads(sys.stdin.read())
-    out = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="backslashreplace")
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):
-        os.dup2(nowhere, descriptor)
-    dumps, nonce, leave, now = json.dumps, job["nonce"], os._exit, [-1]
-
-    def say(index, **what):
-        out.write(nonce + " " + dumps({"index": index, **what}) + "\\n")
-        out.flush()
-
-    def reason(error):
-        return f"{type(error).__name__}: {error}"[:200]
-
-    def late(*_):
-        try:
-            say(now[0], late=True)
-        finally:
-            leave(0)
-
-    def limit(on):
-        signal.setitimer(signal.ITIMER_PROF, job["each_s"] * on)
-        signal.setitimer(signal.ITIMER_REAL, (job["each_s"] * 2 + 1) * on)
-
-    signal.signal(signal.SIGPROF, late)
-    signal.signal(signal.SIGALRM, late)
-    scope = {"__name__": "candidate"}
-    limit(1)
-    try:
-        exec(job["before"], scope)
-        exec(compile(job["source"], job["candidate"], "exec"), scope)
-        owner, _, name = job["function"].rpartition(".")
-        function = scope[owner or name]
-    except BaseException as error:
-        return say(-1, error=reason(error))
-    for now[0], call in enumerate(job["calls"]):
-        limit(1)
-        try:
-            if isinstance(call, str):
-                value = plain(eval(call, {**scope, "candidate": function}))
-            else:
-                value = (getattr(function(), name) if owner else function)(*call)
-            limit(0)
-            say(now[0], value=value)
-        except BaseException as error:
-            say(now[0], error=reason(error))
-
-main()
-"""
+HARNESS_FILE, CALLS_FILE, CANDIDATE_FILE = "_harness.py", "_calls.pyc", "candidate.py"
+LONGEST_ERROR = 1_000  # characters that are kept of what a program says of its error
+# what runs in the candidate's process: compiled once here, by the interpreter that runs it there, for to
+# compile it takes a third of the time of a short program
+CALLS = marshal.dumps(
+    compile(Path(__file__).with_name("calls_inside.py").read_text(encoding="utf-8"), CALLS_FILE, "exec")
+).decode("utf-8", "surrogateescape")
+NODES = Path(__file__).with_name("nodes_inside.py").read_text(encoding="utf-8")
 
 # The nonce is a local of main(), written last: a test that fails or leaves early never gets there. A program
 # that walks frames can read it; that is what docs/sandbox.md can't rule out.
@@ -119,30 +57,6 @@ main()
 """
 
 
-def code_blocks(text: str) -> list[tuple[str, str]]:
-    """The fenced blocks that are closed: (mark after the fence, content)."""
-    found: list[tuple[str, str]] = []
-    body: list[str] = []
-    fence = mark = ""
-    for line in text.split("\n"):
-        # three blanks at most, as in Markdown; a fence is closed by one as long or longer, without a mark
-        edge = re.match(r"\s{0,3}(`{3,})\s*([\w+.-]*)\s*$", line)
-        if not fence and edge:
-            fence, mark, body = edge[1], edge[2], []
-        elif fence and edge and len(edge[1]) >= len(fence) and not edge[2]:
-            found.append((mark, "\n".join(body)))
-            fence = ""
-        elif fence:
-            body.append(line)
-    return found
-
-
-def last_code_block(text: str) -> str | None:
-    """The content of the last fenced block that is closed; None when there is none."""
-    blocks = code_blocks(text)
-    return blocks[-1][1] if blocks else None
-
-
 @dataclass(frozen=True, slots=True)
 class Result:
     """What one call gave: a JSON value, or the error that stood in its way, or that its time was over."""
@@ -164,88 +78,89 @@ def nonce_of(*content: Any) -> str:
     return hashlib.blake2b(text.encode(), digest_size=12, key=_secret()).hexdigest()
 
 
-LEETCODE = """\
-import bisect, collections, functools, heapq, itertools, math, operator, random, re, string
-from bisect import *
-from collections import *
-from functools import *
-from heapq import *
-from itertools import *
-from math import *
-from typing import *
-"""
-
-
 def call_program(
-    source: str, function: str, calls: Sequence[Sequence[Any] | str], timeout_s: float = 4.0, before: str = ""
+    source: str,
+    function: str,
+    calls: Sequence[Sequence[Any] | str],
+    timeout_s: float = 4.0,
+    before: str = "",
+    prelude: bool = True,
 ) -> Program:
     """A program that makes each call of `function` in `source`; read it with `read_results`.
 
     function  a name, or `Class.name`, of which each call gets a new instance
     calls     lists of arguments, or expressions over `candidate`, whose values come back with their types
-    timeout_s of processor time for a call; all together may take three times as much
-    before    code to run first; for `Class.name` the imports that such problems take for granted
+    timeout_s of processor time for a call, and for loading the source; kept from outside, so all together may
+              take that for each
+    before    code to run first
+    prelude   whether names that contest judges import are there (see `calls_inside.PRELUDE`)
     """
-    before = before or (LEETCODE if "." in function else "")
     job = {
         "candidate": CANDIDATE_FILE,
         "source": source,
         "function": function,
         "before": before,
+        "prelude": prelude,
+        "nodes": NODES if "ListNode" in source or "TreeNode" in source else "",
         "each_s": timeout_s,
         "calls": [c if isinstance(c, str) else list(c) for c in calls],
     }
-    stdin = json.dumps({"nonce": nonce_of(job)} | job)
-    total_s = timeout_s * (1 if len(calls) == 1 else TOTAL_FACTOR)
-    return Program({HARNESS_FILE: CALLS_HARNESS}, HARNESS_FILE, stdin, total_s)
+    mark = nonce_of(job)
+    # a single call needs no watch of its own: its limit is the program's
+    turns = len(calls) if len(calls) > 1 else 0
+    return Program(
+        {CALLS_FILE: CALLS},
+        CALLS_FILE,
+        json.dumps({"mark": mark} | job),
+        timeout_s * max(1, len(calls)),
+        turns=Turns(mark, turns, timeout_s) if turns else None,
+    )
 
 
-def read_results(program: Program, execution: Execution) -> list[Result]:
-    """One result for each call, in order; a call without a line has an error instead."""
+def read_results(
+    program: Program, execution: Execution, longest: Sequence[int] | None = None
+) -> list[Result]:
+    """One result for each call, in order; a call without a line has an error instead.
+
+    longest: the most characters of each result's line, longer ones being errors unread; None: any number
+
+    A line counts in its turn only, and once: what is printed before or after can neither take its place nor
+    mend it. This is how the sandbox counts turns, too.
+    """
     job = json.loads(program.stdin)
-    rows: dict[int, Result] = {}
-    for line in execution.stdout.split("\n"):
-        nonce, _, text = line.partition(" ")
-        if nonce != job["nonce"] or len(text) > LONGEST_LINE:
-            continue
-        row = _decode(text)
-        if row is not None:
-            # the first line for a call counts: what is printed after it can't mend it
-            rows.setdefault(row["index"], Result(row.get("value"), row.get("error"), row.get("late") is True))
-    # the time limit met the first call without a result; those after it were not begun
-    first = min(set(range(len(job["calls"]))) - set(rows), default=0)
-    # index -1: the source itself failed, which holds for all calls
-    silent = rows.get(-1) or Result(error="no result", late=execution.timed_out)
-    return [
-        rows.get(i) or (silent if i == first or -1 in rows else Result(error="no result"))
-        for i in range(len(job["calls"]))
-    ]
+    text, found, place = "\n" + execution.stdout, [], 0
+    for turn in range(-1, len(job["calls"])):
+        start = f"\n{job['mark']} {turn} "
+        begin = text.find(start, place)
+        place = text.find("\n", begin + 1) if begin >= 0 else -1
+        if place < 0:
+            break
+        begin += len(start)
+        if longest and turn >= 0 and place - begin > longest[turn] + LONGEST_ERROR:
+            found.append(Result(error=f"a result of {place - begin:,} characters"))
+        else:
+            found.append(_decoded(text[begin:place]))
+    loaded, results = found[:1], found[1:]
+    if loaded and loaded[0].error is not None:  # the source itself failed, which holds for all calls
+        return [loaded[0]] * len(job["calls"])
+    # the limit met the first call without a result; those after it were not begun
+    missing = [Result(error="no result", late=execution.timed_out)]
+    missing += [Result(error="no result")] * len(job["calls"])
+    return results + missing[: len(job["calls"]) - len(results)]
 
 
-def _decode(text: str) -> dict[str, Any] | None:
-    """A line of results, which a candidate may have forged; None when it is too deep, too long or no such."""
+def _decoded(text: str) -> Result:
+    """A line of results, which a candidate may have forged: too deep or no such, and it is an error."""
     try:
         row = json.loads(text)
     except (ValueError, RecursionError):
-        return None
-    # a bool is an int to isinstance
-    if not isinstance(row, dict) or type(row.get("index")) is not int:
-        return None
+        return Result(error="no result")
+    if not isinstance(row, dict):
+        return Result(error="no result")
     error = row.get("error")
-    return row if error is None or isinstance(error, str) else None
-
-
-def typed(value: Any) -> Any:
-    """A value of an expression with its types back: lists, tuples, sets and dictionaries of plain values.
-
-    Raises ValueError or TypeError for what the harness can't have written.
-    """
-    if not isinstance(value, list):
-        return value
-    kind, items = value
-    if kind == "dict":
-        return {typed(key): typed(item) for key, item in items}
-    return {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}[kind](map(typed, items))
+    if error is not None:
+        return Result(error=error[:LONGEST_ERROR] if isinstance(error, str) else "no result")
+    return Result(row.get("value"))
 
 
 def joined(results: Sequence[Result]) -> Result:
@@ -257,33 +172,6 @@ def joined(results: Sequence[Result]) -> Result:
         return Result([typed(r.value) for r in results])
     except (ValueError, TypeError, KeyError, RecursionError):
         return Result(error="not a value")
-
-
-def same(given: Any, expected: Any, tolerance: float = 1e-6) -> bool:
-    """Whether two JSON values agree: booleans are no numbers, floats may be `tolerance` off, tuples lists."""
-    if isinstance(given, bool) or isinstance(expected, bool):  # True == 1 in Python
-        return given is expected
-    if isinstance(given, (list, tuple)) and isinstance(expected, (list, tuple)):
-        return len(given) == len(expected) and all(
-            same(a, b, tolerance) for a, b in zip(given, expected, strict=True)
-        )
-    if isinstance(given, dict) and isinstance(expected, dict):
-        return given.keys() == expected.keys() and all(
-            same(given[k], expected[k], tolerance) for k in expected
-        )
-    if isinstance(given, float) and isinstance(expected, (int, float)):
-        return _close(given, expected, tolerance)
-    if isinstance(given, int) and isinstance(expected, float):
-        return _close(given, expected, tolerance)
-    # 1 is not "1"; an int and a float were compared above
-    return type(given) is type(expected) and given == expected
-
-
-def _close(a: float, b: float, tolerance: float) -> bool:
-    try:
-        return math.isclose(a, b, rel_tol=tolerance, abs_tol=tolerance)
-    except OverflowError:  # an integer beyond the range of floats
-        return False
 
 
 def share_passed(results: Sequence[Result], expected: Sequence[Any]) -> float:

@@ -16,9 +16,11 @@ class Source:
     """
 
     def __init__(self, text: str) -> None:
-        self.text = text
-        self.tree = ast.parse(text)
-        self._bytes = text.encode()
+        # the parser takes the mark only from bytes, and columns don't count it
+        self._mark = text[:1] if text.startswith("\ufeff") else ""
+        self.text = text[len(self._mark) :]
+        self.tree = ast.parse(self.text)
+        self._bytes = self.text.encode()
         # byte offsets, since the parser's columns are bytes
         self._starts = [0, *accumulate(len(line) for line in self._bytes.splitlines(keepends=True))]
 
@@ -43,6 +45,12 @@ class Source:
         """The text of a span."""
         return self._bytes[start:stop].decode()
 
+    def rest_of_line(self, node: Placed) -> str:
+        """What stands on its last line behind a node."""
+        end = self.span(node)[1]
+        stop = next((start for start in self._starts if start > end), len(self._bytes))
+        return self.part(end, stop)
+
     def changed(self, changes: Iterable[tuple[int, int, str]]) -> str:
         """The text with spans replaced; they must not overlap."""
         out: list[bytes] = []
@@ -51,4 +59,4 @@ class Source:
         for start, stop, new in sorted(changes):
             out += [self._bytes[at:start], new.encode()]
             at = stop
-        return b"".join([*out, self._bytes[at:]]).decode()
+        return self._mark + b"".join([*out, self._bytes[at:]]).decode()

@@ -9,8 +9,10 @@ begins, so a program can't forge a failure of the sandbox, which would spare it 
 from __future__ import annotations
 
 import atexit
+import builtins
 import fcntl
 import json
+import marshal
 import os
 import random
 import stat
@@ -24,7 +26,8 @@ from cascade_rl.sandbox.inside.jail import SITE, TEMPORARY, WORK, Jail
 
 # descriptors of ours above standard errors: the pipe of the ready byte, Landlock's rules, what is collected
 READY, RULES, COLLECTED, STARTED = 3, 4, 5, b"r"
-COLLECT_CAP = 8 << 20  # bytes of all collected files together
+COLLECT_CAP = 16 << 20  # bytes of all collected files together
+ELF = b"\x7fELF"
 
 
 def live(jail: Jail, limits: Mapping[str, Any], descriptors: list[int], ready: int) -> None:
@@ -45,7 +48,8 @@ def live(jail: Jail, limits: Mapping[str, Any], descriptors: list[int], ready: i
         channel = READY
         if jail.full:
             jail.mount_scratch(limits["disk_mb"], limits["inodes"])
-            _lay_out(files)
+            # a compiled program is run from a memory file, and may be larger than the scratch
+            _lay_out({name: text for name, text in files.items() if not text.startswith(ELF)})
         if jail.profile == "tests":
             jail.show_packages(limits["packages"])
             _lead(header["collect"])
@@ -148,7 +152,7 @@ def _read_back(name: str, room: int) -> bytes | None:
 def _run(jail: Jail, limits: Mapping[str, Any], entry: str, files: Mapping[str, bytes]) -> None:
     """Close the gates and become the program."""
     source = files[entry]
-    native = source.startswith(b"\x7fELF")
+    native = source.startswith(ELF)
     if native:
         # before the gates close: memory files are refused afterwards, and the file limit would bind here
         program = os.memfd_create("program")
@@ -176,10 +180,14 @@ def furnish(config: Mapping[str, Any]) -> None:
     if config["level"] == "full":
         sys.path.insert(0, WORK)
         os.environ.update(HOME=WORK, TMPDIR=TEMPORARY)
+    if config["extras"]:
+        sys.meta_path.append(_Packages(config["extras"], config["level"] == "full"))
     if config["profile"] == "tests":
         sys.path.append(SITE)
         os.environ.update(config["environment"])
         sys.executable = config["interpreter"]
+    # those that the module `site` adds, which is left out for its search of paths
+    vars(builtins).update(exit=sys.exit, quit=sys.exit)
     # a program that asks for our modules finds none to read or patch
     for name in [n for n in sys.modules if n.startswith("cascade_rl")]:
         del sys.modules[name]
@@ -193,7 +201,8 @@ def _interpret(source: bytes, entry: str, files: Mapping[str, bytes]) -> int:
         # the program's own module, so that pickle, dataclasses and `__main__` guards find what they expect
         main = sys.modules["__main__"] = types.ModuleType("__main__")
         main.__dict__.update(__builtins__=__builtins__, __file__=entry)
-        code = compile(source, entry, "exec", dont_inherit=True)
+        made = entry.endswith(".pyc")
+        code = marshal.loads(source) if made else compile(source, entry, "exec", dont_inherit=True)
         del source, files
         exec(code, main.__dict__)
     except SystemExit as end:
@@ -220,6 +229,22 @@ def _leave(code: int) -> None:
     except BaseException:  # likewise in its exit handlers
         code = code or 1
     leave(code & 255)  # as the kernel does; a larger number would raise
+
+
+class _Packages:
+    """Finds the few installed packages that programs may import, by name: their folder can't be listed."""
+
+    def __init__(self, entries: Mapping[str, str], bound: bool) -> None:
+        self._places = {name: f"{SITE}/{name}" if bound else path for name, path in entries.items()}
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        place = self._places.get(name)
+        if place is None:
+            return None
+        external = sys.modules["_frozen_importlib_external"]
+        return external.spec_from_file_location(
+            name, f"{place}/__init__.py", submodule_search_locations=[place]
+        )
 
 
 class _Sources:

@@ -136,7 +136,9 @@ class Jail:
         if self.full:
             return [("/", landlock.READ), (SCRATCH, landlock.ALL), *devices]
         rules = [rule for path in config["shown"] for rule in _readable(path, config["hidden"])]
-        return rules + devices
+        # an ordinary user may not be able to reach where root's packages lie
+        extras = [(p, landlock.READ) for p in config["extras"].values() if os.path.exists(p)]
+        return rules + extras + devices
 
 
 def _readable(path: str, hidden: list[str]) -> list[tuple[str, int]]:
@@ -230,6 +232,8 @@ def _build_tree(config: Mapping[str, Any]) -> None:
     if config["packages"]:
         _bind(config["packages"], NEW_ROOT + PACKAGES)
         os.mkdir(NEW_ROOT + SITE)
+    for name, path in config["extras"].items():
+        _bind(path, f"{NEW_ROOT}{SITE}/{name}")
     for path in config["hidden"]:
         if os.path.isdir(NEW_ROOT + path):
             _mount_tmpfs(NEW_ROOT + path, "size=1m,mode=555", MS_RDONLY)

@@ -25,8 +25,9 @@ SOCKET = 3  # the descriptor to which the supervisor's command line moves it
 LEAST_WAIT_S = 0.005  # seconds; the most that a single-threaded program runs over its time before it is seen
 # what such programs import: forked, not imported, each time; fewer of them made candidates no faster
 PRELOADED = (
-    "bisect", "collections", "copy", "functools", "heapq", "io", "itertools", "json", "math", "operator",
-    "random", "re", "string", "threading", "traceback", "typing",
+    "bisect", "collections", "copy", "datetime", "decimal", "fractions", "functools", "heapq", "io",
+    "itertools", "json", "math", "operator", "random", "re", "statistics", "string", "threading", "time",
+    "traceback", "typing",
 )  # fmt: skip
 
 
@@ -109,7 +110,9 @@ def _watch(supervisor: Any, job: Mapping[str, Any], pid: int, pidfd: int, bare: 
     poller.register(SOCKET, select.POLLIN)
     # a process's clock by its number, as clock_getcpuclockid(3) makes it: all its threads, not its children
     budget_s, killed, clock = job["limits"]["budget_s"], "", (~pid << 3) | 2  # the clock of that process
-    left_s = budget_s
+    # a program of several turns: its time is told now and then to the supervisor, which knows how far it is
+    tick_s = job["limits"].get("tick_s", budget_s)
+    left_s = tick = tick_s
     while True:
         # half of what is left: one busy thread can't use up its time between two looks
         events = dict(poller.poll(max(left_s / 2, LEAST_WAIT_S) * 1000))
@@ -120,14 +123,18 @@ def _watch(supervisor: Any, job: Mapping[str, Any], pid: int, pidfd: int, bare: 
             # for a job that has ended meanwhile
             if request and request.get("kill") != job["job"]:
                 continue
-            killed = "wall"
+            killed = request.get("why", "wall")
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             if not request:  # the supervisor is gone: so must we be
                 sys.exit()
             poller.unregister(SOCKET)
         elif not killed:
-            left_s = budget_s - time.clock_gettime(clock)
-            if left_s <= 0:
+            used_s = time.clock_gettime(clock)
+            if used_s >= tick < budget_s:
+                supervisor.send(json.dumps({"job": job["job"], "tick": used_s}).encode())
+                tick = used_s + tick_s
+            left_s = min(budget_s, tick) - used_s
+            if used_s >= budget_s:
                 killed = "cpu"
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
                 left_s = budget_s  # the kill takes a moment: no need to look often

@@ -154,7 +154,7 @@ def changed(rng: random.Random, prompt_to_repeat: str) -> str:
 
 def span(rng: random.Random, prompt_to_repeat: str, n_start: int, n_end: int) -> str:
     """Some of the words."""
-    return " ".join(prompt_to_repeat.split()[n_start:n_end])
+    return " ".join(prompt_to_repeat.split()[n_start : n_end + 1])
 
 
 def option(rng: random.Random, options: str) -> str:

@@ -147,7 +147,7 @@ SHAPES: Mapping[str, Draw] = {
     "repeat:repeat_span": lambda r, request: {
         "prompt_to_repeat": (text := _passage(r)),
         "n_start": (n := r.randint(0, 6)),
-        "n_end": r.randint(n + 2, len(text.split())),
+        "n_end": r.randint(n + 1, len(text.split()) - 1),
     },
 }
 

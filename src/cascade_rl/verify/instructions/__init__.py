@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from cascade_rl.errors import meant
 from cascade_rl.verify.instructions import (
     ifbench_forms,
     ifbench_tasks,
@@ -47,13 +48,20 @@ IFBENCH: Mapping[str, Instruction] = {
 INSTRUCTIONS: Mapping[str, Instruction] = {**IFEVAL, **IFBENCH, **small_world.INSTRUCTIONS}
 
 
+KNOWN = f"docs/following.md lists the {len(INSTRUCTIONS)} that are known"
+
+
+def _near(instruction_id: str) -> str:
+    """The ids that may be meant: also by their second half alone, as `existence` or `keyword:existence`."""
+    halves = {name.partition(":")[2]: name for name in sorted(INSTRUCTIONS)}
+    return meant(instruction_id, INSTRUCTIONS) or meant(instruction_id.partition(":")[2], (), halves)
+
+
 def _bound(instruction_id: str, kwargs: Mapping[str, Any] | None) -> tuple[Instruction, dict[str, Any]]:
     instruction = INSTRUCTIONS.get(instruction_id)
     # never a pass: a checker that is skipped would raise the score of whoever asks for it
     if instruction is None:
-        raise InstructionError(
-            f"unknown instruction {instruction_id!r}; known: {', '.join(sorted(INSTRUCTIONS))}"
-        )
+        raise InstructionError(f"unknown instruction {instruction_id[:60]!r}; {_near(instruction_id)}{KNOWN}")
     return instruction, instruction.bound(instruction_id, kwargs)
 
 

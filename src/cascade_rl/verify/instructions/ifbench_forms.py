@@ -131,16 +131,15 @@ def sentences_say_something(text: str) -> bool:
 
 
 def equal_sentences(text: str) -> bool:
-    """Three sentences of the same length in characters."""
+    """Three sentences of the same length in characters, no word twice."""
     found = sentences(text)
-    return len(found) == 3 and len(set(map(len, found))) == 1
+    together = bare(" ".join(found).lower()).split()
+    return len(found) == 3 and len(set(map(len, found))) == 1 and len(set(together)) == len(together)
 
 
-def equal_sentences_of_different_words(text: str) -> bool:
-    """They hold words, none of them twice."""
-    found = [bare(sentence).lower().split() for sentence in sentences(text)]
-    together = [word for sentence in found for word in sentence]
-    return all(found) and len(set(together)) == len(together)
+def sentences_of_words(text: str) -> bool:
+    """Each of them holds a word."""
+    return all(map(says, sentences(text)))
 
 
 def stairs(text: str) -> bool:
@@ -169,15 +168,11 @@ def stairs_of_words(text: str) -> bool:
 
 
 def quotes_explained(text: str) -> bool:
-    """No quotation ends the text or is followed by another at once; there need be none."""
+    """No quotation ends the text or is followed by another at once; there need be none, nor any words."""
     # blanks gone: a quotation that follows another at once shows as two marks in a row
     packed = "".join(text.replace("“", '"').replace("”", '"').replace("'\"'", "").split())
-    return '""' not in packed and packed.strip(string.digits + string.punctuation.replace('"', ""))[
-        -1:
-    ] not in (
-        '"',
-        "",
-    )
+    body = packed.strip(string.digits + string.punctuation.replace('"', ""))
+    return '""' not in packed and not body.endswith('"')
 
 
 def a_quote_explained(text: str) -> bool:
@@ -221,7 +216,7 @@ def sub_bullets(text: str) -> bool:
 def sub_bullets_in_lines(text: str) -> bool:
     """There is a bullet, and a sub-bullet with words stands below each."""
     parts = re.split(r"(?:^|\n)[ \t]*\*(?!\*)", text)
-    return len(parts) > 1 and all(re.search(r"\n[ \t]*-[ \t]*.*[^\W_]", part) for part in parts[1:])
+    return len(parts) > 1 and all(re.search(r"\n[ \t]*+-.*[^\W_]", part) for part in parts[1:])
 
 
 def bullets_after_sentences(text: str) -> bool:
@@ -268,8 +263,11 @@ def no_whitespace(text: str) -> bool:
 
 
 def title_case(text: str) -> bool:
-    """No token starts with a lowercase letter and goes on with letters of one case."""
-    return not any(t[0].islower() and (t[1:].isupper() or t[1:].islower()) for t in word_tokens(text))
+    """No token is a lowercase letter, or starts with one and goes on with letters of one case."""
+    return not any(
+        t[0].islower() and t[0].isalpha() and (len(t) == 1 or t[1:].isupper() or t[1:].islower())
+        for t in word_tokens(text)
+    )
 
 
 def capitalised(text: str) -> bool:
@@ -296,7 +294,7 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
         strictly="words, and an emoji at the very end"),
     "ratio:sentence_words": Instruction(
         equal_sentences, "Write three sentences of equal length in characters, without using a word twice.",
-        {}, also=equal_sentences_of_different_words, strictly="no word twice"),
+        {}, also=sentences_of_words, strictly="each holds a word"),
     "format:line_indent": Instruction(
         stairs, "Indent each line further than the line above, like stairs.", {}, instead=stairs_of_words,
         strictly="blank lines don't matter; two lines at least"),
@@ -312,7 +310,8 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
         also=thesis_of_words, strictly="words at the start of a line, closed by the same tag"),
     "format:sub-bullets": Instruction(
         sub_bullets, "Give bullet points marked * and at least one point marked - below each.", {},
-        also=sub_bullets_in_lines, strictly="a bullet at least, sub-bullets on lines"),
+        instead=sub_bullets_in_lines,
+        strictly="a bullet at least, sub-bullets on lines; bold text is no bullet"),
     "format:no_bullets_bullets": Instruction(
         bullets_after_sentences,
         "Begin with two sentences or more, then give two bullet points or more marked *.", {},

@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from itertools import pairwise
 
-from cascade_rl.verify.instructions.text import PUNCTUATION, bare, occurrences, says, sentences, word_tokens
+from cascade_rl.verify.instructions.text import (
+    PUNCTUATION,
+    bare,
+    between_boundaries,
+    says,
+    sentences,
+    worded_tokens,
+)
 
 EDGES = PUNCTUATION + " "  # what may stand around a word
 
@@ -56,14 +63,9 @@ def growing_alliteration(text: str) -> bool:
 
 
 def keyword_in_sentence(text: str, word: str, N: int) -> bool:
-    """A sentence, by its number, holds a keyword, inside other words too."""
+    """A sentence, by its number, holds a keyword between word boundaries, in any case."""
     found = sentences(text)
-    return len(found) >= N and word.lower() in found[N - 1].lower()
-
-
-def keyword_as_word_in_sentence(text: str, word: str, N: int) -> bool:
-    """It stands as a whole word."""
-    return occurrences(sentences(text)[N - 1], word) > 0
+    return len(found) >= N and bool(between_boundaries(word, found[N - 1]))
 
 
 def chained_sentences(text: str) -> bool:
@@ -82,8 +84,8 @@ def growing_sentences(text: str, small_n: int) -> bool:
 
 
 def keyword_at(text: str, keyword: str, n: int, m: int) -> bool:
-    """A keyword is the m-th token of the n-th sentence."""
+    """A keyword is the m-th word of the n-th sentence, in any case; marks are no words."""
     found = sentences(text)
-    # tokens are nltk's: a mark or the `n't` of a contraction takes a place
-    tokens = word_tokens(found[n - 1]) if len(found) >= n else ()
-    return len(tokens) >= m and tokens[m - 1] == keyword.strip()
+    # of nltk's tokens: the `n't` of a contraction takes a place
+    tokens = worded_tokens(found[n - 1]) if len(found) >= n else ()
+    return len(tokens) >= m and tokens[m - 1].lower() == keyword.strip().lower()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import string
 import unicodedata
 from collections.abc import Mapping
 from datetime import date
@@ -96,13 +97,13 @@ def only_backwards(text: str) -> bool:
 
 
 def alphabet_sentences(text: str) -> bool:
-    """Twenty-six sentences that start with a to z."""
-    found = sentences(text)
-    return len(found) == 26 and all(s[:1].lower()[:1] == chr(97 + i) for i, s in enumerate(found))
+    """Twenty-six sentences that start with a to z, ASCII punctuation before them apart."""
+    found = [s.lstrip(string.punctuation + string.whitespace) for s in sentences(text)]
+    return len(found) == 26 and all(s[:1].lower() == chr(97 + i) for i, s in enumerate(found))
 
 
 def alphabet_sentences_of_words(text: str) -> bool:
-    """So they do when marks before the first word, such as quotation marks, are passed over."""
+    """So they do when any marks before the first word, curly ones too, are passed over."""
     found = [words(sentence)[:1] for sentence in sentences(text)]
     return len(found) == 26 and all(w and w[0][0] == chr(97 + i) for i, w in enumerate(found))
 
@@ -207,8 +208,8 @@ def sentence_alone(text: str) -> bool:
 
 
 def span_copied(text: str, prompt_to_repeat: str, n_start: int, n_end: int) -> bool:
-    """The words of the request from one index up to another, in any case."""
-    return text.lower().split() == prompt_to_repeat.lower().split()[n_start:n_end]
+    """The words of the request from one index to another, both from 0 and both included, in any case."""
+    return text.strip().lower() == " ".join(prompt_to_repeat.split()[n_start : n_end + 1]).lower()
 
 
 INSTRUCTIONS: Mapping[str, Instruction] = {
@@ -229,7 +230,7 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
         also=only_backwards, strictly="without the name read forwards"),
     "custom:sentence_alphabet": Instruction(
         alphabet_sentences, "Tell a story of 26 sentences; the first begins with A, the last with Z.", {},
-        instead=alphabet_sentences_of_words, strictly="a sentence may start with a quotation mark"),
+        instead=alphabet_sentences_of_words, strictly="a sentence may start with a curly quotation mark"),
     "custom:european_capitals_sort": Instruction(
         capitals_by_latitude,
         "List Europe's capitals beyond 45 degrees north from north to south, with commas.", {}),
@@ -256,7 +257,7 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
     "repeat:repeat_simple": Instruction(sentence_alone, f"Whatever else is asked: {ALONE}", {}),
     "repeat:repeat_span": Instruction(
         span_copied,
-        "Leave out the first {n_start} words of this text and copy it up to its word number {n_end}: "
+        "Counting words from 0, copy those from number {n_start} to number {n_end} of this text: "
         "{prompt_to_repeat}",
         {"prompt_to_repeat": TEXT, "n_start": COUNT, "n_end": COUNT}),
 }  # fmt: skip

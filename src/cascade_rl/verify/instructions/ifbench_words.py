@@ -17,7 +17,6 @@ from cascade_rl.verify.instructions.ifbench_sentences import (
     chained_sentences,
     growing_alliteration,
     growing_sentences,
-    keyword_as_word_in_sentence,
     keyword_at,
     keyword_in_sentence,
     sentence_balance,
@@ -29,14 +28,14 @@ from cascade_rl.verify.instructions.lexicon import CONJUNCTIONS, NAMES, PRONOUNS
 from cascade_rl.verify.instructions.table import COUNT, PLACE, TEXT, Instruction
 from cascade_rl.verify.instructions.text import (
     bare,
-    occurrences,
+    between_boundaries,
     runs,
     says,
     solid,
     syllables,
     trimmed,
     word_tokens,
-    words,
+    worded_tokens,
 )
 
 FEW = 5  # words that a rule about every word needs to say something
@@ -89,13 +88,7 @@ def different_conjunctions(text: str, small_n: int) -> bool:
 
 
 def person_names(text: str, N: int) -> bool:
-    """So many of the fifty names, inside other words too."""
-    # in the reference "Leonard" holds Leo
-    return sum(name in text for name in NAMES) >= N
-
-
-def person_names_as_words(text: str, N: int) -> bool:
-    """The names stand as whole words."""
+    """So many of the fifty names, as whole words."""
     return len(set(NAMES) & set(runs(text))) >= N
 
 
@@ -106,14 +99,8 @@ def _overlap(mine: Iterable[object], others: Iterable[object], percentage: int) 
 
 
 def overlap(text: str, reference_text: str, percentage: int) -> bool:
-    """So many percent, give or take two, of the triples of characters are those of another text."""
-    mine, others = (zip(t, t[1:], t[2:], strict=False) for t in (text, reference_text))
-    return _overlap(mine, others, percentage)
-
-
-def overlap_of_words(text: str, reference_text: str, percentage: int) -> bool:
-    """So many percent of the triples of words are."""
-    mine, others = (zip(w, w[1:], w[2:], strict=False) for w in map(words, (text, reference_text)))
+    """So many percent, give or take two, of the triples of tokens are those of another text."""
+    mine, others = (zip(t, t[1:], t[2:], strict=False) for t in map(word_tokens, (text, reference_text)))
     return _overlap(mine, others, percentage)
 
 
@@ -193,8 +180,8 @@ def few_repeats(text: str, small_n: int) -> bool:
 
 
 def pronouns(text: str, N: int) -> bool:
-    """At least so many personal pronouns."""
-    return sum(word in PRONOUNS for word in bare(text.replace("/", " ").lower()).split()) >= N
+    """At least so many pronouns, of all kinds; a contraction is two tokens."""
+    return sum(word in PRONOUNS for word in word_tokens(text.replace("/", " ").lower())) >= N
 
 
 def alternating_syllables(text: str) -> bool:
@@ -227,25 +214,21 @@ def no_same_initials(text: str) -> bool:
 
 
 def keywords_multiple(text: str, **keywords: str) -> bool:
-    """Five keywords are found 1, 2, 3, 5 and 7 times, inside other words too."""
-    lower = text.lower()
-    return all(lower.count(keywords[f"keyword{i}"].strip().lower()) == n for i, n in enumerate(TIMES, 1))
-
-
-def keywords_multiple_as_words(text: str, **keywords: str) -> bool:
-    """They stand as whole words."""
-    return all(occurrences(text, keywords[f"keyword{i}"]) == n for i, n in enumerate(TIMES, 1))
+    """Five keywords are found 1, 2, 3, 5 and 7 times between word boundaries, in any case."""
+    return all(
+        len(between_boundaries(keywords[f"keyword{i}"].strip(), text)) == n for i, n in enumerate(TIMES, 1)
+    )
 
 
 def keyword_second_from_both_ends(text: str, keyword: str) -> bool:
-    """A keyword is the second token and the last but one; marks are tokens."""
-    tokens = word_tokens(text)
-    return len(tokens) > 1 and tokens[1] == tokens[-2] == keyword.strip()
+    """A keyword is the second word and the last but one, in any case; marks are no words."""
+    found = worded_tokens(text)
+    return len(found) > 1 and found[1].lower() == found[-2].lower() == keyword.strip().lower()
 
 
-def keyword_second_word(text: str, keyword: str) -> bool:
-    """It is so too when marks don't count."""
-    return len(found := solid(text)) > 2 and found[1] == found[-2] == keyword.strip()
+def three_words(text: str, keyword: str) -> bool:
+    """There are three words, so that the second is not the first as well."""
+    return len(worded_tokens(text)) > 2
 
 
 INSTRUCTIONS: Mapping[str, Instruction] = {
@@ -269,12 +252,10 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
         conjunctions, "Use {small_n} or more of the conjunctions and, but, for, nor, or, so, yet.",
         {"small_n": COUNT}, also=different_conjunctions, strictly="`and` and `And,` are one"),
     "count:person_names": Instruction(
-        person_names, f"Name at least {{N}} of these people: {', '.join(NAMES)}.", {"N": COUNT},
-        also=person_names_as_words, strictly="whole words only"),
+        person_names, f"Name at least {{N}} of these people: {', '.join(NAMES)}.", {"N": COUNT}),
     "ratio:overlap": Instruction(
         overlap, "Share {percentage} percent of your word triples with this text: {reference_text}",
-        {"reference_text": TEXT, "percentage": COUNT}, instead=overlap_of_words,
-        strictly="triples of words, not of characters"),
+        {"reference_text": TEXT, "percentage": COUNT}),
     "count:numbers": Instruction(
         numbers, "Use exactly {N} numbers, written in digits.", {"N": COUNT}, also=separate_numbers,
         strictly="`3-4` are two numbers"),
@@ -309,9 +290,8 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
         few_repeats, "Use no word more than {small_n} times.", {"small_n": COUNT}, also=a_few_words,
         strictly="five words at least"),
     "sentence:keyword": Instruction(
-        keyword_in_sentence, "Sentence number {N} must hold the word {word}.", {"word": TEXT, "N": PLACE},
-        also=keyword_as_word_in_sentence, strictly="whole words only"),
-    "count:pronouns": Instruction(pronouns, "Use {N} personal pronouns or more.", {"N": COUNT}),
+        keyword_in_sentence, "Sentence number {N} must hold the word {word}.", {"word": TEXT, "N": PLACE}),
+    "count:pronouns": Instruction(pronouns, "Use {N} pronouns or more.", {"N": COUNT}),
     "words:odd_even_syllables": Instruction(
         alternating_syllables, "Let words with an odd and an even number of syllables take turns.", {},
         also=words_with_syllables, strictly="five words at least, no numbers"),
@@ -331,12 +311,11 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
         keywords_multiple,
         "Use the word {keyword1} once, {keyword2} twice, {keyword3} 3 times, {keyword4} 5 times "
         "and {keyword5} 7 times.",
-        {f"keyword{i}": TEXT for i in range(1, 6)}, also=keywords_multiple_as_words,
-        strictly="whole words only"),
+        {f"keyword{i}": TEXT for i in range(1, 6)}),
     "words:keywords_specific_position": Instruction(
         keyword_at, "Word number {m} of sentence number {n} must be {keyword}.",
         {"keyword": TEXT, "n": PLACE, "m": PLACE}),
     "words:words_position": Instruction(
         keyword_second_from_both_ends, "Make {keyword} the second word and the last word but one.",
-        {"keyword": TEXT}, also=keyword_second_word, strictly="marks aren't words"),
+        {"keyword": TEXT}, also=three_words, strictly="three words at least"),
 }  # fmt: skip

@@ -36,6 +36,9 @@ from cascade_rl.verify.instructions.text import (
 
 def _pattern(keyword: str) -> str:
     """A keyword as the pattern that it is to the reference, or as it stands when it is none (`C++`)."""
+    # possessive since Python 3.11, an error to the reference before: never meant as a pattern
+    if re.search(r"[*+?}]\+", keyword):
+        return re.escape(keyword)
     try:
         re.compile(keyword)
     except re.error:

@@ -12,6 +12,9 @@ from collections.abc import Mapping
 from cascade_rl.verify.instructions.table import COUNT, TEXT, Instruction
 from cascade_rl.verify.instructions.text import bracketed, says, words
 
+CLOSERS = "*_`\"'”’» "  # emphasis and quotation marks that may stand after an end
+# double quotation marks with those that close them
+PARTNERS = {'"': '"', "“": "”", "”": "”", "„": "“”", "«": "»", "»": "«", "「": "」", "『": "』", "＂": "＂"}
 CONSTRAINED = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
 
 
@@ -164,15 +167,24 @@ def ends_with(text: str, end_phrase: str) -> bool:
 
 
 def says_more_than_end(text: str, end_phrase: str) -> bool:
-    """Words stand before the phrase, and it begins a word."""
-    before = text.strip().strip('"').lower().removesuffix(phrase := end_phrase.strip().lower())
-    return says(before) and not (re.match(r"\w", phrase) and re.search(r"\w\Z", before))
+    """The text ends with the phrase, marks of emphasis and quotation apart; words stand before it."""
+    body, phrase = text.strip().lower(), end_phrase.strip().lower()
+    # the phrase itself may end in such marks
+    ends = [b for b in (body, body.rstrip(CLOSERS)) if b.endswith(phrase)]
+    before = ends[0].removesuffix(phrase) if ends else ""
+    return bool(ends) and says(before) and not (re.match(r"\w", phrase) and re.search(r"\w\Z", before))
 
 
 def quoted(text: str) -> bool:
     """The first and the last character are double quotation marks."""
     body = text.strip()
     return len(body) > 1 and body[0] == '"' and body[-1] == '"'
+
+
+def words_in_quotes(text: str) -> bool:
+    """Words stand between a double quotation mark and its partner, of whatever script."""
+    body = text.strip()
+    return len(body) > 1 and says(body) and body[-1] in PARTNERS.get(body[0], "")
 
 
 INSTRUCTIONS: Mapping[str, Instruction] = {
@@ -211,8 +223,9 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
         repeats_prompt, "First repeat the request word for word, then answer it.", {"prompt_to_repeat": TEXT},
         also=answers_after_prompt, strictly="an answer follows"),
     "startend:end_checker": Instruction(
-        ends_with, "Finish with exactly this: {end_phrase}", {"end_phrase": TEXT}, also=says_more_than_end,
-        strictly="words stand before it"),
+        ends_with, "Finish with exactly this: {end_phrase}", {"end_phrase": TEXT}, instead=says_more_than_end,
+        strictly="words stand before it; emphasis around it doesn't matter"),
     "startend:quotation": Instruction(
-        quoted, "Wrap it in double quotation marks.", {}, also=says, strictly="holds a word"),
+        quoted, "Wrap it in double quotation marks.", {}, instead=words_in_quotes,
+        strictly="holds a word; curly marks and those of other languages will do"),
 }  # fmt: skip

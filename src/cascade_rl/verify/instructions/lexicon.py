@@ -17,6 +17,9 @@ CONJUNCTIONS = _listed("and but for nor or so yet")
 PRONOUNS = _listed("""
     i me my mine myself we us our ours ourselves you your yours yourself yourselves he him his himself
     she her hers herself it its itself they them their theirs themselves
+    this that these those who whom whose which what whoever whomever whatever whichever
+    anybody anyone anything everybody everyone everything nobody nothing somebody someone something
+    each either neither both all some any none
 """)
 # Pieces that an apostrophe leaves behind (`don` and `t`) are among them.
 STOP_WORDS = _listed("""

@@ -56,6 +56,11 @@ def occurrences(text: str, phrase: str) -> int:
     return len(re.findall(rf"(?<!\w){re.escape(phrase.strip())}(?!\w)", text, re.IGNORECASE))
 
 
+def between_boundaries(phrase: str, text: str) -> list[str]:
+    r"""Where a phrase stands between `\b` and `\b`, in any case, as IFBench counts keywords."""
+    return re.findall(rf"\b{re.escape(phrase)}\b", text, re.IGNORECASE)
+
+
 def bracketed(text: str) -> int:
     """The number of `[...]` within lines, each closed by the first bracket that follows; in linear time."""
     count = 0
@@ -148,6 +153,11 @@ def punkt_sentences(text: str) -> tuple[str, ...]:
 def word_tokens(text: str) -> tuple[str, ...]:
     """Words and punctuation marks as nltk's word_tokenize gives them."""
     return tuple(token for sentence in punkt_sentences(text) for token in _treebank().tokenize(sentence))
+
+
+def worded_tokens(text: str) -> tuple[str, ...]:
+    """The tokens that hold a letter or a digit: what IFBench calls words where it counts places."""
+    return tuple(token for token in word_tokens(text) if any(map(str.isalnum, token)))
 
 
 # loading the profiles is not safe in threads, and `cache` alone would let two begin
