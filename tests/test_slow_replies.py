@@ -7,15 +7,14 @@ other verdict. A fault is growth, not a time: two doublings of a reply that each
 from __future__ import annotations
 
 import asyncio
-import random
 import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from attack_strings import ENDS, all_attacks, attacks
 from instruction_cases import CASES as INSTRUCTION_CASES
+from pattern_attacks import attacks, modules_of, patterns
 
 from cascade_rl.domain import Services
 from cascade_rl.domains import load_domain
@@ -23,7 +22,6 @@ from cascade_rl.protocols import Execution, Judgement
 from cascade_rl.testing import FakeSandbox, text_rollout
 from cascade_rl.types import Mode, Problem
 
-SEED = 12
 SCREEN = 16_000  # characters; a quadratic pattern takes 10^8 steps for them
 SUSPICIOUS_S = 0.03  # asked about growth at all; nothing is asserted of it
 TOGETHER = 12  # instructions of one problem
@@ -37,12 +35,19 @@ WRAPPED = (
     "```\nshapes.py\n<<<<<<< SEARCH\n{}\n",
 )
 PIECES = {
-    "maths": ("maths",),
-    "multiple_choice": ("choice", "multiple_choice"),
-    "following": ("instructions",),
-    "coding": ("programs", "outputs", "languages", "fences", "script", "coding"),
-    "swe": ("patch", "repository", "canaries", "swe"),
+    "maths": ("verify.maths",),
+    "multiple_choice": ("verify.choice", "verify.multiple_choice"),
+    "following": ("verify.instructions",),
+    "coding": ("verify.programs", "verify.outputs", "verify.languages", "verify.fences", "domains.coding"),
+    "swe": ("verify.patch", "verify.repository_tests", "verify.canar", "domains.swe"),
 }
+STEP = {
+    "maths": 1,
+    "multiple_choice": 3,
+    "following": 3,
+    "coding": 1,
+    "swe": 1,
+}  # of the attacks each so manieth
 
 
 class NoVerifiers:
@@ -103,27 +108,26 @@ def grading(name: str, problem: Problem) -> Callable[[str], None]:
 
 @pytest.mark.parametrize("name", sorted(PIECES))
 def test_no_reply_made_from_our_patterns_is_slow(name):
-    rooms = (*(f"verify.{piece}" for piece in PIECES[name]), "chat", "domains")
-    heads = tuple(f"cascade_rl.{room}" for room in rooms)
-    attacks_here = [attack for attack, module in all_attacks(SEED).items() if module.startswith(heads)]
-    assert len(attacks_here) > 3
+    names = [module.__name__ for module in modules_of("cascade_rl.verify", "cascade_rl.domains")]
+    heads = tuple(f"cascade_rl.{piece}" for piece in PIECES[name])
+    found = patterns(modules_of("cascade_rl.chat", *(n for n in names if n.startswith(heads))))
+    tried = sorted({attack for pattern, flags in found for attack in attacks(pattern, flags)})
+    assert len(tried) > 10
     for problem in problems(name):
         run = grading(name, problem)
-        for opening, pump in attacks_here:
-            for end in ENDS:
-                for wrap in WRAPPED:
-                    text = wrap.format(opening + pump * (SCREEN // len(pump)) + end)
-                    begin = time.process_time()
-                    run(text)
-                    if time.process_time() - begin < SUSPICIOUS_S:
-                        continue
-                    before, after = wrap.split("{}")
-                    grown = [growth(run, before + opening, pump, end + after) for _ in range(TRIES)]
-                    assert not all(map(is_slow, grown)), (opening, pump, end, wrap, grown[-1])
+        for head, piece, tail in tried[:: STEP[name]]:
+            for wrap in WRAPPED:
+                text = wrap.format(head + piece * (SCREEN // len(piece)) + tail)
+                begin = time.process_time()
+                run(text)
+                if time.process_time() - begin < SUSPICIOUS_S:
+                    continue
+                before, after = wrap.split("{}")
+                grown = [growth(run, before + head, piece, tail + after) for _ in range(TRIES)]
+                assert not all(map(is_slow, grown)), (wrap, head, piece, tail, grown[-1])
 
 
-def test_the_search_finds_a_quadratic_pattern():
-    """A pattern of which each start runs to the end is told from one that is linear."""
-    attack = max(attacks(r"```(\w*)\s*\n!", random.Random(SEED)), key=lambda pair: pair[1].isspace())
-    assert is_slow(growth(re.compile(r"\s*\n!").search, *attack, ""))
-    assert not is_slow(growth(re.compile(r"\s++!").match, *attack, ""))
+def test_the_clock_tells_a_quadratic_pattern():
+    """One of which each start runs to the end is told from one that is linear."""
+    assert is_slow(growth(re.compile(r"\s*!x").search, "", " ", ""))
+    assert not is_slow(growth(re.compile(r"\s++!").match, "", " ", ""))
