@@ -156,7 +156,7 @@ def product_table(text: str) -> bool:
 
 
 def _quoted_sign(field: str) -> bool:
-    """Whether a sign that is neither word nor blank stands between a field's first mark and its line's last one."""
+    """Whether a sign that is no word nor blank stands between the first mark and the last of its line."""
     line = field.split("\n")[0]
     return line[:1] == '"' and re.search(r"[^\w\s]", line[1 : max(line.rfind('"'), 1)]) is not None
 
