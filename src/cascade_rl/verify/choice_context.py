@@ -15,7 +15,7 @@ SENTENCE = 400  # characters before a statement, or after it, that its sentence 
 
 def _words(text: str, unspaced: str = "") -> re.Pattern[str]:
     """Any of these words; those of languages without blanks anywhere."""
-    whole = rf"(?<![\w'-])(?:{'|'.join(text.split())})(?![\w'-])".replace("~", r"\s++")
+    whole = rf"(?<![\w'-])(?:{'|'.join(text.split())})(?![\w'-])".replace("~", r"\s{1,3}+")
     return re.compile(f"{whole}|{unspaced}" if unspaced else whole, re.IGNORECASE)
 
 
@@ -40,7 +40,7 @@ _DENIED = _words(
     r"|틀린|오답|ไม่",
 )
 _DENIED_NO = re.compile(r"(?<![\w'-])(?:la|el|respuesta|opci[oó]n|correcta)\ no(?![\w'-])", re.IGNORECASE)
-_NOT_BUT = re.compile(r"not\s+(?:option\s+)?\(?[A-Z]\)?,?\s+but\s", re.IGNORECASE)
+_NOT_BUT = re.compile(r"not\s{1,3}(?:option\s{1,3})?\(?[A-Z]\)?,?\s{1,3}but\s", re.IGNORECASE)
 _NOT_DENIED = _words("""
     no~doubt without~a~doubt without~doubt without~any~doubt not~only no~wonder no~question
     no~other~than none~other~than nothing~but if~and~only~if""")
@@ -81,8 +81,9 @@ _SAYS = (
     r"|insists?|told|selects?|selected"
 )
 _TOLD = re.compile(
-    rf"(?<![\w'-])(?:{_WHO})(?:\s++[\w']++){{0,4}}?\s++(?:{_SAYS})(?![\w'-])"
-    r"|(?<![\w'-])I\s++(?:first\s++|once\s++)?(?:thought|guessed|assumed|believed|said)(?![\w'-])",
+    rf"(?<![\w'-])(?:{_WHO})(?:\s{{1,3}}+[\w']++){{0,4}}?\s{{1,3}}+(?:{_SAYS})(?![\w'-])"
+    r"|(?<![\w'-])I\s{1,3}+(?:first\s{1,3}+|once\s{1,3}+)?(?:thought|guessed|assumed|believed"
+    r"|said)(?![\w'-])",
     re.IGNORECASE,
 )
 # right before the word for an answer
@@ -90,7 +91,7 @@ _NOT_THE_ANSWER = re.compile(
     r"(?<![\w'-])(?:wrong|incorrect|false|possible|potential|common|tempting|alternative|other|another"
     r"|previous|initial|original|first"
     r"|second|naive|obvious|trap|worst|his|her|their|your|\w++'s|whose|any|each|every|an|no|sample"
-    r"|example|invalid)\s*+$",
+    r"|example|invalid)\s{0,3}+$",
     re.IGNORECASE,
 )
 _TURN = re.compile(
@@ -106,7 +107,7 @@ _CLAUSE = re.compile(r"[,;:()—、]|\s-\s")
 _END = re.compile(r"[!?。\n]|\.(?=\s|$|[\"')\]])")
 # "Wrong: the answer is A", "Myth: ..."
 _LABEL = re.compile(
-    r"(?:^|[.!?\n\s])(?:wrong|incorrect|false|myth|trap|not|never)\W{0,3}:\s*+(?:the\s++)?$",
+    r"(?:^|[.!?\n\s])(?:wrong|incorrect|false|myth|trap|not|never)\W{0,3}:\s{0,3}+(?:the\s{1,3}+)?$",
     re.IGNORECASE,
 )
 
@@ -118,27 +119,28 @@ _REVOKED = re.compile(
     r"|true|what\ we))"
     r"|[\s(\[)\]}\"',.]{0,4}+(?:if|unless|provided|assuming|only\ if|when(?:ever)?|at\ first|initially"
     r"|in\ case"
-    r"|(?:or|and)\ (?:not(?!\s++\(?[A-Z](?![\w']))|maybe|perhaps|none|neither|both|all|any|nothing)|maybe"
+    r"|(?:or|and)\ (?:not(?!\s{1,3}+\(?[A-Z](?![\w']))|maybe|perhaps|none|neither|both|all|any|nothing)|maybe"
     r"|perhaps"
-    r"|i\ guess\ not|not(?!\s++(?:option\s++|choice\s++)?\(?[A-Za-z](?![\w'])))(?![\w'])"
+    r"|i\ guess\ not|not(?!\s{1,3}+(?:option\s{1,3}+|choice\s{1,3}+)?\(?[A-Za-z](?![\w'])))(?![\w'])"
     r"|[\s)\]}\"',]{0,4}+(?:says?|said|claims?|claimed|thinks?|according\ to|they\ say|would\ be)(?![\w'])"
     r"|[\s)\]}\"']{0,3}+(?:de[ğg]il(?:dir)?|nicht|niet|inte|ikke)(?!\w)"
     r"|[\s)\]}\"']{0,3}+(?:的说法|的說法|不|错|錯|是错|是錯|吗|嗎|では|じゃ"
-    r"|でしょうか|(?:가|이|는|은)?\s*+아[니닙])",
+    r"|でしょうか|(?:가|이|는|은)?\s{0,3}+아[니닙])",
     re.IGNORECASE,
 )
 # the same further on, where the letter isn't followed by the text of its option
 _REVOKED_FURTHER = re.compile(
-    r".{0,80}?(?:which|that|this|it|they)(?:'s|\s++(?:is|was|are|would\ be|can))\s*+(?:\w++\s++){0,2}?"
+    r".{0,80}?(?:which|that|this|it|they)(?:'s|\s{1,3}+(?:is|was|are|would\ be"
+    r"|can))\s{0,3}+(?:\w++\s{1,3}+){0,2}?"
     r"(?:wrong|incorrect|false|mistaken?|impossible|absurd|contradict\w*+|contradiction|not|n't"
     r"|trap)(?![\w'])"
-    r"|.{0,80}?(?<![\w'])but\s++(?:not|never|only|fails?|wrong|false)(?![\w'])"
-    r"(?!\s++(?:option\s++)?\(?(?-i:[A-Z])(?![\w']))"
-    r"|.{0,120}?(?<![\w'])(?:(?:too|as\ well)(?=\s*+(?:[.,;!)]|$))|also\ (?:correct|right|possible"
+    r"|.{0,80}?(?<![\w'])but\s{1,3}+(?:not|never|only|fails?|wrong|false)(?![\w'])"
+    r"(?!\s{1,3}+(?:option\s{1,3}+)?\(?(?-i:[A-Z])(?![\w']))"
+    r"|.{0,120}?(?<![\w'])(?:(?:too|as\ well)(?=\s{0,3}+(?:[.,;!)]|$))|also\ (?:correct|right|possible"
     r"|works?))(?![\w'])",
     re.IGNORECASE | re.DOTALL,
 )
-_TEXT_FOLLOWS = re.compile(r"[)\]:.]++\s++\S")
+_TEXT_FOLLOWS = re.compile(r"[)\]:.]++\s{1,3}+\S")
 # somewhere after the last statement
 _RETRACTED = re.compile(
     r"(?<![\w'-])(?:wait|hold\ on|hmm+|oops|scratch\ that|strike\ that|never\ ?mind|on\ second\ thoughts?"
@@ -149,8 +151,8 @@ _RETRACTED = re.compile(
     r"|try\ again)"
     r"|chang(?:e|ed|ing)\ my\ (?:mind|answer)|disregard|ignore\ (?:that|the\ above|this|my)|that\ can(?:'t"
     r"|not)\ be|forget\ (?:that|it))"
-    r"(?![\w-])|(?<![\w'-])(?:that|this|which|it|they|these|those|the\ above)(?:'s|'re|\s++(?:is|was|are"
-    r"|were))\s++(?:\w++\s++)?"
+    r"(?![\w-])|(?<![\w'-])(?:that|this|which|it|they|these|those|the\ above)(?:'s|'re|\s{1,3}+(?:is|was|are"
+    r"|were))\s{1,3}+(?:\w++\s{1,3}+)?"
     r"(?:wrong|incorrect|false|mistaken|not\ (?:right|correct|true|the\ answer))(?![\w-])"
     r"|等等|不对|不對|错了|錯了|更正|待って|아니다|Moment(?=,|\ mal)|Стоп",
     re.IGNORECASE,

@@ -46,4 +46,7 @@ def plain(text: str) -> str:
     # emphasis goes without a blank in its place: `**Answer**:` is a marker as `Answer:` is
     text = re.sub(r"[*_]++", "", _SPACES.sub(" ", _FONTS.sub("", text)))
     text = _QUOTED_LETTER.sub(r"\2", text)
+    # runs of blanks become one, of line breaks two: no pattern need look for more
+    lines = (" ".join(line.split()) for line in text.split("\n"))
+    text = re.sub(r"\n{3,}+", "\n\n", "\n".join(lines))
     return _ARABIC.sub(lambda found: found[1] + _ARABIC_LETTERS[found[2]], text)

@@ -9,9 +9,9 @@ from __future__ import annotations
 # "the answer", "my final choice", "option selected"
 ANSWER = (
     r"answers?|ans\.?"
-    r"|(?:correct|right|best|final|my|our|chosen|selected|closest|appropriate|suitable|proper)\s++"
-    r"(?:[\w-]{1,20}+\s++)?(?:choice|option|alternative|selection|response|letter|pick|solution)s?"
-    r"|(?:option|choice|answer|letter)\s++(?:selected|chosen|picked)"
+    r"|(?:correct|right|best|final|my|our|chosen|selected|closest|appropriate|suitable|proper)\s{1,3}+"
+    r"(?:[\w-]{1,20}+\s{1,3}+)?(?:choice|option|alternative|selection|response|letter|pick|solution)s?"
+    r"|(?:option|choice|answer|letter)\s{1,3}+(?:selected|chosen|picked)"
 )
 IS = (
     r"(?:is|was|are|be|equals|becomes|(?:would|should|must|will|has\ to|ought\ to|turns\ out\ to"
@@ -29,7 +29,8 @@ BETWEEN = (
     r"|lettre|r[ée]ponse|antwort|buchstabe|вариант|буква|choix|la|le|el|il|die|der|das|donc"
     r"|entonces|quindi"
     r"|somit|daher|optie|opsi|pilihan)(?![\w'])"
-    r"|l'(?:option|opzione)?|(?-i:a|o)(?=\s+(?:op[cç]|letra|alternativa|[A-Z](?![\w'])))|ข้อ|選択肢"
+    r"|l'(?:option|opzione)?|(?-i:a|o)(?=\s{1,3}(?:op[cç]|letra|alternativa|[A-Z](?![\w'])))|ข้อ"
+    r"|選択肢"
     r"|选项"
 )
 ANSWER_ABROAD = (
@@ -73,15 +74,17 @@ CORRECT = (
     r"|(?:the|our|my)\ answer(?![\w'])"
 )
 CORRECT_ABROAD = (
-    r"(?:est|ist|es|é|è|is)\s++(?:(?:la|le|die|das|el|a|o|het|de)\s++|l')?(?:bonne|exacte?|correcte?"
+    r"(?:est|ist|es|é|è|is)\s{1,3}+(?:(?:la|le|die|das|el|a|o|het|de)\s{1,3}+|l')?(?:bonne|exacte?"
+    r"|correcte?"
     r"|richtige?"
     r"|korrekt|correct[ao]|corrett[ao]|corret[ao]|giusta|juste|réponse|respuesta|resposta|risposta"
     r"|antwort)(?!\w)"
-    r"|(?:—\s*+|-\s*+|это\s++)?(?:верный|правильный)\ (?:ответ|вариант)"
+    r"|(?:—\s{0,3}+|-\s{0,3}+|это\s{1,3}+)?(?:верный|правильный)\ (?:ответ"
+    r"|вариант)"
 )
 CORRECT_UNSPACED = (
     r"(?:选项)?(?:是|为)?(?:正确|对)(?:的|答案|选项)|(?:选项)?正确(?!吗)|(?:が"
-    r"|は)(?:正解|正しい|答え)|(?:이|가)\s*+정답"
+    r"|は)(?:正解|正しい|答え)|(?:이|가)\s{0,3}+정답"
 )
 CHOOSE_ABROAD = (
     r"je\ (?:choisis|prends|dirais)|j'ai\ choisi|elijo|escojo|escolho|ich\ (?:wähle|nehme)|scelgo"

@@ -37,8 +37,8 @@ class _Statement:
 def _one(letter: str, rest: str, options: str) -> str | None:
     """The option that a statement names; empty text if it names none or two, None if it is an article."""
     if letter in "aAI" or letter.islower():
-        word = re.match(r"\s+[a-z]", rest)
-        if (word and not forms.REASON.match(rest)) or (letter in "ai" and re.match(r"\s+\w", rest)):
+        word = re.match(r"\s{1,3}[a-z]", rest)
+        if (word and not forms.REASON.match(rest)) or (letter in "ai" and re.match(r"\s{1,3}\w", rest)):
             return None
     if _second(letter, rest, options):
         return ""
@@ -52,10 +52,10 @@ def _second(letter: str, rest: str, options: str) -> bool:
         return False
     other, behind = found["second"], rest[found.end() :]
     # `A cell`, `I think`: an article or a pronoun begins a sentence
-    if other in "AaI" and re.match(r"\s+[a-z]", behind) and not forms.REASON.match(behind):
+    if other in "AaI" and re.match(r"\s{1,3}[a-z]", behind) and not forms.REASON.match(behind):
         return False
     joined = found["join"] or ""
-    if not re.search(r"[A-Za-z&/|+或和与及、]", joined) and re.match(r"[)\]]?\s+" + forms.VERB, behind):
+    if not re.search(r"[A-Za-z&/|+或和与及、]", joined) and re.match(r"[)\]]?\s{1,3}" + forms.VERB, behind):
         return False  # "B. A is wrong", "B, A is wrong": the other one has a sentence of its own
     # "B, C, B" is a list as well
     return other.upper() != letter.upper() or _second(letter, behind, options)
@@ -112,7 +112,8 @@ def _statements(context: Context, options: str) -> Iterator[_Statement]:
 def _listed_before(before: str, letter: str, options: str) -> bool:
     """Whether another option is joined in front of a letter: `A or B is correct`."""
     found = re.search(
-        r"(?<![A-Za-z'])\(?([A-Z])\)?\s*(?:,|/|&|\b(?:and|or|nor|und|oder|ou|et))\s*(?:option |choice )?\(?$",
+        r"(?<![A-Za-z'])\(?([A-Z])\)?\s{0,3}(?:,|/|&|\b(?:and|or|nor|und|oder|ou|et))\s{0,3}(?:option "
+        r"|choice )?\(?$",
         before,
     )
     return found is not None and found[1] in options and found[1] != letter
@@ -158,13 +159,14 @@ def options(choices: int | None, gold: str = "") -> str:
 
 def _denied_later(text: str, letter: str) -> bool:
     """Whether the letter is called wrong, or another one is offered beside it."""
-    named = rf"(?<![\w'-])(?:option\s++|answer\s++|choice\s++)?\(?{letter}\)?"
+    named = rf"(?<![\w'-])(?:option\s{{1,3}}+|answer\s{{1,3}}+|choice\s{{1,3}}+)?\(?{letter}\)?"
     wrong = re.search(
-        named
-        + r"\s*+(?:不|是错|(?:can't|cannot|isn't|is\s++(?:\w++\s++)?(?:not|wrong|incorrect|false|invalid"
+        named + r"\s{0,3}+(?:不|是错|(?:can't|cannot|isn't|is\s{1,3}+(?:\w++\s{1,3}+)?(?:not|wrong|incorrect"
+        r"|false|invalid"
         r"|impossible|out))(?![\w']))"
-        rf"|(?<![\w'-])(?:not|isn't|be|reject|eliminate|exclude|out)\s++{named}(?![\w'])(?!\s++[a-z])"
-        rf"|(?:不是|不选)\s*+{letter}",
+        rf"|(?<![\w'-])(?:not|isn't|be|reject|eliminate|exclude"
+        rf"|out)\s{{1,3}}+{named}(?![\w'])(?!\s{{1,3}}+[a-z])"
+        rf"|(?:不是|不选)\s{{0,3}}+{letter}",
         text,
     )
     return wrong is not None or any(

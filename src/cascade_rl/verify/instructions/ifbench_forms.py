@@ -251,9 +251,11 @@ def template(text: str) -> bool:
 
 def filled_template(text: str) -> bool:
     """They come in order, the first at the start, and words follow each."""
+    before, *parts = re.split("|".join(map(re.escape, TEMPLATE)), text)
     return (
-        re.match(r"\W*" + r"(.*?[^\W_].*?)".join(map(re.escape, TEMPLATE)) + r".*[^\W_]", text, re.DOTALL)
-        is not None
+        not says(before)
+        and re.findall("|".join(map(re.escape, TEMPLATE)), text) == list(TEMPLATE)
+        and all(map(says, parts))
     )
 
 

@@ -43,7 +43,7 @@ def four_questions(text: str) -> bool:
     """Four parts headed `Question`, each with five options A to E, each question longer than the last."""
     if not text.startswith("Question"):
         return False
-    parts = [part.strip() for part in re.split(r"\n*(?:Question \d+[\.|\):;]?\s*)", text)]
+    parts = [part.strip() for part in re.split(r"Question \d++[\.|\):;]?", text)]
     parts = [part for part in parts if part]
     lengths = []
     for part in parts:
@@ -58,7 +58,8 @@ def four_questions(text: str) -> bool:
 
 def questions_of_words(text: str) -> bool:
     """Each of the questions holds a word before its options."""
-    return all(map(says, re.findall(r"Question \d+[.|):;]?\s*(.*?)\n\s*[A-Ea-e][.|)]", text, re.DOTALL)))
+    parts = re.split(r"Question \d++", text)[1:]
+    return all(says(re.split(r"\n[ \t]*+[A-Ea-e][.|)]", part)[0]) for part in parts)
 
 
 def countries_backwards(text: str) -> bool:
@@ -149,9 +150,15 @@ def product_table(text: str) -> bool:
     for row in rows[1:]:
         if len(row) != 5:
             return False
-        if any(re.match(r'".*[^\d\w\s].*"', field) for field in row):
+        if any(map(_quoted_sign, row)):
             return True
     return False
+
+
+def _quoted_sign(field: str) -> bool:
+    """Whether a sign that is no word nor blank stands between the first mark and the last of its line."""
+    line = field.split("\n")[0]
+    return line[:1] == '"' and re.search(r"[^\w\s]", line[1 : max(line.rfind('"'), 1)]) is not None
 
 
 def full_product_table(text: str) -> bool:
