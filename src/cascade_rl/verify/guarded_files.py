@@ -16,10 +16,10 @@ from pathlib import PurePosixPath
 from cascade_rl.verify.tests_only import (
     TESTS,
     dotted,
+    helpers_and_data,
     looks_like_tests,
     settings,
     supports,
-    tests_only,
     used_by_code,
 )
 
@@ -118,7 +118,7 @@ class Guard:
         """What only tests use of the repository: helpers and data, with why."""
         files = {**self.right, **self.tests}
         roots = [p for p in files if p in self.named or p in self.tests or p.endswith("conftest.py")]
-        return tests_only(files, roots, self.golden)
+        return helpers_and_data(files, roots, self.golden)
 
     def restored(self, after: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
         """The files to be tested, and what of a patch was taken back (path -> why).

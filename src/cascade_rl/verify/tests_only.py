@@ -39,7 +39,9 @@ def settings(path: str) -> bool:
     return name in _SETTINGS_FILES or name in OWN
 
 
-def tests_only(files: Mapping[str, str], tests: Sequence[str], golden: Collection[str]) -> dict[str, str]:
+def helpers_and_data(
+    files: Mapping[str, str], tests: Sequence[str], golden: Collection[str]
+) -> dict[str, str]:
     """The files that only `tests` use, with why; `golden`: what the golden patch touches."""
     found: dict[str, str] = {}
     texts: set[str] = set()
@@ -61,7 +63,9 @@ def tests_only(files: Mapping[str, str], tests: Sequence[str], golden: Collectio
         name = PurePosixPath(path).name
         if path.endswith(".py") or name not in named or path in golden:
             continue
-        if not any(name in text for p, text in files.items() if _code(p) and p not in seen):
+        if not any(
+            name in text for p, text in files.items() if _code(p) and p not in found and p not in tests
+        ):
             found[path] = "data of tests"
     return found
 
