@@ -123,8 +123,8 @@ async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdi
         execution = await services.sandbox.run(program)
         if execution.error:
             return Verdict.failed(execution.error)
-        # compared here, where the results are known, by values that came back as plain JSON; what is far longer
-        # than the right value is not even read
+        # compared here, where the results are known, by values that came back as plain JSON; what is far
+        # longer than the right value is not even read
         longest = [LONGER + LONGER * len(json.dumps(t["result"])) for t in gold["tests"]]
         checks = [partial(same, expected=t["result"]) for t in gold["tests"]]
         wanted = [f"{shorten(t['result'])} for {shorten(t['args'])}" for t in gold["tests"]]
