@@ -18,10 +18,11 @@ import sympy
 from cascade_rl.verify import maths_points
 from cascade_rl.verify.maths import quick
 from cascade_rl.verify.maths_compare import same_texts
+from cascade_rl.verify.maths_kinds import Chain
 from cascade_rl.verify.maths_notation import squeezed, tidy
 from cascade_rl.verify.maths_numbers import rational
 from cascade_rl.verify.maths_parse import Unreadable, parse
-from cascade_rl.verify.maths_structure import Chain, read
+from cascade_rl.verify.maths_structure import read
 from cascade_rl.verify.maths_values import NoValueError, UnsupportedError, close, value_at
 
 # of a constant: they tell apart a root and the same plus 10^-50, and 60 of them may be lost by cancelling

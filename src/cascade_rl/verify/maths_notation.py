@@ -51,6 +51,8 @@ _LONG_EXPONENT = re.compile(r"\^ ?(?=\(|[0-9]{2})")
 _MARKS = re.compile(r"\*\*(?=\s|$)|(?<!\S)\*\*(?=\S)")
 _THOUSANDS = re.compile(r"(?<![0-9.,_])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9,])")
 
+# of a number that belongs to no command, power or product
+_IDLE_BRACES = re.compile(r"(^|[-+=(\[,&:;<>≤≥] ?)\{ ?([0-9]+(?:\.[0-9]+)?) ?\}(?! ?[\^{0-9])")
 _IDLE_SPACE = re.compile(r"(?<![0-9]) +| +(?![0-9])")
 _NUMBER_SYSTEM = re.compile(r"\\(?:mathbb|Bbb) ?\{? ?([RZNQC])(?![A-Za-z]) ?\}?")
 # combinations and permutations, of numbers only: with letters C and A may be names
@@ -203,6 +205,8 @@ def tidy(text: str) -> str:
         text = _BASED.sub(_based, text)
     text = _plain(text)
     text = _arguments(_brace(text, _ROOT, r"\sqrt"))
+    if "{" in text:
+        text = _IDLE_BRACES.sub(r"\1\2", text)
     # LaTeX would raise to the first digit only; `2^10` in plain text means ten
     text = _brace(text, _LONG_EXPONENT, "^")
     text = re.sub(r"\^ ?-([0-9]+)", r"^{-\1}", text)
