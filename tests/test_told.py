@@ -111,6 +111,17 @@ def test_a_gold_that_can_not_be_read_is_shown():
     assert r"'\foo{x}{'" in told and "~" not in told and "\n" not in told
 
 
+@pytest.mark.parametrize(("text", "told"), [
+    ("(x,y)=(1,2)", "x=1, y=2"), ("9:05", "the time 9:05"), (r"\{x \mid 1<x<2\}", "all x with 1 < x < 2"),
+    (r"(1,2)\cap[0,1]", "the pair (1; 2) ∩ the interval [0; 1]"), ("x>3 or x<1", "the list x > 3; x < 1"),
+    (r"2k\pi, k\in\mathbb{Z}", r"2k\pi, for k in Z"), ("1,000 cm", "1000, unit cm"), ("1:2", "the ratio 1:2"),
+    (r"\begin{cases}x & x>0\\ -x & x<0\end{cases}", "pieces x if x > 0; -x if x < 0"), (r"\emptyset", "the set of nothing"),
+    ("1010_2", "10, written in base 2"), ("1<x<3", ""), ("2n", ""),
+])  # fmt: skip
+def test_each_kind_of_answer_has_words_for_people(text, told):
+    assert reading(text) == told
+
+
 @given(text=st.text(st.sampled_from("0123456789()[]{},;:=<>%$x n.^_/|\\ \n") | st.characters(), max_size=60))
 def test_a_reading_is_short_and_never_fails(text):
     assert len(reading(text)) <= 80

@@ -197,6 +197,8 @@ def _same_named(gold: Answer, given: Answer, algebra: Algebra) -> bool:
         )
     named, other = (gold, given) if isinstance(gold, Named) else (given, gold)
     assert isinstance(named, Named)
+    if isinstance(other, Matrix) and other.kind == "matrix" and all(len(row) == 1 for row in other.rows):
+        other = Row("(", tuple(row[0] for row in other.rows), ")")
     if not isinstance(other, Many | Row) or (isinstance(other, Many) and other.braced):
         return _same_alone(gold, given, algebra)
     order = in_order(named.names)
@@ -226,10 +228,18 @@ def _same_ratios(gold: Ratio | Scalar, given: Ratio | Scalar, algebra: Algebra) 
             return False
         at = zero[0].index(False)
         pairs = [pair for i, pair in enumerate(zip(a, b, strict=True)) if i != at and not zero[0][i]]
-        return all(algebra.equal(rf"({x})\cdot ({b[at]})", rf"({y})\cdot ({a[at]})") for x, y in pairs)
+        return all(_same_products((x, b[at]), (y, a[at]), algebra) for x, y in pairs)
     if sorted((len(a), len(b))) != [1, 2]:
         return False
     return algebra.equal(*(f"\\frac{{{r[0]}}}{{{r[1]}}}" if len(r) == 2 else r[0] for r in (a, b)))
+
+
+def _same_products(gold: tuple[str, str], given: tuple[str, str], algebra: Algebra) -> bool:
+    numbers = [rational(text) for text in (*gold, *given)]
+    if None not in numbers:
+        a, b, c, d = (number or 0 for number in numbers)
+        return a * b == c * d
+    return algebra.equal(*(rf"({one})\cdot ({other})" for one, other in (gold, given)))
 
 
 def _is_zero(text: str, algebra: Algebra) -> bool:
@@ -311,11 +321,11 @@ def _same_chains(gold: Chain, given: Chain, algebra: Algebra) -> bool:
 
 
 def _same_name(gold: Chain, given: Chain) -> bool:
-    """Whether both say what one name is worth, which may stand last in the reply."""
-    if set(gold.signs + given.signs) != {"="} or not is_label(gold.sides[0]):
+    """Whether both say what one name is worth, which may stand last."""
+    if set(gold.signs + given.signs) != {"="}:
         return False
-    label = next((side for side in (given.sides[0], given.sides[-1]) if is_label(side)), None)
-    return label is not None and name(label) == name(gold.sides[0])
+    labels = [next((s for s in (c.sides[0], c.sides[-1]) if is_label(s)), None) for c in (gold, given)]
+    return labels[0] is not None and labels[1] is not None and name(labels[0]) == name(labels[1])
 
 
 def _rising(chain: Chain) -> Chain:

@@ -51,6 +51,8 @@ _LONG_EXPONENT = re.compile(r"\^ ?(?=\(|[0-9]{2})")
 _MARKS = re.compile(r"\*\*(?=\s|$)|(?<!\S)\*\*(?=\S)")
 _THOUSANDS = re.compile(r"(?<![0-9.,_])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9,])")
 
+# of a number that belongs to no command, power or product
+_IDLE_BRACES = re.compile(r"(^|[-+=(\[,&:;<>≤≥] ?)\{ ?([0-9]+(?:\.[0-9]+)?) ?\}(?! ?[\^{0-9])")
 _IDLE_SPACE = re.compile(r"(?<![0-9]) +| +(?![0-9])")
 _NUMBER_SYSTEM = re.compile(r"\\(?:mathbb|Bbb) ?\{? ?([RZNQC])(?![A-Za-z]) ?\}?")
 # combinations and permutations, of numbers only: with letters C and A may be names
@@ -93,8 +95,11 @@ def closing(text: str, start: int) -> int | None:
 
 def _brace(text: str, pattern: re.Pattern[str], head: str) -> str:
     """Brace the parenthesis or number after each match: `sqrt(3)` becomes `\\sqrt{3}`."""
+    matches = list(pattern.finditer(text))
+    if not matches:
+        return text
     parts, at, pairs = [], 0, partners(text)
-    for match in pattern.finditer(text):
+    for match in matches:
         if match.start() < at:
             continue
         end = pairs.get(match.end()) if text[match.end() : match.end() + 1] in ("(", "{") else None
@@ -111,10 +116,11 @@ def _brace(text: str, pattern: re.Pattern[str], head: str) -> str:
 
 def _arguments(text: str) -> str:
     r"""Brace the arguments of `\frac12`, `\frac{1}2` and `\sqrt2`."""
-    if "\\" not in text:
+    matches = list(_TAKES_ARGUMENTS.finditer(text))
+    if not matches:
         return text
     parts, at, pairs = [], 0, partners(text)
-    for match in _TAKES_ARGUMENTS.finditer(text):
+    for match in matches:
         if match.start() < at:
             continue
         end, wanted, done = match.end(), 1 if match[1] == "sqrt" else 2, []
@@ -203,6 +209,8 @@ def tidy(text: str) -> str:
         text = _BASED.sub(_based, text)
     text = _plain(text)
     text = _arguments(_brace(text, _ROOT, r"\sqrt"))
+    if "{" in text:
+        text = _IDLE_BRACES.sub(r"\1\2", text)
     # LaTeX would raise to the first digit only; `2^10` in plain text means ten
     text = _brace(text, _LONG_EXPONENT, "^")
     text = re.sub(r"\^ ?-([0-9]+)", r"^{-\1}", text)

@@ -66,11 +66,10 @@ def read(text: str) -> Answer:
         return _cases(lines)
     if (cells := matrix_cells(text)) is not None:
         return Matrix(cells[0], tuple(tuple(map(read, row)) for row in cells[1]))
-    # before words and lists: `5 miles per hour` is no sentence, and `1,000 cm` no list
-    if (known := quantity(text)) is not None:
-        return Scalar(*known)
-    # `15 chickens and 15 rabbits` is no sentence either
     items, joins = listed(text)
+    # before words: `5 miles per hour` is no sentence, nor is `15 chickens and 15 rabbits`
+    if "or" not in joins and (known := quantity(text)) is not None:
+        return Scalar(*known)
     if TEXT in text and len(items) > 1 and all(quantity(i) or rational(i) is not None for i in items):
         return _list(items, joins)
     if (said := words(text)) is not None:

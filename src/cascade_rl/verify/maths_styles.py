@@ -37,7 +37,7 @@ _LINES = re.compile(
 _GOES_ON = re.compile(r" ?\\\\ ?(?=[=<>≤≥+-]|\\(?:le|ge|ne)q?(?![A-Za-z]))")
 _MARKS = str.maketrans("", "", TEXT + ENDTEXT)
 # `15 chickens and 15 rabbits`: one text around two units
-_AND_INSIDE = re.compile(rf"(?<=[0-9])( ?{TEXT}[^{ENDTEXT}]*?) (and|or) ?{ENDTEXT}(?= ?[0-9])")
+_AND_INSIDE = re.compile(rf"(?<=[0-9])( ?{TEXT} ?[A-Za-z][^{ENDTEXT}]*?) (and|or) ?{ENDTEXT}(?= ?[0-9])")
 
 
 def without_styles(text: str) -> str:

@@ -111,7 +111,7 @@ _WORDS: Mapping[str, Callable[[Any], str]] = {
     "Matrix": lambda answer: f"the {answer.kind} {_items([_items(row, ', ') for row in answer.rows], '; ')}",
     "Sets": lambda answer: _items(answer.items, f" {answer.sign} "),
     "Named": _named,
-    "Clock": lambda answer: f"the time {answer.hour}:{answer.minute:02}{answer.half}",
+    "Clock": lambda answer: f"the time {answer.hour}:{answer.minute:02} {answer.half}".strip(),
     "Builder": lambda answer: f"all {_bare(answer.name)} with {_said(answer.condition)}",
     "Over": lambda answer: f"{_said(answer.answer)}, for {_bare(answer.names)} in {_bare(answer.numbers)}",
     "Pieces": lambda answer: f"pieces {_items(answer.pieces, '; ')}",

@@ -47,6 +47,9 @@ def unmarked(text: str) -> str:
 
 def words(text: str) -> Words | Clock | Scalar | Many | None:
     """Words, a date, a time, a number in words or a letter in text; None for mathematics."""
+    # the names of environments are no words
+    if "\\begin" in text:
+        return None
     plain = " ".join(unmarked(text).split())
     if (known := _dated(plain.casefold().strip(" ."))) is not None:
         return known
