@@ -43,8 +43,8 @@ PIECES = {
 }
 STEP = {
     "maths": 1,
-    "multiple_choice": 3,
-    "following": 3,
+    "multiple_choice": 5,
+    "following": 10,
     "coding": 1,
     "swe": 1,
 }  # of the attacks each so manieth
@@ -116,7 +116,7 @@ def test_no_reply_made_from_our_patterns_is_slow(name):
     for problem in problems(name):
         run = grading(name, problem)
         for head, piece, tail in tried[:: STEP[name]]:
-            for wrap in WRAPPED:
+            for wrap in WRAPPED[: 1 if name == "following" else None]:
                 text = wrap.format(head + piece * (SCREEN // len(piece)) + tail)
                 begin = time.process_time()
                 run(text)
