@@ -1,10 +1,10 @@
 r"""A small grammar of LaTeX expressions, read at once; what it lacks is left to the general parser.
 
 It holds what nearly all answers are made of: numbers, letters with an index, Greek, sums, products,
-quotients and powers, `\frac`, `\sqrt`, `\binom`, |x|, floors and ceilings, factorials and the usual functions,
-in a fraction of a millisecond. Binding is that of the general parser, which reads the rest (integrals, sums,
-limits, unknown functions) in tens of milliseconds: side by side binds tighter than a slash, so `1/2x` is 1/(2x). Nothing is evaluated here, since
-a power tower would never end.
+quotients and powers, `\frac`, `\sqrt`, `\binom`, |x|, floors and ceilings, factorials and the usual
+functions, in a fraction of a millisecond. Binding is that of the general parser, which reads the rest
+(integrals, sums, limits, unknown functions) in tens of milliseconds: side by side binds tighter than a
+slash, so `1/2x` is 1/(2x). Nothing is evaluated here, since a power tower would never end.
 """
 
 from __future__ import annotations
@@ -174,7 +174,8 @@ class _Grammar(_Names):
         while self.peek() in ("*", "/", r"\cdot"):
             sign = self.take()
             minus = self.peek() == "-"
-            self.at += minus
+            if minus:
+                self.take()
             other = self.juxtaposed(bars)
             other = negative(other) if minus else other
             found = quotient(found, other) if sign == "/" else product(found, other)
