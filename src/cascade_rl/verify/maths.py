@@ -13,10 +13,12 @@ import re
 from functools import lru_cache
 
 from cascade_rl.verify.maths_compare import Arithmetic, Undecided, same_texts
-from cascade_rl.verify.maths_extract import Boxes, bare_answer, boxes, last_boxed
+from cascade_rl.verify.maths_extract import Boxes, boxes, last_boxed
+from cascade_rl.verify.maths_kinds import Words
 from cascade_rl.verify.maths_notation import squeezed, tidy
 from cascade_rl.verify.maths_numbers import rational
-from cascade_rl.verify.maths_structure import Words, read
+from cascade_rl.verify.maths_statements import bare_answer
+from cascade_rl.verify.maths_structure import read
 
 __all__ = ["Boxes", "excess", "final_answer", "implausible", "last_boxed", "quick", "rational", "tidy"]
 

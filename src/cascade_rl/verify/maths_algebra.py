@@ -19,10 +19,11 @@ from cascade_rl.verify import maths_points
 from cascade_rl.verify.maths import quick
 from cascade_rl.verify.maths import tidied as tidy
 from cascade_rl.verify.maths_compare import same_texts
+from cascade_rl.verify.maths_kinds import Chain
 from cascade_rl.verify.maths_notation import squeezed
 from cascade_rl.verify.maths_numbers import rational
 from cascade_rl.verify.maths_parse import Unreadable, parse
-from cascade_rl.verify.maths_structure import Chain, read
+from cascade_rl.verify.maths_structure import read
 from cascade_rl.verify.maths_values import NoValueError, UnsupportedError, close, value_at
 
 # of a constant: they tell apart a root and the same plus 10^-50, and 60 of them may be lost by cancelling
@@ -56,6 +57,15 @@ class SympyAlgebra:
         """The sign of the constant that relates them, or 0."""
         pair = self._both(gold, given)
         return proportion(*pair) if pair else 0
+
+    def holds(self, left: str, right: str) -> bool:
+        """Whether two sides of one answer have one value; what can't be read has none."""
+        return self.equal(left, right)
+
+    def order(self, left: str, right: str) -> int | None:
+        """Which of two real numbers is greater; None if not both are some."""
+        pair = self._both(left, right)
+        return order(*pair) if pair else None
 
 
 def _without_brackets(text: str) -> str:
@@ -148,6 +158,17 @@ def proportion(a: sympy.Expr, b: sympy.Expr) -> int:
         return 0
 
 
+def order(a: sympy.Expr, b: sympy.Expr) -> int | None:
+    """-1, 0 or 1 for two real constants, None for others."""
+    values = [sympy.N(e, 60, maxn=120) for e in (a, b)]
+    if not all(v.is_number and v.is_real and v.is_finite for v in values):
+        return None
+    # what agrees in so many digits is the same, or of no known order
+    if abs(values[0] - values[1]) > sympy.Float(10) ** -40 * max(1, abs(values[0])):
+        return -1 if values[0] < values[1] else 1
+    return 0 if equal(a, b) else None
+
+
 def judge(gold: str, *given: str) -> dict[str, str]:
     """`{"outcome": right, wrong, unparseable or gold, "note"}`; `gold`: the gold answer can't be read.
 
@@ -208,6 +229,14 @@ class _Probe:
     def proportion(self, gold: str, given: str) -> int:
         """The same."""
         return int(self.equal(gold, given))
+
+    def holds(self, left: str, right: str) -> bool:
+        """The same."""
+        return self.equal(left, right)
+
+    def order(self, left: str, right: str) -> int | None:
+        """None, so that every end of an interval is evaluated."""
+        return None
 
 
 def probe(gold: str) -> bool:

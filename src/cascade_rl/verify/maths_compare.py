@@ -1,94 +1,77 @@
-r"""When two answers are one, by their structure; single expressions are left to an `Algebra`.
+"""When two answers are one, by their structure; single expressions are left to an `Algebra`.
 
 In process that is `Arithmetic`, which knows rationals and raises `Undecided` for all else; in a worker it is
 the computer algebra of `maths_algebra`. Nothing here is approximate, and the gold answer always comes first:
 what may be left out (a name, a unit, a percent sign) may be left out on either side, but where both say it
-they must agree.
+they must agree. What isn't decided is different.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Protocol, TypeGuard
 
-from cascade_rl.verify.maths_notation import squeezed
-from cascade_rl.verify.maths_numbers import rational
-from cascade_rl.verify.maths_structure import (
-    MOST_ITEMS,
+from cascade_rl.verify.maths_algebras import FLIPPED, Algebra, Arithmetic, Undecided, Within
+from cascade_rl.verify.maths_kinds import (
     Answer,
     Based,
+    Builder,
     Chain,
+    Clock,
     Many,
     Matrix,
+    Named,
+    Over,
+    Pieces,
     Ratio,
     Row,
     Scalar,
-    Union,
+    Sets,
     Words,
-    is_label,
-    read,
-    read_list,
 )
+from cascade_rl.verify.maths_labels import in_order, is_label, is_quantity, name
+from cascade_rl.verify.maths_notation import squeezed
+from cascade_rl.verify.maths_numbers import rational
+from cascade_rl.verify.maths_options import same_options
+from cascade_rl.verify.maths_sets import is_inequality, same_sets
+from cascade_rl.verify.maths_structure import MOST_ITEMS, read, read_list
 from cascade_rl.verify.maths_units import same_quantities
+from cascade_rl.verify.maths_words import same_clocks, same_labels
 
-# when both sides change places, or are multiplied by a negative number
-FLIPPED = {"<": ">", ">": "<", "≤": "≥", "≥": "≤", "=": "=", "≠": "≠"}
-Interval = tuple[str, bool, str, bool]  # lower end, whether open, upper end, whether open
-
-
-class Undecided(Exception):
-    """Arithmetic alone can't tell."""
+__all__ = ["Algebra", "Arithmetic", "Undecided", "same", "same_readings", "same_texts"]
 
 
-class Algebra(Protocol):
-    """Comparison of single expressions."""
-
-    def equal(self, gold: str, given: str) -> bool:
-        """Whether two expressions have one value."""
-        ...
-
-    def proportion(self, gold: str, given: str) -> int:
-        """1 or -1: one is a positive or negative constant times the other; 0 else, and for two constants."""
-        ...
+def same_texts(gold: str, given: str, algebra: Algebra) -> bool:
+    """Whether two tidy answers are one, options with their text taken as either."""
+    known = same_options(gold, given, lambda ours, theirs: same_readings(ours, theirs, algebra))
+    return same_readings(gold, given, algebra) if known is None else known
 
 
-class Arithmetic:
-    """Rationals, infinities and lone letters; everything else is undecided."""
-
-    def equal(self, gold: str, given: str) -> bool:
-        """Whether two numbers or symbols are the same."""
-        a, b = _atom(gold), _atom(given)
-        if (a, b) == (None, None) and squeezed(gold) == squeezed(given):
-            return True
-        if a is None or b is None:
-            raise Undecided
-        return a == b
-
-    def proportion(self, gold: str, given: str) -> int:
-        """Undecided, always."""
-        raise Undecided
-
-
-def _atom(text: str) -> object | None:
-    if (number := rational(text)) is not None:
-        return number
-    text = squeezed(text)
-    # e and i are numbers, which algebra may know by another name
-    if text in (r"\infty", r"-\infty") or (len(text) == 1 and text.isalpha() and text not in "ei"):
-        return text
-    return None
+def same_readings(gold: str, given: str, algebra: Algebra) -> bool:
+    """Whether two tidy answers are one in a reading of both: `98,118,122` may be a number or a list."""
+    if same_labels(gold, given):
+        return True
+    first, second = read(gold), read(given)
+    if same(first, second, algebra):
+        return True
+    golds, givens = ([one, read_list(text)] for one, text in ((first, gold), (second, given)))
+    # every pair of readings but the first, which was compared above
+    pairs = [(a, b) for a in golds for b in givens if a and b and (a is not first or b is not second)]
+    return any(same(a, b, algebra) for a, b in pairs)
 
 
 def same(gold: Answer, given: Answer, algebra: Algebra) -> bool:
     """Whether two answers are one."""
+    if isinstance(gold, Over) or isinstance(given, Over):
+        return _same_over(gold, given, algebra)
+    if (sets := same_sets(gold, given, algebra)) is not None:
+        return sets
+    if isinstance(gold, Named) or isinstance(given, Named):
+        return _same_named(gold, given, algebra)
     if isinstance(gold, Chain) and isinstance(given, Chain):
         return _same_chains(gold, given, algebra)
-    # before the values of chains: x>3 is an interval, not a name for 3
-    if gold_regions := _as_regions(gold, given):
-        return _same_regions(*gold_regions, algebra)
     if isinstance(given, Chain):
-        value = _value(given, algebra)
+        value = _value(given, algebra, of_reply=True)
         return value is not None and same(gold, value, algebra)
     if isinstance(gold, Chain):
         value = _value(gold, algebra)
@@ -97,27 +80,55 @@ def same(gold: Answer, given: Answer, algebra: Algebra) -> bool:
         return _same_scalars(gold, given, algebra)
     if isinstance(gold, Many | Row) and isinstance(given, Many | Row):
         return _same_collections(gold, given, algebra)
+    return _same_others(gold, given, algebra)
+
+
+def _same_others(gold: Answer, given: Answer, algebra: Algebra) -> bool:
+    if isinstance(gold, Clock):
+        return same_clocks(gold, given)
     if isinstance(gold, Ratio | Scalar) and isinstance(given, Ratio | Scalar):
         return _same_ratios(gold, given, algebra)
-    if isinstance(gold, Matrix) and isinstance(given, Matrix):
-        return (
-            gold.kind == given.kind
-            and len(gold.rows) == len(given.rows)
-            and all(_same_rows(a, b, algebra) for a, b in zip(gold.rows, given.rows, strict=True))
-        )
-    if isinstance(gold, Union) and isinstance(given, Union):
-        return _same_bags(gold.items, given.items, algebra)
+    if isinstance(gold, Matrix) or isinstance(given, Matrix):
+        return _same_matrices(gold, given, algebra)
+    if isinstance(gold, Sets) and isinstance(given, Sets):
+        if gold.sign == given.sign == "∖":
+            return _same_rows(gold.items, given.items, algebra)
+        return gold.sign == given.sign and _same_bags(gold.items, given.items, algebra)
+    if isinstance(gold, Pieces) and isinstance(given, Pieces):
+        rows = [[Row("", piece, "") for piece in side.pieces] for side in (gold, given)]
+        return _same_bags(rows[0], rows[1], algebra)
+    if isinstance(gold, Builder) and isinstance(given, Builder):
+        return gold.name == given.name and same(gold.condition, given.condition, algebra)
     if isinstance(gold, Words | Based) and type(gold) is type(given):
         return gold == given
+    for ratio, row in ((gold, given), (given, gold)):
+        if isinstance(ratio, Ratio) and ratio.spoken and isinstance(row, Row):
+            range_ = Row("[", tuple(Scalar(text) for text in ratio.items), "]")
+            return same(gold, range_, algebra) if row is gold else same(range_, given, algebra)
     return _same_alone(gold, given, algebra)
 
 
 def _same_alone(gold: Answer, given: Answer, algebra: Algebra) -> bool:
-    """A set or list of one thing against that thing."""
+    """A set or list of one thing against that thing, or letters in a row against a list of them."""
     for one, other in ((gold, given), (given, gold)):
         if isinstance(one, Many) and len(one.items) == 1 and not isinstance(other, Many):
             return same(one.items[0], other, algebra) if one is gold else same(other, one.items[0], algebra)
+        # `A, B, D` of a question with several right options
+        if isinstance(one, Many) and isinstance(other, Scalar | Words) and _OPTIONS.fullmatch(other.text):
+            letters = [item.text.casefold() for item in one.items if isinstance(item, Scalar)]
+            return len(letters) == len(one.items) and sorted(letters) == sorted(set(other.text.casefold()))
     return False
+
+
+def _same_over(gold: Answer, given: Answer, algebra: Algebra) -> bool:
+    """What holds for all k in Z; that may be left out, unless it makes another set of an inequality."""
+    if isinstance(gold, Over) and isinstance(given, Over):
+        return gold.numbers == given.numbers and same(gold.answer, given.answer, algebra)
+    one, other = (gold, given) if isinstance(gold, Over) else (given, gold)
+    assert isinstance(one, Over)
+    if is_inequality(one.answer) or isinstance(one.answer, Sets):
+        return False
+    return same(one.answer, other, algebra) if one is gold else same(other, one.answer, algebra)
 
 
 def _same_scalars(gold: Scalar, given: Scalar, algebra: Algebra) -> bool:
@@ -127,7 +138,7 @@ def _same_scalars(gold: Scalar, given: Scalar, algebra: Algebra) -> bool:
 def _same_collections(gold: Many | Row, given: Many | Row, algebra: Algebra) -> bool:
     if isinstance(gold, Many):
         if isinstance(given, Many):
-            return _same_bags(gold.items, given.items, algebra)
+            return _same_lists(gold, given, algebra)
         row, many = given, gold
     elif isinstance(given, Row):
         # brackets of a pair tell an interval from a point; of three items and more they tell nothing
@@ -138,6 +149,20 @@ def _same_collections(gold: Many | Row, given: Many | Row, algebra: Algebra) -> 
     # `(1,2)` may be a list in needless brackets, not where the other side is a set in braces
     plain = row.opening == "(" and row.closing == ")" and not many.braced
     return plain and _same_rows(gold.items, given.items, algebra)
+
+
+def _same_lists(gold: Many, given: Many, algebra: Algebra) -> bool:
+    # conditions that must all hold are others than conditions of which one must
+    if is_inequality(gold) and ("or" in gold.joins) != ("or" in given.joins):
+        return False
+    if not gold.braced:
+        return _same_bags(gold.items, given.items, algebra)
+    # a set has each of its members once, however often they are said
+    return (
+        max(len(gold.items), len(given.items)) <= MOST_ITEMS
+        and all(any(same(a, b, algebra) for b in given.items) for a in gold.items)
+        and all(any(same(a, b, algebra) for a in gold.items) for b in given.items)
+    )
 
 
 def _same_rows(gold: Sequence[Answer], given: Sequence[Answer], algebra: Algebra) -> bool:
@@ -163,178 +188,148 @@ def _same_bags(gold: Sequence[Answer], given: Sequence[Answer], algebra: Algebra
     return True
 
 
+def _same_named(gold: Answer, given: Answer, algebra: Algebra) -> bool:
+    """Values by name, against such or against values in the order of the names."""
+    if isinstance(gold, Named) and isinstance(given, Named):
+        ours, theirs = (dict(zip(a.names, a.values, strict=True)) for a in (gold, given))
+        return ours.keys() == theirs.keys() and all(
+            same(read(ours[n]), read(theirs[n]), algebra) for n in ours
+        )
+    named, other = (gold, given) if isinstance(gold, Named) else (given, gold)
+    assert isinstance(named, Named)
+    if isinstance(other, Matrix) and other.kind == "matrix" and all(len(row) == 1 for row in other.rows):
+        other = Row("(", tuple(row[0] for row in other.rows), ")")
+    if not isinstance(other, Many | Row) or (isinstance(other, Many) and other.braced):
+        return _same_alone(gold, given, algebra)
+    order = in_order(named.names)
+    stated = tuple(range(len(named.names)))
+    # a row without names has the usual order, so `y=1, x=2` is (2,1); of a list none is known then
+    if order is None:
+        order = stated
+    if len(other.items) != len(order) or (isinstance(other, Many) and order != stated and not named.row):
+        return False
+    if isinstance(other, Row) and (other.opening, other.closing) != ("(", ")"):
+        return False
+    # each with its name, which the other side may say as well
+    sides = [
+        (Chain((named.names[i], named.values[i]), ("=",)), item)
+        for i, item in zip(order, other.items, strict=True)
+    ]
+    return all(same(a, b, algebra) if named is gold else same(b, a, algebra) for a, b in sides)
+
+
 def _same_ratios(gold: Ratio | Scalar, given: Ratio | Scalar, algebra: Algebra) -> bool:
     """Proportional ratios; a ratio of two is a fraction, too."""
     a, b = (r.items if isinstance(r, Ratio) else (r.text,) for r in (gold, given))
     if len(a) == len(b):
-        pairs = zip(a[1:], b[1:], strict=True)
-        return all(algebra.equal(rf"({x})\cdot ({b[0]})", rf"({y})\cdot ({a[0]})") for x, y in pairs)
+        # what isn't zero in one may not be in the other; by that place all others are compared
+        zero = [[_is_zero(item, algebra) for item in items] for items in (a, b)]
+        if zero[0] != zero[1] or all(zero[0]):
+            return False
+        at = zero[0].index(False)
+        pairs = [pair for i, pair in enumerate(zip(a, b, strict=True)) if i != at and not zero[0][i]]
+        return all(_same_products((x, b[at]), (y, a[at]), algebra) for x, y in pairs)
     if sorted((len(a), len(b))) != [1, 2]:
         return False
     return algebra.equal(*(f"\\frac{{{r[0]}}}{{{r[1]}}}" if len(r) == 2 else r[0] for r in (a, b)))
 
 
-def _value(chain: Chain, algebra: Algebra) -> Answer | None:
+def _same_products(gold: tuple[str, str], given: tuple[str, str], algebra: Algebra) -> bool:
+    numbers = [rational(text) for text in (*gold, *given)]
+    if None not in numbers:
+        a, b, c, d = (number or 0 for number in numbers)
+        return a * b == c * d
+    return algebra.equal(*(rf"({one})\cdot ({other})" for one, other in (gold, given)))
+
+
+def _is_zero(text: str, algebra: Algebra) -> bool:
+    number = rational(text)
+    return algebra.holds(text, "0") if number is None else number == 0
+
+
+def _same_matrices(gold: Answer, given: Answer, algebra: Algebra) -> bool:
+    """Matrices of one kind and size; a column is a vector, which may be written as a row in brackets."""
+    if isinstance(gold, Matrix) and isinstance(given, Matrix):
+        return (
+            gold.kind == given.kind
+            and len(gold.rows) == len(given.rows)
+            and all(_same_rows(a, b, algebra) for a, b in zip(gold.rows, given.rows, strict=True))
+        )
+    matrix, row = (gold, given) if isinstance(gold, Matrix) else (given, gold)
+    if not isinstance(matrix, Matrix) or not isinstance(row, Row) or matrix.kind != "matrix":
+        return False
+    if row.opening != "(" or row.closing != ")" or any(len(line) != 1 for line in matrix.rows):
+        return False
+    column = tuple(line[0] for line in matrix.rows)
+    return (
+        _same_rows(column, row.items, algebra) if matrix is gold else _same_rows(row.items, column, algebra)
+    )
+
+
+def _value(chain: Chain, algebra: Algebra, of_reply: bool = False) -> Answer | None:
     """What an equation says that something is: the last side of `x = ... = 5`, or of `6 · 7 = 42`."""
     if set(chain.signs) != {"="}:
         return None
-    first, last = chain.sides[0], chain.sides[-1]
-    # `x = 6 = 5` names two values, and so none
-    if is_label(first):
-        value = rational(last)
-        contradicted = value is not None and any(
-            rational(side) not in (None, value) for side in chain.sides[1:]
-        )
-        return None if contradicted else read(last)
-    if rational(first) is not None or re.search(r"[A-Za-z]", re.sub(r"\\[A-Za-z]+", "", first)):
-        return None  # `5=5` says nothing, and `x+y=5` is no value
-    # `6 · 7 = 42` is read as 42 only if it is true
-    return read(last) if all(algebra.equal(side, last) for side in chain.sides[:-1]) else None
+    sides = list(chain.sides)
+    named = is_label(sides[0]) or (of_reply and is_quantity(sides[0]))
+    # `5 = x`
+    if not named and is_label(sides[-1]) and not any(map(is_label, sides[:-1])):
+        sides, named = [sides[-1], *sides[:-1]], True
+    values = [side for side in sides[1:] if not is_label(side)] or sides[-1:]
+    if not named:
+        if (rational(sides[0]) is not None and "/" not in sides[0]) or _VARIABLE.search(
+            _COMMAND.sub("", sides[0])
+        ):
+            return None  # `5=5` says nothing, and `x+y=5` is no value
+        values = sides
+    # `x = 6 = 5` names two values, and so none; every link must hold
+    last = values[-1]
+    if all(_linked(side, last, algebra) for side in values[:-1]):
+        return read(last)
+    return None
+
+
+_OPTIONS = re.compile("[A-H]{2,}|[a-h]{3,}")  # of three letters and more the case is folded as of a word's
+_COMMAND = re.compile(r"\\[A-Za-z]+")
+_VARIABLE = re.compile("[A-Za-z]")
+
+
+def _linked(side: str, last: str, algebra: Algebra) -> bool:
+    """Whether two sides of one equation are the same; a unit may stand behind the last one only."""
+    return squeezed(side) == squeezed(last) or same(read(side), read(last), Within(algebra))
 
 
 def _same_chains(gold: Chain, given: Chain, algebra: Algebra) -> bool:
     if gold == given:
         return True
-    a, b = _regions(gold), _regions(given)
-    if a is not None and b is not None:
-        return _same_regions(a, b, algebra)
-    named = (
-        is_label(gold.sides[0]) and gold.sides[0] == given.sides[0] and set(gold.signs + given.signs) == {"="}
-    )
-    if named and same(read(gold.sides[-1]), read(given.sides[-1]), algebra):
-        return True
+    ours, theirs = _rising(gold), _rising(given)
+    if len(ours.sides) > 2 and ours.signs == theirs.signs and "=" not in ours.signs:
+        pairs = zip(ours.sides, theirs.sides, strict=True)
+        return all(squeezed(a) == squeezed(b) or algebra.equal(a, b) for a, b in pairs)
+    if _same_name(gold, given):
+        a, b = _value(gold, algebra), _value(given, algebra)
+        if a is not None and b is not None and same(a, b, algebra):
+            return True
     if len(gold.sides) != 2 or len(given.sides) != 2:
         return False
     if not all(isinstance(read(side), Scalar) for side in (*gold.sides, *given.sides)):
         return False
     # an equation is what it sets to zero, up to a factor; an inequality turns when that is negative
-    ours, theirs = (f"({c.sides[0]})-({c.sides[1]})" for c in (gold, given))
-    sign = algebra.proportion(ours, theirs)
+    first, second = (f"({c.sides[0]})-({c.sides[1]})" for c in (gold, given))
+    sign = algebra.proportion(first, second)
     return sign != 0 and given.signs[0] == (gold.signs[0] if sign > 0 else FLIPPED[gold.signs[0]])
 
 
-def _as_regions(gold: Answer, given: Answer) -> tuple[list[Interval], list[Interval]] | None:
-    """Both as intervals, if one is an inequality or a union."""
-    if not any(isinstance(x, Union) or _inequality(x) or _reals(x) for x in (gold, given)):
-        return None
-    a, b = _regions(gold), _regions(given)
-    return None if a is None or b is None else (a, b)
-
-
-def _inequality(answer: Answer) -> bool:
-    if isinstance(answer, Many):
-        return bool(answer.items) and all(map(_inequality, answer.items))
-    return isinstance(answer, Chain) and "=" not in answer.signs
-
-
-def _reals(answer: Answer) -> TypeGuard[Scalar]:
-    return isinstance(answer, Scalar) and answer.text.startswith(r"\mathbb{R}")
-
-
-def _regions(answer: Answer) -> list[Interval] | None:
-    r"""The intervals of an answer: `x>3`, `(3,\infty)`, `x<1 or x>2`, `x≠3`, `\mathbb{R}`; else None."""
-    if isinstance(answer, Union | Many):
-        if isinstance(answer, Many) and (answer.braced or not _inequality(answer)):
-            return None
-        intervals: list[Interval] = []
-        for part in map(_regions, answer.items):
-            if part is None:
-                return None
-            intervals += part
-        return intervals
-    if isinstance(answer, Row) and len(answer.items) == 2:
-        low, high = answer.items
-        if not (isinstance(low, Scalar) and isinstance(high, Scalar)):
-            return None
-        return [(low.text, answer.opening == "(", high.text, answer.closing == ")")]
-    if _reals(answer):
-        return _punctured(answer.text.removeprefix(r"\mathbb{R}").strip())
-    return _ray(answer) if isinstance(answer, Chain) else None
-
-
-def _punctured(rest: str) -> list[Interval] | None:
-    """The real numbers without the set that `rest` takes away."""
-    if not rest:
-        return [(r"-\infty", True, r"\infty", True)]
-    match = re.fullmatch(r"(?:\\setminus|-) ?\\\{([^{},]+)\\\}", rest)
-    return [(r"-\infty", True, match[1], True), (match[1], True, r"\infty", True)] if match else None
-
-
-def _ray(chain: Chain) -> list[Interval] | None:
-    """The interval of `x>3`, `3<x` or `1≤x<2`, where x is a name alone."""
-    sides, signs = list(chain.sides), list(chain.signs)
-    # one direction, so that the lower end comes first
-    if signs[0] in ">≥":
-        sides.reverse()
-        signs = [FLIPPED[sign] for sign in reversed(signs)]
-    if len(sides) == 2 and signs == ["≠"] and is_label(sides[0]):
-        return [(r"-\infty", True, sides[1], True), (sides[1], True, r"\infty", True)]
-    if not set(signs) <= {"<", "≤"} or len(sides) > 3:
-        return None
-    names = [i for i, side in enumerate(sides) if is_label(side)]
-    if len(sides) == 3:
-        return [(sides[0], signs[0] == "<", sides[2], signs[1] == "<")] if names == [1] else None
-    if names == [0]:
-        return [(r"-\infty", True, sides[1], signs[0] == "<")]
-    return [(sides[0], signs[0] == "<", r"\infty", True)] if names == [1] else None
-
-
-def _same_regions(gold: Sequence[Interval], given: Sequence[Interval], algebra: Algebra) -> bool:
-    if len(gold) != len(given) or len(gold) > MOST_ITEMS:
+def _same_name(gold: Chain, given: Chain) -> bool:
+    """Whether both say what one name is worth, which may stand last."""
+    if set(gold.signs + given.signs) != {"="}:
         return False
-    left = list(given)
-    for low, low_open, high, high_open in gold:
-        alike = (other for other in left if (other[1], other[3]) == (low_open, high_open))
-        found = next((o for o in alike if algebra.equal(low, o[0]) and algebra.equal(high, o[2])), None)
-        if found is None:
-            return False
-        left.remove(found)
-    return True
+    labels = [next((s for s in (c.sides[0], c.sides[-1]) if is_label(s)), None) for c in (gold, given)]
+    return labels[0] is not None and labels[1] is not None and name(labels[0]) == name(labels[1])
 
 
-# options reach from A to K
-_LETTER = re.compile(r"(?:option |choice )?\(?([A-K])\)?[.:]?", re.IGNORECASE)
-_OPTION = re.compile(
-    r"(?:option |choice )?(?:\(([A-K])\)|([A-K])[).:]) ?(?!or\b|and\b|[,/&])(?!.*\([A-K]\))(\S.*)"
-)
-
-
-def same_texts(gold: str, given: str, algebra: Algebra) -> bool:
-    """Whether two tidy answers are one, options with their text taken as either."""
-    ours, theirs = (_OPTION.fullmatch(re.sub("[\ue000\ue001]", "", text)) for text in (gold, given))
-    letter = _LETTER.fullmatch(re.sub("[\ue000\ue001]", "", gold))
-    if letter and not theirs:
-        other = _LETTER.fullmatch(re.sub("[\ue000\ue001]", "", given))
-        if other:
-            return (
-                letter[1].casefold() == other[1].casefold()
-                if len(given) > 1 or len(gold) > 1
-                else gold == given
-            )
-    # the gold is an option's letter, the answer holds the letter and its text: the letter decides
-    if letter and theirs:
-        return letter[1].upper() == (theirs[1] or theirs[2])
-    if ours:
-        return _same_option(ours, given, theirs, algebra)
-    if theirs and same_readings(gold, theirs[3], algebra):
-        return True
-    return same_readings(gold, given, algebra)
-
-
-def _same_option(ours: re.Match[str], given: str, theirs: re.Match[str] | None, algebra: Algebra) -> bool:
-    letter = ours[1] or ours[2]
-    if theirs:
-        return letter == (theirs[1] or theirs[2])
-    alone = _LETTER.fullmatch(re.sub("[\ue000\ue001]", "", given))
-    return letter == alone[1].upper() if alone else same_readings(ours[3], given, algebra)
-
-
-def same_readings(gold: str, given: str, algebra: Algebra) -> bool:
-    """Whether two tidy answers are one in a reading of both: `1,234` may be a number or a list."""
-    first, second = read(gold), read(given)
-    if same(first, second, algebra):
-        return True
-    golds, givens = ([one, read_list(text)] for one, text in ((first, gold), (second, given)))
-    # every pair of readings but the first, which was compared above
-    pairs = [(a, b) for a in golds for b in givens if a and b and (a is not first or b is not second)]
-    return any(same(a, b, algebra) for a, b in pairs)
+def _rising(chain: Chain) -> Chain:
+    """A chain that falls, turned round."""
+    if not set(chain.signs) <= {">", "≥"}:
+        return chain
+    return Chain(chain.sides[::-1], tuple(FLIPPED[sign] for sign in chain.signs[::-1]))

@@ -1,27 +1,21 @@
 r"""One spelling for what LaTeX and plain text write in many: the first step of reading a mathematical answer.
 
 `tidy` turns `\dfrac12`, `1{,}000`, `\left( \right)`, `x<=3` or `sqrt(3)` into one form with these
-conventions: relations, unions and plus-minus are single characters (≤ ≥ ≠ ∪ ∩ ± ∓ ∈), text from `\text{...}`
-stands between `TEXT` and `ENDTEXT`, fractions and roots have braced arguments. Every rule is a pattern
-without nested repetition, and callers cap the length, since matching brackets takes quadratic time at worst.
+conventions: relations, unions and plus-minus are single characters (≤ ≥ ≠ ∪ ∩ ± ∓ ∈), angle brackets are
+⟨ and ⟩, text from `\text{...}` stands between `TEXT` and `ENDTEXT`, fractions and roots have braced
+arguments. Every rule is a pattern without nested repetition, and brackets are matched in one pass.
 """
 
 from __future__ import annotations
 
 import re
 
-# private use characters: no answer can hold them, since `_CHARACTERS` takes them out first
-TEXT, ENDTEXT = "\ue000", "\ue001"
+from cascade_rl.verify.maths_characters import ENDTEXT, TEXT, plain_characters
+from cascade_rl.verify.maths_styles import without_styles
+from cascade_rl.verify.maths_thousands import without_groups, without_said_groups
 
-_CHARACTERS = str.maketrans(
-    {
-    "−": "-", "–": "-", "—": "-", "×": r"\cdot ", "·": r"\cdot ", "⋅": r"\cdot ", "∙": r"\cdot ", "÷": "/",
-    "π": r"\pi ", "∞": r"\infty ", "√": r"\sqrt", "≦": "≤", "≧": "≥", "∅": r"\emptyset ", "°": r"^\circ",
-    "²": "^2", "³": "^3", "½": r"\frac{1}{2}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}", "θ": r"\theta ",
-    "ℝ": r"\mathbb{R}", "（": "(", "）": ")", "，": ",", "：": ":", "’": "'", "\u00a0": " ", "~": " ",
-    "⟨": r"\langle ", "⟩": r"\rangle ", TEXT: "", ENDTEXT: "",
-}
-)  # fmt: skip
+__all__ = ["ENDTEXT", "TEXT", "closing", "partners", "squeezed", "tidy", "without_thousands"]
+
 _SYMBOLS = {
     "le": "≤", "leq": "≤", "leqslant": "≤", "ge": "≥", "geq": "≥", "geqslant": "≥", "ne": "≠", "neq": "≠",
     "lt": "<", "gt": ">", "cup": "∪", "cap": "∩", "pm": "±", "mp": "∓", "in": "∈", "times": r"\cdot ",
@@ -32,10 +26,12 @@ _SYMBOLS = {
     "qquad": " ", "quad": " ", "displaystyle": " ", "textstyle": " ", "limits": "", "left": "", "right": "",
     "big": "", "Big": "", "bigl": "", "bigr": "", "Bigl": "", "Bigr": "", "bigg": "", "Bigg": "",
     "dots": r"\ldots ", "cdots": r"\ldots ", "degree": r"^\circ", "backslash": r"\setminus ",
+    "langle": "⟨", "rangle": "⟩", "to": r"\to ", "sfrac": r"\frac", "nicefrac": r"\frac",
+    "smallsetminus": r"\setminus ", "notin": r"\notin ", "R": r"\mathbb{R}", "Z": r"\mathbb{Z}",
+    "reals": r"\mathbb{R}", "colonequals": "=", "space": " ", "enspace": " ", "thinspace": " ", "ldotp": ".",
+    "biggl": "", "biggr": "", "Biggl": "", "Biggr": "", "middle": "", "nolimits": "", "displaylimits": "",
 }  # fmt: skip
 _COMMAND = re.compile(r"\\([A-Za-z]+) ?|\\\\")
-# only before three digits and no fourth: `1\,000` is a number, `1\,2` two
-_GROUPED_SPACE = re.compile(r"(?<=[0-9])(?:\\[,;:> ]|\{ ?\})(?=[0-9]{3}(?![0-9]))|\\!")
 _SPACING = re.compile(r"(?<!\\)\\[,;:> /]")
 # `\\$` is money, `$` begins and ends mathematics
 _DOLLARS = re.compile(r"(\\\$)|\$|(?<!\\)\\[()\[\]]")
@@ -44,10 +40,6 @@ _ANGLE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?\^ ?(?:\\circ|\{ ?\\circ ?\})")
 _TRIGONOMETRY = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)")
 _CHOOSE = re.compile(r"\{([^{}]*)\\choose([^{}]*)\}")
 _MODULUS = re.compile(r"\(? ?\\p?mod ?\{?([0-9A-Za-z]+)\}?\)?")
-# an upright letter behind a number is a unit's
-_UPRIGHT = re.compile(r"(?<=[0-9})])( ?)\\mathrm ?\{ ?([mgshLNJWVKCFATH]) ?\}")
-_FONT = re.compile(r"\\(?:mathrm|mathbf|mathit|mathsf|boldsymbol|bm|boxed|fbox|mathcal) ?\{([^{}]*)\}")
-_TEXT_FONT = re.compile(r"\\(?:text|textbf|textit|textrm|textnormal|textsf|mbox|hbox|emph) ?\{([^{}]*)\}")
 _OPERATOR = re.compile(r"\\operatorname\*? ?\{ ?([A-Za-z]+) ?\}")
 _ASCII_FUNCTIONS = re.compile(
     r"(?<![A-Za-z\\])(arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|log|ln|exp|pi|theta|lambda)"
@@ -59,29 +51,55 @@ _LONG_EXPONENT = re.compile(r"\^ ?(?=\(|[0-9]{2})")
 _MARKS = re.compile(r"\*\*(?=\s|$)|(?<!\S)\*\*(?=\S)")
 _THOUSANDS = re.compile(r"(?<![0-9.,_])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9,])")
 
+# of a number that belongs to no command, power or product
+_IDLE_BRACES = re.compile(r"(^|[-+=(\[,&:;<>≤≥] ?)\{ ?([0-9]+(?:\.[0-9]+)?) ?\}(?! ?[\^{0-9])")
 _IDLE_SPACE = re.compile(r"(?<![0-9]) +| +(?![0-9])")
+_NUMBER_SYSTEM = re.compile(r"\\(?:mathbb|Bbb) ?\{? ?([RZNQC])(?![A-Za-z]) ?\}?")
+# combinations and permutations, of numbers only: with letters C and A may be names
+_CHOSEN = re.compile(r"(?<![A-Za-z\\])([CAP]) ?_ ?\{?([0-9]{1,4})\}? ?\^ ?\{?([0-9]{1,4})\}?(?![0-9])")
+_CHOSEN_BEFORE = re.compile(r"(?:\{ ?\})?[_^] ?\{?([0-9]{1,4})\}? ?C ?_ ?\{?([0-9]{1,4})\}?(?![0-9])")
+# a bracket or text as the digits, and a word as the base: `(10101)_2`, `4343_{\text{six}}`
+_BASED = re.compile(
+    rf"(?:\( ?(?P<digits>[0-9A-F]+) ?\)|{TEXT} ?(?P<text>[0-9A-F]+) ?{ENDTEXT}"
+    rf"|(?P<bare>(?<![A-Za-z0-9])[0-9A-F]+))"
+    rf" ?_ ?(?:\{{? ?{TEXT} ?(?P<word>[a-z]+) ?{ENDTEXT} ?\}}?|\{{? ?(?P<base>[0-9]{{1,2}}) ?\}}?)(?![0-9])"
+)
+_BASES = {
+    "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9",
+    "ten": "10", "eleven": "11", "twelve": "12", "sixteen": "16",
+}  # fmt: skip
+# never products: `2sinx`, `1.5x10^3`
+_GLUED_FUNCTION = re.compile(
+    r"(?<![A-Za-z\\])(arcsin|arccos|arctan|sin|cos|tan|cot|ln|log)([a-z])(?![A-Za-z])"
+)
+_TIMES_TEN = re.compile(r"(?<=[0-9]) ?[xX] ?(?=10 ?\^)")
+_GLUED_CHOICE = re.compile(r"(?<=[0-9)\}])(or|and)(?=[A-Za-z(\\0-9-])")
+
+
+def partners(text: str) -> dict[int, int]:
+    r"""Of each bracket that is closed where it is; kinds may differ, `\{` counts as a bracket of its own."""
+    opened: list[int] = []
+    found: dict[int, int] = {}
+    for i, char in enumerate(text):
+        if char in "({[⟨":
+            opened.append(i)
+        elif char in ")}]⟩" and opened:
+            found[opened.pop()] = i
+    return found
 
 
 def closing(text: str, start: int) -> int | None:
-    """Where the bracket that opens at `start` closes, if it does; `\\{` counts as a bracket of its own."""
-    depth = 0
-    for i in range(start, len(text)):
-        if text[i] in "({[":
-            depth += 1
-        elif text[i] in ")}]":
-            depth -= 1
-            if depth == 0:
-                return i
-    return None
+    """Where the bracket that opens at `start` closes, if it does."""
+    return partners(text).get(start)
 
 
 def _brace(text: str, pattern: re.Pattern[str], head: str) -> str:
     """Brace the parenthesis or number after each match: `sqrt(3)` becomes `\\sqrt{3}`."""
-    parts, at = [], 0
+    parts, at, pairs = [], 0, partners(text)
     for match in pattern.finditer(text):
         if match.start() < at:
             continue
-        end = closing(text, match.end()) if match.end() < len(text) and text[match.end()] in "({" else None
+        end = pairs.get(match.end()) if text[match.end() : match.end() + 1] in ("(", "{") else None
         if end is None and (digits := re.compile(r"[0-9]+").match(text, match.end())):
             inner, end = digits.group(), digits.end() - 1
         elif end is None:
@@ -95,13 +113,15 @@ def _brace(text: str, pattern: re.Pattern[str], head: str) -> str:
 
 def _arguments(text: str) -> str:
     r"""Brace the arguments of `\frac12`, `\frac{1}2` and `\sqrt2`."""
-    parts, at = [], 0
-    for match in re.finditer(r"\\(frac|binom|sqrt)(?![A-Za-z])", text):
+    if "\\" not in text:
+        return text
+    parts, at, pairs = [], 0, partners(text)
+    for match in _TAKES_ARGUMENTS.finditer(text):
         if match.start() < at:
             continue
         end, wanted, done = match.end(), 1 if match[1] == "sqrt" else 2, []
         for _ in range(wanted):
-            found = _argument(text, end)
+            found = _argument(text, end, pairs)
             if found is None:
                 break
             inner, end = found
@@ -112,19 +132,22 @@ def _arguments(text: str) -> str:
     return "".join(parts) + text[at:]
 
 
-def _argument(text: str, start: int) -> tuple[str, int] | None:
+_TAKES_ARGUMENTS = re.compile(r"\\(frac|binom|sqrt)(?![A-Za-z])")
+_TOKEN = re.compile(r"\\[A-Za-z]+|[0-9A-Za-z]")
+
+
+def _argument(text: str, start: int, pairs: dict[int, int]) -> tuple[str, int] | None:
     """One argument with its braces, and where it ends; the root's index in brackets goes before it."""
-    while start < len(text) and text[start] == " ":
+    while text[start : start + 1] == " ":
         start += 1
-    if start >= len(text):
-        return None
-    if text[start] == "[" and (end := closing(text, start)) is not None:
-        rest = _argument(text, end + 1)
-        return rest and (text[start : end + 1] + rest[0], rest[1])
-    if text[start] == "{":
-        end = closing(text, start)
-        return None if end is None else ("{" + _arguments(text[start + 1 : end]) + "}", end + 1)
-    token = re.compile(r"\\[A-Za-z]+|[0-9A-Za-z]").match(text, start)
+    if text[start : start + 1] == "[" and start in pairs:
+        rest = _argument(text, pairs[start] + 1, pairs)
+        return rest and (text[start : pairs[start] + 1] + rest[0], rest[1])
+    if text[start : start + 1] == "{":
+        if start not in pairs:
+            return None
+        return "{" + _arguments(text[start + 1 : pairs[start]]) + "}", pairs[start] + 1
+    token = _TOKEN.match(text, start)
     return token and ("{" + token.group() + "}", token.end())
 
 
@@ -141,39 +164,55 @@ def _plain(text: str) -> str:
     text = re.sub(r"(?<=\S)\*\*(?=\S)", "^", text)
     text = re.sub(r" ?\* ?", r"\\cdot ", text)
     text = _INFINITY.sub(r"\\infty ", text)
-    text = _ASCII_FUNCTIONS.sub(lambda m: "\\" + m[1] + " ", text)
-    return text
+    text = _TIMES_TEN.sub(r"\\cdot ", _GLUED_CHOICE.sub(r" \1 ", text))
+    text = _GLUED_FUNCTION.sub(r"\\\1 \2", text)
+    return _ASCII_FUNCTIONS.sub(lambda m: "\\" + m[1] + " ", text)
+
+
+def _chosen(match: re.Match[str]) -> str:
+    kind, n, k = match.groups()
+    if kind == "C":
+        return rf"\binom{{{n}}}{{{k}}}"
+    # more than there are can't be arranged; that stays what it was
+    return rf"\frac{{{n}!}}{{{int(n) - int(k)}!}}" if int(k) <= int(n) else match.group()
+
+
+def _based(match: re.Match[str]) -> str:
+    base = match["base"] or _BASES.get(match["word"])
+    digits = match["digits"] or match["text"] or match["bare"]
+    # C_2 is a name
+    numeral = base and (len(digits) > 1 or digits.isdigit())
+    return f"{digits}_{{{base}}}" if numeral else match.group()
 
 
 def tidy(text: str) -> str:
     """The answer in one spelling; see the module."""
-    text = _MARKS.sub("", text.translate(_CHARACTERS))
+    text = _MARKS.sub("", plain_characters(text))
     # thousands parted by thin spaces, before the other spaces are evened out
-    text = _GROUPED_SPACE.sub("", text).replace("{,}", ",")
+    text = without_said_groups(text)
     text = _SPACING.sub(" ", text)
     text = _DOLLARS.sub(lambda m: "$" if m[1] else "", text)
     if "\\" in text:
-        text = _COMMAND.sub(_command, text)
+        text = _NUMBER_SYSTEM.sub(r"\\mathbb{\1}", text)
+        text = _COMMAND.sub(_command, without_styles(text))
         # of a function the angle must be in radians; alone, the sign is a unit
         if _TRIGONOMETRY.search(text):
             text = _ANGLE.sub(r"(\\frac{\1\\pi }{180})", text)
         text = _OPERATOR.sub(r"\\\1 ", _DEGREES.sub("°", text))
         text = _MODULUS.sub(f"{TEXT}mod \\1{ENDTEXT}", _CHOOSE.sub(r"\\binom{\1}{\2}", text))
-        text = _UPRIGHT.sub(f"\\1{TEXT}\\2{ENDTEXT}", text)
-        for _ in range(3):  # fonts may be nested, but not endlessly
-            # a font around one sign is that sign; around more it is a word, such as a unit
-            text = _FONT.sub(lambda m: m[1] if len(m[1].strip()) <= 1 else TEXT + m[1] + ENDTEXT, text)
-            text = _TEXT_FONT.sub(
-                lambda m: TEXT + m[1].replace(TEXT, "").replace(ENDTEXT, "") + ENDTEXT, text
-            )
+    if "_" in text:
+        text = _CHOSEN_BEFORE.sub(r"\\binom{\1}{\2}", _CHOSEN.sub(_chosen, text))
+        text = _BASED.sub(_based, text)
     text = _plain(text)
     text = _arguments(_brace(text, _ROOT, r"\sqrt"))
+    if "{" in text:
+        text = _IDLE_BRACES.sub(r"\1\2", text)
     # LaTeX would raise to the first digit only; `2^10` in plain text means ten
     text = _brace(text, _LONG_EXPONENT, "^")
     text = re.sub(r"\^ ?-([0-9]+)", r"^{-\1}", text)
     text = " ".join(text.split()).rstrip(" ,;")
     # the full stop of a sentence, not a decimal point without digits
-    return text.removesuffix(".").strip()
+    return without_groups(text.removesuffix(".").strip())
 
 
 def squeezed(text: str) -> str:

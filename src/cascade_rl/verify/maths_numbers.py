@@ -21,7 +21,7 @@ _REPEATING = re.compile(
     r"([+-]?) ?([0-9]*)\.([0-9]*)\\(?:overline|bar|dot) ?\{? ?([0-9]+) ?\}?(?:\\ldots|\.\.\.)?"
 )
 # groups of three throughout: `1,23` is a list, `12 34` nothing
-_THOUSANDS = re.compile(r"[+-]? ?[0-9]{1,3}(?:(?:,[0-9]{3})+|(?: [0-9]{3})+)(?:\.[0-9]+)?")
+_THOUSANDS = re.compile(r"[+-]? ?[1-9][0-9]{0,2}(?:(?:,[0-9]{3})+|(?: [0-9]{3})+)(?:\.[0-9]+)?")
 _BASED = re.compile(r"([0-9A-Z]+)_(?:\{ ?\(?([0-9]{1,2})\)? ?\}|([0-9]{1,2}))")
 
 _TO_NINETEEN = """
