@@ -40,6 +40,8 @@ _REPEATING = re.compile(r"([0-9]*)\.([0-9]*)\\overline ?\{([0-9]+)\}")
 _SUBSCRIPT = re.compile(r"_ ?([0-9]) (?=[0-9])")
 _LIMITS = re.compile(r"_ ?\{[^{}]*\}")
 _PRIMES = re.compile(r"([A-Za-z])('+)")
+# `A1` is a name, `x2` a product
+_LABEL = re.compile(r"(?<![A-Za-z0-9\\])([A-Z])([0-9]+)")
 _ACCENTS = re.compile(
     r"\\(vec|bar|hat|tilde|dot|ddot|overrightarrow) ?(?:\{ ?([A-Za-z]) ?\}|([A-Za-z])(?![A-Za-z]))"
 )
@@ -112,7 +114,7 @@ def _plain(text: str) -> str:
     text = _SCIENTIFIC.sub(_scientific, without_thousands(text.strip().replace("°", "")))
     text = text.replace(r"\|", "|").replace(r"\lg", r"\log_{10} ").replace(r"\bmod", r"\mod")
     text = _ACCENTS.sub(lambda m: f"{m[2] or m[3]}_{{{m[1]}}}", text)
-    text = _PRIMES.sub(_prime, text)
+    text = _LABEL.sub(r"\1_{\2}", _PRIMES.sub(_prime, text))
     text = _MIXED.sub(_mixed, _REPEATING.sub(_repeat, text))
     text = _DECIMAL.sub(_exact, text).removeprefix("+")
     return _SUBSCRIPT.sub(r"_{\1} ", text)
