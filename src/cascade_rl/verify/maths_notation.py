@@ -95,8 +95,11 @@ def closing(text: str, start: int) -> int | None:
 
 def _brace(text: str, pattern: re.Pattern[str], head: str) -> str:
     """Brace the parenthesis or number after each match: `sqrt(3)` becomes `\\sqrt{3}`."""
+    matches = list(pattern.finditer(text))
+    if not matches:
+        return text
     parts, at, pairs = [], 0, partners(text)
-    for match in pattern.finditer(text):
+    for match in matches:
         if match.start() < at:
             continue
         end = pairs.get(match.end()) if text[match.end() : match.end() + 1] in ("(", "{") else None
@@ -113,10 +116,11 @@ def _brace(text: str, pattern: re.Pattern[str], head: str) -> str:
 
 def _arguments(text: str) -> str:
     r"""Brace the arguments of `\frac12`, `\frac{1}2` and `\sqrt2`."""
-    if "\\" not in text:
+    matches = list(_TAKES_ARGUMENTS.finditer(text))
+    if not matches:
         return text
     parts, at, pairs = [], 0, partners(text)
-    for match in _TAKES_ARGUMENTS.finditer(text):
+    for match in matches:
         if match.start() < at:
             continue
         end, wanted, done = match.end(), 1 if match[1] == "sqrt" else 2, []

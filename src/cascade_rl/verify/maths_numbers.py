@@ -54,6 +54,8 @@ def rational(text: str) -> Fraction | None:
     r"""The number that a tidy answer spells, or None: `-3/4`, `1,234.5`, `1e5`, `3 1/2`, `0.\overline{3}`."""
     if len(text) > LONGEST_NUMBER or not any("0" <= c <= "9" for c in text):
         return None
+    if text.isascii() and text.isdigit():
+        return Fraction(int(text))
     if _THOUSANDS.fullmatch(text):
         text = text.replace(",", "").replace(" ", "")
     if match := _NUMBER.fullmatch(text):
