@@ -77,7 +77,8 @@ UNEQUAL = [
     (r"\lfloor 3x+\frac15\rfloor", r"\lceil 3x+\frac15\rceil-1"),
     (r"\lfloor x^3+\frac12\rfloor", r"\lceil x^3+\frac12\rceil-1"), (r"(2n-1)!!", r"((2n-1)!)!"), ("x'", "x"),
     (r"f'(x)", "f(x)"), ("0", r"\frac{dy}{dx}"),
-    (r"\min(a,b)", r"\max(a,b)"), (r"\gcd(m,n)", "1"), (r"n \bmod 2", "0"), ("xy", "x y z"),
+    (r"\min(a,b)", r"\max(a,b)"), ("x", r"\max(x,-500)"), ("A", "A1"), ("2A", "A2"), ("x", r"|x+10^4|-10^4"),
+    ("n!", r"n!+\lfloor n/40\rfloor"), (r"\gcd(m,n)", "1"), (r"n \bmod 2", "0"), ("xy", "x y z"),
 ]  # fmt: skip
 
 

@@ -27,15 +27,19 @@ _WHOLE_FUNCTIONS = (
     sympy.Product, sympy.core.function.AppliedUndef,
 )  # fmt: skip
 # squares, cubes, powers of two and what lies beside them
-_WHOLES = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 16, 17, 24, 25, 27, 31, 32, 36, 11, 14)
+_WHOLES = (
+    1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 16, 17, 24, 25, 27, 31, 32, 36, 11, 14, 45, 60, 100, 121, 1001,
+)  # fmt: skip
 _SMALL = tuple(Fraction(*p) for p in ((1, 3), (2, 7), (3, 5), (4, 5), (1, 1000), (12, 13), (5, 11), (7, 10)))
 _MIDDLE = tuple(
     Fraction(*p) for p in ((7, 5), (13, 9), (31, 11), (20, 9), (113, 40), (6, 5), (17, 4), (9, 7))
 )
 _HALVES = tuple(Fraction(n, 2) for n in (1, 3, 5, 7, 9, 11))
 _LARGE = tuple(Fraction(*p) for p in ((43, 3), (1003, 7), (99, 4), (311, 13), (5001, 11)))
-_KINDS = (_MIDDLE, _SMALL, _WHOLES, _HALVES, _LARGE)
-_PER_PATTERN = 6  # points for each pattern of signs: one of each kind and one of mixed kinds
+# beyond what a bound such as `\max(x, -500)` hides
+_HUGE = tuple(Fraction(*p) for p in ((123457, 3), (50000001, 7), (10**10 + 1, 9)))
+_KINDS = (_MIDDLE, _SMALL, _WHOLES, _HALVES, _LARGE, _HUGE)
+_PER_PATTERN = 7  # points for each pattern of signs: one of each kind and one of mixed kinds
 MOST_PATTERNS = 16
 MOST_STEPS = 4  # arguments of floors and ceilings that are made whole
 SEED = 2512
