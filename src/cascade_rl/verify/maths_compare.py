@@ -163,10 +163,11 @@ def _same_lists(gold: Many, given: Many, algebra: Algebra) -> bool:
     if not gold.braced:
         return _same_bags(gold.items, given.items, algebra)
     # a set has each of its members once, however often they are said
+    ours, theirs = set(gold.items) - set(given.items), set(given.items) - set(gold.items)
     return (
         max(len(gold.items), len(given.items)) <= MOST_ITEMS
-        and all(any(same(a, b, algebra) for b in given.items) for a in gold.items)
-        and all(any(same(a, b, algebra) for a in gold.items) for b in given.items)
+        and all(any(same(a, b, algebra) for b in given.items) for a in gold.items if a in ours)
+        and all(any(same(a, b, algebra) for a in gold.items) for b in given.items if b in theirs)
     )
 
 
