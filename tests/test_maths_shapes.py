@@ -458,7 +458,9 @@ def test_statements_without_a_box_count_where_that_is_asked_for(gold, given):
     ("12", "The answer is 12 or 13."),
     ("12", "The answer is 12. That answer is wrong."), ("12", "If the answer is 12, then 1=2."),
     ("12", "The answer is not 12."),
-    ("12", "<answer>12</answer> <answer>13</answer>"), ("12", "x = 13"),
+    ("12", "<answer>12</answer> <answer>13</answer>"),
+    ("12", "<answer>12</answer> No, the answer is 13."), ("12", "The answer is 12.\n\nx = 13"),
+    ("12", "The answer is 12.\n\n$13$"), ("12", "x = 13"),
     ("12", "The answer is 12. But this result is wrong."),
 )  # fmt: skip
 def test_a_statement_may_be_taken_back(gold, given):
