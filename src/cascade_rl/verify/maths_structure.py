@@ -204,6 +204,11 @@ def _enclosed(text: str) -> Answer | None:
         text, pairs = text[start:], {k - start: v - start for k, v in pairs.items()}
     if text[:1] not in ("(", "[", "{", "⟨") or pairs.get(0) != len(text) - 1:
         return None
+    # brackets around brackets, all at once: one by one takes the square of them
+    k, last = 0, len(text) - 1
+    while text[k] in "({" and text[k + 1] in "({" and pairs.get(k + 1) == last - k - 1:
+        k += 1
+    text = text[k : last + 1 - k]
     inner = row_items(text[1:-1])
     if text[0] == "⟨" and text[-1] == "⟩":
         text = f"({text[1:-1]})"
