@@ -112,7 +112,7 @@ def test_other_names_or_another_order_are_another_answer(gold, given):
     ("809", "m+n = 809"), ("809", "m + n = 800 + 9 = 809"), ("60", r"m\angle ABC = 60^\circ"),
     (r"\frac14", r"\Pr[A]=\frac14"),
     ("11", "x = 11"), ("5", r"x = 2+3 = 5"), ("5", "AB = BC = 5"), (r"\frac35", r"\sin A = \frac35"),
-    ("4000", "72000 / 18 = 4000"),
+    ("4000", "72000 / 18 = 4000"), ("4000", "72000 / 18 = 4000千克"),
     ("W(n)=1 \\text{ and } W(n)=-1", "W(x)=1orW(x)=-1"), ("10", r"f(2) = 10"), ("7", r"100a+b=7"),
 )  # fmt: skip
 def test_a_name_may_be_left_out(gold, given):
