@@ -55,11 +55,13 @@ def read_expression(text: str, values: Mapping[str, sympy.Expr]) -> sympy.Expr:
     return found
 
 
-def product(a: sympy.Expr, b: sympy.Expr) -> sympy.Expr:
-    """A product that is not worked out, but for two whole numbers or fractions."""
-    if a.is_Rational and b.is_Rational:
-        return a * b
-    return sympy.Mul(a, b, evaluate=False)
+def product(*factors: sympy.Expr) -> sympy.Expr:
+    """A product that is not worked out, but for whole numbers and fractions alone."""
+    if len(factors) == 1:
+        return factors[0]
+    if all(factor.is_Rational for factor in factors):
+        return sympy.Mul(*factors)
+    return sympy.Mul(*factors, evaluate=False)
 
 
 def quotient(a: sympy.Expr, b: sympy.Expr) -> sympy.Expr:
@@ -192,10 +194,10 @@ class _Grammar(_Names):
 
     def juxtaposed(self, bars: bool) -> sympy.Expr:
         """Factors side by side."""
-        found = self.powered(bars)
+        factors = [self.powered(bars)]
         while self.starts(bars):
-            found = product(found, self.powered(bars))
-        return found
+            factors.append(self.powered(bars))
+        return product(*factors)
 
     def powered(self, bars: bool) -> sympy.Expr:
         """A factor with its factorials or its exponent."""
@@ -286,9 +288,9 @@ class _Grammar(_Names):
             if self.peek() in ("^", "!"):
                 raise Beyond
             return found
-        found = self.powered(bars) if self.peek()[1:] not in _FUNCTIONS else self.beyond()
+        factors = [self.powered(bars) if self.peek()[1:] not in _FUNCTIONS else self.beyond()]
         while self.starts(bars) and self.peek()[1:] not in _FUNCTIONS:
-            found = product(found, self.powered(bars))
+            factors.append(self.powered(bars))
         if self.peek() in ("/", "*", r"\cdot"):
             raise Beyond
-        return found
+        return product(*factors)
