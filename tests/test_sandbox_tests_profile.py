@@ -108,7 +108,7 @@ def test_hostile_repositories_fail_without_harm(run, name, text):
 
 def test_only_plain_files_are_collected(run):
     text = "import os\nos.symlink('/etc/passwd', 'link'); os.mkfifo('fifo'); os.mkdir('folder'); os.symlink('/', 'root')\n" \
-           "open('big', 'wb').write(bytes(9 << 20)); os.makedirs('a/b'); open('a/b/c', 'wb').write(b'\\xff\\x00x')"  # fmt: skip
+           "open('big', 'wb').write(bytes(17 << 20)); os.makedirs('a/b'); open('a/b/c', 'wb').write(b'\\xff\\x00x')"  # fmt: skip
     done = run(text, collect=("link", "fifo", "folder", "big", "root/etc/passwd", "a/b/c"))
     assert done.error is None and dict(done.files) == {"a/b/c": "\udcff\x00x"}
 

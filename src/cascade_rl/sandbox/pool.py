@@ -9,6 +9,7 @@ they leave open.
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import json
 import os
@@ -335,7 +336,8 @@ def read(program: Program, ending: Ending) -> Execution:
     if program.profile == "tests" and ending.collected:
         # process 1 writes it after every process of the program has ended, to a file that none of them had
         left = json.loads(ending.collected)  # written by our own process 1
-        status, files = left["status"], left["files"]
+        status = left["status"]
+        files = {n: base64.b64decode(t).decode("utf-8", "surrogateescape") for n, t in left["files"].items()}
     code = os.waitstatus_to_exitcode(status)
     stderr = ending.stderr.decode("utf-8", "replace")
     # whichever sees it first: the zygote's watch, the time told at the end, or the kernel's own limit
