@@ -51,7 +51,7 @@ CATCH_ALL = {
     ): "the tokenizers library raises bare Exceptions for a damaged file, whose text is kept",
     (
         "verify/maths_parse.py",
-        "_parse",
+        "_by_parser",
     ): "the parser raises bare Exceptions; the text is unreadable, and says why",
     (
         "verify/maths_algebra.py",

@@ -79,6 +79,7 @@ def test_a_grouped_number_is_no_list_of_its_groups(gold, given):
         ("x=1,y=2; x=3,y=4", "(3,4),(1,2)"), ("(a,b,c)=(1,2,3)", "c=3, a=1, b=2"),
         ("x=1,\\quad y=2", "x=1 and y=2"),
         ("m=3, b=5", "b=5, m=3"), ("(1,2)", "(y,x)=(2,1)"), ("(x,y)=(1,2)", "(y,x)=(2,1)"), ("x = 5", "5 = x"),
+        ("x_1=1, x_2=2", "x=2, x=1"), ("(1,2)", r"\{(1,2)\}"), ("(1,2)", r"x=1 \\ y=2"),
         (r"(x,y) \in \{(1,2),(2,1)\}", "(2,1), (1,2)"), ("(0;1),(1;0)", "(1,0),(0,1)"),
     )
 )  # fmt: skip
@@ -95,6 +96,7 @@ def test_named_values_compare_by_name(gold, given):
         ("x=1, y=2", r"\{1, 2\}"), ("x=1,y=2 \\text{ or } x=3,y=4", "(1,4),(3,2)"), ("x=1", "y=1"),
         ("x=1, y=2", "[1,2]"),
         ("x=1,y=2 \\text{ or } x=3,y=4", "1,2,3,4"), ("(x,y)=(1,2)", "(x,z)=(1,2)"), ("x_1=5, x_2=7", "7, 5"),
+        ("x=1, y=2", r"x=1 \text{ or } y=2"), ("(1,2)", r"x=1 \text{ or } y=2"), ("(1,2)", r"1 \text{ or } 2"),
         ("x=1, y=2, z=3", "1, 3, 2"), ("y=2, x=1", "2, 1"), (r"(0;1)", "(1;0)"),
     )
 )  # fmt: skip
@@ -110,11 +112,28 @@ def test_other_names_or_another_order_are_another_answer(gold, given):
     ("809", "m+n = 809"), ("809", "m + n = 800 + 9 = 809"), ("60", r"m\angle ABC = 60^\circ"),
     (r"\frac14", r"\Pr[A]=\frac14"),
     ("11", "x = 11"), ("5", r"x = 2+3 = 5"), ("5", "AB = BC = 5"), (r"\frac35", r"\sin A = \frac35"),
-    ("4000", "72000 / 18 = 4000"),
+    ("4000", "72000 / 18 = 4000"), ("4000", "72000 / 18 = 4000千克"),
     ("W(n)=1 \\text{ and } W(n)=-1", "W(x)=1orW(x)=-1"), ("10", r"f(2) = 10"), ("7", r"100a+b=7"),
 )  # fmt: skip
 def test_a_name_may_be_left_out(gold, given):
     assert equal(gold, given)
+
+
+@cases(
+    (r"\frac13", r"\frac13 \approx 0.333"), (r"\frac13", r"x = \frac13 \approx 0.33"),
+    (r"\sqrt2", r"\sqrt2 \approx 1.414"), (r"\frac23", r"x = \frac23 \approx 0.67"), (r"2\pi", r"2\pi \approx 6.28"),
+)  # fmt: skip
+def test_a_value_may_be_followed_by_its_rounding(gold, given):
+    assert equal(gold, given)
+
+
+@cases(
+    ("5", r"5 \approx 6"), ("203", r"203 \approx 204"), (r"\frac13", r"\frac13 \approx 0.5"), ("0.333", r"\frac13 \approx 0.333"),
+    (r"\sqrt2", r"\sqrt2 \approx 1.6"), ("6", r"5 \approx 6"), ("3.14", r"\pi \approx 3.14"), ("x>3", r"x \approx 3"),
+    ("11", r"x = \frac13 \approx 11"), ("5", r"5 \approx 5.5 = 6"),
+)  # fmt: skip
+def test_a_rounding_is_no_value_and_a_false_one_spoils_it(gold, given):
+    assert not equal(gold, given)
 
 
 @cases(
@@ -228,7 +247,7 @@ def test_ratios_with_zeros_are_compared_throughout(gold, given):
     (r"\text{(C)}", "C"),
     ("B", r"\textbf{(B) }12"),
     ("ABD", "A, B, D"),
-    ("A, C", "AC"),
+    ("A, C", "AC"), ("BD", "B and D"),
     ("C", "C: 12"),
 )
 def test_options_are_letters_with_or_without_their_text(gold, given):
@@ -243,7 +262,7 @@ def test_options_are_letters_with_or_without_their_text(gold, given):
     ("B", "(B) or (C)"),
     ("A", "A:B=2:3"),
     ("ABD", "A, B"),
-    ("B", "A, B"),
+    ("B", "A, B"), ("BD", "B or D"),
 )
 def test_an_option_is_one_only_where_the_gold_is(gold, given):
     assert not equal(gold, given)
@@ -439,7 +458,9 @@ def test_statements_without_a_box_count_where_that_is_asked_for(gold, given):
     ("12", "The answer is 12 or 13."),
     ("12", "The answer is 12. That answer is wrong."), ("12", "If the answer is 12, then 1=2."),
     ("12", "The answer is not 12."),
-    ("12", "<answer>12</answer> <answer>13</answer>"), ("12", "x = 13"),
+    ("12", "<answer>12</answer> <answer>13</answer>"),
+    ("12", "<answer>12</answer> No, the answer is 13."), ("12", "The answer is 12.\n\nx = 13"),
+    ("12", "The answer is 12.\n\n$13$"), ("12", "x = 13"),
     ("12", "The answer is 12. But this result is wrong."),
 )  # fmt: skip
 def test_a_statement_may_be_taken_back(gold, given):

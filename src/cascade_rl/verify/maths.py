@@ -10,6 +10,7 @@ report rewards Math RL by such a rule over the last box after `</think>` (arXiv 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from cascade_rl.verify.maths_compare import Arithmetic, Undecided, same_texts
 from cascade_rl.verify.maths_extract import Boxes, boxes, last_boxed
@@ -28,6 +29,8 @@ DEEPEST_TOWER = 2  # exponents of exponents
 LONGEST_GOLD = 200  # characters; the longest of MATH-500, AIME and HMMT have fewer than 100
 MOST_WORDS = 8  # of a gold that is words, such as a name; more are a sentence, which no reply repeats
 _ARITHMETIC = Arithmetic()
+# a gold answer comes back with every reply of its group
+tidied = lru_cache(maxsize=2048)(tidy)
 
 
 def final_answer(text: str, *, bare: bool = False) -> Boxes | None:
@@ -100,7 +103,7 @@ def quick(gold: str, given: str) -> bool | None:
     if len(given) > LONGEST_ANSWER or len(gold) > LONGEST_ANSWER:
         number, other = rational(gold.strip()), rational(given.strip())
         return False if number is None or other is None else number == other
-    ours, theirs = tidy(gold), tidy(given)
+    ours, theirs = tidied(gold), tidied(given)
     # signs and spaces only: no answer
     if not ours or not theirs:
         return False

@@ -17,9 +17,10 @@ import sympy
 
 from cascade_rl.verify import maths_points
 from cascade_rl.verify.maths import quick
+from cascade_rl.verify.maths import tidied as tidy
 from cascade_rl.verify.maths_compare import same_texts
 from cascade_rl.verify.maths_kinds import Chain
-from cascade_rl.verify.maths_notation import squeezed, tidy
+from cascade_rl.verify.maths_notation import squeezed
 from cascade_rl.verify.maths_numbers import rational
 from cascade_rl.verify.maths_parse import Unreadable, parse
 from cascade_rl.verify.maths_structure import read

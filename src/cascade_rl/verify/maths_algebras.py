@@ -8,7 +8,7 @@ from cascade_rl.verify.maths_notation import squeezed
 from cascade_rl.verify.maths_numbers import rational
 
 # when both sides change places, or are multiplied by a negative number
-FLIPPED = {"<": ">", ">": "<", "≤": "≥", "≥": "≤", "=": "=", "≠": "≠"}
+FLIPPED = {"<": ">", ">": "<", "≤": "≥", "≥": "≤", "=": "=", "≠": "≠", "≈": "≈"}
 
 
 class Undecided(Exception):

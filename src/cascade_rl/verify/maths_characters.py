@@ -25,7 +25,7 @@ _SIGNS = {
     "ℂ": r"\mathbb{C}", "’": "'", "′": "'", "\u00a0": " ", "~": " ", "～": r"\sim ", "∼": r"\sim ",
     "⟨": r"\langle ", "⟩": r"\rangle ", "〈": r"\langle ", "〉": r"\rangle ", "⌊": r"\lfloor ",
     "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ", "∠": r"\angle ", "△": r"\triangle ",
-    "∖": r"\setminus ", "≈": r"\approx ", "⁄": "/", "∕": "/", "∶": ":", "∣": "|", "、": ", ",
+    "∖": r"\setminus ", "⁄": "/", "∕": "/", "∶": ":", "∣": "|", "、": ", ",
     "，": ", ", "；": "; ", "。": ". ", "或": " or ", "和": " and ", "且": " and ", "∧": " and ",
     "∨": " or ", TEXT: "", ENDTEXT: "",
 }  # fmt: skip

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from fractions import Fraction
 
 from cascade_rl.verify.maths_algebras import FLIPPED, Algebra, Arithmetic, Undecided, Within
 from cascade_rl.verify.maths_kinds import (
@@ -115,6 +116,8 @@ def _same_alone(gold: Answer, given: Answer, algebra: Algebra) -> bool:
             return same(one.items[0], other, algebra) if one is gold else same(other, one.items[0], algebra)
         # `A, B, D` of a question with several right options
         if isinstance(one, Many) and isinstance(other, Scalar | Words) and _OPTIONS.fullmatch(other.text):
+            if "or" in one.joins:
+                return False
             letters = [item.text.casefold() for item in one.items if isinstance(item, Scalar)]
             return len(letters) == len(one.items) and sorted(letters) == sorted(set(other.text.casefold()))
     return False
@@ -146,8 +149,10 @@ def _same_collections(gold: Many | Row, given: Many | Row, algebra: Algebra) -> 
         return alike and _same_rows(gold.items, given.items, algebra)
     else:
         row, many = gold, given
-    # `(1,2)` may be a list in needless brackets, not where the other side is a set in braces
-    plain = row.opening == "(" and row.closing == ")" and not many.braced
+    if many.braced and len(many.items) == 1 and isinstance(many.items[0], Row):
+        return same(row, many.items[0], algebra) if row is gold else same(many.items[0], row, algebra)
+    # `(1,2)` may be a list in needless brackets, not where the other side is a set or leaves a choice
+    plain = row.opening == "(" and row.closing == ")" and not many.braced and "or" not in many.joins
     return plain and _same_rows(gold.items, given.items, algebra)
 
 
@@ -158,10 +163,11 @@ def _same_lists(gold: Many, given: Many, algebra: Algebra) -> bool:
     if not gold.braced:
         return _same_bags(gold.items, given.items, algebra)
     # a set has each of its members once, however often they are said
+    ours, theirs = set(gold.items) - set(given.items), set(given.items) - set(gold.items)
     return (
         max(len(gold.items), len(given.items)) <= MOST_ITEMS
-        and all(any(same(a, b, algebra) for b in given.items) for a in gold.items)
-        and all(any(same(a, b, algebra) for a in gold.items) for b in given.items)
+        and all(any(same(a, b, algebra) for b in given.items) for a in gold.items if a in ours)
+        and all(any(same(a, b, algebra) for a in gold.items) for b in given.items if b in theirs)
     )
 
 
@@ -201,6 +207,13 @@ def _same_named(gold: Answer, given: Answer, algebra: Algebra) -> bool:
         other = Row("(", tuple(row[0] for row in other.rows), ")")
     if not isinstance(other, Many | Row) or (isinstance(other, Many) and other.braced):
         return _same_alone(gold, given, algebra)
+    # one or the other isn't both
+    if isinstance(other, Many) and "or" in other.joins and not _enumerates(named, other):
+        return False
+    if isinstance(other, Many) and _enumerates(named, other):
+        values = [read(value) for value in named.values]
+        others = [read(item.sides[-1]) for item in other.items if isinstance(item, Chain)]
+        return _same_bags(*((values, others) if named is gold else (others, values)), algebra)
     order = in_order(named.names)
     stated = tuple(range(len(named.names)))
     # a row without names has the usual order, so `y=1, x=2` is (2,1); of a list none is known then
@@ -234,6 +247,13 @@ def _same_ratios(gold: Ratio | Scalar, given: Ratio | Scalar, algebra: Algebra) 
     return algebra.equal(*(f"\\frac{{{r[0]}}}{{{r[1]}}}" if len(r) == 2 else r[0] for r in (a, b)))
 
 
+def _enumerates(named: Named, other: Many) -> bool:
+    """Whether `x_1=1, x_2=2` counts what the other side calls x each time."""
+    bases = {n.partition("_")[0] for n in named.names if "_" in n} | {n for n in named.names if "_" not in n}
+    chains = [item for item in other.items if isinstance(item, Chain) and set(item.signs) == {"="}]
+    return len(chains) == len(other.items) and {name(c.sides[0]) for c in chains} == bases and len(bases) == 1
+
+
 def _same_products(gold: tuple[str, str], given: tuple[str, str], algebra: Algebra) -> bool:
     numbers = [rational(text) for text in (*gold, *given)]
     if None not in numbers:
@@ -248,7 +268,7 @@ def _is_zero(text: str, algebra: Algebra) -> bool:
 
 
 def _same_matrices(gold: Answer, given: Answer, algebra: Algebra) -> bool:
-    """Matrices of one kind and size; a column is a vector, which may be written as a row in brackets."""
+    """Matrices of one kind and size; one row or column is a vector, which may stand in brackets."""
     if isinstance(gold, Matrix) and isinstance(given, Matrix):
         return (
             gold.kind == given.kind
@@ -258,9 +278,11 @@ def _same_matrices(gold: Answer, given: Answer, algebra: Algebra) -> bool:
     matrix, row = (gold, given) if isinstance(gold, Matrix) else (given, gold)
     if not isinstance(matrix, Matrix) or not isinstance(row, Row) or matrix.kind != "matrix":
         return False
-    if row.opening != "(" or row.closing != ")" or any(len(line) != 1 for line in matrix.rows):
+    if row.opening != "(" or row.closing != ")":
         return False
-    column = tuple(line[0] for line in matrix.rows)
+    if len(matrix.rows) != 1 and any(len(line) != 1 for line in matrix.rows):
+        return False
+    column = tuple(cell for line in matrix.rows for cell in line)
     return (
         _same_rows(column, row.items, algebra) if matrix is gold else _same_rows(row.items, column, algebra)
     )
@@ -268,9 +290,17 @@ def _same_matrices(gold: Answer, given: Answer, algebra: Algebra) -> bool:
 
 def _value(chain: Chain, algebra: Algebra, of_reply: bool = False) -> Answer | None:
     """What an equation says that something is: the last side of `x = ... = 5`, or of `6 · 7 = 42`."""
-    if set(chain.signs) != {"="}:
-        return None
     sides = list(chain.sides)
+    if "≈" in chain.signs:
+        # rounded values behind the exact one say nothing more, if they are its own
+        exact = chain.signs.index("≈") + 1
+        if not all(_rounds(sides[exact - 1], side, algebra) for side in sides[exact:]):
+            return None
+        if exact == 1:
+            return read(sides[0])
+        sides = sides[:exact]
+    if not set(chain.signs) <= {"=", "≈"} or "=" in chain.signs[len(sides) - 1 :]:
+        return None
     named = is_label(sides[0]) or (of_reply and is_quantity(sides[0]))
     # `5 = x`
     if not named and is_label(sides[-1]) and not any(map(is_label, sides[:-1])):
@@ -287,6 +317,16 @@ def _value(chain: Chain, algebra: Algebra, of_reply: bool = False) -> Answer | N
     if all(_linked(side, last, algebra) for side in values[:-1]):
         return read(last)
     return None
+
+
+def _rounds(exact: str, decimal: str, algebra: Algebra) -> bool:
+    """Whether a decimal is a number to so many places, cut off or rounded."""
+    value = rational(decimal)
+    if value is None or "." not in decimal:
+        return False
+    place = Fraction(1, 10 ** len(decimal.partition(".")[2].strip()))
+    ends = [algebra.order(exact, str(value + sign * place)) for sign in (-1, 1)]
+    return ends == [1, -1]
 
 
 _OPTIONS = re.compile("[A-H]{2,}|[a-h]{3,}")  # of three letters and more the case is folded as of a word's

@@ -29,6 +29,7 @@ _SYMBOLS = {
     "langle": "⟨", "rangle": "⟩", "to": r"\to ", "sfrac": r"\frac", "nicefrac": r"\frac",
     "smallsetminus": r"\setminus ", "notin": r"\notin ", "R": r"\mathbb{R}", "Z": r"\mathbb{Z}",
     "reals": r"\mathbb{R}", "colonequals": "=", "space": " ", "enspace": " ", "thinspace": " ", "ldotp": ".",
+    "approx": "≈",
     "biggl": "", "biggr": "", "Biggl": "", "Biggr": "", "middle": "", "nolimits": "", "displaylimits": "",
 }  # fmt: skip
 _COMMAND = re.compile(r"\\([A-Za-z]+) ?|\\\\")

@@ -17,6 +17,7 @@ from latex2sympy2_extended.latex2sympy2 import ConversionConfig, _Latex2Sympy
 from sympy.core.function import AppliedUndef
 
 from cascade_rl.verify.maths import excess
+from cascade_rl.verify.maths_grammar import CALLED, Beyond, read_expression
 from cascade_rl.verify.maths_notation import ENDTEXT, TEXT, closing, without_thousands
 
 MOST_BITS = 200_000  # of a number that is evaluated: some 60,000 digits
@@ -39,6 +40,8 @@ _REPEATING = re.compile(r"([0-9]*)\.([0-9]*)\\overline ?\{([0-9]+)\}")
 _SUBSCRIPT = re.compile(r"_ ?([0-9]) (?=[0-9])")
 _LIMITS = re.compile(r"_ ?\{[^{}]*\}")
 _PRIMES = re.compile(r"([A-Za-z])('+)")
+# `A1` is a name, `x2` a product
+_LABEL = re.compile(r"(?<![A-Za-z0-9\\])([A-Z])([0-9]+)")
 _ACCENTS = re.compile(
     r"\\(vec|bar|hat|tilde|dot|ddot|overrightarrow) ?(?:\{ ?([A-Za-z]) ?\}|([A-Za-z])(?![A-Za-z]))"
 )
@@ -50,6 +53,8 @@ _FACTOR = re.compile(r"(\\pi|\\theta|[0-9]) ?(?=\()")
 _REFUSED = re.compile(
     rf"[{TEXT}{ENDTEXT}=<>≤≥≠∪∩∈±∓,;:%?#&@\"$]|\\ldots|\\setminus|\\begin|\\end|\\pmod|[0-9] +[0-9]"
 )
+# a numeral in a base is structure; the parser would drop its base
+_BASE = re.compile(r"[0-9]\}? ?_")
 # the parser would take words for products of their letters
 _WORDS = re.compile(
     r"(?<![A-Za-z\\])(?:and|or|if|for|where|when|then|not|but|is|with|all|any|else|otherwise|since|only)"
@@ -57,8 +62,7 @@ _WORDS = re.compile(
 )
 _CALL = re.compile(r"\\?(?<![A-Za-z])(max|min|gcd|lcm) ?(?=\(|\\\{|\{)")
 _DOUBLE = re.compile(r"!!(?!!)")
-# letters that name functions: `f(2)` is a value of f, `x(2)` is twice x
-_FUNCTIONS = frozenset("fghpquvwFGHPQTSRUVWLKMNABCDEXYZ")
+_INDEX = re.compile(r"_\{(\w)\}$")
 
 
 class _Reader(_Latex2Sympy):  # type: ignore[misc]
@@ -110,7 +114,7 @@ def _plain(text: str) -> str:
     text = _SCIENTIFIC.sub(_scientific, without_thousands(text.strip().replace("°", "")))
     text = text.replace(r"\|", "|").replace(r"\lg", r"\log_{10} ").replace(r"\bmod", r"\mod")
     text = _ACCENTS.sub(lambda m: f"{m[2] or m[3]}_{{{m[1]}}}", text)
-    text = _PRIMES.sub(_prime, text)
+    text = _LABEL.sub(r"\1_{\2}", _PRIMES.sub(_prime, text))
     text = _MIXED.sub(_mixed, _REPEATING.sub(_repeat, text))
     text = _DECIMAL.sub(_exact, text).removeprefix("+")
     return _SUBSCRIPT.sub(r"_{\1} ", text)
@@ -123,7 +127,7 @@ def parse(text: str) -> sympy.Expr:
         raise Unreadable(reason)
     found = _parse(_plain(text), 0)
     # an i is the imaginary unit unless it is the index of a sum
-    if sympy.Symbol("i") not in found.atoms(sympy.Tuple):
+    if sympy.Symbol("i") in found.free_symbols and sympy.Symbol("i") not in found.atoms(sympy.Tuple):
         found = found.subs(sympy.Symbol("i"), sympy.I)
     _weigh(found)
     return found
@@ -136,10 +140,18 @@ def _parse(text: str, depth: int) -> sympy.Expr:
     if _QUOTIENT.search(text) and re.search(r"/ ?[0-9.]+ ?\([0-9. ]+\)", text):
         raise Unreadable("a quotient before a bracket: read in two ways")
     text = _FACTOR.sub(r"\1\\cdot ", text) if re.search(r"(?:\\pi|\\theta) ?\(", text) else text
-    if not text or _REFUSED.search(_LIMITS.sub("", text)) or _WORDS.search(text):
+    if not text or _REFUSED.search(_LIMITS.sub("", text)) or _WORDS.search(text) or _BASE.search(text):
         raise Unreadable("no single expression")
     if reason := excess(text) or _large_binomial(text):
         raise Unreadable(reason)
+    try:
+        return read_expression(text, {str(name): value for name, value in values.items()})
+    except Beyond:
+        return _by_parser(text, values)
+
+
+def _by_parser(text: str, values: dict[sympy.Symbol, sympy.Expr]) -> sympy.Expr:
+    """What the general parser makes of a text that the small grammar doesn't hold."""
     try:
         found = _Reader(config=CONFIG).parse(text)
     # the parser raises TypeError, SyntaxError and bare Exceptions: all mean unreadable
@@ -153,18 +165,17 @@ def _parse(text: str, depth: int) -> sympy.Expr:
     found = found.replace(
         lambda e: isinstance(e, sympy.Derivative) and isinstance(e.expr, sympy.Symbol), _derivative
     )
-    return found.subs(values) if values else found
+    # `a_{n}` and `a_n` are one name
+    indexed = {s: sympy.Symbol(_INDEX.sub(r"_\1", str(s))) for s in found.free_symbols if "_{" in str(s)}
+    # the parser takes gamma for Euler's constant
+    found = found.subs(indexed | values | {sympy.EulerGamma: sympy.Symbol("gamma")})
+    return found
 
 
 def _named(value: AppliedUndef) -> sympy.Expr:
     """The value of a function as a name of its own, or a product where the letter names no function."""
     name = str(value.func)
-    if (
-        len(value.args) == 1
-        and (len(name) > 1 or name not in _FUNCTIONS)
-        and "_" not in name
-        and name.islower()
-    ):
+    if len(value.args) == 1 and (len(name) > 1 or name not in CALLED) and "_" not in name and name.islower():
         return sympy.Symbol(name) * value.args[0]
     return sympy.Symbol(str(value))
 
@@ -214,7 +225,7 @@ def _combined(name: str, arguments: list[sympy.Expr]) -> sympy.Expr:
         return (sympy.Max if name == "max" else sympy.Min)(*arguments)
     if all(a.is_Integer for a in map(sympy.simplify, arguments)):
         whole = [sympy.Integer(sympy.simplify(a)) for a in arguments]
-        return reduce(sympy.igcd if name == "gcd" else sympy.ilcm, whole)
+        return sympy.Integer(reduce(sympy.igcd if name == "gcd" else sympy.ilcm, whole))
     # of variables: a function that is evaluated at whole numbers
     return sympy.Function(name)(*sorted(arguments, key=sympy.default_sort_key))
 

@@ -17,7 +17,14 @@ from itertools import product
 
 import sympy
 
-from cascade_rl.verify.maths_values import NoValueError, Number, UnsupportedError, close, value_at
+from cascade_rl.verify.maths_values import (
+    NoValueError,
+    Number,
+    TooLargeError,
+    UnsupportedError,
+    close,
+    value_at,
+)
 
 DIGITS = 60  # of a value; two are one when 40 agree, and are told apart with three times as many
 ENOUGH = 6  # points at which both must have a value
@@ -27,16 +34,21 @@ _WHOLE_FUNCTIONS = (
     sympy.Product, sympy.core.function.AppliedUndef,
 )  # fmt: skip
 # squares, cubes, powers of two and what lies beside them
-_WHOLES = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 16, 17, 24, 25, 27, 31, 32, 36, 11, 14)
+_WHOLES = (
+    1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 16, 17, 24, 25, 27, 31, 32, 36, 11, 14, 45, 60, 100, 121, 1001,
+)  # fmt: skip
 _SMALL = tuple(Fraction(*p) for p in ((1, 3), (2, 7), (3, 5), (4, 5), (1, 1000), (12, 13), (5, 11), (7, 10)))
 _MIDDLE = tuple(
     Fraction(*p) for p in ((7, 5), (13, 9), (31, 11), (20, 9), (113, 40), (6, 5), (17, 4), (9, 7))
 )
 _HALVES = tuple(Fraction(n, 2) for n in (1, 3, 5, 7, 9, 11))
 _LARGE = tuple(Fraction(*p) for p in ((43, 3), (1003, 7), (99, 4), (311, 13), (5001, 11)))
-_KINDS = (_MIDDLE, _SMALL, _WHOLES, _HALVES, _LARGE)
-_PER_PATTERN = 6  # points for each pattern of signs: one of each kind and one of mixed kinds
+# beyond what a bound such as `\max(x, -500)` hides
+_HUGE = tuple(Fraction(*p) for p in ((123457, 3), (50000001, 7), (10**10 + 1, 9)))
+_KINDS = (_MIDDLE, _SMALL, _WHOLES, _HALVES, _LARGE, _HUGE)
+_PER_PATTERN = 7  # points for each pattern of signs: one of each kind and one of mixed kinds
 MOST_PATTERNS = 16
+NEARBY = 100  # values up to which an expression must be computable
 MOST_STEPS = 4  # arguments of floors and ceilings that are made whole
 SEED = 2512
 
@@ -144,11 +156,33 @@ def _roots(argument: sympy.Expr, symbol: sympy.Symbol) -> list[Number]:
     return found
 
 
-def _value(e: sympy.Expr, point: Point, real: bool, digits: int = DIGITS) -> Number | None:
+def _value(
+    e: sympy.Expr, point: Point, real: bool, digits: int = DIGITS, *, strict: bool = False
+) -> Number | None:
+    """A value, or None where there is none; `strict`: what is too large is raised."""
     try:
         return value_at(e, point, digits, real)
+    except TooLargeError:
+        if strict:
+            raise
+        return None
     except NoValueError:
         return None
+
+
+def _both(gold: sympy.Expr, given: sympy.Expr, point: Point, real: bool) -> tuple[Number, Number] | None:
+    """The values of both at a point, None for what has none; nothing where one is too large to tell."""
+    try:
+        a = _value(gold, point, real, strict=True)
+    except TooLargeError:
+        return None
+    if a is None:
+        return None, None
+    try:
+        return a, _value(given, point, real, strict=True)
+    except TooLargeError:
+        # far out that says nothing; nearby an answer may not hide in it where it would be wrong
+        return None if any(abs(v) > NEARBY for v in point.values()) else (a, None)
 
 
 def compare(gold: sympy.Expr, given: sympy.Expr) -> Iterator[tuple[Number, Number, Point, bool]]:
@@ -162,22 +196,24 @@ def compare(gold: sympy.Expr, given: sympy.Expr) -> Iterator[tuple[Number, Numbe
     seen = 0
     for values, ordinary in points(tuple(s in wholes for s in symbols)):
         point = dict(zip(symbols, values, strict=True))
-        a = _value(gold, point, real)
-        b = _value(given, point, real) if a is not None else None
+        pair = _both(gold, given, point, real)
+        if pair is None:
+            continue
+        a, b = pair
         seen += b is not None
         # of whole numbers only natural ones are meant
         meant = ordinary and all(point[s] > 3 for s in wholes)
         yield a, b, point, meant
     if gold.has(sympy.floor, sympy.ceiling) or given.has(sympy.floor, sympy.ceiling):
         for point in _steps((gold, given), symbols, wholes, real):
-            if (a := _value(gold, point, real)) is not None:
-                yield a, _value(given, point, real), point, False
+            if pair := _both(gold, given, point, real):
+                yield *pair, point, False
     if seen >= ENOUGH:
         return
     for values in _more_points(len(symbols)):
         point = {s: Fraction(round(v)) if s in wholes else v for s, v in zip(symbols, values, strict=True)}
-        if (a := _value(gold, point, real)) is not None:
-            yield a, _value(given, point, real), point, not wholes
+        if (pair := _both(gold, given, point, real)) and pair[0] is not None:
+            yield *pair, point, not wholes
 
 
 def same_values(gold: sympy.Expr, given: sympy.Expr) -> bool:

@@ -74,7 +74,7 @@ def is_inequality(answer: Answer) -> bool:
     """Whether it is a chain of <, ≤ and the like, or several."""
     if isinstance(answer, Many):
         return bool(answer.items) and not answer.braced and any(map(is_inequality, answer.items))
-    return isinstance(answer, Chain) and "=" not in answer.signs
+    return isinstance(answer, Chain) and not {"=", "≈"} & set(answer.signs)
 
 
 def _is_reals(answer: Answer) -> TypeGuard[Scalar]:
@@ -163,6 +163,8 @@ def _chain(chain: Chain, names: set[str]) -> Tree | None:
 
 def _link(left: str, sign: str, right: str, names: set[str]) -> Tree | None:
     """Where `left sign right` holds, if one side is a number and the other depends on one name."""
+    if sign == "≈":
+        return None
     if is_constant(left):
         left, sign, right = right, FLIPPED[sign], left
     if not is_constant(right):

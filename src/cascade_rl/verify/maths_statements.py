@@ -48,14 +48,20 @@ _WHOLE = re.compile(
 def bare_answer(text: str) -> str | None:
     """What the end of a reply states without a box: in a tag, after `answer is`, or as the last line."""
     tail = text[-LONGEST_TAIL:].rstrip()
-    if tags := _TAG.findall(tail):
-        return str(tags[-1]).strip()
-    for statement in reversed(list(_STATEMENT.finditer(tail))):
+    line = _last_line(tail)
+    tag = next(reversed(list(_TAG.finditer(tail))), None)
+    for statement in reversed(list(_STATEMENT.finditer(tail, tag.end() if tag else 0))):
         rest = tail[statement.end() :].strip()
-        line = rest.split("\n", 1)[0] if not rest.startswith("\\[") else rest.partition("\\]")[0]
-        stated = _sentence(line)
+        stated = _sentence(rest.split("\n", 1)[0] if not rest.startswith("\\[") else rest.partition("\\]")[0])
         if not statement["if"] and _states(stated, strong=_is_strong(statement)):
-            return stated or None
+            # what stands behind it as a line of its own comes last
+            later = line if "\n" in rest and line and _MATHEMATICAL.search(line) else None
+            return later or stated or None
+    return tag[1].strip() if tag else line
+
+
+def _last_line(tail: str) -> str | None:
+    """What the last line states, if it is nothing but a value."""
     lines = [line.strip() for line in tail.rsplit("\n", 5) if line.strip()]
     whole = _WHOLE.fullmatch(lines[-1]) if lines else None
     return next(filter(None, whole.groups())) if whole else None

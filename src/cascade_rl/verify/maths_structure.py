@@ -38,10 +38,10 @@ from cascade_rl.verify.maths_notation import partners
 from cascade_rl.verify.maths_numbers import based, rational
 from cascade_rl.verify.maths_splitting import COMMA, listed, row_items, split
 from cascade_rl.verify.maths_units import measured, quantity
-from cascade_rl.verify.maths_words import unmarked, words
+from cascade_rl.verify.maths_words import lists_options, unmarked, words
 
 MOST_ITEMS = 100  # of a list or set; comparing two takes the square of it
-RELATIONS = "=≤≥<>≠"
+RELATIONS = "=≤≥<>≠≈"
 
 _RELATION = re.compile(rf"[{RELATIONS}]")
 _COLON = re.compile(r" ?: ?")
@@ -58,6 +58,8 @@ _POINT = re.compile(r"[A-Z](?:_\w|')? ?\(.*[,;]")
 def read(text: str) -> Answer:
     """The structure of a tidy answer."""
     text = _LEAD.sub("", text.strip())
+    if lists_options(text):
+        return _list(*listed(unmarked(text).strip()))
     if rational(text) is not None:
         return Scalar(text)
     if (conditional := _conditional(text)) is not None:
@@ -147,7 +149,7 @@ def _assigned(answers: Sequence[Answer], joins: Sequence[str]) -> Answer:
             groups.append([])
         groups[-1].append(answer)
     found = tuple(_group(group) for group in groups)
-    return found[0] if len(found) == 1 else Many(found)
+    return found[0] if len(found) == 1 else Many(found, joins=("or",) * (len(found) - 1))
 
 
 def _group(chains: Sequence[Chain]) -> Answer:
@@ -202,6 +204,11 @@ def _enclosed(text: str) -> Answer | None:
         text, pairs = text[start:], {k - start: v - start for k, v in pairs.items()}
     if text[:1] not in ("(", "[", "{", "⟨") or pairs.get(0) != len(text) - 1:
         return None
+    # brackets around brackets, all at once: one by one takes the square of them
+    k, last = 0, len(text) - 1
+    while text[k] in "({" and text[k + 1] in "({" and pairs.get(k + 1) == last - k - 1:
+        k += 1
+    text = text[k : last + 1 - k]
     inner = row_items(text[1:-1])
     if text[0] == "⟨" and text[-1] == "⟩":
         text = f"({text[1:-1]})"

@@ -43,8 +43,9 @@ _AND_INSIDE = re.compile(rf"(?<=[0-9])( ?{TEXT} ?[A-Za-z][^{ENDTEXT}]*?) (and|or
 def without_styles(text: str) -> str:
     """A text without them; what stood in `\\text{...}` stands between `TEXT` and `ENDTEXT`."""
     text = _BLANK.sub(" ", _COLOURED.sub("", _NOTHING.sub(" ", text)))
-    if "\\begin" in text:
+    if "\\\\" in text or "\\begin" in text:
         text = _in_one_line(text)
+    text = text.replace("\\&", " and ")
     text = _UPRIGHT.sub(f"\\1{TEXT}\\2{ENDTEXT}", text)
     for _ in range(3):  # fonts may be nested, but not endlessly
         text = _SHOWN.sub(r"\1", text)
@@ -60,8 +61,8 @@ def _word(match: re.Match[str]) -> str:
 
 def _in_one_line(text: str) -> str:
     """Aligned lines as one: what goes on with a relation belongs to the line before, others are a list."""
-    plain, found = _LINES.subn("", text)
+    plain = _LINES.sub("", text)
     # a matrix or cases inside needs its own lines
-    if not found or "\\begin" in plain:
+    if "\\begin" in plain:
         return text
     return _GOES_ON.sub(" ", plain.replace("&", " ")).replace("\\\\", ", ")

@@ -112,7 +112,7 @@ gives becomes leaves says this that thus his its hers ours yours theirs these th
 sometimes besides whereas towards upwards downwards backwards forwards afterwards approximately
 about around almost nearly roughly circa between at than then from less more fewer short except
 without within up off of in per which who what where when while because since so also yet only guess
-guesses answers answer mistakes errors impossible undefined infinitely radians i
+guesses zillions nths answers answer mistakes errors impossible undefined infinitely radians i
 """
 BARRED = frozenset(_BARRED.split())
 _IRREGULAR = """

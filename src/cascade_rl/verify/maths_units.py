@@ -200,6 +200,9 @@ def _opaque(text: str) -> tuple[str, str, bool]:
 def _with_number_words(number: str, plain: str) -> tuple[str, str]:
     """`2` and `million dollars` become `2000000` and `dollars`."""
     while True:
+        # 千克 is a kilogram, though 千 is a thousand
+        if not plain.isascii() and unit_of(plain):
+            return number, plain
         word, _, rest = plain.partition(" ")
         if not word.isascii() and word not in NUMBER_WORDS:
             cut = next((n for n in (2, 1) if word[:n] in NUMBER_WORDS), 0)

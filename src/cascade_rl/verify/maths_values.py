@@ -29,6 +29,10 @@ class NoValueError(Exception):
     """No real number, or one that is too large to be of use."""
 
 
+class TooLargeError(NoValueError):
+    """A value that is too large to be computed, which says nothing about the domain."""
+
+
 class UnsupportedError(Exception):
     """An expression that can't be evaluated here, such as an integral that stays one."""
 
@@ -83,7 +87,7 @@ def _whole(x: Number) -> int | None:
     if isinstance(x, mpmath.mpc):
         return None
     if _bits(x) > MOST_BITS:
-        raise NoValueError("too large")
+        raise TooLargeError("too large")
     near = int(mpmath.nint(x))
     # so many digits are right of a value in the tens of thousands
     return near if abs(x - near) < mpmath.mpf(10) ** (12 - mp.dps) * max(1, abs(near)) else None
@@ -138,14 +142,14 @@ class _Evaluation:
             if x == 1 and name == "log":
                 return 0
             if abs(x) > LARGEST_ANGLE and name not in ("log", "atan", "asinh", "acosh", "tanh"):
-                raise NoValueError("too large")
+                raise TooLargeError("too large")
             # one may be passed by rounding alone
             if name in ("asin", "acos") and _inexact(x) and _whole(x) in (1, -1):
                 x = _whole(x)
             if self.real and not domain(x):
                 raise NoValueError("outside of the real domain")
         if name in ("exp", "sinh", "cosh") and abs(x) > MOST_BITS / 2:
-            raise NoValueError("too large")
+            raise TooLargeError("too large")
         return function(_mp(x))
 
     def _power(self, e: sympy.Basic) -> Number:
@@ -162,7 +166,7 @@ class _Evaluation:
                 return 0
             raise NoValueError("a power of zero")
         if abs(_bits(base)) * abs(power) > MOST_BITS:
-            raise NoValueError("too large")
+            raise TooLargeError("too large")
         if not isinstance(base, mpmath.mpc) and base < 0 and self.real:
             raise NoValueError("a broken power of a negative number")
         return mpmath.power(_mp(base), _mp(power))
@@ -173,7 +177,7 @@ class _Evaluation:
                 return 0
             raise NoValueError("a power of zero")
         if (_bits(base) + 1) * abs(above) > MOST_BITS:
-            raise NoValueError("too large")
+            raise TooLargeError("too large")
         if below == 1:
             return (Fraction(base) if isinstance(base, int) and above < 0 else base) ** above
         if self.real and not isinstance(base, mpmath.mpc) and base < 0:
@@ -256,7 +260,7 @@ def _factorial(n: Number) -> Number:
 
 
 def _too_large() -> Number:
-    raise NoValueError("too large")
+    raise TooLargeError("too large")
 
 
 def _double_factorial(n: Number) -> Number:

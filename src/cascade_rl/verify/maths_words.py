@@ -30,7 +30,8 @@ _DATES = (
 _ISO_DATE = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
 _TIME = re.compile(r"([0-9]{1,2}):([0-9]{2}) ?(?:([ap])\.? ?m\.?)?|([0-9]{1,2}) ?([ap])\.? ?m\.?")
 _REALS = re.compile(
-    r"(?:(?:all|any|every|the|set of|the set of(?: all)?) )?(?:the )?real(?:s| numbers?)?(?: [a-z])?"
+    r"(?:(?:all|any|every|the|set of|the set of(?: all)?) )?(?:the )?(?:reals|real numbers?(?: [a-z])?)"
+    r"|all real [a-z]"
 )
 _NO_ELEMENT = {"no solution", "no solutions", "no real solution", "no real solutions", "empty set"}
 _ELEMENTS = (
@@ -38,6 +39,15 @@ _ELEMENTS = (
     "|Cd|In|Sn|Sb|Te|Xe|Cs|Ba|La|Ce|Os|Ir|Pt|Au|Hg|Tl|Pb|Bi|[HBCNOFPSKVYIWU]"
 )
 _FORMULA = re.compile(rf"(?:(?:{_ELEMENTS})[0-9]*+){{2,12}}")
+
+
+# `B and D`, as right options
+_OPTIONS = re.compile(r"[A-K](?:(?:, ?| and | or |, and )[A-K])+")
+
+
+def lists_options(text: str) -> bool:
+    """Whether a text is a list of capital letters such as `B and D`."""
+    return _OPTIONS.fullmatch(unmarked(text).strip()) is not None
 
 
 def unmarked(text: str) -> str:
