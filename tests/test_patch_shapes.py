@@ -330,6 +330,16 @@ def test_a_reply_of_marks_alone_is_refused(mark):
             apply_patch(text, FILES)
 
 
+def test_quoted_paths_are_gits_alone():
+    name = 'é "q"\t\\x.py'
+    head = '--- "a/{0}"\n+++ "b/{0}"\n@@ -1 +1 @@\n-x\n+y\n'
+    for quoted in ("\\303\\251.py", "é.py"):
+        assert apply_patch(head.format(quoted), {"é.py": "x\n"}) == {"é.py": "y\n"}
+    for quoted in (name, "\\q", "\\777", "x" + "(" * 5_000, '" ' + "-" * 50_000):
+        with pytest.raises(e.PatchError):
+            apply_patch(head.format(quoted), FILES)
+
+
 def test_edits_are_read_without_their_files():
     [edit] = parse_edits(f"```\n### new/name.py\n{BODY}\n```")
     assert (edit.path, edit.search, edit.replace) == ("new/name.py", (OLD,), (NEW,))

@@ -24,6 +24,8 @@ NO_NEWLINE = "\\ No newline at end of file"
 # nine digits at most: no line has a longer number
 _HUNK = re.compile(r"@@ -(\d{1,9})(?:,(\d{1,9}))? \+(\d{1,9})(?:,(\d{1,9}))? @@")
 _FREE = re.compile(r"@@(?: \.\.\.)?(?: @@)?\s*")
+# git's escapes alone: nothing else may reach the parser of Python's literals
+_QUOTED = re.compile(r'"(?:[^"\\]|\\(?:[abtnvfr"\\]|[0-3][0-7]{2}))*+"')
 # how `diff -N` dates a file that is not there, in whatever zone
 _EPOCH = re.compile(r"\t(?:1970-01-01|1969-12-31)[ T]\d\d:\d\d")
 
@@ -108,10 +110,15 @@ def _path(text: str) -> str | None:
 
 
 def _unquoted(text: str) -> str:
+    quoted = _QUOTED.match(text)
+    if quoted is None:
+        raise Unparseable(f"the quoted path {text[:80]!r} can't be read")
+    # git writes other bytes as they are or as octal numbers
+    raw = "".join(chr(b) if b < 128 else f"\\x{b:02x}" for b in quoted[0].encode("utf-8", "surrogatepass"))
     try:
-        path: bytes = ast.literal_eval("b" + text)
+        path: bytes = ast.literal_eval("b" + raw)
         return path.decode()
-    except (SyntaxError, ValueError, AttributeError):
+    except (SyntaxError, ValueError):
         raise Unparseable(f"the quoted path {text[:80]!r} can't be read") from None
 
 

@@ -35,6 +35,7 @@ def read_patch(text: str, pages: Pages) -> list[Edit | Section]:
     """All changes that a reply holds, in order; raises Unparseable."""
     # replies come without the blank lines at their end
     lines = [*solution_of(text).split("\n"), *[""] * LOST]
+    dedented = _Dedented(lines)
     parts: list[Edit | Section] = []
     fence: Fence | None = None
     last: str | None = None  # the file of the edit before
@@ -51,7 +52,7 @@ def read_patch(text: str, pages: Pages) -> list[Edit | Section]:
             section, i = read_section(lines, i)
             parts.append(section)
         elif (indent := _indent_of_diff(lines, i, fence)) > 0:
-            sections, i = _read_indented(lines, i, indent)
+            sections, i = _read_indented(dedented, i, indent)
             parts += sections
         elif replace_mark(lines[i]) or lines[i].startswith("@@ "):
             raise Unparseable(f"line {i + 1}: a part of a change without its beginning")
@@ -74,14 +75,32 @@ def _indent_of_diff(lines: list[str], i: int, fence: Fence | None) -> int:
     return indent if heads_section(two, 0) or two[0].rstrip() == BEGIN else 0
 
 
-def _read_indented(lines: list[str], i: int, indent: int) -> tuple[list[Section], int]:
-    """The first change from line `i` on, of lines that are all indented."""
-    end = i
-    while end < len(lines) and (lines[end].startswith(" " * indent) or not lines[end].strip()):
-        end += 1
-    inner = [line[indent:] for line in lines[i:end]]
-    if inner[0].rstrip() == BEGIN:
-        sections, used = read_envelope(inner, 1)
-        return sections, i + used
-    section, used = read_section(inner, 0)
-    return [section], i + used
+class _Dedented:
+    """Stretches of lines that are all indented, without their indent, each made once."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self._lines = lines
+        self._made: dict[int, tuple[int, list[str]]] = {}
+
+    def around(self, i: int, indent: int) -> tuple[int, list[str]]:
+        """Where a stretch begins that holds line `i`, and its lines."""
+        start, inner = self._made.get(indent, (0, []))
+        if not start <= i < start + len(inner):
+            blanks, end = " " * indent, i
+            while end < len(self._lines) and (
+                self._lines[end].startswith(blanks) or not self._lines[end].strip()
+            ):
+                end += 1
+            start, inner = i, [line[indent:] for line in self._lines[i:end]]
+            self._made[indent] = start, inner
+        return start, inner
+
+
+def _read_indented(dedented: _Dedented, i: int, indent: int) -> tuple[list[Section], int]:
+    """The change at line `i` of indented lines, and the index of the line behind it."""
+    start, inner = dedented.around(i, indent)
+    if inner[i - start].rstrip() == BEGIN:
+        sections, end = read_envelope(inner, i - start + 1)
+        return sections, start + end
+    section, end = read_section(inner, i - start)
+    return [section], start + end
