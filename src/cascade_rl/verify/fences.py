@@ -58,6 +58,13 @@ def _edge(line: str) -> tuple[int, str, str] | None:
     return len(line) - len(bare), bare[: len(bare) - len(bare.lstrip(sign))], info
 
 
+def _unlisted(line: str) -> str:
+    """A line without the mark of a list item in front, blanks in its place: a block may begin beside it."""
+    mark, _, rest = line.lstrip(" \t").partition(" ")
+    number = mark[:-1].isdecimal() and len(mark) <= 4 and mark[-1] in ".)"
+    return " " * (len(line) - len(rest)) + rest if mark in ("-", "*", "+") or number else line
+
+
 def _blanks(line: str) -> int:
     return len(line) - len(line.lstrip(" \t"))
 
@@ -83,7 +90,7 @@ def code_blocks(text: str) -> list[Block]:
         line = line.removesuffix("\r")
         edge = _edge(line)
         if opened is None:
-            opened, body = edge, []
+            opened, body = edge or _edge(_unlisted(line)), []
             continue
         indent, fence, info = opened
         most = max(indent + 3, _blanks(body[0]) if body else 0)
