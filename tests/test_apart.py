@@ -14,7 +14,7 @@ from cascade_rl.protocols import Execution
 from cascade_rl.sandbox.pool import ZygoteSandbox
 from cascade_rl.types import Message, Mode, Problem, Rollout, Split
 from cascade_rl.verify.apart import faults, plain, program_of, results_of
-from cascade_rl.verify.apart_inside import decode, encode
+from cascade_rl.verify.apart_inside import encode
 from cascade_rl.verify.apart_plan import plan_of
 from cascade_rl.verify.patches import unified_diff
 
@@ -268,7 +268,7 @@ def test_the_candidates_process_holds_no_expected_value_and_no_test():
     plan = plan_of(texts, {"shapes"})
     program = program_of(plan, {"shapes.py": FIXED}, 4.0)
     assert "271828182" not in json.dumps([dict(program.files), program.stdin])
-    assert json.loads(program.stdin) == {"calls": [["shapes", "area", ["list", [2, 3]], ["dict", []]]]}
+    assert json.loads(program.stdin) == {"calls": [["shapes", "area"]], "arguments": "[([2, 3], {})]"}
 
 
 def test_rewards_of_one_process_and_of_two_agree():
@@ -306,12 +306,10 @@ VALUES = st.recursive(
 @given(VALUES)
 def test_plain_data_cross_with_their_types(value):
     told = json.loads(json.dumps(encode(value)))
-    assert repr(plain(told)) == repr(decode(told))
-    for read in (plain, decode):
-        back = read(told)
-        assert type(back) is type(value)
-        # sets have no order, and not-a-number equals nothing
-        assert back == value or "nan" in repr(value)
+    back = plain(told)
+    assert type(back) is type(value)
+    # not-a-number equals nothing
+    assert back == value or "nan" in repr(value)
 
 
 @settings(max_examples=150, deadline=None)
@@ -351,6 +349,9 @@ def test_forged_results_are_values_or_none(row):
         "assert [area(2, 3)] == [n for n in [6]]",
         "assert sorted([2, 1], key=area) == []",
         "assert area is area",
+        "assert not (area(2, 3) == 6 and area(1, 1) == 1)",
+        "assert area(2, 3) == 6 or area(1, 1) == 1",
+        "assert 1 < area(2, 3) < area(3, 3)",
         "assert print(area(2, 3)) is None",
         "assert area(*[2, 3]) == 6",
         "assert eval('6') == area(2, 3)",

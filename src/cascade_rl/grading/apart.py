@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -24,6 +24,23 @@ from cascade_rl.verify.programs import check_program, checks_passed
 from cascade_rl.verify.repository_tests import restored
 
 Files = dict[str, str]  # path: text
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is wrong with each test, by node id, None if nothing; or the verdict of a run that tells nothing.
+
+    odd    whether some result may have been more than plain data, which is all that crosses
+    """
+
+    faults: Mapping[str, str | None]
+    odd: bool = False
+    lost: Verdict | None = None
+
+    @property
+    def wrong(self) -> list[tuple[str, str]]:
+        """The tests that fail, with what is wrong."""
+        return [(name, why) for name, why in self.faults.items() if why is not None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,31 +58,30 @@ class Question:
     packages: tuple[str, ...]
     named: bool
 
-    async def ask(
-        self, files: Mapping[str, str], sandbox: Sandbox
-    ) -> tuple[dict[str, str | None], Verdict | None]:
-        """What is wrong with each test, None if nothing; or the verdict of a run that told nothing of them."""
+    async def ask(self, files: Mapping[str, str], sandbox: Sandbox) -> Found:
+        """The tests on the files of a repair."""
         shown = {path: text for path, text in files.items() if path not in self.hidden}
         profile = "tests" if self.named else "code"
         program = program_of(self.plan, shown, self.timeout_s, profile, self.packages)
         execution = await sandbox.run(program)
         if execution.error:
-            return {}, Verdict.failed(execution.error)
+            return Found({}, lost=Verdict.failed(execution.error))
         if execution.timed_out:
             note = f"tests took over {self.timeout_s} s"
-            return {}, Verdict(0.0, Outcome.TIMEOUT, {"apart": 1.0}, note)
-        return faults(self.plan, results_of(self.plan, execution)), None
+            return Found({}, lost=Verdict(0.0, Outcome.TIMEOUT, {"apart": 1.0}, note))
+        results = results_of(self.plan, execution)
+        return Found(faults(self.plan, results), any(result.odd for result in results))
 
     async def allows(self, sandbox: Sandbox) -> bool:
         """Whether the golden repair is right apart: one run a problem, since equal programs run once."""
-        found, lost = await self.ask(self.golden, sandbox)
-        return lost is None and all(why is None for why in found.values())
+        found = await self.ask(self.golden, sandbox)
+        return found.lost is None and not found.wrong
 
 
 def question_of(
     answer: Mapping[str, Any], timeout_s: float, texts: Mapping[str, str], wanted: Sequence[str] | None = None
 ) -> Question | None:
-    """The tests of an answer taken apart: the node ids `wanted`, or all of the files `texts`; None if they can't.
+    """The tests of an answer taken apart, those of the ids `wanted` or all of `texts`; None if they can't be.
 
     They can't without a golden patch, which has to show that they can.
     """
@@ -112,12 +128,13 @@ async def judge_checks(
     tests: Mapping[str, str] = answer["tests"]
     question = question_of(answer, timeout_s, tests)
     if question:
-        found, lost = await question.ask(files, sandbox)
-        reason = next((why for why in found.values() if why is not None), None)
-        if lost is not None and lost.reward is None:
-            return lost
-        if (lost is None and reason is None) or await question.allows(sandbox):
-            return lost or Verdict.binary(reason is None, reason or "", apart=1.0)
+        found = await question.ask(files, sandbox)
+        if found.lost is not None:
+            return found.lost
+        # with plain results the tests would say in its process what they say here
+        if not found.wrong or not found.odd or await question.allows(sandbox):
+            note = found.wrong[0][1] if found.wrong else ""
+            return Verdict.binary(not found.wrong, note, apart=1.0)
     # the tests as they are in the answer, over whatever the patch made of files with their names
     program = check_program({**files, **tests}, list(tests), timeout_s)
     execution = await sandbox.run(program)
@@ -143,19 +160,22 @@ async def judge_named(
     before, golden = answer["files"], question.golden
     touched = {path for path in golden.keys() | before.keys() if golden.get(path) != before.get(path)}
     files, taken_back = restored(before, patched, answer.get("test_files", {}), touched)
-    found, lost = await question.ask(files, sandbox)
-    if lost is not None and lost.reward is None:
-        return lost
-    failed = [node_id for node_id, why in found.items() if why is not None]
-    if (lost is not None or failed) and not await question.allows(sandbox):
+    found = await question.ask(files, sandbox)
+    if found.lost is not None and found.lost.reward is None:
+        return found.lost
+    # a repository may lean on what it is run beside: here the golden repair always decides
+    if (found.lost or found.wrong) and not await question.allows(sandbox):
         return None
     parts = {"apart": 1.0, "watched": 1.0, "taken_back": float(len(taken_back))}
-    if lost is not None:
-        return Verdict(lost.reward, lost.outcome, parts, lost.note)
-    parts |= {kind: sum(found[node_id] is None for node_id in ids) / len(ids) for kind, ids in kinds.items()}
-    back = "; ".join(f"{path} was put back ({why})" for path, why in sorted(taken_back.items()))
-    told = f"{len(failed)} of {len(found)} tests fail: {failed[0]}: {found[failed[0]]}" if failed else ""
-    return Verdict.binary(not failed, "; ".join(filter(None, [told, back])), **parts)
+    if found.lost is not None:
+        return replace(found.lost, parts=parts)
+    for kind, ids in kinds.items():
+        parts[kind] = sum(found.faults[node_id] is None for node_id in ids) / len(ids)
+    notes = [f"{path} was put back ({why})" for path, why in sorted(taken_back.items())]
+    if found.wrong:
+        node_id, why = found.wrong[0]
+        notes.insert(0, f"{len(found.wrong)} of {len(found.faults)} tests fail: {node_id}: {why}")
+    return Verdict.binary(not found.wrong, "; ".join(notes), **parts)
 
 
 # SWE-bench's names: tests that the repair must turn, tests that it must not break

@@ -7,6 +7,7 @@ runners, forged reports and early exits are only wrong results.
 
 from __future__ import annotations
 
+import ast
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +21,21 @@ from cascade_rl.verify.apart_plan import Plan, Step
 from cascade_rl.verify.assertions import CHECKERS
 from cascade_rl.verify.outputs import shorten
 
-INSIDE = Path(apart_inside.__file__)
+
+def _bare(text: str) -> str:
+    """A module without its words for readers: each candidate compiles it, in 0.3 ms less."""
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.Module) and ast.get_docstring(node):
+            del node.body[0]
+        if isinstance(node, ast.FunctionDef):
+            node.returns = None
+            for argument in node.args.args:
+                argument.annotation = None
+    return ast.unparse(tree)
+
+
+INSIDE = _bare(Path(apart_inside.__file__).read_text(encoding="utf-8"))
 ENTRY = "_calls.py"
 LONGEST_LINE = 2_000_000  # characters of a result; longer ones are not decoded
 MOST_ALIKE = 64  # different numbers of one hash in a result: few are so by chance
@@ -28,12 +43,16 @@ MOST_ALIKE = 64  # different numbers of one hash in a result: few are so by chan
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one call gave: a value, or the built-in types of what it raised; neither when it gave nothing."""
+    """What one call gave: a value, or the built-in types of what it raised; neither when it gave nothing.
+
+    odd    whether it may have been an object that is more than plain data
+    """
 
     value: Any = None
     raised: tuple[str, ...] = ()
     words: str = "no result"
     ok: bool = False
+    odd: bool = False
 
 
 def program_of(
@@ -44,9 +63,9 @@ def program_of(
     packages: Sequence[str] = (),
 ) -> Program:
     """A program that makes the calls of a plan in the candidate's files; read it with `results_of`."""
-    job = json.dumps({"calls": plan.calls})
-    own = {ENTRY: INSIDE.read_text(encoding="utf-8")}
-    return Program({**files, **own}, ENTRY, job, timeout_s, profile=profile, packages=tuple(packages))
+    given = ", ".join(f"({arguments}, {keywords})" for _, _, arguments, keywords in plan.calls)
+    job = json.dumps({"calls": [call[:2] for call in plan.calls], "arguments": f"[{given}]"})
+    return Program({**files, ENTRY: INSIDE}, ENTRY, job, timeout_s, profile=profile, packages=tuple(packages))
 
 
 def results_of(plan: Plan, execution: Execution) -> list[Result]:
@@ -66,9 +85,9 @@ def _result(text: str) -> Result:
         if not isinstance(row, dict):
             return Result()
         if "value" in row:
-            return Result(plain(row["value"]), words="", ok=True)
-        raised, words = row.get("raised", ()), row.get("words", row.get("fault", "no result"))
-        return Result(raised=tuple(map(str, raised)), words=str(words)[:200])
+            return Result(plain(row["value"]), words="", ok=True, odd=row.get("odd") is True)
+        raised, words = row.get("raised", ()), row.get("words", "no result")
+        return Result(raised=tuple(map(str, raised)), words=str(words)[:200], odd=row.get("odd") is True)
     # whatever stands there is the candidate's, and no value
     except (ValueError, TypeError, KeyError, RecursionError, MemoryError):
         return Result()

@@ -15,13 +15,10 @@ from __future__ import annotations
 
 import ast
 import builtins
-import copy
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from cascade_rl.verify.apart_inside import encode
 from cascade_rl.verify.assertions import CHECKERS, NODES
 
 MOST_CALLS = 5_000  # of all tests together
@@ -45,9 +42,9 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All calls in the order of the tests, as (module, path in it, arguments, keywords); each test's steps."""
+    """All calls in the order of the tests: module, path in it, arguments, keywords; and each test's steps."""
 
-    calls: tuple[tuple[str, str, Any, Any], ...]
+    calls: tuple[tuple[str, str, str, str], ...]
     tests: Mapping[str, tuple[Step, ...]]
 
 
@@ -64,7 +61,7 @@ def plan_of(
 
     Raises nothing: a file that is no Python has no plan.
     """
-    calls: list[tuple[str, str, Any, Any]] = []
+    calls: list[tuple[str, str, str, str]] = []
     tests: dict[str, tuple[Step, ...]] = {}
     try:
         for path, text in texts.items():
@@ -81,7 +78,7 @@ def _file(
     tree: ast.Module,
     modules: Collection[str],
     wanted: Sequence[str] | None,
-    calls: list[tuple[str, str, Any, Any]],
+    calls: list[tuple[str, str, str, str]],
 ) -> dict[str, tuple[Step, ...]]:
     names: dict[str, tuple[str, str]] = {}
     found: dict[str, tuple[Step, ...]] = {}
@@ -123,7 +120,7 @@ class _Test:
         self,
         names: Mapping[str, tuple[str, str]],
         modules: Collection[str],
-        calls: list[tuple[str, str, Any, Any]],
+        calls: list[tuple[str, str, str, str]],
     ) -> None:
         self._names, self._modules, self._calls = names, modules, calls
         self._own: dict[str, ast.expr] = {}  # names of the test's own, with what they stand for
@@ -144,6 +141,8 @@ class _Test:
         match statement:
             case ast.Pass() | ast.Expr(ast.Constant()):
                 return []
+            case ast.Assert(ast.BoolOp(ast.And(), values), None | ast.Constant()):
+                return [step for value in values for step in self._steps(ast.Assert(value, None))]
             case ast.Assert(test, None | ast.Constant()):
                 check = self._lifted(test)
                 return [Step(self._since(begin), check)]
@@ -191,9 +190,15 @@ class _Test:
 
     def _lifted(self, node: ast.expr) -> str:
         """An expression with every call of the candidate's made a name `_N`; it must then be plain."""
-        rest = _Lift(self._call).visit(copy.deepcopy(node))
+        rest = _Lift(self._call).visit(node)
         for part in ast.walk(rest):
             if not isinstance(part, NODES) or (isinstance(part, ast.Name) and not self._known(part.id)):
+                raise Entangled
+            # all calls are made first: none may stand where it might not be reached
+            later = part.values[1:] if isinstance(part, ast.BoolOp) else []
+            if isinstance(part, ast.Compare):
+                later = part.comparators[1:]
+            if any(map(_calls_in, later)):
                 raise Entangled
             # identity can't be asked of values that crossed, but for the few that are one object
             if isinstance(part, ast.Compare):
@@ -215,20 +220,24 @@ class _Test:
             return None
         if not target[1] or target[0] not in self._modules:
             raise Entangled
-        keywords = {word.arg: self._literal(word.value) for word in node.keywords if word.arg is not None}
-        if len(keywords) != len(node.keywords):
+        if any(word.arg is None for word in node.keywords):
             raise Entangled
         arguments = [self._literal(argument) for argument in node.args]
-        self._calls.append((*target, encode(arguments), encode(keywords)))
+        keywords = [f"{word.arg!r}: {self._literal(word.value)}" for word in node.keywords]
+        self._calls.append((*target, f"[{', '.join(arguments)}]", f"{{{', '.join(keywords)}}}"))
         return ast.Name(f"_{len(self._calls) - 1}", ast.Load())
 
-    def _literal(self, node: ast.expr) -> Any:
-        """An argument's value: a literal, or a name for one that no call can change."""
+    def _literal(self, node: ast.expr) -> str:
+        """The text of an argument: a literal, or a name for one that no call can change."""
         if isinstance(node, ast.Name):
-            value = ast.literal_eval(self._own.get(node.id, node))
-            hash(value)  # a TypeError for what the call might change
-            return value
-        return ast.literal_eval(node)
+            node = self._own.get(node.id, node)
+            hash(ast.literal_eval(node))  # a TypeError for what the call might change
+        ast.literal_eval(node)
+        return ast.unparse(node)
+
+
+def _calls_in(node: ast.expr) -> bool:
+    return any(isinstance(part, ast.Name) and RESULT.fullmatch(part.id) for part in ast.walk(node))
 
 
 class _Lift(ast.NodeTransformer):
