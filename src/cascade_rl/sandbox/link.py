@@ -24,6 +24,7 @@ from typing import Any
 
 from cascade_rl.protocols import Program
 from cascade_rl.sandbox.inside.jail import SITE
+from cascade_rl.sandbox.memory import held_below, pause_s
 
 # unsealed, standard input would be a writable memory file, and RLIMIT_AS does not count those
 SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
@@ -56,7 +57,7 @@ class Starved(ZygoteFault):
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a candidate ended: its wait status, and what was written; `killed` is `cpu`, `wall` or empty."""
+    """How a candidate ended: its wait status, what was written; `killed` is `cpu`, `wall`, `memory` or empty."""
 
     status: int
     cpu_s: float
@@ -134,7 +135,7 @@ class Zygote:
             files += [os.memfd_create(name, os.MFD_CLOEXEC) for name in ("stdout", "stderr", "collected")]
             # the zygote is sent descriptors and limits only: it is forked again, and must hold no job's bytes
             socket.send_fds(self._socket, [json.dumps({"job": self._jobs, "limits": limits}).encode()], files)
-            reply = self._await_end(wall_s)
+            reply = self._await_end(wall_s, limits.get("together", 0))
             if "setup" in reply:
                 raise ZygoteFault(reply["setup"])
             # by place: the candidate shares the descriptor's offset, wherever it has moved that
@@ -149,10 +150,22 @@ class Zygote:
                 os.close(number)
         return Ending(reply["status"], reply["cpu_s"], reply["killed"], stdout, stderr, collected, full)
 
-    def _await_end(self, wall_s: float) -> dict[str, Any]:
+    def _await_end(self, wall_s: float, together: int) -> dict[str, Any]:
+        """Its end, by itself or by us: at the deadline, or when its processes hold `together` bytes (0: any)."""
         begin = time.monotonic()
-        reply = self._receive(wall_s)
-        if reply is None:
+        reply, heavy = None, False
+        while reply is None and not heavy and (left_s := begin + wall_s - time.monotonic()) > 0:
+            spare = together - held_below(self.pid, together) if together else 0
+            heavy = together > 0 and spare <= 0
+            if not heavy:
+                reply = self._receive(min(left_s, pause_s(spare)) if together else left_s)
+        if heavy:
+            self._socket.send(json.dumps({"kill": self._jobs}).encode())
+            reply = self._receive(GRACE_S)
+            # it may have ended by itself just then
+            if reply and reply.get("killed"):
+                reply["killed"] = "memory"
+        elif reply is None:
             # asked before the kill, after which the candidate's /proc is gone; in profile `tests` the child
             # is process 1, which sleeps, so there a busy machine is not seen
             starved = self._waited_for_processor() > STARVED * (time.monotonic() - begin)
