@@ -21,7 +21,6 @@ from cascade_rl.verify.apart_plan import Plan, plan_of
 from cascade_rl.verify.patch_errors import PatchError
 from cascade_rl.verify.patches import apply_patch
 from cascade_rl.verify.programs import check_program, checks_passed
-from cascade_rl.verify.repository_tests import restored
 
 Files = dict[str, str]  # path: text
 
@@ -157,21 +156,20 @@ async def judge_named(
     question = question_of(answer, timeout_s, texts, wanted) if wanted and not _prepared(own) else None
     if question is None:
         return None
-    before, golden = answer["files"], question.golden
-    touched = {path for path in golden.keys() | before.keys() if golden.get(path) != before.get(path)}
-    files, taken_back = restored(before, patched, answer.get("test_files", {}), touched)
-    found = await question.ask(files, sandbox)
+    # what a patch makes of tests never gets to where they are evaluated
+    back = sorted(path for path in question.hidden if patched.get(path) != answer["files"].get(path))
+    found = await question.ask(patched, sandbox)
     if found.lost is not None and found.lost.reward is None:
         return found.lost
     # a repository may lean on what it is run beside: here the golden repair always decides
     if (found.lost or found.wrong) and not await question.allows(sandbox):
         return None
-    parts = {"apart": 1.0, "watched": 1.0, "taken_back": float(len(taken_back))}
+    parts = {"apart": 1.0, "watched": 1.0, "taken_back": float(len(back))}
     if found.lost is not None:
         return replace(found.lost, parts=parts)
     for kind, ids in kinds.items():
         parts[kind] = sum(found.faults[node_id] is None for node_id in ids) / len(ids)
-    notes = [f"{path} was put back ({why})" for path, why in sorted(taken_back.items())]
+    notes = [f"{path} was put back (tests)" for path in back]
     if found.wrong:
         node_id, why = found.wrong[0]
         notes.insert(0, f"{len(found.wrong)} of {len(found.faults)} tests fail: {node_id}: {why}")

@@ -22,7 +22,7 @@ from cascade_rl.verify.assertions import CHECKERS
 from cascade_rl.verify.outputs import shorten
 
 
-def _bare(text: str) -> str:
+def bare(text: str) -> str:
     """A module without its words for readers: each candidate compiles it, in 0.3 ms less."""
     tree = ast.parse(text)
     for node in ast.walk(tree):
@@ -35,7 +35,7 @@ def _bare(text: str) -> str:
     return ast.unparse(tree)
 
 
-INSIDE = _bare(Path(apart_inside.__file__).read_text(encoding="utf-8"))
+INSIDE = bare(Path(apart_inside.__file__).read_text(encoding="utf-8"))
 ENTRY = "_calls.py"
 LONGEST_LINE = 2_000_000  # characters of a result; longer ones are not decoded
 MOST_ALIKE = 64  # different numbers of one hash in a result: few are so by chance

@@ -84,9 +84,14 @@ def main() -> None:
         os.dup2(nowhere, descriptor)
     dumps, leave, write = json.dumps, os._exit, os.write
     # a literal, so that no call sees what another did to its arguments
-    for number, (target, given) in enumerate(zip(job["calls"], eval(job["arguments"]), strict=True)):
+    for number, (target, given) in enumerate(
+        zip(job["calls"], eval(job["arguments"], {"inf": float("inf"), "nan": float("nan")}), strict=True)
+    ):
         try:
-            text = dumps(answer(*target, *given))
+            row = answer(*target, *given)
+            if job.get("after"):
+                row["after"] = encode(given[0])
+            text = dumps(row)
         except BaseException as error:
             text = dumps({"words": type(error).__name__})
         line = f"{number} {text}\n".encode("utf-8", "backslashreplace")
