@@ -74,6 +74,19 @@ RAISES = """\
 """
 
 
+SAYING = "def area(a, b):\n    if a: raise ValueError('no', a)\n    raise KeyError('b')"
+SAYS = """\
+    try:
+        candidate(1, 0)
+    except ValueError as error:
+        assert error.args == ("no", 1)
+    try:
+        candidate(0, 1)
+    except KeyError as error:
+        assert str(error) == "'b'"
+"""
+
+
 @pytest.mark.parametrize(
     ("body", "right", "wrong"),
     [
@@ -82,6 +95,8 @@ RAISES = """\
         (MUTATES, "def area(xs, n): xs.sort()", "def area(xs, n): sorted(xs)"),
         (RAISES, "def area(a, b): return a / b", "def area(a, b): return b and a / b"),
         (RAISES, "def area(a, b): return a / b", "def area(a, b): raise ValueError"),
+        (SAYS, SAYING, SAYING.replace("'no'", "'yes'")),
+        ("    assert candidate(1, 4) == range(1, 4)\n    x = 1", "area = range", "def area(*a): return [1, 2, 3]"),
         ("    got = list(map(candidate, [1, 2], [3, 4]))\n    assert got == [3, 8]", RIGHT, "def area(a, b): return a"),
         ("    assert all(candidate(n, n) == n ** 2 for n in range(9))", RIGHT, "def area(a, b): return 4 * a - 4"),
         ("    assert {candidate(1, n): n for n in (2, 3)} == {2: 2, 3: 3}", RIGHT, "def area(a, b): return b + 1"),
@@ -106,6 +121,16 @@ def test_results_that_change_from_round_to_round_earn_nothing():
     assert found.reward == 0 and found.parts["apart"] == 1
 
 
+@pytest.mark.parametrize(
+    "leave", ["import os; os._exit(0)", "raise SystemExit", "return object()", "return area(a, b)[0]"]
+)
+def test_a_bare_except_swallows_no_missing_result(leave):
+    body = "    for n in (0, 1):\n        try:\n            candidate(n, 0)\n        except:\n            continue\n"
+    [found] = verdicts(body + "        assert n == 7\n", f"def area(a, b):\n    {leave}\n")
+    # a RecursionError is a result like any exception
+    assert (found.reward, found.parts["apart"]) == (float("[0]" in leave), 1)
+
+
 def test_a_class_is_made_once_and_given_functions_are_ours():
     body = "    for n in (1, 2, 3):\n        assert candidate(n) == double(n)\n"
     given = "def double(n):\n    return 2 * n\n"
@@ -125,10 +150,13 @@ def test_a_class_is_made_once_and_given_functions_are_ours():
         "    import subprocess\n    assert candidate(1, 2) == 2",
         "    xs = [1]\n    assert candidate(xs, 1) is not xs",
         "    x = 1\n    assert area.cache == {}",
+        "    candidate(1, 2)\n    assert calls == 1",  # a name of the candidate's
+        "    import time\n    now = time.time()\n    candidate(1, 2)\n    assert time.time() - now < 1",
+        "    from fractions import Fraction\n    assert candidate(1, 2) == Fraction(2)",
     ],
 )
 def test_tests_that_need_one_process_are_found_by_their_text_alone(body):
-    [found] = verdicts(body, RIGHT)
+    [found] = verdicts(body, RIGHT + "calls = 1\narea.cache = {}\n")
     assert found.parts["apart"] == 0
 
 

@@ -57,7 +57,7 @@ class Starved(ZygoteFault):
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a candidate ended: its wait status, what was written, and `killed`: `cpu`, `wall`, `memory` or empty."""
+    """How a candidate ended; `killed` is `cpu`, `wall`, `memory` or empty."""
 
     status: int
     cpu_s: float
@@ -151,7 +151,7 @@ class Zygote:
         return Ending(reply["status"], reply["cpu_s"], reply["killed"], stdout, stderr, collected, full)
 
     def _await_end(self, wall_s: float, together: int) -> dict[str, Any]:
-        """Its end, by itself or by us: at the deadline, or when its processes hold over `together` (0: any)."""
+        """Its end, by itself or by us: at the deadline, or over `together` bytes of memory (0: any)."""
         begin = time.monotonic()
         reply, heavy = None, False
         while reply is None and not heavy and (left_s := begin + wall_s - time.monotonic()) > 0:

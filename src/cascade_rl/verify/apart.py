@@ -107,6 +107,8 @@ def _plain(value: Any) -> Any:
         return content.encode("latin-1")
     if kind == "complex":
         return complex(*content)
+    if kind == "range":
+        return range(*content)
     if kind == "dict":
         return {_plain(key): _plain(item) for key, item in content}
     # an iterator is equal to no list

@@ -38,6 +38,8 @@ def encode(value: Any) -> Any:
         return ["bytes", bytes.decode(value, "latin-1")]
     if isinstance(value, complex):
         return ["complex", [value.real, value.imag]]
+    if isinstance(value, range):
+        return ["range", [value.start, value.stop, value.step]]
     if hasattr(type(value), "__next__"):
         items = [encode(item) for item, _ in zip(value, range(MOST_ITEMS + 1), strict=False)]
         if len(items) <= MOST_ITEMS:
@@ -72,7 +74,12 @@ def answer(module: str, path: str, arguments: list[Any], keywords: dict[str, Any
         return {"value": encode(value), "odd": type(value) not in (*PLAIN, *KINDS, dict, type(None))}
     except BaseException as error:
         words = f"{type(error).__name__}: {error}"[:200]
-        return {"raised": kinds_of(error) if raised else [], "words": words, "odd": not raised}
+        row = {"raised": kinds_of(error) if raised else [], "words": words, "odd": not raised}
+        try:
+            row["said"] = encode(list(error.args))
+        except BaseException:
+            row["said"] = encode([str(error)])
+        return row
 
 
 def main() -> None:

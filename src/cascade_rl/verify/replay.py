@@ -8,8 +8,10 @@ one more is mostly all that is needed.
 from __future__ import annotations
 
 import ast
+import builtins
+import importlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,11 +22,11 @@ from cascade_rl.verify.apart import ENTRY, INSIDE, bare
 
 TEST_ENTRY, CANDIDATE = "_check.py", "candidate.py"
 TEST_INSIDE = bare(Path(check_inside.__file__).read_text(encoding="utf-8"))
-# what a test may import: nothing that could run a result, or tell it to someone
+# what a test may import: nothing that could run a result, tell the time of a call, or makes objects that a
+# candidate would be expected to return
 MODULES = {
-    "__future__", "array", "bisect", "collections", "copy", "datetime", "decimal", "fractions", "functools",
-    "hashlib", "heapq", "itertools", "json", "math", "numbers", "operator", "random", "re", "statistics",
-    "string", "textwrap", "time", "typing",
+    "__future__", "bisect", "collections", "copy", "functools", "hashlib", "heapq", "itertools", "json",
+    "math", "operator", "random", "re", "statistics", "string", "textwrap", "typing",
 }  # fmt: skip
 NAMES = {
     "eval", "exec", "compile", "open", "input", "globals", "locals", "vars", "getattr", "setattr", "delattr",
@@ -61,14 +63,32 @@ class Run:
 def check_of(before: str, text: str) -> Check | None:
     """The parts of a text that ends with `check(EXPRESSION)`; None where it could do more than compare."""
     test, found, called = text.rstrip().removesuffix(")").rpartition("check(")
+    called = called.strip()
     try:
-        ast.parse(called.strip(), mode="eval")
-        for part in ast.walk(ast.Module([*ast.parse(before).body, *ast.parse(test).body], [])):
-            if not _harmless(part):
-                return None
+        ast.parse(called, mode="eval")
+        parts = list(ast.walk(ast.Module([*ast.parse(before).body, *ast.parse(test).body], [])))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-    return Check(before, test, called.strip()) if found else None
+    if not found or not all(map(_harmless, parts)):
+        return None
+    # a name that neither makes is the candidate's own, which is elsewhere
+    read = {part.id for part in parts if isinstance(part, ast.Name)}
+    known = {called, *dir(builtins)}.union(*map(_made, parts))
+    return Check(before, test, called) if read <= known else None
+
+
+def _made(node: ast.AST) -> Iterable[str]:
+    """The names that a piece of syntax gives something to."""
+    match node:
+        case ast.Name(name, ast.Store()) | ast.arg(name) | ast.ExceptHandler(_, str(name)):
+            return [name]
+        case ast.FunctionDef(name) | ast.AsyncFunctionDef(name) | ast.ClassDef(name):
+            return [name]
+        case ast.Import(names) | ast.ImportFrom(_, names) if not any(alias.name == "*" for alias in names):
+            return [alias.asname or alias.name.partition(".")[0] for alias in names]
+        case ast.ImportFrom(str(module)):
+            return dir(importlib.import_module(module))  # of the harmless ones
+    return []
 
 
 def _harmless(node: ast.AST) -> bool:
