@@ -360,6 +360,8 @@ def test_forged_results_are_values_or_none(row):
         "with pytest.raises(ValueError, match='x'):\n        area(2, 3)",
         "with pytest.raises(Missing):\n        area(2, 3)",
         "_0 = 6\n    assert _0 == area(2, 3)",
+        "assert area(2, 3) == half(12)",  # a patch may write both
+        "six = half(12)\n    assert area(2, 3) == six",
         "global area\n    assert area(2, 3) == 6",
         "yield area(2, 3) == 6",
         "assert area(2, 3) == six()",
@@ -368,7 +370,7 @@ def test_forged_results_are_values_or_none(row):
     ],
 )
 def test_tests_that_need_the_candidates_objects_are_not_taken_apart(body):
-    text = f"import json, pytest\nfrom shapes import area, Missing\n\ndef test_a():\n    {body}\n"
+    text = f"import json, pytest\nfrom shapes import area, half, Missing\n\ndef test_a():\n    {body}\n"
     assert plan_of({"test_s.py": text}, {"shapes"}) is None
 
 
@@ -417,6 +419,16 @@ def test_named_tests_tell_which_fail_and_what_was_put_back():
     assert wrong.reward == 0 and wrong.parts["fail_to_pass"] == 0 and wrong.parts["pass_to_pass"] == 1
     assert "test_area" in wrong.note and "5" in wrong.note
     assert put_back.reward == 0 and put_back.parts["taken_back"] == 1 and "tests/test_s.py" in put_back.note
+
+
+def test_a_help_to_tests_is_not_asked_in_the_candidates_process():
+    help = "from shapes import area\n\n\ndef right():\n    return area(2, 3) == 6\n"
+    files = {"shapes.py": BROKEN, "checks.py": help}
+    text = TESTS.replace("import area, half\n", "import area, half\nfrom checks import right\n")
+    text = text.replace("six == 6", "right()")
+    given = {"files": files, "patch": unified_diff(files, files | {"shapes.py": FIXED}), "test_text": text}
+    [verdict] = scores({"shapes.py": FIXED}, tests=NAMED, **given)
+    assert verdict.reward == 1 and verdict.parts.get("apart", 0) == 0
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,7 @@ async def judge_named(
     own = {**answer["files"], **answer.get("test_files", {})}
     texts = {path: own.get(path, "") for path in dict.fromkeys(n.partition("::")[0] for n in wanted)}
     question = question_of(answer, timeout_s, texts, wanted) if wanted and not _prepared(own) else None
-    if question is None:
+    if question is None or not _mended(question, answer["files"], kinds.get(KINDS[0], wanted)):
         return None
     # what a patch makes of tests never gets to where they are evaluated
     back = sorted(path for path in question.hidden if patched.get(path) != answer["files"].get(path))
@@ -178,6 +178,19 @@ async def judge_named(
 
 # SWE-bench's names: tests that the repair must turn, tests that it must not break
 KINDS = ("fail_to_pass", "pass_to_pass")
+
+
+def _mended(question: Question, before: Mapping[str, str], turned: Sequence[str]) -> bool:
+    """Whether all that tests call which the repair must turn stands in modules that the golden patch mends.
+
+    Else it may be a help to tests, which a patch could make say yes.
+    """
+    golden = question.golden
+    touched = _modules(
+        {path for path in golden.keys() | before.keys() if golden.get(path) != before.get(path)}
+    )
+    steps = [step for node_id in turned for step in question.plan.tests[node_id]]
+    return all(question.plan.calls[number][0] in touched for step in steps for number in step.calls)
 
 
 def _prepared(files: Mapping[str, str]) -> bool:

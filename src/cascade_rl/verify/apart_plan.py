@@ -124,6 +124,7 @@ class _Test:
     ) -> None:
         self._names, self._modules, self._calls = names, modules, calls
         self._own: dict[str, ast.expr] = {}  # names of the test's own, with what they stand for
+        self._origins: dict[str, set[str]] = {}  # and of which functions their values come
 
     def steps_of(self, node: ast.FunctionDef) -> tuple[Step, ...]:
         spec = node.args
@@ -145,10 +146,13 @@ class _Test:
                 return [step for value in values for step in self._steps(ast.Assert(value, None))]
             case ast.Assert(test, None | ast.Constant()):
                 check = self._lifted(test)
+                # who may write both sides can make them equal
+                if len(self._functions(check)) > 1:
+                    raise Entangled
                 return [Step(self._since(begin), check)]
             case ast.Assign([ast.Name(name)], value) if not RESULT.fullmatch(name):
                 check = self._lifted(value)
-                self._own[name] = value
+                self._own[name], self._origins[name] = value, self._functions(check)
                 return [Step(self._since(begin), check, name)]
             case ast.Expr(value):
                 check = self._lifted(value)
@@ -207,6 +211,12 @@ class _Test:
                     if isinstance(op, ast.Is | ast.IsNot) and not one:
                         raise Entangled
         return ast.unparse(rest)
+
+    def _functions(self, check: str) -> set[str]:
+        """The functions of the candidate's that an expression's values come from."""
+        names = [part.id for part in ast.walk(ast.parse(check)) if isinstance(part, ast.Name)]
+        found = {".".join(self._calls[int(name[1:])][:2]) for name in names if RESULT.fullmatch(name)}
+        return found.union(*(self._origins.get(name, ()) for name in names))
 
     def _known(self, name: str) -> bool:
         if name in self._own or RESULT.fullmatch(name):
