@@ -7,8 +7,8 @@ runners, forged reports and early exits are only wrong results.
 
 from __future__ import annotations
 
-import ast
 import json
+import marshal
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,24 +21,18 @@ from cascade_rl.verify.apart_plan import Plan, Step
 from cascade_rl.verify.assertions import CHECKERS
 from cascade_rl.verify.outputs import shorten
 
-
-def bare(text: str) -> str:
-    """A module without its words for readers: each candidate compiles it, in 0.3 ms less."""
-    tree = ast.parse(text)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.Module) and ast.get_docstring(node):
-            del node.body[0]
-        if isinstance(node, ast.FunctionDef):
-            node.returns = None
-            for argument in node.args.args:
-                argument.annotation = None
-    return ast.unparse(tree)
-
-
-INSIDE = bare(Path(apart_inside.__file__).read_text(encoding="utf-8"))
 ENTRY = "_calls.py"
 LONGEST_LINE = 2_000_000  # characters of a result; longer ones are not decoded
 MOST_ALIKE = 64  # different numbers of one hash in a result: few are so by chance
+
+
+def ready(module: str) -> str:
+    """A file as a program, compiled by this interpreter, which the sandbox runs, too: 0.4 ms less each."""
+    code = compile(Path(module).read_text(encoding="utf-8"), ENTRY, "exec", optimize=2)
+    return f"import marshal\nexec(marshal.loads({marshal.dumps(code)!r}))\n"
+
+
+INSIDE = ready(apart_inside.__file__)
 
 
 @dataclass(frozen=True, slots=True)

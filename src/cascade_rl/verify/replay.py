@@ -14,14 +14,13 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 from cascade_rl.protocols import Execution, Program
 from cascade_rl.verify import check_inside
-from cascade_rl.verify.apart import ENTRY, INSIDE, bare
+from cascade_rl.verify.apart import ENTRY, INSIDE, ready
 
 TEST_ENTRY, CANDIDATE = "_check.py", "candidate.py"
-TEST_INSIDE = bare(Path(check_inside.__file__).read_text(encoding="utf-8"))
+TEST_INSIDE = ready(check_inside.__file__)
 # what a test may import: nothing that could run a result, tell the time of a call, or makes objects that a
 # candidate would be expected to return
 MODULES = {
