@@ -8,10 +8,11 @@ from test_apart import HOSTILE_TEXT, TOOLS
 
 from cascade_rl.domain import Services
 from cascade_rl.domains import load_domain
+from cascade_rl.protocols import Execution
 from cascade_rl.sandbox.pool import ZygoteSandbox
 from cascade_rl.types import Message, Mode, Outcome, Problem, Rollout, Split
 from cascade_rl.verify.assertions import split_check
-from cascade_rl.verify.replay import candidate_program, check_of
+from cascade_rl.verify.replay import candidate_program, check_of, read_test
 
 CODING = load_domain("coding")
 SANDBOX = ZygoteSandbox()
@@ -158,6 +159,11 @@ def test_a_class_is_made_once_and_given_functions_are_ours():
 def test_tests_that_need_one_process_are_found_by_their_text_alone(body):
     [found] = verdicts(body, RIGHT + "calls = 1\narea.cache = {}\n")
     assert found.parts["apart"] == 0
+
+
+@pytest.mark.parametrize("text", ["", "0", "null", "[]", "{}", '{"passed": true}', "[" * 100_000])
+def test_a_run_that_tells_nothing_is_none(text):
+    assert read_test(Execution(text, "", 0)) is None
 
 
 def test_a_slow_candidate_is_told_as_such():

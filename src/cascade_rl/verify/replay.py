@@ -12,7 +12,7 @@ import builtins
 import importlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 
 from cascade_rl.protocols import Execution, Program
@@ -122,7 +122,9 @@ def read_test(execution: Execution) -> Run | None:
     """How the test went; None when it told nothing, which is its own fault."""
     try:
         row = json.loads(execution.stdout)
-    except ValueError:
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(row, dict) or row.keys() != {field.name for field in fields(Run)}:
         return None
     return Run(**{**row, "calls": tuple(row["calls"])})
 
