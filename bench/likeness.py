@@ -39,7 +39,10 @@ def before_now(files: Files, given: Files, golden: Files) -> float:
     a, b = changed(given), changed(golden)
     if given == golden:
         return 1.0
-    blocks = [difflib.SequenceMatcher(None, a[p], b[p], autojunk=False).get_matching_blocks() for p in a.keys() & b.keys()]
+    blocks = [
+        difflib.SequenceMatcher(None, a[p], b[p], autojunk=False).get_matching_blocks()
+        for p in a.keys() & b.keys()
+    ]
     size = sum(map(len, (*a.values(), *b.values())))
     return min(2 * sum(block.size for some in blocks for block in some) / size, 0.99)
 
@@ -52,7 +55,9 @@ def quantiles(values: list[float]) -> str:
 def main() -> None:
     rng = random.Random(0)
     drawn: list[Repair] = repairs(rng, 360)
-    print(f"{'kind':28s} {'before: least, median, 90 %, most':>36s} {'now':>24s}   over one half: before, now")
+    print(
+        f"{'kind':28s} {'before: least, median, 90 %, most':>36s} {'now':>24s}   over one half: before, now"
+    )
     total = 0
     for kind, reply in KINDS.items():
         given = [reply(repair, rng) for repair in drawn]
@@ -60,7 +65,10 @@ def main() -> None:
         old, new = ([by(r.files, after, r.golden) for r, after in pairs] for by in (before_now, similarity))
         total += len(drawn)
         over = [sum(value >= 0.5 for value in values) / len(values) for values in (old, new)]
-        print(f"{kind:28s} {quantiles(old):>36s} {quantiles(new):>24s}   {over[0]:6.1%} {over[1]:6.1%}", flush=True)
+        print(
+            f"{kind:28s} {quantiles(old):>36s} {quantiles(new):>24s}   {over[0]:6.1%} {over[1]:6.1%}",
+            flush=True,
+        )
     print(f"{total} replies")
 
 

@@ -68,6 +68,12 @@ CATCH_ALL = {
         "_interpret",
     ): "whatever a program raises is its own fault: traceback, exit code 1",
     ("sandbox/inside/candidate.py", "_leave"): "likewise in its exit handlers",
+    (
+        "verify/apart_inside.py",
+        "answer",
+    ): "whatever a candidate's function raises is what came out of the call",
+    ("verify/check_inside.py", "main"): "whatever a test raises is how it ended, and is said",
+    ("verify/apart_inside.py", "main"): "a result that can't be written is told as such",
     ("sandbox/pool.py", "_answer"): "handed to the caller that waits, who raises it",
     (
         "run/tracking/follower.py",

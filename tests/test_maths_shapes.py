@@ -247,7 +247,8 @@ def test_ratios_with_zeros_are_compared_throughout(gold, given):
     (r"\text{(C)}", "C"),
     ("B", r"\textbf{(B) }12"),
     ("ABD", "A, B, D"),
-    ("A, C", "AC"), ("BD", "B and D"),
+    ("A, C", "AC"),
+    ("BD", "B and D"),
     ("C", "C: 12"),
 )
 def test_options_are_letters_with_or_without_their_text(gold, given):
@@ -262,7 +263,8 @@ def test_options_are_letters_with_or_without_their_text(gold, given):
     ("B", "(B) or (C)"),
     ("A", "A:B=2:3"),
     ("ABD", "A, B"),
-    ("B", "A, B"), ("BD", "B or D"),
+    ("B", "A, B"),
+    ("BD", "B or D"),
 )
 def test_an_option_is_one_only_where_the_gold_is(gold, given):
     assert not equal(gold, given)

@@ -12,6 +12,8 @@ from hostile_run import descendants
 
 from cascade_rl.protocols import Program
 from cascade_rl.sandbox.link import package_entries
+from cascade_rl.sandbox.memory import FILL as FILL_RATE
+from cascade_rl.sandbox.memory import pause_s
 from cascade_rl.sandbox.pool import ZygoteSandbox
 
 
@@ -119,3 +121,56 @@ def test_the_environment_names_the_interpreter_and_no_secret(run, monkeypatch):
         "import os, shutil, sys\nprint(dict(os.environ), sys.executable, shutil.which('python3') or shutil.which('python'))"
     )
     assert "s3cret" not in done.stdout and done.stdout.count(os.path.realpath(sys.base_prefix)) >= 2
+
+
+FILL = "import os, time\ndef fill(mb):\n    x = bytearray(mb << 20)\n    x[::4096] = b'1' * len(x[::4096])\n    return x\n"
+CHILDREN = """
+for n in range({n}):
+    if os.fork() == 0:
+        {do}
+        os._exit(0)
+for n in range({n}): os.wait()
+print('done')
+"""
+HEAVY = {
+    "five children": CHILDREN.format(n=5, do="x = fill(300); time.sleep(9)"),
+    "thirty children": CHILDREN.format(n=30, do="x = fill(40); time.sleep(9)"),
+    "grandchildren": CHILDREN.format(n=2, do="os.fork(); os.fork(); x = fill(200); time.sleep(9)"),
+    "children whose parents end": CHILDREN.format(
+        n=5, do="os.fork() and os._exit(0); x = fill(300); time.sleep(9)"
+    )
+    + "time.sleep(9)",
+    "of their own session": CHILDREN.format(n=5, do="os.setsid(); x = fill(300); time.sleep(9)"),
+    "from threads": "import threading\ndef one():\n    if os.fork() == 0:\n        x = fill(300); time.sleep(9)\n"
+    "for n in range(5): threading.Thread(target=one).start()\ntime.sleep(9)",
+    "moving from process to process": CHILDREN.format(
+        n=5, do="x = fill(300)\n        while True:\n            if os.fork(): os._exit(0)"
+    )
+    + "time.sleep(9)",
+    "executed": "import subprocess, sys\ncode = 'import time; x = b\"1\" * (300 << 20); time.sleep(9)'\n"
+    "for p in [subprocess.Popen([sys.executable, '-c', code]) for n in range(5)]: p.wait()\nprint('done')",
+    "mapped and shared": "import mmap\nx = mmap.mmap(-1, 900 << 20)\nfor i in range(0, len(x), 4096): x[i] = 1\n"
+    + CHILDREN.format(n=2, do="x = fill(300); time.sleep(9)"),
+}
+
+
+@pytest.mark.parametrize("name", HEAVY)
+def test_the_memory_of_all_processes_together_is_bounded(run, name):
+    done = run(FILL + HEAVY[name])
+    assert (done.limit, done.stdout, done.error, done.timed_out) == ("memory", "", None, False)
+
+
+def test_what_a_fork_shares_counts_once(run):
+    do = "time.sleep(0.3)"
+    assert run(FILL + "x = fill(300)\n" + CHILDREN.format(n=12, do=do)).stdout == "done\n"
+    # one after the other they may have what they may not have together
+    each = "for n in range(4):\n    if os.fork() == 0:\n        x = fill(600); os._exit(0)\n    os.wait()\nprint('done')"
+    assert run(FILL + each).stdout == "done\n"
+    assert run(FILL + "x = fill(900)\nprint('done')").stdout == "done\n"
+
+
+def test_a_look_is_due_before_what_is_left_could_be_filled():
+    # the harder it is pressed the sooner, and never later than what is left over the rate of all cores
+    pauses = [pause_s(spare) for spare in (0, 1 << 20, 100 << 20, 1 << 30, 1 << 40)]
+    assert pauses == sorted(pauses) and pauses[0] > 0
+    assert pause_s(1 << 30) <= (1 << 30) / (2 * FILL_RATE * len(os.sched_getaffinity(0)))

@@ -6,8 +6,8 @@ chosen so that every faulty program of the teacher fails at least one.
 Reward: 1 when all tests pass, else 0 (arXiv 2512.13607, Code RL). All calls of a function are one sandbox
 run, a program that reads standard input has one for each test, and the expected results stay out of them. The
 tests of the source `humaneval` are assertions: 157 of the 164 split into calls and checks
-(`verify.assertions`), so that only the calls enter the sandbox; the others run whole, expected values
-included, and pass when a nonce comes back.
+(`verify.assertions`), so that only the calls enter the sandbox; the others run in a process of their own,
+over results that the candidate gave in another (`verify.replay`).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any
 from cascade_rl.chat import compose_reply, split_reply, thinking_reply
 from cascade_rl.domain import Domain, Example, Query, Services
 from cascade_rl.errors import AnswerError, InputError
+from cascade_rl.grading.checks import judge_check
 from cascade_rl.protocols import Execution, Sandbox
 from cascade_rl.sources.shared import SHARED
 from cascade_rl.sources.small_world.functions import Spec, draw_spec, fault_kinds, hidden_tests
@@ -189,12 +190,15 @@ def _verdict(
 
 
 async def _grade_check(source: str, gold: Mapping[str, Any], timeout_s: float, sandbox: Sandbox) -> Verdict:
-    """A test of assertions: split into calls and checks where that is possible, else run as it is."""
+    """A test of assertions: split into calls and checks, else in two processes, else run as it is."""
     test, named = _named(gold["check"])
     called = CALLED.fullmatch(named)
     checks = split_check(test) if called else None
     # the test enters the sandbox with its expected values: a candidate that walks frames can read them
     if called is None or checks is None:
+        apart = await judge_check(source, gold["before"], gold["check"], timeout_s, sandbox)
+        if apart is not None:
+            return apart
         files = {"check.py": f"{gold['before']}\n{source}\n\n{gold['check']}"}
         program = verify.check_program(files, ["check.py"], timeout_s)
         execution = await sandbox.run(program)
@@ -203,7 +207,7 @@ async def _grade_check(source: str, gold: Mapping[str, Any], timeout_s: float, s
         if execution.timed_out:
             return Verdict(0.0, Outcome.TIMEOUT, {"passed": 0.0}, f"over {timeout_s:g} s")
         right = verify.checks_passed(program, execution)
-        return Verdict.binary(right, execution.stderr[-200:], passed=float(right))
+        return Verdict.binary(right, execution.stderr[-200:], passed=float(right), apart=0.0)
     calls = [c for check in checks for c in check.calls]
     # no prelude: such tests bring the imports that their problem names
     program = verify.call_program(

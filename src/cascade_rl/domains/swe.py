@@ -18,8 +18,9 @@ from typing import Any
 from cascade_rl.chat import THINK_END, compose_reply, split_reply, thinking_reply
 from cascade_rl.domain import Domain, Example, Services
 from cascade_rl.errors import AnswerError
+from cascade_rl.grading.apart import judge_checks, judge_named
 from cascade_rl.grading.suites import KINDS, SUITE_TIMEOUT_S, run_suite
-from cascade_rl.protocols import Judge, Sandbox, Verifiers
+from cascade_rl.protocols import Judge, Verifiers
 from cascade_rl.sources.repairs.packages import from_packages
 from cascade_rl.sources.shared import SHARED
 from cascade_rl.sources.small_world.repositories import draw_modules
@@ -40,7 +41,6 @@ from cascade_rl.verify.patches import (
     solution_text,
     unified_diff,
 )
-from cascade_rl.verify.programs import check_program, checks_passed
 
 Files = dict[str, str]  # path: text
 
@@ -198,6 +198,8 @@ def _fault(answer: Any) -> str | None:
         return 'want "timeout_s": seconds'
     if not _names(answer.get("packages", ())):
         return 'want "packages": [names of installed distributions]'
+    if not isinstance(answer.get("apart", True), bool):
+        return 'want "apart": false for tests that must share a process with the code'
     return None
 
 
@@ -224,21 +226,12 @@ async def score(problem: Problem, rollout: Rollout, services: Services) -> Verdi
         return Verdict.binary(False, str(error))
     except PatchError as error:
         return _refused(0.0, error)
-    run = run_suite if _named(tests) else _run_checks
-    return await run(problem.answer, files, services.sandbox, services.limit_s)
-
-
-async def _run_checks(answer: Mapping[str, Any], files: Files, sandbox: Sandbox, limit_s: float) -> Verdict:
-    """The test functions of the built-in problems; the test files are put back after the patch."""
-    timeout_s = min(TIMEOUT_S, limit_s)
-    # the tests as they are in the answer, over whatever the patch made of files with their names
-    program = check_program(files | answer["tests"], list(answer["tests"]), timeout_s)
-    execution = await sandbox.run(program)
-    if execution.error:
-        return Verdict.failed(execution.error)
-    if execution.timed_out:
-        return Verdict(0.0, Outcome.TIMEOUT, note=f"tests took over {timeout_s} s")
-    return Verdict.binary(checks_passed(program, execution), execution.stderr[-200:])
+    limit_s, sandbox = services.limit_s, services.sandbox
+    if not _named(tests):
+        return await judge_checks(problem.answer, files, sandbox, min(TIMEOUT_S, limit_s))
+    timeout_s = min(problem.answer.get("timeout_s", SUITE_TIMEOUT_S), limit_s)
+    apart = await judge_named(problem.answer, files, sandbox, timeout_s)
+    return apart or await run_suite(problem.answer, files, sandbox, limit_s)
 
 
 def gold(problem: Problem) -> str:

@@ -24,6 +24,7 @@ from typing import Any
 
 from cascade_rl.protocols import Program, Turns
 from cascade_rl.sandbox.inside.jail import SITE
+from cascade_rl.sandbox.memory import held_below, pause_s
 from cascade_rl.sandbox.turns import TICKS, Watch
 
 # unsealed, standard input would be a writable memory file, and RLIMIT_AS does not count those
@@ -59,7 +60,7 @@ class Starved(ZygoteFault):
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a candidate ended: its wait status, and what was written; `killed` is `cpu`, `wall` or empty."""
+    """How a candidate ended; `killed` is `cpu`, `wall`, `memory` or empty."""
 
     status: int
     cpu_s: float
@@ -150,7 +151,7 @@ class Zygote:
             # the zygote is sent descriptors and limits only: it is forked again, and must hold no job's bytes
             socket.send_fds(self._socket, [json.dumps({"job": self._jobs, "limits": limits}).encode()], files)
             watch = Watch(turns, files[2]) if turns else None
-            reply = self._await_end(wall_s, watch, stall_s)
+            reply = self._await_end(wall_s, watch, stall_s, limits.get("together", 0))
             if "setup" in reply:
                 raise ZygoteFault(reply["setup"])
             # by place: the candidate shares the descriptor's offset, wherever it has moved that
@@ -165,7 +166,8 @@ class Zygote:
                 os.close(number)
         return Ending(reply["status"], reply["cpu_s"], reply["killed"], stdout, stderr, collected, full)
 
-    def _await_end(self, wall_s: float, watch: Watch | None, stall_s: float) -> dict[str, Any]:
+    def _await_end(self, wall_s: float, watch: Watch | None, stall_s: float, together: int) -> dict[str, Any]:
+        """Its end, by itself or by us: at a limit of time, or over `together` bytes of memory (0: any)."""
         begin = moved = time.monotonic()
         while True:
             ends = min(begin + wall_s, moved + stall_s) if watch else begin + wall_s
@@ -173,7 +175,14 @@ class Zygote:
             if left_s <= 0:
                 return self._end_for_the_clock(begin)
             # a turn's end is seen when it is looked for, so not only at the last moment
-            reply = self._receive(max(min(left_s, stall_s / TICKS) if watch else left_s, LEAST_S))
+            wait_s = min(left_s, stall_s / TICKS) if watch else left_s
+            if together:
+                spare = together - held_below(self.pid, together)
+                if spare <= 0:
+                    self._socket.send(json.dumps({"kill": self._jobs, "why": "memory"}).encode())
+                    return self._last_reply()
+                wait_s = min(wait_s, pause_s(spare))
+            reply = self._receive(max(wait_s, LEAST_S))
             if reply and "tick" not in reply:
                 return reply
             if watch and watch.moved():

@@ -299,6 +299,8 @@ def limits_of(program: Program) -> dict[str, Any]:
         limits["tick_s"] = tick_s(program.turns)
     if program.profile == "tests":
         limits["packages"] = package_entries(program.packages)
+        # of pages in use, by all its processes
+        limits["together"] = program.memory_mb * MEGABYTE
     return limits
 
 
@@ -343,7 +345,9 @@ def read(program: Program, ending: Ending) -> Execution:
     # whichever sees it first: the zygote's watch, the time told at the end, or the kernel's own limit
     over_cpu = ending.killed == "cpu" or ending.cpu_s > program.timeout_s or code == -signal.SIGXCPU
     limit = None
-    if over_cpu or ending.killed:
+    if ending.killed == "memory":
+        limit = "memory"
+    elif over_cpu or ending.killed:
         limit = "cpu" if over_cpu else "wall"
     # asked after time, since a program may print for ever and be caught by either
     elif ending.full:
