@@ -40,7 +40,7 @@ def test_the_reward_is_one_that_is_right(name, reward):
     lines = [json.dumps({key: row[key] for key in ("id", "answer", "response")}).encode() for row in rows]
     with open_services(domain.needs - {"reward_model"}, 2, math.inf, False) as services:
         graded = grade_lines(lines, domain, grader(domain, reward), services, bad.append)
-        verdicts = [verdict for verdict, _ in graded]
+        verdicts = [one.row() for one in graded]
     other = {}
     for row, verdict in zip(rows, verdicts, strict=True):
         given = verdict["reward"]

@@ -194,7 +194,7 @@ class Zygote:
     def _end_for_the_clock(self, begin: float) -> dict[str, Any]:
         # asked before the kill, after which the candidate's /proc is gone; in profile `tests` the child is
         # process 1, which sleeps, so there a busy machine is not seen
-        starved = self._waited_for_processor() > STARVED * (time.monotonic() - begin)
+        starved = waited_for_processor(self.pid) > STARVED * (time.monotonic() - begin)
         self._socket.send(json.dumps({"kill": self._jobs, "why": "wall"}).encode())
         # the program may have ended by itself just then; the zygote reports either end under this number
         reply = self._last_reply()
@@ -221,14 +221,15 @@ class Zygote:
             return None
         raise ConnectionResetError("it closed its socket")
 
-    def _waited_for_processor(self) -> float:
-        """Seconds that the candidate was ready to run and did not; 0 where the kernel does not tell."""
-        try:
-            # the second number of schedstat: nanoseconds that the task was ready and waited
-            children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-            return sum(int(Path(f"/proc/{c}/schedstat").read_text().split()[1]) for c in children) / 1e9
-        except (OSError, ValueError, IndexError):
-            return 0.0
+
+def waited_for_processor(zygote: int) -> float:
+    """Seconds that a zygote's candidate was ready to run and did not; 0 where the kernel does not tell."""
+    try:
+        # the second number of schedstat: nanoseconds that the task was ready and waited
+        children = Path(f"/proc/{zygote}/task/{zygote}/children").read_text().split()
+        return sum(int(Path(f"/proc/{c}/schedstat").read_text().split()[1]) for c in children) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
 
 def sealed(name: str, text: bytes) -> int:
