@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -87,14 +88,36 @@ def question_of(
     """
     if answer.get("apart") is False:
         return None
+    packages = tuple(answer.get("packages", ())) if wanted is not None else ()
+    return _question(
+        answer["patch"],
+        tuple(answer["files"].items()),
+        frozenset(answer.get("test_files", ())),
+        tuple(texts.items()),
+        None if wanted is None else tuple(wanted),
+        packages,
+        timeout_s,
+    )
+
+
+# a group of replies asks one question; texts keep their hashes, so that asking again costs next to nothing
+@lru_cache(maxsize=64)
+def _question(
+    patch: str,
+    files: tuple[tuple[str, str], ...],
+    test_files: frozenset[str],
+    texts: tuple[tuple[str, str], ...],
+    wanted: tuple[str, ...] | None,
+    packages: tuple[str, ...],
+    timeout_s: float,
+) -> Question | None:
     try:
-        golden = apply_patch(answer["patch"], answer["files"])
+        golden = apply_patch(patch, dict(files))
     except PatchError:
         return None
-    hidden = frozenset(p for p in {*golden, *answer["files"], *texts} if p in texts or _of_tests(p))
-    hidden |= frozenset(answer.get("test_files", ()))
-    plan = plan_of(texts, _modules(golden.keys() - hidden), wanted)
-    packages = tuple(answer.get("packages", ())) if wanted is not None else ()
+    tests = dict(texts)
+    hidden = frozenset(p for p in {*golden, *dict(files), *tests} if p in tests or _of_tests(p)) | test_files
+    plan = plan_of(tests, _modules(golden.keys() - hidden), wanted)
     if plan is None:
         return None
     return Question(plan, hidden, golden, timeout_s, packages, wanted is not None)

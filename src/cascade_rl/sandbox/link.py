@@ -299,7 +299,12 @@ def tree_of(profile: str) -> dict[str, Any]:
         # profile `code`: the entries of the packages that contest judges have, as far as they are installed
         "extras": {}
         if profile == "tests"
-        else {name: str(root / name) for name in package_entries(CONTEST_PACKAGES)},
+        else {
+            name: str(root / name)
+            for name in package_entries(CONTEST_PACKAGES)
+            # what only installers read: each bind costs every candidate, whose namespace copies it
+            if not name.endswith(".dist-info")
+        },
         # only until the zygote has imported its modules: it then takes the path off `sys.path`
         "source": str(Path(__file__).parents[2]),
     }
