@@ -5,9 +5,9 @@ chosen so that every faulty program of the teacher fails at least one.
 
 Reward: 1 when all tests pass, else 0 (arXiv 2512.13607, Code RL). All calls of a function are one sandbox
 run, a program that reads standard input has one for each test, and the expected results stay out of them. The
-tests of the source `humaneval` are assertions: 157 of the 164 split into calls and checks
-(`verify.assertions`), so that only the calls enter the sandbox; the others run in a process of their own,
-over results that the candidate gave in another (`verify.replay`).
+tests of the source `humaneval` are assertions: 157 of the 164 split into calls and checks, so that only the
+calls enter the sandbox (`verify.assertions`); the others run in a process of their own, over results that the
+candidate gave in another (`verify.replay`).
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Repair a bug in a small repository with SEARCH/REPLACE edits or a unified diff.
 
-RL is rewarded without running anything, by likeness to the golden patch or by a judge model (arXiv
-2512.13607, SWE RL; see `verify.patches`), with similarities under one half counted as none. The benchmark
-runs the repository's tests on the patched files, with pytest when tests are named
-(`verify.repository_tests`); the built-in problems' test functions are run by a small harness, where a pass is
-a nonce that is printed when all of them have run. docs/swe.md has the format.
+RL is rewarded without running anything, by likeness to the golden patch (`verify.patches`) or by a judge
+model (arXiv 2512.13607, SWE RL), with similarities under one half counted as none. The benchmark runs tests
+on the patched files: where their text allows it calls in the candidate's process and assertions in ours
+(`grading.apart`), else the repository's own suite under pytest, among canaries (`grading.suites`). docs/swe.md
+has the format.
 
 Built-in replies leave the optional solution tags out, to be short.
 """
