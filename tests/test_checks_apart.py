@@ -52,6 +52,15 @@ def test_the_candidates_process_holds_nothing_of_the_test():
     assert "271828182" not in json.dumps([dict(program.files), program.stdin])
 
 
+def test_numbers_of_numpy_are_numbers():
+    code = "import numpy as np\ndef area(w, h): return {}"
+    forged = "class E:\n    __module__, shape = 'numpy', ()\n    def item(self): return {}\ndef area(w, h): return E()"
+    body = "    for n in range(3):\n        assert candidate(n, 2) == 2 * n\n"
+    kinds = ["np.int64(w * h)", "np.float64(w * h)", "np.array(w * h)", "np.int64(w)", "np.array([w * h])"]
+    found = verdicts(body, *map(code.format, kinds), forged.format("self"), forged.format("1"))
+    assert [v.reward for v in found] == [1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0]
+
+
 SECOND = "    one = candidate(2, 3)\n    for n in range(2):\n        assert candidate(one, n) == 6 * n\n"
 BRANCH = """\
     n = 1

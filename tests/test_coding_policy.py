@@ -98,6 +98,21 @@ FENCES = {
     "output marked after": f"```python\n{CODE}\n```\n```text\n3\n```",
     "a draft before": f"```python\nprint(0)\n```\nno, better:\n```python\n{CODE}\n```",
     "fence in a docstring": f"```python\ndef f():\n    '''\n    ```\n    x\n    ```\n    '''\n{CODE}\n```",
+    "behind words": f"Here it is: ```python\n{CODE}\n```\nDone.",
+    "behind a tag": f"<answer>```python\n{CODE}\n```</answer>",
+    "end behind the code": f"```python\nx = 1\n{CODE}```",
+    "end behind the code, words after": f"```python\nx = 1\n{CODE}``` \nDone.",
+    "end behind the code, a block after": f"```python\nx = 1\n{CODE}```\n```bash\npython a.py\n```",
+    "the end of a turn behind it": f"```python\n{CODE}\n```<|im_end|>",
+    "quoted": f"> so:\n>\n> ```python\n> if 1:\n>\n>     {CODE}\n> ```",
+    "a quotation that is printed": f"```python\n{CODE}\nassert len('''\n> a\n''') == 5\n```",
+    "marks that nobody sees": f"\u200b```python\n\ufeff{CODE}\n```",
+    "only spoken of a fence": f"Put it in ```python\nas here:\n```python\n{CODE}\n```",
+    "only spoken of a fence, no mark": f"I put it in ```python\n\n```\n{CODE}\n```",
+    "a fence in a comment": f"```python\nx = 1  # ends with ```\n{CODE}\n```",
+    "a part explained after": f"```python\n{CODE}\n```\nIts core:\n```python\nsum(map(int, words))\n```",
+    "its tests after": f"```python\n{CODE}\n```\n```python\nassert sum([1, 2]) == 3\n```",
+    "a session after": f"```python\n{CODE}\n```\n```python\n>>> main()\n3\n```",
     "much behind a fence": f"```{' ' * 50_000}!\n```python\n{CODE}\n```\n",
 }
 
@@ -117,6 +132,8 @@ def test_fences_as_models_write_them(graded, name):
         f"```python\n{CODE}\n```\nor\n```python\nprint(0)\n```",
         f"```python\n{CODE}\n```\n```cpp\nint main() {{}}\n```",
         f"```python\nprint(0)\n```\n```\n{CODE}\n```",
+        f"```python\n{CODE}\n```\n```python\ninput()\nprint(0)\n```",
+        f"```python\n{CODE}```\nor\n```python\ninput()\nprint(0)```",
         "```python\n```",
     ],
 )
@@ -147,6 +164,9 @@ def test_what_shows_how_to_call_it_is_not_the_program(graded):
     assert graded(answer, f"{solution}\nor\n{solution.replace('2', '3')}\n{usage}").reward == 0.0, (
         "the last one"
     )
+    wrapped = "```python\nclass Solution:\n    def f(self, x): return x + {}\n```"
+    assert graded(answer, wrapped.format(2)).reward == 1.0, "judges name a method without its class"
+    assert graded(answer, f"{solution}\nas a class:\n{wrapped.format(3)}").reward == 1.0, "a function first"
     method = "```python\nclass Solution:\n    def f(self, x): return x + 2\n```"
     assert (
         graded(answer | {"function": "Solution.f"}, f"{method}\n```python\nSolution().f(1)\n```").reward
@@ -245,6 +265,9 @@ SHAPES = {
     "integers for booleans": ("def f(): return {'a': 1}", {"a": True}),
     "numpy": ("import numpy as np\ndef f(): return [np.int64(3), np.float64(0.5), np.arange(2), np.bool_(True)]",
               [3, 0.5, [0, 1], True]),
+    "exact numbers": ("def f(): return [Decimal('1.5'), Fraction(1, 4), Decimal(3), Fraction(10 ** 30 + 1)]",
+                      [1.5, 0.25, 3, 10**30 + 1]),
+    "a sorted list": ("from sortedcontainers import SortedList\ndef f(): return SortedList([2, 1])", [1, 2]),
     "a large integer": ("def f(): return 10 ** 400", 10**400),
     "deep": ("def f():\n    x = 1\n    for _ in range(480): x = [x]\n    return x", json.loads("[" * 480 + "1" + "]" * 480)),
 }  # fmt: skip
@@ -260,6 +283,8 @@ def test_results_have_the_shapes_of_json(called, name):
 WRONG_SHAPES = {
     "a float nearly an integer": ("def f(): return 1e9", 1_000_000_007),
     "in a list": ("def f(): return [2.0000001]", [2]),
+    "exact but wrong": ("def f(): return Fraction(2 * 10 ** 7 + 1, 10 ** 7)", 2),
+    "no exact number": ("def f(): return Decimal('NaN')", 0.5),
     "in a dictionary": ("def f(): return {'a': [1.0000001]}", {"a": [1]}),
     "an integer beyond floats": ("def f(): return float(2 ** 53)", 2**53 + 1),
     "an infinity": ("def f(): return float('inf')", 10**400),
@@ -307,6 +332,9 @@ NODES = {
     "a tree made": ("class Solution:\n    def f(self, n: int) -> Optional[TreeNode]:\n"
                     "        return TreeNode(1, None, TreeNode(2, TreeNode(3))) if n else None",
                [[1], [1, None, 2, 3]], [[0], []]),
+    "told in words": ("class Solution(object):\n    def f(self, head):\n        \"\"\"\n        :type head: ListNode\n"
+                      "        :rtype: ListNode\n        \"\"\"\n        return head and head.next",
+                      [[[1, 2]], [2]], [[[1]], []], [[[]], []]),
     "postponed": ("from __future__ import annotations\nclass Solution:\n    def f(self, root: TreeNode) -> TreeNode:\n"
                   "        root.left, root.right = root.right, root.left\n        return root", [[[1, 2, 3]], [1, 3, 2]]),
 }  # fmt: skip
@@ -415,6 +443,15 @@ def test_a_check_of_a_class_is_a_check(graded):
     assert graded(answer, method.format("a - b")).reward == 0.0
     plain = "```python\ndef add(a, b): return a + b\n```"
     assert graded(answer | {"check": check.format("add")}, plain).reward == 1.0
+
+
+def test_a_check_takes_numbers_of_numpy_as_its_own(graded):
+    check = (
+        "def check(candidate):\n    assert candidate([1, 2]) == 3\n    assert candidate([]) == 0\ncheck(f)"
+    )
+    for kind, reward in (("np.int64", 1.0), ("np.float64", 1.0), ("np.bool_", 0.0), ("np.array", 1.0)):
+        reply = f"```python\nimport numpy as np\ndef f(xs): return {kind}(sum(xs))\n```"
+        assert graded({"check": check, "before": ""}, reply).reward == reward, kind
 
 
 def test_values_that_share_a_hash_make_no_set():

@@ -110,7 +110,8 @@ async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdi
     if wanted is not None and (lacking := await _missing(language_of("", wanted), services.sandbox)):
         return lacking if isinstance(lacking, Verdict) else Verdict.failed(lacking)
     answer = split_reply(rollout.text, problem.mode).answer
-    block = program_block(code_blocks(answer), wanted, _asked(gold)) if answer is not None else None
+    given = "function" not in gold and any(test["stdin"].strip() for test in gold.get("tests", ()))
+    block = program_block(code_blocks(answer or ""), wanted, _asked(gold), given)
     if block is None:
         return Verdict(0.0, Outcome.UNPARSEABLE, note="no fenced code in an answer")
     language, source = language_of(block.language, wanted), block.text

@@ -40,6 +40,9 @@ def encode(value: Any) -> Any:
         return ["complex", [value.real, value.imag]]
     if isinstance(value, range):
         return ["range", [value.start, value.stop, value.step]]
+    # a single number of numpy's is equal to Python's own
+    if type(value).__module__ == "numpy" and value.shape == ():
+        return encode(value.item())
     if hasattr(type(value), "__next__"):
         items = [encode(item) for item, _ in zip(value, range(MOST_ITEMS + 1), strict=False)]
         if len(items) <= MOST_ITEMS:

@@ -43,6 +43,9 @@ def typed(value: Any) -> Any:
         return ["dict", [[typed(key), typed(item)] for key, item in dict.items(value)]]
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
+    # a single number of numpy's is equal to Python's own
+    if type(value).__module__ == "numpy" and value.shape == ():
+        return typed(value.item())
     raise TypeError(f"a value of type {type(value).__name__}")
 
 
@@ -51,8 +54,11 @@ def shaped(value: Any) -> Any:
     kind = type(value)
     if isinstance(value, (set, frozenset)):
         return sorted(value)
-    if isinstance(value, range) or kind.__name__ == "deque":
+    if isinstance(value, range) or kind.__name__ in ("deque", "SortedList"):
         return list(value)
+    # exact numbers, which Python takes as equal to its integers and floats
+    if kind.__name__ in ("Decimal", "Fraction"):
+        return int(value) if value == int(value) else float(value)
     if kind.__module__.partition(".")[0] == "numpy":
         return value.tolist()
     raise TypeError(f"a value of type {kind.__name__}")
@@ -78,6 +84,7 @@ def main() -> None:
     # a module of its own, in which pickle and dataclasses find what they look for
     module = sys.modules["candidate"] = types.ModuleType("candidate")
     scope = module.__dict__
+    scope["__file__"] = job["candidate"]
     try:
         if job["prelude"]:
             furnish()
@@ -87,6 +94,9 @@ def main() -> None:
         exec(job["before"], scope)
         exec(compile(job["source"], job["candidate"], "exec"), scope)
         owner, _, name = job["function"].rpartition(".")
+        # a function within the class that contest judges name it by
+        if not owner and name not in scope and hasattr(scope.get("Solution"), name):
+            owner = "Solution"
         function = scope[owner or name]
     except BaseException as error:
         return say(-1, error=reason(error))

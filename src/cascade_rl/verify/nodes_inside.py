@@ -99,12 +99,25 @@ def arranged(annotation: Any, value: Any) -> Any:
     return [make(item) for item in value] if several(text) else make(value)
 
 
+def documented(function: Any) -> dict[str, str]:
+    """Annotations as LeetCode's older templates have them: `:type head: ListNode`, `:rtype: ListNode`."""
+    found = {}
+    for line in str(getattr(function, "__doc__", "") or "").split("\n"):
+        kind, _, rest = line.strip().removeprefix(":").partition(" ")
+        name, _, text = rest.partition(":")
+        if kind == "type":
+            found[name.strip()] = text.strip()
+        elif kind == "rtype:":
+            found["return"] = rest.strip()
+    return found
+
+
 def called(function: Callable[..., Any], arguments: list[Any]) -> Any:
     inner: Any = function
     while hasattr(inner, "__wrapped__"):
         inner = inner.__wrapped__
     inner = getattr(inner, "__func__", inner)
-    notes = getattr(inner, "__annotations__", {})
+    notes = {**documented(inner), **getattr(inner, "__annotations__", {})}
     code = getattr(inner, "__code__", None)
     names = code.co_varnames[: code.co_argcount] if code else ()
     if names[:1] == ("self",):
