@@ -71,7 +71,7 @@ IFEVAL_CASES = [
          "Part 1\na\nPart 2\nb", "Part 1 a", ("Part 1\na\nPart 2\nb\nPart 3\nc", "Part 1 Part 2", "Part 2\na\nPart 1\nb")),
     Case("detectable_format:constrained_response", {}, "My answer is no.", "no",
          ("My answer is yes. My answer is no. My answer is maybe.",)),
-    Case("detectable_format:json_format", {}, '```json\n{"a": 1}\n```', "{a: 1}", ("5", '"hi"', "{}", "null", "NaN")),
+    Case("detectable_format:json_format", {}, '```json\n{"a": 1}\n```', "{a: 1}", ("5", '"hi"', "{}", "null", "NaN", '[NaN]')),
     Case("detectable_format:title", {}, "<<Rain>>\nfalls", "<<>> falls", ("<<->>", "a <<+>> c")),
     Case("combination:two_responses", {}, "one\n******\ntwo", "one\n******\none", ("one\n******\nOne.", "one******-")),
     Case("combination:repeat_prompt", {"prompt_to_repeat": "Say it."}, "Say it. It.", "It.", ("Say it.", "say it. !")),

@@ -310,3 +310,35 @@ def test_a_letter_that_is_not_stated_is_never_read_beside_one_that_is():
             if (got := stated(reply, LETTERS)) not in (a, None):
                 bad.append((reply, got))
     assert bad == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Let's say the answer is A.", "Pretend that the answer is A.", "In case the answer is A, stop.",
+        "The answer is A for odd n and B for even n.", "The answer is A; failing that, B.",
+        "The answer is A, else B.", "The answer is A, otherwise B.", "The answer is A 50%, B 50%",
+        "The answer is A with probability 0.5 and B with probability 0.5.", "The answer is A (50%) or B (50%)",
+        "The answer is A. Alternatively, B.", "The answer is A. Or else B.", "The answer is A. Perhaps B.",
+        "The answer is A. B is possible too.", "The answer is A. B is an equally good answer.",
+        "The answer is A. No it isn't.", "The answer is A. Not!", "The answer is A, I don't think.",
+        "Possible answer: A", "The student's answer: A", "My old answer was A.", "\\boxed{A \\cup B}",
+        "\\boxed{A,\\ldots,D}", "\\boxed{A?}", "<answer>A?</answer>", "<answer>A\nB</answer>",
+        "<answer>A\nB\nC\nD</answer>", '{"answer": "A, B"}', '{"answer": "A or B"}', "答案是A还是B",
+    ],
+)  # fmt: skip
+def test_a_letter_that_is_shared_played_or_asked_states_nothing(text):
+    for first, second in ("AB", "CD", "DB"):
+        swapped = text.replace("B", "\0").replace("A", first).replace("\0", second)
+        # the words around the letters begin with letters too
+        if "Alternatively" not in text and swapped.lower() != text.lower():
+            assert stated(swapped, LETTERS) is None, swapped
+    assert stated(text, LETTERS) is None
+
+
+def test_a_percentage_or_a_contrast_beside_one_letter_is_no_hedge():
+    assert stated("The answer is A (90% sure).", LETTERS) == "A"
+    assert stated("Answer: A) 50% of all cells", LETTERS) == "A"
+    assert stated("The answer is A instead of B.", LETTERS) == "A"
+    assert stated('{"answer": "A", "why": "B, C"}', LETTERS) == "A"
+    assert stated("The answer is A for all n.", LETTERS) == "A"

@@ -120,3 +120,12 @@ def test_long_junk_is_judged(junk: str) -> None:
     """Within the time of the whole suite: a checker with a quadratic pattern would need minutes."""
     for case in CASES:
         scores(case, junk)
+
+
+@pytest.mark.parametrize(
+    "text", ["a _war_ here", "a __war__ here", "w\u200bar", "wa\u00adr", "w\u2060ar", "War."]
+)
+def test_a_forbidden_word_is_found_in_emphasis_and_with_unseen_signs_inside(text):
+    row = {"instruction_id_list": ["keywords:forbidden_words"], "kwargs": [{"forbidden_words": ["war"]}]}
+    assert check_all(row, text, strict=True) == {"keywords:forbidden_words": False}
+    assert check_all(row, "wars go forward", strict=True) == {"keywords:forbidden_words": True}

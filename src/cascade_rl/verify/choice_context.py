@@ -46,7 +46,8 @@ _NOT_DENIED = _words("""
     no~other~than none~other~than nothing~but if~and~only~if""")
 # somewhere before in the sentence, unless a conclusion or a contrast stands between
 _SUPPOSED = _words(
-    """if unless suppose supposing imagine hypothetically whether si supongamos suponiendo supposons wenn
+    """if unless pretend pretending let's~say let~us~say in~case
+    suppose supposing imagine hypothetically whether si supongamos suponiendo supposons wenn
     falls
     angenommen supponiamo suponha jika kalau nếu jeśli je[żz]eli e[ğg]er если
     предположим допустим als~het
@@ -89,7 +90,7 @@ _TOLD = re.compile(
 # right before the word for an answer
 _NOT_THE_ANSWER = re.compile(
     r"(?<![\w'-])(?:wrong|incorrect|false|possible|potential|common|tempting|alternative|other|another"
-    r"|previous|initial|original|first"
+    r"|previous|initial|original|old|first"
     r"|second|naive|obvious|trap|worst|his|her|their|your|\w++'s|whose|any|each|every|an|no|sample"
     r"|example|invalid)\s{0,3}+$",
     re.IGNORECASE,
@@ -143,7 +144,8 @@ _REVOKED_FURTHER = re.compile(
 _TEXT_FOLLOWS = re.compile(r"[)\]:.]++\s{1,3}+\S")
 # somewhere after the last statement
 _RETRACTED = re.compile(
-    r"(?<![\w'-])(?:wait|hold\ on|hmm+|oops|scratch\ that|strike\ that|never\ ?mind|on\ second\ thoughts?"
+    r"(?<![\w'-])(?:wait|hold\ on|no,?\ (?:it|that)\ (?:isn't|is\ not)|not(?=!)|i\ don't\ think"
+    r"|hmm+|oops|scratch\ that|strike\ that|never\ ?mind|on\ second\ thoughts?"
     r"|correction|just\ kidding"
     r"|actually,?\ (?:no|not|that)|no,|no\.|nope|not\ quite|i\ (?:was|am|'m)\ wrong|i'm\ wrong|i\ made\ (?:a"
     r"|an)\ (?:\w++\ )?"

@@ -30,8 +30,8 @@ def _form(pattern: str) -> re.Pattern[str]:
 
 JSON = _form(
     r"[\"'](?:(?:final|correct)_?)?(?:answer|choice|option|letter|selection)(?:_(?:letter|choice"
-    r"|option))?[\"']\s{0,3}+:\s{0,3}+[\"']?+"
-    r"\(?(?P<letter>[A-Za-z])(?:\)?[\"']?\s{0,3}+(?=[,}\n]|$)|[).:]{1,2}\s[^\"\n]{0,200}+\")"
+    r"|option))?[\"']\s{0,3}+:\s{0,3}+(?P<open>[\"'])?+"
+    r"\(?(?P<letter>[A-Za-z])(?:\)?(?(open)[\"'])\s{0,3}+(?=[,}\n]|$)|[).:]{1,2}\s[^\"\n]{0,200}+\")"
 )
 FORMS = (
     # "The answer is B", "Final choice: (B)"
@@ -130,9 +130,9 @@ VERB = (
 SECOND = re.compile(
     r"[^\w\n]{0,8}?(?:(?P<join>[\s)\]}.,]*+(?:,|/|&|;|\||\+|-|–|=|>|<|:|(?<![A-Za-z])(?:and/or|and|or|to"
     r"|und|oder|ou|et|y|e|o|och|og|of|atau|hoặc|veya|lub|plus|then|as\s{1,3}well\s{1,3}as|vs\.?|versus"
-    r"|along\s{1,3}with"
+    r"|along\s{1,3}with|else|otherwise|failing\s{1,3}that,?"
     r"|and\s{1,3}also|sowie"
-    r"|или|и)(?![A-Za-z])|或|和|与|及|、|또는|または)\s{0,3}+)|[^\w\n]{0,6}?)(?:(?:option"
+    r"|или|и)(?![A-Za-z])|或|还是|還是|和|与|及|、|또는|または)\s{0,3}+)|[^\w\n]{0,6}?)(?:(?:option"
     r"|choice"
     r"|answer|either|possibly|probably|maybe|perhaps|likely|alternatively|also)\s{1,3}+){0,2}"
     r"[\s(\[\"{]{0,4}(?P<second>[A-Za-z])(?![A-Za-z0-9'])",
@@ -140,18 +140,30 @@ SECOND = re.compile(
 )
 REASON = re.compile(
     r"\s{1,3}(?:because|since|as|for|is|and|but|which|so|due|by|with|in|on|from|given|here|there|or|not"
-    r"|rather)(?![\w'])"
+    r"|rather|instead)(?![\w'])"
 )
 OTHER = re.compile(
-    r"(?<![\w'-])(?:or\ (?=perhaps|maybe|possibly|even|it\b|else)|(?<=[.!?]\s)[Oo]r|perhaps|maybe"
-    r"|alternatively|possibly|[Aa]lso|unless\ it's|could\ (?:also\ )?be|might\ (?:also\ )?be"
+    r"(?<![\w'-])(?:or\ (?=perhaps|maybe|possibly|even|it\b|else)|(?<=[.!?]\s)[Oo]r(?:\ else)?"
+    r"|[Pp]erhaps|[Mm]aybe"
+    r"|[Aa]lternatively|[Pp]ossibly|[Aa]lso|unless\ it's|could\ (?:also\ )?be|might\ (?:also\ )?be"
     r"|may\ be)[,\s]{1,3}+"
     r"(?:it's\s{1,3}+|it\ is\s{1,3}+|also\s{1,3}+|be\s{1,3}+|perhaps\s{1,3}+"
     r"|maybe\s{1,3}+){0,4}+(?:option\s{1,3}+|choice\s{1,3}+"
     r"|answer\s{1,3}+)?\(?(?P<letter>[A-Z])(?![\w'])(?!\s{1,3}+[a-z])"
     r"|(?<![\w'-])\(?(?P<too>[A-Z])\)?\s{1,3}+(?:is|could|may|might|would|works"
-    r"|seems)\s{1,3}+(?:be\s{1,3}+)?(?:also"
+    r"|seems)\s{1,3}+(?:be\s{1,3}+)?(?:also|an\ equally|possible|plausible"
     r"|equally|just\ as|(?:too|as\ well)(?=\s{0,3}[.,;!]|$))"
+)
+# "A for odd n and B for even n", "A 50%, B 50%"
+DIVIDED = re.compile(
+    r"[^.\n]{0,40}?(?:%|(?<!\w)probability\s{1,3}+(?:of\s)?\d[\d.]{0,8}+)[)\s]{0,4}+(?:,|/|or|and)"
+    r"\s{0,3}+\(?(?P<share>[A-Z])(?![\w'])"
+    r"|\)?\s{1,3}+(?:for|when|in)\s[^.\n]{1,40}?\s(?:and|or)\s{1,3}+"
+    r"\(?(?P<case>[A-Z])\)?\s{1,3}+(?:for|when|in)(?!\w)"
+)
+# an operation between options or another line that is one, within a box
+JOINED = re.compile(
+    r"[\s,;]*+\\(?:cup|cap|lor|land|vee|wedge|l?dots|cdots)(?![A-Za-z])|[^\w}\n]{0,8}\n[^\w}]{0,8}[A-Z](?!\w)"
 )
 FINAL = re.compile(r"(?<![\w'-])(?:final(?:ly)?|最终|conclusion)(?![\w'-])", re.IGNORECASE)
 NO_WORD = re.compile(r"(?:\W|\b(?:the|my|or|and|also|correct|right|best)\b)*+", re.IGNORECASE)

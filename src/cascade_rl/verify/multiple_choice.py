@@ -70,6 +70,10 @@ def _boxes(text: str, options: str) -> Iterator[tuple[int, int, str]]:
         rest = re.match(r"[^{}\n]{0,60}", text[found.end("letter") :][:60])
         letter = _one(found["letter"], rest[0] if rest else "", options)
         if letter is not None:
+            if rest and rest[0].lstrip(" )]").startswith("?"):
+                continue
+            if forms.JOINED.match(text, found.end("letter")):
+                letter = ""
             closing = text.find("}", found.end("letter"), found.end("letter") + 200)
             end = max(closing + 1, found.end("letter"))
             beside = text[end : end + 20].split("\n")[0]
@@ -103,7 +107,10 @@ def _statements(context: Context, options: str) -> Iterator[_Statement]:
         at, end = found.span("letter")
         # of JSON and of other letters it says too little
         alone = '"' not in before and not _OTHER_LETTER.search(before)
-        if alone and forms.SPEAKS.search(before) and not context.void(found.start(), at, end, False):
+        speaks = forms.SPEAKS.search(before)
+        # "the student's answer: A" is told of the student: the words before `answer` count
+        start = found.start() - len(before) + speaks.start() if speaks else at
+        if alone and speaks and not context.void(start, at, end, False):
             yield _Statement(
                 found.start(), found.end(), found["letter"] if found["letter"] in options else ""
             )
@@ -169,6 +176,9 @@ def _denied_later(text: str, letter: str) -> bool:
         rf"|(?:不是|不选)\s{{0,3}}+{letter}",
         text,
     )
+    divided = forms.DIVIDED.match(text)
+    if divided and (divided["share"] or divided["case"]) != letter:
+        return True
     return wrong is not None or any(
         (found["letter"] or found["too"]) != letter for found in forms.OTHER.finditer(text)
     )

@@ -74,8 +74,11 @@ def words_avoided(text: str, forbidden_words: Sequence[str]) -> bool:
 
 
 def words_avoided_literally(text: str, forbidden_words: Sequence[str]) -> bool:
-    """None of the words occurs, whatever signs it consists of."""
-    return not any(occurrences(text, word) for word in forbidden_words)
+    """None of the words occurs, whatever signs it consists of, emphasised or with unseen signs inside."""
+    seen = re.sub("[\u00ad\u200b\u2060\ufeff]", "", text)
+    return not any(
+        occurrences(shown, word) for word in forbidden_words for shown in (text, seen, seen.replace("_", " "))
+    )
 
 
 def letter_frequency(text: str, letter: str, let_frequency: int, let_relation: str) -> bool:

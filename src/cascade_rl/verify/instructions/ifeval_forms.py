@@ -116,8 +116,14 @@ def is_json(text: str) -> bool:
 
 
 def is_json_record(text: str) -> bool:
-    """It is an object or an array that holds something."""
-    return isinstance(value := _json(text), dict | list) and bool(value)
+    """It is an object or an array that holds something, in JSON that other readers take too."""
+    value = _json(text)
+    try:
+        # Python reads NaN and Infinity, which no standard of JSON has
+        json.dumps(value, allow_nan=False)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(value, dict | list) and bool(value)
 
 
 def title(text: str) -> bool:
@@ -212,7 +218,7 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
         also=one_answer, strictly="only one of the answers"),
     "detectable_format:json_format": Instruction(
         is_json, "Give the whole answer in JSON format.", {}, also=is_json_record,
-        strictly="an object or an array, not empty"),
+        strictly="an object or an array, not empty, without NaN"),
     "detectable_format:title": Instruction(
         title, "Add a title in double angular brackets, such as <<title>>.", {}, also=title_of_words,
         strictly="holds words"),
