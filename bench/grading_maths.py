@@ -30,7 +30,7 @@ from cascade_rl.domain import Services
 from cascade_rl.domains import load_domain
 from cascade_rl.grading.verifiers import ProcessVerifiers
 from cascade_rl.types import Message, Mode, Problem, Rollout, Verdict
-from cascade_rl.verify.maths_algebra import judge
+from cascade_rl.verify.maths.algebra import judge
 
 OUT = Path(__file__).parent / "out" / "grading_maths.json"
 DEADLINE_S = 3.0

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from cascade_rl.protocols import Program
 from cascade_rl.sandbox.pool import ZygoteSandbox
-from cascade_rl.verify.programs import call_program, read_results
+from cascade_rl.verify.programs.harness import call_program, read_results
 
 OUT = Path(__file__).parent / "out" / "grading_programs.json"
 TRIVIAL = "a, b = map(int, input().split())\nprint(a + b + {})"

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from likeness_kinds import KINDS, Repair, repairs
 
-from cascade_rl.verify.patches import similarity
+from cascade_rl.verify.patches.appraise import similarity
 
 Files = Mapping[str, str]
 

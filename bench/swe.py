@@ -19,7 +19,7 @@ from cascade_rl.domain import Services
 from cascade_rl.domains import load_domain
 from cascade_rl.sandbox.pool import ZygoteSandbox
 from cascade_rl.types import Rollout, Split
-from cascade_rl.verify.patches import similarity
+from cascade_rl.verify.patches.appraise import similarity
 
 PROBLEMS, GRADED = 100, 30
 

@@ -20,7 +20,7 @@ from hostile_programs import HONEST, HOSTILE
 import cascade_rl
 from cascade_rl.protocols import Execution, Program
 from cascade_rl.sandbox.pool import ZygoteSandbox
-from cascade_rl.verify.outputs import same_output
+from cascade_rl.verify.programs.outputs import same_output
 
 SECRET = "secret-" + hashlib.sha256(os.urandom(8)).hexdigest()
 TIMEOUT_S = 0.3

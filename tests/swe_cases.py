@@ -4,7 +4,7 @@ import asyncio
 
 from cascade_rl.grading.suites import run_suite
 from cascade_rl.sandbox.pool import ZygoteSandbox
-from cascade_rl.verify.patches import apply_patch, unified_diff
+from cascade_rl.verify.patches.appraise import apply_patch, unified_diff
 
 SANDBOX = ZygoteSandbox()
 CORE = "shapes/core.py"

@@ -13,10 +13,10 @@ from cascade_rl.domains import load_domain
 from cascade_rl.protocols import Execution
 from cascade_rl.sandbox.pool import ZygoteSandbox
 from cascade_rl.types import Message, Mode, Problem, Rollout, Split
-from cascade_rl.verify.apart import faults, plain, program_of, results_of
-from cascade_rl.verify.apart_inside import encode
-from cascade_rl.verify.apart_plan import plan_of
-from cascade_rl.verify.patches import unified_diff
+from cascade_rl.verify.patches.appraise import unified_diff
+from cascade_rl.verify.suites.apart import faults, plain, program_of, results_of
+from cascade_rl.verify.suites.apart_inside import encode
+from cascade_rl.verify.suites.apart_plan import plan_of
 
 SWE = load_domain("swe")
 SANDBOX = ZygoteSandbox()

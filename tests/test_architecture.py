@@ -31,7 +31,10 @@ TABLES: dict[str, str] = {}
 LONG_FILES: dict[str, tuple[int, str]] = {}
 # Places that catch everything, and why that hides nothing.
 CATCH_ALL = {
-    ("verify/calls_inside.py", "main"): "what a candidate's call raises is its result; runs in its process",
+    (
+        "verify/programs/calls_inside.py",
+        "main",
+    ): "what a candidate's call raises is its result; runs in its process",
     (
         "sources/repairs/probe_inside.py",
         "outcome",
@@ -50,11 +53,11 @@ CATCH_ALL = {
         "_opened",
     ): "the tokenizers library raises bare Exceptions for a damaged file, whose text is kept",
     (
-        "verify/maths_parse.py",
+        "verify/maths/parse.py",
         "_by_parser",
     ): "the parser raises bare Exceptions; the text is unreadable, and says why",
     (
-        "verify/maths_algebra.py",
+        "verify/maths/algebra.py",
         "_judge",
     ): "algebra raises anything; raised again if the gold alone does so, too",
     ("model/worker.py", "serve"): "a worker hands its traceback to the driver, which raises it",
@@ -69,11 +72,11 @@ CATCH_ALL = {
     ): "whatever a program raises is its own fault: traceback, exit code 1",
     ("sandbox/inside/candidate.py", "_leave"): "likewise in its exit handlers",
     (
-        "verify/apart_inside.py",
+        "verify/suites/apart_inside.py",
         "answer",
     ): "whatever a candidate's function raises is what came out of the call",
-    ("verify/check_inside.py", "main"): "whatever a test raises is how it ended, and is said",
-    ("verify/apart_inside.py", "main"): "a result that can't be written is told as such",
+    ("verify/programs/check_inside.py", "main"): "whatever a test raises is how it ended, and is said",
+    ("verify/suites/apart_inside.py", "main"): "a result that can't be written is told as such",
     ("sandbox/pool.py", "_answer"): "handed to the caller that waits, who raises it",
     (
         "run/tracking/follower.py",

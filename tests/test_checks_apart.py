@@ -11,8 +11,8 @@ from cascade_rl.domains import load_domain
 from cascade_rl.protocols import Execution
 from cascade_rl.sandbox.pool import ZygoteSandbox
 from cascade_rl.types import Message, Mode, Outcome, Problem, Rollout, Split
-from cascade_rl.verify.assertions import split_check
-from cascade_rl.verify.replay import candidate_program, check_of, read_test
+from cascade_rl.verify.programs.assertions import split_check
+from cascade_rl.verify.programs.replay import candidate_program, check_of, read_test
 
 CODING = load_domain("coding")
 SANDBOX = ZygoteSandbox()

@@ -9,7 +9,7 @@ from itertools import product
 
 import pytest
 
-from cascade_rl.verify.multiple_choice import stated
+from cascade_rl.verify.choice.letters import stated
 
 LETTERS = "ABCDE"
 # x is the letter as it is written, X the letter bare

@@ -17,11 +17,11 @@ from cascade_rl.protocols import Execution
 from cascade_rl.sandbox.pool import ZygoteSandbox
 from cascade_rl.testing import FakeSandbox
 from cascade_rl.types import Message, Mode, Outcome, Problem, Rollout
-from cascade_rl.verify.assertions import split_check
-from cascade_rl.verify.languages import language_of
-from cascade_rl.verify.outputs import difference, same_output, shorten
-from cascade_rl.verify.programs import call_program, read_results
-from cascade_rl.verify.values import typed
+from cascade_rl.verify.programs.assertions import split_check
+from cascade_rl.verify.programs.harness import call_program, read_results
+from cascade_rl.verify.programs.languages import language_of
+from cascade_rl.verify.programs.outputs import difference, same_output, shorten
+from cascade_rl.verify.programs.values import typed
 
 CODING = load_domain("coding")
 STREAM = {

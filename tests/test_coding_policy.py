@@ -17,12 +17,12 @@ from cascade_rl.sandbox.pool import ZygoteSandbox
 from cascade_rl.sandbox.turns import TICKS
 from cascade_rl.testing import FakeSandbox
 from cascade_rl.types import Message, Mode, Outcome, Problem, Rollout
-from cascade_rl.verify import calls_inside, fences
-from cascade_rl.verify.assertions import split_check
-from cascade_rl.verify.fences import code_blocks, language_named, last_code_block, program_block
-from cascade_rl.verify.outputs import same_output, shorten
-from cascade_rl.verify.programs import call_program, read_results
-from cascade_rl.verify.values import hashable, same, typed
+from cascade_rl.verify.programs import calls_inside, fences
+from cascade_rl.verify.programs.assertions import split_check
+from cascade_rl.verify.programs.fences import code_blocks, language_named, last_code_block, program_block
+from cascade_rl.verify.programs.harness import call_program, read_results
+from cascade_rl.verify.programs.outputs import same_output, shorten
+from cascade_rl.verify.programs.values import hashable, same, typed
 
 CODING = load_domain("coding")
 

@@ -21,8 +21,8 @@ from cascade_rl.recipe import JudgeSpec
 from cascade_rl.remote import judge as j
 from cascade_rl.testing import InlineVerifiers
 from cascade_rl.types import Message, Mode, Outcome, Problem, Rollout
-from cascade_rl.verify import patch_questions as q
-from cascade_rl.verify.patches import Edit, solution_text
+from cascade_rl.verify.patches import questions as q
+from cascade_rl.verify.patches.appraise import Edit, solution_text
 
 ASK = (Message("system", "s"), Message("user", "u"))
 

@@ -13,13 +13,14 @@ from pattern_attacks import attacks, modules_of, patterns
 
 HELD = (
     "cascade_rl.chat", "cascade_rl.domains", "cascade_rl.grading", "cascade_rl.verify.instructions",
-    "cascade_rl.verify.multiple_choice", "cascade_rl.verify.choice_forms", "cascade_rl.verify.choice_context",
-    "cascade_rl.verify.choice_text", "cascade_rl.verify.preference", "cascade_rl.verify.script", "cascade_rl.verify.maths",
-    "cascade_rl.verify.maths_compare", "cascade_rl.verify.patches", "cascade_rl.verify.patch_edits",
-    "cascade_rl.verify.patch_diffs", "cascade_rl.verify.patch_errors", "cascade_rl.verify.patch_similarity",
-    "cascade_rl.verify.patch_matching", "cascade_rl.verify.patch_questions", "cascade_rl.verify.repository_tests",
-    "cascade_rl.verify.canaries", "cascade_rl.verify.assertions", "cascade_rl.verify.source_spans",
-    "cascade_rl.verify.languages",
+    "cascade_rl.verify.choice.letters", "cascade_rl.verify.choice.forms", "cascade_rl.verify.choice.context",
+    "cascade_rl.verify.choice.text", "cascade_rl.verify.preference", "cascade_rl.verify.script",
+    "cascade_rl.verify.maths.answers",
+    "cascade_rl.verify.maths.compare", "cascade_rl.verify.patches.appraise", "cascade_rl.verify.patches.edits",
+    "cascade_rl.verify.patches.diffs", "cascade_rl.verify.patches.errors", "cascade_rl.verify.patches.similarity",
+    "cascade_rl.verify.patches.matching", "cascade_rl.verify.patches.questions", "cascade_rl.verify.suites.repository_tests",
+    "cascade_rl.verify.suites.canaries", "cascade_rl.verify.programs.assertions", "cascade_rl.verify.suites.source_spans",
+    "cascade_rl.verify.programs.languages",
 )  # fmt: skip
 SIZE = 6000  # characters at first; then twice and four times as many
 NOTICED_S = 0.002  # what a quadratic pattern takes for them at the very least: some 18 million steps

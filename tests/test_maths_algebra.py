@@ -20,9 +20,9 @@ from cascade_rl.grading.verifiers import ProcessVerifiers
 from cascade_rl.protocols import Judgement
 from cascade_rl.testing import InlineVerifiers
 from cascade_rl.types import Message, Mode, Outcome, Problem, Rollout, Split
-from cascade_rl.verify.maths import quick
-from cascade_rl.verify.maths_algebra import judge
-from cascade_rl.verify.maths_parse import Unreadable, parse
+from cascade_rl.verify.maths.algebra import judge
+from cascade_rl.verify.maths.answers import quick
+from cascade_rl.verify.maths.parse import Unreadable, parse
 
 CASES = [
     json.loads(line) for line in (Path(__file__).parent / "cases" / "maths.jsonl").read_text().splitlines()

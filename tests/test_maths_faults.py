@@ -10,9 +10,9 @@ from cascade_rl.domain import Services
 from cascade_rl.domains import maths
 from cascade_rl.testing import InlineVerifiers
 from cascade_rl.types import Message, Mode, Outcome, Problem, Rollout
-from cascade_rl.verify.maths import quick
-from cascade_rl.verify.maths_algebra import equal as same_expressions
-from cascade_rl.verify.maths_algebra import judge
+from cascade_rl.verify.maths.algebra import equal as same_expressions
+from cascade_rl.verify.maths.algebra import judge
+from cascade_rl.verify.maths.answers import quick
 
 x = sympy.Symbol("x")
 

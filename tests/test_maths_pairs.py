@@ -4,7 +4,7 @@ from collections import Counter
 
 from expression_pairs import families
 
-from cascade_rl.verify.maths_algebra import judge
+from cascade_rl.verify.maths.algebra import judge
 
 FAMILIES, MUTANTS = 530, 9
 MOST_REFUSED = 0.01

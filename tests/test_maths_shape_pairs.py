@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 from structured_pairs import KINDS, pairs
 
-from cascade_rl.verify.maths import quick
-from cascade_rl.verify.maths_algebra import judge
+from cascade_rl.verify.maths.algebra import judge
+from cascade_rl.verify.maths.answers import quick
 
 FAMILIES = 3700
 MOST_REFUSED = 0.002

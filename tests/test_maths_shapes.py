@@ -11,9 +11,9 @@ from cascade_rl.domain import Services
 from cascade_rl.domains import maths
 from cascade_rl.testing import InlineVerifiers
 from cascade_rl.types import Message, Mode, Problem, Rollout
-from cascade_rl.verify.maths import final_answer, quick, tidy
-from cascade_rl.verify.maths_algebra import judge
-from cascade_rl.verify.maths_sets import same_sets
+from cascade_rl.verify.maths.algebra import judge
+from cascade_rl.verify.maths.answers import final_answer, quick, tidy
+from cascade_rl.verify.maths.sets import same_sets
 
 
 def equal(gold, given):
@@ -505,7 +505,7 @@ def test_no_reply_is_slow_to_search(piece):
 
 
 def test_two_lists_are_no_sets():
-    from cascade_rl.verify.maths_compare import Arithmetic
-    from cascade_rl.verify.maths_structure import read
+    from cascade_rl.verify.maths.compare import Arithmetic
+    from cascade_rl.verify.maths.structure import read
 
     assert same_sets(read("1, 2"), read("1, 2"), Arithmetic()) is None

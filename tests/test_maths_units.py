@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sympy import Rational, pi
 
-from cascade_rl.verify.maths import quick, tidy
-from cascade_rl.verify.maths_algebra import judge
-from cascade_rl.verify.maths_dimensions import BY_SYMBOL, unit_of
-from cascade_rl.verify.maths_unit_table import BARRED, NUMBER_WORDS
-from cascade_rl.verify.maths_units import measured
+from cascade_rl.verify.maths.algebra import judge
+from cascade_rl.verify.maths.answers import quick, tidy
+from cascade_rl.verify.maths.dimensions import BY_SYMBOL, unit_of
+from cascade_rl.verify.maths.unit_table import BARRED, NUMBER_WORDS
+from cascade_rl.verify.maths.units import measured
 
 
 def equal(gold, answer):

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from cascade_rl.domain import Services
 from cascade_rl.domains import load_domain
 from cascade_rl.types import Message, Problem, Rollout
-from cascade_rl.verify import patch_errors as e
-from cascade_rl.verify.patch_text import BOM
-from cascade_rl.verify.patches import Edit, apply_patch, as_solution, solution_text, unified_diff
+from cascade_rl.verify.patches import errors as e
+from cascade_rl.verify.patches.appraise import Edit, apply_patch, as_solution, solution_text, unified_diff
+from cascade_rl.verify.patches.text import BOM
 
 SWE = load_domain("swe")
 TEXT = st.sampled_from([

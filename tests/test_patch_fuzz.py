@@ -14,7 +14,7 @@ from cascade_rl.domain import Services
 from cascade_rl.domains import load_domain
 from cascade_rl.protocols import Judgement
 from cascade_rl.types import Message, Mode, Problem, Rollout, Verdict
-from cascade_rl.verify.patches import unified_diff
+from cascade_rl.verify.patches.appraise import unified_diff
 
 SWE = load_domain("swe")
 FILES = {

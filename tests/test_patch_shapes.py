@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cascade_rl.verify import patch_errors as e
-from cascade_rl.verify.patches import apply_patch, execution_free_reward, parse_edits
+from cascade_rl.verify.patches import errors as e
+from cascade_rl.verify.patches.appraise import apply_patch, execution_free_reward, parse_edits
 
 FILES = {
     "shapes.py": "def area(w, h):\n    return w + h\n\n\ndef edge(w):\n    return 4 * w\n",

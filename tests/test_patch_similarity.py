@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from likeness_kinds import FAR, KINDS, OTHER, PATH, Repair, repairs
 
-from cascade_rl.verify.patch_similarity import NEARLY, PLACE, likeness
+from cascade_rl.verify.patches.similarity import NEARLY, PLACE, likeness
 
 TEXT = st.lists(
     st.sampled_from(["a = 1", "b(c)", "", "  a = 2", "# b", "return x", "b (c)"]), max_size=6

@@ -36,10 +36,10 @@ WRAPPED = (
 )
 PIECES = {
     "maths": ("verify.maths",),
-    "multiple_choice": ("verify.choice", "verify.multiple_choice"),
+    "multiple_choice": ("verify.choice",),
     "following": ("verify.instructions",),
-    "coding": ("verify.programs", "verify.outputs", "verify.languages", "verify.fences", "domains.coding"),
-    "swe": ("verify.patch", "verify.repository_tests", "verify.canar", "domains.swe"),
+    "coding": ("verify.programs", "domains.coding"),
+    "swe": ("verify.patches", "verify.suites", "domains.swe"),
 }
 STEP = {
     "maths": 1,

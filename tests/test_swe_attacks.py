@@ -7,7 +7,7 @@ import pytest
 from swe_cases import BROKEN, CORE, FILES, FIXED, PATH, SANDBOX, TESTS, answer, rewards, verdicts
 
 from cascade_rl.grading import suites
-from cascade_rl.verify.patches import unified_diff
+from cascade_rl.verify.patches.appraise import unified_diff
 
 
 @pytest.fixture(autouse=True)

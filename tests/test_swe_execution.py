@@ -14,9 +14,9 @@ from cascade_rl.protocols import Execution
 from cascade_rl.sandbox.pool import ZygoteSandbox
 from cascade_rl.testing import FakeSandbox
 from cascade_rl.types import Message, Mode, Outcome, Problem, Rollout
-from cascade_rl.verify import repository_tests as rt
-from cascade_rl.verify.guarded_files import Guard
-from cascade_rl.verify.patches import unified_diff
+from cascade_rl.verify.patches.appraise import unified_diff
+from cascade_rl.verify.suites import repository_tests as rt
+from cascade_rl.verify.suites.guarded_files import Guard
 
 SWE = load_domain("swe")
 SANDBOX = ZygoteSandbox()

@@ -21,8 +21,8 @@ from cascade_rl.sources.repairs import harvest as _harvest
 from cascade_rl.sources.repairs import probe as _probe
 from cascade_rl.sources.repairs.packages import LEVELS
 from cascade_rl.types import Mode, Rollout, Split
-from cascade_rl.verify.patches import apply_patch
-from cascade_rl.verify.repository_tests import read_run, run_of
+from cascade_rl.verify.patches.appraise import apply_patch
+from cascade_rl.verify.suites.repository_tests import read_run, run_of
 
 SWE = load_domain("swe")
 SANDBOX = ZygoteSandbox()

@@ -25,7 +25,7 @@ from cascade_rl.run.rollouts import stored_problem
 from cascade_rl.testing import InlineVerifiers
 from cascade_rl.types import Group, Message, Mode, Problem, Rollout, Verdict
 from cascade_rl.verify.instructions import INSTRUCTIONS, InstructionError, check
-from cascade_rl.verify.maths_told import reading
+from cascade_rl.verify.maths.told import reading
 from cascade_rl.verify.told import LONGEST_NOTE, cut, one_line, quoted
 
 # what garbles a terminal, a page or a journal: escapes, halves of characters, marks of direction, line ends

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cascade_rl.verify.canaries import MOST, SuiteFile, choose, mix
-from cascade_rl.verify.canary_parameters import parameter_sets
-from cascade_rl.verify.canary_sites import sites
-from cascade_rl.verify.canary_values import another, fair
-from cascade_rl.verify.repository_tests import plan_of
-from cascade_rl.verify.source_spans import Source
+from cascade_rl.verify.suites.canaries import MOST, SuiteFile, choose, mix
+from cascade_rl.verify.suites.canary_parameters import parameter_sets
+from cascade_rl.verify.suites.canary_sites import sites
+from cascade_rl.verify.suites.canary_values import another, fair
+from cascade_rl.verify.suites.repository_tests import plan_of
+from cascade_rl.verify.suites.source_spans import Source
 
 LITERAL = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5) | st.binary(max_size=5),

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cascade_rl.verify import patch_errors as e
-from cascade_rl.verify.patch_diffs import looks_like_diff, unified_diff
-from cascade_rl.verify.patch_hunks import FARTHEST
-from cascade_rl.verify.patches import apply_diff, apply_patch, execution_free_reward, parse_diff
+from cascade_rl.verify.patches import errors as e
+from cascade_rl.verify.patches.appraise import apply_diff, apply_patch, execution_free_reward, parse_diff
+from cascade_rl.verify.patches.diffs import looks_like_diff, unified_diff
+from cascade_rl.verify.patches.hunks import FARTHEST
 
 OLD = "one\ntwo\nthree\nfour\nfive\nsix\nseven\n"
 FILES = {"a.txt": OLD, "b.txt": "x\n"}

@@ -7,9 +7,9 @@ from swe_cases import BROKEN, CORE, FILES, FIXED, IDS, PATH, TESTS
 
 from cascade_rl.protocols import Execution
 from cascade_rl.sandbox.pool import check
-from cascade_rl.verify.guarded_files import Guard
-from cascade_rl.verify.repository_tests import plan_of, read_run
-from cascade_rl.verify.tests_only import helpers_and_data
+from cascade_rl.verify.suites.guarded_files import Guard
+from cascade_rl.verify.suites.repository_tests import plan_of, read_run
+from cascade_rl.verify.suites.tests_only import helpers_and_data
 
 REPOSITORY = FILES | {
     "shapes/checks.py": "def equal(a, b):\n    return a == b\n",

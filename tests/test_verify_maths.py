@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cascade_rl.verify.maths import excess, final_answer, last_boxed, quick, rational, tidy
-from cascade_rl.verify.maths_numbers import from_words
+from cascade_rl.verify.maths.answers import excess, final_answer, last_boxed, quick, rational, tidy
+from cascade_rl.verify.maths.numbers import from_words
 
 
 @pytest.mark.parametrize(

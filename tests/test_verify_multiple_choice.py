@@ -14,7 +14,7 @@ from cascade_rl.domain import Services
 from cascade_rl.domains import multiple_choice
 from cascade_rl.errors import AnswerError
 from cascade_rl.types import Message, Mode, Outcome, Problem, Rollout, Split
-from cascade_rl.verify.multiple_choice import options, stated
+from cascade_rl.verify.choice.letters import options, stated
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cascade_rl.verify import patch_errors as e
-from cascade_rl.verify import patches as p
-from cascade_rl.verify.patch_blocks import DIVIDER
-from cascade_rl.verify.patch_edits import apply_edits, edits_between
-from cascade_rl.verify.patch_errors import GoldenError
-from cascade_rl.verify.patch_matching import MOST_STEPS
-from cascade_rl.verify.patch_similarity import NEARLY, PLACE
-from cascade_rl.verify.patches import (
+from cascade_rl.verify.patches import appraise as p
+from cascade_rl.verify.patches import errors as e
+from cascade_rl.verify.patches.appraise import (
     Edit,
     apply_patch,
     as_solution,
@@ -23,6 +18,11 @@ from cascade_rl.verify.patches import (
     parse_edits,
     solution_text,
 )
+from cascade_rl.verify.patches.blocks import DIVIDER
+from cascade_rl.verify.patches.edits import apply_edits, edits_between
+from cascade_rl.verify.patches.errors import GoldenError
+from cascade_rl.verify.patches.matching import MOST_STEPS
+from cascade_rl.verify.patches.similarity import NEARLY, PLACE
 
 FILES = {
     "shapes.py": "def area(w, h):\n    return w + h\n\n\ndef edge(w):\n    return 4 * w\n",

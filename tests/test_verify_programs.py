@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from cascade_rl.protocols import Execution
 from cascade_rl.sandbox.pool import ZygoteSandbox
-from cascade_rl.verify.fences import last_code_block
-from cascade_rl.verify.programs import (
+from cascade_rl.verify.programs.fences import last_code_block
+from cascade_rl.verify.programs.harness import (
     Result,
     call_program,
     check_program,
@@ -18,7 +18,7 @@ from cascade_rl.verify.programs import (
     read_results,
     share_passed,
 )
-from cascade_rl.verify.values import same
+from cascade_rl.verify.programs.values import same
 
 SANDBOX = ZygoteSandbox()
 

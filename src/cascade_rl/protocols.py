@@ -188,7 +188,7 @@ class Verifiers(Protocol):
     """Runs verifier functions (pure text to JSON values) in processes that can be killed."""
 
     async def call(self, function: str, *arguments: Any, deadline_s: float = 3.0) -> Judgement:
-        """Call `function`, such as `cascade_rl.verify.maths:equal`, on JSON arguments.
+        """Call `function`, such as `cascade_rl.verify.maths.answers:equal`, on JSON arguments.
 
         Never raises for what the function does.
         """

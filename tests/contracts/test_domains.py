@@ -304,7 +304,7 @@ def test_needs_name_every_service_and_the_shipped_check_finds_no_fault(domain):
 
 
 def test_a_broken_repository_fails_its_tests():
-    from cascade_rl.verify.programs import check_program, checks_passed
+    from cascade_rl.verify.programs.harness import check_program, checks_passed
 
     async def passes(problem):
         files = problem.answer["files"] | problem.answer["tests"]

@@ -6,8 +6,8 @@ chosen so that every faulty program of the teacher fails at least one.
 Reward: 1 when all tests pass, else 0 (arXiv 2512.13607, Code RL). All calls of a function are one sandbox
 run, a program that reads standard input has one for each test, and the expected results stay out of them. The
 tests of the source `humaneval` are assertions: 157 of the 164 split into calls and checks, so that only the
-calls enter the sandbox (`verify.assertions`); the others run in a process of their own, over results that the
-candidate gave in another (`verify.replay`).
+calls enter the sandbox (`programs.assertions`); the others run in a process of their own, over results that
+the candidate gave in another (`programs.replay`).
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from cascade_rl.sources.shared import SHARED
 from cascade_rl.sources.small_world.functions import Spec, draw_spec, fault_kinds, hidden_tests
 from cascade_rl.sources.splits import refuse_training, split_of, stream
 from cascade_rl.types import Message, Outcome, Problem, Rollout, Split, Verdict, problem_id
-from cascade_rl.verify import programs as verify
-from cascade_rl.verify.assertions import split_check
-from cascade_rl.verify.fences import code_blocks, program_block
-from cascade_rl.verify.languages import (
+from cascade_rl.verify.programs import harness as verify
+from cascade_rl.verify.programs.assertions import split_check
+from cascade_rl.verify.programs.fences import code_blocks, program_block
+from cascade_rl.verify.programs.languages import (
     LANGUAGES,
     Language,
     Unknown,
@@ -42,8 +42,8 @@ from cascade_rl.verify.languages import (
     missing,
     runner,
 )
-from cascade_rl.verify.outputs import difference, same_output, shorten
-from cascade_rl.verify.values import same
+from cascade_rl.verify.programs.outputs import difference, same_output, shorten
+from cascade_rl.verify.programs.values import same
 
 TIMEOUT_S = 4.0  # seconds of processor time for one test, where the problem names none
 # how much longer than an expected result, in its JSON, one that is equal to it can be: 1e300 as an integer

@@ -22,12 +22,12 @@ from cascade_rl.errors import AnswerError, InputError
 from cascade_rl.sources.shared import SHARED
 from cascade_rl.sources.splits import drawn, split_of
 from cascade_rl.types import Message, Outcome, Problem, Rollout, Verdict, problem_id
-from cascade_rl.verify import maths as verify
-from cascade_rl.verify.maths_told import answered, wanted
+from cascade_rl.verify.maths import answers as verify
+from cascade_rl.verify.maths.told import answered, wanted
 from cascade_rl.verify.told import quoted
 
 # verifiers by their path: `services.verifiers` imports them in its workers, and nobody here needs sympy
-JUDGE, PROBE = "cascade_rl.verify.maths_algebra:judge", "cascade_rl.verify.maths_algebra:probe"
+JUDGE, PROBE = "cascade_rl.verify.maths.algebra:judge", "cascade_rl.verify.maths.algebra:probe"
 JUDGE_S, PROBE_S = 2.5, 0.5  # together the 3 s that a verdict may take
 # the most that a step may give: the sum of two digits
 LARGEST = 18

@@ -21,7 +21,7 @@ from cascade_rl.errors import AnswerError
 from cascade_rl.sources.shared import SHARED
 from cascade_rl.sources.splits import drawn
 from cascade_rl.types import Message, Outcome, Problem, Rollout, Verdict, problem_id
-from cascade_rl.verify import multiple_choice as verify
+from cascade_rl.verify.choice import letters as verify
 
 CHOICES = 4  # options of a built-in question
 # no two begin alike, so the first letter tells which comes first

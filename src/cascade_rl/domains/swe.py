@@ -3,8 +3,8 @@
 RL is rewarded without running anything, by likeness to the golden patch (`verify.patches`) or by a judge
 model (arXiv 2512.13607, SWE RL), with similarities under one half counted as none. The benchmark runs tests
 on the patched files: where their text allows it calls in the candidate's process and assertions in ours
-(`grading.apart`), else the repository's own suite under pytest, among canaries (`grading.suites`). docs/swe.md
-has the format.
+(`grading.apart`), else the repository's own suite under pytest, among canaries (`grading.suites`).
+docs/swe.md has the format.
 
 Built-in replies leave the optional solution tags out, to be short.
 """
@@ -26,10 +26,7 @@ from cascade_rl.sources.shared import SHARED
 from cascade_rl.sources.small_world.repositories import draw_modules
 from cascade_rl.sources.splits import drawn
 from cascade_rl.types import Message, Outcome, Problem, Rollout, Verdict, problem_id
-from cascade_rl.verify.patch_errors import GoldenError, NoChange, PatchError
-from cascade_rl.verify.patch_hunks import check_path
-from cascade_rl.verify.patch_questions import LONGEST, question
-from cascade_rl.verify.patches import (
+from cascade_rl.verify.patches.appraise import (
     SEARCH,
     Edit,
     apply_patch,
@@ -41,10 +38,13 @@ from cascade_rl.verify.patches import (
     solution_text,
     unified_diff,
 )
+from cascade_rl.verify.patches.errors import GoldenError, NoChange, PatchError
+from cascade_rl.verify.patches.hunks import check_path
+from cascade_rl.verify.patches.questions import LONGEST, question
 
 Files = dict[str, str]  # path: text
 
-SIMILARITY = "cascade_rl.verify.patches:similarity"  # as a verifier's process is told it
+SIMILARITY = "cascade_rl.verify.patches.appraise:similarity"  # as a verifier's process is told it
 TIMEOUT_S = 4.0  # of the built-in problems' tests
 # of the similarity; the report's better variant (arXiv 2512.13607, SWE RL)
 FLOOR = 0.5

@@ -18,11 +18,11 @@ from typing import Any
 from cascade_rl.grading.suites import KINDS
 from cascade_rl.protocols import Sandbox
 from cascade_rl.types import Outcome, Verdict
-from cascade_rl.verify.apart import faults, program_of, results_of
-from cascade_rl.verify.apart_plan import Plan, plan_of
-from cascade_rl.verify.patch_errors import PatchError
-from cascade_rl.verify.patches import apply_patch
-from cascade_rl.verify.programs import check_program, checks_passed
+from cascade_rl.verify.patches.appraise import apply_patch
+from cascade_rl.verify.patches.errors import PatchError
+from cascade_rl.verify.programs.harness import check_program, checks_passed
+from cascade_rl.verify.suites.apart import faults, program_of, results_of
+from cascade_rl.verify.suites.apart_plan import Plan, plan_of
 
 Files = dict[str, str]  # path: text
 

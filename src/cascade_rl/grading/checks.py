@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cascade_rl.protocols import Sandbox
 from cascade_rl.types import Outcome, Verdict
-from cascade_rl.verify.replay import (
+from cascade_rl.verify.programs.replay import (
     candidate_program,
     check_of,
     read_test,

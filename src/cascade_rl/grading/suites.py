@@ -20,10 +20,10 @@ from typing import Any
 
 from cascade_rl.protocols import Execution, Sandbox
 from cascade_rl.types import Outcome, Verdict
-from cascade_rl.verify.guarded_files import Guard
-from cascade_rl.verify.patch_errors import PatchError
-from cascade_rl.verify.patches import apply_patch
-from cascade_rl.verify.repository_tests import Plan, SuiteResult, plan_of, read_run
+from cascade_rl.verify.patches.appraise import apply_patch
+from cascade_rl.verify.patches.errors import PatchError
+from cascade_rl.verify.suites.guarded_files import Guard
+from cascade_rl.verify.suites.repository_tests import Plan, SuiteResult, plan_of, read_run
 
 Files = dict[str, str]  # path: text
 

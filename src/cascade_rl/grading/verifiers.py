@@ -33,7 +33,7 @@ START_S = 60.0  # to import what verifiers need, on a busy machine
 REAP_S = 10.0  # for a fork or a kill, which take milliseconds; a zygote that needs longer is lost
 ATTEMPTS = 2  # a call whose worker dies is made once more, on a fresh one
 # The zygote imports sympy and its parser once (0.5 to 1 s with its own start); workers inherit them.
-PRELOAD = ("cascade_rl.verify.maths_algebra:warm",)
+PRELOAD = ("cascade_rl.verify.maths.algebra:warm",)
 # sys.path is handed over, so that a function that this process can import is found there, too.
 CODE = (
     "import json, sys; path, *rest = json.loads(sys.argv[1]); sys.path[:] = path\n"

@@ -18,7 +18,7 @@ from cascade_rl.sources.code_tests import apps_answer, livecodebench_answer, tas
 from cascade_rl.sources.columns import RowError, column, listed, parsed, shown, some, text
 from cascade_rl.sources.operations import RowMap, own_map
 from cascade_rl.sources.repair_rows import nemotron_swe, swe_bench
-from cascade_rl.verify.maths_extract import last_boxed
+from cascade_rl.verify.maths.extract import last_boxed
 
 # as the problems of reasoning-gym ask, so that one run has one form of answer
 BOXED = "\nPut the final answer in \\boxed{}."

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from cascade_rl.errors import InputError
 from cascade_rl.sources.columns import RowError, column, parsed, shown
-from cascade_rl.verify.maths_extract import last_boxed
+from cascade_rl.verify.maths.extract import last_boxed
 
 RowMap = Callable[[Mapping[str, Any]], dict[str, Any]]
 Start = Callable[[Mapping[str, Any]], Any]

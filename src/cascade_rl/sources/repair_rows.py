@@ -14,7 +14,7 @@ from typing import Any
 
 from cascade_rl.sources.columns import RowError, column, listed, parsed, shown, some, text
 from cascade_rl.sources.repairs.packages import ASK
-from cascade_rl.verify.patches import PatchError, apply_patch
+from cascade_rl.verify.patches.appraise import PatchError, apply_patch
 
 Row = Mapping[str, Any]
 Files = dict[str, str]

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cascade_rl.verify.source_spans import Source
+from cascade_rl.verify.suites.source_spans import Source
 
 Change = tuple[int, int, str]  # (first byte, byte after the last, new text)
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from cascade_rl.errors import InputError
 from cascade_rl.sources.splits import split_of
 from cascade_rl.types import Split
-from cascade_rl.verify.source_spans import Source
+from cascade_rl.verify.suites.source_spans import Source
 
 # Modules of the standard library that hold functions of the kind that is wanted.
 STANDARD = (

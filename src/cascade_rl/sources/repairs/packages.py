@@ -22,8 +22,8 @@ from cascade_rl.sources.repairs.bugs import KINDS
 from cascade_rl.sources.repairs.harvest import STANDARD, Piece, catalogue
 from cascade_rl.sources.repairs.probe import Found, Record, record
 from cascade_rl.types import Message, Problem, Split, problem_id
-from cascade_rl.verify.patch_diffs import unified_diff
-from cascade_rl.verify.patch_edits import edits_between, solution_text
+from cascade_rl.verify.patches.diffs import unified_diff
+from cascade_rl.verify.patches.edits import edits_between, solution_text
 
 FOLDER = "kit"  # of the problem's modules, whatever package they come from
 MOST_OTHERS = 4  # files beside the broken one

@@ -11,7 +11,7 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
-from cascade_rl.verify.patches import Edit
+from cascade_rl.verify.patches.appraise import Edit
 
 # In all texts: F is the function's name, A and B its arguments, K one of 2 to 9, J one more, I one less.
 NUMBERS, PAIRS = ((1,), (5,), (12,)), ((2, 3), (7, 4))

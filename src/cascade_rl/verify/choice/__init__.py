@@ -1,0 +1,1 @@
+"""Which letter of a multiple-choice question a reply states; `letters` begins."""

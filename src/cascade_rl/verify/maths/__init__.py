@@ -1,0 +1,1 @@
+"""Is the boxed answer the gold one? `answers` begins; algebra is left to `algebra`, which may be killed."""

@@ -1,0 +1,1 @@
+"""A repair under its repository's own tests: apart from it where they allow it, else among canaries."""
