@@ -4,7 +4,9 @@ import asyncio
 
 from cascade_rl.grading.suites import run_suite
 from cascade_rl.sandbox.pool import ZygoteSandbox
+from cascade_rl.types import Outcome, Verdict
 from cascade_rl.verify.patches.appraise import apply_patch, unified_diff
+from cascade_rl.verify.patches.errors import PatchError
 
 SANDBOX = ZygoteSandbox()
 CORE = "shapes/core.py"
@@ -95,7 +97,10 @@ def verdicts(given, *patches, sandbox=SANDBOX):
     """The verdicts of the tests in the candidate's process: the weaker level, where most can be tried."""
 
     async def of(patch):
-        files = apply_patch(patch, given["files"])
+        try:
+            files = apply_patch(patch, given["files"])
+        except PatchError as error:  # refused before any test runs, as the domain does
+            return Verdict(0.0, Outcome.UNPARSEABLE, note=str(error))
         return await run_suite(given, files, sandbox, float("inf"))
 
     async def all_of_them():

@@ -168,7 +168,8 @@ async def _verdict(problem: Problem, rollout: Rollout, services: Services, *, ba
 
 
 def _gold_text(problem: Problem) -> str:
-    return str(problem.answer["answer"] if isinstance(problem.answer, dict) else problem.answer)
+    given = problem.answer["answer"] if isinstance(problem.answer, dict) else problem.answer
+    return verify.gold_text(str(given))
 
 
 async def _by_algebra(gold: str, readings: Sequence[str], services: Services, note: str) -> Verdict:

@@ -16,6 +16,7 @@ from functools import lru_cache
 import sympy
 
 from cascade_rl.verify.maths import points as maths_points
+from cascade_rl.verify.maths.algebras import Arithmetic, Undecided
 from cascade_rl.verify.maths.answers import quick
 from cascade_rl.verify.maths.answers import tidied as tidy
 from cascade_rl.verify.maths.compare import same_texts
@@ -28,6 +29,7 @@ from cascade_rl.verify.maths.values import NoValueError, UnsupportedError, close
 
 # of a constant: they tell apart a root and the same plus 10^-50, and 60 of them may be lost by cancelling
 DIGITS, LOST_DIGITS = 400, 60
+_ARITHMETIC = Arithmetic()
 
 
 class SympyAlgebra:
@@ -45,9 +47,11 @@ class SympyAlgebra:
 
     def equal(self, gold: str, given: str) -> bool:
         """Whether two expressions have one value."""
-        known = quick(gold, given)
-        if known is not None:
-            return known
+        # not `quick`, which tidies: a second time that would drop the `$` of money
+        try:
+            return _ARITHMETIC.equal(gold, given)
+        except Undecided:
+            pass
         if _without_brackets(gold) == _without_brackets(given):
             return True
         pair = self._both(gold, given)

@@ -20,7 +20,17 @@ from cascade_rl.verify.maths.numbers import rational
 from cascade_rl.verify.maths.statements import bare_answer
 from cascade_rl.verify.maths.structure import read
 
-__all__ = ["Boxes", "excess", "final_answer", "implausible", "last_boxed", "quick", "rational", "tidy"]
+__all__ = [
+    "Boxes",
+    "excess",
+    "final_answer",
+    "gold_text",
+    "implausible",
+    "last_boxed",
+    "quick",
+    "rational",
+    "tidy",
+]
 
 LONGEST_ANSWER = 300  # characters
 DEEPEST_NESTING = 30
@@ -40,6 +50,12 @@ def final_answer(text: str, *, bare: bool = False) -> Boxes | None:
     if found is None and bare and (stated := bare_answer(text)):
         return Boxes(stated, stated)
     return found
+
+
+def gold_text(answer: str) -> str:
+    """A gold answer without the box, and the few words around it, that a data set may have left on it."""
+    found = boxes(answer) if len(answer) <= LONGEST_GOLD else None
+    return answer if found is None else found.joined
 
 
 def excess(text: str) -> str | None:
@@ -79,9 +95,7 @@ def implausible(gold: str) -> str | None:
         return f"it has {len(gold)} characters"
     if "####" in gold:
         return "it holds '####'"
-    box = last_boxed(gold)
-    if box is not None and tidy(gold) != tidy(box):
-        return "it holds a box and more"
+    gold = gold_text(gold)
     plain = tidy(gold)
     if not plain:
         return "it is empty"

@@ -22,7 +22,8 @@ _CHANCE = re.compile(
 _DERIVATIVE = re.compile(r"\\frac\{ ?d ?[a-z]? ?\}\{ ?d ?[a-z] ?\} ?[a-z]?(?:\([a-z]\))?")
 _RATIO_OF_NAMES = re.compile(r"\\frac\{ ?([A-Z]{2}|[A-Z]_\w) ?\}\{ ?([A-Z]{2}|[A-Z]_\w) ?\}")
 _FUNCTION_OF_NAME = re.compile(rf"\\(?:sin|cos|tan|cot) ?\(?(?:{_GREEK}|[A-Z]|\\angle ?[A-Z]{{1,3}})\)?")
-# what problems ask for: `m+n`, `100a+b`, `\frac{a}{b}`; with x, y or z it would be an equation
+# what problems ask for: `m+n`, `100a+b`, `\frac{a}{b}`; with x, y or z it would be an equation, and with one
+# letter too: of `n^2=5` and `10n=5` the value of n is another
 _QUANTITY = re.compile(r"[0-9a-wABD-Z^+ {}()-]{3,30}|\\frac\{[a-w]\}\{[a-w]\}|[a-w]{2}")
 _PAIR = re.compile(r"\(([^()]+)\)")
 _ARGUMENT = re.compile(r" ?\([a-z]\)$")
@@ -46,7 +47,8 @@ def is_label(text: str) -> bool:
 
 def is_quantity(text: str) -> bool:
     """Whether a left side asks for a number, as `m+n` does; of a gold answer it would be an equation."""
-    return _QUANTITY.fullmatch(text.strip()) is not None and any(map(str.isalpha, text))
+    letters = set(filter(str.isalpha, text.replace(r"\frac", "")))
+    return _QUANTITY.fullmatch(text.strip()) is not None and len(letters) > 1
 
 
 def names_of(text: str) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ _STATEMENT = re.compile(
     r"(?:(?:final|correct|right|my) )*+\b(?:(?P<strong>answer|ans)|result|solution)\b"
     r"(?: to (?:the|this) (?:problem|question))?[\"*]{0,3}"
     r"(?: (?:is|are|should be|must be|would be|will be|equals|comes out to|comes out as)\b"
-    r"(?: therefore| thus)?|s are\b|[:=]| =|\.? ?: ?)"
+    r"(?: therefore| thus)?|s are\b|[:=]| =|\.? ?: ?| ?(?=\$|\\[(\[]))"
     r"|(?P<mark>####)"
     r"|(?P<other>答案|答え|答|정답|답|Ответ|Réponse|Respuesta|Antwort|Risposta|Resposta|Odpowiedź)"
     r"(?:是|为|應為|应为|は|은|는)?(?: ?[:：]|(?<=[是为為は은는]) ?| ))"
@@ -37,6 +37,10 @@ _TAKEN_BACK = re.compile(
     r"\b(?:not|no|wrong|incorrect|false|invalid|unknown|undefined|impossible|none|never|n't)\b", re.IGNORECASE
 )
 _MATHEMATICAL = re.compile(r"[0-9$\\=]|^[A-Za-z]\b(?!['\w])")
+# `The largest n is 34`: what a sentence says of its subject
+_SUBJECT = re.compile(
+    r"(?:the|its|their|our|this) [^=<>]{1,80}? (?:is|are|equals) (?=[$\\0-9-])", re.IGNORECASE
+)
 _WHOLE = re.compile(
     r"(?:therefore|thus|hence|so)?,?\s*(?:\*\*(?P<bold>[^*\n]+)\*\*|\$\$?(?P<dollar>[^$\n]+)\$\$?"
     r"|\\\[(?P<display>(?:[^\\\n]|\\(?!\]))+)\\\]|\\\((?P<inline>(?:[^\\\n]|\\(?!\)))+)\\\)"
@@ -53,6 +57,7 @@ def bare_answer(text: str) -> str | None:
     for statement in reversed(list(_STATEMENT.finditer(tail, tag.end() if tag else 0))):
         rest = tail[statement.end() :].strip()
         stated = _sentence(rest.split("\n", 1)[0] if not rest.startswith("\\[") else rest.partition("\\]")[0])
+        stated = _SUBJECT.sub("", stated, count=1) if _SUBJECT.match(stated) else stated
         if not statement["if"] and _states(stated, strong=_is_strong(statement)):
             # what stands behind it as a line of its own comes last
             later = line if "\n" in rest and line and _MATHEMATICAL.search(line) else None

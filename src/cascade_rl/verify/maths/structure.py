@@ -214,7 +214,9 @@ def _enclosed(text: str) -> Answer | None:
         text = f"({text[1:-1]})"
     if len(inner) > 1 and text[0] != "{":
         return Row(text[0], tuple(read(part) for part in inner[: MOST_ITEMS + 1]), text[-1])
-    return read(text[1:-1]) if text[0] != "[" and text[1:-1].strip() else None
+    # `(11]` is half of an interval
+    needless = text[0] + text[-1] in ("()", "{}") and text[1:-1].strip()
+    return read(text[1:-1]) if needless else None
 
 
 def _single(text: str) -> Answer:

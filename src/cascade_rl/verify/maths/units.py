@@ -84,7 +84,9 @@ def _congruent(gold: str, given: str, modulus: str) -> bool:
     return None not in (a, b, n) and bool(n) and (Fraction(a or 0) - Fraction(b or 0)) % Fraction(n or 1) == 0
 
 
-_PERCENT = re.compile(r"(?:%|percent|per cent|percentage points?|pp)(?: of (?P<of>[a-z ]+))?", re.IGNORECASE)
+_PERCENT = re.compile(
+    r"(?:%|percent|per cent|percentage(?: points?)?|pct|pp)(?: of (?P<of>[a-z ]+))?", re.IGNORECASE
+)
 _MONEY_SIGNS = r"US\$|R\$|A\$|C\$|[$€£¥₹₩₽]"
 _MONEY = re.compile(
     rf"([-+]?) ?{TEXT}? ?({_MONEY_SIGNS}|(?:Rs\.?|USD|EUR|GBP|RMB|CNY|INR|CAD|AUD)"
