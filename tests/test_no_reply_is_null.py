@@ -1,7 +1,7 @@
 """Whatever a policy replies, a problem with a readable gold gets a number: 50,000 hostile replies a domain.
 
-Domains without a sandbox or algebra: multiple choice, following and alignment (its benchmark, and RL's score by a
-reward model that answers). A null would let a reply that deserves 0 dodge it.
+Domains without a sandbox: maths, multiple choice, following and alignment (its benchmark, and RL's score by a reward
+model that answers); coding and swe have files of their own. A null would let a reply that deserves 0 dodge it.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from hostile_replies import replies
 from instruction_cases import CASES
 
 from cascade_rl.domain import Services
-from cascade_rl.domains import alignment, following, multiple_choice
+from cascade_rl.domains import alignment, following, maths, multiple_choice
 from cascade_rl.testing import FakeRewardModel, InlineVerifiers
 from cascade_rl.types import Message, Mode, Outcome, Problem, Rollout, Split, Verdict
 
@@ -47,6 +47,21 @@ def outcomes(
 
 def problem(domain: str, answer: object, mode: Mode) -> Problem:
     return Problem("p", domain, (Message("user", "?"),), answer, mode)
+
+
+GOLDS = (
+    "12", "-3", r"\frac{403}{4}", "0.75", r"2\sqrt{3}", r"x^2+2x+1", r"\frac{\sqrt{3}}{2}+x^2", "(1,2)", "[0,1)", r"\{1,2,3\}",
+    "x=1, y=2", r"x<3 \text{ or } x>5", r"5\text{ cm}", r"\$10", r"20\%", "1:2:3", r"\begin{pmatrix}1&2\\3&4\end{pmatrix}",
+    r"\text{May 5}", "1010_2", "y=2x+1", r"\max(a,b)", r"\lfloor n/2\rfloor", r"3+4i", "1{,}234", "B",
+)  # fmt: skip
+
+
+def test_maths_gives_a_number_to_any_reply():
+    asked = [problem("maths", gold, mode) for gold in GOLDS for mode in MODES]
+    golds = [rf"\boxed{{{gold}}}" for gold in GOLDS] + [f"The answer is ${gold}$." for gold in GOLDS[:8]]
+    services = Services(verifiers=InlineVerifiers())
+    found = outcomes(maths.score, asked, golds, services, "maths")
+    assert found[Outcome.RIGHT] > 20 and found[Outcome.UNPARSEABLE] > 10_000
 
 
 def test_multiple_choice_gives_a_number_to_any_reply():
