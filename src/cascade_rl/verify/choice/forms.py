@@ -91,6 +91,19 @@ FORMS = (
         rf"|portanto)[,:]{{0,3}}+\s{{1,3}}+{_AT}"
         rf"(?:{_NAMES}|the\s{{1,3}}+){{0,3}}+[(\[{{ ]{{0,4}}+{_UPPER}(?=[)\]}} ]{{0,4}}(?:[.!;,]|$))"
     ),
+    # "I choose option (b)": a small letter where brackets mark it
+    _form(
+        rf"(?:(?<![\w'-])(?:i|we)(?:'d|'ll)?\s{{1,3}}+(?:would\s{{1,3}}+|will\s{{1,3}}+)?|{_START})"
+        rf"(?:{words.CHOOSE})\s{{1,3}}+"
+        rf"(?:(?:{_NAMES})|the\s{{1,3}}+){{0,3}}+\((?P<letter>[a-z])\)(?!\w)"
+    ),
+    # "Only B works"
+    _form(
+        rf"(?<!not\s)(?<![\w'-])only\s{{1,3}}+(?:{_NAMES})?+\(?{_UPPER}\)?\s{{1,3}}+(?:works|fits"
+        rf"|remains|holds|satisfies|is\s{{1,3}}+(?:true|valid|possible|left|consistent))(?![\w'])"
+    ),
+    # "leaving B."
+    _form(rf"(?<![\w'-])(?:leaves|leaving)(?:\s{{1,3}}+only)?\s{{1,3}}+[(\[]?{_UPPER}(?=[)\].,;!]|$)"),
     # "which corresponds to option B"
     _form(
         rf"(?<![\w'-])(?:corresponds\ to|corresponding\ to|match(?:es|ing)?|which\ is|gives|leaves(?:\ only)?"

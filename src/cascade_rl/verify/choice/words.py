@@ -92,7 +92,8 @@ CHOOSE_ABROAD = (
     r"|saya\ (?:memilih|pilih)|tôi\ chọn"
 )
 CHOOSE = (
-    r"choose|chose|pick(?:ed)?|select(?:ed)?|go(?:ing)?\ (?:with|for)|went\ with|opt(?:ed)?\ for|vote\ for"
-    r"|answer"
+    r"choose|chose|pick(?:ed)?|select(?:ed)?|go(?:ing)?\ (?:with|for)|went\ with|opt(?:ed)?\ for"
+    r"|vote(?:\ for)?"
+    r"|answer|ans\."
     r"|settle\ on|mark|choosing|picking|selecting"
 )
