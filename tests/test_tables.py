@@ -272,7 +272,7 @@ def test_a_gold_that_no_reply_could_give_is_named_with_the_mend(tmp_path):
     golds = [
         solution,
         "x" * 201,
-        r"so it is \boxed{5}",
+        "We count them one by one. " * 8 + r"So it is \boxed{5}",
         "the sum of all primes less than ten is 17",
         " ",
         r"\frac{1",
@@ -285,6 +285,7 @@ def test_a_gold_that_no_reply_could_give_is_named_with_the_mend(tmp_path):
         "72",
         r"\frac{1}{2}",
         r"\boxed{5}",
+        r"so it is \boxed{5}",
         r"\text{Evelyn}",
         r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}",
         r"(-\infty, 3] \cup \{5\}",
