@@ -309,6 +309,39 @@ def test_parameters_keep_their_order_whether_they_are_canaries_or_not():
         assert len(by_path) == 2 and all(order == sorted(order) for order in by_path.values())
 
 
+SETS = {
+    "ids that are given": ("'w, r', [(1, 6), (2, 20)], ids=['small', 'big']", ["small", "big"], True),
+    "sets with ids": ("'w, r', [pytest.param(1, 6, id='a b'), pytest.param(2, 'x', id='b')]", ["a b", "b"], True),
+    "lists": ("'w, r', [([1], [6, 7]), ([2], [9])]", ["w0-r0", "w1-r1"], True),
+    "one id for another's value": ("'w, r', [('a', True), ('b', False)]", ["a-True", "b-False"], True),
+    "no literals": ("'w, r', CASES", ["1-6", "2-20"], False),
+    "nothing else of its shape": ("'w, r', [(1, []), (2, None)]", ["1-r0", "2-None"], False),
+    "two decorators": ("'w', [1, 2])\n@pytest.mark.parametrize('r', [6, 7]", ["6-1", "7-2"], False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", SETS)
+def test_sets_of_parameters_of_every_kind_have_canaries(kind):
+    given_, ids, fair_ones = SETS[kind]
+    body = "\ndef test_a(w, r):\n    assert f(w) == r\n"
+    text = f"import pytest\nfrom x import f\n\nCASES = [(1, 6), (2, 20)]\n\n\n@pytest.mark.parametrize({given_}){body}"
+    for seed in range(40):
+        for asked in (ids, ids[:1]):
+            found, chosen = mixed(text, [f"test_a[{i}]" for i in asked], seed)
+            assert found.canaries and bool(found.told) != fair_ones and bool(chosen) == fair_ones
+            # where a test runs, its own set and its body stand as they were
+            for asked_id, node_id in found.real.items():
+                copy = found.texts[node_id.partition("::")[0]]
+                assert copy.endswith(body)
+                if fair_ones:
+                    before, now = (
+                        {one.id(): list(one.values.values()) for one in parameter_sets(ast.parse(t).body[-1])}
+                        for t in (text, copy)
+                    )
+                    name = asked_id.partition("[")[2][:-1]
+                    assert now[name] == before[name]
+
+
 @pytest.mark.parametrize("text", ["def (", "x = 1\0", "\ud800", "def test_a(): assert f() == 1\n", "", "# no newline at the end",
                                   "\ufeffdef test_a():\n    assert f() == 1\n", "def test_a():\n    assert f() == 1\f\n",
                                   "def test_a():\r\n    assert f() == 'é'\r\n", "x = '''\n" + "(" * 300 + "'''"])  # fmt: skip

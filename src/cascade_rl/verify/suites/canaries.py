@@ -159,6 +159,11 @@ class SuiteFile:
                     for name in expected_parameters(node, list(own)):
                         yield Site(one.nodes[name], one.values[name])
 
+    def whole(self, test: Watched) -> Watched:
+        """A test with all its sets of parameters, as they are: what is added to its body is added to all."""
+        ids = [i for one in self.watchable if one.function is test.function for i in one.ids]
+        return Watched(list(dict.fromkeys(ids)), test.form, test.function, None)
+
     def line(self, node_id: str) -> int:
         """Where a test stands in the file; those that are not found come last."""
         function = self.functions.get(node_id.partition("[")[0])
@@ -222,7 +227,7 @@ def mix(file: SuiteFile, chosen: Sequence[Watched], copies: int, rng: random.Ran
     for test in file.watchable:
         if copies > 1 and test.form not in better and _has_room(test.function):
             weak.setdefault(test.form, []).append(test)
-    worded = [rng.choice(tests) for tests in weak.values()][:WEAK]
+    worded = [file.whole(rng.choice(tests)) for tests in weak.values()][:WEAK]
     for test in worded:
         test.used, test.right = [0, 1], rng.randrange(2)
     used = sorted({0, *(copy for test in [*mine, *worded] for copy in test.used)})
@@ -294,7 +299,11 @@ def _draw(test: Watched, copies: int, pool: Sequence[Any], rng: random.Random) -
 
 
 def _sisters(test: Watched) -> set[str]:
-    return {one.id() for one in parameter_sets(test.function)} if test.parameter else set()
+    """The ids of the other sets of a test's parameters, which no canary of it may have."""
+    if test.parameter is None:
+        return set()
+    mine = test.parameter[0].index
+    return {one.id() for one in parameter_sets(test.function) if one.index != mine}
 
 
 def _other(site: Site, rng: random.Random, pool: Sequence[Any]) -> Any:
