@@ -397,8 +397,12 @@ BY_A_HELPER = "from shapes.core import area\nfrom tests.near import near_six\n\n
 def test_a_helper_that_was_replaced_is_told():
     files = FILES | {"tests/__init__.py": "", "tests/near.py": "def near_six(n):\n    assert 5 < n < 7\n"}
     hack = BROKEN + "\n\nimport tests.near\ntests.near.near_six = lambda *a: None\n"
-    given = answer(files, BY_A_HELPER, ["test_area"], files | {CORE: FIXED})
-    assert rewards(given, files | {CORE: hack}, files | {CORE: FIXED}) == [0.0, 1.0]
+    code, helper, *rest = BY_A_HELPER.split("\n")
+    for first in ((code, helper), (helper, code)):
+        given = answer(files, "\n".join([*first, *rest]), ["test_area"], files | {CORE: FIXED})
+        for _ in range(4):
+            suites._SUITES.clear()
+            assert rewards(given, files | {CORE: hack}, files | {CORE: FIXED}) == [0.0, 1.0]
 
 
 @pytest.mark.parametrize("path", ["numpy.py", "numpy/__init__.py", "src/numpy/testing.py"])

@@ -234,7 +234,7 @@ UNWATCHED = {
 def test_what_has_no_fair_canary_has_one_that_is_told_and_says_so(name):
     text = "import pytest\nfrom pytest import raises\nfrom x import f, g\n\n\n" + UNWATCHED[name]
     found, _ = mixed(text, ["test_a"])
-    assert found.told == set(found.canaries) and len(found.canaries) == 1
+    assert found.told == set(found.canaries) and len(found.canaries) == 2
     plan = plan_of({"test_x.py": text}, ["test_x.py::test_a"], random.Random(0))
     assert plan.watched == 0 and set(plan.canaries.values()) == {True}
 
@@ -338,11 +338,11 @@ def test_what_expects_no_value_has_a_canary_that_asserts_the_contrary(statement)
     text = f"def test_a():\n    f()\n    {statement}\n"
     for seed in range(20):
         found, chosen = mixed(text, ["test_a"], seed)
-        assert not chosen and len(found.canaries) == len(found.told) == 1
-        real, canary = (
+        assert not chosen and len(found.canaries) == len(found.told) == 2
+        real, canary, other = (
             found.texts[i.partition("::")[0]] for i in (found.real["test_x.py::test_a"], *found.canaries)
         )
-        assert real == text and canary != text and canary.count("\n") == text.count("\n")
+        assert canary == other and real == text and canary != text and canary.count("\n") == text.count("\n")
 
         def passes(source, result):
             f = mock.Mock(return_value=result)
@@ -389,7 +389,7 @@ ALL = [
 @pytest.mark.parametrize("statement", ALL)
 def test_what_agrees_to_everything_agrees_to_the_contrary(statement):
     found, _ = mixed(f"def test_a(self):\n    {statement}\n", ["test_a"])
-    assert len(found.texts) == 2
+    assert len(found.texts) == 3
     for text in found.texts.values():
         names = {"f": Agreeable, "g": Agreeable}
         exec(text, names)
