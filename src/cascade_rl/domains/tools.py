@@ -83,12 +83,12 @@ def gold(problem: Problem) -> str | None:
 
 
 def _call(wanted: Wanted) -> Call:
-    known = wanted.signature
+    known = wanted.signature.parameters
     said = {
-        name: first(values, known.parameters[name])
+        name: first(values, known.get(name, {}))
         for name, values in wanted.arguments.items()
-        if name in known.parameters and (name in known.required or OMITTED not in values)
-        if values != [OMITTED]
+        if any(value != OMITTED for value in values)
+        and (name in wanted.signature.required or OMITTED not in values)
     }
     return Call(wanted.name, said)
 
