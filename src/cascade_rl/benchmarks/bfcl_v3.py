@@ -2,12 +2,13 @@
 
 A raw row, its `ground_truth` joined from the file of the same name in `possible_answer/`:
 
-    {"id": "simple_0", "question": [[{"role": "user", "content": "Find the area of a triangle with a base of 10
-     units and height of 5 units."}]], "function": [{"name": "calculate_triangle_area", "parameters": {"type":
-     "dict", "properties": {"base": {"type": "integer"}, ...}, "required": ["base", "height"]}, ...}],
+    {"id": "simple_0",
+     "question": [[{"role": "user", "content": "Find the area of a triangle with a base of 10 units ..."}]],
+     "function": [{"name": "calculate_triangle_area", "description": "Calculate the area of a triangle ...",
+       "parameters": {"type": "dict", "properties": {"base": {"type": "integer", ...}, ...}, ...}}],
      "ground_truth": [{"calculate_triangle_area": {"base": [10], "height": [5], "unit": ["units", ""]}}]}
 
-Ten of its categories, each with the checker's rules: 3,491 problems. Left out are `java` and `javascript` (150;
+Eleven of its categories, by its checker's rules: 3,491 problems. Left out are `java` and `javascript` (150;
 their values are source text), the four of `multi_turn` (800; judged by the state of simulated services that
 are called in several steps), and the executable ones and `rest`, which its authors withdrew.
 """
@@ -23,7 +24,7 @@ BENCHMARK = Benchmark(
     load=joined,
     problem=function_row,
     size=sum(CATEGORIES.values()),
-    metric="accuracy over the problems of ten categories; not BFCL's overall, which docs/tools.md tells",
+    metric="accuracy over the problems of eleven categories; not BFCL's overall, which docs/tools.md tells",
     example={
         "id": "simple_0",
         "question": [[{"role": "user", "content": "Set a timer for 5 minutes."}]],

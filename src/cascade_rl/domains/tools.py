@@ -1,8 +1,8 @@
 """Tool use: functions are offered in the system prompt, and a reply calls those that the request needs.
 
-Calls stand in the report's tags (arXiv 2512.13607, section 3.1): a JSON object of `name` and `arguments` inside
-`<tool_call></tool_call>`. They are held against the wanted calls by name and by typed arguments, several in
-any order; where none fits, there must be none. A conversation goes on after a function has answered: the
+Calls stand in the report's tags (arXiv 2512.13607, section 3.1): a JSON object of `name` and `arguments`
+inside `<tool_call></tool_call>`. They are held against the wanted calls by name and by typed arguments, several
+in any order; where none fits, there must be none. A conversation goes on after a function has answered: the
 messages end with its answer, and what is wanted is the next turn's calls. RL's reward and the benchmark's
 differ where BFCL's checker is odd, see `verify/tools/values`. Built-in requests are of a small household.
 """
@@ -72,7 +72,7 @@ def _judged(problem: Problem, rollout: Rollout, official: bool) -> Verdict:
 
 
 def gold(problem: Problem) -> str | None:
-    """The wanted calls with the first value that is admitted for each argument; None where any call will do."""
+    """The wanted calls with the first value admitted for each argument; None where any call will do."""
     wanted = answer_of(problem.answer)
     if wanted.calls is None:
         return None
@@ -83,13 +83,13 @@ def gold(problem: Problem) -> str | None:
 
 
 def _call(wanted: Wanted) -> Call:
-    known = wanted.signature.parameters
-    said = {
-        name: first(values, known.get(name, {}))
-        for name, values in wanted.arguments.items()
-        if any(value != OMITTED for value in values)
-        and (name in wanted.signature.required or OMITTED not in values)
-    }
+    signature, said = wanted.signature, dict[str, Any]()
+    for name, values in wanted.arguments.items():
+        needed = name in signature.required
+        if any(value != OMITTED for value in values) and (needed or OMITTED not in values):
+            said[name] = first(values, signature.parameters.get(name, {}))
+        elif needed and values:
+            said[name] = OMITTED  # required, and nothing else is admitted: the empty text itself
     return Call(wanted.name, said)
 
 

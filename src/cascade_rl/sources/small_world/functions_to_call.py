@@ -126,8 +126,8 @@ def _baking(rng: random.Random) -> tuple[str, Values]:
 
 TEXT, WHOLE, NUMBER, FLAG = ({"type": name} for name in ("string", "integer", "number", "boolean"))
 TIMER = Skill(("set_timer", "start_timer"), "Start a timer.",
-              {"minutes": Parameter(("minutes", "duration"), WHOLE), "label": Parameter(("label", "name"), TEXT, "")},
-              _timer)  # fmt: skip
+              {"minutes": Parameter(("minutes", "duration"), WHOLE),
+               "label": Parameter(("label", "name"), TEXT, "")}, _timer)  # fmt: skip
 BAKING = Skill(("baking_time", "get_baking_time"), "How many minutes a dish bakes.",
                {"dish": Parameter(("dish", "food"), TEXT)}, _baking)  # fmt: skip
 SKILLS = (
@@ -136,8 +136,8 @@ SKILLS = (
           {"amount": Parameter(("amount", "value"), NUMBER), "old": Parameter(("from", "from_unit"), TEXT),
            "new": Parameter(("to", "to_unit"), TEXT)}, _convert),
     Skill(("get_weather", "weather_report"), "The weather of a city.",
-          {"city": Parameter(("city", "place"), TEXT), "days": Parameter(("days", "number_of_days"), WHOLE, 1)},
-          _weather),
+          {"city": Parameter(("city", "place"), TEXT),
+           "days": Parameter(("days", "number_of_days"), WHOLE, 1)}, _weather),
     Skill(("switch_light", "set_lamp"), "Turn a light on or off.",
           {"room": Parameter(("room", "where"), TEXT), "on": Parameter(("on", "state"), FLAG)}, _light),
     Skill(("add_to_list", "put_on_list"), "Put items on the shopping list.",
@@ -145,7 +145,8 @@ SKILLS = (
     Skill(("add_numbers", "sum_of"), "The sum of numbers.",
           {"numbers": Parameter(("numbers", "values"), {"type": "array", "items": WHOLE})}, _sum),
     Skill(("send_message", "tell"), "Send somebody a message.",
-          {"person": Parameter(("to", "person"), TEXT), "text": Parameter(("text", "message"), TEXT)}, _message),
+          {"person": Parameter(("to", "person"), TEXT),
+           "text": Parameter(("text", "message"), TEXT)}, _message),
     BAKING,
 )  # fmt: skip
 

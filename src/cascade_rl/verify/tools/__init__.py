@@ -7,5 +7,5 @@ What is here
 - `matching` which calls fit which wanted ones, in any order
 
 What is not: calls are compared, never run; a conversation is judged turn by turn, each turn given what was
-said before it. The calls of BFCL's Java and JavaScript categories, whose values are source text, are not read.
+said before it. BFCL's Java and JavaScript categories, whose values are source text, are not read.
 """

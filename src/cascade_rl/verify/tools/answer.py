@@ -44,7 +44,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a reply is held against; `calls` None: any call. `say`: texts of which a reply without calls has one."""
+    """What a reply is held against. `calls` None: any call. `say`: of which a reply without calls has one."""
 
     offered: Mapping[str, Signature]
     calls: tuple[Wanted, ...] | None
