@@ -1,10 +1,11 @@
 """Tool use: functions are offered in the system prompt, and a reply calls those that the request needs.
 
 Calls stand in the report's tags (arXiv 2512.13607, section 3.1): a JSON object of `name` and `arguments`
-inside `<tool_call></tool_call>`. They are held against the wanted calls by name and by typed arguments, several
-in any order; where none fits, there must be none. A conversation goes on after a function has answered: the
-messages end with its answer, and what is wanted is the next turn's calls. RL's reward and the benchmark's
-differ where BFCL's checker is odd, see `verify/tools/values`. Built-in requests are of a small household.
+inside `<tool_call></tool_call>`. They are held against the wanted calls by name and by typed arguments,
+several in any order; where none fits, there must be none. A conversation goes on after a function has
+answered: the messages end with its answer, and what is wanted is the next turn's calls. RL's reward and the
+benchmark's differ where BFCL's checker is odd, see `verify/tools/values`. Built-in requests are of a small
+household.
 """
 
 from __future__ import annotations
