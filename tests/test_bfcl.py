@@ -12,6 +12,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Iterator
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -294,3 +295,90 @@ def test_the_checker_of_bfcl_agrees_on_every_problem(rows):
         sum(n for name, n in CATEGORIES.items() if not name.endswith("relevance"))
     )
     assert found[True, True] > 5000 and found[False, False] > 5000 and found[True, False] < 10
+
+
+KINDS = ("string", "integer", "float", "boolean", "array", "tuple", "dict", "any")
+
+
+def value(rng: random.Random, kind: str, items: str, depth: int = 0) -> Any:
+    """A value, most often of the kind."""
+    kind = rng.choice(KINDS) if rng.random() < 0.2 else kind
+    if depth > 2 or kind not in ("array", "tuple", "dict"):
+        numbers = {"integer": [0, 1, 5], "float": [0.0, 1.0, 2.5, 1, 5], "boolean": [True, False]}
+        return rng.choice(numbers.get(kind, ["a", "A b", "a-b", "5", ""]))
+    inner = [value(rng, items, rng.choice(KINDS), depth + 1) for _ in range(rng.randrange(3))]
+    return inner if kind != "dict" else dict(zip("pq", inner, strict=False))
+
+
+def as_gold(found: Any, rng: random.Random) -> Any:
+    """The same as one that is admitted: of objects each key with a list, in which it may be left out."""
+    if isinstance(found, dict):
+        return {key: [inner, *[""][: rng.randrange(2)]] for key, inner in found.items()}
+    return (
+        [as_gold(inner, rng) if isinstance(inner, dict) else inner for inner in found]
+        if isinstance(found, list)
+        else found
+    )
+
+
+def made_up(rng: random.Random) -> tuple[list[dict], list[dict], list[tuple[str, dict]]]:
+    """Functions of any parameters, wanted calls, and calls near to them."""
+    functions, golds, calls = [], [], []
+    for name in "fg"[: rng.randint(1, 2)]:
+        said = {
+            key: {"type": rng.choice(KINDS), "items": {"type": rng.choice(KINDS)}}
+            for key in "uvw"[: rng.randint(1, 3)]
+        }
+        required = [key for key in said if rng.random() < 0.4]
+        functions.append(
+            {
+                "name": name,
+                "description": "",
+                "parameters": {"type": "dict", "properties": said, "required": required},
+            }
+        )
+    for _ in range(rng.randint(1, 3)):
+        function = rng.choice(functions)
+        gold, call = {}, {}
+        for key, said in function["parameters"]["properties"].items():
+            kind, items = said["type"], said["items"]["type"]
+            found = [value(rng, kind, items) for _ in range(rng.randint(1, 2))]
+            # lists beside what is none make the checker raise
+            same = [one for one in found if isinstance(one, list | dict) == isinstance(found[0], list | dict)]
+            same = [one for one in same if type(one) is type(same[0]) or not isinstance(one, list | dict)]
+            gold[key] = [*[""][: rng.random() < 0.3], *(as_gold(one, rng) for one in same)]
+            if rng.random() < 0.85:
+                call[key] = rng.choice(same) if rng.random() < 0.8 else value(rng, kind, items)
+        golds.append({function["name"]: gold})
+        calls.append((function["name"], call))
+    rng.shuffle(calls)
+    return functions, golds, calls
+
+
+def test_the_checker_of_bfcl_agrees_on_functions_of_any_parameters():
+    """12,000 of them; where several calls are wanted, the checker's order decides, so that they are tried in all orders."""
+    from bfcl.eval_checker.ast_eval.ast_checker import ast_checker
+
+    found: Counter[tuple[bool, bool]] = Counter()
+    raised = 0
+    for seed in range(12_000):
+        functions, golds, calls = made_up(random.Random(seed))
+        group = "parallel" if len(golds) > 1 else "multiple"
+        row = {**question("parallel_0", *functions), "ground_truth": golds}
+        made = function_row(row)
+        assert made
+        answer = answer_of(made["answer"])
+        ours = judge("\n".join(written(*call) for call in calls), answer, official=True).right
+        try:
+            theirs = any(
+                ast_checker(
+                    functions, [{name: said} for name, said in order], golds, "Python", group, "none"
+                )["valid"]
+                for order in permutations(calls)
+            )
+        except (AttributeError, TypeError, KeyError):
+            raised += 1  # of its own accord on wanted calls as BFCL has none
+            continue
+        assert ours == theirs, (seed, functions, golds, calls)
+        found[ours, theirs] += 1
+    assert found[True, True] > 2000 and found[False, False] > 2000 and raised < 600

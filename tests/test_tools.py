@@ -202,7 +202,7 @@ CALLS = [
 
 @pytest.mark.parametrize(("calls", "reward", "told"), CALLS)
 def test_a_call_is_held_against_the_wanted_one(calls, reward, told):
-    reply = "\n".join(written(*call) for call in calls)
+    reply = "\n".join(["So:", *(written(*call) for call in calls)])
     for official in (True, False):
         found = verdict(ONE, reply, official=official)
         assert found.reward == reward and told in found.note, found.note

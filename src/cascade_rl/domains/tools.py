@@ -64,8 +64,10 @@ def _judged(problem: Problem, rollout: Rollout, official: bool) -> Verdict:
         return Verdict.failed(str(error))
     # after the answer: a problem that can't be graded is a null, whatever the reply
     reply = split_reply(rollout.text, problem.mode).answer
-    if reply is None:
-        return Verdict(0.0, Outcome.UNPARSEABLE, note="no answer after the think block")
+    # silence is no answer, also where no call is wanted: a model that says nothing at all would be right
+    if not reply:
+        note = "an empty answer" if reply == "" else "no answer after the think block"
+        return Verdict(0.0, Outcome.UNPARSEABLE, note=note)
     found = judge(reply, wanted, official)
     if not found.readable:
         return Verdict(0.0, Outcome.UNPARSEABLE, {"calls": 0.0}, found.note)

@@ -105,7 +105,7 @@ def _wanted(raw: Any, offered: Mapping[str, Signature], place: str) -> Wanted:
     signature = offered[name]
     if plainly:
         schemas = signature.parameters
-        return Wanted(signature, {k: [_listed(v, schemas.get(k, {}))] for k, v in arguments.items()})
+        return Wanted(signature, {k: [as_admitted(v, schemas.get(k, {}))] for k, v in arguments.items()})
     for parameter, values in arguments.items():
         # an empty one admits nothing, so that no reply is right: BFCL has two such rows
         if not isinstance(values, list):
@@ -122,12 +122,12 @@ def _admissible(value: Any, place: str) -> None:
             raise ValueError(f"{place}: of an object each key has a list of the values that are admitted")
 
 
-def _listed(value: Any, schema: Mapping[str, Any]) -> Any:
+def as_admitted(value: Any, schema: Mapping[str, Any]) -> Any:
     """A plain value as BFCL writes one of those that are admitted: the keys of objects have lists."""
     if isinstance(value, dict) and schema.get("type") in ("object", "dict"):
         return {key: [inner] for key, inner in value.items()}
     if isinstance(value, list) and isinstance(schema.get("items"), Mapping):
-        return [_listed(inner, schema["items"]) for inner in value]
+        return [as_admitted(inner, schema["items"]) for inner in value]
     return value
 
 

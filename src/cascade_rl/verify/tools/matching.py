@@ -61,9 +61,6 @@ def _unfit(call: Call, offered: Mapping[str, Signature]) -> str:
 def _none(calls: Sequence[Call], text: str, answer: Answer) -> Judged:
     if calls:
         return Judged(False, 0.0, f"called {quoted(calls[0].name)}, wanted no call")
-    # silence is no answer, or a model that says nothing at all would be right
-    if not text.strip():
-        return Judged(False, 0.0, "an empty reply")
     said = plain(text)
     if answer.say and not any(plain(wanted) in said for wanted in answer.say):
         return Judged(False, 0.0, f"no call, as wanted, but it does not say {quoted(answer.say[0])}")
