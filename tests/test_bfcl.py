@@ -18,13 +18,14 @@ from typing import Any
 import pytest
 
 from cascade_rl.benchmarks import load_benchmark
-from cascade_rl.benchmarks.shapes.functions import CATEGORIES, function_row, joined
+from cascade_rl.benchmarks.shapes.functions import CATEGORIES, averages, function_row, joined
 from cascade_rl.data.suites import protocol, suite_heldout
 from cascade_rl.domain import HeldOut, Services
 from cascade_rl.domains import tools
 from cascade_rl.errors import InputError
 from cascade_rl.recipe.scoring import BenchmarkSpec
-from cascade_rl.types import Mode, Rollout
+from cascade_rl.scores.samples import Sample
+from cascade_rl.types import Mode, Rollout, Stop, Verdict
 from cascade_rl.verify.tools.answer import Answer, Wanted, answer_of
 from cascade_rl.verify.tools.calls import written
 from cascade_rl.verify.tools.matching import judge
@@ -161,6 +162,42 @@ def test_the_example_of_the_benchmark_is_a_row_of_its_shape():
     benchmark = load_benchmark("bfcl-v3")
     made = benchmark.problem(benchmark.example)
     assert made and answer_of(made["answer"]).calls and benchmark.size == sum(CATEGORIES.values()) == 3491
+
+
+def test_scores_are_averaged_as_bfcl_averages_them():
+    """Against the averages written out by hand: plain over categories, weighted by problems where live."""
+    rng, meta, samples, right = random.Random(0), {}, [], {}
+    for group, count in CATEGORIES.items():
+        right[group] = [rng.random() < 0.5 for _ in range(count)]
+        for number, hit in enumerate(right[group]):
+            meta[f"{group}{number}"] = {"group": group}
+            verdict = Verdict.binary(hit)
+            samples.append(Sample(f"{group}{number}", Mode.THINKING, 0, "", Stop.END, 1, verdict))
+            samples.append(
+                Sample(
+                    f"{group}{number}", Mode.THINKING, 0, "", Stop.END, 1, Verdict.binary(True), greedy=True
+                )
+            )
+    share = {group: sum(hits) / len(hits) for group, hits in right.items()}
+    live = [hit for group, hits in right.items() if group.startswith("live") for hit in hits]
+    plain_mean = (
+        share["simple"]
+        + share["multiple"]
+        + share["parallel"]
+        + share["parallel_multiple"]
+        + share["irrelevance"]
+    ) / 5
+    wanted = {
+        "non_live": plain_mean,
+        "live": sum(live) / 2251,
+        "mean_of_both": (plain_mean + sum(live) / 2251) / 2,
+    }
+    assert len(live) == 2251
+    assert averages(samples, meta) == {"thinking": pytest.approx(wanted)}
+    without = [one for one in samples if not one.problem.startswith("live_relevance")]
+    assert averages(without, meta) == {
+        "thinking": {"non_live": pytest.approx(plain_mean), "live": None, "mean_of_both": None}
+    }
 
 
 # ---------------------------------------------------------------- the benchmark itself

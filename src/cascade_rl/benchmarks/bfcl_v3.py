@@ -13,7 +13,7 @@ their values are source text), the four of `multi_turn` (800; judged by the stat
 are called in several steps), and the executable ones and `rest`, which its authors withdrew.
 """
 
-from cascade_rl.benchmarks.shapes.functions import CATEGORIES, function_row, joined
+from cascade_rl.benchmarks.shapes.functions import CATEGORIES, averages, function_row, joined
 from cascade_rl.domain import Benchmark
 
 BENCHMARK = Benchmark(
@@ -23,6 +23,7 @@ BENCHMARK = Benchmark(
     sources=("package:nvidia-bfcl/bfcl/data/BFCL_v3_*.json",),
     load=joined,
     problem=function_row,
+    also=averages,
     size=sum(CATEGORIES.values()),
     metric="accuracy over the problems of eleven categories; not BFCL's overall, which docs/tools.md tells",
     example={

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cascade_rl.domain import Row
@@ -18,6 +19,8 @@ CATEGORIES = {
     "live_simple": 258, "live_multiple": 1053, "live_parallel": 16, "live_parallel_multiple": 24,
     "live_irrelevance": 882, "live_relevance": 18,
 }  # fmt: skip
+# BFCL's parts of a score as far as they are covered: its own have Java and JavaScript beside `simple`
+NON_LIVE = ("simple", "multiple", "parallel", "parallel_multiple", "irrelevance")
 GOLDS = "possible_answer"  # the folder beside the questions
 _ID = re.compile(r"(?P<category>[a-z]++(?:_[a-z]++)*+)_(?P<number>[0-9]++)(?:-[0-9-]++)?")
 _FILE = re.compile(r"BFCL_v3_(?P<category>[a-z_]++)\.json$")
@@ -61,6 +64,36 @@ def function_row(row: Row) -> Row | None:
     if tools:
         made["tools"] = tools
     return made | {"answer": {"tools": tools, "calls": _calls(row, category, tools)}}
+
+
+def averages(
+    samples: Sequence[Any], meta: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, float | None]]:
+    """By mode, as BFCL averages: `non_live` over categories, `live` over problems, and the mean of the two.
+
+    None where a category has no samples. The overall accuracy of BFCL has multi-turn as a third part, which
+    is not read, so that it can't be told. Samples are those of `scores/samples`.
+    """
+    found: dict[str, dict[str, list[float]]] = {}
+    for one in samples:
+        if not one.greedy:
+            by_group = found.setdefault(str(one.mode), {})
+            by_group.setdefault(meta[one.problem]["group"], []).append(one.accuracy)
+    return {mode: _averages(by_group) for mode, by_group in found.items()}
+
+
+def _averages(by_group: Mapping[str, list[float]]) -> dict[str, float | None]:
+    live, non_live = None, None
+    # each problem has as many samples, so that a mean over samples is one over problems
+    if all(name in by_group for name in CATEGORIES if name.startswith("live_")):
+        each = [value for name, values in by_group.items() if name.startswith("live_") for value in values]
+        live = math.fsum(each) / len(each)
+    if all(name in by_group for name in NON_LIVE):
+        non_live = math.fsum(math.fsum(by_group[name]) / len(by_group[name]) for name in NON_LIVE) / len(
+            NON_LIVE
+        )
+    both = (live + non_live) / 2 if live is not None and non_live is not None else None
+    return {"non_live": non_live, "live": live, "mean_of_both": both}
 
 
 def _calls(row: Row, category: str, tools: list[dict[str, Any]]) -> Any:
