@@ -355,6 +355,21 @@ def test_each_fault_of_the_teacher_is_seen_by_both_graders():
         assert not any(judge(reply, wanted, official).right for official in (True, False))
 
 
+def test_the_teacher_has_a_right_and_a_wrong_reply_to_every_kind_of_answer():
+    for answer in (
+        ONE,
+        {"tools": [], "calls": []},
+        {"tools": [FIND], "calls": []},
+        {"tools": [FIND], "calls": "any"},
+    ):
+        problem = Problem("p", "tools", (Message("user", "?"),), answer, Mode.INSTRUCT)
+        for seed in range(20):
+            right, wrong = (tools.demonstrate(problem, random.Random(seed), rate) for rate in (0.0, 1.0))
+            for official in (True, False):
+                assert verdict(answer, right, official=official).reward == 1
+                assert verdict(answer, wrong, official=official).reward == 0
+
+
 def test_work_on_long_replies_grows_with_their_length():
     run = grading("tools", Problem("p", "tools", (Message("user", "?"),), ONE, Mode.INSTRUCT))
     text = '<tool_call>{"name": "f", "arguments": {"x": "'

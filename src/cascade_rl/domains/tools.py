@@ -126,6 +126,8 @@ def demonstrate(problem: Problem, rng: random.Random, fault_rate: float) -> str:
 def _broken(calls: list[Call], wanted: Answer, rng: random.Random) -> str:
     """The calls with one fault, or at least tried: the caller checks."""
     if not calls:
+        if not wanted.offered:
+            return written("help", {})
         offered = rng.choice(list(wanted.offered.values()))
         return written(offered.name, dict.fromkeys(offered.required, "this"))
     at = rng.randrange(len(calls))
