@@ -18,7 +18,9 @@ LABELS = {"A>>B": 2, "A>B": 1, "A=B": 0, "B>A": -1, "B>>A": -2}
 _TURNED = {"B<<A": 2, "B<A": 1, "B=A": 0, "A<B": -1, "A<<B": -2}
 _LABEL = re.compile(r"\[\[[ ]{0,3}([AB])[ ]{0,3}(>>|>|=|<<|<)[ ]{0,3}([AB])[ ]{0,3}\]\]", re.IGNORECASE)
 # Looser than what is read: whatever a judge might copy and close up.
-_LIKE_A_LABEL = re.compile(r"\[{1,9}(?=[ \\*]{0,9}[ABab][ \\*]{0,9}[<>=＜＞]{1,3}[ \\*]{0,9}[ABab][ \\*]{0,9}\])")
+_LIKE_A_LABEL = re.compile(
+    r"\[{1,9}(?=[ \\*]{0,9}[ABab][ \\*]{0,9}[<>=＜＞]{1,3}[ \\*]{0,9}[ABab][ \\*]{0,9}\])"
+)
 # Marks of turns, of public judge prompts and of chat templates, which servers may read as control tokens.
 _CONTROL = re.compile(r"<\|(?=[^<>|\n]{1,60}\|>)")
 
