@@ -69,7 +69,7 @@ class Battles:
         strength = tuple(float(each[key]) for _, each in parts for key in (AB, BA))
         won, weight = np.array([points(game) for game in strength]).T
         place = np.tile([1.0, -1.0], len(parts))
-        differences = np.repeat([style_difference(each) for _, each in parts], 2, axis=0)
+        differences = np.repeat(_differences([each for _, each in parts]), 2, axis=0)
         return cls(Games(prompt, won, weight), strength, place, differences)
 
     def equally(self, won: Floats | None = None) -> Games:
@@ -82,18 +82,27 @@ def _place_in_file(sample: Sample) -> tuple[str, int]:
     return str(sample["problem"]), int(sample["sample"])
 
 
-def style_difference(parts: Mapping[str, float]) -> list[float]:
-    """The reply's style against the baseline's, each from -1 to 1; 0 in all where there was no answer.
-
-    A reply without an answer has lost for that and not for being short: it counts against the strength.
-    """
+def style_difference(parts: Mapping[str, float]) -> list[float] | None:
+    """The reply's style against the baseline's, each from -1 to 1; None where there was no answer."""
     if OWN + STYLES[0] not in parts:
-        return [0.0] * len(STYLES)
+        return None
     (own, *own_marks), (other, *other_marks) = (
         [float(parts[side + name]) for name in STYLES] for side in (OWN, OTHER)
     )
     densities = [(a / own, b / other) for a, b in zip(own_marks, other_marks, strict=True)]
     return [(own - other) / (own + other), *((a - b) / (a + b + 1) for a, b in densities)]
+
+
+def _differences(samples: Sequence[Mapping[str, float]]) -> Floats:
+    """[N, styles] of each reply; one without an answer has those of the others on average.
+
+    It has lost for want of an answer: as a short one it would be excused, as one of equal style it would make
+    long ones look good. So it counts against the strength, whatever the style.
+    """
+    found = [style_difference(parts) for parts in samples]
+    known = [each for each in found if each is not None]
+    usual = np.mean(known, axis=0).tolist() if known else [0.0] * len(STYLES)
+    return np.array([usual if each is None else each for each in found])
 
 
 def arena_summary(
