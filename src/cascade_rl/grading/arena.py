@@ -64,7 +64,8 @@ def comparing(max_tokens: int, instructions: str = INSTRUCTIONS) -> Grade:
         judge, reward = services.judge, services.reward_model
         if judge is None and reward is None:
             raise ValueError("a judge or a reward model has to compare the answers, and there is neither")
-        answer, baseline = split_reply(rollout.text, problem.mode).answer, str(problem.answer["baseline"])
+        # both without the blanks around them, so that neither is known by these
+        answer, baseline = split_reply(rollout.text, problem.mode).answer, problem.answer["baseline"].strip()
         if not answer:
             # as bad as an answer can be; a reward model knows no such degrees
             lost = -2 if judge is not None else -1
