@@ -17,14 +17,19 @@ from hypothesis import strategies as st
 
 from cascade_rl.benchmarks import load_benchmark
 from cascade_rl.benchmarks.shapes.arena import arena_load
+from cascade_rl.data.suites import protocol, suite_heldout
 from cascade_rl.domain import Services
 from cascade_rl.errors import InputError
+from cascade_rl.evals.benchmark import run_benchmark
 from cascade_rl.grading.arena import AGAIN, INSTRUCTIONS, SOLVE_FIRST, comparing
+from cascade_rl.grading.services import with_judge
 from cascade_rl.grading.verdicts import verdict_of
 from cascade_rl.protocols import Judgement
+from cascade_rl.recipe import JudgeSpec
+from cascade_rl.recipe.scoring import BenchmarkSpec
 from cascade_rl.scores.arena import arena_summary
 from cascade_rl.sources.parts import parts
-from cascade_rl.testing import FakeRewardModel, ScriptedJudge
+from cascade_rl.testing import FakeRewardModel, ScriptedJudge, ScriptedSampler
 from cascade_rl.types import Message, Mode, Outcome, Problem, Rollout
 from cascade_rl.verify.comparison import LABELS, fenced, label, style
 
@@ -211,6 +216,19 @@ def test_one_game_without_a_verdict_makes_the_reply_null_never_a_loss(fault):
     services = Services(judge=ScriptedJudge(lambda messages: next(calls)))
     verdict = asyncio.run(verdict_of(GRADE, problem(), Rollout.of_text("x"), services))
     assert verdict.reward == 1.0 and services.counts["asked_again"] == 1
+
+
+def test_a_judge_may_take_longer_than_any_verdict(monkeypatch):
+    class Slow:
+        async def answer(self, messages, max_tokens):
+            await asyncio.sleep(1.5)
+            return Judgement("[[A=B]]")
+
+    monkeypatch.setattr("cascade_rl.grading.verdicts.DEADLINE_S", 1.0)
+    monkeypatch.setattr("cascade_rl.grading.services.HttpJudge", lambda *args, **options: Slow())
+    services = with_judge(Services(), JudgeSpec(url="http://127.0.0.1:1/v1", model="m"))
+    verdict = asyncio.run(verdict_of(GRADE, problem(), Rollout.of_text("x"), services))
+    assert verdict.reward == 0.5 and services.counts == {"judge_calls": 2}
 
 
 ATTACKS = (
@@ -498,6 +516,26 @@ def test_v2_joins_each_request_with_the_answer_of_its_categorys_baseline():
             messages = row.value["messages"]
             written[row.value["model"], messages[0]["content"]] = messages[1]["content"]["answer"]
     assert all(written[r["answer"]["model"], r["prompt"]] == r["answer"]["baseline"] for r in rows)
+
+
+def test_the_runner_asks_grades_and_scores_it():
+    benchmark = load_benchmark("arena_hard_v2")
+    keys = {"name": "arena", "problems": 12, "mode": "instruct"}
+    held = suite_heldout(BenchmarkSpec.model_validate(protocol(benchmark) | keys))
+    # every third reply is much better, every third is none, the others are the baseline's own answer
+    numbers = {one.id: at for at, one in enumerate(held.problems)}
+
+    def reply(one):
+        return (f"BEST {one.id}", "", one.answer["baseline"])[numbers[one.id] % 3]
+
+    def write(messages):
+        a, b = (text.startswith("BEST") for text in shown(messages))
+        return spelt(2 * (a - b))
+
+    judge = ScriptedJudge(write)
+    found = run_benchmark(held, ScriptedSampler(reply), Services(judge=judge))
+    assert (found.failed, found.verdicts, len(judge.asked)) == (0, 12, 16)
+    assert found.score.score.mean == pytest.approx((4 * 1 + 4 * 0 + 4 * 0.5) / 12)
 
 
 def lines(path, *rows):
