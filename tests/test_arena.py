@@ -171,7 +171,16 @@ def test_each_answer_stands_first_once_and_labels_are_told_from_the_replys_side(
 def test_a_judge_that_always_prefers_the_first_gives_a_half():
     verdict = graded(problem(), "anything", ScriptedJudge(lambda messages: "[[A>>B]]"))
     assert verdict.reward == 0.5 and (verdict.parts["game_ab"], verdict.parts["game_ba"]) == (2, -2)
-    assert verdict.note == "first: much better; second: much worse"
+    assert verdict.note == "first: much better '[[A>>B]]'; second: much worse '[[A>>B]]'"
+
+
+def test_the_note_holds_the_ends_of_what_the_judge_wrote():
+    judge = ScriptedJudge(
+        lambda messages: "Long ago.\n" + "word " * 400 + "\nB forgot the\tunits.\n[[A>B]]\n"
+    )
+    verdict = asyncio.run(verdict_of(GRADE, problem(), Rollout.of_text("x"), Services(judge=judge)))
+    assert verdict.note.startswith("first: better '") and "; second: worse '" in verdict.note
+    assert verdict.note.count("B forgot the") == 2 and len(verdict.note) <= 500
 
 
 @pytest.mark.parametrize("reply", ["", "<think>for ever"])
@@ -267,7 +276,8 @@ def test_the_judge_solves_first_where_the_row_says_so_and_own_instructions_repla
 
     assert system(problem(solve_first=True)) == f"{INSTRUCTIONS}\n\n{SOLVE_FIRST}"
     assert system(problem(solve_first=False)) == INSTRUCTIONS
-    assert system(problem(), comparing(10, "Be kind.")) == "Be kind."
+    for solve_first in (True, False):
+        assert system(problem(solve_first=solve_first), comparing(10, "Be kind.")) == "Be kind."
 
 
 def test_a_reward_model_compares_without_a_judge():
@@ -445,6 +455,11 @@ def sample(name, ab, ba, number=0, **styles):
         counts = {"length": 100.0, "headers": 0.0, "lists": 0.0, "bold": 0.0}
         parts |= {side + key: styles.get(side + key, value) for key, value in counts.items()}
     return {"problem": name, "mode": "instruct", "sample": number, "reward": 0.5, "parts": parts}
+
+
+def test_an_empty_baseline_breaks_no_summary():
+    found = arena_summary([sample("a", 1, 1, baseline_length=0.0), sample("b", 1, -1)])
+    assert found["win_rate"]["mean"] == 0.75
 
 
 def test_significant_games_count_three_times():

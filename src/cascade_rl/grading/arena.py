@@ -16,6 +16,7 @@ import asyncio
 import hashlib
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from cascade_rl.chat import split_reply
 from cascade_rl.domain import Grade, Services
@@ -44,6 +45,7 @@ Write down how they compare. Then end with a line that holds one of these labels
 [[A=B]] both are about as good
 [[B>A]] B is somewhat better
 [[B>>A]] B is much better"""
+SHOWN = 160  # characters of a judge's end in a note, which holds two and has 500
 # Where there is a right answer, a judge that has found its own is harder to persuade.
 SOLVE_FIRST = "Before you look at either answer, write down how you would answer the request yourself."
 AGAIN = (
@@ -52,12 +54,21 @@ AGAIN = (
 )
 
 
-def comparing(max_tokens: int, instructions: str = INSTRUCTIONS) -> Grade:
-    """A grader against `answer["baseline"]`; a judge writes at most `max_tokens` by these instructions.
+@dataclass(frozen=True, slots=True)
+class _Game:
+    """How much better the first answer is, None if nobody knows, and the judge's last words or the fault."""
 
-    `answer["solve_first"]` says whether the judge answers the request itself before. The reward is the mean
-    of both games, 1 for a win and a half for a tie; `parts` hold the games, from -2 (much worse than the
-    baseline's answer) to 2, what they are worth with the public weights (`won` of `played`), and both styles.
+    strength: int | None
+    words: str
+
+
+def comparing(max_tokens: int, instructions: str | None = None) -> Grade:
+    """A grader against `answer["baseline"]`; a judge writes at most `max_tokens`, by `instructions` if given.
+
+    Without them it goes by this module's, and answers the request itself first if `answer["solve_first"]`.
+    The reward is the mean of both games, 1 for a win and a half for a tie; `parts` hold the games, from -2
+    (much worse than the baseline's answer) to 2, what they are worth with the public weights (`won` of
+    `played`), and both styles.
     """
 
     async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdict:
@@ -69,38 +80,37 @@ def comparing(max_tokens: int, instructions: str = INSTRUCTIONS) -> Grade:
         if not answer:
             # as bad as an answer can be; a reward model knows no such degrees
             lost = -2 if judge is not None else -1
-            return _verdict({AB: lost, BA: lost}, {}, "no answer")
+            return _verdict({AB: lost, BA: lost}, {}, Outcome.UNPARSEABLE, "no answer")
         styles = {OWN + name: count for name, count in style(answer).items()}
         styles |= {OTHER + name: count for name, count in style(baseline).items()}
         if judge is None:
             assert reward is not None
             return await _by_scores(problem, answer, baseline, reward, styles)
-        first = bool(problem.answer.get("solve_first"))
-        told = f"{instructions}\n\n{SOLVE_FIRST}" if first else instructions
+        told = instructions or f"{INSTRUCTIONS}\n\n{SOLVE_FIRST if problem.answer.get('solve_first') else ''}"
         # side by side: a judge takes its time
-        games = await asyncio.gather(
-            _game(judge, _asked(told, problem.messages, answer, baseline), max_tokens),
-            _game(judge, _asked(told, problem.messages, baseline, answer), max_tokens),
+        first, second = await asyncio.gather(
+            _game(judge, _asked(told.strip(), problem.messages, answer, baseline), max_tokens),
+            _game(judge, _asked(told.strip(), problem.messages, baseline, answer), max_tokens),
         )
-        faults = [
-            f"{name}: {game}" for name, game in zip((AB, BA), games, strict=True) if isinstance(game, str)
-        ]
-        if faults:
+        if first.strength is None or second.strength is None:
+            faults = [f"{n}: {g.words}" for n, g in ((AB, first), (BA, second)) if g.strength is None]
             return Verdict(None, Outcome.GRADER_ERROR, styles, "; ".join(faults))
-        ab, ba = (int(game) for game in games)
-        return _verdict({AB: ab, BA: -ba}, styles)
+        games = {AB: first.strength, BA: -second.strength}
+        said = zip(("first", "second"), games.values(), (first.words, second.words), strict=True)
+        return _verdict(games, styles, note="; ".join(f"{n}: {WORDS[g]} {words}" for n, g, words in said))
 
     return grade
 
 
-def _verdict(games: Mapping[str, int], more: Mapping[str, float], note: str = "") -> Verdict:
+def _verdict(
+    games: Mapping[str, int], more: Mapping[str, float], outcome: Outcome | None = None, note: str = ""
+) -> Verdict:
     worth = [points(game) for game in games.values()]
     reward = sum(won for won, _ in worth) / len(worth)
     weighted = {"won": sum(won * count for won, count in worth), "played": float(sum(c for _, c in worth))}
-    outcome = Outcome.RIGHT if reward == 1 else Outcome.WRONG if reward == 0 else Outcome.PARTIAL
-    told = note or f"first: {WORDS[games[AB]]}; second: {WORDS[games[BA]]}"
+    usual = Outcome.RIGHT if reward == 1 else Outcome.WRONG if reward == 0 else Outcome.PARTIAL
     parts = {**{name: float(game) for name, game in games.items()}, **weighted, **more}
-    return Verdict(reward, Outcome.UNPARSEABLE if note else outcome, parts, told)
+    return Verdict(reward, outcome or usual, parts, note)
 
 
 async def _by_scores(
@@ -125,15 +135,15 @@ def _asked(told: str, request: tuple[Message, ...], a: str, b: str) -> list[Mess
     return [Message("system", told), Message("user", "\n\n".join(parts))]
 
 
-async def _game(judge: Judge, asked: list[Message], max_tokens: int) -> int | str:
-    """How much better the first answer is, or why nobody knows; the judge is asked once more for a label."""
+async def _game(judge: Judge, asked: list[Message], max_tokens: int) -> _Game:
+    """One game; a judge whose text has no label is asked once more for it."""
     written = ""
     for _ in range(2):
         found = await judge.answer(asked, max_tokens)
         if found.fault:
-            return f"{found.fault}: {found.note}"
+            return _Game(None, f"{found.fault}: {found.note}")
         written = str(found.value)
         if (strength := label(written)) is not None:
-            return strength
+            return _Game(strength, quoted(written.strip()[-SHOWN:], SHOWN))
         asked = [*asked, Message("assistant", written), Message("user", AGAIN)]
-    return f"no label, asked twice; the end is {quoted(written[-60:])}"
+    return _Game(None, f"no label, asked twice; the end is {quoted(written.strip()[-SHOWN:], SHOWN)}")

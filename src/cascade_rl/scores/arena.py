@@ -89,7 +89,8 @@ def style_difference(parts: Mapping[str, float]) -> list[float] | None:
     (own, *own_marks), (other, *other_marks) = (
         [float(parts[side + name]) for name in STYLES] for side in (OWN, OTHER)
     )
-    densities = [(a / own, b / other) for a, b in zip(own_marks, other_marks, strict=True)]
+    # a user's baseline may be empty, a reply that was judged is not
+    densities = [(a / own, b / max(other, 1)) for a, b in zip(own_marks, other_marks, strict=True)]
     return [(own - other) / (own + other), *((a - b) / (a + b + 1) for a, b in densities)]
 
 
