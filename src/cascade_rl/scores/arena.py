@@ -31,6 +31,8 @@ from cascade_rl.scores.elo import (
     resampled,
     win_rate,
 )
+from cascade_rl.scores.samples import Sample as Stored
+from cascade_rl.scores.samples import to_line
 
 AB, BA = "game_ab", "game_ba"  # the reply stands first, the reply stands second
 OWN, OTHER = "own_", "baseline_"  # before the name of a style
@@ -132,6 +134,21 @@ def arena_summary(
     # one group is the whole, said twice
     apart = {name: _described(parts[name], seed) for name in sorted(parts)} if len(parts) > 1 else {}
     return {**counts, **whole, **({"groups": apart} if apart else {})}
+
+
+def arena_also(
+    samples: Sequence[Stored], meta: Mapping[str, Mapping[str, Any]], seed: int = 0
+) -> dict[str, Any]:
+    """What `arena_summary` says of each mode of a benchmark's samples: `Benchmark.also` of Arena-Hard.
+
+    `meta` of a problem, by its id, may name its `group`.
+    """
+    groups = {name: str(said["group"]) for name, said in meta.items() if "group" in said}
+    lines: dict[str, list[Sample]] = {}
+    for one in samples:
+        if not one.greedy:
+            lines.setdefault(str(one.mode), []).append(to_line(one))
+    return {mode: arena_summary(lines[mode], groups, seed) for mode in sorted(lines)}
 
 
 def _described(samples: Sequence[Sample], seed: int) -> dict[str, Any]:
