@@ -16,6 +16,7 @@ from cascade_rl.cli.screen import ConsoleScreen
 from cascade_rl.errors import InputError
 
 if TYPE_CHECKING:
+    from cascade_rl.cascade.comparer import Comparer
     from cascade_rl.cascade.reach import Machine
     from cascade_rl.domain import HeldOut
     from cascade_rl.evals.suite import Measured
@@ -66,8 +67,19 @@ OfRecipe = Annotated[
 Only = Annotated[list[str] | None, typer.Option(help="Only this one of the recipe; repeatable.")]
 PairJudge = Annotated[
     Path | None,
-    typer.Option(help="What judges pairs; that of the run which the checkpoint lies in if not given."),
+    typer.Option(
+        help="What judges pairs, that of the run which the checkpoint lies in if not given; with --suite "
+        "what compares replies, instead of --judge."
+    ),
 ]
+Judge = Annotated[
+    str | None,
+    typer.Option(
+        help="Who compares replies with a baseline's answers (arena_hard_v1, arena_hard_v2): "
+        "openai:URL#MODEL."
+    ),
+]
+JudgeKey = Annotated[str | None, typer.Option(help="The environment variable that holds that server's key.")]
 
 
 def evaluate(
@@ -85,6 +97,8 @@ def evaluate(
     recipe: OfRecipe = None,
     benchmark: Only = None,
     reward_model: PairJudge = None,
+    judge: Judge = None,
+    judge_key_variable: JudgeKey = None,
     unsafe_exec: Unsafe = False,
 ) -> None:
     """Score a model: on published benchmarks (--suite), or on the held-out problems of a recipe.
@@ -104,7 +118,8 @@ def evaluate(
     max_response_tokens=4096, for all benchmarks or for one (aime25.k=64).
     """
     if suite is None:
-        _refuse_without_suite({"--out": out, "--data": data, "--regrade": regrade, "--yarn": yarn})
+        only_suite = {"--out": out, "--data": data, "--regrade": regrade, "--yarn": yarn, "--judge": judge}
+        _refuse_without_suite(only_suite | {"--judge-key-variable": judge_key_variable})
         score_on_recipe(model, recipe or "tiny", overrides or [], benchmark or [], reward_model, unsafe_exec)
         return
     if recipe or benchmark:
@@ -113,10 +128,12 @@ def evaluate(
     if regrade:
         _again(suite, folder, unsafe_exec)
         return
+    from cascade_rl.cascade.comparer import Comparer
     from cascade_rl.cascade.reach import Machine
 
+    comparer = Comparer.named(judge, judge_key_variable, reward_model)
     machine = Machine(workers, sampler=sampler, template=template and template.value, yarn=yarn)
-    _on_suite(model, suite, overrides or [], data or [], folder, machine, seed, unsafe_exec)
+    _on_suite(model, suite, overrides or [], data or [], folder, machine, comparer, seed, unsafe_exec)
 
 
 def _on_suite(
@@ -126,6 +143,7 @@ def _on_suite(
     data: Sequence[str],
     folder: Path,
     machine: Machine,
+    comparer: Comparer,
     seed: int,
     unsafe_exec: bool,
 ) -> None:
@@ -136,7 +154,9 @@ def _on_suite(
     specs = suite_specs(suite_names(suite), overrides, _sources(data))
     with ConsoleScreen(console) as screen:
         told = Told(screen, _say_begun)
-        found = measure_suite(model, specs, folder, told, machine=machine, seed=seed, unsafe=unsafe_exec)
+        found = measure_suite(
+            model, specs, folder, told, machine=machine, comparer=comparer, seed=seed, unsafe=unsafe_exec
+        )
         _show(list(_heard(found)), folder)
 
 
