@@ -48,7 +48,7 @@ class Comparer:
             return cls(None, reward_model)
         address, _, model = judge.removeprefix("openai:").rpartition("#")
         if not judge.startswith("openai:") or not address or not model:
-            raise InputError(f"--judge {judge}: want openai:URL#MODEL, as openai:http://host:8000/v1#m")
+            raise InputError(f"--judge {judge}: want openai:URL#MODEL, as openai:http://host/v1#m")
         asked = {"url": address, "model": model, "api_key_variable": key_variable, "timeout_s": TIMEOUT_S}
         return cls(judge_spec(asked, "--judge"))
 
