@@ -1,16 +1,22 @@
 """`cascade eval --suite arena_hard_v2` from end to end: a tiny checkpoint, a judge behind a port, a reward model."""
 
 import json
+from pathlib import Path
 
 import pytest
+import yaml
 from test_judge import Server, completion, status
 from tiny import random_flat, raw_config, tokenizer
 
+import cascade_rl
+from cascade_rl.data.abilities import check_recipe
+from cascade_rl.errors import RecipeError
 from cascade_rl.model.decoder import DecoderConfig
 from cascade_rl.model.export import export
 from cascade_rl.scores.arena import arena_summary
 from cascade_rl.train.learned_reward import head_shape
 
+RECIPES = Path(cascade_rl.__file__).parent / "recipes"
 CHANGES = ("mode=instruct", "max_response_tokens=12", "problems=6")
 
 
@@ -125,3 +131,10 @@ def test_a_judge_without_anything_to_compare_is_refused(cascade, models, tmp_pat
     assert code == 1 and "--judge has no effect" in err
     code, _, err = cascade("eval", str(models / "policy"), "--judge", "openai:http://h:1/v1#m")
     assert code == 1 and "no effect without --suite" in err
+
+
+def test_a_recipe_that_names_it_is_refused_before_a_run():
+    made = yaml.safe_load((RECIPES / "tiny.yaml").read_text())
+    named = {"suite": "arena_hard_v2", "max_response_tokens": 64, "max_prompt_tokens": 64}
+    with pytest.raises(RecipeError, match="a run has no judge for it"):
+        check_recipe({**made, "benchmarks": [*made["benchmarks"], named]})

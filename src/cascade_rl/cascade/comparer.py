@@ -73,10 +73,10 @@ class Comparer:
             )
         if not names and self != Comparer():
             option = "--judge" if self.judge else "--reward-model"
-            raise InputError(f"{option} has no effect: no benchmark that is asked for compares replies")
+            raise InputError(f"{option} has no effect: no benchmark that is asked compares replies")
 
     def settings(self, held: HeldOut) -> dict[str, Any]:
-        """What a results folder says of it, so that verdicts of two never mix; nothing of other benchmarks."""
+        """What a results folder says of it, so that verdicts of two never mix; empty for other benchmarks."""
         if not judged(held):
             return {}
         if self.judge:
