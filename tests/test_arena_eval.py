@@ -65,6 +65,8 @@ def test_a_judge_behind_a_port_compares_and_another_one_never_mixes_in(cascade, 
         code, out, err = cascade(*command[:4], "--regrade", "--out", "found")
         assert code == 0 and "0 of 6 verdicts are others" in out and len(server.requests) == 2 * questions
         assert {request["model"] for request in server.requests} == {"the-judge"}
+    # what of it is told on the screen
+    assert "standing first is worth" in out and "at equal style" in out
     found, samples = results(tmp_path / "found")
     answered = [one for one in samples if one["note"] != "no answer"]
     assert questions == 2 * len(answered) > 0

@@ -16,7 +16,6 @@ from cascade_rl.cli.screen import ConsoleScreen
 from cascade_rl.errors import InputError
 
 if TYPE_CHECKING:
-    from cascade_rl.cascade.comparer import Comparer
     from cascade_rl.cascade.reach import Machine
     from cascade_rl.domain import HeldOut
     from cascade_rl.evals.suite import Measured
@@ -128,12 +127,11 @@ def evaluate(
     if regrade:
         _again(suite, folder, unsafe_exec)
         return
-    from cascade_rl.cascade.comparer import Comparer
     from cascade_rl.cascade.reach import Machine
 
-    comparer = Comparer.named(judge, judge_key_variable, reward_model)
+    who = (judge, judge_key_variable, reward_model)
     machine = Machine(workers, sampler=sampler, template=template and template.value, yarn=yarn)
-    _on_suite(model, suite, overrides or [], data or [], folder, machine, comparer, seed, unsafe_exec)
+    _on_suite(model, suite, overrides or [], data or [], folder, machine, who, seed, unsafe_exec)
 
 
 def _on_suite(
@@ -143,14 +141,16 @@ def _on_suite(
     data: Sequence[str],
     folder: Path,
     machine: Machine,
-    comparer: Comparer,
+    who: tuple[str | None, str | None, Path | None],
     seed: int,
     unsafe_exec: bool,
 ) -> None:
     from cascade_rl.benchmarks import suite_names
+    from cascade_rl.cascade.comparer import Comparer
     from cascade_rl.cascade.suite import Told, measure_suite
     from cascade_rl.data.suites import suite_specs
 
+    comparer = Comparer.named(*who)
     specs = suite_specs(suite_names(suite), overrides, _sources(data))
     with ConsoleScreen(console) as screen:
         told = Told(screen, _say_begun)
@@ -181,7 +181,12 @@ def _heard(found: Iterable[Measured]) -> Iterator[Measured]:
 
 
 def _show(found: Sequence[Measured], folder: Path) -> None:
+    from cascade_rl.scores.arena import arena_lines
+
     console.print(_suite_table(found))
+    for one in found:
+        for line in arena_lines(one.name, one.statistics.get("also", {})):
+            say(line)
     say(f"replies, verdicts and statistics: {folder}")
 
 

@@ -151,6 +151,26 @@ def arena_also(
     return {mode: arena_summary(lines[mode], groups, seed) for mode in sorted(lines)}
 
 
+def arena_lines(name: str, also: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What `arena_also` found, for people; nothing where there is none, or no verdict."""
+
+    def told(estimate: Mapping[str, float]) -> str:
+        mean, low, high = (f"{estimate[key] * 100:.1f}" for key in ("mean", "low", "high"))
+        return f"{mean} ({low} to {high})"
+
+    lines = []
+    for mode, found in also.items():
+        if "win_rate" in found and "place" in found:
+            place = found["place"]
+            lines += [
+                f"{name}, {mode}: wins {told(found['win_rate'])} with significant ones thrice, "
+                f"{told(found['style']['win_rate'])} at equal style; standing first is worth "
+                f"{told(place['advantage'])}, {place['disagree']['mean']:.0%} of the pairs of games disagree"
+            ]
+            lines += [f"{name}, {mode}: {found['nulls']} replies have no verdict"] if found["nulls"] else []
+    return lines
+
+
 def _described(samples: Sequence[Sample], seed: int) -> dict[str, Any]:
     battles = Battles.of(samples)
     drawn = resampled(battles.games.prompts, ("arena", seed))
