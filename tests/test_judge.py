@@ -204,6 +204,21 @@ def test_lasting_trouble_is_no_verdict_and_never_a_number(trouble, fault, asked)
     assert asked is None or len(server.requests) == asked
 
 
+def test_a_written_answer_is_whole_or_a_fault():
+    done = completion("<think>hm</think>It is so.\n[[A>B]]")
+    with Server(status(503), done) as server:
+        judge = j.HttpJudge(server.url, "m", backoff_s=0.001)
+        assert asyncio.run(judge.answer(ASK, 70)) == Judgement("<think>hm</think>It is so.\n[[A>B]]")
+        sent = server.requests[-1]
+        assert (sent["max_tokens"], sent["temperature"]) == (70, 0) and "logprobs" not in sent
+    done["choices"][0]["finish_reason"] = "length"
+    with Server(done) as server:
+        found = asyncio.run(j.HttpJudge(server.url, "m").answer(ASK, 70))
+        assert (found.value, found.fault) == (None, "crash") and "cut at 70 tokens" in found.note
+    with Server(status(401)) as server:
+        assert "HTTP 401" in asyncio.run(j.HttpJudge(server.url, "m").answer(ASK, 70)).note
+
+
 def test_nobody_there():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -117,8 +117,16 @@ class _CountedJudge:
     counts: Counter[str]
 
     async def probability(self, messages: Sequence[Message]) -> Judgement:
+        return self._counted(await self.inner.probability(messages))
+
+    async def answer(self, messages: Sequence[Message], max_tokens: int) -> Judgement:
+        # two long texts may take longer than any verdict; each attempt has the judge's own limit
+        with stopped():
+            found = await self.inner.answer(messages, max_tokens)
+        return self._counted(found)
+
+    def _counted(self, found: Judgement) -> Judgement:
         self.counts["judge_calls"] += 1
-        found = await self.inner.probability(messages)
         if found.fault:
             self.counts["judge_timeouts" if found.fault == "timeout" else "judge_failures"] += 1
         return found

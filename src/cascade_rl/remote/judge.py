@@ -1,4 +1,4 @@
-"""A judge model behind an OpenAI-compatible address: the probability that it answers YES.
+"""A judge model behind an OpenAI-compatible address: the probability that it answers YES, or what it writes.
 
 With log-probabilities, the probability is that of the tokens that spell yes among those that spell yes or no,
 at the first token of the answer; without, the share of YES among samples. A judge that can't be reached, is
@@ -66,13 +66,28 @@ class HttpJudge:
             choices = await self._ask(chat, temperature=0, logprobs=True, top_logprobs=20)
             value = yes_from_logprobs(choices[0])
             return Judgement(await self._from_samples(chat) if value is None else value)
-        except (JudgeError, ServerError) as error:
+        except (JudgeError, ServerError, TimeoutError) as error:
+            return self._fault(error)
+
+    async def answer(self, messages: Sequence[Message], max_tokens: int) -> Judgement:
+        """What the judge writes at temperature 0; a Judgement with a fault when there is no whole text."""
+        chat = [{"role": m.role, "content": m.content} for m in messages]
+        try:
+            choice = (await self._client.choices(chat, max_tokens=max_tokens, temperature=0))[0]
+        except (ServerError, TimeoutError) as error:
+            return self._fault(error)
+        # a text without its end may hold a verdict that was only thought of
+        if choice.get("finish_reason") == "length":
+            return Judgement(fault="crash", note=f"the judge's text was cut at {max_tokens} tokens")
+        return Judgement(_text(choice))
+
+    def _fault(self, error: Exception) -> Judgement:
+        if not isinstance(error, TimeoutError):
             return Judgement(fault="crash", note=str(error))
-        except TimeoutError:
-            client = self._client
-            return Judgement(
-                fault="timeout", note=f"no answer within {client.timeout_s} s, {client.attempts} times"
-            )
+        client = self._client
+        return Judgement(
+            fault="timeout", note=f"no answer within {client.timeout_s} s, {client.attempts} times"
+        )
 
     async def _ask(self, chat: list[dict[str, str]], **options: Any) -> list[Mapping[str, Any]]:
         return await self._client.choices(chat, max_tokens=self._max_tokens, **options)
