@@ -23,7 +23,7 @@ class Server:
     models   what it answers to GET /v1/models, likewise; 404 if None
     requests, headers   the bodies of the posts, and (path, headers) of each
     gets     the paths and headers of the others
-    most     the posts that were being answered at the same time, at most
+    most     the posts that waited for a `Reply` to be made at the same time, at most
     """
 
     def __init__(self, *script, models=None):
@@ -40,11 +40,12 @@ class Server:
                     step = next(steps, script[-1])
                     server.now += 1
                     server.most = max(server.most, server.now)
-                try:
-                    answer(self, step(body) if isinstance(step, Reply) else step)
-                finally:
-                    with lock:
-                        server.now -= 1
+                if isinstance(step, Reply):
+                    step = step(body)
+                # before it is sent: with the answer the client may ask on
+                with lock:
+                    server.now -= 1
+                answer(self, step)
 
             def do_GET(self):
                 server.gets.append((self.path, dict(self.headers)))
@@ -117,7 +118,7 @@ def drip_head(handler):
         for number in range(90):
             handler.wfile.write(b"X-%d: x\r\n" % number)
             handler.wfile.flush()
-            time.sleep(0.02)
+            time.sleep(0.04)
     except OSError:
         pass
 
@@ -133,4 +134,4 @@ def flood(handler):
 
 
 def hang(handler):
-    time.sleep(2)
+    time.sleep(4)

@@ -27,7 +27,7 @@ class Served:
 
 
 def parse_served(text: str) -> Served | None:
-    """The served model that a text such as `openai:http://127.0.0.1:8000/v1#my-model` means; None of any other.
+    """The served model that a text like `openai:http://127.0.0.1:8000/v1#my-model` means; else None.
 
     Raises InputError, which shows how it is written, when it begins so and can't be used.
     """
@@ -44,13 +44,14 @@ def parse_served(text: str) -> Served | None:
 
 
 def base_url(url: str, given: str | None = None) -> httpx2.URL:
-    """The base address, without a slash at its end; InputError, which names what was `given`, if it is none."""
+    """The base address, without a slash at its end; InputError, which names what was `given`."""
     given = url if given is None else given
     try:
         found = httpx2.URL(url.rstrip("/"))
     except httpx2.InvalidURL:
         found = httpx2.URL("")
-    if found.scheme not in ("http", "https") or not found.host:
+    # what no host has in its name, the library escapes
+    if found.scheme not in ("http", "https") or not found.host or "%" in found.host:
         how = f"such as {EXAMPLE}" if given.startswith(SCHEME) else "like http://host:port/v1"
         raise InputError(f"the server's address {given!r} must be {how}")
     if found.userinfo:

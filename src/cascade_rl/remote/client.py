@@ -1,4 +1,4 @@
-"""Ask a server that speaks OpenAI's chat completions, with one deadline for each attempt and a budget for all.
+"""Ask a server for OpenAI's chat completions, with one deadline for each attempt and a budget for all.
 
 On the `openai` library, which writes requests and tells errors apart. It limits single waits and single
 requests only; deadlines, retries, budgets and the size of an answer are therefore held here.
@@ -10,8 +10,6 @@ Retries are for what may pass: a server that is busy, restarts or drops a connec
 from __future__ import annotations
 
 import asyncio
-import email.utils
-import json
 import math
 import random
 import ssl
@@ -27,17 +25,21 @@ import httpx2
 
 from cascade_rl.errors import InputError
 from cascade_rl.remote.address import base_url
+from cascade_rl.remote.answers import (
+    BudgetSpent,
+    Completion,
+    ServerError,
+    completion,
+    first_cause,
+    models,
+    refusal,
+)
 from cascade_rl.remote.transport import BoundedTransport, TooLong
 
 if TYPE_CHECKING:
-    from openai import APIStatusError, AsyncOpenAI
+    from openai import AsyncOpenAI
 
-WORTH_RETRYING = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
-# Refusals that hold for every question: another address, key, money, permission, model or path.
-FOR_ALL = frozenset({301, 302, 307, 308, 401, 402, 403, 404, 405})
-LONGEST_WAIT_S = 120.0  # however long a server asks us to wait
 SHARE_OF_FAULTS = 0.1  # of the attempts, below which `most_faults` is no reason to stop
-QUOTED = 300  # characters of an answer that an error shows
 
 T = TypeVar("T")
 
@@ -79,42 +81,6 @@ class Terms:
             raise InputError("; ".join(wrong))
 
 
-class ServerError(Exception):
-    """A server gave nothing that can be used; `final` when asking again would not help.
-
-    for_all  no other question would be answered either
-    status   of its answer, if there was one
-    wait_s   how long it wants not to be asked
-    """
-
-    def __init__(
-        self,
-        reason: str,
-        *,
-        final: bool = False,
-        for_all: bool = False,
-        status: int | None = None,
-        wait_s: float = 0.0,
-    ) -> None:
-        super().__init__(reason)
-        self.final, self.for_all, self.status, self.wait_s = final or for_all, for_all, status, wait_s
-
-
-class BudgetSpent(ServerError):
-    """No more may be asked: `most_requests` or `most_faults` is reached."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason, for_all=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """The choices of one answer, one at least, and its usage, empty if it tells none."""
-
-    choices: list[Mapping[str, Any]]
-    usage: Mapping[str, Any]
-
-
 class ChatClient:
     """Asks the chat completions of an OpenAI-compatible server, from any event loop.
 
@@ -152,7 +118,7 @@ class ChatClient:
             create: Any = api.chat.completions.with_raw_response.create  # its overloads are of fixed names
             return await create(model=self.model, messages=messages, **options)
 
-        return await self._tried(ask, lambda data: read(self._completion(data)))
+        return await self._tried(ask, lambda data: read(completion(data, self.counts)))
 
     async def models(self) -> list[Mapping[str, Any]]:
         """The entries of the server's list of models, each with an `id`. Raises as `complete` does."""
@@ -160,7 +126,7 @@ class ChatClient:
         async def ask(api: AsyncOpenAI) -> Any:
             return await api.models.with_raw_response.list()
 
-        return await self._tried(ask, _models)
+        return await self._tried(ask, models)
 
     async def _tried(self, ask: Callable[[AsyncOpenAI], Awaitable[Any]], read: Callable[[bytes], T]) -> T:
         for attempt in range(1, self.terms.attempts + 1):
@@ -170,6 +136,8 @@ class ChatClient:
                 raise
             except (ServerError, TimeoutError) as error:
                 self.counts["faults"] += 1
+                if self._key:  # a server may send back what it was sent
+                    error.args = tuple(str(text).replace(self._key, "***") for text in error.args)
                 final, wait_s = (
                     (error.final, error.wait_s) if isinstance(error, ServerError) else (False, 0.0)
                 )
@@ -200,9 +168,9 @@ class ChatClient:
             except TooLong:
                 raise ServerError("the answer is too long", final=True) from None
             except openai.APIStatusError as error:
-                raise self._refusal(error) from None
+                raise refusal(error) from None
             except openai.APIConnectionError as error:
-                raise ServerError(self._hidden(_reason(error))) from None
+                raise ServerError(first_cause(error)) from None
 
     def _charge(self) -> None:
         """Count one attempt; raises BudgetSpent instead when it may not be made."""
@@ -232,74 +200,3 @@ class ChatClient:
             api_key="none", base_url=self.url, max_retries=0, timeout=None, http_client=http
         ) as api:
             yield api
-
-    def _refusal(self, error: APIStatusError) -> ServerError:
-        """What a status other than 2xx says."""
-        status, answer = error.status_code, error.response
-        text = f"HTTP {status}: {self._hidden(answer.content[:QUOTED].decode(errors='replace'))}"
-        if answer.is_redirect:
-            text += f" (it leads to {answer.headers.get('location')}, and is not followed: give that address)"
-        # OpenAI's word for an account without money: it comes as 429, and waiting does not help
-        for_all = status in FOR_ALL or error.code == "insufficient_quota"
-        return ServerError(
-            text,
-            final=status not in WORTH_RETRYING,
-            for_all=for_all,
-            status=status,
-            wait_s=_retry_after(answer.headers.get("retry-after")),
-        )
-
-    def _hidden(self, text: str) -> str:
-        """The text without the key: a server may send back what it was sent."""
-        return text.replace(self._key, "***") if self._key else text
-
-    def _completion(self, data: bytes) -> Completion:
-        """The completion that an answer holds; its tokens are counted even if nothing else of it is of use."""
-        try:
-            answer = json.loads(data)
-            usage = answer["usage"] if isinstance(answer.get("usage"), dict) else {}
-            self._count(usage)
-            choices = answer["choices"]
-            if choices and all(isinstance(choice["message"], dict) for choice in choices):
-                return Completion(list(choices), usage)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            pass  # told below, with what came instead
-        raise ServerError(f"no chat completion: {self._hidden(data[:QUOTED].decode(errors='replace'))!r}")
-
-    def _count(self, usage: Mapping[str, Any]) -> None:
-        told = {name: tokens(usage, name) for name in ("prompt_tokens", "completion_tokens")}
-        self.counts["untold"] += None in told.values()
-        self.counts.update({name: count for name, count in told.items() if count is not None})
-
-
-def tokens(usage: Mapping[str, Any], name: str) -> int | None:
-    """A count of the server's usage; None for what is no count. Never 0: nothing takes no tokens at all."""
-    count = usage.get(name)
-    return count if isinstance(count, int) and not isinstance(count, bool) and count > 0 else None
-
-
-def _reason(error: BaseException) -> str:
-    """The first cause: where the system says `Connection refused`, the library says that attempts failed."""
-    while (cause := error.__cause__ or error.__context__) is not None:
-        error = cause
-    return f"{type(error).__name__}: {error}"
-
-
-def _retry_after(text: str | None) -> float:
-    """Seconds to wait, of a number or a date; 0 of anything else, and never more than LONGEST_WAIT_S."""
-    try:
-        wait_s = float(text or 0)
-    except ValueError:
-        date = email.utils.parsedate_tz(text)
-        wait_s = email.utils.mktime_tz(date) - time.time() if date else 0.0
-    return min(wait_s, LONGEST_WAIT_S) if wait_s > 0 else 0.0  # also of NaN
-
-
-def _models(data: bytes) -> list[Mapping[str, Any]]:
-    try:
-        entries = json.loads(data)["data"]
-        if all(isinstance(entry["id"], str) for entry in entries):
-            return list(entries)
-    except (ValueError, KeyError, TypeError, RecursionError):
-        pass  # told below, with what came instead
-    raise ServerError(f"no list of models: {data[:QUOTED].decode(errors='replace')!r}")

@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cascade_rl.protocols import Judgement
-from cascade_rl.remote.client import ChatClient, Completion, ServerError, Terms
+from cascade_rl.remote.answers import Completion, ServerError
+from cascade_rl.remote.client import ChatClient, Terms
 from cascade_rl.types import Message
 
 LEAST_MASS = 0.01  # yes and no together, below which the first token is no answer

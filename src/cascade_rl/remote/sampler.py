@@ -15,7 +15,8 @@ from cascade_rl.errors import InputError, ServerFailure, meant
 from cascade_rl.protocols import Finished, Sampling
 from cascade_rl.remote import address
 from cascade_rl.remote.address import Served
-from cascade_rl.remote.client import ChatClient, ServerError, Terms
+from cascade_rl.remote.answers import ServerError
+from cascade_rl.remote.client import ChatClient, Terms
 from cascade_rl.remote.wording import WAYS, Dialect, ModeBy, chat_messages, options, rollouts
 from cascade_rl.remote.work import Asked, Part, Work
 from cascade_rl.types import Problem, Rollout
@@ -53,6 +54,7 @@ def open_sampler(served: Served, asking: Asking | None = None) -> ServerSampler:
 
     Raises InputError when the key, the address or the model can't be used, ServerFailure when nobody answers.
     """
+    _refuse_in_a_loop()
     asking = asking or Asking()
     key = address.default_key(served.url)
     if asking.key_variable:
@@ -83,6 +85,15 @@ def _listed(client: ChatClient, needed: bool) -> list[Any]:
     raise ServerFailure(f"{client.url}/models gave no list of models: {why}")
 
 
+def _refuse_in_a_loop() -> None:
+    """Raise RuntimeError where an event loop runs, in words, and before anything is begun."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise RuntimeError("a server's replies can't be asked for inside a running event loop")
+
+
 def _only(served: Served, names: Sequence[str]) -> str:
     if len(names) == 1:
         return names[0]
@@ -96,8 +107,8 @@ def _advice(url: str, status: int | None) -> str:
     """How what a status refuses may be mended."""
     if status == 401 and address.held_back(url):
         return (
-            f"; {address.DEFAULT_KEY} is set and goes to no other machine over http, where it can be read on the "
-            "way, unless you name it yourself"
+            f"; {address.DEFAULT_KEY} is set and goes to no other machine over http, where it can be read on "
+            "the way, unless you name it yourself"
         )
     if status in (401, 403):
         return f"; set {address.DEFAULT_KEY}, or name the environment variable that holds the key"
@@ -117,7 +128,7 @@ class ServerSampler:
         self.dialect = Dialect()
 
     def described(self) -> dict[str, Any]:
-        """What a result tells of how it was asked: no key, and no count, which another run would not repeat."""
+        """How it was asked, for a result to tell: no key, and no count, which no other run repeats."""
         return {
             "server": self.client.url,
             "model": self.client.model,
@@ -141,6 +152,7 @@ class ServerSampler:
 
     def _sample(self, asked: Asked, finished: Finished | None) -> list[list[tuple[Rollout, ...]]]:
         """`finished` hears of the groups of a single request."""
+        _refuse_in_a_loop()
         work = Work(asked, self.together, finished)
         asyncio.run(self._all(work))
         if missing := work.missing():

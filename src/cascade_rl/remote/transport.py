@@ -13,7 +13,7 @@ import httpx2
 
 LONGEST_ANSWER = 8_000_000  # bytes, headers apart
 
-# The library adds some that tell of this machine, and those of its environment variables, among them other keys.
+# The library adds some that tell of this machine, and those of its environment variables, other keys too.
 SENT = ("Host", "Content-Type", "Content-Length", "Accept")
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 
 from cascade_rl.chat import THINK_END, THINK_START, flagged, written_calls
 from cascade_rl.protocols import Sampling
-from cascade_rl.remote.client import Completion, ServerError, tokens
+from cascade_rl.remote.answers import Completion, ServerError, tokens
 from cascade_rl.types import Message, Mode, Problem, Rollout, Stop
 
 ModeBy = Literal["flag", "kwargs", "none"]
@@ -48,7 +48,7 @@ def _spoken(message: Message) -> dict[str, str]:
 def options(problem: Problem, sampling: Sampling, by: ModeBy, index: int, count: int) -> dict[str, Any]:
     """What is asked beside model and messages, for `count` samples from number `index` on.
 
-    What a server is not told it takes from defaults of its own, so that temperature and top-p are always said.
+    What a server is not told it takes from defaults of its own, so temperature and top-p are always said.
     """
     rule = sampling.rule
     said: dict[str, Any] = {
@@ -96,7 +96,7 @@ class Dialect:
         return {new: value for name, value in wanted.items() if (new := named.get(name, name)) is not None}
 
     def learn(self, text: str, status: int | None, said: Mapping[str, Any]) -> bool:
-        """Whether a refusal is of a word that can be left out or said otherwise, so that asking again may help."""
+        """Whether a word is refused that can be left out or said otherwise: asking again may help."""
         if status not in (400, 422):
             return False
         word = next(
