@@ -9,6 +9,8 @@ import threading
 import time
 from collections import Counter
 from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
 from typing import get_type_hints
 
 import pytest
@@ -23,7 +25,7 @@ from cascade_rl.protocols import GREEDY, Sampling, SamplingRule
 from cascade_rl.remote.address import Served, parse_served
 from cascade_rl.remote.answers import _retry_after, completion
 from cascade_rl.remote.client import ChatClient, Terms
-from cascade_rl.remote.sampler import Asking, ServerSampler, open_sampler
+from cascade_rl.remote.sampler import TERMS, ServedSettings, ServerSampler, open_sampler
 from cascade_rl.remote.wording import chat_messages, options, rollouts, row_seed
 from cascade_rl.types import Message, Mode, Problem, Rollout, Stop
 
@@ -438,7 +440,7 @@ def test_nobody_there():
     served = ServerSampler(ChatClient(url, "m", terms=QUICK))
     assert "Refused" in draw(served, PROBLEMS[:1])[2]
     with pytest.raises(ServerFailure, match="Refused"):
-        open_sampler(Served(url), Asking(QUICK))
+        open_sampler(Served(url), ServedSettings(QUICK))
 
 
 # Budgets.
@@ -504,7 +506,7 @@ def test_bad_terms_are_told_all_at_once():
     with pytest.raises(InputError, match=r"timeout_s must be .*attempts must be .*parallel must be"):
         Terms(timeout_s=float("nan"), attempts=0, parallel=0)
     with pytest.raises(InputError, match="flag, kwargs, none"):
-        Asking(mode_by="flags")
+        ServedSettings(mode_by="flags")
 
 
 def test_a_fault_of_who_listens_is_not_taken_for_the_servers():
@@ -569,11 +571,11 @@ LISTED = {"object": "list", "data": [{"id": "m", "object": "model", "owned_by": 
      ("http://127.0.0.1.example/v1", False)],
 )  # fmt: skip
 def test_the_usual_key_goes_unasked_only_where_nobody_reads_it_on_the_way(url, sent, monkeypatch):
-    asking = Asking(mode_by="none")
+    asking = ServedSettings(mode_by="none")
     monkeypatch.setenv("OPENAI_API_KEY", "usual")
     assert open_sampler(Served(url, "m"), asking).client._key == ("usual" if sent else None)
     monkeypatch.setenv("LAB_KEY", "lab")
-    named = Asking(mode_by="none", key_variable="LAB_KEY")
+    named = ServedSettings(mode_by="none", key_variable="LAB_KEY")
     assert open_sampler(Served(url, "m"), named).client._key == "lab"
     monkeypatch.delenv("LAB_KEY")
     with pytest.raises(InputError, match="environment variable LAB_KEY"):
@@ -625,7 +627,7 @@ def listing(*entries):
 )  # fmt: skip
 def test_model_and_mode_come_from_the_list_of_the_server(models, named, by, mode_by, model):
     with Server(HONEST, models=models) as server:
-        served = open_sampler(Served(server.url, named), Asking(QUICK, mode_by=by))
+        served = open_sampler(Served(server.url, named), ServedSettings(QUICK, mode_by=by))
         served.sample(PROBLEMS[:1], Sampling(1, 8))
     assert (served.mode_by, served.client.model, server.requests[0]["model"]) == (mode_by, model, model)
     assert served.described()["server"] == server.url
@@ -639,7 +641,7 @@ def test_model_and_mode_come_from_the_list_of_the_server(models, named, by, mode
 )  # fmt: skip
 def test_a_server_that_does_not_tell_its_model(models, error, mend):
     with Server(HONEST, models=models) as server, pytest.raises(error, match=re.escape(mend)):
-        open_sampler(Served(server.url), Asking(QUICK))
+        open_sampler(Served(server.url), ServedSettings(QUICK))
     assert not server.requests
 
 
@@ -650,3 +652,24 @@ def test_it_can_not_be_called_where_a_loop_runs():
     with sampler(HONEST) as (served, server), pytest.raises(RuntimeError, match="running"):
         asyncio.run(inside(served))
     assert not server.requests
+
+
+def test_the_example_of_the_page_works(capsys):
+    page = (Path(__file__).parent.parent / "docs" / "served.md").read_text()
+    code = next(
+        code for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "open_sampler" in code
+    )
+    with Server(HONEST, models=listing(("my-model", "cascade-rl"))) as server:
+        exec(code, {"address": f"openai:{server.url}"})
+    assert "What is 3 + 4? /no_think by" in capsys.readouterr().out
+
+
+def test_the_page_tells_the_settings_as_they_are():
+    page = (Path(__file__).parent.parent / "docs" / "served.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| ([\w.]+) \|", page, re.MULTILINE))
+    told = {
+        name: None if value == "none" else float(value)
+        for name, value in rows.items()
+        if name in Terms.__slots__
+    }
+    assert told == asdict(TERMS)

@@ -27,7 +27,7 @@ TERMS = Terms(timeout_s=3600.0, attempts=7, backoff_s=1.0, parallel=16, most_fau
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
+class ServedSettings:
     """How a served model is asked for replies.
 
     key_variable  the environment variable that holds the key; None: OPENAI_API_KEY, if it is set and the
@@ -49,24 +49,24 @@ class Asking:
             raise InputError(f"together must be 1 or more (got {self.together})")
 
 
-def open_sampler(served: Served, asking: Asking | None = None) -> ServerSampler:
+def open_sampler(served: Served, settings: ServedSettings | None = None) -> ServerSampler:
     """The sampler of a served model; asks for the server's list where the model or the mode is not told.
 
     Raises InputError when the key, the address or the model can't be used, ServerFailure when nobody answers.
     """
     _refuse_in_a_loop()
-    asking = asking or Asking()
+    settings = settings or ServedSettings()
     key = address.default_key(served.url)
-    if asking.key_variable:
-        key = address.named_key(asking.key_variable, "the server's")
-    client = ChatClient(served.url, served.model or "", api_key=key, terms=asking.terms)
+    if settings.key_variable:
+        key = address.named_key(settings.key_variable, "the server's")
+    client = ChatClient(served.url, served.model or "", api_key=key, terms=settings.terms)
     entries: list[Any] = []
-    if served.model is None or asking.mode_by is None:
+    if served.model is None or settings.mode_by is None:
         entries = _listed(client, needed=served.model is None)
     if served.model is None:
         client.model = _only(served, [entry["id"] for entry in entries])
     ours = any(e["id"] == client.model and e.get("owned_by") == OURS for e in entries)
-    return ServerSampler(client, asking.mode_by or ("flag" if ours else "none"), asking.together)
+    return ServerSampler(client, settings.mode_by or ("flag" if ours else "none"), settings.together)
 
 
 def _listed(client: ChatClient, needed: bool) -> list[Any]:
