@@ -72,7 +72,12 @@ class Terms:
                 ("attempts", self.attempts, self.attempts >= 1, "1 or more"),
                 ("backoff_s", self.backoff_s, 0 <= self.backoff_s < math.inf, "0 or more and finite"),
                 ("parallel", self.parallel, self.parallel >= 1, "1 or more"),
-                ("most_requests", self.most_requests, (self.most_requests or 1) >= 1, "1 or more"),
+                (
+                    "most_requests",
+                    self.most_requests,
+                    self.most_requests is None or self.most_requests >= 1,
+                    "1 or more",
+                ),
                 ("most_faults", self.most_faults, (self.most_faults or 0) >= 0, "0 or more"),
             )
             if not possible
@@ -146,7 +151,7 @@ class ChatClient:
             # 0.5, 1, 2 s by default, each times 0.5 to 1.5
             backoff_s = self.terms.backoff_s * 2 ** (attempt - 1) * self._jitter.uniform(0.5, 1.5)
             self._not_before = max(self._not_before, time.monotonic() + wait_s)
-            await asyncio.sleep(max(backoff_s, wait_s + self._jitter.uniform(0, self.terms.backoff_s)))
+            await asyncio.sleep(backoff_s)
             self.counts["retries"] += 1
         raise AssertionError("there is at least one attempt")
 
@@ -157,7 +162,7 @@ class ChatClient:
         slots = self._slots.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(self.terms.parallel))
         async with slots:
             while (rest_s := self._not_before - time.monotonic()) > 0:
-                await asyncio.sleep(rest_s)
+                await asyncio.sleep(rest_s + self._jitter.uniform(0, self.terms.backoff_s))
             self._charge()
             try:
                 # The library's own limits are for one wait each: a server that drips would never meet them.

@@ -6,6 +6,7 @@ here, so that the library never has it. In: so many bytes as may be, unpacked.
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import AsyncIterator
 
@@ -16,6 +17,14 @@ LONGEST_ANSWER = 8_000_000  # bytes, headers apart
 # The library adds some that tell of this machine, and those of its environment variables, other keys too.
 SENT = ("Host", "Content-Type", "Content-Length", "Accept")
 
+# A reply is silent until it is whole, which may take an hour: without these a router on the way forgets the
+# connection after some minutes, and nobody would hear of it. macOS has no name for the second.
+ALIVE = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)] + [
+    (socket.IPPROTO_TCP, getattr(socket, name), seconds)
+    for name, seconds in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 30))
+    if hasattr(socket, name)
+]
+
 
 class TooLong(Exception):
     """The answer has more than LONGEST_ANSWER bytes."""
@@ -25,7 +34,7 @@ class BoundedTransport(httpx2.AsyncBaseTransport):
     """Carries requests to the server; `key` goes as a bearer token."""
 
     def __init__(self, tls: ssl.SSLContext, key: str | None) -> None:
-        self._inner = httpx2.AsyncHTTPTransport(verify=tls, trust_env=False)
+        self._inner = httpx2.AsyncHTTPTransport(verify=tls, trust_env=False, socket_options=ALIVE)
         self._key = key
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
