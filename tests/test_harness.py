@@ -29,7 +29,7 @@ import stored  # noqa: E402
 import traits  # noqa: E402
 
 PAGE = (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8")
-REPLY = stored.Reply("aime24", "p1", "instruct", 0, {"answer": "5"}, r"So \boxed{x=5}", 1.0, "answered 'x=5'")
+REPLY = stored.Reply("aime24", "p1", "instruct", 0, None, "Find x.", r"So \boxed{x=5}", 1.0, "answered 'x=5'")
 LINE = {
     "id": "aime24/p1/instruct/0",
     "judge": "EvalScope",
@@ -131,7 +131,7 @@ def test_forms_that_are_called_right_must_be_right_to_us():
 
 def test_instructions_are_compared_one_by_one():
     parts = {"punctuation:no_comma": 1.0, "count:pronouns": 0.0, "count:pronouns#2": 1.0}
-    reply = stored.Reply("ifbench", "p", "instruct", 0, {"key": "1"}, "a, b", 0.0, "", parts)
+    reply = stored.Reply("ifbench", "p", "instruct", 0, "1", "Ask.", "a, b", 0.0, "", parts)
     line = LINE | {"id": reply.id, "parts": [False, False, False]}
     # the prompt's scores agree, and two of its instructions do not
     found = compare.disagreements([reply], [line])
@@ -156,9 +156,19 @@ def test_stored_files_are_read_as_they_were_written(tmp_path):
     }
     for name in ("aime24", "mmlu", "mmlu_pro", "livecodebench"):
         stored.write_lines(tmp_path / f"{name}.samples.jsonl", [sample])
-        stored.write_lines(tmp_path / f"{name}.problems.jsonl", [{"id": "p", "row": {"answer": "5"}}])
+        stored.write_lines(
+            tmp_path / f"{name}.problems.jsonl",
+            [
+                {
+                    "id": "p",
+                    "row": "7",
+                    "messages": [{"role": "user", "content": "x"}, {"role": "user", "content": "y"}],
+                }
+            ],
+        )
     found = stored.read(tmp_path)
     assert [(r.benchmark, r.kind) for r in found] == [("aime24", "aime"), ("mmlu", "mmlu")]
+    assert (found[0].row, found[0].asked) == ("7", "x\ny")
     assert found[0].text == text and found[0].reward is None and found[0].id == "aime24/p/instruct/0"
     (tmp_path / "mmlu.problems.jsonl").write_text("")
     with pytest.raises(KeyError):
@@ -173,6 +183,23 @@ def test_the_judges_read_rows_of_both_shapes_of_mmlu():
         == judges.choices_of(lettered)
         == {"answer": "C", "options": plain["choices"]}
     )
+
+
+def test_the_judges_find_a_problem_by_what_was_asked(monkeypatch):
+    rows = [
+        {"question": "How many?", "options": "A. 1\nB. 2", "answer": "A. 1"},
+        {"question": "How many?", "options": "A. 1\nB. 3", "answer": "B. 3"},
+        {"question": "Say: How many?", "options": "A. 1\nB. 2", "answer": "B. 2"},
+        {"question": "Which?", "options": "A. u\nB. v", "answer": "A. u"},
+        {"question": "Which?", "options": "A. v\nB. u", "answer": "B. u"},
+    ]
+    monkeypatch.setattr(judges, "rows", lambda benchmark: rows)
+    found = judges.found_by_text.__wrapped__
+    assert found("mmlu", "How\nmany?\nA) 1\nB) 3")["answer"] == "B"
+    assert found("mmlu", "Say: How many?\nA) 1\nB) 2")["answer"] == "B"
+    for asked in ("How few?", "Which? u v"):
+        with pytest.raises(LookupError):
+            found("mmlu", asked)
 
 
 def test_what_is_cut_off_before_lm_eval_judges():

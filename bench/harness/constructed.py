@@ -40,7 +40,7 @@ class Posed:
     """A problem with its row and its replies, each with its form."""
 
     problem: Problem
-    row: dict[str, Any]
+    row: str | None
     replies: list[tuple[str, str]]
 
 
@@ -75,7 +75,7 @@ def following(name: str) -> Iterator[Posed]:
         answer = problem.answer
         asked = list(zip(answer["instruction_id_list"], answer["kwargs"], strict=True))
         replies = list(replies_following.following(asked, base, table, rng))
-        yield Posed(problem, {"key": keys[problem.prompt_text]}, replies)
+        yield Posed(problem, str(keys[problem.prompt_text]), replies)
 
 
 def humaneval() -> Iterator[Posed]:
@@ -88,7 +88,7 @@ def humaneval() -> Iterator[Posed]:
         row = tasks[code]
         rng = random.Random(f"{SEED}/humaneval/{problem.id}")
         task = replies_programs.Task(row["prompt"], row["canonical_solution"], row["entry_point"])
-        yield Posed(problem, {"task_id": row["task_id"]}, list(replies_programs.programs(task, rng, number)))
+        yield Posed(problem, row["task_id"], list(replies_programs.programs(task, rng, number)))
 
 
 def aime() -> Iterator[Posed]:
@@ -97,7 +97,7 @@ def aime() -> Iterator[Posed]:
     for row in (row for row in rows if "AIME" in row["data_source"].upper()):
         rng = random.Random(f"{SEED}/aime/{row['question']}")
         problem = _problem("maths", row["question"], row["answer"])
-        yield Posed(problem, {"answer": row["answer"]}, list(replies_answers.aime(row["answer"], rng)))
+        yield Posed(problem, None, list(replies_answers.aime(row["answer"], rng)))
 
 
 def mmlu(path: Path) -> Iterator[Posed]:
@@ -109,8 +109,7 @@ def mmlu(path: Path) -> Iterator[Posed]:
         letter, text = row["answer"][0], f"{row['question']}\n\n{row['options']}"
         rng = random.Random(f"{SEED}/mmlu/{text}")
         problem = _problem("multiple_choice", text, {"answer": letter, "choices": 4})
-        told = {"options": row["options"], "answer": row["answer"]}
-        yield Posed(problem, told, list(replies_answers.mmlu(letter, rng)))
+        yield Posed(problem, None, list(replies_answers.mmlu(letter, rng)))
 
 
 def _problem(domain: str, text: str, answer: Any) -> Problem:

