@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 GIB = 2**30
+PATIENCE_S = 15  # for a program of a reply
 EVALSCOPE = {
     "ifeval": "ifeval",
     "ifbench": "ifbench",
@@ -145,7 +146,10 @@ def adapter(benchmark: str) -> Any:
     utils.check_correctness = check_correctness
     name = EVALSCOPE[benchmark]
     given = {name: {"filters": {"remove_until": "</think>"}}}
-    return get_benchmark(name, TaskConfig(datasets=[name], dataset_args=given))
+    found = get_benchmark(name, TaskConfig(datasets=[name], dataset_args=given))
+    # of the clock, which other work stretches: EvalScope's 4 s would make its scores depend on that
+    found.review_timeout = PATIENCE_S
+    return found
 
 
 def evalscope(line: dict[str, Any]) -> dict[str, Any]:
