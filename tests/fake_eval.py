@@ -52,7 +52,14 @@ def write_result(
     """One benchmark of a folder; `text` is what was asked, of the problem's id."""
     found = BenchmarkScore(mode, {mode: mode_score(rows, tokens)})
     stated = SETTINGS | {"mode": str(mode)} if settings is None else dict(settings)
-    beside = {"settings": stated, "model": model, "source": source, "failed": 0, "seconds": 93.5, "statistics": {}}
+    beside = {
+        "settings": stated,
+        "model": model,
+        "source": source,
+        "failed": 0,
+        "seconds": 93.5,
+        "statistics": {},
+    }
     write_json(folder / f"{name}.json", to_json(name, found) | beside)
     if samples:
         write_lines(folder / f"{name}.samples.jsonl", _samples(rows, mode))

@@ -27,7 +27,9 @@ def benchmark_details(shown: Shown, name: str) -> str:
     )
 
 
-def _score(score: Score) -> str:
+def _score(score: Score | None) -> str:
+    if score is None:
+        return DASH
     return f"<b>{percent(score.mean)}</b> <small>{bounds(score.low, score.high)}</small>"
 
 

@@ -20,6 +20,8 @@ from cascade_rl.scores.families import ALPHA, POWER
 TONES = {Answer.BETTER: "better", Answer.WORSE: "worse", Answer.OTHER: "other"}
 CELLS = {Answer.BETTER: "gain", Answer.WORSE: "loss"}
 OWN = """
+table.matrix.scores { width: auto; }
+.matrix.scores td { min-width: 110px; }
 table.changes td, table.changes th { white-space: nowrap; }
 table.changes td.plot { padding: 0 6px; border-bottom-color: transparent; }
 table.changes tfoot td { border: 0; }
@@ -38,7 +40,7 @@ ul.remarks li.grave::before { content: "!"; color: var(--mark); font-weight: 700
 
 def render_comparison(shown: Shown) -> str:
     """The whole page; nothing is fetched and no script runs."""
-    title = " and ".join(shown.compared.things)
+    title = ", ".join(shown.compared.things)
     sections = (
         _scores(shown),
         "".join(_changes(shown, other) for other in shown.compared.things[1:]),
@@ -69,7 +71,8 @@ def _facts(shown: Shown) -> str:
 
 def _fact(thing: Thing) -> str:
     place = thing.place
-    what = f"stage {place.stage} of a run" if place.run else "results of an evaluation"
+    last = f"a run, after {place.stage}, its last scored stage"
+    what = last if place.whole else f"stage {place.stage} of a run" if place.run else "an evaluation"
     parts = [f"<code>{esc(place.given)}</code>", esc(what), esc(thing.model)]
     return ", ".join(part for part in parts if part)
 
@@ -103,7 +106,11 @@ def _scores(shown: Shown) -> str:
         cells = "".join(_score(shown, name, label) for label in compared.things)
         link = f'<a href="#benchmark-{slug(name)}">{esc(name)}</a>'
         rows.append(f'<tr><th scope="row">{link}{mode}</th>{cells}</tr>')
-    heads = "".join(f'<th scope="col">{esc(label)}</th>' for label in compared.things)
+    first = "<small>reference</small>"
+    heads = "".join(
+        f'<th scope="col">{esc(label)}{first if label == compared.reference else ""}</th>'
+        for label in compared.things
+    )
     legend = (
         f'Percent solved, with the 95 % interval below. <span class="chip gain">▲ better</span> and '
         f'<span class="chip loss">▼ worse</span> than {esc(compared.reference)}: beyond noise after the '
@@ -111,7 +118,7 @@ def _scores(shown: Shown) -> str:
         "≠: other settings, not comparable."
     )
     return (
-        '<section id="scores"><h2>Scores</h2><div class="scroll"><table class="matrix"><thead><tr>'
+        '<section id="scores"><h2>Scores</h2><div class="scroll"><table class="matrix scores"><thead><tr>'
         f'<th scope="col">benchmark</th>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
         f'<p class="legend-text">{legend}</p></section>'
     )
@@ -122,7 +129,7 @@ def _score(shown: Shown, name: str, label: str) -> str:
     if found is None:
         return f'<td class="cell none">{DASH}</td>'
     c = shown.compared.at(name, label)
-    css = CELLS.get(c.answer, "apart" if c.answer is Answer.OTHER else "") if c else "own"
+    css = CELLS.get(c.answer, "apart" if c.answer is Answer.OTHER else "") if c else ""
     sign = f'<i class="arrow">{words.SIGNS.get(c.answer, "")}</i>' if c else ""
     average = found.average
     title = f"{name}, {label}: {average.n:,} problems × {average.k} samples" + (f"\n{c.answer}" if c else "")

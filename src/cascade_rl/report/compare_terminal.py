@@ -106,7 +106,9 @@ def change_table(shown: Shown, other: str) -> Table:
     table.add_column("answer", no_wrap=True)
     for c in found:
         cells = (words.change(c), words.interval(c), words.p_value(c.adjusted), words.over(c))
-        table.add_row(short_header(c.benchmark, NAME), *cells, Text(words.answer(c), style=STYLES.get(c.answer, "")))
+        table.add_row(
+            short_header(c.benchmark, NAME), *cells, Text(words.answer(c), style=STYLES.get(c.answer, ""))
+        )
     return table
 
 

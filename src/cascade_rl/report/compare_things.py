@@ -116,7 +116,11 @@ def _result_files(place: Place) -> list[Path]:
     """The NAME.json of a folder of results."""
     if place.only:
         return [place.folder / f"{place.only}.json"]
-    files = [path for path in sorted(place.folder.glob("*.json"), key=lambda p: p.stem) if _is_result(read_json(path))]
+    files = [
+        path
+        for path in sorted(place.folder.glob("*.json"), key=lambda p: p.stem)
+        if _is_result(read_json(path))
+    ]
     if files:
         return files
     inside = [

@@ -56,7 +56,7 @@ class Forest:
     @property
     def ticks(self) -> list[float]:
         """Round numbers of points, as shares, zero among them."""
-        return [tick / 100 for tick in nice_ticks(-100 * self.half, 100 * self.half, 4)]
+        return [tick / 100 for tick in nice_ticks(-100 * self.half, 100 * self.half, 6)]
 
     def row(self, reach: Reach) -> str:
         """The cell of a row."""

@@ -36,7 +36,8 @@ def needed_paired(differences: Sequence[float], level: float) -> int | None:
 
     which for k = 1 is Connor's formula for McNemar's test (Biometrics 43, 1987) with the correction for
     continuity of the exact one: under the null the signs are coins, so that the spread of the sum is that
-    about zero; under the alternative it is that about d. None where no difference was seen, or of one problem.
+    about zero; under the alternative it is that about d. Of a few dozen problems it asks for some too many.
+    None where no difference was seen, or of one problem.
     """
     n = len(differences)
     if n < 2:
