@@ -54,11 +54,12 @@ def compare(
         bool,
         typer.Option(
             "--fail-on-loss",
-            help="Exit with status 4 when anything is worse beyond noise; with 1 when anything can't be compared.",
+            help="Exit with status 4 when anything is worse beyond noise, with 1 when anything can't be "
+            "compared.",
         ),
     ] = False,
 ) -> None:
-    """Compare runs, stages or results of eval: scores side by side, what is better beyond noise, what can't be told."""
+    """Compare runs, stages or results of eval: what is better beyond noise, what can't be told."""
     from cascade_rl.report.compare_json import compare_to_json
     from cascade_rl.report.compare_page import render_comparison
     from cascade_rl.report.compare_terminal import compare_parts

@@ -21,9 +21,10 @@ def benchmark_details(shown: Shown, name: str) -> str:
     """The section of one benchmark: all modes of all things, their settings, where they differ most."""
     rows = [row for thing in shown.things for row in _modes(shown, thing.label, name)]
     far = [(o, shown.farthest[name, o]) for o in shown.compared.things[1:] if (name, o) in shown.farthest]
+    farthest = "".join(_far(shown, name, other, found) for other, found in far)
     return (
         f'<section id="benchmark-{slug(name)}"><h2>{esc(name)}</h2>{table(HEAD, rows, "plain numbers")}'
-        f"{_settings(shown, name)}{''.join(_far(shown, name, other, found) for other, found in far)}</section>"
+        f"{_settings(shown, name)}{farthest}</section>"
     )
 
 
@@ -72,7 +73,7 @@ def _value(raw: Any) -> str:
 
 
 def _far(shown: Shown, name: str, other: str, found: Farthest) -> str:
-    """The problems on which a thing and the reference differ most, with a reply of each where they are kept."""
+    """The problems on which a thing and the reference differ most, with a reply of each if kept."""
     parts = []
     for word, rows in (("rose", found.better), ("fell", found.worse)):
         if rows:
@@ -83,10 +84,8 @@ def _far(shown: Shown, name: str, other: str, found: Farthest) -> str:
 
 def _problem(shown: Shown, name: str, other: str, problem: str, before: float, after: float) -> str:
     reference = shown.compared.reference
-    head = (
-        f"<code>{esc(problem)}</code> "
-        f'<span class="quiet">{percent(before)} % of {esc(reference)}, {percent(after)} % of {esc(other)}</span>'
-    )
+    told = f"{percent(before)} % of {esc(reference)}, {percent(after)} % of {esc(other)}"
+    head = f'<code>{esc(problem)}</code> <span class="quiet">{told}</span>'
     kept = [(label, shown.replies.get((name, label), {}).get(problem)) for label in (reference, other)]
     sides = "".join(
         f'<div class="side"><h5>{esc(label)}</h5>{reply_card(reply, f"sample {reply.step}")}</div>'

@@ -31,7 +31,8 @@ table.changes tfoot td { border: 0; }
 .answer.open, .answer.other { font-weight: 400; color: var(--quiet); }
 ul.remarks { padding-left: 0; list-style: none; max-width: 110ch; }
 ul.remarks li { padding-left: 1.4em; text-indent: -1.4em; margin: 3px 0; }
-ul.remarks li::before { content: "· "; display: inline-block; width: 1.4em; text-indent: 0; color: var(--quiet); }
+ul.remarks li::before { content: "·"; display: inline-block; width: 1.4em; text-indent: 0;
+  color: var(--quiet); }
 ul.remarks li.grave::before { content: "!"; color: var(--mark); font-weight: 700; }
 .matrix td.apart { outline: 1px dashed var(--quiet); outline-offset: -1px; }
 .matrix td .quiet { font-size: .74rem; }
@@ -149,9 +150,9 @@ def _changes(shown: Shown, other: str) -> str:
         for head in ("benchmark", "change", "95 %", "", "p", "problems", "answer", "would tell")
     )
     legend = (
-        f"{esc(other)} minus {esc(compared.reference)}, in points. Intervals are not corrected, p is: exact sign "
-        f"flips over the same problems, Holm over {compared.size} comparisons. <b>Would tell</b>: problems of "
-        f"this kind that would show a difference like the one seen, with power {POWER} at the level "
+        f"{esc(other)} minus {esc(compared.reference)}, in points. Intervals are not corrected, p is: exact "
+        f"sign flips over the same problems, Holm over {compared.size} comparisons. <b>Would tell</b>: "
+        f"problems of this kind that would show a difference like the one seen, with power {POWER} at the level "
         f"{ALPHA:.0%} / {compared.size}. *: only problems that both have."
     )
     return (
@@ -204,6 +205,6 @@ def _took(shown: Shown) -> str:
     retention = f'<h3>Retention</h3><ul class="remarks">{kept}</ul>' if kept else ""
     return (
         f'<section id="took"><h2>What it took</h2>{table(head, rows, "plain numbers")}'
-        f'<p class="legend-text">Tokens, leak and clipped are means over the {len(shown.shared)} benchmarks that '
-        f"all have; each benchmark's own stand below.</p>{retention}</section>"
+        f'<p class="legend-text">Tokens, leak and clipped are means over the {len(shown.shared)} benchmarks '
+        f"that all have; each benchmark's own stand below.</p>{retention}</section>"
     )

@@ -26,7 +26,7 @@ class Stored:
 
 
 def read_stored(path: Path, wanted: Mapping[str, float], mode: Mode, prompts: Mapping[str, str]) -> Stored:
-    """One reply to each problem of `wanted` in a mode: that whose reward is nearest to the problem's mean there.
+    """One reply to each wanted problem in a mode: that whose reward is nearest to its mean there.
 
     Of equals the first: neither the best nor the worst of k, which would show what is not typical. InputError
     where a line is no sample.

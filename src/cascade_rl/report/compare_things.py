@@ -26,8 +26,8 @@ from cascade_rl.types import BenchmarkScore
 
 # What the score itself says (mode, k, problems), or what says nothing of how it came about.
 NO_SETTINGS = (
-    "name", "benchmark", "summary", "own_stage", "problems", "size", "k", "k_other_mode", "mode", "both_modes",
-    "bad_rows", "reward_model", "citation", "licence", "model",
+    "name", "benchmark", "summary", "own_stage", "problems", "size", "k", "k_other_mode", "mode",
+    "both_modes", "greedy", "bad_rows", "reward_model", "citation", "licence", "model",
 )  # fmt: skip
 # Settings of a recipe that all its benchmarks share; told where they differ, none decides a score.
 SHARED = ("seed", "precision", "device", "sampler")
@@ -49,7 +49,7 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """One of the things that are compared; `run` is the whole run of a stage, `model` as its files call it."""
+    """One of the things; `run` is the whole run of a stage, `model` as its files call it."""
 
     label: str
     place: Place

@@ -1,4 +1,4 @@
-"""All that `cascade compare` shows, as one record: numbers, what each thing took, and where two differ most."""
+"""All that `cascade compare` shows as one record: numbers, what each thing took, where two differ most."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A forest plot in the cells of a table: a dot with its interval for each row, all on one scale, as inline SVG."""
+"""A forest plot in the cells of a table, as inline SVG: dots with intervals, all on one scale."""
 
 from __future__ import annotations
 
@@ -67,7 +67,8 @@ class Forest:
         )
         middle = HEIGHT / 2
         return (
-            f'<svg class="forest" width="{WIDTH}" height="{HEIGHT}" role="img" aria-label="{esc(reach.title)}">'
+            f'<svg class="forest" width="{WIDTH}" height="{HEIGHT}" role="img" '
+            f'aria-label="{esc(reach.title)}">'
             f'{grid}<g class="{reach.tone}"><title>{esc(reach.title)}</title>'
             f'<line class="reach" x1="{self.x(reach.low):.1f}" x2="{self.x(reach.high):.1f}" '
             f'y1="{middle}" y2="{middle}"/>'
