@@ -14,8 +14,12 @@ from cascade_rl.scores.statistics import score
 from cascade_rl.types import BenchmarkScore, Mode, ModeScore
 
 SETTINGS = {
-    "k": 4, "mode": "thinking", "temperature": 0.6, "top_p": 0.95, "max_prompt_tokens": 2048, "seed": 0,
-    "max_response_tokens": 32768, "yarn": 2.0, "metric": "avg@4", "domain": "maths",
+    "name": "aime24", "suite": "aime24", "domain": "maths", "source": "package:evalscope/aime.jsonl", "map": None,
+    "split": None, "bad_rows": None, "problems": 30, "k": 4, "k_other_mode": None, "mode": "thinking",
+    "both_modes": False, "temperature": 0.6, "top_p": 0.95, "min_p": 0.0, "max_prompt_tokens": 2048,
+    "max_response_tokens": 32768, "own_stage": None, "model": "HuggingFaceTB/SmolLM2-135M-Instruct",
+    "commit": "12fd25f", "weights": "5ab1", "precision": "bf16", "sampler": "torch", "template": None, "yarn": 2.0,
+    "seed": ["evaluation"],
 }  # fmt: skip
 
 
@@ -44,9 +48,7 @@ def write_result(
     settings: Mapping[str, Any] | None = None,
     mode: Mode = Mode.THINKING,
     samples: bool = True,
-    source: str = "package:evalscope/aime.jsonl",
     text: str = "Compute {} + 1.",
-    model: str = "HuggingFaceTB/SmolLM2-135M-Instruct@12fd25f",
     tokens: float = 812.4,
 ) -> Path:
     """One benchmark of a folder; `text` is what was asked, of the problem's id."""
@@ -54,13 +56,12 @@ def write_result(
     stated = SETTINGS | {"mode": str(mode)} if settings is None else dict(settings)
     beside = {
         "settings": stated,
-        "model": model,
-        "source": source,
         "failed": 0,
         "seconds": 93.5,
         "statistics": {},
     }
     write_json(folder / f"{name}.json", to_json(name, found) | beside)
+    write_json(folder / f"{name}.settings.json", stated | {"problems_digest": "9f2c"})
     if samples:
         write_lines(folder / f"{name}.samples.jsonl", _samples(rows, mode))
         write_lines(folder / f"{name}.problems.jsonl", _problems(rows, text))
@@ -76,12 +77,23 @@ def _samples(rows: Mapping[str, Sequence[float]], mode: Mode) -> list[dict[str, 
             "answer": "42" if reward else "41", "seconds": 0.12,
         }
         for problem, values in rows.items() for i, reward in enumerate(values)
+    ] + [
+        {
+            "problem": problem, "mode": str(mode), "sample": 0, "stop": "end", "tokens": 31, "text": "greedy",
+            "reward": 0.0, "outcome": "wrong", "note": "", "parts": {}, "answer": None, "seconds": 0.1, "greedy": True,
+        }
+        for problem in rows
     ]  # fmt: skip
 
 
 def _problems(rows: Mapping[str, Sequence[float]], text: str) -> list[dict[str, Any]]:
     return [
-        {"id": problem, "messages": [{"role": "user", "content": text.format(problem)}], "row": {}}
+        {
+            "id": problem,
+            "messages": [{"role": "user", "content": text.format(problem)}],
+            "row": None,
+            "meta": {},
+        }
         for problem in rows
     ]
 

@@ -152,8 +152,8 @@ def _changes(shown: Shown, other: str) -> str:
     legend = (
         f"{esc(other)} minus {esc(compared.reference)}, in points. Intervals are not corrected, p is: exact "
         f"sign flips over the same problems, Holm over {compared.size} comparisons. <b>Would tell</b>: "
-        f"problems of this kind that would show a difference like the one seen, with power {POWER} at the level "
-        f"{ALPHA:.0%} / {compared.size}. *: only problems that both have."
+        f"problems of this kind that would show a difference like the one seen, with power {POWER} at the "
+        f"level {ALPHA:.0%} / {compared.size}. *: only problems that both have."
     )
     return (
         f'<section id="to-{slug(other)}"><h2>{esc(other)} against {esc(compared.reference)}</h2>'

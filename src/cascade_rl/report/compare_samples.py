@@ -39,7 +39,7 @@ def read_stored(path: Path, wanted: Mapping[str, float], mode: Mode, prompts: Ma
         problem = row.get("problem")
         if not isinstance(problem, str) or not isinstance(row.get("text"), str):
             raise InputError(f"{path}: a line has no problem or no text, so it is no sample: {str(row)[:80]}")
-        if problem in wanted and row.get("mode") == mode:
+        if problem in wanted and row.get("mode") == mode and not row.get("greedy"):
             reward = number(row.get("reward"))
             # a verdict that failed counts as 0 in the score
             distance = abs((reward or 0.0) - wanted[problem])

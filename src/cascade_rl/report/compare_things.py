@@ -26,11 +26,11 @@ from cascade_rl.types import BenchmarkScore
 
 # What the score itself says (mode, k, problems), or what says nothing of how it came about.
 NO_SETTINGS = (
-    "name", "benchmark", "summary", "own_stage", "problems", "size", "k", "k_other_mode", "mode",
-    "both_modes", "greedy", "bad_rows", "reward_model", "citation", "licence", "model",
+    "name", "benchmark", "suite", "own_stage", "problems", "k", "k_other_mode", "mode", "both_modes",
+    "greedy", "bad_rows", "reward_model", "model", "commit", "weights",
 )  # fmt: skip
 # Settings of a recipe that all its benchmarks share; told where they differ, none decides a score.
-SHARED = ("seed", "precision", "device", "sampler")
+SHARED = ("precision", "device", "sampler")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def _thing(label: str, place: Place, runs: dict[Path, Run]) -> Thing:
     if place.run is None:
         files = _result_files(place)
         measures = dict(_measure(path) for path in files)
-        models = dict.fromkeys(text(as_mapping(read_json(path)).get("model")) for path in files)
+        models = dict.fromkeys(_model(as_mapping(read_json(path))) for path in files)
         return Thing(label, place, ", ".join(filter(None, models)), measures)
     run = runs.setdefault(place.run, read_run(place.run))
     # what was set aside was made by an older recipe, which nobody knows any more
@@ -110,6 +110,11 @@ def _thing(label: str, place: Place, runs: dict[Path, Run]) -> Thing:
         raise InputError(f"{place.given}: the scorecard of {place.stage} has no {place.only}")
     kept = {name: found for name, found in measures.items() if place.only in ("", name)}
     return Thing(label, place, "", kept, run, run.unread)
+
+
+def _model(data: Mapping[str, Any]) -> str:
+    settings = as_mapping(data.get("settings"))
+    return text(data.get("model")) or text(settings.get("model"))
 
 
 def _result_files(place: Place) -> list[Path]:
@@ -137,9 +142,9 @@ def _is_result(data: Any) -> bool:
 def _measure(path: Path) -> tuple[str, Measure]:
     """A NAME.json of `cascade eval` with what lies beside it."""
     name, score, data = _scored(path)
-    settings = _settings(as_mapping(data.get("settings")))
     source = text(data.get("source"))
-    return name, _beside(path, score, {"source": source or None} | settings, data)
+    settings = ({"source": source} if source else {}) | _settings(as_mapping(data.get("settings")))
+    return name, _beside(path, score, settings, data)
 
 
 def _scored(path: Path) -> tuple[str, BenchmarkScore, Mapping[str, Any]]:
@@ -193,7 +198,7 @@ def _stage_measures(place: Place, recipe: Mapping[str, Any], run: Path) -> dict[
 
 
 def _settings(raw: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in raw.items() if key not in NO_SETTINGS and value is not None}
+    return {key: value for key, value in raw.items() if key not in NO_SETTINGS}
 
 
 def _judge(run: Path, stage: str) -> dict[str, str]:

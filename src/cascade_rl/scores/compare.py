@@ -242,14 +242,16 @@ def _settings(
     other = sum(left.prompts[name] != right.prompts[name] for name in same)
     if other:
         decisive.append(Differing("prompts", f"{other} of {len(same)}", "ask something else"))
-    unstated = tuple(key for key in DECISIVE if (key in one) != (key in two))
+    # None is a statement, too: no stretching, no map. Where nothing was to be stated nothing is missing
+    unstated = tuple(
+        key for key in DECISIVE if (key in one) != (key in two) and (one | two).get(key) is not None
+    )
     return tuple(decisive), tuple(d for d in differ if d.name not in DECISIVE), unstated
 
 
 def _stated(result: Result, mode: Mode | None) -> dict[str, Any]:
     chosen = mode_of(result, mode)
-    known = {key: value for key, value in result.settings.items() if value is not None}
-    return known | {"mode": str(chosen), "k": result.score.modes[chosen].average.k}
+    return dict(result.settings) | {"mode": str(chosen), "k": result.score.modes[chosen].average.k}
 
 
 def _judged(looks: Sequence[_Look]) -> tuple[tuple[Comparison, ...], int]:
