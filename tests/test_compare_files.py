@@ -16,11 +16,15 @@ from fake_eval import SETTINGS, SUITE, drawn, write_result, write_suite
 from fake_run import HOSTILE, MEANS, SCORED, Page, build_run, write_json, write_lines
 from rich.console import Console
 from small_run import go
+from test_benchmark import bench, problem, thought, toy
 from test_report_browser import BROWSER, chromium
 from typer.testing import CliRunner
 
 from cascade_rl.cli import main as cli
+from cascade_rl.domain import Services
 from cascade_rl.errors import InputError
+from cascade_rl.evals.shelf import Shelf
+from cascade_rl.evals.suite import Asking, measure
 from cascade_rl.report.compare_json import compare_to_json
 from cascade_rl.report.compare_page import render_comparison
 from cascade_rl.report.compare_places import labels, locate
@@ -29,6 +33,7 @@ from cascade_rl.report.compare_things import read_things
 from cascade_rl.report.comparison import Shown, compare
 from cascade_rl.run.files import dumps
 from cascade_rl.scores.compare import Answer
+from cascade_rl.testing import ScriptedSampler
 from cascade_rl.types import Mode
 
 
@@ -213,7 +218,7 @@ def test_settings_of_the_recipe_and_of_results_are_compared(here: Path) -> None:
     assert [d.name for d in found.differing] == ["temperature"]
     status, text = invoked("runs/tiny", "runs/second")
     flat = " ".join(text.split())
-    assert status == 0 and "not comparable: temperature is 0.6 of tiny and 1.0 of second in maths" in flat
+    assert status == 0 and "not comparable in maths: temperature is 0.6 of tiny and 1.0 of second;" in flat
     assert "compared across other settings" in " ".join(
         invoked("runs/tiny", "runs/second", "--across", "temperature")[1].split()
     )
@@ -407,3 +412,32 @@ def test_stages_of_a_run_as_the_program_writes_it(tmp_path: Path) -> None:
     took = shown.took["copy"]
     assert took.training_s and took.sampled and took.trained and took.evaluation_s
     assert "stage by stage" in printed(shown)
+
+
+def test_results_as_the_program_writes_them(tmp_path: Path) -> None:
+    """The reader against the other writer: two scripted models on one benchmark, every file by its own code."""
+    problems = tuple(problem(i) for i in range(30))
+    settings = bench(toy(), problems, k=2, greedy=True).spec.model_dump(mode="json") | {
+        "model": "m",
+        "yarn": None,
+    }
+    for name, knows in (("base", 8), ("tuned", 24)):
+        held = bench(toy(), problems, k=2)
+        replies = ScriptedSampler(
+            lambda asked, knows=knows: thought(asked.answer if int(asked.answer) < knows else "x")
+        )
+        (tmp_path / name).mkdir()
+        measure(held, replies, Services(), Shelf(tmp_path / name, held, settings), Asking())
+    shown = shown_of(f"{tmp_path}/base", f"{tmp_path}/tuned")
+    (found,) = shown.compared.comparisons
+    assert found.answer is Answer.BETTER and (found.common, found.only) == (30, (0, 0))
+    assert found.change is not None and found.change.change == pytest.approx(16 / 30)
+    assert not found.differing and not found.beside and not found.unstated
+    assert [thing.model for thing in shown.things] == ["m", "m"]
+    rose = shown.farthest["toy", "tuned"].better
+    assert [row[1:] for row in rose] == [(0.0, 1.0)] * 5
+    replies = [shown.replies["toy", label][rose[0][0]] for label in ("base", "tuned")]
+    assert [(r.reward, r.outcome, r.prompt) for r in replies] == [
+        (0.0, "wrong", f"say {rose[0][0][4:]}"),
+        (1.0, "right", f"say {rose[0][0][4:]}"),
+    ]

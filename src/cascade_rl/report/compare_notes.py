@@ -41,10 +41,11 @@ def remarks(shown: Shown) -> tuple[Remark, ...]:
 
 def _of_thing(shown: Shown, other: str) -> Iterator[Remark]:
     comparisons, reference = shown.compared.of(other), shown.compared.reference
-    for what, names in _grouped(comparisons, lambda c: c.differing):
-        what_else = f"{_other(what, reference, other)} in {names}"
-        text = f"not comparable: {what_else}; --across {what.name} judges it all the same"
-        yield Remark(text, True)
+    # all that a benchmark differs in at once: with leave for one of them it still differs in the others
+    for found, names in _grouped(comparisons, lambda c: (c.differing,) if c.differing else ()):
+        told = ", ".join(_other(what, reference, other) for what in found)
+        leave = ",".join(what.name for what in found)
+        yield Remark(f"not comparable in {names}: {told}; --across {leave} judges all the same", True)
     for what, names in _grouped(comparisons, lambda c: c.across):
         yield Remark(f"compared across other settings: {_other(what, reference, other)} in {names}", False)
     for why, names in _grouped(comparisons, lambda c: (c.missing,) if c.missing else ()):
@@ -63,7 +64,7 @@ def _of_thing(shown: Shown, other: str) -> Iterator[Remark]:
 
 def _other(what: Differing, reference: str, other: str) -> str:
     if what.name == "prompts":
-        return f"{what.reference} problems with equal ids {what.other}, {reference} and {other},"
+        return f"{what.reference} problems with equal ids {what.other} of {other} than of {reference}"
     return f"{what.name} is {what.reference} of {reference} and {what.other} of {other}"
 
 
