@@ -18,46 +18,53 @@ if TYPE_CHECKING:
 LOSS = 4  # the exit status of `--fail-on-loss`; app.py's epilog lists all
 
 
+Things = Annotated[
+    list[str],
+    typer.Argument(
+        help="Two or more, the reference first: a run (runs/tiny: its last stage), a stage "
+        "(runs/tiny:rlhf, runs/tiny:4), results of `cascade eval` (evals/NAME) or one NAME.json."
+    ),
+]
+Names = Annotated[str | None, typer.Option(help="What to call them, in this order, separated by commas.")]
+OneMode = Annotated[Mode | None, typer.Option(help="This mode, not the headline mode of each.")]
+Across = Annotated[
+    str | None,
+    typer.Option(
+        help="Settings that may differ, since they are what is compared, such as k,temperature. "
+        "Without it no better or worse is said where one differs."
+    ),
+]
+Problems = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="List so many problems that rose and that fell most; on the page 5 if not given."
+    ),
+]
+Stages = Annotated[bool, typer.Option("--stages", help="Show the whole matrix of each run as well.")]
+PageOut = Annotated[
+    Path | None, typer.Option(help="Write one self-contained HTML page there, with replies side by side.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print all numbers as JSON and nothing else.")]
+FailOnLoss = Annotated[
+    bool,
+    typer.Option(
+        "--fail-on-loss",
+        help="Exit with status 4 when anything is worse beyond noise, with 1 when anything can't be "
+        "compared.",
+    ),
+]
+
+
 def compare(
-    things: Annotated[
-        list[str],
-        typer.Argument(
-            help="Two or more, the reference first: a run (runs/tiny: its last stage), a stage "
-            "(runs/tiny:rlhf, runs/tiny:4), results of `cascade eval` (evals/NAME) or one NAME.json."
-        ),
-    ],
-    names: Annotated[
-        str | None, typer.Option(help="What to call them, in this order, separated by commas.")
-    ] = None,
-    mode: Annotated[Mode | None, typer.Option(help="This mode, not the headline mode of each.")] = None,
-    across: Annotated[
-        str | None,
-        typer.Option(
-            help="Settings that may differ, since they are what is compared, such as k,temperature. "
-            "Without it no better or worse is said where one differs."
-        ),
-    ] = None,
-    problems: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="List so many problems that rose and that fell most; on the page 5 if not given."
-        ),
-    ] = None,
-    stages: Annotated[
-        bool, typer.Option("--stages", help="Show the whole matrix of each run as well.")
-    ] = False,
-    page: Annotated[
-        Path | None, typer.Option(help="Write one self-contained HTML page there, with replies side by side.")
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON and nothing else.")] = False,
-    fail_on_loss: Annotated[
-        bool,
-        typer.Option(
-            "--fail-on-loss",
-            help="Exit with status 4 when anything is worse beyond noise, with 1 when anything can't be "
-            "compared.",
-        ),
-    ] = False,
+    things: Things,
+    names: Names = None,
+    mode: OneMode = None,
+    across: Across = None,
+    problems: Problems = None,
+    stages: Stages = False,
+    page: PageOut = None,
+    json: AsJson = False,
+    fail_on_loss: FailOnLoss = False,
 ) -> None:
     """Compare runs, stages or results of eval: what is better beyond noise, what can't be told."""
     from cascade_rl.report.compare_json import compare_to_json

@@ -185,22 +185,9 @@ def _change(c: Comparison, forest: Forest, reach: Reach | None) -> str:
 
 
 def _took(shown: Shown) -> str:
-    head = ["", "tokens a reply", "leak, %", "clipped, %", "evaluation", "its tokens/s", "training"]
-    head += ["sampled, tokens/s", "trained, tokens/s"]
-    rows = [
-        [
-            esc(label),
-            words.rate(took.tokens),
-            percent(took.leak),
-            percent(took.clipped),
-            words.spent(took.evaluation_s),
-            words.rate(took.evaluation_rate),
-            words.spent(took.training_s),
-            words.rate(took.sampled),
-            words.rate(took.trained),
-        ]
-        for label, took in shown.took.items()
-    ]
+    known = words.took_columns(shown.took.values())
+    head = ["", *(head.replace("\n", " ") for head in known)]
+    rows = [[esc(label), *(cells[n] for cells in known.values())] for n, label in enumerate(shown.took)]
     kept = "".join(f"<li>{esc(label)}: {esc(run_verdict(run)[0])}.</li>" for label, run in shown.runs.items())
     retention = f'<h3>Retention</h3><ul class="remarks">{kept}</ul>' if kept else ""
     return (

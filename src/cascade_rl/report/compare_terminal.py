@@ -14,7 +14,7 @@ from rich.text import Text
 from cascade_rl.report import compare_words as words
 from cascade_rl.report.compare_notes import remarks, summary
 from cascade_rl.report.comparison import Shown
-from cascade_rl.report.numbers import DASH, percent
+from cascade_rl.report.numbers import percent
 from cascade_rl.report.retention import run_verdict
 from cascade_rl.report.terminal import matrix_table, short_header
 from cascade_rl.scores.compare import Answer, measured, mode_of
@@ -113,18 +113,8 @@ def change_table(shown: Shown, other: str) -> Table:
 
 
 def took_table(shown: Shown) -> Table:
-    """What the replies and the making of each thing took; columns that nobody knows are left out."""
-    columns = {
-        "tokens\na reply": [words.rate(took.tokens) for took in shown.took.values()],
-        "leak\n%": [percent(took.leak) for took in shown.took.values()],
-        "clipped\n%": [percent(took.clipped) for took in shown.took.values()],
-        "eval": [words.spent(took.evaluation_s) for took in shown.took.values()],
-        "eval\ntok/s": [words.rate(took.evaluation_rate) for took in shown.took.values()],
-        "training": [words.spent(took.training_s) for took in shown.took.values()],
-        "sampled\ntok/s": [words.rate(took.sampled) for took in shown.took.values()],
-        "trained\ntok/s": [words.rate(took.trained) for took in shown.took.values()],
-    }
-    known = {head: cells for head, cells in columns.items() if set(cells) != {DASH}}
+    """What the replies and the making of each thing took."""
+    known = words.took_columns(shown.took.values())
     of = f"means over the {len(shown.shared)} benchmarks that all have"
     table = _table("what it took", f"tokens, leak, clipped: {of}")
     table.add_column("", overflow="fold", max_width=NAME)

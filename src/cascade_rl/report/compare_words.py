@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
+from cascade_rl.report.comparison import Took
 from cascade_rl.report.numbers import DASH, bounds, duration, percent, points
 from cascade_rl.scores.compare import Answer, Comparison
 from cascade_rl.types import ModeScore
@@ -70,3 +72,19 @@ def rate(value: float | None) -> str:
 def spent(seconds: float | None) -> str:
     """Seconds in words."""
     return DASH if seconds is None else duration(seconds)
+
+
+def took_columns(took: Iterable[Took]) -> dict[str, list[str]]:
+    """Heads, in lines, and cells of what things took; columns that nobody knows are left out."""
+    rows = tuple(took)
+    columns = {
+        "tokens\na reply": [rate(one.tokens) for one in rows],
+        "leak\n%": [percent(one.leak) for one in rows],
+        "clipped\n%": [percent(one.clipped) for one in rows],
+        "eval": [spent(one.evaluation_s) for one in rows],
+        "eval\ntok/s": [rate(one.evaluation_rate) for one in rows],
+        "training": [spent(one.training_s) for one in rows],
+        "sampled\ntok/s": [rate(one.sampled) for one in rows],
+        "trained\ntok/s": [rate(one.trained) for one in rows],
+    }
+    return {head: cells for head, cells in columns.items() if set(cells) != {DASH}}
