@@ -135,6 +135,16 @@ def test_mistakes_are_told_with_what_could_be_meant(here: Path, given: list[str]
     assert status == 1 and told in text
 
 
+def test_what_is_begun_and_not_finished_is_named(here: Path) -> None:
+    """A run at work, an evaluation that was killed: what is compared is said, and what is left out."""
+    build_run(here / "runs/atwork", steps=2, stages=("sft-1", "sft-2"), running="rlhf")
+    flat = " ".join(invoked("runs/second", "runs/atwork")[1].split())
+    assert "! atwork is compared after sft-2: rlhf is not scored yet" in flat
+    assert "second is compared after" not in flat
+    (here / "evals/base/ifeval.settings.json").write_text("{}")
+    assert "! base: left out: ifeval, which is not finished" in invoked("evals/base", "evals/tuned")[1]
+
+
 def test_all_faults_are_told_at_once(here: Path) -> None:
     (here / "evals/base/aime24.json").write_text("{")
     with pytest.raises(InputError) as error:
@@ -321,7 +331,7 @@ def test_the_json_is_all_of_standard_output(here: Path) -> None:
 
 def test_whole_runs_show_what_was_forgotten_and_all_stages(here: Path) -> None:
     status, text = invoked("runs/second", "runs/tiny", "--stages")
-    assert status == 0 and "tiny: Nothing forgotten: worst retention" in text
+    assert status == 0 and "tiny, after swe-rl: Nothing forgotten: worst retention" in text
     assert "tiny, stage by stage" in text and "second, stage by stage" in text
     page = Page(render_comparison(shown_of("runs/second", "runs/tiny")))
     ((_, section),) = page.find(id="stages")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from cascade_rl.report.compare_things import Thing
 from cascade_rl.report.comparison import Shown
 from cascade_rl.scores.compare import Answer, Comparison, Differing
 
@@ -35,8 +36,18 @@ def remarks(shown: Shown) -> tuple[Remark, ...]:
         if failed:
             text = f"{thing.label}: verdicts that failed and count as wrong: {', '.join(failed)}"
             found.append(Remark(text, False))
-        found += [Remark(f"{thing.label}: file left out, unreadable: {line}", True) for line in thing.unread]
+        found += [Remark(f"{thing.label}: left out: {line}", True) for line in thing.unread]
+        if thing.place.whole and (later := _later(thing)):
+            text = f"{thing.label} is compared after {thing.place.stage}: {later} not scored yet"
+            found.append(Remark(text, True))
     return tuple(sorted(dict.fromkeys(found), key=lambda remark: not remark.grave))
+
+
+def _later(thing: Thing) -> str:
+    """The stages of a run that have begun after the one that is compared, with a verb."""
+    begun = [stage for stage in (thing.run.stages if thing.run else ()) if stage.folder]
+    names = [stage.name for stage in begun if stage.folder > thing.place.folder.name]
+    return f"{', '.join(names)} {'is' if len(names) == 1 else 'are'}" if names else ""
 
 
 def _of_thing(shown: Shown, other: str) -> Iterator[Remark]:

@@ -39,7 +39,8 @@ def compare_parts(shown: Shown, *, problems: bool, stages: bool) -> Iterator[Ren
         yield matrix_table(run.matrix)
     yield Text("")
     for label, run in shown.runs.items():
-        yield Text(f"{label}: {run_verdict(run)[0]}.")
+        stage = shown.thing(label).place.stage
+        yield Text(f"{label}, after {stage}: {run_verdict(run)[0]}.")
     for remark in remarks(shown):
         yield Text(f"{'!' if remark.grave else '·'} {remark.text}", style="bold" if remark.grave else "")
     for other in shown.compared.things[1:]:

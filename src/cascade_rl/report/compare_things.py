@@ -49,7 +49,10 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """One of the things; `run` is the whole run of a stage, `model` as its files call it."""
+    """One of the things; `run` is the whole run of a stage, `model` as its files call it.
+
+    `unread` is what is left out, and why: files of a run that can't be read, benchmarks not finished.
+    """
 
     label: str
     place: Place
@@ -101,7 +104,10 @@ def _thing(label: str, place: Place, runs: dict[Path, Run]) -> Thing:
         files = _result_files(place)
         measures = dict(_measure(path) for path in files)
         models = dict.fromkeys(_model(as_mapping(read_json(path))) for path in files)
-        return Thing(label, place, ", ".join(filter(None, models)), measures)
+        begun = [] if place.only else sorted(place.folder.glob("*.settings.json"))
+        names = [path.name.removesuffix(".settings.json") for path in begun]
+        open_ones = tuple(f"{name}, which is not finished" for name in names if name not in measures)
+        return Thing(label, place, ", ".join(filter(None, models)), measures, unread=open_ones)
     run = runs.setdefault(place.run, read_run(place.run))
     # what was set aside was made by an older recipe, which nobody knows any more
     current = STAGE_FOLDER.fullmatch(place.folder.name) is not None
