@@ -51,17 +51,27 @@ def reply_html(text: str, mode: str) -> str:
 
 def sample_card(sample: Sample) -> str:
     """One rollout: prompt, reply, and what the grader said."""
+    return reply_card(sample, f"step {sample.step}", block("prompt", "prompt", sample.prompt))
+
+
+def reply_card(sample: Sample, place: str, before: str = "") -> str:
+    """A reply with what the grader said; `place` tells which one it is, `before` is HTML above it."""
     reward = "no reward" if sample.reward is None else f"reward {sample.reward:.2f}"
-    facts = [f"step {sample.step}", sample.mode, "" if sample.tokens is None else f"{sample.tokens:,} tokens"]
+    facts = [place, sample.mode, "" if sample.tokens is None else f"{sample.tokens:,} tokens"]
     facts += ["cut off at the limit" if sample.stop == "length" else ""]
     outcome = outcome_html(sample.outcome)
     note = f'<p class="note">{_shown(sample.note)}</p>' if sample.note else ""
     return (
         f'<article class="sample"><header><b>{reward}</b> {outcome} '
         f'<span class="quiet">{" · ".join(esc(f) for f in facts if f)}</span></header>'
-        f"{block('prompt', 'prompt', sample.prompt)}{reply_html(sample.reply, sample.mode)}{note}"
+        f"{before}{reply_html(sample.reply, sample.mode)}{note}"
         f'<footer class="quiet">{esc(sample.problem)}</footer></article>'
     )
+
+
+def prompt_html(text: str) -> str:
+    """A prompt above the replies to it."""
+    return f'<article class="sample">{block("prompt", "prompt", text)}</article>'
 
 
 def _ends(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:
