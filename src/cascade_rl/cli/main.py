@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cascade_rl.cli import doctor, graders, init, models, recipes, runs, tracking
+from cascade_rl.cli import doctor, graders, init, models, recipes, runs, serving, tracking
 from cascade_rl.cli.app import app
 from cascade_rl.cli.data import data
 from cascade_rl.errors import Mendable
@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "track": tracking.track,
     "eval": models.evaluate,
     "chat": models.chat,
+    "serve": serving.serve,
     "domains": models.domains,
     "grade": graders.grade,
     "regrade": graders.regrade,

@@ -30,11 +30,14 @@ NOTES = "notes.json"
 
 def choose_device(recipe: Recipe) -> tuple[str, str]:
     """The device, and the precision of matrix products: bf16 where the processor multiplies it natively."""
-    device = recipe.device
+    return settle_device(recipe.device, recipe.precision, recipe.workers)
+
+
+def settle_device(device: str, precision: str, workers: int) -> tuple[str, str]:
+    """The same of values as a recipe has them, `auto` settled by this machine."""
     if device == "auto":
         # several workers are several processes on a CPU, or a GPU each, which a recipe has to ask for
-        device = "cuda" if torch.cuda.is_available() and recipe.workers == 1 else "cpu"
-    precision = recipe.precision
+        device = "cuda" if torch.cuda.is_available() and workers == 1 else "cpu"
     if precision == "auto":
         native = torch.cuda.is_bf16_supported() if device == "cuda" else torch.cpu._is_avx512_bf16_supported()
         precision = "bf16" if native else "fp32"
