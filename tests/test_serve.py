@@ -8,7 +8,6 @@ import math
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -36,13 +35,11 @@ from cascade_rl.errors import InputError
 from cascade_rl.model.checkpoint import scratch_config
 from cascade_rl.model.decoder import DecoderConfig
 from cascade_rl.model.export import export
+from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.protocols import GREEDY, Sampling, SamplingRule
 from cascade_rl.rollout.world import Engine, World, open_world
 from cascade_rl.serve import batches
 from cascade_rl.serve.address import listen, url
-from cascade_rl.serve.batches import Batches
-from cascade_rl.serve.refusals import Refused
-from cascade_rl.serve.request import read_request
 from cascade_rl.serve.run import Listener, listener_of, served
 from cascade_rl.serve.text import Spelling, Stops
 from cascade_rl.types import Message, Mode, Problem, Split, problem_id
@@ -207,8 +204,12 @@ def test_prompts_are_what_transformers_writes(server, model):
          {"role": "assistant", "content": "<think>b"}, {"role": "tool", "content": "12"}],
     ]  # fmt: skip
     for messages in talks:
-        wanted = theirs.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"]
-        found = server.client().chat.completions.create(model=NAME, messages=messages, temperature=0, max_tokens=1)
+        wanted = theirs.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)[
+            "input_ids"
+        ]
+        found = server.client().chat.completions.create(
+            model=NAME, messages=messages, temperature=0, max_tokens=1
+        )
         assert found.usage.prompt_tokens == len(wanted)
         # and not only as long: the reply goes on from just that text
         with torch.no_grad():
@@ -221,7 +222,9 @@ def test_prompts_are_what_transformers_writes(server, model):
         assert [t.logprob for t in told.top_logprobs] == pytest.approx(best.values.tolist(), abs=1e-4)
 
 
-@pytest.mark.parametrize("rule", [(1.0, 1.0, 0, 0.0), (0.6, 0.95, 0, 0.0), (1.3, 1.0, 12, 0.05), (0.0, 1.0, 0, 0.0)])
+@pytest.mark.parametrize(
+    "rule", [(1.0, 1.0, 0, 0.0), (0.6, 0.95, 0, 0.0), (1.3, 1.0, 12, 0.05), (0.0, 1.0, 0, 0.0)]
+)
 def test_log_probabilities_are_those_of_transformers(server, model, rule):
     """Of every token and of the likeliest beside it, computed again by transformers from the ids alone."""
     temperature, top_p, top_k, min_p = rule
@@ -315,7 +318,9 @@ def wait_for(state, seconds: float = 30) -> None:
 
 def refused(server, status: int, **body) -> dict:
     whole = {"model": NAME, "messages": [{"role": "user", "content": "a"}], "max_tokens": 2, **body}
-    found = httpx2.post(f"{server.url}/chat/completions", json={k: v for k, v in whole.items() if v != "absent"})
+    found = httpx2.post(
+        f"{server.url}/chat/completions", json={k: v for k, v in whole.items() if v != "absent"}
+    )
     assert found.status_code == status, found.text
     error = found.json()["error"]
     assert set(error) == {"message", "type", "param", "code"} and error["message"]
@@ -411,13 +416,11 @@ def test_who_goes_blocks_nobody(server):
     """Clients that hang up in the middle of long replies: their rows are given up, and others are answered."""
     body = {"model": NAME, "messages": [{"role": "user", "content": "Name the sea."}], "n": 64, "temperature": 5,
             "max_tokens": 3500, "stream": True}  # fmt: skip
-    for streamed in (True, False):
-        with httpx2.Client() as client, pytest.raises(httpx2.HTTPError) if not streamed else contextmanager(iter)([0]):
-            if streamed:
-                with client.stream("POST", f"{server.url}/chat/completions", json=body) as response:
-                    next(response.iter_lines())
-            else:
-                client.post(f"{server.url}/chat/completions", json={**body, "stream": False}, timeout=0.05)
+    address = f"{server.url}/chat/completions"
+    with httpx2.Client() as client, client.stream("POST", address, json=body) as response:
+        next(response.iter_lines())
+    with httpx2.Client() as client, pytest.raises(httpx2.TimeoutException):
+        client.post(address, json={**body, "stream": False}, timeout=0.05)
     assert server.ask("Name the snow.", max_tokens=3).choices[0].message.content is not None
     wait_for(lambda: server.listener.batches.requests == 0)
 
@@ -469,9 +472,6 @@ def test_a_key_is_asked_for(model):
 
 
 def families():
-    from cascade_rl.model.tokenizer import Tokenizer
-    from cascade_rl.serve import text as _  # noqa: F401
-
     found = [tokenizer()]
     for make in (llama2, gpt2, gemma):
         inner = make()
@@ -490,7 +490,11 @@ def test_text_token_by_token_is_the_text_of_all(number, data):
     usual = st.integers(0, tok.size - 1)
     # bytes of characters of two to four, as a model spells them, so that wholes are common
     spelt = st.text(max_size=3).map(tok.encode).filter(lambda ids: None not in ids)
-    ids = [i for part in data.draw(st.lists(st.one_of(usual.map(lambda i: [i]), spelt), max_size=12)) for i in part]
+    ids = [
+        i
+        for part in data.draw(st.lists(st.one_of(usual.map(lambda i: [i]), spelt), max_size=12))
+        for i in part
+    ]
     ids = [i for i in ids if i not in tok.eos_ids]
     spelling = Spelling(tok, (1,))
     parts = [spelling.add(i) for i in ids]
@@ -520,16 +524,16 @@ def test_stop_texts_do_not_depend_on_how_text_is_cut(text, stops, data):
 def test_a_busy_port_is_told_before_the_model_is_read(cascade):
     with listen("127.0.0.1", 0) as busy:
         port = busy.getsockname()[1]
-        status, out, err = cascade("serve", "nowhere", "--port", str(port))
+        status, _, err = cascade("serve", "nowhere", "--port", str(port))
         assert status == 1 and f"port {port} of 127.0.0.1 is in use" in err and f"--port {port + 1}" in err
-    status, out, err = cascade("serve", "nowhere", "--port", "0")
+    status, _, err = cascade("serve", "nowhere", "--port", "0")
     assert status == 1 and "nowhere is no Hugging Face model directory" in err
 
 
 def test_mistakes_of_the_address_name_the_mend():
-    with pytest.raises(InputError, match="127.0.0.1 is this machine alone"):
+    with pytest.raises(InputError, match=r"127\.0\.0\.1 is this machine alone"):
         listen("203.0.113.7", 0)
-    with pytest.raises(InputError, match="--host no.such.host.invalid"):
+    with pytest.raises(InputError, match=r"--host no\.such\.host\.invalid"):
         listen("no.such.host.invalid", 0)
 
 
@@ -547,12 +551,17 @@ def test_the_curl_line_works_and_ctrl_c_ends_it_with_requests_open(model):
         lines = [process.stdout.readline() for _ in range(3)]
         base = re.search(r"http://\S+/v1", lines[0]).group(0)
         assert lines[1].startswith(f"curl {base}/chat/completions")
-        done = subprocess.run(["bash", "-c", "".join(lines[1:]).replace("curl", "curl -s")], capture_output=True, text=True)
+        done = subprocess.run(
+            ["bash", "-c", "".join(lines[1:]).replace("curl", "curl -s")], capture_output=True, text=True
+        )
         assert json.loads(done.stdout)["model"] == "it's"
         # a reply that no one waits the end of, 128 times 3,900 tokens
         body = {"model": "it's", "messages": [{"role": "user", "content": "a"}], "n": 128, "temperature": 9,
                 "stream": True}  # fmt: skip
-        with httpx2.Client(timeout=60) as client, client.stream("POST", f"{base}/chat/completions", json=body) as answer:
+        with (
+            httpx2.Client(timeout=60) as client,
+            client.stream("POST", f"{base}/chat/completions", json=body) as answer,
+        ):
             got = answer.iter_lines()
             next(got)
             process.send_signal(signal.SIGINT)

@@ -89,7 +89,7 @@ def _key(variable: str | None) -> str | None:
 
 
 def _name(checkpoint: str) -> str:
-    """`tiny/08-swe-rl` of runs/tiny/stages/08-swe-rl/checkpoint, else the name of the directory or on the hub."""
+    """`tiny/08-swe-rl` of runs/tiny/stages/08-swe-rl/checkpoint; of others their last part or hub name."""
     parts = Path(checkpoint).resolve().parts
     if parts[-1] == "checkpoint" and parts[-3:-2] == ("stages",) and len(parts) > 4:
         return f"{parts[-4]}/{parts[-2]}"

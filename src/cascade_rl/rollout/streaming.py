@@ -1,7 +1,7 @@
 """Tokens handed out while their reply is still drawn, and rows that end before their time.
 
-A worker's draw is watched: after each step it reports what it drew, and rows that nobody wants any longer draw
-an end mark and leave their slots. The numbers are those of the draw itself, whether it is watched or not.
+A worker's draw is watched: after each step it reports what it drew, and rows that nobody wants any longer
+draw an end mark and leave their slots. The numbers are those of the draw itself, watched or not.
 
 Shapes: r rows of a step, V vocabulary.
 """
@@ -64,8 +64,8 @@ Heard = Callable[[Sequence[Part]], Sequence[bool]]
 class Watched:
     """What a worker is told of its rows: how many of the likeliest tokens each wants, which ones are over.
 
-    over  [rows + 1] in shared memory, set by the driver while the worker decodes; the last is of slots without
-          a row
+    over  [rows + 1] in shared memory, set by the driver while the worker decodes; the last is of slots that
+          have no row
     """
 
     top: tuple[int, ...]
@@ -76,7 +76,8 @@ class Watched:
         """For rows that want so many each."""
         over = torch.zeros(len(top) + 1, dtype=torch.bool)
         over[-1] = True
-        return cls(tuple(top), over.share_memory_())  # type: ignore[no-untyped-call]  # torch gives it no types
+        over.share_memory_()  # type: ignore[no-untyped-call]  # torch gives it no types
+        return cls(tuple(top), over)
 
 
 @dataclass(frozen=True, slots=True)

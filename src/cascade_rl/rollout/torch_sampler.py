@@ -158,7 +158,7 @@ def generate(
 ) -> tuple[Work, Work]:
     """Runs in a worker: reports each group once it is done, as (number, rows of ids and log-probabilities).
 
-    With `watched` it reports a `Step` after each step, too. Returns what the prefill and the decoding had to do.
+    With `watched` it reports a `Step` after each step, too. Returns what prefill and decoding had to do.
     """
     model, limits = worker.models[name], [w.limit for w in wanted]
     if not wanted:

@@ -31,12 +31,13 @@ def listen(host: str, port: int) -> socket.socket:
 
 def _why(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"port {port} of {host} is in use by another program; choose another, such as --port {port + 1}, " \
-               "or --port 0 for any free one"  # fmt: skip
+        other = f"choose another, such as --port {port + 1}, or --port 0 for any free one"
+        return f"port {port} of {host} is in use by another program; {other}"
     if error.errno == errno.EACCES:
         return f"port {port} may not be used by you; choose one above 1023, such as --port 8000"
     if error.errno == errno.EADDRNOTAVAIL:
-        return f"--host {host} is no address of this machine; 127.0.0.1 is this machine alone, 0.0.0.0 all of its"
+        known = "127.0.0.1 is this machine alone, 0.0.0.0 all of its addresses"
+        return f"--host {host} is no address of this machine; {known}"
     return f"--host {host} --port {port}: {error.strerror}"
 
 

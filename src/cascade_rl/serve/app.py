@@ -74,8 +74,13 @@ class Server:
         return JSONResponse(self._model())
 
     def _model(self) -> dict[str, object]:
-        return {"id": self.served.name, "object": "model", "created": self.since, "owned_by": "cascade-rl",
-                "max_model_len": self.served.longest}  # fmt: skip
+        return {
+            "id": self.served.name,
+            "object": "model",
+            "created": self.since,
+            "owned_by": "cascade-rl",
+            "max_model_len": self.served.longest,
+        }
 
     async def chat(self, request: Request) -> Response:
         """A chat completion, whole or as it comes."""
@@ -84,9 +89,10 @@ class Server:
         completion = Completion(self.served, await _body(request))
         if completion.asked.stream:
             return StreamingResponse(
-                self._streamed(completion, begun), media_type="text/event-stream",
+                self._streamed(completion, begun),
+                media_type="text/event-stream",
                 headers={"cache-control": "no-cache", "x-accel-buffering": "no"},
-            )  # fmt: skip
+            )
         reply = await unless_gone(request, completion.whole())
         self._tell(completion, begun, gone=reply is None)
         return Response(status_code=499) if reply is None else JSONResponse(reply)

@@ -59,15 +59,22 @@ class Completion:
         self.choices = [
             Choice(served.tokenizer, self.prompt, limit, self.asked.stops) for _ in range(sampling.n)
         ]
-        self.head: Event = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()),
-                            "model": served.name, "seed": self.seed}  # fmt: skip
+        self.head: Event = {
+            "id": f"chatcmpl-{uuid.uuid4().hex}",
+            "created": int(time.time()),
+            "model": served.name,
+            "seed": self.seed,
+        }
 
     @property
     def usage(self) -> dict[str, int]:
         """Tokens of the prompt and of all replies, the ones that end them among them."""
         drawn = sum(len(choice.tokens) for choice in self.choices)
-        return {"prompt_tokens": len(self.prompt), "completion_tokens": drawn,
-                "total_tokens": len(self.prompt) + drawn}  # fmt: skip
+        return {
+            "prompt_tokens": len(self.prompt),
+            "completion_tokens": drawn,
+            "total_tokens": len(self.prompt) + drawn,
+        }
 
     @asynccontextmanager
     async def at_work(self) -> AsyncIterator[Job]:
@@ -94,10 +101,14 @@ class Completion:
             async for index, text in self.texts(job):
                 texts[index] += text
         choices = [
-            {"index": i, "message": {"role": "assistant", "content": text}, "finish_reason": choice.finish,
-             "logprobs": self.logprobs(choice.tokens)}
+            {
+                "index": i,
+                "message": {"role": "assistant", "content": text},
+                "finish_reason": choice.finish,
+                "logprobs": self.logprobs(choice.tokens),
+            }
             for i, (text, choice) in enumerate(zip(texts, self.choices, strict=True))
-        ]  # fmt: skip
+        ]
         return {**self.head, "object": "chat.completion", "choices": choices, "usage": self.usage}
 
     async def events(self, job: Job) -> AsyncGenerator[str]:
@@ -127,7 +138,7 @@ class Completion:
         return event_of({**self.head, "object": "chat.completion.chunk", "choices": choices, **told})
 
     def logprobs(self, tokens: Sequence[Token]) -> Event | None:
-        """OpenAI's form of log-probabilities, if they were asked for; see `streaming.Token` for what they are."""
+        """Log-probabilities in OpenAI's form, if asked for; `streaming.Token` says what they are."""
         if not self.asked.logprobs:
             return None
         return {"content": [self._logprob(token) for token in tokens], "refusal": None}

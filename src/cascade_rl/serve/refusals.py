@@ -6,8 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 # what OpenAI calls errors of a status
-KINDS = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error", 500: "server_error",
-         503: "server_error"}  # fmt: skip
+KINDS = {
+    401: "authentication_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+    500: "server_error",
+    503: "server_error",
+}
 
 
 class Refused(Exception):
@@ -23,9 +28,7 @@ class Refused(Exception):
         """OpenAI's error object."""
         kind = KINDS.get(self.status, "invalid_request_error")
         param = None if self.param is None else _writable(self.param)
-        return {
-            "error": {"message": _writable(str(self)), "type": kind, "param": param, "code": self.code}
-        }
+        return {"error": {"message": _writable(str(self)), "type": kind, "param": param, "code": self.code}}
 
 
 def _writable(text: str) -> str:

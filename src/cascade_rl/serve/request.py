@@ -32,16 +32,35 @@ MOST_CHOICES, MOST_TOP, MOST_STOPS = 128, 20, 16
 
 # Names of somebody's books: what stands in them changes no reply.
 IGNORED = frozenset(
-    ("metadata", "parallel_tool_calls", "prompt_cache_key", "prompt_cache_retention", "safety_identifier",
-     "service_tier", "store", "user")
-)  # fmt: skip
+    (
+        "metadata",
+        "parallel_tool_calls",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+        "safety_identifier",
+        "service_tier",
+        "store",
+        "user",
+    )
+)
 # Served in one way only: these values ask for just that.
 NEUTRAL: Mapping[str, tuple[Any, ...]] = {
-    "audio": (), "frequency_penalty": (0,), "function_call": ("none",), "functions": ([],), "logit_bias": ({},),
-    "modalities": (["text"],), "prediction": (), "presence_penalty": (0,), "reasoning_effort": (),
-    "repetition_penalty": (1,), "response_format": ({"type": "text"},), "tool_choice": ("none",), "tools": ([],),
-    "verbosity": (), "web_search_options": (),
-}  # fmt: skip
+    "audio": (),
+    "frequency_penalty": (0,),
+    "function_call": ("none",),
+    "functions": ([],),
+    "logit_bias": ({},),
+    "modalities": (["text"],),
+    "prediction": (),
+    "presence_penalty": (0,),
+    "reasoning_effort": (),
+    "repetition_penalty": (1,),
+    "response_format": ({"type": "text"},),
+    "tool_choice": ("none",),
+    "tools": ([],),
+    "verbosity": (),
+    "web_search_options": (),
+}
 
 
 class _Strict(BaseModel):
@@ -85,7 +104,7 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class ChatRequest(BaseModel):
-    """The fields that are served; see OpenAI's reference, and `docs/served.md` for those that are not there."""
+    """The fields that are served, as OpenAI's reference has them; docs/served.md says what each does."""
 
     model_config = ConfigDict(strict=True, extra="allow")
     model: str

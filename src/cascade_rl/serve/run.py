@@ -26,6 +26,7 @@ class Listener(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, batches: Batches, told: Told) -> None:
         super().__init__(config)
+        self.should_exit = False
         self.batches, self.told = batches, told
         self.signal: int | None = None
 
@@ -62,9 +63,16 @@ def listener_of(found: Served, key: str | None, told: Told) -> Listener:
     app = Server(found, key, told).app()
     # the last setting: a client that does not read its reply can't hold the end up
     config = uvicorn.Config(
-        app, log_level="error", access_log=False, lifespan="off", server_header=False, ws="none", http="h11",
-        loop="asyncio", timeout_graceful_shutdown=int(GRACE_S) + 5,
-    )  # fmt: skip
+        app,
+        log_level="error",
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        ws="none",
+        http="h11",
+        loop="asyncio",
+        timeout_graceful_shutdown=int(GRACE_S) + 5,
+    )
     return Listener(config, found.batches, told)
 
 
