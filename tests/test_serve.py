@@ -8,6 +8,7 @@ import math
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -69,6 +70,11 @@ class Running:
     listener: Listener
     world: World
     lines: list[str]
+    loop: asyncio.AbstractEventLoop
+
+    def call(self, function, *arguments) -> None:
+        """From the thread of the server."""
+        self.loop.call_soon_threadsafe(function, *arguments)
 
     def client(self, **options) -> openai.OpenAI:
         return openai.OpenAI(base_url=self.url, api_key="none", max_retries=0, **options)
@@ -86,19 +92,16 @@ def running(folder: Path, key: str | None = None, **engine) -> Iterator[Running]
         lines: list[str] = []
         with served(world, NAME) as found:
             listener = listener_of(found, key, lines.append)
-            loops: list[asyncio.AbstractEventLoop] = []
-
-            async def go() -> None:
-                loops.append(asyncio.get_running_loop())
-                await listener.serve(sockets=[listening])
-
-            thread = threading.Thread(target=asyncio.run, args=(go(),))
+            loop = asyncio.new_event_loop()
+            serving = listener.serve(sockets=[listening])
+            thread = threading.Thread(target=loop.run_until_complete, args=(serving,))
             thread.start()
             try:
-                yield Running(url(listening), listener, world, lines)
+                yield Running(url(listening), listener, world, lines, loop)
             finally:
-                loops[0].call_soon_threadsafe(listener.stop, True)
+                loop.call_soon_threadsafe(listener.stop, True)
                 thread.join()
+        loop.close()
 
 
 @pytest.fixture(scope="module")
@@ -297,16 +300,105 @@ def test_the_last_chunk_has_the_usage_where_it_is_asked_for(server):
     assert bare[-1].choices[0].finish_reason and all(chunk.usage is None for chunk in bare)
 
 
-def test_a_stream_begins_long_before_its_end(server):
-    """The first text is there while the reply is still drawn: the rest is given up, and little was drawn of it."""
-    stream = server.ask("Name the sky.", temperature=1, seed=11, stream=True, max_tokens=3000,
-                        extra_body={"top_k": 0})  # fmt: skip
-    first = next(chunk for chunk in stream if chunk.choices[0].delta.content)
-    assert first.choices[0].finish_reason is None
-    stream.close()
-    wait_for(lambda: any(line.startswith("499") for line in server.lines))
-    told = next(line for line in server.lines if line.startswith("499"))
-    assert int(re.search(r"\+ (\d+) tokens", told).group(1)) < 3000
+class Gate:
+    """Lets a server decode step by step: `steps` counts what the sampler told, `open` lets it go on."""
+
+    def __init__(self, server: Running, monkeypatch) -> None:
+        self.open, self.waits, self.steps = threading.Event(), threading.Event(), 0
+        stream = server.world.sampler.stream
+
+        def gated(asked, heard):
+            def slowly(parts):
+                self.steps += 1
+                found = heard(parts)
+                if not self.open.is_set():
+                    self.waits.set()
+                    assert self.open.wait(60)
+                return found
+
+            stream(asked, slowly)
+
+        monkeypatch.setattr(server.world.sampler, "stream", gated)
+
+
+def test_the_first_token_is_there_before_the_second_is_drawn(server, monkeypatch):
+    gate = Gate(server, monkeypatch)
+    stream = server.ask("Name the sky.", stream=True)
+    parts = [next(chunk.choices[0].delta.content for chunk in stream if chunk.choices[0].delta.content)]
+    assert gate.steps == 1
+    gate.open.set()
+    parts += [chunk.choices[0].delta.content or "" for chunk in stream]
+    assert "".join(parts) == server.ask("Name the sky.").choices[0].message.content and len(parts) > 3
+
+
+@pytest.mark.parametrize("streamed", [True, False], ids=["streamed", "whole"])
+def test_who_hangs_up_blocks_nobody(server, monkeypatch, streamed):
+    """In the middle of replies that would be long: their rows are given up, and the next in line is answered."""
+    gate = Gate(server, monkeypatch)
+    body = {"model": NAME, "messages": [{"role": "user", "content": "Name the sea."}], "n": 8, "temperature": 0,
+            "max_tokens": 3500, "stream": streamed}  # fmt: skip
+    with httpx2.Client(timeout=60) as client, ThreadPoolExecutor(1) as pool:
+        if streamed:
+            with client.stream("POST", f"{server.url}/chat/completions", json=body) as response:
+                lines = response.iter_lines()  # held: the connection is closed with it
+                next(lines)
+                assert gate.waits.wait(60)
+        else:
+            left = socket.create_connection(server.url.split("/")[2].split(":"))
+            text = json.dumps(body)
+            left.sendall(
+                f"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: {len(text)}\r\n\r\n{text}".encode()
+            )
+            assert gate.waits.wait(60)
+            left.close()
+        wait_for(lambda: server.listener.batches.requests == 0)
+        other = pool.submit(server.ask, "Name the snow.", max_tokens=3)
+        wait_for(lambda: server.listener.batches.requests == 1)
+        gate.open.set()
+        assert other.result().choices[0].message.content is not None
+    assert gate.steps <= 2 + 3, "of its 3,500 steps there is one more, at which its rows are given up"
+    assert any(line.startswith("499 8 x thinking") for line in server.lines)
+
+
+def test_who_stops_the_server_answers_what_is_open(model, monkeypatch):
+    with running(model) as found, ThreadPoolExecutor(2) as pool:
+        gate = Gate(found, monkeypatch)
+        open_ones = [
+            pool.submit(found.ask, "Name the sky.", seed=1),
+            pool.submit(stream_of, found, "Name the sky."),
+        ]
+        assert gate.waits.wait(60)
+        wait_for(lambda: found.listener.batches.requests == 2)
+        found.call(found.listener.stop)
+        gate.open.set()
+        whole_one, streamed = (one.result() for one in open_ones)
+        assert whole_one.choices[0].message.content == streamed.choices[0].message.content
+        assert streamed.choices[0].finish_reason
+        with pytest.raises(openai.APIConnectionError):
+            found.ask("a")
+
+
+def test_what_is_open_at_the_end_is_told_so(model, monkeypatch):
+    """By a second Ctrl-C: an error, and never half a reply that looks like a whole one."""
+    with running(model) as found, ThreadPoolExecutor(2) as pool:
+        gate = Gate(found, monkeypatch)
+        open_ones = [
+            pool.submit(found.ask, "Name the sky.", seed=1),
+            pool.submit(stream_of, found, "Name the sky."),
+        ]
+        assert gate.waits.wait(60)
+        wait_for(lambda: found.listener.batches.requests == 2)
+        found.call(found.listener.stop)
+        found.call(found.listener.stop, True)
+        with pytest.raises(openai.InternalServerError, match="server is stopping"):
+            open_ones[0].result()
+        with pytest.raises(openai.APIError, match="server is stopping"):
+            open_ones[1].result()
+        gate.open.set()
+
+
+def stream_of(server: Running, content: str):
+    return whole(server.ask(content, stream=True))
 
 
 def wait_for(state, seconds: float = 30) -> None:
@@ -410,19 +502,6 @@ def test_the_model_is_listed(server):
     assert server.client().models.retrieve(NAME).id == NAME
     health = httpx2.get(server.url.removesuffix("/v1") + "/health")
     assert health.status_code == 200 and health.json() == {"status": "ok", "requests": 0}
-
-
-def test_who_goes_blocks_nobody(server):
-    """Clients that hang up in the middle of long replies: their rows are given up, and others are answered."""
-    body = {"model": NAME, "messages": [{"role": "user", "content": "Name the sea."}], "n": 64, "temperature": 5,
-            "max_tokens": 3500, "stream": True}  # fmt: skip
-    address = f"{server.url}/chat/completions"
-    with httpx2.Client() as client, client.stream("POST", address, json=body) as response:
-        next(response.iter_lines())
-    with httpx2.Client() as client, pytest.raises(httpx2.TimeoutException):
-        client.post(address, json={**body, "stream": False}, timeout=0.05)
-    assert server.ask("Name the snow.", max_tokens=3).choices[0].message.content is not None
-    wait_for(lambda: server.listener.batches.requests == 0)
 
 
 def test_too_many_requests_are_told_to_come_again(server, monkeypatch):
@@ -555,19 +634,20 @@ def test_the_curl_line_works_and_ctrl_c_ends_it_with_requests_open(model):
             ["bash", "-c", "".join(lines[1:]).replace("curl", "curl -s")], capture_output=True, text=True
         )
         assert json.loads(done.stdout)["model"] == "it's"
-        # a reply that no one waits the end of, 128 times 3,900 tokens
-        body = {"model": "it's", "messages": [{"role": "user", "content": "a"}], "n": 128, "temperature": 9,
+        body = {"model": "it's", "messages": [{"role": "user", "content": "a"}], "n": 128, "temperature": 0,
                 "stream": True}  # fmt: skip
-        with (
-            httpx2.Client(timeout=60) as client,
-            client.stream("POST", f"{base}/chat/completions", json=body) as answer,
-        ):
+        address = f"{base}/chat/completions"
+        with httpx2.Client(timeout=60) as client, client.stream("POST", address, json=body) as answer:
             got = answer.iter_lines()
             next(got)
             process.send_signal(signal.SIGINT)
+            lines = iter(process.stdout.readline, "")
+            told = next(line for line in lines if line.startswith("stopp"))
             process.send_signal(signal.SIGINT)
             rest = list(got)
+        # the machine may be so fast that all 128 replies are complete by then
         assert any('"error"' in line and "stopping" in line for line in rest) or "data: [DONE]" in rest
+        assert told.startswith("stopping: 1 still to answer, 10 s (once more: at once)")
         out, err = process.communicate(timeout=60)
         assert process.returncode == 130 and out.endswith("stopped\n") and "Traceback" not in err, err
     finally:
