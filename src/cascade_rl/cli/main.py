@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cascade_rl.cli import doctor, graders, init, models, recipes, runs, serving, tracking
+from cascade_rl.cli import doctor, evaluate, graders, init, models, recipes, runs, serving, tracking
 from cascade_rl.cli.app import app
 from cascade_rl.cli.data import data
 from cascade_rl.errors import Mendable
@@ -22,10 +22,11 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "status": runs.status,
     "report": runs.report,
     "track": tracking.track,
-    "eval": models.evaluate,
+    "eval": evaluate.evaluate,
     "chat": models.chat,
     "serve": serving.serve,
     "domains": models.domains,
+    "benchmarks": models.benchmarks,
     "grade": graders.grade,
     "regrade": graders.regrade,
     "check": recipes.check,

@@ -11,8 +11,8 @@ from typing import Annotated
 
 import typer
 
-from cascade_rl.cli.app import WrittenBy, say
-from cascade_rl.cli.models import Checkpoint, model_folder
+from cascade_rl.cli.app import Checkpoint, WrittenBy, say
+from cascade_rl.cli.models import model_folder
 from cascade_rl.errors import InputError
 
 
@@ -46,6 +46,10 @@ def serve(
     precision: Annotated[
         Precision, typer.Option(help="Of matrix products; auto is bf16 where the processor multiplies it.")
     ] = Precision.AUTO,
+    yarn: Annotated[
+        float,
+        typer.Option(min=1, help="Stretch the model's positions by this factor, as `cascade eval` may."),
+    ] = 1.0,
     template: WrittenBy = None,
     api_key_variable: Annotated[
         str | None,
@@ -62,11 +66,13 @@ def serve(
     with listen(host, port) as listening:
         folder = model_folder(checkpoint)
         # after mistakes of the command line: torch alone takes seconds
-        from cascade_rl.model.base import settle_device
+        from cascade_rl.cascade.reach import Machine
+        from cascade_rl.model.base import choose_device
         from cascade_rl.rollout.world import Engine, open_world
         from cascade_rl.serve.run import answer, served
 
-        engine = Engine(workers, *settle_device(device, precision, workers), template=template)
+        found_here = choose_device(Machine(workers, device, precision))
+        engine = Engine(workers, *found_here, template=template, yarn=yarn)
         with open_world(folder, engine) as world, served(world, name or _name(checkpoint)) as found:
             if is_open(listening) and key is None:
                 say("anybody who reaches this machine may ask; --api-key-variable NAME asks for a key")
