@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 import os
+import random
 import re
 import signal
 import socket
@@ -38,6 +39,7 @@ from cascade_rl.model.decoder import DecoderConfig
 from cascade_rl.model.export import export
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.protocols import GREEDY, Sampling, SamplingRule
+from cascade_rl.rollout.streaming import Ask, Part, Token
 from cascade_rl.rollout.world import Engine, World, open_world
 from cascade_rl.serve import batches
 from cascade_rl.serve.address import listen, url
@@ -408,6 +410,16 @@ def wait_for(state, seconds: float = 30) -> None:
         time.sleep(0.01)
 
 
+def test_the_example_of_the_guide_works(server, capsys):
+    guide = (Path(__file__).parent.parent / "docs/served.md").read_text()
+    code = re.search(r"## Serve a checkpoint.*?```python\n(.*?)```", guide, re.DOTALL).group(1)
+    for told, here in (("http://127.0.0.1:8000/v1", server.url), ("tiny/08-swe-rl", NAME)):
+        assert told in code
+        code = code.replace(told, here)
+    exec(code, {})
+    assert len(capsys.readouterr().out) > 1
+
+
 def refused(server, status: int, **body) -> dict:
     whole = {"model": NAME, "messages": [{"role": "user", "content": "a"}], "max_tokens": 2, **body}
     found = httpx2.post(
@@ -510,6 +522,51 @@ def test_too_many_requests_are_told_to_come_again(server, monkeypatch):
         server.ask("a")
     with pytest.raises(openai.RateLimitError):
         server.ask("a", stream=True)
+
+
+class Recorder:
+    """In a sampler's place: ends each reply with its first token, and keeps the sizes of batches."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[tuple[int, int]]] = []
+        self.begin = threading.Event()
+
+    def stream(self, asked, heard) -> None:
+        assert self.begin.wait(60)
+        self.batches.append([(ask.sampling.n, ask.sampling.max_new_tokens) for ask in asked])
+        heard([Part(r, i, Token(0, 0.0)) for r, ask in enumerate(asked) for i in range(ask.sampling.n)])
+
+
+def test_batches_are_bounded_and_nobody_is_left_out(monkeypatch):
+    """Of any sizes: who does not fit waits for the next batch, and one that is too large alone is alone."""
+    monkeypatch.setattr(batches, "MOST_PLACES", 100)
+    draws = random.Random(1)
+    sizes = [(draws.randint(1, 6), draws.choice((3, 10, 40, 200))) for _ in range(60)]
+    problem = Problem("a", "chat", (Message("user", "a"),), None)
+    recorder = Recorder()
+    line = batches.Batches(recorder)
+
+    async def ask(n: int, limit: int) -> int:
+        job = line.begin(Ask(problem, Sampling(n, limit), (1,)))
+        got = 0
+        async for index, _ in job.tokens():
+            job.end(index)
+            got += 1
+        line.leave(job)
+        return got
+
+    async def all_of_them() -> list[int]:
+        asked = [asyncio.ensure_future(ask(*size)) for size in sizes]
+        await asyncio.sleep(0)
+        recorder.begin.set()
+        return await asyncio.gather(*asked)
+
+    assert asyncio.run(all_of_them()) == [n for n, _ in sizes]
+    assert [size for batch in recorder.batches for size in batch] == sizes, "in the order in which they came"
+    for batch in recorder.batches:
+        assert len(batch) == 1 or sum(n for n, _ in batch) * max(limit for _, limit in batch) <= 100
+    assert 1 < len(recorder.batches) < len(sizes)
+    line.close()
 
 
 def test_a_fault_of_the_engine_is_an_error_and_no_reply(server, monkeypatch):

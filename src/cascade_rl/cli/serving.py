@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import signal
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -61,26 +63,49 @@ def serve(
     if missing:
         raise InputError(f"serving needs {' and '.join(missing)}: pip install 'cascade-rl[serve]'")
     key = _key(api_key_variable)
+    model = _Model(checkpoint, workers, device, precision, yarn, template)
+    try:
+        stopped = _serve(model, host, port, name, key, api_key_variable)
+    except KeyboardInterrupt:  # while the model is read
+        stopped = signal.SIGINT
+    say("stopped")
+    raise typer.Exit(128 + stopped)
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """Which model is served, and on what it computes: see `Engine`."""
+
+    checkpoint: str
+    workers: int
+    device: str
+    precision: str
+    yarn: float
+    template: str | None
+
+
+def _serve(
+    model: _Model, host: str, port: int, name: str | None, key: str | None, variable: str | None
+) -> signal.Signals:
+    """Serve it until a signal comes; which one."""
     from cascade_rl.serve.address import is_open, listen, url
 
     with listen(host, port) as listening:
-        folder = model_folder(checkpoint)
+        folder = model_folder(model.checkpoint)
         # after mistakes of the command line: torch alone takes seconds
         from cascade_rl.cascade.reach import Machine
         from cascade_rl.model.base import choose_device
         from cascade_rl.rollout.world import Engine, open_world
         from cascade_rl.serve.run import answer, served
 
-        found_here = choose_device(Machine(workers, device, precision))
-        engine = Engine(workers, *found_here, template=template, yarn=yarn)
-        with open_world(folder, engine) as world, served(world, name or _name(checkpoint)) as found:
+        here = choose_device(Machine(model.workers, model.device, model.precision))
+        engine = Engine(model.workers, *here, template=model.template, yarn=model.yarn)
+        with open_world(folder, engine) as world, served(world, name or _name(model.checkpoint)) as found:
             if is_open(listening) and key is None:
                 say("anybody who reaches this machine may ask; --api-key-variable NAME asks for a key")
             say(f"serving {found.name} at {url(listening)}, until Ctrl-C; try:")
-            say(_curl(url(listening), found.name, api_key_variable))
-            stopped = answer(found, listening, key, say)
-    say("stopped")
-    raise typer.Exit(128 + stopped)
+            say(_curl(url(listening), found.name, variable))
+            return answer(found, listening, key, say)
 
 
 def _key(variable: str | None) -> str | None:

@@ -17,6 +17,8 @@ from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.serve.refusals import Refused
 
 MOST_REQUESTS = 256  # that are served or wait; more are told to come again
+# Replies times the longest of them, in tokens, that one batch may have: some 20 bytes are set aside for each.
+MOST_PLACES = 1 << 24
 GATHER_S = 0.005  # so long a batch waits for those that were sent together with its first
 
 # (which of the replies, its next token), or why none comes any more
@@ -66,6 +68,7 @@ class Batches:
     def __init__(self, sampler: TorchSampler) -> None:
         self.sampler, self.fault, self.closed = sampler, "", False
         self._waiting: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._next: Job | None = None  # it did not fit into the last batch
         self._open: set[Job] = set()  # in the event loop's hands
         self._thread = threading.Thread(target=self._run, name="decoding", daemon=True)
         self._thread.start()
@@ -110,16 +113,16 @@ class Batches:
         self._thread.join()
 
     def _run(self) -> None:
-        while (first := self._waiting.get()) is not None:
+        ended = False
+        while not ended and (first := self._next or self._waiting.get()) is not None:
             jobs, ended = self._gathered(first)
             if wanted := [job for job in jobs if not job.left()]:
                 self._decode(wanted)
-            if ended:
-                return
 
     def _gathered(self, first: Job) -> tuple[list[Job], bool]:
         """The next batch, and whether the thread ends behind it."""
-        jobs = [first]
+        jobs, self._next = [first], None
+        rows, longest = first.ask.sampling.n, first.ask.sampling.max_new_tokens
         while True:
             try:
                 job = self._waiting.get(timeout=GATHER_S)
@@ -127,6 +130,10 @@ class Batches:
                 return jobs, False
             if job is None:
                 return jobs, True
+            rows, longest = rows + job.ask.sampling.n, max(longest, job.ask.sampling.max_new_tokens)
+            if rows * longest > MOST_PLACES:
+                self._next = job
+                return jobs, False
             jobs.append(job)
 
     def _decode(self, jobs: Sequence[Job]) -> None:
