@@ -376,7 +376,8 @@ def test_who_stops_the_server_answers_what_is_open(model, monkeypatch):
         whole_one, streamed = (one.result() for one in open_ones)
         assert whole_one.choices[0].message.content == streamed.choices[0].message.content
         assert streamed.choices[0].finish_reason
-        with pytest.raises(openai.APIConnectionError):
+        # refused, or nobody listens any more
+        with pytest.raises((openai.InternalServerError, openai.APIConnectionError)):
             found.ask("a")
 
 

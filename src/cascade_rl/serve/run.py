@@ -43,6 +43,7 @@ class Listener(uvicorn.Server):
     def stop(self, at_once: bool = False) -> None:
         """Take no more requests; answer those that are open within the grace, or say at once that it ends."""
         self.should_exit = True
+        self.batches.closed = True  # uvicorn looks ten times a second, and takes connections until then
         asyncio.get_running_loop().call_later(0 if at_once else GRACE_S, self.batches.dismiss)
 
 
