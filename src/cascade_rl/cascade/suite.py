@@ -1,11 +1,10 @@
 """Published benchmarks on any model: each measured into a folder by the report's protocol, or as it is told.
 
-What a model can't do of the protocol is cut to what it can, see `reach`.
+Which model that is, `candidate` finds; what it can't do of the protocol is cut to what it can, see `reach`.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -13,18 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from cascade_rl.benchmarks import load_benchmark
+from cascade_rl.cascade.candidate import candidate
 from cascade_rl.cascade.comparer import Comparer, judged
-from cascade_rl.cascade.reach import Machine, fitted_to
+from cascade_rl.cascade.reach import Machine
 from cascade_rl.data.suites import suite_heldout
 from cascade_rl.domain import HeldOut
 from cascade_rl.errors import InputError
 from cascade_rl.evals.shelf import Shelf, settings_of
 from cascade_rl.evals.suite import Asking, Measured, measure, measure_again
 from cascade_rl.grading.services import open_services
-from cascade_rl.model.pretrained import find_model
 from cascade_rl.protocols import Finished, Sampler, Sampling, Screen
 from cascade_rl.recipe.scoring import BenchmarkSpec
-from cascade_rl.rollout.world import world_with
+from cascade_rl.remote.address import parse_served
+from cascade_rl.remote.sampler import ServedSettings
 from cascade_rl.types import Problem, Rollout
 
 
@@ -42,43 +42,57 @@ def measure_suite(
     out: Path,
     told: Told,
     *,
-    machine: Machine | None = None,
+    machine: Machine = Machine(),
+    served: ServedSettings = ServedSettings(),
     comparer: Comparer = Comparer(),
     seed: int = 0,
     unsafe: bool = False,
 ) -> Iterator[Measured]:
-    """The benchmarks of these specs on a model of this machine or a hub, each as it is done.
+    """The benchmarks of these specs on a model, see `candidate`, each as it is done.
 
     Results go to `out`, and what is there already is not asked again. Raises InputError where data are
     missing or the folder holds replies that were drawn otherwise, GraderFailure where verdicts can't be
-    given.
+    given, ServerFailure where replies never came.
     """
     # data first: what is missing is told before a model is fetched
-    held = [suite_heldout(spec) for spec in specs]
+    held = _all_held(specs)
     comparer.check(held)
-    screen = told.screen
-    found = find_model(model, note=screen.note, waiting=screen.waiting)
-    engine, fitted = fitted_to(held, found.folder, machine or Machine(), screen.note)
-    needs = frozenset[str]().union(*(one.domain.needs for one in fitted)) - {"reward_model"}
-    screen.waiting("model")
-    identity: dict[str, Any] = {"model": found.name, "commit": found.commit, "weights": _digest(found.folder)}
-    identity |= {key: getattr(engine, key) for key in ("precision", "sampler", "template", "yarn")}
-    shelves = [Shelf(out, one, _settings(one, identity | comparer.settings(one), seed)) for one in fitted]
+    if comparer.reward_model and parse_served(model):
+        raise InputError("--reward-model runs beside a model of this machine: give --judge for a served one")
+    who = candidate(model, held, machine, served, told.screen)
+    shelves = [
+        Shelf(out, one, _settings(one, {**who.identity, **comparer.settings(one)}, seed)) for one in who.held
+    ]
+    needs = frozenset[str]().union(*(one.domain.needs for one in who.held)) - {"reward_model"}
     with ExitStack() as stack:
         services = stack.enter_context(open_services(needs, unsafe=unsafe))
         # a folder in which nothing is missing needs no model
         sampler: Sampler = Nobody()
         world = None
         if any(shelf.share < 1 for shelf in shelves) or comparer.reward_model:
-            world = stack.enter_context(world_with(services, found.folder, engine))
-            sampler = world.sampler
+            sampler, world = who.opened(services, stack)
         comparing = comparer.serving(services, world)
-        for one, shelf in zip(fitted, shelves, strict=True):
+        for one, shelf in zip(who.held, shelves, strict=True):
             told.begun(one, len(shelf.samples))
             asking, mine = _asking(one, seed), comparing if judged(one) else services
             # a reward model runs on the workers that sample
-            asking = replace(asking, in_batch=mine.reward_model is not None)
+            asking = replace(asking, in_batch=mine.reward_model is not None, counts=who.counts)
             yield measure(one, sampler, mine, shelf, asking, told.screen.waiting)
+
+
+def _all_held(specs: Sequence[BenchmarkSpec]) -> list[HeldOut]:
+    """The problems of all; InputError names every benchmark without its data, and those that are here."""
+    held, missing = [], []
+    for spec in specs:
+        try:
+            held.append(suite_heldout(spec))
+        except InputError as error:
+            missing.append(str(error))
+    if missing and held:
+        missing.append(f"those with data here: --suite {','.join(one.name for one in held)}")
+    if missing:
+        raise InputError("\n".join(missing))
+    return held
 
 
 class Nobody:
@@ -128,12 +142,3 @@ def _asking(held: HeldOut, seed: int) -> Asking:
     benchmark = load_benchmark(held.spec.suite or held.name)
     # without a number it is that of a run's own benchmarks, so that both draw the same replies
     return Asking(("evaluation", seed) if seed else ("evaluation",), benchmark.answer, benchmark.also)
-
-
-def _digest(folder: Path) -> str:
-    """16 hex digits over the files of weights: another model under the same path is another model."""
-    found = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as opened:
-            found.update(hashlib.file_digest(opened, "sha256").digest())
-    return found.hexdigest()[:16]

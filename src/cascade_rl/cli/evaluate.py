@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from cascade_rl.cascade.reach import Machine
     from cascade_rl.domain import HeldOut
     from cascade_rl.evals.suite import Measured
+    from cascade_rl.remote.sampler import ServedSettings
 
 FEW = 60  # problems, up to which the part of chance is told in words
 
@@ -78,6 +80,18 @@ Judge = Annotated[
         "openai:URL#MODEL."
     ),
 ]
+KeyVariable = Annotated[
+    str | None,
+    typer.Option(help="Of a served model: the environment variable of its key, if not OPENAI_API_KEY."),
+]
+ModeBy = Annotated[
+    str | None,
+    typer.Option(help="Of a served model: how the mode is said, flag, kwargs or none (docs/served.md)."),
+]
+Parallel = Annotated[int | None, typer.Option(min=1, help="Of a served model: requests at a time; 16.")]
+Budget = Annotated[
+    int | None, typer.Option(min=1, help="Of a served model: the most requests, retries among them.")
+]
 JudgeKey = Annotated[str | None, typer.Option(help="The environment variable that holds that server's key.")]
 
 
@@ -98,6 +112,10 @@ def evaluate(
     reward_model: PairJudge = None,
     judge: Judge = None,
     judge_key_variable: JudgeKey = None,
+    key_variable: KeyVariable = None,
+    mode_by: ModeBy = None,
+    parallel: Parallel = None,
+    budget: Budget = None,
     unsafe_exec: Unsafe = False,
 ) -> None:
     """Score a model: on published benchmarks (--suite), or on the held-out problems of a recipe.
@@ -117,7 +135,19 @@ def evaluate(
     max_response_tokens=4096, for all benchmarks or for one (aime25.k=64).
     """
     if suite is None:
-        only_suite = {"--out": out, "--data": data, "--regrade": regrade, "--yarn": yarn, "--judge": judge}
+        server = {
+            "--key-variable": key_variable,
+            "--mode-by": mode_by,
+            "--parallel": parallel,
+            "--budget": budget,
+        }
+        only_suite = server | {
+            "--out": out,
+            "--data": data,
+            "--regrade": regrade,
+            "--yarn": yarn,
+            "--judge": judge,
+        }
         _refuse_without_suite(only_suite | {"--judge-key-variable": judge_key_variable})
         score_on_recipe(model, recipe or "tiny", overrides or [], benchmark or [], reward_model, unsafe_exec)
         return
@@ -129,19 +159,44 @@ def evaluate(
         return
     from cascade_rl.cascade.reach import Machine
 
-    who = (judge, judge_key_variable, reward_model)
+    server = {"key_variable": key_variable, "mode_by": mode_by, "parallel": parallel, "budget": budget}
     machine = Machine(workers, sampler=sampler, template=template and template.value, yarn=yarn)
-    _on_suite(model, suite, overrides or [], data or [], folder, machine, who, seed, unsafe_exec)
+    who = _Who(model, machine, server, (judge, judge_key_variable, reward_model))
+    _on_suite(who, suite, overrides or [], data or [], folder, seed, unsafe_exec)
+
+
+@dataclass(frozen=True, slots=True)
+class _Who:
+    """Who answers, on what or by which settings of a server, and who compares: judge, its key, a folder."""
+
+    model: str
+    machine: Machine
+    server: Mapping[str, Any]
+    comparer: tuple[str | None, str | None, Path | None]
+
+    def served(self) -> ServedSettings:
+        """How a server is asked; InputError for what has no effect on this model."""
+        from cascade_rl.remote.address import parse_served
+        from cascade_rl.remote.sampler import TERMS, ServedSettings
+
+        said = {key: value for key, value in self.server.items() if value is not None}
+        if said and parse_served(self.model) is None:
+            options = ", ".join("--" + key.replace("_", "-") for key in said)
+            raise InputError(
+                f"{options}: no effect on a model of this machine; a served one is openai:URL#MODEL"
+            )
+        terms = replace(
+            TERMS, parallel=said.get("parallel", TERMS.parallel), most_requests=said.get("budget")
+        )
+        return ServedSettings(terms, said.get("key_variable"), said.get("mode_by"))
 
 
 def _on_suite(
-    model: str,
+    who: _Who,
     suite: str,
     overrides: Sequence[str],
     data: Sequence[str],
     folder: Path,
-    machine: Machine,
-    who: tuple[str | None, str | None, Path | None],
     seed: int,
     unsafe_exec: bool,
 ) -> None:
@@ -150,12 +205,19 @@ def _on_suite(
     from cascade_rl.cascade.suite import Told, measure_suite
     from cascade_rl.data.suites import suite_specs
 
-    comparer = Comparer.named(*who)
+    served, comparer = who.served(), Comparer.named(*who.comparer)
     specs = suite_specs(suite_names(suite), overrides, _sources(data))
     with ConsoleScreen(console) as screen:
-        told = Told(screen, _say_begun)
         found = measure_suite(
-            model, specs, folder, told, machine=machine, comparer=comparer, seed=seed, unsafe=unsafe_exec
+            who.model,
+            specs,
+            folder,
+            Told(screen, _say_begun),
+            machine=who.machine,
+            served=served,
+            comparer=comparer,
+            seed=seed,
+            unsafe=unsafe_exec,
         )
         _show(list(_heard(found)), folder)
 
@@ -177,6 +239,9 @@ def _heard(found: Iterable[Measured]) -> Iterator[Measured]:
     for one in found:
         if one.failed:
             say(f"  {one.failed} of {one.samples} verdicts failed and count as wrong")
+        if any(one.requests.values()):
+            told = (f"{count:,} {name.replace('_', ' ')}" for name, count in one.requests.items() if count)
+            say(f"  the server: {', '.join(told)}")
         yield one
 
 

@@ -134,9 +134,11 @@ class Shelf:
         text = "".join(dumps(to_line(one)) + "\n" for one in self.samples)
         write_text(self._file("samples.jsonl"), text)
 
-    def finish(
-        self, name: str, found: BenchmarkScore, statistics: Mapping[str, Any], failed: int, seconds: float
-    ) -> None:
-        """Write NAME.json."""
-        told = {"settings": self.settings, "statistics": statistics, "failed": failed, "seconds": seconds}
-        write_json(self._file("json"), to_json(name, found) | told)
+    def finish(self, found: BenchmarkScore, told: Mapping[str, Any]) -> None:
+        """Write NAME.json: the score, the settings, and what else is told."""
+        # of a try that asked nothing the requests are those of the one before
+        before = read_record(self._file("json")) or {}
+        kept = {} if any(told["requests"].values()) else {"requests": before.get("requests", {})}
+        write_json(
+            self._file("json"), {**to_json(self._held.name, found), "settings": self.settings, **told, **kept}
+        )

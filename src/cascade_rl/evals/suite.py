@@ -12,6 +12,7 @@ is drawn by its own generator. A server that knows no seeds may give others; tho
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -35,7 +36,10 @@ Also = Callable[[Sequence[Sample], Mapping[str, Mapping[str, Any]]], Mapping[str
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A benchmark's score; `failed` verdicts count as wrong, `kept` replies were there already."""
+    """A benchmark's score; `failed` verdicts count as wrong, `kept` replies were there already.
+
+    `requests` are what a server was asked and said this time: `requests`, `retries`, `prompt_tokens`, ...
+    """
 
     name: str
     score: BenchmarkScore
@@ -44,6 +48,7 @@ class Measured:
     samples: int
     kept: int
     seconds: float
+    requests: Mapping[str, int]
     changed: int = 0
 
 
@@ -54,6 +59,7 @@ class Asking:
     seed      of all replies
     answer    a reply's short answer, for cons@k
     also      what else the samples say, beside the score
+    counts    what a server was asked and said so far: requests, retries, tokens
     in_batch  grade in the calling thread, all at once: a reward model runs on the workers that sample
     """
 
@@ -61,6 +67,7 @@ class Asking:
     answer: Answer | None = None
     also: Also | None = None
     in_batch: bool = False
+    counts: Callable[[], Mapping[str, int]] = dict
 
 
 def measure(
@@ -77,7 +84,7 @@ def measure(
     then, and a new try asks for verdicts alone), and what the sampler raises.
     """
     begin = time.perf_counter()
-    kept = len(shelf.samples)
+    kept, before = len(shelf.samples), Counter(asking.counts())
     for mode in held.modes:
         for (problems, sampling), _ in requests(held, mode, asking.seed):
             missing = [problem for problem in problems if not shelf.has(problem.id, mode)]
@@ -86,7 +93,9 @@ def measure(
     if kept and again:
         # of an earlier try whose grader, or machine, was at fault: the reply is there, the verdict is not
         shelf.replace(_graded_anew(held, services, again, asking))
-    return _scored(held, shelf, asking, kept, time.perf_counter() - begin)
+    asked = Counter(asking.counts())
+    asked.subtract(before)
+    return _scored(held, shelf, asking, kept, time.perf_counter() - begin, asked)
 
 
 def measure_again(held: HeldOut, services: Services, shelf: Shelf, asking: Asking) -> Measured:
@@ -197,7 +206,14 @@ def _graded_anew(
     ]
 
 
-def _scored(held: HeldOut, shelf: Shelf, asking: Asking, kept: int, seconds: float) -> Measured:
+def _scored(
+    held: HeldOut,
+    shelf: Shelf,
+    asking: Asking,
+    kept: int,
+    seconds: float,
+    asked: Mapping[str, int] | None = None,
+) -> Measured:
     shelf.tidy()
     failed = count_failed(held.name, shelf.samples)
     found = BenchmarkScore(held.headline, {mode: mode_score(shelf.samples, mode) for mode in held.modes})
@@ -207,5 +223,7 @@ def _scored(held: HeldOut, shelf: Shelf, asking: Asking, kept: int, seconds: flo
     if asking.also:
         told["also"] = dict(asking.also(shelf.samples, meta))
     seconds += shelf.seconds
-    shelf.finish(held.name, found, told, failed, seconds)
-    return Measured(held.name, found, told, failed, len(shelf.samples), kept, seconds)
+    shelf.finish(
+        found, {"statistics": told, "failed": failed, "seconds": seconds, "requests": dict(asked or {})}
+    )
+    return Measured(held.name, found, told, failed, len(shelf.samples), kept, seconds, dict(asked or {}))
