@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cascade_rl.cli import doctor, graders, init, models, recipes, runs, tracking
+from cascade_rl.cli import doctor, export, graders, init, models, recipes, runs, tracking
 from cascade_rl.cli.app import app
 from cascade_rl.cli.data import data
 from cascade_rl.errors import Mendable
@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "status": runs.status,
     "report": runs.report,
     "track": tracking.track,
+    "export": export.export,
     "eval": models.evaluate,
     "chat": models.chat,
     "domains": models.domains,
