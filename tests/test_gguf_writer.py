@@ -55,7 +55,9 @@ def test_what_is_written_is_read_as_the_same_model(family, changes, tmp_path):
 @pytest.mark.parametrize("dtype", ["fp32", "fp16", "bf16"])
 def test_names_and_bits_are_those_that_the_package_gives(family, dtype, tmp_path):
     """Against the writer of the tests: names by gguf's own table, rows of q and k put in order by hand."""
-    model = random_model(family, **({} if family.startswith("qwen") or family == "llama" else {"sliding_window": None}))
+    model = random_model(
+        family, **({} if family.startswith("qwen") or family == "llama" else {"sliding_window": None})
+    )
     ours = {t.name: t for t in GGUFReader(written(tmp_path, model, dtype)).tensors}
     hand = {t.name: t for t in GGUFReader(by_hand(tmp_path / "hand.gguf", model)).tensors}
     assert ours.keys() == hand.keys()
@@ -68,7 +70,13 @@ def test_names_and_bits_are_those_that_the_package_gives(family, dtype, tmp_path
 
 
 @settings(max_examples=50)
-@given(heads=st.integers(1, 5), half=st.integers(1, 6), wide=st.integers(1, 3), bias=st.booleans(), seed=st.integers(0, 99))
+@given(
+    heads=st.integers(1, 5),
+    half=st.integers(1, 6),
+    wide=st.integers(1, 3),
+    bias=st.booleans(),
+    seed=st.integers(0, 99),
+)
 def test_rows_of_heads_are_dealt_out_as_llama_cpp_pairs_them(heads, half, wide, bias, seed):
     shape = (heads * half * 2,) if bias else (heads * half * 2, wide)
     rows = torch.randn(shape, generator=torch.Generator().manual_seed(seed))

@@ -86,12 +86,13 @@ def export_stage(run: Path, word: str, out: Path, wanted: Wanted) -> Made:
     refuse_full(out)
     if wanted.licence:
         licence_keys(wanted.licence)
-    recipe = stored(yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8")), f"{run / 'recipe.yaml'}")
+    file = run / "recipe.yaml"
+    recipe = stored(yaml.safe_load(file.read_text(encoding="utf-8")), str(file))
     if recipe.stages[done.index].trains == "reward_model":
         raise InputError(
-            f"{done.name} trained a reward model; the policy after it is that of the stage before. The reward "
-            f"model lies in {done.folder / 'reward_model'} with a card of its own, and transformers loads it "
-            "from there"
+            f"{done.name} trained a reward model; the policy after it is that of the stage before. The "
+            f"reward model lies in {done.folder / 'reward_model'} with a card of its own, and transformers loads "
+            "it from there"
         )
     model = _read(run, done, wanted)
     with placed(out) as folder:
@@ -119,9 +120,9 @@ def placed(out: Path) -> Iterator[Path]:
             yield temporary
             temporary.rename(out)
             sync_folder(out.parent)
-    except BaseException:
+    finally:
+        # gone where all went well: it has another name now
         shutil.rmtree(temporary, ignore_errors=True)
-        raise
 
 
 def _read(run: Path, done: Done, wanted: Wanted) -> _Model:
@@ -131,9 +132,7 @@ def _read(run: Path, done: Done, wanted: Wanted) -> _Model:
     dtype = wanted.dtype or PRECISION[raw["dtype"]]
     if wanted.gguf:
         check_gguf(raw, network)
-    return _Model(
-        raw, network, cast(flat, dtype), load_tokenizer(checkpoint), read_generation(checkpoint)
-    )
+    return _Model(raw, network, cast(flat, dtype), load_tokenizer(checkpoint), read_generation(checkpoint))
 
 
 def _refuse_other(checkpoint: Path, flat: Tensor, done: Done) -> None:
@@ -173,7 +172,8 @@ def _write(
     parts = sorted(folder.glob("model*.safetensors"))
     size = sum(part.stat().st_size for part in parts)
     weights = [
-        f"checksum of the weights as trained: `{done.entry.checkpoint.weights_hash}`, as the run's ledger has it",
+        f"checksum of the weights as trained: `{done.entry.checkpoint.weights_hash}`, as the run's ledger "
+        "has it",
         model.cast.line(),
         f"{len(model.cast.flat):,} parameters in {len(parts)} file{'s' * (len(parts) > 1)} of safetensors, "
         f"{size:,} bytes",
@@ -189,11 +189,13 @@ def _write(
             told.shown_prompts(model.tokenizer),
             weights,
             sources,
+            model.network.max_positions,
             wanted.repo,
             wanted.licence,
             wanted.languages or told.languages_of(list(sources)),
             told.hub_sets(list(sources)),
             gguf,
+            recipe.smoke,
         )
     )
     write_text(folder / "README.md", text)
@@ -203,9 +205,7 @@ def _write(
     return (*gate, *weights, *([f"{gguf.file}: {gguf.line}"] if gguf else []))
 
 
-def _gguf(
-    folder: Path, done: Done, recipe: Recipe, model: _Model, settings: Mapping[str, Any]
-) -> GgufTold:
+def _gguf(folder: Path, done: Done, recipe: Recipe, model: _Model, settings: Mapping[str, Any]) -> GgufTold:
     dtype = model.cast.dtype
     name = f"{recipe.name}-{done.name}"
     file = f"{name}-{KINDS[dtype][0]}.gguf"

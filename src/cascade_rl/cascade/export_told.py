@@ -25,7 +25,7 @@ MOST_TEXTS = 400  # of a run's samples, on which pre-tokenizers are tried
 
 
 def read_card(recipe: Recipe, done: Sequence[Done], config: Mapping[str, Any]) -> Card:
-    """The card of the last of these stages, from what they left; InputError where a file of theirs is gone."""
+    """The card of the last of these stages, from what they left; InputError where one is gone."""
     folder = done[-1].folder
     facts = _kept(folder / "stage.json", "stage", "settings", "data", "lineage")
     cards = [_kept(one.folder / "scorecard.json", "stage", "benchmarks") for one in done]

@@ -23,7 +23,9 @@ class Precision(StrEnum):
 def export(
     run_dir: RunArgument,
     stage: Annotated[str, typer.Argument(help="A stage that is done: rlhf, 04-rlhf, 4, or last.")],
-    out: Annotated[Path, typer.Argument(help="The directory that is made; it must not be there, or be empty.")],
+    out: Annotated[
+        Path, typer.Argument(help="The directory that is made; it must not be there, or be empty.")
+    ],
     dtype: Annotated[
         Precision | None, typer.Option(help="Precision of the weights; that of the checkpoint if not given.")
     ] = None,
@@ -69,5 +71,7 @@ def export(
         say(f"  {text}")
     if not dry_run:
         with console.status("uploading"):
-            address = push_folder(out, push, private=not public, message=f"{made.stage.name} of {run_dir.name}")
+            address = push_folder(
+                out, push, private=not public, message=f"{made.stage.name} of {run_dir.name}"
+            )
         say(f"uploaded: {address}")

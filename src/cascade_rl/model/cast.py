@@ -33,8 +33,8 @@ class Cast:
         share = 100 * self.changed / len(self.flat)
         return (
             f"rounded to {self.dtype} for this export: {share:.1f} % of the numbers changed, by at most "
-            f"{self.worst:.2g} of their size. The scores are of the weights before; a greedy reply may differ "
-            "where two tokens are nearly as likely"
+            f"{self.worst:.2g} of their size. The scores are of the weights before; a greedy reply may "
+            "differ where two tokens are nearly as likely"
         )
 
 

@@ -33,8 +33,9 @@ def export(
 ) -> None:
     """Write a model (with `shapes`, those with a score head, a reward model), whole or not at all.
 
-    `generation` and `shard` are of a language model, `dtype` of both, see `save_directory`. A reward model's chat template
-    renders what it was trained to read, see `reward_template`. `origin` is kept for `read_origin`.
+    `generation` and `shard` are of a language model, `dtype` of both, see `save_directory`. A reward model's
+    chat template renders what it was trained to read, see `reward_template`. `origin` is kept for
+    `read_origin`.
     """
     # under a name of its own until it is complete: a run that is killed here exports again
     temporary = path.with_name(f".{path.name}.tmp")

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -63,7 +62,7 @@ def check_gguf(raw: Mapping[str, Any], config: Network) -> DecoderConfig:
         faults.append("attention biases, which llama.cpp's qwen3 has not")
     rope = _told_rope(raw)
     kind = config.rope.kind
-    known = {ours for ours in SCALED[kind].values()} if kind in SCALED else set(LLAMA3) | {"factor"}
+    known = set(SCALED[kind].values()) if kind in SCALED else set(LLAMA3) | {"factor"}
     extra = set(rope) - known - {"rope_type", "type", "rope_theta"}
     if kind not in ("default", "llama3", *SCALED):
         faults.append(f"RoPE of type {kind!r}")
@@ -150,7 +149,9 @@ def _add_rope(writer: GGUFWriter, raw: Mapping[str, Any], config: DecoderConfig)
     """The scaling: linear and yarn as settings, Llama 3's as a tensor of divisors."""
     told, kind = _told_rope(raw), config.rope.kind
     if kind == "llama3":
-        plain = config.rope.theta ** (-torch.arange(0, config.head_dim, 2, dtype=torch.float64) / config.head_dim)
+        plain = config.rope.theta ** (
+            -torch.arange(0, config.head_dim, 2, dtype=torch.float64) / config.head_dim
+        )
         divisors = plain / torch.tensor(config.rope.inverse, dtype=torch.float64)
         writer.add_tensor(FREQUENCIES, divisors.float().numpy())
     if kind not in SCALED:
@@ -207,9 +208,7 @@ def _add_tokenizer(writer: GGUFWriter, tokenizer: Tokenizer, rows: int, cut: str
     writer.add_tokenizer_pre(cut)
     writer.add_token_list([by_id.get(i, f"[PAD{i}]") for i in range(rows)])
     # rows for padding have no token
-    writer.add_token_types(
-        [kinds[special.get(i)] if i in by_id else TokenType.UNUSED for i in range(rows)]
-    )
+    writer.add_token_types([kinds[special.get(i)] if i in by_id else TokenType.UNUSED for i in range(rows)])
     merges = whole["model"]["merges"]
     writer.add_token_merges([pair if isinstance(pair, str) else " ".join(pair) for pair in merges])
     found = {"bos": inner.bos_token_id, "eos": tokenizer.end_id, "padding": inner.pad_token_id}

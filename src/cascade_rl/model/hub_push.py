@@ -6,8 +6,8 @@ from pathlib import Path
 
 import httpx2
 from huggingface_hub import HfApi, constants
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
-from huggingface_hub.utils import validate_repo_id
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub.utils._validators import validate_repo_id
 
 from cascade_rl.errors import InputError
 from cascade_rl.model.hub import amount
@@ -38,19 +38,34 @@ def push_folder(folder: Path, repo: str, *, private: bool, message: str) -> str:
     Raises InputError where the hub refuses, and where a model that should be private is public already.
     """
     again = f"it is whole in {folder}, and `hf upload {repo} {folder}` uploads it later"
+    api = HfApi()
     try:
-        api = HfApi()
         api.create_repo(repo, private=private, exist_ok=True)
-        if private and not api.model_info(repo).private:
-            raise InputError(
-                f"{repo} is there and public: push with --public, or to another name; nothing was uploaded, {again}"
-            )
+        seen = private and not api.model_info(repo).private
+    except (HfHubHTTPError, httpx2.HTTPError) as error:
+        raise InputError(_refused(repo, error, again)) from None
+    if seen:
+        raise InputError(
+            f"{repo} is there and public: push with --public, or to another name; nothing was uploaded, "
+            f"{again}"
+        )
+    try:
         found = api.upload_folder(
             repo_id=repo, folder_path=folder, commit_message=message, delete_patterns=list(STALE)
         )
-    except LocalTokenNotFoundError:
-        raise InputError(f"{constants.ENDPOINT} wants to know you: `hf auth login`, or HF_TOKEN; {again}") from None
     except (HfHubHTTPError, httpx2.HTTPError) as error:
-        reason = str(error.__cause__ or error).strip().partition("\n")[0]
-        raise InputError(f"{repo} could not be uploaded to {constants.ENDPOINT} ({reason}); {again}") from None
+        raise InputError(_refused(repo, error, again)) from None
+    # the hub looks at a card's front matter before it takes a commit
+    except ValueError as error:
+        text = " ".join(str(error).split())
+        raise InputError(f"{constants.ENDPOINT} does not take the card: {text}; {again}") from None
     return str(found.commit_url)
+
+
+def _refused(repo: str, error: Exception, again: str) -> str:
+    reason = getattr(error, "server_message", None) or str(error.__cause__ or error)
+    login = ""
+    if isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403):
+        login = "; a token that may write opens it (`hf auth login`, or HF_TOKEN)"
+    first = reason.strip().partition("\n")[0]
+    return f"{repo} could not be uploaded to {constants.ENDPOINT} ({first}){login}; {again}"

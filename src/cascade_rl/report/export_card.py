@@ -42,6 +42,8 @@ class Told:
     prompts    the same question, as the chat template writes it in each mode
     weights    lines on checksum, precision and size
     entries    the ledger's lines up to this stage
+    positions  the most tokens of a text that the model is made for
+    smoke      whether the run was one that only shows the path
     """
 
     card: Card
@@ -49,11 +51,13 @@ class Told:
     prompts: Mapping[Mode, str]
     weights: Sequence[str]
     sources: Mapping[str, Sequence[str]]
+    positions: int
     repo: str | None = None
     licence: str | None = None
     languages: Sequence[str] = ()
     datasets: Sequence[str] = field(default=())
     gguf: GgufTold | None = None
+    smoke: bool = False
 
 
 def export_card(told: Told) -> str:
@@ -65,8 +69,8 @@ def export_card(told: Told) -> str:
     parts = [
         _front_matter(told),
         f"# {lineage['run']} after {stage['stage']}",
-        *_warning(card),
-        f"A checkpoint of a cascade (SFT, reward model, then RL domain by domain; arXiv 2512.13607), exported "
+        *_warnings(told),
+        "A checkpoint of a cascade (SFT, reward model, then RL domain by domain; arXiv 2512.13607), exported "
         f"by cascade-rl {__version__}. Beside it lie `scorecard.json`, every score by problem, and "
         "`recipe.yaml`, with which the run can be made again.",
         "## Use\n\n" + use_section(card.benchmarks, lineage, card.config, place),
@@ -138,11 +142,16 @@ def _results(card: Scorecard) -> list[EvalResult]:
     return found
 
 
-def _warning(card: Card) -> list[str]:
-    """What must not be overlooked: a gate that did not pass."""
-    if not card.gate.measured or card.gate.passed:
-        return []
-    return [f"> **The gate did not pass after this stage**: {'; '.join(card.gate.notes)}. See Gate below."]
+def _warnings(told: Told) -> list[str]:
+    """What must not be overlooked: a gate that did not pass, and a run of two steps a stage."""
+    gate, found = told.card.gate, []
+    if gate.measured and not gate.passed:
+        found.append(
+            f"> **The gate did not pass after this stage**: {'; '.join(gate.notes)}. See Gate below."
+        )
+    if told.smoke:
+        found.append("> **A smoke run**: two steps a stage, to show the path. These weights are of no use.")
+    return found
 
 
 def _modes(prompts: Mapping[Mode, str]) -> str:
@@ -155,18 +164,17 @@ def _modes(prompts: Mapping[Mode, str]) -> str:
 
 def _serving(told: Told, place: str) -> str:
     drawn = drawn_as(told.card.benchmarks, told.card.config)
-    longest = told.card.config.get("max_position_embeddings")
     asked = f"temperature {drawn.temperature}, top-p {drawn.top_p}, no top-k"
     lines = [
         f"generation_config.json holds {drawn.by} ({asked}, replies of up to {drawn.tokens} tokens), which "
         "transformers and vLLM take for a request that says nothing else.",
-        f"```bash\nvllm serve {place} --max-model-len {longest}\n```",
+        f"```bash\nvllm serve {place} --max-model-len {told.positions}\n```",
     ]
     if told.gguf:
         min_p = f" --min-p {drawn.min_p}"
         lines += [
-            f"llama.cpp reads `{told.gguf.file}` ({told.gguf.line}); its own defaults are others, so they are "
-            "set:",
+            f"llama.cpp reads `{told.gguf.file}` ({told.gguf.line}); its own defaults are others, so they "
+            "are set:",
             f"```bash\nllama-server -m {told.gguf.file} --jinja --temp {drawn.temperature} --top-p "
             f"{drawn.top_p} --top-k 0{min_p}\n```",
         ]
