@@ -15,7 +15,7 @@ FLOORS = (
     ("chat", "protocols", "recipe"),
     ("domain", "verify", "sandbox", "remote", "run", "scores", "testing"),
     ("sources", "grading", "model", "report"),
-    ("domains", "rollout"),
+    ("domains", "benchmarks", "rollout"),
     ("data", "train", "evals"),
     ("cascade", "doctor", "proposal"),
     ("cli",),

@@ -5,7 +5,7 @@ import json
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cascade_rl.domain import Services
@@ -14,7 +14,8 @@ from cascade_rl.protocols import Execution
 from cascade_rl.sandbox.pool import ZygoteSandbox
 from cascade_rl.types import Message, Mode, Problem, Rollout, Split
 from cascade_rl.verify.patches.appraise import unified_diff
-from cascade_rl.verify.suites.apart import faults, plain, program_of, results_of
+from cascade_rl.verify.programs.values import ALL_KINDS, LONGEST_RANGE, typed
+from cascade_rl.verify.suites.apart import faults, program_of, results_of
 from cascade_rl.verify.suites.apart_inside import encode
 from cascade_rl.verify.suites.apart_plan import plan_of
 
@@ -306,7 +307,7 @@ VALUES = st.recursive(
 @given(VALUES)
 def test_plain_data_cross_with_their_types(value):
     told = json.loads(json.dumps(encode(value)))
-    back = plain(told)
+    back = typed(told, ALL_KINDS)
     assert type(back) is type(value)
     # not-a-number equals nothing
     assert back == value or "nan" in repr(value)
@@ -334,6 +335,44 @@ def test_forged_results_are_values_or_none(row):
     ]
     for line in lines:
         assert faults(plan, results_of(plan, Execution(line, "", 0)))["test_s.py::test_a"] is not None
+
+
+# a word of a kind with any content, and nested: what a forger of lines would try beside honest values
+FORGED = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just(10**400),
+                      lambda inner: st.lists(inner, max_size=4)
+                      | st.tuples(st.sampled_from([*ALL_KINDS, "none"]), inner | st.lists(inner, max_size=4)).map(list))  # fmt: skip
+
+
+@settings(max_examples=400, deadline=None)
+@given(FORGED)
+@example(["bytes", [1]])
+@example(["bytes", 5])
+@example(["complex", [10**400, 0]])
+@example(["range", [0, 10**400, 1]])
+@example(["range", [0, 1, 0]])
+def test_forged_kinds_with_any_content_are_values_or_none(row):
+    """Whatever stands behind the word of a kind, reading it raises nothing: else a reply could void its verdict."""
+    texts = {"test_s.py": "from shapes import area\n\ndef test_a():\n    assert area(2, 3) == 271828182\n"}
+    plan = plan_of(texts, {"shapes"})
+    told = Execution("0 " + json.dumps({"value": row}) + "\n", "", 0)
+    assert faults(plan, results_of(plan, told))["test_s.py::test_a"] is not None
+
+
+def test_values_that_are_short_to_write_and_large_to_hold_are_wrong():
+    """A range that a test adds up, and a product with one: either would fill the trainer's memory or time."""
+
+    def fault(check, value):
+        plan = plan_of({"t.py": f"from m import f\n\ndef test_a():\n    assert {check}\n"}, {"m"})
+        return faults(plan, results_of(plan, Execution(f'0 {{"value": {json.dumps(value)}}}\n', "", 0)))[
+            "t.py::test_a"
+        ]
+
+    assert fault("sum(f(1)) == 3", ["range", [0, LONGEST_RANGE + 1, 1]]) == "no result"
+    assert fault("sum(f(1)) == 3", ["range", [0, 10**15, 10**13]]) is not None
+    assert fault("sum(f(1)) == 3", ["range", [0, 3, 1]]) is None
+    assert fault("f(1) * 100_000 == 'x'", "x" * 1000) == "ValueError: a product that is too large"
+    assert fault("f(1) * 3 == 'xxx'", "x") is None and fault("f(1) * 3 == b'xxx'", ["bytes", "x"]) is None
+    assert fault("f(1) * 2 == 4j", ["complex", [0, 2]]) is None
 
 
 @pytest.mark.parametrize(

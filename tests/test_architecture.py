@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from docs.floors import FLOOR, FLOORS, ROOT, arrows, modules, room
 
 FILES = sorted(ROOT.rglob("*.py"))
-MOST_ROOMS = 25  # at the top of the package: what a newcomer can take in at a glance
+MOST_ROOMS = 27  # at the top of the package: what a newcomer can take in at a glance
 # Imports of one module from the package; a module that needs more does more than one thing.
 MOST_IMPORTS = 15
 MANY_IMPORTS: dict[str, tuple[int, str]] = {}

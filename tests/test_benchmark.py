@@ -12,7 +12,7 @@ import pytest
 from cascade_rl.chat import thinking_reply
 from cascade_rl.data.abilities import load_recipe
 from cascade_rl.data.heldout import gather_benchmarks, gather_probes
-from cascade_rl.domain import Benchmark, Domain, Services
+from cascade_rl.domain import HeldOut, Domain, Services
 from cascade_rl.errors import GraderFailure
 from cascade_rl.evals.benchmark import run_benchmark
 from cascade_rl.protocols import Execution, Program, Sampling, SamplingRule
@@ -39,9 +39,9 @@ def toy(grade=grade_last_word, **extra) -> Domain:
     return Domain("toy", "says a number", sources, grade, lambda: (), lambda p: p.answer, **extra)
 
 
-def bench(domain: Domain, problems: tuple[Problem, ...], **spec) -> Benchmark:
+def bench(domain: Domain, problems: tuple[Problem, ...], **spec) -> HeldOut:
     """A benchmark in one mode, unless the specification says otherwise."""
-    return Benchmark(
+    return HeldOut(
         BenchmarkSpec(**{"name": "toy", "domain": "toy", "both_modes": False, **spec}), domain, problems
     )
 

@@ -13,16 +13,16 @@ from cascade_rl.data.abilities import check_recipe
 from cascade_rl.data.gather import gather
 from cascade_rl.data.kinds import provide
 from cascade_rl.data.measured import check_measured
-from cascade_rl.domain import Benchmark
+from cascade_rl.domain import HeldOut
 from cascade_rl.domains import load_domain
 from cascade_rl.errors import StageError
 from cascade_rl.recipe import BenchmarkSpec
 from cascade_rl.types import Message, Pair, Pairs, Pools
 
 
-def asking(name: str, *numbers: int) -> Benchmark:
+def asking(name: str, *numbers: int) -> HeldOut:
     spec = BenchmarkSpec(name=name, domain="maths")
-    return Benchmark(spec, load_domain("maths"), tuple(toy_problem(n) for n in numbers))
+    return HeldOut(spec, load_domain("maths"), tuple(toy_problem(n) for n in numbers))
 
 
 def pairs(*numbers: int) -> tuple[Pair, ...]:
@@ -53,7 +53,7 @@ def test_a_probe_asks_nothing_that_is_used_otherwise(number, where):
         StageError, match=rf"probe of p and {where} share prompts, such as 'name thing {number}"
     ):
         check_measured(DATA, [asking("m", 7)], [asking("q", 8), asking("p", 9, number)])
-    loud = Benchmark(BenchmarkSpec(name="p", domain="maths"), load_domain("maths"), (shouted(number),))
+    loud = HeldOut(BenchmarkSpec(name="p", domain="maths"), load_domain("maths"), (shouted(number),))
     with pytest.raises(StageError, match=where):
         check_measured(DATA, [asking("m", 7)], [loud])
 

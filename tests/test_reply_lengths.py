@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from tiny import toy_problem
 
-from cascade_rl.domain import Benchmark, Domain, Services
+from cascade_rl.domain import HeldOut, Domain, Services
 from cascade_rl.evals.benchmark import run_benchmark
 from cascade_rl.recipe import BenchmarkSpec
 from cascade_rl.report.matrix_page import VIEWS
@@ -93,7 +93,7 @@ def measured(counts: bool):
         "toy", "a toy", {"builtin": lambda query: iter(PROBLEMS)}, _right, lambda: (), lambda p: "yes"
     )
     spec = BenchmarkSpec(name="toy", domain="toy", k=2, both_modes=False)
-    run = run_benchmark(Benchmark(spec, domain, tuple(PROBLEMS)), Server(counts), Services())
+    run = run_benchmark(HeldOut(spec, domain, tuple(PROBLEMS)), Server(counts), Services())
     return run.score
 
 

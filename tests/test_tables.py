@@ -29,7 +29,7 @@ from cascade_rl.data.gather import gather
 from cascade_rl.data.heldout import gather_benchmarks
 from cascade_rl.data.shelf import Shelf
 from cascade_rl.data.trial import try_out
-from cascade_rl.domain import Benchmark
+from cascade_rl.domain import HeldOut
 from cascade_rl.domains import load_domain
 from cascade_rl.errors import InputError, RecipeError
 from cascade_rl.recipe import BenchmarkSpec, RLStage, SFTStage, digest
@@ -345,7 +345,7 @@ def test_a_corrected_benchmark_is_scored_again(tmp_path):
         source = write(tmp_path / "rows.jsonl", rows)
         spec = BenchmarkSpec(name="own", domain="maths", source=source, split="all")
         problems = tuple(MATHS.problems(source, Split.HELDOUT, 0, reading_of(spec)))
-        return benchmark_key(Benchmark(spec, MATHS, problems), weights)
+        return benchmark_key(HeldOut(spec, MATHS, problems), weights)
 
     first = key(ROWS[:3])
     assert key(ROWS[:3]) == first != key(ROWS[:3], "v")

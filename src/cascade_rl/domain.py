@@ -2,7 +2,7 @@
 
 One file in `domains/` is one domain; its last line is `DOMAIN = Domain(...)`, and the file is its own
 registration. A domain outside the package is loaded by its dotted module path. Domain modules import
-no torch.
+no torch. A published `Benchmark` is asked and graded through a domain.
 
 A source is what a recipe names: `builtin`, `file:rows.jsonl`, `reasoning-gym:chain_sum`. A domain maps the
 form of each source to the function that makes its problems; which of them a text means is decided here, for
@@ -163,8 +163,60 @@ class Domain:
         return self.score or self.grade
 
 
+Row = Mapping[str, Any]
+
+
 @dataclass(frozen=True, slots=True)
 class Benchmark:
+    """A published benchmark: where its rows are, how one is asked, and the protocol that its scores go by.
+
+    One file in `benchmarks/` is one, and its last line is `BENCHMARK = Benchmark(...)`. What says how replies
+    are drawn is the report's protocol (arXiv 2512.13607, evaluation) where nothing else is said; each
+    of it can be replaced, and stands in the result.
+
+    domain    the name of the domain whose benchmark grader scores, unless `grade` does
+    sources   tables that hold the rows (`package:NAME/PATH`, `hub:ORG/NAME@REVISION#SPLIT`), the first that
+              is there is taken; a user's own path goes before all
+    problem   a raw row as a row of the domain: prompt or messages, answer, id, and `meta` with `group` where
+              scores are also told for groups; None for a row that is not of this benchmark. Raises ValueError
+              or KeyError for a row of another shape
+    size      how many problems it has; another number is told aloud
+    example   a raw row, for readers and tests; invented where its authors ask not to spread the real ones
+    load      the raw rows of a source, where they lie in several files that have to be joined
+    grade     a grader in place of the domain's
+    answer    the short answer of a reply's answer text: what cons@k takes the majority of; None where there
+              is no such thing
+    missing   what to do where no source is there, if a source's own message does not say it
+    yarn      the factor by which the positions of a model without long ones are stretched (arXiv 2309.00071)
+    judged    whether a judge compares replies, so that one has to be named
+    """
+
+    name: str
+    summary: str
+    domain: str
+    sources: tuple[str, ...]
+    problem: Callable[[Row], Row | None]
+    size: int
+    example: Row
+    citation: str
+    licence: str
+    metric: str = "accuracy"
+    k: int = 1
+    mode: Mode = Mode.THINKING
+    temperature: float = 0.6
+    top_p: float = 0.95
+    max_prompt_tokens: int = 32_768
+    max_response_tokens: int = 65_536
+    yarn: float = 2.0
+    load: Callable[[str], Iterable[Row]] | None = None
+    grade: Grade | None = None
+    answer: Callable[[Problem, str], str | None] | None = None
+    missing: str = ""
+    judged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
     """A fixed set of held-out problems of one domain; `spec` says how replies to them are drawn."""
 
     spec: BenchmarkSpec

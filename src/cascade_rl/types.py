@@ -205,10 +205,10 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class ModeScore:
-    """A benchmark in one mode: avg@k, greedy, leak rate (see `chat.leaks`), and avg@k per problem id."""
+    """A benchmark in one mode: avg@k, greedy (None: not asked for), leak rate (`chat.leaks`), avg@k by id."""
 
     average: Score
-    greedy: Score
+    greedy: Score | None
     leak: float
     clipped: float
     mean_tokens: float

@@ -9,7 +9,7 @@ from pathlib import Path
 from cascade_rl.cascade.judging import PairJudge, score_benchmark
 from cascade_rl.cascade.spoken import refuse_benchmarks
 from cascade_rl.data.heldout import gather_benchmarks
-from cascade_rl.domain import Benchmark
+from cascade_rl.domain import HeldOut
 from cascade_rl.errors import InputError
 from cascade_rl.model.checkpoint import read_config
 from cascade_rl.model.pretrained import find_model, silent
@@ -37,7 +37,7 @@ def evaluate_checkpoint(
     only: Sequence[str] = (),
     *,
     reward_model: Path | None = None,
-    begun: Callable[[Benchmark], None] = lambda benchmark: None,
+    begun: Callable[[HeldOut], None] = lambda benchmark: None,
     note: Callable[[str], None] = silent,
     waiting: Callable[[str], None] = silent,
     unsafe_exec: bool = False,
@@ -72,7 +72,7 @@ def evaluate_checkpoint(
             yield Evaluated(benchmark.name, found.score, judged)
 
 
-def _judge(checkpoint: Path, recipe: Recipe, benchmark: Benchmark, given: Path | None) -> PairJudge | None:
+def _judge(checkpoint: Path, recipe: Recipe, benchmark: HeldOut, given: Path | None) -> PairJudge | None:
     """Who judges a benchmark of own pairs; None of any other."""
     stage = recipe.judge_of(benchmark.spec)
     if stage is None:

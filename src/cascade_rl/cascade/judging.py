@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from cascade_rl.cascade.run import Run
 from cascade_rl.data.pair_benchmark import pairs_of
-from cascade_rl.domain import Benchmark
+from cascade_rl.domain import HeldOut
 from cascade_rl.evals.benchmark import BenchmarkRun, run_benchmark
 from cascade_rl.rollout.world import World
 from cascade_rl.run.folder import stage_folder
@@ -45,7 +45,7 @@ def reward_models(run: Run, stage: str, own: Mapping[str, str] | None = None) ->
 
 
 def score_benchmark(
-    world: World, benchmark: Benchmark, seed: tuple[int | str, ...], judge: PairJudge | None
+    world: World, benchmark: HeldOut, seed: tuple[int | str, ...], judge: PairJudge | None
 ) -> tuple[BenchmarkRun, Judged | None]:
     """A benchmark's score; of own pairs by `judge`, with what the same pairs say of that reward model."""
     if judge is None:

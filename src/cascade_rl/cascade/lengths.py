@@ -11,7 +11,7 @@ from cascade_rl.cascade.spoken import refuse_unspoken
 from cascade_rl.data.gather import Materials
 from cascade_rl.data.lengths import Length, asked_length, benchmark_problems, left_out, pool_problems
 from cascade_rl.data.settle import fitting
-from cascade_rl.domain import Benchmark
+from cascade_rl.domain import HeldOut
 from cascade_rl.errors import InputError, RecipeError
 from cascade_rl.model.network import Network
 from cascade_rl.model.tokenizer import Tokenizer
@@ -46,7 +46,7 @@ def refuse_stages(recipe: Recipe, config: Network, raw: Mapping[str, Any]) -> No
 def too_long(
     recipe: Recipe,
     data: Mapping[str, StageData],
-    benchmarks: Sequence[Benchmark],
+    benchmarks: Sequence[HeldOut],
     positions: int,
     tokenizer: Tokenizer,
 ) -> tuple[Problems, list[str]]:

@@ -11,7 +11,7 @@ from typing import Any
 from cascade_rl.cascade.cards import own_stages, write_cards
 from cascade_rl.cascade.judging import PairJudge, reward_models, score_benchmark
 from cascade_rl.cascade.run import Progress, Run
-from cascade_rl.domain import Benchmark
+from cascade_rl.domain import HeldOut
 from cascade_rl.errors import Interrupted
 from cascade_rl.recipe import Recipe, Stage, digest
 from cascade_rl.run.files import read_record, write_json
@@ -91,7 +91,7 @@ def all_seconds(stage: Stage, folder: Path, training: float, evaluation: float) 
     return max(training + evaluation, total)
 
 
-def benchmark_key(benchmark: Benchmark, weights: str, judge: str | None = None) -> str:
+def benchmark_key(benchmark: HeldOut, weights: str, judge: str | None = None) -> str:
     """What makes a score this one: how it was drawn, by which weights, and the problems with their answers.
 
     With `judge`, the weights of the reward model that judges own pairs. The grader's code is no part of it:
@@ -104,7 +104,7 @@ def benchmark_key(benchmark: Benchmark, weights: str, judge: str | None = None) 
 
 
 def _benchmark(
-    run: Run, benchmark: Benchmark, folder: Path, weights: str, judges: Mapping[str, PairJudge]
+    run: Run, benchmark: HeldOut, folder: Path, weights: str, judges: Mapping[str, PairJudge]
 ) -> _One | None:
     """The score of one benchmark; read where it is known for these weights, this spec and these problems.
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 
 from cascade_rl.data.gather import Materials
-from cascade_rl.domain import Benchmark
+from cascade_rl.domain import HeldOut
 from cascade_rl.domains import load_domain
 from cascade_rl.errors import InputError, RecipeError, StageError
 from cascade_rl.model.template import Template
@@ -48,7 +48,7 @@ def _mend(path: str, known: Sequence[Mode]) -> str:
     return f"the model's chat template can ask for {known[0]} mode only: {mend}, or model.template: cascade"
 
 
-def refuse_benchmarks(benchmarks: Iterable[Benchmark], template: Template) -> None:
+def refuse_benchmarks(benchmarks: Iterable[HeldOut], template: Template) -> None:
     """Raise InputError when a checkpoint's template can't ask in a mode of these benchmarks."""
     for benchmark in benchmarks:
         if missing := [mode for mode in benchmark.modes if mode not in template.modes]:

@@ -17,7 +17,7 @@ from cascade_rl.protocols import Sampling, SamplingRule
 from cascade_rl.types import BenchmarkScore
 
 if TYPE_CHECKING:
-    from cascade_rl.domain import Benchmark
+    from cascade_rl.domain import HeldOut
 
 
 Checkpoint = Annotated[
@@ -74,7 +74,7 @@ def evaluate(
             say(one.judged.line(one.name))
 
 
-def _say_begun(benchmark: Benchmark) -> None:
+def _say_begun(benchmark: HeldOut) -> None:
     for tally in benchmark.tallies:
         say(f"{benchmark.name}: {tally.line()}")
     console.print(f"{benchmark.name}: {len(benchmark.problems)} problems, k = {benchmark.spec.k} ...")
@@ -90,7 +90,7 @@ def _score_table(scores: Mapping[str, BenchmarkScore]) -> Table:
                 str(mode),
                 f"{m.average.mean * 100:.1f}",
                 f"{m.average.low * 100:.1f}-{m.average.high * 100:.1f}",
-                f"{m.greedy.mean * 100:.1f}",
+                f"{m.greedy.mean * 100:.1f}" if m.greedy else "",
                 f"{m.leak:.1%}",
                 f"{m.clipped:.1%}",
                 f"{m.mean_tokens:.0f}",

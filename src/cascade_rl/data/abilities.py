@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cascade_rl.data.own import check_rows
+from cascade_rl.data.suites import fill_suites, suite_problems
 from cascade_rl.domain import Domain
 from cascade_rl.domains import load_domain
 from cascade_rl.recipe import Entry, Problems, Recipe
@@ -20,12 +21,12 @@ def load_recipe(name: str, overrides: Iterable[str] = (), *, smoke_test: bool = 
 
     Raises RecipeError with every problem found.
     """
-    return read_recipe(name, overrides, smoke_test=smoke_test, further=domain_problems)
+    return read_recipe(name, overrides, smoke_test=smoke_test, further=domain_problems, fill=fill_suites)
 
 
 def check_recipe(raw: Mapping[str, Any], source: str = "recipe") -> Recipe:
     """The recipe of a raw mapping, or a RecipeError with all its problems."""
-    return validate(raw, source, domain_problems)
+    return validate(raw, source, domain_problems, fill_suites)
 
 
 def domain_problems(recipe: Recipe, whole: bool) -> Problems:
@@ -39,6 +40,7 @@ def domain_problems(recipe: Recipe, whole: bool) -> Problems:
             _first_row(load_domain(entry.domain), entry)
         except ValueError as error:
             problems.append((entry.path, str(error)))
+    problems += suite_problems(recipe)
     for rows in recipe.own_rows():
         try:
             # what a run maps anyway, it counts to the end; here a look must do

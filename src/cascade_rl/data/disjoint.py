@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cascade_rl.data.reading import Marked
-from cascade_rl.domain import Benchmark
+from cascade_rl.domain import HeldOut
 from cascade_rl.errors import StageError
 from cascade_rl.recipe import Stage
 from cascade_rl.types import Problem, StageData
@@ -75,7 +75,7 @@ def may_share(one: Stage, other: Stage) -> bool:
 
 
 def check_disjoint(
-    stages: Sequence[Stage], data: Mapping[str, StageData], benchmarks: Iterable[Benchmark]
+    stages: Sequence[Stage], data: Mapping[str, StageData], benchmarks: Iterable[HeldOut]
 ) -> None:
     """Raise StageError, which names an example, when two uses share a prompt that may not."""
     if found := overlaps(stages, data, benchmarks):
@@ -83,7 +83,7 @@ def check_disjoint(
 
 
 def overlaps(
-    stages: Sequence[Stage], data: Mapping[str, StageData], benchmarks: Iterable[Benchmark]
+    stages: Sequence[Stage], data: Mapping[str, StageData], benchmarks: Iterable[HeldOut]
 ) -> list[str]:
     """A sentence with an example for each two uses that share a prompt and may not.
 

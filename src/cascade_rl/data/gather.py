@@ -11,7 +11,7 @@ from cascade_rl.data.heldout import gather_benchmarks, gather_probes
 from cascade_rl.data.measured import check_measured
 from cascade_rl.data.reading import Joined, Read
 from cascade_rl.data.shelf import Shelf
-from cascade_rl.domain import Benchmark, Domain
+from cascade_rl.domain import Domain, HeldOut
 from cascade_rl.domains import load_domain
 from cascade_rl.recipe import Recipe, Stage
 from cascade_rl.types import Demonstrations, StageData
@@ -26,8 +26,8 @@ class Materials:
 
     domains: Mapping[str, Domain]
     data: Mapping[str, StageData]
-    benchmarks: tuple[Benchmark, ...]
-    probes: tuple[Benchmark, ...]
+    benchmarks: tuple[HeldOut, ...]
+    probes: tuple[HeldOut, ...]
 
     @property
     def needs(self) -> frozenset[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from cascade_rl.domain import Benchmark
+from cascade_rl.domain import HeldOut
 from cascade_rl.recipe import Problems, Recipe, Stage
 from cascade_rl.types import Mode, Problem, StageData
 
@@ -14,7 +14,7 @@ Length = Callable[
 
 
 def benchmark_problems(
-    benchmarks: Iterable[Benchmark], positions: int, length: Length, *, least: bool = False
+    benchmarks: Iterable[HeldOut], positions: int, length: Length, *, least: bool = False
 ) -> Problems:
     """Benchmarks that can't ask a prompt, or whose longest prompt leaves no room for a reply.
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from cascade_rl.data.disjoint import mark, normal, problems_with
-from cascade_rl.domain import Benchmark
+from cascade_rl.domain import HeldOut
 from cascade_rl.errors import StageError
 from cascade_rl.types import Pairs, Problem, StageData
 
@@ -18,7 +18,7 @@ MEND = "give validation rows prompts of their own, by the column split or by spl
 
 
 def check_measured(
-    data: Mapping[str, StageData], benchmarks: Iterable[Benchmark], probes: Iterable[Benchmark]
+    data: Mapping[str, StageData], benchmarks: Iterable[HeldOut], probes: Iterable[HeldOut]
 ) -> None:
     """Raise StageError, which names an example, when what measures a stage is not kept apart.
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from cascade_rl.data.disjoint import normal
 from cascade_rl.data.mapped import mapped
-from cascade_rl.domain import Benchmark
+from cascade_rl.domain import HeldOut
 from cascade_rl.errors import InputError
 from cascade_rl.grading.wins import against_chosen
 from cascade_rl.recipe import BenchmarkSpec
@@ -18,7 +18,7 @@ from cascade_rl.types import Pair, Problem, Split
 TRAINED = (Split.SFT, Split.RL)  # what own pairs train a reward model on, by the hash of their prompts
 
 
-def pair_benchmark(spec: BenchmarkSpec, split: Split) -> Benchmark:
+def pair_benchmark(spec: BenchmarkSpec, split: Split) -> HeldOut:
     """The prompts of a split of own pairs, each once, with all their distinct pairs.
 
     Prompts that differ by case and spaces alone from one that is trained on are left out. They do not depend
@@ -71,9 +71,9 @@ def pair_benchmark(spec: BenchmarkSpec, split: Split) -> Benchmark:
             ),
         ),
     )
-    return Benchmark(spec, against_chosen(spec.source), problems, (tally,))
+    return HeldOut(spec, against_chosen(spec.source), problems, (tally,))
 
 
-def pairs_of(benchmark: Benchmark) -> list[Pair]:
+def pairs_of(benchmark: HeldOut) -> list[Pair]:
     """All pairs of a benchmark, each once."""
     return [Pair(problem, good, bad) for problem in benchmark.problems for good, bad in problem.answer]

@@ -16,7 +16,7 @@ from cascade_rl.data.heldout import gather_benchmarks, gather_probes
 from cascade_rl.data.kinds import provide
 from cascade_rl.data.measured import check_measured
 from cascade_rl.data.shelf import Shelf
-from cascade_rl.domain import Benchmark, Domain, Services
+from cascade_rl.domain import Domain, HeldOut, Services
 from cascade_rl.domains import load_domain
 from cascade_rl.errors import SandboxUnavailable, StageError
 from cascade_rl.grading.proof import preflight
@@ -36,7 +36,7 @@ class Trial:
     """
 
     data: Mapping[str, StageData]
-    benchmarks: tuple[Benchmark, ...]
+    benchmarks: tuple[HeldOut, ...]
     problems: Problems
     notes: tuple[str, ...]
 
@@ -91,10 +91,10 @@ def _domains(recipe: Recipe) -> tuple[dict[str, Domain], Problems]:
 
 def _made(
     recipe: Recipe, domains: Mapping[str, Domain], shelf: Shelf
-) -> tuple[dict[str, StageData], tuple[Benchmark, ...], Problems]:
+) -> tuple[dict[str, StageData], tuple[HeldOut, ...], Problems]:
     """Data and benchmarks as `gather` makes them, but all faults are found, not the first alone."""
     data: dict[str, StageData] = {}
-    benchmarks: list[Benchmark] = []
+    benchmarks: list[HeldOut] = []
     problems: Problems = []
     taken: set[str] = set()
     for stage in recipe.stages:
@@ -113,7 +113,7 @@ def _made(
     return data, tuple(benchmarks), problems
 
 
-def _measured(recipe: Recipe, data: Mapping[str, StageData], benchmarks: Sequence[Benchmark]) -> Problems:
+def _measured(recipe: Recipe, data: Mapping[str, StageData], benchmarks: Sequence[HeldOut]) -> Problems:
     """What measures a stage on its way and is not kept apart."""
     try:
         check_measured(data, benchmarks, gather_probes(recipe))
@@ -138,7 +138,7 @@ def _graded(
     recipe: Recipe,
     domains: Mapping[str, Domain],
     data: Mapping[str, StageData],
-    benchmarks: Sequence[Benchmark],
+    benchmarks: Sequence[HeldOut],
 ) -> tuple[Problems, tuple[str, ...]]:
     """Graders that can't judge the problems at hand: a run would find it out in the stage itself."""
     named = {domain.name: domain for domain in domains.values()}
@@ -168,7 +168,7 @@ def _unproven(path: str, domain: Domain, pool: Sequence[Problem], services: Serv
     return [(path, f"no grader of {domain.name} can tell its problems; the first is {name}: {why}")]
 
 
-def _unscored(benchmark: Benchmark, services: Services) -> Problems:
+def _unscored(benchmark: HeldOut, services: Services) -> Problems:
     """A benchmark whose grader gives no verdict on any answer to any of its first problems."""
     asked = benchmark.problems[:TRIED]
     # an answer in words: on an empty one most graders have nothing to judge

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from cascade_rl.chat import leaks
-from cascade_rl.domain import Benchmark, Services
+from cascade_rl.domain import HeldOut, Services
 from cascade_rl.errors import GraderFailure
 from cascade_rl.grading.verdicts import grade_all
 from cascade_rl.protocols import GREEDY, Sampler, Sampling, SamplingRule
@@ -34,7 +34,7 @@ class BenchmarkRun:
     verdicts: int
 
 
-_Request = tuple[list[Problem], Sampling]
+Request = tuple[list[Problem], Sampling]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class _Reply:
 
 
 def run_benchmark(
-    benchmark: Benchmark, sampler: Sampler, services: Services, seed: tuple[int | str, ...] = (0,)
+    benchmark: HeldOut, sampler: Sampler, services: Services, seed: tuple[int | str, ...] = (0,)
 ) -> BenchmarkRun:
     """Sample, grade and score; equal seeds over stages make the comparison between stages tighter.
 
@@ -71,16 +71,22 @@ def run_benchmark(
     return BenchmarkRun(BenchmarkScore(benchmark.headline, modes), failed, len(verdicts))
 
 
-def _sample(benchmark: Benchmark, sampler: Sampler, seed: tuple[int | str, ...]) -> dict[Mode, list[_Reply]]:
+def _sample(benchmark: HeldOut, sampler: Sampler, seed: tuple[int | str, ...]) -> dict[Mode, list[_Reply]]:
     """For each mode the k samples of every problem, then the greedy replies; all are asked for at once."""
     # one call for all, so that a sampler can decode short and long modes side by side
-    asked = [request for mode in benchmark.modes for request in _requests(benchmark, mode, seed)]
-    found = iter(zip(asked, sampler.sample_many(asked), strict=True))
-    return {mode: [*_replies(*next(found), False), *_replies(*next(found), True)] for mode in benchmark.modes}
+    asked = [(mode, *one) for mode in benchmark.modes for one in requests(benchmark, mode, seed)]
+    groups = sampler.sample_many([request for _, request, _ in asked])
+    replies: dict[Mode, list[_Reply]] = {mode: [] for mode in benchmark.modes}
+    for (mode, request, greedy), found in zip(asked, groups, strict=True):
+        replies[mode] += _replies(request, found, greedy)
+    return replies
 
 
-def _requests(benchmark: Benchmark, mode: Mode, seed: tuple[int | str, ...]) -> tuple[_Request, _Request]:
-    """The k samples, then the greedy reply, of all problems in one mode; both from the same seed."""
+def requests(benchmark: HeldOut, mode: Mode, seed: tuple[int | str, ...]) -> list[tuple[Request, bool]]:
+    """The k samples of all problems in one mode, then (True) the greedy reply if it is asked for.
+
+    Both are from the same seed, so that the same weights always give the same replies.
+    """
     spec = benchmark.spec
     problems = [problem.in_mode(mode) for problem in benchmark.problems]
     seed = (*seed, "benchmark", benchmark.name, str(mode))
@@ -89,10 +95,10 @@ def _requests(benchmark: Benchmark, mode: Mode, seed: tuple[int | str, ...]) -> 
     k = spec.k if mode is benchmark.headline else spec.k_other_mode or spec.k
     sampled = Sampling(k, spec.max_response_tokens, rule, spec.max_prompt_tokens, seed)
     greedy = Sampling(1, spec.max_response_tokens, GREEDY, spec.max_prompt_tokens, seed)
-    return (problems, sampled), (problems, greedy)
+    return [((problems, sampled), False), *([((problems, greedy), True)] if spec.greedy else [])]
 
 
-def _replies(asked: _Request, groups: Sequence[tuple[Rollout, ...]], greedy: bool) -> list[_Reply]:
+def _replies(asked: Request, groups: Sequence[tuple[Rollout, ...]], greedy: bool) -> list[_Reply]:
     problems, sampling = asked
     sizes = {len(group) for group in groups}
     if len(groups) != len(problems) or sizes != {sampling.n}:
@@ -128,7 +134,7 @@ def _mode_score(replies: Sequence[_Reply], rewards: Sequence[float], mode: Mode)
     rollouts = [reply.rollout for reply in replies if not reply.greedy]
     return ModeScore(
         average=score(sampled),
-        greedy=score(greedy),
+        greedy=score(greedy) if greedy else None,
         leak=_mean(leaks(rollout.text, mode) for rollout in rollouts),
         clipped=_mean(rollout.stop is Stop.LENGTH for rollout in rollouts),
         # replies of a server may not say how long they were

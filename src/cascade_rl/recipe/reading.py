@@ -22,11 +22,18 @@ from cascade_rl.recipe.smoke import smoke
 
 # Rules that need more than the recipe; True when it is whole, False when parts that are wrong are left out.
 Further = Callable[[Recipe, bool], Problems]
+# The raw recipe with what is said elsewhere filled in, and what could not be.
+Fill = Callable[[Mapping[str, Any]], tuple[Mapping[str, Any], Problems]]
 
 
 def no_further(recipe: Recipe, whole: bool) -> Problems:
     """The rules of a reader that knows no domain."""
     return []
+
+
+def as_it_is(raw: Mapping[str, Any]) -> tuple[Mapping[str, Any], Problems]:
+    """A recipe in which nothing is filled in: that of a reader who knows no published benchmark."""
+    return raw, []
 
 
 def shipped_recipes() -> dict[str, Path]:
@@ -36,7 +43,12 @@ def shipped_recipes() -> dict[str, Path]:
 
 
 def read_recipe(
-    name: str, overrides: Iterable[str] = (), *, smoke_test: bool = False, further: Further = no_further
+    name: str,
+    overrides: Iterable[str] = (),
+    *,
+    smoke_test: bool = False,
+    further: Further = no_further,
+    fill: Fill = as_it_is,
 ) -> Recipe:
     """The validated recipe of a shipped name or a YAML file, with `path.to.key=value` overrides applied.
 
@@ -68,7 +80,7 @@ def read_recipe(
             problems.append((override, str(error)))
     if problems:
         raise RecipeError(str(path), problems)
-    recipe = validate(raw, str(path), further)
+    recipe = validate(raw, str(path), further, fill)
     # validated first as it stands: a smoke test must not hide a fault of the recipe
     return smoke(recipe) if smoke_test else recipe
 
@@ -91,10 +103,13 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def validate(raw: Mapping[str, Any], source: str = "recipe", further: Further = no_further) -> Recipe:
+def validate(
+    raw: Mapping[str, Any], source: str = "recipe", further: Further = no_further, fill: Fill = as_it_is
+) -> Recipe:
     """The recipe of a raw mapping, or a RecipeError with all its problems."""
+    raw, problems = fill(raw)
     # On the raw text: once defaults are merged, a key that nobody uses can't be told from one that is.
-    problems = _default_problems(raw) + _inert_problems(raw)
+    problems += _default_problems(raw) + _inert_problems(raw)
     recipe, found = build(_stage_defaults(_numbers(raw)))
     problems += found
     if recipe is not None:

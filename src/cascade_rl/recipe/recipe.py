@@ -67,7 +67,8 @@ class Recipe(Strict):
         asked = [
             Entry(f"benchmarks.{b.name}", b.domain, b.source, Split.HELDOUT, reading_of(b))
             for b in self.benchmarks
-            if b.domain is not None
+            # a published benchmark reads its rows itself
+            if b.domain is not None and b.suite is None
         ]
         return [entry for stage in self.stages for entry in stage.entries()] + asked
 

@@ -8,23 +8,28 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from cascade_rl.recipe.base import NAME, Fraction, Positive, Strict
-from cascade_rl.recipe.tables import PAIR_MAPS, BadRows, MapKey, is_none, table_only
+from cascade_rl.recipe.tables import PAIR_MAPS, BadRows, MapKey, is_none, reading_of, table_only
 from cascade_rl.types import Mode
 
 
 class BenchmarkSpec(Strict):
     """Held-out problems of one domain, scored after every stage in both modes (avg@k, and greedy).
 
+    `suite` names a published benchmark (`cascade benchmarks`): what is not said here is as it says.
+
     Without a `domain` the rows of `source` are own pairs, as `map` reads them: the policy answers their
     held-out prompts, and the metric is how often a reward model prefers its reply to the chosen one: that of
     the stage `reward_model`, the last such stage if None, from its end on.
 
     `k` samples a problem in the headline mode, `k_other_mode` (the same if None) in the other one; without
-    `both_modes` there is no other one. `mode` is the headline; None takes the domain's own. `own_stage` is
-    the stage that trains for it; None takes the last RL stage with that domain, else the last SFT stage.
+    `both_modes` there is no other one. `greedy` asks for one greedy reply to each problem beside them. `mode`
+    is the headline; None takes the domain's own. `own_stage` is the stage that trains for it; None takes the
+    last RL stage with that domain, else the last SFT stage.
     """
 
     name: Annotated[str, Field(pattern=NAME)]
+    # left out of the record where it is not given, as what follows: it is no change of older runs
+    suite: Annotated[str | None, Field(exclude_if=is_none)] = None
     domain: str | None = None
     source: str = "builtin"
     map: MapKey = None
@@ -38,6 +43,7 @@ class BenchmarkSpec(Strict):
     k_other_mode: Positive | None = None
     mode: Mode | None = None
     both_modes: bool = True
+    greedy: Annotated[bool, Field(exclude_if=bool)] = True
     # sampling of the report's evaluation (arXiv 2512.13607, appendix B), in every benchmark
     temperature: Annotated[float, Field(gt=0)] = 0.6
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
@@ -59,6 +65,15 @@ class BenchmarkSpec(Strict):
         if isinstance(self.map, str) and self.map not in PAIR_MAPS:
             raise ValueError(f"without a domain map must be one of own pairs: {', '.join(PAIR_MAPS)}")
         table_only(self.source)
+        return self
+
+    @model_validator(mode="after")
+    def _of_a_suite(self) -> BenchmarkSpec:
+        """What says how rows are read is the benchmark's own, where there is one."""
+        if self.suite is not None and (said := reading_of(self).told()):
+            raise ValueError(
+                f"{', '.join(said)}: no effect with suite, which reads its rows itself; remove it"
+            )
         return self
 
     @model_validator(mode="after")

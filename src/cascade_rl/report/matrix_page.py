@@ -41,7 +41,9 @@ class View:
     cell: Callable[[ModeCell], str]
 
 
-def _score_html(score: Score) -> str:
+def _score_html(score: Score | None) -> str:
+    if score is None:
+        return DASH
     return f"<b>{percent(score.mean)}</b><small>{bounds(score.low, score.high)}</small>"
 
 

@@ -27,7 +27,7 @@ def mode_to_json(found: ModeScore | ModeCell) -> dict[str, Any]:
     """A mode's numbers without those per problem, as in matrix.json."""
     return {
         "avg": score_to_json(found.average),
-        "greedy": score_to_json(found.greedy),
+        "greedy": score_to_json(found.greedy) if found.greedy else None,
         "leak": found.leak,
         "clipped": found.clipped,
         "mean_tokens": found.mean_tokens,
@@ -166,7 +166,8 @@ def _mode_score(data: Mapping[str, Any]) -> ModeScore:
 def _mode_cell(data: Mapping[str, Any]) -> ModeCell:
     leak, clipped = _number(data["leak"]), _number(data["clipped"])
     tokens = math.nan if data["mean_tokens"] == "nan" else _number(data["mean_tokens"])  # nan: nobody knows
-    return ModeCell(_score(data["avg"]), _score(data["greedy"]), leak, clipped, tokens)
+    greedy = None if data["greedy"] is None else _score(data["greedy"])
+    return ModeCell(_score(data["avg"]), greedy, leak, clipped, tokens)
 
 
 def _score(data: Mapping[str, Any]) -> Score:

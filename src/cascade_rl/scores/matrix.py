@@ -16,7 +16,7 @@ class ModeCell:
     """One benchmark after one stage in one mode; `leak` and `clipped` are shares in [0, 1]."""
 
     average: Score
-    greedy: Score
+    greedy: Score | None
     leak: float
     clipped: float
     mean_tokens: float

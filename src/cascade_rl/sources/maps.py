@@ -26,7 +26,8 @@ BOXED = "\nPut the final answer in \\boxed{}."
 Row = Mapping[str, Any]
 
 
-def _in_a_box(question: str) -> str:
+def in_a_box(question: str) -> str:
+    """The question with the request for a box, unless it speaks of one."""
     question = question.rstrip()
     return question if "\\boxed" in question else question + BOXED
 
@@ -44,7 +45,7 @@ def gsm8k(row: Row) -> dict[str, Any]:
         raise RowError(f"answer: no '####' in {shown(row['answer'])}")
     # <<48/2=24>> is for a calculator that no model here has
     thought = re.sub(r"<<[^<>]*>>", "", solution).strip()
-    prompt = _in_a_box(text(row, "question"))
+    prompt = in_a_box(text(row, "question"))
     return {"prompt": prompt, "answer": answer.strip(), "meta": {"thought": thought}, **_id(row, "id")}
 
 
@@ -58,13 +59,13 @@ def math(row: Row) -> dict[str, Any]:
             raise RowError(f"solution: no \\boxed{{}} in {shown(row['solution'])}")
         answer = found.strip()
     meta = {"thought": text(row, "solution")} if some(row, "solution") else {}
-    prompt = _in_a_box(text(row, "problem"))
+    prompt = in_a_box(text(row, "problem"))
     return {"prompt": prompt, "answer": answer, "meta": meta, **_id(row, "unique_id", "id")}
 
 
 def nemotron_math(row: Row) -> dict[str, Any]:
     """`problem`, `answer` and `source` (Nemotron-Cascade-RL-Math)."""
-    prompt = _in_a_box(text(row, "problem"))
+    prompt = in_a_box(text(row, "problem"))
     return {"prompt": prompt, "answer": text(row, "answer"), **_id(row, "id")}
 
 

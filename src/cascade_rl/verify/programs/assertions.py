@@ -25,8 +25,9 @@ def _set(items: Any = ()) -> set[Any]:
 
 def _times(a: Any, b: Any) -> Any:
     """A product; of texts and lists a small one only: a candidate's values could fill the memory."""
-    sizes = [len(part) if isinstance(part, (str, list, tuple)) else abs(part) for part in (a, b)]
-    if not all(isinstance(part, (int, float)) for part in (a, b)) and sizes[0] * sizes[1] > LARGEST_PRODUCT:
+    sizes = [len(part) if isinstance(part, (str, bytes, list, tuple)) else abs(part) for part in (a, b)]
+    numbers = all(isinstance(part, (int, float, complex)) for part in (a, b))
+    if not numbers and sizes[0] * sizes[1] > LARGEST_PRODUCT:
         raise ValueError("a product that is too large")
     return a * b
 
@@ -41,6 +42,21 @@ NODES = (
     ast.Compare, ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.Not, ast.USub, ast.UAdd, ast.BinOp, ast.Add,
     ast.Sub, ast.Mult, ast.Div, ast.cmpop, ast.Subscript, ast.Slice,
 )  # fmt: skip
+
+
+class _Products(ast.NodeTransformer):
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        self.generic_visit(node)
+        # of the test's own constants any product is taken as it is
+        if isinstance(node.op, ast.Mult) and any(isinstance(part, ast.Name) for part in ast.walk(node)):
+            return ast.Call(ast.Name("_times", ast.Load()), [node.left, node.right], [])
+        return node
+
+
+def bounded(check: ast.expr) -> ast.expr:
+    """A check whose products of values, which a candidate may have made large, are `_times`."""
+    found: ast.expr = ast.fix_missing_locations(_Products().visit(check))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +117,8 @@ def _split(test: ast.expr, candidate: str) -> Check | None:
                 return ast.Name(f"_{len(calls) - 1}", ast.Load())
             return self.generic_visit(node)
 
-        def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
-            before = len(calls)
-            self.generic_visit(node)
-            # of the problem's own constants any product is taken as it is
-            if isinstance(node.op, ast.Mult) and len(calls) > before:
-                return ast.Call(ast.Name("_times", ast.Load()), [node.left, node.right], [])
-            return node
-
     text = ast.unparse(test)
-    rest = ast.fix_missing_locations(ast.Expression(Lift().visit(test)))
+    rest = ast.Expression(bounded(Lift().visit(test)))
     # only what can be evaluated over plain data, here, without a call of anything of the candidate's
     if not all(isinstance(node, NODES) for node in ast.walk(rest)):
         return None

@@ -7,13 +7,14 @@ container is made whose members were chosen to share a hash, which would take qu
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any
 
 TOLERANCE = 1e-6
 # members of one set or dictionary that may share a hash: honest ones hardly ever do, and each costs a look at
 # all before it
 MOST_ALIKE = 16
+LONGEST_RANGE = 1_000_000  # members: a range is short to write, and a check may list or add them all
 
 
 def same(given: Any, expected: Any, tolerance: float = TOLERANCE) -> bool:
@@ -54,11 +55,14 @@ def _close(a: float, b: float, tolerance: float) -> bool:
         return False
 
 
-def typed(value: Any) -> Any:
+def typed(value: Any, kinds: Mapping[str, Callable[[Any], Any]] | None = None) -> Any:
     """A value of an expression with its types back: lists, tuples, sets and dictionaries of plain values.
 
-    Raises ValueError, TypeError or KeyError for what the harness can't have written.
+    kinds: makers by the word in front of a content; None: `KINDS`
+
+    Raises ValueError, TypeError, KeyError or OverflowError for what the harness can't have written.
     """
+    kinds = KINDS if kinds is None else kinds
     done: list[Any] = []
     # each entry is a value to read, or a maker with the number of values on `done` that it takes
     waiting: list[tuple[Any, Callable[[list[Any]], Any] | None]] = [(value, None)]
@@ -71,11 +75,11 @@ def typed(value: Any) -> Any:
             kind, inner = item
             # the common case at once: members that are no containers
             if kind != "dict" and not any(isinstance(part, (list, dict)) for part in inner):
-                done.append(KINDS[kind](inner))
+                done.append(kinds[kind](inner))
                 continue
             if kind == "dict":
                 inner = [part for pair in inner for part in _pair(pair)]
-            waiting.append((len(inner), KINDS[kind]))
+            waiting.append((len(inner), kinds[kind]))
             waiting += ((part, None) for part in reversed(inner))
         else:
             done.append(item)
@@ -108,10 +112,26 @@ def _dictionary(items: list[Any]) -> dict[Any, Any]:
     return dict(zip(keys, items[1::2], strict=True))
 
 
-KINDS: dict[str, Callable[[list[Any]], Any]] = {
+def _range(items: Any) -> range:
+    start, stop, step = items
+    found = range(start, stop, step)
+    # by its ends: `len` of a range may be no number that it can tell
+    if abs(stop - start) > LONGEST_RANGE * abs(step):
+        raise ValueError("a range that is too long")
+    return found
+
+
+KINDS: dict[str, Callable[[Any], Any]] = {
     "list": list,
     "tuple": tuple,
     "set": lambda items: set(hashable(items)),
     "frozenset": lambda items: frozenset(hashable(items)),
     "dict": _dictionary,
+}
+# further ones, of processes that say more kinds of values (`suites.apart_inside`); an iterator equals no list
+ALL_KINDS = KINDS | {
+    "bytes": lambda text: str.encode(text, "latin-1"),
+    "complex": lambda parts: complex(*parts),
+    "range": _range,
+    "iter": lambda items: iter(list(items)),
 }

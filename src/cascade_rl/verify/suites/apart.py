@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 import marshal
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,12 @@ from typing import Any
 from cascade_rl.protocols import Execution, Program
 from cascade_rl.verify.programs.assertions import CHECKERS
 from cascade_rl.verify.programs.outputs import shorten
+from cascade_rl.verify.programs.values import ALL_KINDS, typed
 from cascade_rl.verify.suites import apart_inside
 from cascade_rl.verify.suites.apart_plan import Plan, Step
 
 ENTRY = "_calls.py"
 LONGEST_LINE = 2_000_000  # characters of a result; longer ones are not decoded
-MOST_ALIKE = 64  # different numbers of one hash in a result: few are so by chance
 
 
 def ready(module: str) -> str:
@@ -79,56 +78,12 @@ def _result(text: str) -> Result:
         if not isinstance(row, dict):
             return Result()
         if "value" in row:
-            return Result(plain(row["value"]), words="", ok=True, odd=row.get("odd") is True)
+            return Result(typed(row["value"], ALL_KINDS), words="", ok=True, odd=row.get("odd") is True)
         raised, words = row.get("raised", ()), row.get("words", "no result")
         return Result(raised=tuple(map(str, raised)), words=str(words)[:200], odd=row.get("odd") is True)
     # whatever stands there is the candidate's, and no value
-    except (ValueError, TypeError, KeyError, RecursionError, MemoryError):
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError, MemoryError):
         return Result()
-
-
-def plain(value: Any) -> Any:
-    """A value out of typed JSON that may be forged; raises ValueError, TypeError or KeyError for no such."""
-    _spread(value)
-    return _plain(value)
-
-
-def _plain(value: Any) -> Any:
-    if not isinstance(value, list):
-        return value
-    kind, content = value
-    if kind == "bytes":
-        return content.encode("latin-1")
-    if kind == "complex":
-        return complex(*content)
-    if kind == "range":
-        return range(*content)
-    if kind == "dict":
-        return {_plain(key): _plain(item) for key, item in content}
-    # an iterator is equal to no list
-    made: Mapping[str, Callable[[Iterator[Any]], Any]]
-    made = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset, "iter": _once}
-    return made[kind](map(_plain, content))
-
-
-def _once(items: Iterator[Any]) -> Iterator[Any]:
-    # made now: what can't be decoded is told here, not in a check
-    return iter(list(items))
-
-
-def _spread(value: Any) -> None:
-    """Refuse many numbers of one hash (multiples of 2**61 - 1), which make sets and keys quadratic."""
-    rest, numbers = [value], set[str]()
-    while rest:
-        item = rest.pop()
-        if isinstance(item, list):
-            rest += item
-        # as texts, whose hashes nobody can foresee
-        elif isinstance(item, int | float) and not isinstance(item, bool):
-            numbers.add(str(item))
-    alike = Counter(hash(float(text) if not text.lstrip("-").isdecimal() else int(text)) for text in numbers)
-    if alike and max(alike.values()) > MOST_ALIKE:
-        raise ValueError("too many numbers of one hash")
 
 
 # what a wrong value does to a check is an answer, and a wrong one

@@ -19,7 +19,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from cascade_rl.verify.programs.assertions import CHECKERS, NODES
+from cascade_rl.verify.programs.assertions import CHECKERS, NODES, bounded
 
 MOST_CALLS = 5_000  # of all tests together
 RESULT = re.compile(r"_\d+")  # what results are called: no test may use such a name
@@ -194,7 +194,7 @@ class _Test:
 
     def _lifted(self, node: ast.expr) -> str:
         """An expression with every call of the candidate's made a name `_N`; it must then be plain."""
-        rest = _Lift(self._call).visit(node)
+        rest = bounded(_Lift(self._call).visit(node))
         for part in ast.walk(rest):
             if not isinstance(part, NODES) or (isinstance(part, ast.Name) and not self._known(part.id)):
                 raise Entangled

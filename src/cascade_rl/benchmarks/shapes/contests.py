@@ -1,0 +1,32 @@
+"""Contests of maths, as several packages and hub sets carry them: other names for the same columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cascade_rl.domain import Row
+from cascade_rl.sources.columns import some, text
+from cascade_rl.sources.maps import in_a_box
+from cascade_rl.types import Problem
+from cascade_rl.verify.maths import answers
+
+
+def contest_row(row: Row, *sets: str) -> Row | None:
+    """A problem with its answer; None for a row that says it is of no set named here (cases don't count).
+
+    A row that names no set is of the contest: files of one contest alone have no such column.
+    """
+    named = some(row, "data_source", "subset_for_metrics")
+    if named and text(row, named).casefold() not in sets:
+        return None
+    question = some(row, "question", "problem", "Problem") or "problem"
+    gold = some(row, "answer", "expected_answer", "Answer") or "answer"
+    identity = some(row, "gid", "id", "ID", "problem_idx")
+    made: dict[str, Any] = {"prompt": in_a_box(text(row, question)), "answer": text(row, gold).strip()}
+    return made | ({"id": text(row, identity)} if identity else {})
+
+
+def short_answer(problem: Problem, answer: str) -> str | None:
+    """The final answer of a reply as it is written, without the blanks: what a majority is taken of."""
+    found = answers.final_answer(answer, bare=True)
+    return "".join(found.last.split()) if found else None

@@ -1,0 +1,167 @@
+"""Published benchmarks as held-out problems: the protocol of each filled in, its rows found and read.
+
+Rows come from the first source that is there: a user's own, then those that the benchmark names in its order.
+All of a benchmark's rows are held out; where fewer are asked for, they are drawn with a fixed seed, the same
+ones in every run.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+from cascade_rl.benchmarks import load_benchmark
+from cascade_rl.domain import Benchmark, Domain, HeldOut, Row
+from cascade_rl.domains import load_domain
+from cascade_rl.errors import InputError
+from cascade_rl.recipe import Problems, Recipe
+from cascade_rl.recipe.scoring import BenchmarkSpec
+from cascade_rl.sources.parts import parts
+from cascade_rl.sources.rows import problem_of
+from cascade_rl.types import Problem, Tally
+
+OWN = "suite"  # the source of a benchmark whose own are taken
+MOST_NAMED = 3  # bad rows in a message
+
+
+def protocol(benchmark: Benchmark) -> dict[str, Any]:
+    """What a benchmark says of how it is asked, as keys of a BenchmarkSpec."""
+    return {
+        "suite": benchmark.name,
+        "name": benchmark.name,
+        "domain": benchmark.domain,
+        "source": OWN,
+        "problems": benchmark.size,
+        "k": benchmark.k,
+        "mode": str(benchmark.mode),
+        # the report's: one mode, no greedy reply beside the samples
+        "both_modes": False,
+        "greedy": False,
+        "temperature": benchmark.temperature,
+        "top_p": benchmark.top_p,
+        "max_prompt_tokens": benchmark.max_prompt_tokens,
+        "max_response_tokens": benchmark.max_response_tokens,
+    }
+
+
+def fill_suites(raw: Mapping[str, Any]) -> tuple[Mapping[str, Any], Problems]:
+    """A raw recipe whose benchmarks with the key `suite` are said in full, and names that are none."""
+    given = raw.get("benchmarks")
+    if not isinstance(given, list):
+        return raw, []
+    filled, problems = list[Any](), Problems()
+    for place, entry in enumerate(given):
+        name = entry.get("suite") if isinstance(entry, Mapping) else None
+        if not isinstance(name, str):
+            filled.append(entry)
+            continue
+        try:
+            benchmark = load_benchmark(name)
+            if entry.get("domain") not in (None, benchmark.domain):
+                raise InputError(f"domain: {name} is graded by {benchmark.domain}; remove it")
+        except InputError as error:
+            # left out, so that this one fault is all that is told of it
+            problems.append((f"benchmarks.{entry.get('name', place)}.suite", str(error)))
+            continue
+        # a dotted path is what finds it again
+        filled.append(protocol(benchmark) | {"suite": name} | dict(entry))
+    return {**raw, "benchmarks": filled}, problems
+
+
+def suite_problems(recipe: Recipe) -> Problems:
+    """Benchmarks whose data are not there or can't be read, with the way to get them."""
+    problems: Problems = []
+    for spec in recipe.benchmarks:
+        try:
+            if spec.suite is not None:
+                next(_read(load_benchmark(spec.suite), spec), None)
+        except InputError as error:
+            problems.append((f"benchmarks.{spec.name}", str(error)))
+    return problems
+
+
+def suite_heldout(spec: BenchmarkSpec) -> HeldOut:
+    """The problems of a published benchmark; `spec` names it in `suite`.
+
+    Raises InputError where none of its sources is there, or a row is not of its shape.
+    """
+    benchmark = load_benchmark(spec.suite or spec.name)
+    problems = list(_read(benchmark, spec))
+    if not problems:
+        raise InputError(f"{benchmark.name}: the rows of {spec.source} hold none of its problems")
+    count = len(problems)
+    note = () if count == benchmark.size else (f"{count} problems, where the benchmark has {benchmark.size}",)
+    if spec.problems < count:
+        # a sample in the order of the file; the same whatever else is asked
+        drawn = sorted(random.Random(f"{benchmark.name}/0").sample(range(count), spec.problems))
+        problems = [problems[index] for index in drawn]
+    tally = Tally(spec.source, count, 0, (), 0, 0, count, len(problems), note)
+    return HeldOut(spec, _domain(benchmark), tuple(problems), (tally,))
+
+
+def _domain(benchmark: Benchmark) -> Domain:
+    """Who grades: the domain, with the benchmark's own grader where it has one."""
+    domain = load_domain(benchmark.domain)
+    return replace(domain, score=benchmark.grade) if benchmark.grade else domain
+
+
+def _read(benchmark: Benchmark, spec: BenchmarkSpec) -> Iterator[Problem]:
+    """The problems of the first source that is there, no id twice; InputError names bad rows."""
+    source, rows = _first(benchmark, spec)
+    domain, seen, bad, read = load_domain(benchmark.domain), set[str](), list[str](), 0
+    for number, row in enumerate(rows, 1):
+        try:
+            made = benchmark.problem(row)
+            if made is None:
+                continue
+            read += 1
+            # the benchmark's name, not the file's: ids are the same wherever the rows were found
+            problem = problem_of(made, domain, benchmark.name)
+        except (InputError, KeyError, TypeError, ValueError) as error:
+            bad.append(f"{source}, row {number}: {error if isinstance(error, InputError) else repr(error)}")
+            continue
+        if problem.id not in seen:
+            seen.add(problem.id)
+            yield problem.in_mode(spec.mode or benchmark.mode)
+    if bad:
+        raise InputError(
+            "\n".join(
+                [*bad[:MOST_NAMED], f"{benchmark.name}: {len(bad)} rows of {source} are not of its shape"]
+            )
+        )
+
+
+def _first(benchmark: Benchmark, spec: BenchmarkSpec) -> tuple[str, Iterable[Row]]:
+    """The rows of the first source that is there; InputError says of each why not, and the ways to it."""
+    own = spec.source != OWN
+    reasons = []
+    for source in (spec.source,) if own else benchmark.sources:
+        try:
+            rows = iter((benchmark.load or _rows)(source))
+            # a hub or a package is only asked as its rows are
+            head = list(islice(rows, 1))
+            return source, _chained(head, rows)
+        except InputError as error:
+            reasons.append(str(error))
+    ways = [] if own else [f"rows of your own: --data {benchmark.name}=jsonl:PATH, or source: in a recipe"]
+    missing = [benchmark.missing] if benchmark.missing else []
+    raise InputError(
+        "\n".join([f"no data of {benchmark.name} here:", *(f"- {r}" for r in (*reasons, *missing, *ways))])
+    )
+
+
+def _chained(head: list[Row], rest: Iterator[Row]) -> Iterator[Row]:
+    yield from head
+    yield from rest
+
+
+def _rows(source: str) -> Iterator[Row]:
+    """The rows of a table as they are; InputError for a line that is none."""
+    for part in parts(source):
+        for row in part.rows():
+            if row.value is None:
+                raise InputError(f"{row.place}: {row.fault}")
+            yield row.value
