@@ -22,7 +22,8 @@ from tiny import logits, tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from cascade_rl import chat
-from cascade_rl.cascade.export import Wanted, export_stage
+from cascade_rl.cascade.export import export_stage
+from cascade_rl.cascade.export_wanted import Wanted
 from cascade_rl.errors import InputError
 from cascade_rl.model.checkpoint import load_directory, weights_hash
 from cascade_rl.model.pretrained import find_model
@@ -237,13 +238,41 @@ def test_a_stage_has_several_names(run, tmp_path):
     [
         ("rlfh", r"called rlfh; did you mean rlhf\? done are 01-sft, 02-reward, 03-rlhf \(by name, number, or `last`\)"),
         ("0", "called 0; done are"), ("4", "called 4; done are"), ("02-rlhf", "called 02-rlhf; "),
-        ("reward", r"reward trained a reward model.*lies in .*02-reward/reward_model with a card"),
     ],
 )  # fmt: skip
 def test_what_is_no_stage_to_export_is_said(word, told, run, tmp_path):
     with pytest.raises(InputError, match=told):
         export_stage(run, word, tmp_path / "m", Wanted())
     assert not list(tmp_path.iterdir())
+
+
+def test_a_reward_model_is_exported_as_one(run, tmp_path):
+    """A score read with transformers by the card's code is that of the run's own folder, whose card is tested."""
+    made = export_stage(run, "reward", tmp_path / "m", Wanted(licence="mit"))
+    assert "reward model" in made.lines[0]
+    card = (tmp_path / "m/README.md").read_text()
+    [code] = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    assert (
+        ModelCard(card).data.license == "mit" and ModelCard(card).data.pipeline_tag == "text-classification"
+    )
+    places = [tmp_path / "m", run / "stages/02-reward/reward_model"]
+    found = [
+        subprocess.run([sys.executable, "-c", code], cwd=place, capture_output=True, text=True)
+        for place in places
+    ]
+    assert found[0].returncode == 0 and found[0].stdout == found[1].stdout != "", found[0].stderr
+    assert (
+        load_file(places[0] / "model.safetensors").keys() == load_file(places[1] / "model.safetensors").keys()
+    )
+    with pytest.raises(InputError, match="--gguf: reward trained a reward model, of which there is no GGUF"):
+        export_stage(run, "reward", tmp_path / "n", Wanted(gguf=True))
+    copy = shutil.copytree(run, tmp_path / "run")
+    file = copy / "stages/02-reward/reward_model/model.safetensors"
+    state = load_file(file)
+    state["score.weight"][0, 0] += 1
+    save_file(state, file, metadata={"format": "pt"})
+    with pytest.raises(InputError, match=r"reward_model is not what the ledger recorded"):
+        export_stage(copy, "2", tmp_path / "n", Wanted())
 
 
 def test_a_stage_that_is_not_done_is_none(run, tmp_path):

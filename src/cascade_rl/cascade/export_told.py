@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cascade_rl.benchmarks import load_benchmark
 from cascade_rl.cascade.cards import own_stages
+from cascade_rl.data.suites import OWN
 from cascade_rl.errors import InputError
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.recipe import Recipe
@@ -27,15 +29,16 @@ MOST_TEXTS = 400  # of a run's samples, on which pre-tokenizers are tried
 def read_card(recipe: Recipe, done: Sequence[Done], config: Mapping[str, Any]) -> Card:
     """The card of the last of these stages, from what they left; InputError where one is gone."""
     folder = done[-1].folder
-    facts = _kept(folder / "stage.json", "stage", "settings", "data", "lineage")
-    cards = [_kept(one.folder / "scorecard.json", "stage", "benchmarks") for one in done]
-    gate = gate_from_json(_kept(folder / "gate.json", "cells"))
+    facts = kept(folder / "stage.json", "stage", "settings", "data", "lineage")
+    cards = [kept(one.folder / "scorecard.json", "stage", "benchmarks") for one in done]
+    gate = gate_from_json(kept(folder / "gate.json", "cells"))
     judged = {name: Judged.of_json(row) for name, row in cards[-1].get("judged", {}).items()}
     scored = [scorecard_from_json(card) for card in cards]
     return Card(facts, scored, own_stages(recipe), gate, recipe.benchmarks, config, judged)
 
 
-def _kept(path: Path, *keys: str) -> dict[str, Any]:
+def kept(path: Path, *keys: str) -> dict[str, Any]:
+    """A JSON file that a stage left; InputError where it is gone."""
     found = read_record(path, *keys)
     if found is None:
         raise InputError(f"{path} is gone: without it nothing can be said of the stage; restore it")
@@ -51,21 +54,32 @@ def shown_prompts(tokenizer: Tokenizer) -> dict[Mode, str]:
 def sources_of(recipe: Recipe, stages: int) -> dict[str, list[str]]:
     """The sources of the first so many stages and of the benchmarks, each with who draws from it."""
     found: dict[str, list[str]] = {}
-    for name, user in _used(recipe, stages):
+    for name, user in [*_trained(recipe, stages), *_measured(recipe)]:
         users = found.setdefault(name, [])
         if user not in users:
             users.append(user)
     return found
 
 
-def _used(recipe: Recipe, stages: int) -> Iterator[tuple[str, str]]:
+def trained_sources(recipe: Recipe, stages: int) -> list[str]:
+    """Those that the first so many stages train on."""
+    return list(dict.fromkeys(name for name, _ in _trained(recipe, stages)))
+
+
+def _trained(recipe: Recipe, stages: int) -> Iterator[tuple[str, str]]:
     for stage in recipe.stages[:stages]:
         for entry in stage.entries():
             yield _named(entry.domain, entry.source), stage.name
         for rows in stage.own_rows():
             yield rows.source, stage.name
-    for benchmark in recipe.benchmarks:
-        yield _named(benchmark.domain, benchmark.source), f"benchmark {benchmark.name}"
+
+
+def _measured(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    for spec in recipe.benchmarks:
+        own = load_benchmark(spec.suite) if spec.suite is not None and spec.source == OWN else None
+        # a published one takes the first of its sources that is there
+        name = " or ".join(own.sources) if own else _named(spec.domain, spec.source)
+        yield name, f"benchmark {spec.name}"
 
 
 def _named(domain: str | None, source: str) -> str:

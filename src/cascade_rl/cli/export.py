@@ -52,7 +52,8 @@ def export(
     ] = False,
 ) -> None:
     """Make a stage's model for others: safetensors, tokenizer with its template, a card, scores, recipe."""
-    from cascade_rl.cascade.export import Wanted, export_stage
+    from cascade_rl.cascade.export import export_stage
+    from cascade_rl.cascade.export_wanted import Wanted
     from cascade_rl.model.hub_push import check_push, listed, push_folder
 
     if push is None and (public or dry_run):
