@@ -5,20 +5,24 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from gguf import GGUFReader
+from gguf import GGUFReader, dequantize
 from gguf_files import interleaved, random_model
 from gguf_files import write_gguf as by_hand
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
 from test_gguf import LLAMA3, YARN, cache, same_logits  # noqa: F401  (a fixture)
 from tiny import tokenizer
 
 from cascade_rl.errors import InputError
 from cascade_rl.model.checkpoint import load_directory
+from cascade_rl.model.choice import network_of
 from cascade_rl.model.gguf_writer import About, _interleaved, write_gguf
-from cascade_rl.model.pretrained import find_model
+from cascade_rl.model.pretrained import SMOLLM2, find_model, smollm2_gguf
 from cascade_rl.model.tokenizer import load_tokenizer
+from cascade_rl.run.files import read_json
 
+BLOCKS = ("blk.0.", "blk.1.", "blk.2.")
 CAST = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -104,6 +108,18 @@ def test_the_tokenizer_comes_back_and_names_what_llama_cpp_reads(tmp_path):
     assert found.inner.get_vocab() == tokenizer().inner.get_vocab() and found.eos_ids == tokenizer().eos_ids
 
 
+@pytest.mark.parametrize("name", ["my-Phi-3-maths", "phi3", "modern-bert"])
+def test_no_name_makes_llama_cpp_think_of_another_model(name, tmp_path):
+    """llama-vocab.cpp looks for these in general.name: their marks take the blanks behind them."""
+    model = random_model("qwen3")
+    model.save_pretrained(tmp_path / "hf")
+    tokenizer().save(tmp_path / "hf")
+    raw, config, flat = load_directory(tmp_path / "hf")
+    write_gguf(tmp_path / "m.gguf", raw, config, flat, tokenizer(), "fp32", About(name))
+    found = GGUFReader(tmp_path / "m.gguf").fields["general.name"].contents().casefold()
+    assert not any(word in found for word in ("phi-3", "phi3", "modern-bert"))
+
+
 @pytest.mark.parametrize(
     ("family", "changes", "told"),
     [
@@ -118,3 +134,32 @@ def test_what_llama_cpp_would_compute_otherwise_is_refused(family, changes, told
     with pytest.raises(InputError, match=told):
         written(tmp_path, random_model(family, **changes))
     assert not (tmp_path / "m.gguf").exists()
+
+
+def test_smollm2_comes_back_from_its_q8_file_and_from_ours(tmp_path, monkeypatch):
+    """q8 -> fp32 -> GGUF in F32: every number is what the package's own way back gives of the original."""
+    monkeypatch.delenv("CASCADE_CACHE")  # converted once for this machine, as by a user
+    folder = find_model(SMOLLM2).folder
+    # three of its thirty layers: a file of 150 MB says as much as one of 540
+    raw = read_json(folder / "config.json") | {"num_hidden_layers": 3}
+    config = network_of(raw)
+    with safe_open(folder / "model.safetensors", "pt") as opened:
+        flat = config.flat({name: opened.get_tensor(name) for name in config.file_shapes()})
+    write_gguf(tmp_path / "m.gguf", raw, config, flat, load_tokenizer(folder), "fp32", About("SmolLM2"))
+    theirs = {t.name: t for t in GGUFReader(smollm2_gguf()).tensors}
+    ours = {t.name: t for t in GGUFReader(tmp_path / "m.gguf").tensors}
+    assert len(ours) == 2 + 3 * 9 and ours.keys() == {n for n in theirs if n[:4] != "blk." or n[:6] in BLOCKS}
+    for name, tensor in ours.items():
+        original = theirs[name]
+        assert np.array_equal(tensor.data, dequantize(original.data, original.tensor_type)), name
+    settings = [
+        {k: f.contents() for k, f in GGUFReader(path).fields.items()}
+        for path in (smollm2_gguf(), tmp_path / "m.gguf")
+    ]
+    same = [
+        key
+        for key in settings[0]
+        if key.startswith("llama.") or key in ("tokenizer.ggml.tokens", "tokenizer.ggml.merges")
+    ]
+    differ = [key for key in same if settings[0][key] != settings[1][key]]
+    assert len(same) > 10 and differ == ["llama.block_count"]

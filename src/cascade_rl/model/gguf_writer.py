@@ -1,13 +1,14 @@
 """Models as GGUF files: what `model/gguf.py` reads, written so that llama.cpp computes the same.
 
 The `gguf` package lays out the file; which tensor is which and what the settings mean is said here, for the
-families that are checked (tests/test_gguf_writer.py, bench/llama_cpp.py). What llama.cpp would leave out
+families that are checked (tests/test_gguf_writer.py, bench/gguf_llama.py). What llama.cpp would leave out
 without a word (a sliding window, a bias that its family has none of) is refused by its name.
 https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ from cascade_rl.model.network import Network
 from cascade_rl.model.pre_tokenizers import Cut, choose_cut, core_of
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.run.files import Saving
+from cascade_rl.types import Message, Problem
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
@@ -36,6 +38,8 @@ ARCHITECTURES = {
 }
 # The recipe's names of dtypes: the name in files, its number as `general.file_type`.
 KINDS = {"fp32": ("F32", 0), "fp16": ("F16", 1), "bf16": ("BF16", 32)}
+# In names with these llama.cpp sees models whose marks take the blanks behind them, whatever the file says.
+_OTHERS = re.compile(r"(phi|modern)-?(3|bert)", re.IGNORECASE)
 ELSEWHERE = "export without --gguf, and convert with llama.cpp's convert_hf_to_gguf.py if it knows the model"
 
 
@@ -95,12 +99,12 @@ def write_gguf(
     except ImportError:
         raise InputError("--gguf needs the package gguf: pip install 'cascade-rl[gguf]'") from None
     config = check_gguf(raw, network)
-    cut = choose_cut(tokenizer.inner, texts)
+    cut = choose_cut(tokenizer.inner, texts, _prompts(tokenizer))
     name, number = KINDS[dtype]
     architecture = ARCHITECTURES[str(raw["model_type"])]
     with Saving(file):
         writer = GGUFWriter(file, architecture)
-        writer.add_name(about.name)
+        writer.add_name(_OTHERS.sub(r"\1 \2", about.name))
         writer.add_file_type(number)
         for key, value in about.sampling.items():
             writer.add_float32(f"general.sampling.{key}", value)
@@ -122,6 +126,17 @@ def write_gguf(
         writer.write_tensors_to_file()
         writer.close()
     return cut
+
+
+def _prompts(tokenizer: Tokenizer) -> list[str]:
+    """What the chat template writes, with blanks beside the marks."""
+    turns = (
+        Message("user", "  Say 12.\n"),
+        Message("assistant", "\n\n12"),
+        Message("user", "\n\n5 + 7?  "),
+    )
+    modes = tokenizer.template.modes
+    return [tokenizer.asked(Problem("tried", "tried", turns, None, mode)) for mode in modes]
 
 
 def _told_rope(raw: Mapping[str, Any]) -> dict[str, Any]:

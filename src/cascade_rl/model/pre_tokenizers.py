@@ -84,18 +84,19 @@ class Cut:
         )
 
 
-def choose_cut(inner: Any, texts: Sequence[str] = ()) -> Cut:
+def choose_cut(inner: Any, texts: Sequence[str] = (), prompts: Sequence[str] = ()) -> Cut:
     """The pre-tokenizer of llama.cpp that fits a transformers tokenizer best; `texts` are tried beside ours.
 
-    Raises InputError where none cuts ordinary texts as the tokenizer does, and where its model is none that
-    a GGUF file of llama.cpp's `gpt2` kind can hold.
+    `prompts` are what the chat template writes. Raises InputError where none cuts those and ordinary texts as
+    the tokenizer does, and where its model is none that a GGUF file of llama.cpp's `gpt2` kind can hold.
     """
     whole = core_of(inner)
-    asked = (*ORDINARY, *RARE, *texts)
+    needed = (*prompts, *ORDINARY)
+    asked = (*needed, *RARE, *texts)
     wanted = [ids.ids for ids in inner.backend_tokenizer.encode_batch(list(asked), add_special_tokens=False)]
     found = [_tried(whole, name, asked, wanted) for name in CUTS]
     best = min(found, key=lambda cut: len(cut.other))
-    if wrong := [text for text in best.other if text in ORDINARY]:
+    if wrong := [text for text in best.other if text in needed]:
         raise InputError(
             f"none of llama.cpp's pre-tokenizers that are known here ({', '.join(CUTS)}) cuts texts as this "
             f"tokenizer does (the nearest, {best.name}, does not cut {wrong[0]!r} so): leave --gguf out"
@@ -119,8 +120,9 @@ def core_of(inner: Any) -> dict[str, Any]:
 def _tried(whole: dict[str, Any], name: str, asked: Sequence[str], wanted: Sequence[list[int]]) -> Cut:
     from tokenizers import Regex, Tokenizer, pre_tokenizers
 
-    # llama.cpp normalises nothing
-    bare = {**whole, "normalizer": None, "post_processor": None}
+    # llama.cpp normalises nothing, and takes no blanks beside a token into it
+    added = [{**t, "lstrip": False, "rstrip": False, "single_word": False} for t in whole["added_tokens"]]
+    bare = {**whole, "normalizer": None, "post_processor": None, "added_tokens": added}
     bare["model"] = {**whole["model"], "ignore_merges": name in WHOLE_WORDS}
     other = Tokenizer.from_str(json.dumps(bare))
     cuts = [pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in CUTS[name]]
