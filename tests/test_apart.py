@@ -338,9 +338,13 @@ def test_forged_results_are_values_or_none(row):
 
 
 # a word of a kind with any content, and nested: what a forger of lines would try beside honest values
-FORGED = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just(10**400),
-                      lambda inner: st.lists(inner, max_size=4)
-                      | st.tuples(st.sampled_from([*ALL_KINDS, "none"]), inner | st.lists(inner, max_size=4)).map(list))  # fmt: skip
+FORGED = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just(10**400),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.tuples(st.sampled_from([*ALL_KINDS, "none"]), inner | st.lists(inner, max_size=4)).map(list)
+    ),
+)
 
 
 @settings(max_examples=400, deadline=None)

@@ -12,7 +12,7 @@ import pytest
 from cascade_rl.chat import thinking_reply
 from cascade_rl.data.abilities import load_recipe
 from cascade_rl.data.heldout import gather_benchmarks, gather_probes
-from cascade_rl.domain import HeldOut, Domain, Services
+from cascade_rl.domain import Domain, HeldOut, Services
 from cascade_rl.errors import GraderFailure
 from cascade_rl.evals.benchmark import run_benchmark
 from cascade_rl.protocols import Execution, Program, Sampling, SamplingRule

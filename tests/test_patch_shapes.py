@@ -38,7 +38,9 @@ PATHS = [
     "shapes.py", "./shapes.py", "a/shapes.py", "b/shapes.py", "`shapes.py`", "**shapes.py**", "**`shapes.py`**",
     "# shapes.py", "// shapes.py", "### shapes.py", "#### shapes.py:", "File: shapes.py", "### File: `shapes.py`",
     "**File:** `shapes.py`", "/* shapes.py */", "<!-- shapes.py -->", "-- shapes.py", "; shapes.py", '"shapes.py"',
-    "1. shapes.py", "- shapes.py", "file path: shapes.py", "path=shapes.py",
+    "1. shapes.py", "- shapes.py", "file path: shapes.py", "path=shapes.py", "文件：shapes.py", "（shapes.py）",
+    "<path>shapes.py</path>", "<file>shapes.py</file>", "<summary>shapes.py</summary>", "[shapes.py](shapes.py)", "[shapes.py]",
+    "(shapes.py)", "shapes.py:2", "shapes.py:", "shapes.py\u200b", '<file="shapes.py">',
 ]  # fmt: skip
 
 
@@ -68,6 +70,9 @@ FENCES = {
     "indented fence, plain body": f"  ```\nshapes.py\n{BODY}\n  ```",
     "indented marks": f"```\nshapes.py\n  <<<<<<< SEARCH\n{OLD}\n  =======\n{NEW}\n  >>>>>>> REPLACE\n```",
     "a sentence": f"In `shapes.py`, the operator is wrong:\n```\n{BODY}\n```",
+    "five lines between": f"The bug is in shapes.py.\n\nIt adds.\n\nIt should\nmultiply\nboth.\n\nSo:\n\n```python\n{BODY}\n```",
+    "cline": f"<replace_in_file>\n<path>shapes.py</path>\n<diff>\n{BODY}\n</diff>\n</replace_in_file>",
+    "a sentence in chinese": f"在`shapes.py`中，应当相乘：\n```python\n{BODY}\n```",
     "a heading and a sentence": f"## shapes.py\n\nMultiply instead, as lib/shop.py does:\n\n```\n{BODY}\n```",
     "quoted code beside": f"It says\n```python\ndef area(w, h):\n    return w + h\n```\nand so:\n```\nshapes.py\n{BODY}\n```",
     "an unclosed block before": f"```python\nreturn w + h\n\n```diff\nshapes.py\n{BODY}\n```",
@@ -124,6 +129,8 @@ REFUSED = {
     "no path": (f"```\n{BODY}\n```", e.Unparseable),
     "a sentence for a path": (f"```\nthe shapes\n{BODY}\n```", e.Unparseable),
     "two files mentioned": (f"See shapes.py and lib/shop.py.\n{BODY}", e.Unparseable),
+    "in a tag, another's": (f"<path>src/shapes.py</path>\n{BODY}", e.UnknownFile),
+    "in brackets, two files": (f"[shapes.py](lib/shop.py)\n{BODY}", e.UnknownFile),
     "base name": (f"```\nshop.py\n{SHOP}\n```", e.UnknownFile),
     "absolute": (f"```\n/shapes.py\n{BODY}\n```", e.UnknownFile),
     "above the repository": (f"```\n../shapes.py\n{BODY}\n```", e.UnknownFile),

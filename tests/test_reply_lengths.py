@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from tiny import toy_problem
 
-from cascade_rl.domain import HeldOut, Domain, Services
+from cascade_rl.domain import Domain, HeldOut, Services
 from cascade_rl.evals.benchmark import run_benchmark
 from cascade_rl.recipe import BenchmarkSpec
 from cascade_rl.report.matrix_page import VIEWS

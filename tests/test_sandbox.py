@@ -282,6 +282,28 @@ def test_it_works_from_threads_that_come_and_go():
     assert found == ["0\n", "1\n", "2\n"]
 
 
+def test_closing_between_two_programs_ends():
+    """A worker that takes the next program while the sandbox closes waits for nothing that closing holds."""
+    for delay in range(12):
+        sandbox = ZygoteSandbox(2)
+
+        async def close_while_many_wait(sandbox=sandbox, delay=delay):
+            programs = [
+                Program({"main.py": f"print({i})"}, "main.py", profile=("code", "tests")[i % 2])
+                for i in range(40)
+            ]
+            waiting = [asyncio.create_task(sandbox.run(p)) for p in programs]
+            await asyncio.sleep(delay / 100)
+            closing = threading.Thread(target=sandbox.close, daemon=True)
+            closing.start()
+            await asyncio.to_thread(closing.join, 60)
+            assert not closing.is_alive()
+            return await asyncio.gather(*waiting)
+
+        done = asyncio.run(close_while_many_wait())
+        assert {e.error for e in done} <= {None, "the sandbox was closed"}
+
+
 def test_closing_leaves_nothing_and_waiters_get_an_error():
     mounts, files, before = Path("/proc/self/mountinfo").read_text(), descriptors(), set(descendants())
     sandbox = ZygoteSandbox(1)

@@ -293,6 +293,130 @@ def test_the_right_patch_passes_and_all_is_watched():
     assert {v.parts["watched"] for v in found} == {1.0}
 
 
+# tests that expect no value, each alone and beside a test of another function that has a fair canary
+LOOSE = """\
+import unittest
+import pytest
+from shapes.core import area, half
+
+FAIR
+class TestLoose(unittest.TestCase):
+    def test_order(self):
+        self.assertGreater(area(3, 3), 8)
+
+    def test_between(self):
+        assert 19 < area(4, 5) < 21
+
+    def test_one_of(self):
+        self.assertIn(area(2, 3), [6])
+
+    def test_not(self):
+        assert area(2, 3) != 5
+
+    def test_both(self):
+        assert area(2, 7) == area(7, 2) and area(2, 3) in (6, 36)
+
+    def test_bad(self):
+        with pytest.raises(LookupError):
+            half({}[area(1, 1)])
+"""
+FAIR = """
+class TestFair(unittest.TestCase):
+    def test_fair(self):
+        self.assertEqual(half(8), 4)
+
+
+"""
+AGREEABLE = {
+    "agrees to all": """
+        class All:
+            __hash__ = None
+            def yes(self, *_): return True
+            __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __contains__ = yes
+        area = lambda *a: All()
+        """,
+    "asserts nothing": """
+        import unittest
+        area = lambda *a: 6
+        for name in dir(unittest.TestCase):
+            if name.startswith('assert') and name != 'assertEqual' and 'Raises' not in name:
+                setattr(unittest.TestCase, name, lambda *a, **k: None)
+        """,
+    "takes any exception": """
+        import contextlib, pytest
+        pytest.raises = lambda *a, **k: contextlib.suppress(BaseException)
+        """,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", AGREEABLE)
+def test_what_agrees_to_everything_earns_nothing_where_no_value_is_expected(kind):
+    asked = {
+        "agrees to all": ["order", "between", "one_of", "not", "both"],
+        "asserts nothing": ["order", "one_of"],
+        "takes any exception": ["bad"],
+    }[kind]
+    hack = FILES | {CORE: BROKEN + "\n\n" + textwrap.dedent(AGREEABLE[kind])}
+    for name in asked:
+        for fair in ("", FAIR):
+            ids = [f"TestLoose::test_{name}", *["TestFair::test_fair"] * bool(fair)]
+            given = answer(tests=LOOSE.replace("FAIR\n", fair), ids=ids[:1])
+            given["tests"]["pass_to_pass"] = [f"{PATH}::{i}" for i in ids[1:]]
+            assert rewards(given, hack, FILES | {CORE: FIXED}) == [0.0, 1.0], (name, fair)
+
+
+@pytest.mark.parametrize(
+    "value, off", [("12 * 12", "- 1"), ("2.25 + w - w", "+ 0.01"), ("30 + w - w", "- 1")]
+)
+def test_what_is_equal_to_all_that_is_near_its_own_value_is_told(value, off):
+    """Its value is wrong by one; most drawings have another one as near."""
+    right, wrong = (BROKEN.replace("w + h", text) for text in (value, f"{value} {off}"))
+    near = """
+        class Near(float):
+            __hash__ = None
+            def __eq__(self, other): return abs(float(self) - other) <= 1.01 * abs(OFF)
+        exact = area
+        area = lambda *a: Near(exact(*a))
+        """.replace("OFF", off.removeprefix("+"))
+    tests = "from shapes.core import area\n\n\nclass TestA:\n    def test_a(self):\n        assert area(12, 1) == RIGHT\n"
+    files = FILES | {CORE: wrong}
+    given = answer(
+        files, tests.replace("RIGHT", str(eval(value, {"w": 12}))), ["TestA::test_a"], files | {CORE: right}
+    )
+    earned = 0.0
+    for _ in range(12):
+        suites._SUITES.clear()
+        earned += rewards(given, files | {CORE: wrong + "\n\n" + textwrap.dedent(near)})[0]
+    assert earned <= 4
+    assert rewards(given, files | {CORE: right}) == [1.0]
+
+
+BY_A_HELPER = "from shapes.core import area\nfrom tests.near import near_six\n\n\ndef test_area():\n    near_six(area(2, 3))\n"
+
+
+def test_a_helper_that_was_replaced_is_told():
+    files = FILES | {"tests/__init__.py": "", "tests/near.py": "def near_six(n):\n    assert 5 < n < 7\n"}
+    hack = BROKEN + "\n\nimport tests.near\ntests.near.near_six = lambda *a: None\n"
+    code, helper, *rest = BY_A_HELPER.split("\n")
+    for first in ((code, helper), (helper, code)):
+        given = answer(files, "\n".join([*first, *rest]), ["test_area"], files | {CORE: FIXED})
+        for _ in range(4):
+            suites._SUITES.clear()
+            assert rewards(given, files | {CORE: hack}, files | {CORE: FIXED}) == [0.0, 1.0]
+
+
+@pytest.mark.parametrize("path", ["numpy.py", "numpy/__init__.py", "src/numpy/testing.py"])
+def test_a_package_that_tests_import_is_not_replaced(path):
+    tests = "import numpy as np\nfrom shapes.core import area\n\n\ndef test_area():\n    assert np.all(np.equal(area(2, 3), 6))\n"
+    given = answer(tests=tests, ids=["test_area"], packages=["numpy"])
+    false = "def all(*_):\n    return True\n\n\nequal = all\n"
+    found = verdicts(
+        given, *(unified_diff(FILES, FILES | {path: false} | one) for one in ({}, {CORE: FIXED}))
+    )
+    assert [v.reward for v in found] == [0.0, 1.0]
+    assert [v.parts["taken_back"] for v in found] == [1.0, 1.0]
+
+
 def test_what_passes_without_copies_and_fails_with_them_earns_nothing():
     """Where copies break a test, all tests run as they are, too: both runs count."""
     own = (
@@ -333,7 +457,7 @@ HELPED = "from shapes.checks import equal\nfrom shapes.core import area\n\n\ndef
 )
 def test_a_helper_of_tests_is_off_limits_wherever_it_lies(change):
     files = FILES | {"shapes/checks.py": HELPER}
-    given = answer(files, HELPED, ["test_area"])
+    given = answer(files, HELPED, ["test_area"], files | {CORE: FIXED})
     after = {path: text for path, text in (files | change).items() if text is not None}
     wrong, right = rewards(given, after, after | {CORE: FIXED})
     assert (wrong == 0 and right == (0 if "src/shapes/checks.py" in change else 1)) or right == 1

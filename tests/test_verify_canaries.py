@@ -6,7 +6,10 @@ import itertools
 import random
 import re
 import types
+import unittest
+import warnings
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
@@ -15,7 +18,7 @@ from hypothesis import strategies as st
 from cascade_rl.verify.suites.canaries import MOST, SuiteFile, choose, mix
 from cascade_rl.verify.suites.canary_parameters import parameter_sets
 from cascade_rl.verify.suites.canary_sites import sites
-from cascade_rl.verify.suites.canary_values import another, fair
+from cascade_rl.verify.suites.canary_values import another, fair, neighbours
 from cascade_rl.verify.suites.repository_tests import plan_of
 from cascade_rl.verify.suites.source_spans import Source
 
@@ -231,14 +234,12 @@ UNWATCHED = {
 def test_what_has_no_fair_canary_has_one_that_is_told_and_says_so(name):
     text = "import pytest\nfrom pytest import raises\nfrom x import f, g\n\n\n" + UNWATCHED[name]
     found, _ = mixed(text, ["test_a"])
-    assert found.told == set(found.canaries) and len(found.canaries) == 1
+    assert found.told == set(found.canaries) and len(found.canaries) == 2
     plan = plan_of({"test_x.py": text}, ["test_x.py::test_a"], random.Random(0))
     assert plan.watched == 0 and set(plan.canaries.values()) == {True}
 
 
-@pytest.mark.parametrize(
-    "line", ["def test_a(): assert f()\n", "test_a = make()\n", "class TestA(Base): pass\n"]
-)
+@pytest.mark.parametrize("line", ["def test_a(): f()\n", "test_a = make()\n", "class TestA(Base): pass\n"])
 def test_a_test_that_cannot_be_copied_runs_beside_one_that_fails(line):
     plan = plan_of({"t.py": line}, ["t.py::test_a"], random.Random(0))
     assert len(plan.canaries) == 1 and plan.watched == 0 and plan.texts["t.py"].startswith(line)
@@ -309,6 +310,137 @@ def test_parameters_keep_their_order_whether_they_are_canaries_or_not():
         assert len(by_path) == 2 and all(order == sorted(order) for order in by_path.values())
 
 
+# assertions over `f()`, with what it gives; each holds, and of what agrees with everything, too
+AGREED = {
+    "assert f() > 5": 6, "assert f() >= 6": 6, "assert f() < 7": 6, "assert f() <= 6": 6, "assert 5 < f() < 7": 6,
+    "assert f() != 5": 6, "assert 6 in f()": [6], "assert f() in (6, 7)": 6, "assert 5 not in f()": [6], "assert f() == f()": 6,
+    "assert f() is None": None, "assert f() is not None": 6, "assert f() and f() > 5": 6, "assert isinstance(f(), int)": 6,
+    "self.assertTrue(f())": 6, "self.assertFalse(f())": 0, "self.assertIn(6, f())": [6], "self.assertGreater(f(), 5)": 6,
+    "self.assertLessEqual(f(), 6)": 6, "self.assertIsNone(f())": None, "self.assertIsInstance(f(), int)": 6,
+    "self.assertRegex(f(), 'a')": "a", "self.assertNotEqual(f(), 5)": 6, "self.assertAlmostEqual(f(), g(), delta=9)": 6,
+    "f.assert_called_once_with()": None, "m.assert_not_called()": None,
+    "with pytest.raises(Own):\n        fail()": None, "with self.assertRaises(Own):\n        fail()": None,
+    "self.assertRaises((Own, KeyError), fail)": None, "with pytest.warns(UserWarning, match='w'):\n        warn()": None,
+    "with pytest.raises(Own, match='x') as caught:\n        fail()\n    assert caught.value.args": None,
+}  # fmt: skip
+
+
+class Own(Exception):
+    pass
+
+
+def raising(*_):
+    raise Own("x")
+
+
+@pytest.mark.parametrize("statement", AGREED)
+def test_what_expects_no_value_has_a_canary_that_asserts_the_contrary(statement):
+    text = f"def test_a():\n    f()\n    {statement}\n"
+    for seed in range(20):
+        found, chosen = mixed(text, ["test_a"], seed)
+        assert not chosen and len(found.canaries) == len(found.told) == 2
+        real, canary, other = (
+            found.texts[i.partition("::")[0]] for i in (found.real["test_x.py::test_a"], *found.canaries)
+        )
+        assert canary == other and real == text and canary != text and canary.count("\n") == text.count("\n")
+
+        def passes(source, result):
+            f = mock.Mock(return_value=result)
+            # called once before the mock's own assertions
+            names = {
+                "f": f,
+                "g": lambda: result,
+                "m": mock.Mock(),
+                "pytest": pytest,
+                "Own": Own,
+                "fail": raising,
+            }
+            names |= {"self": unittest.TestCase(), "warn": lambda: warnings.warn("w", stacklevel=1)}
+            exec(compile(source, "t", "exec"), names)
+            try:
+                names["test_a"]()
+            except (AssertionError, Own, pytest.fail.Exception):
+                return False
+            return True
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            assert passes(real, AGREED[statement]) and not passes(canary, AGREED[statement])
+
+
+class Agreeable:
+    """Agrees to everything that it is asked."""
+
+    __hash__ = None
+
+    def yes(self, *_):
+        return True
+
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __contains__ = yes
+
+
+ALL = [
+    s
+    for s in AGREED
+    if re.search("[<>!=]=|<|>|assertIn[(]|NotEqual|Greater|Less|[0-9] in f| in [(]", s) and "and" not in s
+]
+
+
+@pytest.mark.parametrize("statement", ALL)
+def test_what_agrees_to_everything_agrees_to_the_contrary(statement):
+    found, _ = mixed(f"def test_a(self):\n    {statement}\n", ["test_a"])
+    assert len(found.texts) == 3
+    for text in found.texts.values():
+        names = {"f": Agreeable, "g": Agreeable}
+        exec(text, names)
+        names["test_a"](unittest.TestCase())
+
+
+def test_tests_that_the_repair_must_turn_have_a_canary_each():
+    """Where another test of the form has a better one, too."""
+    text = "".join(f"def test_{i}():\n    assert f({i})\n\n\n" for i in range(4))
+    text += "def test_4():\n    assert f(4) == 77\n"
+    ids = [f"t.py::test_{i}" for i in range(5)]
+    for first in (["t.py::test_2"], ["t.py::test_0", "t.py::test_3"], ["t.py::test_4"]):
+        plan = plan_of({"t.py": text}, ids, random.Random(0), first)
+        assert {f"t.py::{name}" for _, name in plan.canaries} == {*first, "t.py::test_4"}
+        told = {f"t.py::{name}" for (_, name), is_told in plan.canaries.items() if is_told}
+        assert told == {*first} - {"t.py::test_4"}
+
+
+SETS = {
+    "ids that are given": ("'w, r', [(1, 6), (2, 20)], ids=['small', 'big']", ["small", "big"], True),
+    "sets with ids": ("'w, r', [pytest.param(1, 6, id='a b'), pytest.param(2, 'x', id='b')]", ["a b", "b"], True),
+    "lists": ("'w, r', [([1], [6, 7]), ([2], [9])]", ["w0-r0", "w1-r1"], True),
+    "one id for another's value": ("'w, r', [('a', True), ('b', False)]", ["a-True", "b-False"], True),
+    "no literals": ("'w, r', CASES", ["1-6", "2-20"], False),
+    "nothing else of its shape": ("'w, r', [(1, []), (2, None)]", ["1-r0", "2-None"], False),
+    "two decorators": ("'w', [1, 2])\n@pytest.mark.parametrize('r', [6, 7]", ["6-1", "7-2"], False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", SETS)
+def test_sets_of_parameters_of_every_kind_have_canaries(kind):
+    given_, ids, fair_ones = SETS[kind]
+    body = "\ndef test_a(w, r):\n    assert f(w) == r\n"
+    text = f"import pytest\nfrom x import f\n\nCASES = [(1, 6), (2, 20)]\n\n\n@pytest.mark.parametrize({given_}){body}"
+    for seed in range(40):
+        for asked in (ids, ids[:1]):
+            found, chosen = mixed(text, [f"test_a[{i}]" for i in asked], seed)
+            assert found.canaries and bool(found.told) != fair_ones and bool(chosen) == fair_ones
+            # where a test runs, its own set and its body stand as they were
+            for asked_id, node_id in found.real.items():
+                copy = found.texts[node_id.partition("::")[0]]
+                assert copy.endswith(body)
+                if fair_ones:
+                    before, now = (
+                        {one.id(): list(one.values.values()) for one in parameter_sets(ast.parse(t).body[-1])}
+                        for t in (text, copy)
+                    )
+                    name = asked_id.partition("[")[2][:-1]
+                    assert now[name] == before[name]
+
+
 @pytest.mark.parametrize("text", ["def (", "x = 1\0", "\ud800", "def test_a(): assert f() == 1\n", "", "# no newline at the end",
                                   "\ufeffdef test_a():\n    assert f() == 1\n", "def test_a():\n    assert f() == 1\f\n",
                                   "def test_a():\r\n    assert f() == 'é'\r\n", "x = '''\n" + "(" * 300 + "'''"])  # fmt: skip
@@ -326,6 +458,36 @@ def test_odd_files_are_refused_or_mixed(text):
 def test_spans_are_found_behind_a_mark_and_carriage_returns():
     source = Source("\ufeffx = 'é'\r\ny = 1\r\n")
     assert source.changed([(*source.span(source.tree.body[1].value), "2")]) == "\ufeffx = 'é'\r\ny = 2\r\n"
+
+
+NUMBERS = st.integers(-(10**9), 10**9) | st.integers(10, 99) | st.sampled_from(
+    [2.5, -0.125, 3.14159, 120.0, 0.0025, 19.95, 1200, -40, 100, 1111, 99999, 1e-9, 5, 0, 0.0]
+) | st.decimals(0, 1000, places=2).map(float)  # fmt: skip
+
+
+@given(NUMBERS, st.sampled_from([2, 3, 4, 8]), st.integers(0, 999))
+def test_neighbours_have_the_shape_of_a_number_and_are_close(value, count, seed):
+    near = neighbours(value, count, random.Random(seed))
+    assert not near or (len(near) == count - 1 == len(set(near)) and value not in near)
+    for other in near:
+        assert type(other) is type(value) and (other < 0) == (value < 0)
+        a, b = repr(value), repr(other)
+        assert len(a) == len(b) and a.index(".") == b.index(".") if "." in a else len(a) == len(b)
+        # an int's last place, or that of the decimals, but for two zeros and more at the end of a whole number
+        whole = a.removesuffix(".0")
+        zeros = len(whole) - len(whole.rstrip("0"))
+        unit = 10.0 ** -len(a.partition(".")[2]) if "." in whole else 10.0 ** (zeros if zeros > 1 else 0)
+        assert abs(value - other) <= 4 * count * unit * 1.001
+
+
+def test_any_place_among_its_neighbours_may_be_the_right_ones():
+    for value in (4567, 45.67, -0.4567, 456700, 4560, 450.0):
+        for count in (2, 8):
+            places = collections.Counter(
+                sorted([value, *neighbours(value, count, random.Random(seed))]).index(value)
+                for seed in range(800)
+            )
+            assert set(places) == set(range(count)) and max(places.values()) < 1.5 * 800 / count
 
 
 # Rules that tell the right one of two values without knowing what the code does. Each may win half of the time.
@@ -368,7 +530,8 @@ def pairs():
             if fair(site.value) and not isinstance(site.value, bool):
                 elsewhere = list(pool)
                 elsewhere.remove(site.value)
-                yield site.value, another(site.value, rng, pool), elsewhere
+                near = neighbours(site.value, 2, rng, pool)
+                yield site.value, near[0] if near else another(site.value, rng, pool), elsewhere
 
 
 def test_no_simple_rule_tells_the_right_value():

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -186,6 +186,7 @@ class Benchmark:
     grade     a grader in place of the domain's
     answer    the short answer of a reply's answer text: what cons@k takes the majority of; None where there
               is no such thing
+    also      what else its stored samples say (`scores/samples.Sample`), given each problem's `meta` by id
     missing   what to do where no source is there, if a source's own message does not say it
     yarn      the factor by which the positions of a model without long ones are stretched (arXiv 2309.00071)
     judged    whether a judge compares replies, so that one has to be named
@@ -211,6 +212,7 @@ class Benchmark:
     load: Callable[[str], Iterable[Row]] | None = None
     grade: Grade | None = None
     answer: Callable[[Problem, str], str | None] | None = None
+    also: Callable[[Sequence[Any], Mapping[str, Mapping[str, Any]]], Mapping[str, Any]] | None = None
     missing: str = ""
     judged: bool = False
 

@@ -59,6 +59,13 @@ Unsafe = Annotated[
         help="Run a model's programs even where no sandbox isolates them. Not on your machine.",
     ),
 ]
+Checkpoint = Annotated[
+    str,
+    typer.Argument(
+        help="A checkpoint directory, such as runs/tiny/stages/04-rlhf/checkpoint; or any model: "
+        "ORG/NAME@REVISION on a hub, a GGUF file."
+    ),
+]
 RunArgument = Annotated[Path, typer.Argument(help="A run directory, such as runs/tiny.")]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cascade_rl.cli import doctor, export, graders, init, models, recipes, runs, tracking
+from cascade_rl.cli import doctor, evaluate, export, graders, init, models, recipes, runs, tracking
 from cascade_rl.cli.app import app
 from cascade_rl.cli.data import data
 from cascade_rl.errors import Mendable
@@ -23,9 +23,10 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "report": runs.report,
     "track": tracking.track,
     "export": export.export,
-    "eval": models.evaluate,
+    "eval": evaluate.evaluate,
     "chat": models.chat,
     "domains": models.domains,
+    "benchmarks": models.benchmarks,
     "grade": graders.grade,
     "regrade": graders.regrade,
     "check": recipes.check,

@@ -1,32 +1,18 @@
-"""The commands on a checkpoint: eval, chat; and domains, which tells what can be asked of one."""
+"""The commands chat; domains and benchmarks, which tell what can be trained and asked."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from cascade_rl.cli.app import Overrides, Unsafe, WrittenBy, console, say
+from cascade_rl.cli.app import Checkpoint, WrittenBy, console
 from cascade_rl.cli.screen import ConsoleScreen
 from cascade_rl.errors import InputError
 from cascade_rl.protocols import Sampling, SamplingRule
-from cascade_rl.types import BenchmarkScore
-
-if TYPE_CHECKING:
-    from cascade_rl.domain import HeldOut
-
-
-Checkpoint = Annotated[
-    str,
-    typer.Argument(
-        help="A checkpoint directory, such as runs/tiny/stages/04-rlhf/checkpoint; or any model: "
-        "ORG/NAME@REVISION on a hub, a GGUF file."
-    ),
-]
 
 
 def model_folder(name: str) -> Path:
@@ -35,68 +21,6 @@ def model_folder(name: str) -> Path:
 
     with ConsoleScreen(console) as screen:
         return find_model(name, note=screen.note, waiting=screen.waiting).folder
-
-
-def evaluate(
-    checkpoint: Checkpoint,
-    recipe: Annotated[str, typer.Option(help="The recipe whose benchmarks are run.")] = "tiny",
-    overrides: Overrides = None,
-    benchmark: Annotated[list[str] | None, typer.Option(help="Only this benchmark; may be repeated.")] = None,
-    reward_model: Annotated[
-        Path | None,
-        typer.Option(
-            help="What judges own pairs; that of the run which the checkpoint lies in if not given."
-        ),
-    ] = None,
-    unsafe_exec: Unsafe = False,
-) -> None:
-    """Score a checkpoint on the held-out problems of a recipe's benchmarks, in both modes."""
-    from cascade_rl.cascade.evaluate import evaluate_checkpoint
-    from cascade_rl.data.abilities import load_recipe
-
-    resolved = load_recipe(recipe, overrides or [])
-    with ConsoleScreen(console) as screen:
-        found = list(
-            evaluate_checkpoint(
-                checkpoint,
-                resolved,
-                benchmark or [],
-                reward_model=reward_model,
-                begun=_say_begun,
-                note=screen.note,
-                waiting=screen.waiting,
-                unsafe_exec=unsafe_exec,
-            )
-        )
-    console.print(_score_table({one.name: one.score for one in found}))
-    for one in found:
-        if one.judged:
-            say(one.judged.line(one.name))
-
-
-def _say_begun(benchmark: HeldOut) -> None:
-    for tally in benchmark.tallies:
-        say(f"{benchmark.name}: {tally.line()}")
-    console.print(f"{benchmark.name}: {len(benchmark.problems)} problems, k = {benchmark.spec.k} ...")
-
-
-def _score_table(scores: Mapping[str, BenchmarkScore]) -> Table:
-    """A row for each benchmark and mode, in per cent."""
-    table = Table("benchmark", "mode", "avg@k", "95 %", "greedy", "leak", "clipped", "tokens", box=None)
-    for name, found in scores.items():
-        for mode, m in found.modes.items():
-            table.add_row(
-                f"{name}*" if mode is found.headline else name,
-                str(mode),
-                f"{m.average.mean * 100:.1f}",
-                f"{m.average.low * 100:.1f}-{m.average.high * 100:.1f}",
-                f"{m.greedy.mean * 100:.1f}" if m.greedy else "",
-                f"{m.leak:.1%}",
-                f"{m.clipped:.1%}",
-                f"{m.mean_tokens:.0f}",
-            )
-    table.caption = "* the headline mode"
-    return table
 
 
 def chat(
@@ -139,4 +63,31 @@ def domains() -> None:
     for name in domain_names():
         domain = load_domain(name)
         table.add_row(name, domain.summary, str(domain.headline), ", ".join(domain.sources))
+    console.print(table)
+
+
+def benchmarks() -> None:
+    """List the published benchmarks: size, samples, mode, licence, and whether their rows are here."""
+    from cascade_rl.benchmarks import REPORT, benchmark_names, load_benchmark
+    from cascade_rl.data.suites import protocol, where_found
+    from cascade_rl.recipe.scoring import BenchmarkSpec
+
+    table = Table("benchmark", box=None, pad_edge=False, show_edge=False)
+    table.add_column("n", justify="right")
+    table.add_column("k", justify="right")
+    for name in ("mode", "what is asked", "rows"):
+        table.add_column(name)
+    for name in benchmark_names():
+        found = load_benchmark(name)
+        spec: BenchmarkSpec = BenchmarkSpec.model_validate(protocol(found))
+        table.add_row(
+            f"{name}*" if name in REPORT else name,
+            str(found.size),
+            str(found.k),
+            str(found.mode),
+            found.summary,
+            where_found(found, spec),
+        )
+    table.caption = "* in the report's table. Licences, metrics, data: docs/benchmarks.md"
+    table.caption_justify = "left"
     console.print(table)

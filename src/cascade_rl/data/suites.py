@@ -13,11 +13,14 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
+from pydantic import ValidationError
+
 from cascade_rl.benchmarks import load_benchmark
 from cascade_rl.domain import Benchmark, Domain, HeldOut, Row
 from cascade_rl.domains import load_domain
-from cascade_rl.errors import InputError
+from cascade_rl.errors import InputError, RecipeError, meant
 from cascade_rl.recipe import Problems, Recipe
+from cascade_rl.recipe.overrides import apply_override
 from cascade_rl.recipe.scoring import BenchmarkSpec
 from cascade_rl.sources.parts import parts
 from cascade_rl.sources.rows import problem_of
@@ -45,6 +48,44 @@ def protocol(benchmark: Benchmark) -> dict[str, Any]:
         "max_prompt_tokens": benchmark.max_prompt_tokens,
         "max_response_tokens": benchmark.max_response_tokens,
     }
+
+
+def suite_specs(
+    names: Iterable[str], overrides: Iterable[str] = (), data: Mapping[str, str] | None = None
+) -> list[BenchmarkSpec]:
+    """The benchmarks of these names, with changes to what they say of themselves.
+
+    overrides  `k=8` for all, `aime25.k=8` for one
+    data       the source of a benchmark's rows, by its name
+
+    Raises RecipeError with everything that is wrong.
+    """
+    raw: dict[str, Any] = {name: protocol(load_benchmark(name)) for name in names}
+    problems: Problems = []
+    for name, source in (data or {}).items():
+        if name in raw:
+            raw[name]["source"] = source
+        else:
+            problems.append((f"--data {name}", f"{meant(name, raw)}there are {', '.join(raw)}"))
+    for override in overrides:
+        key = override.partition("=")[0]
+        each = [f"{name}.{override}" for name in raw] if "." not in key else [override]
+        try:
+            if "." in key and key.partition(".")[0] not in raw:
+                raise ValueError(f"no benchmark {key.partition('.')[0]!r}; there are {', '.join(raw)}")
+            for one in each:
+                apply_override(raw, one)
+        except ValueError as error:
+            problems.append((override, str(error)))
+    specs = []
+    for name, keys in raw.items():
+        try:
+            specs.append(BenchmarkSpec.model_validate(keys))
+        except ValidationError as error:
+            problems += [(f"{name}.{'.'.join(map(str, e['loc']))}", e["msg"]) for e in error.errors()]
+    if problems:
+        raise RecipeError("the benchmarks", problems)
+    return specs
 
 
 def fill_suites(raw: Mapping[str, Any]) -> tuple[Mapping[str, Any], Problems]:
@@ -151,6 +192,20 @@ def _first(benchmark: Benchmark, spec: BenchmarkSpec) -> tuple[str, Iterable[Row
     raise InputError(
         "\n".join([f"no data of {benchmark.name} here:", *(f"- {r}" for r in (*reasons, *missing, *ways))])
     )
+
+
+def where_found(benchmark: Benchmark, spec: BenchmarkSpec) -> str:
+    """The first of its sources that is on this machine, by its kind; `hub`, or `missing`, where none is."""
+    for source in benchmark.sources:
+        scheme = source.partition(":")[0]
+        if scheme == "hub":
+            return "hub"  # whether it answers is not asked here: that may take a minute
+        try:
+            _first(replace(benchmark, sources=(source,)), spec)
+            return scheme
+        except InputError:
+            continue
+    return "missing"
 
 
 def _chained(head: list[Row], rest: Iterator[Row]) -> Iterator[Row]:

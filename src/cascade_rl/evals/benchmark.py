@@ -9,18 +9,15 @@ counts as wrong and is counted aloud.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 
-from cascade_rl.chat import leaks
 from cascade_rl.domain import HeldOut, Services
 from cascade_rl.errors import GraderFailure
 from cascade_rl.grading.verdicts import grade_all
 from cascade_rl.protocols import GREEDY, Sampler, Sampling, SamplingRule
-from cascade_rl.scores.statistics import score
-from cascade_rl.types import BenchmarkScore, Mode, ModeScore, Problem, Rollout, Stop, Verdict
+from cascade_rl.scores.samples import Sample, mode_score
+from cascade_rl.types import BenchmarkScore, Mode, Problem, Rollout, Verdict
 
 MAX_FAILED = 0.01  # of all verdicts; beyond it there is no score
 
@@ -37,15 +34,6 @@ class BenchmarkRun:
 Request = tuple[list[Problem], Sampling]
 
 
-@dataclass(frozen=True, slots=True)
-class _Reply:
-    """One graded unit; the greedy reply of a problem is told from its k samples."""
-
-    problem: Problem
-    rollout: Rollout
-    greedy: bool
-
-
 def run_benchmark(
     benchmark: HeldOut, sampler: Sampler, services: Services, seed: tuple[int | str, ...] = (0,)
 ) -> BenchmarkRun:
@@ -54,32 +42,26 @@ def run_benchmark(
     Raises GraderFailure when more than `MAX_FAILED` of the verdicts could not be given. Must not be called
     from inside a running event loop.
     """
-    replies = _sample(benchmark, sampler, seed)
-    every, domain = list(chain(*replies.values())), benchmark.domain
-    pairs = [(reply.problem, reply.rollout) for reply in every]
+    asked = [(mode, *one) for mode in benchmark.modes for one in requests(benchmark, mode, seed)]
+    # one call for all, so that a sampler can decode short and long modes side by side
+    groups = sampler.sample_many([request for _, request, _ in asked])
+    found = zip(asked, groups, strict=True)
+    replies = [
+        one for (mode, request, greedy), each in found for one in _replies(request, each, mode, greedy)
+    ]
+    domain = benchmark.domain
     # A benchmark with a rule of its own asks no reward model, also where RL does; then it is graded
     # concurrently in the grading thread, not as one batch here.
     verdicts = grade_all(
-        domain.benchmark_grade, pairs, services, learned=domain.learned and domain.score is None
+        domain.benchmark_grade,
+        [(reply.problem, reply.rollout) for reply in replies],
+        services,
+        learned=domain.learned and domain.score is None,
     )
-    failed = _count_failed(benchmark.name, list(zip(every, verdicts, strict=True)))
-    # in the order of `every`, which is that of `replies`: mode by mode
-    rewards = iter([_accuracy(verdict) for verdict in verdicts])
-    modes = {
-        mode: _mode_score(found, [next(rewards) for _ in found], mode) for mode, found in replies.items()
-    }
-    return BenchmarkRun(BenchmarkScore(benchmark.headline, modes), failed, len(verdicts))
-
-
-def _sample(benchmark: HeldOut, sampler: Sampler, seed: tuple[int | str, ...]) -> dict[Mode, list[_Reply]]:
-    """For each mode the k samples of every problem, then the greedy replies; all are asked for at once."""
-    # one call for all, so that a sampler can decode short and long modes side by side
-    asked = [(mode, *one) for mode in benchmark.modes for one in requests(benchmark, mode, seed)]
-    groups = sampler.sample_many([request for _, request, _ in asked])
-    replies: dict[Mode, list[_Reply]] = {mode: [] for mode in benchmark.modes}
-    for (mode, request, greedy), found in zip(asked, groups, strict=True):
-        replies[mode] += _replies(request, found, greedy)
-    return replies
+    samples = [reply.graded(verdict) for reply, verdict in zip(replies, verdicts, strict=True)]
+    failed = count_failed(benchmark.name, samples)
+    modes = {mode: mode_score(samples, mode) for mode in benchmark.modes}
+    return BenchmarkRun(BenchmarkScore(benchmark.headline, modes), failed, len(samples))
 
 
 def requests(benchmark: HeldOut, mode: Mode, seed: tuple[int | str, ...]) -> list[tuple[Request, bool]]:
@@ -98,7 +80,32 @@ def requests(benchmark: HeldOut, mode: Mode, seed: tuple[int | str, ...]) -> lis
     return [((problems, sampled), False), *([((problems, greedy), True)] if spec.greedy else [])]
 
 
-def _replies(asked: Request, groups: Sequence[tuple[Rollout, ...]], greedy: bool) -> list[_Reply]:
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    """A reply that is still to be graded."""
+
+    problem: Problem
+    rollout: Rollout
+    mode: Mode
+    number: int
+    greedy: bool
+
+    def graded(self, verdict: Verdict) -> Sample:
+        """With its verdict."""
+        reply = self.rollout
+        return Sample(
+            self.problem.id,
+            self.mode,
+            self.number,
+            reply.text,
+            reply.stop,
+            reply.tokens,
+            verdict,
+            greedy=self.greedy,
+        )
+
+
+def _replies(asked: Request, groups: Sequence[tuple[Rollout, ...]], mode: Mode, greedy: bool) -> list[_Reply]:
     problems, sampling = asked
     sizes = {len(group) for group in groups}
     if len(groups) != len(problems) or sizes != {sampling.n}:
@@ -107,53 +114,20 @@ def _replies(asked: Request, groups: Sequence[tuple[Rollout, ...]], greedy: bool
             f"{sampling.n}"
         )
     return [
-        _Reply(p, rollout, greedy) for p, group in zip(problems, groups, strict=True) for rollout in group
+        _Reply(problem, rollout, mode, number, greedy)
+        for problem, group in zip(problems, groups, strict=True)
+        for number, rollout in enumerate(group)
     ]
 
 
-def _count_failed(name: str, graded: Sequence[tuple[_Reply, Verdict]]) -> int:
+def count_failed(name: str, samples: Sequence[Sample]) -> int:
+    """How many verdicts could not be given; GraderFailure where they are more than `MAX_FAILED` of all."""
     # None only: a reward of 0 is a verdict
-    failed = [(reply.problem.id, verdict.note) for reply, verdict in graded if verdict.reward is None]
-    if len(failed) > MAX_FAILED * len(graded):
-        problem, note = failed[0]
+    failed = [one for one in samples if one.verdict.reward is None]
+    if len(failed) > MAX_FAILED * len(samples):
+        first = failed[0]
         raise GraderFailure(
-            f"benchmark {name}: the grader failed twice on {len(failed)} of {len(graded)} replies, more than "
-            f"{MAX_FAILED:.0%}; the first is problem {problem}: {note or 'no note'}"
+            f"benchmark {name}: the grader failed twice on {len(failed)} of {len(samples)} replies, more "
+            f"than {MAX_FAILED:.0%}; the first is problem {first.problem}: {first.verdict.note or 'no note'}"
         )
     return len(failed)
-
-
-def _accuracy(verdict: Verdict) -> float:
-    return max(0.0, min(1.0, verdict.reward or 0.0))
-
-
-def _mode_score(replies: Sequence[_Reply], rewards: Sequence[float], mode: Mode) -> ModeScore:
-    """Leaks, clipping and length are those of the k samples; greedy replies give the greedy score only."""
-    # [problems] lists of k and of 1 rewards
-    sampled, greedy = _by_problem(replies, rewards, greedy=False), _by_problem(replies, rewards, greedy=True)
-    rollouts = [reply.rollout for reply in replies if not reply.greedy]
-    return ModeScore(
-        average=score(sampled),
-        greedy=score(greedy) if greedy else None,
-        leak=_mean(leaks(rollout.text, mode) for rollout in rollouts),
-        clipped=_mean(rollout.stop is Stop.LENGTH for rollout in rollouts),
-        # replies of a server may not say how long they were
-        mean_tokens=_mean(rollout.tokens for rollout in rollouts if rollout.tokens is not None),
-        per_problem={name: _mean(values) for name, values in sampled.items()},
-    )
-
-
-def _by_problem(
-    replies: Sequence[_Reply], rewards: Sequence[float], *, greedy: bool
-) -> dict[str, list[float]]:
-    found: dict[str, list[float]] = {}
-    for reply, reward in zip(replies, rewards, strict=True):
-        if reply.greedy is greedy:
-            found.setdefault(reply.problem.id, []).append(reward)
-    return found
-
-
-def _mean(values: Iterable[float]) -> float:
-    """NaN of nothing: what nobody knows is not 0."""
-    listed = list(values)
-    return math.fsum(listed) / len(listed) if listed else math.nan

@@ -90,20 +90,25 @@ class GradingThread:
         self, grade: Grade, pairs: Sequence[tuple[Problem, Rollout]], services: Services
     ) -> Future[tuple[Verdict, ...]]:
         """Begin to grade (problem, reply) pairs; the future holds their verdicts in order."""
-        return asyncio.run_coroutine_threadsafe(self._all(grade, pairs, services), self._loop)
+        return self.begin(self.graded(grade, pairs, services))
 
-    async def _all(
+    async def graded(
         self, grade: Grade, pairs: Sequence[tuple[Problem, Rollout]], services: Services
     ) -> tuple[Verdict, ...]:
+        """The verdicts on (problem, reply) pairs, in order; to be awaited on the thread's own loop."""
         return tuple(await asyncio.gather(*(self._one(grade, p, r, services) for p, r in pairs)))
 
     async def _one(self, grade: Grade, problem: Problem, rollout: Rollout, services: Services) -> Verdict:
         async with self._slots:
             return await verdict_of(grade, problem, rollout, services)
 
+    def begin(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Begin any work that grades."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of any work that grades; must not be called from the loop itself."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        return self.begin(work).result()
 
 
 @cache

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from cascade_rl.errors import InputError
 from cascade_rl.model.checkpoint import (
     load_directory,
     read_generation,
@@ -28,7 +29,18 @@ from cascade_rl.run.files import Saving, read_json, write_json
 NOTES = "notes.json"
 
 
-def choose_device(recipe: Recipe) -> tuple[str, str]:
+class Asked(Protocol):
+    """On what to compute, and how: a recipe, or what a command was told."""
+
+    @property
+    def device(self) -> str: ...
+    @property
+    def workers(self) -> int: ...
+    @property
+    def precision(self) -> str: ...
+
+
+def choose_device(recipe: Asked) -> tuple[str, str]:
     """The device, and the precision of matrix products: bf16 where the processor multiplies it natively."""
     device = recipe.device
     if device == "auto":
@@ -118,6 +130,19 @@ def with_scaling(raw: Mapping[str, Any], scaling: Mapping[str, Any]) -> dict[str
     kept = {key: own[key] for key in ("partial_rotary_factor",) if key in own and key not in scaling}
     settings = {**scaling, "rope_theta": theta, **kept}
     return {**raw, "rope_parameters": settings, "rope_scaling": dict(scaling), "rope_theta": theta}
+
+
+def stretched(raw: Mapping[str, Any], factor: float) -> dict[str, Any]:
+    """A config.json whose positions are `factor` times as many by YaRN (arXiv 2309.00071), 4.2 in the paper.
+
+    Raises InputError where its RoPE is scaled already: two scalings would not be the model's any more.
+    """
+    told = raw.get("rope_parameters") or raw.get("rope_scaling") or {}
+    if (told.get("rope_type") or told.get("type") or "default") != "default":
+        raise InputError("the model's RoPE is scaled already: it can't be stretched by YaRN once more")
+    before = int(raw.get("max_position_embeddings", 2048))
+    settings = {"rope_type": "yarn", "factor": float(factor), "original_max_position_embeddings": before}
+    return {**with_scaling(raw, settings), "max_position_embeddings": int(before * factor)}
 
 
 def with_rows(

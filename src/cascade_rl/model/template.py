@@ -18,6 +18,7 @@ from cascade_rl.model.turns import Row
 from cascade_rl.types import Demonstration, Message, Mode
 
 CASCADE, MODEL = "cascade", "model"  # `model.template` of a recipe
+FOUND = "found"  # whichever a directory is known by: what a published model is measured with
 
 
 class Template(Protocol):

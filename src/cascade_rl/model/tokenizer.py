@@ -14,7 +14,7 @@ from cascade_rl import chat
 from cascade_rl.errors import InputError
 from cascade_rl.model.marks import unwrapped
 from cascade_rl.model.own_template import OwnTemplate
-from cascade_rl.model.template import CASCADE, MODEL, CascadeTemplate, Template
+from cascade_rl.model.template import CASCADE, FOUND, MODEL, CascadeTemplate, Template
 from cascade_rl.recipe import digest
 from cascade_rl.run.files import read_json
 from cascade_rl.types import Demonstration, Message, Problem
@@ -169,8 +169,9 @@ def load_tokenizer(path: Path, *, add: bool = False, template: str | None = None
     """The tokenizer of a local Hugging Face directory, with our template put on it or with its own.
 
     `template` is `cascade` or `model`; None takes what the directory was trained with, which is ours where it
-    does not say. With `add` the chat markers that it lacks are added. Raises InputError where files, markers
-    or the template are missing, and with `add` where no marker is.
+    does not say; `found` takes its own where it has another one than ours. With `add` the chat markers that
+    it lacks are added. Raises InputError where files, markers or the template are missing, and with `add`
+    where no marker is.
     """
     if not any((path / name).is_file() for name in FILES):
         # transformers would make an empty one
@@ -179,6 +180,9 @@ def load_tokenizer(path: Path, *, add: bool = False, template: str | None = None
             f"(any of {', '.join(FILES)} will do)"
         )
     inner = _opened(path)
+    if template == FOUND:
+        ours = not inner.chat_template or str(inner.chat_template).endswith(chat.TEMPLATE)
+        template = None if ours else MODEL
     try:
         if (template or inner.init_kwargs.get(TRAINED_WITH, CASCADE)) == MODEL:
             return _with_own_template(inner, path)

@@ -10,8 +10,9 @@ from typing import Any
 
 from cascade_rl.domain import Services
 from cascade_rl.grading.services import open_services
-from cascade_rl.model.base import choose_device
+from cascade_rl.model.base import choose_device, stretched
 from cascade_rl.model.checkpoint import load_directory, read_generation, read_origin
+from cascade_rl.model.choice import network_of
 from cascade_rl.model.network import Network
 from cascade_rl.model.replicas import Replicas
 from cascade_rl.model.template import MODEL
@@ -27,6 +28,7 @@ class Engine:
 
     longest   the most tokens of a prompt and its reply together; for samplers that set memory aside for them
     template  `cascade` or `model`; None is what the directory was trained with, see `load_tokenizer`
+    yarn      the factor by which the model's positions are stretched (arXiv 2309.00071); 1 leaves them
     """
 
     workers: int = 1
@@ -35,6 +37,7 @@ class Engine:
     sampler: str = "torch"
     longest: int = 0
     template: str | None = None
+    yarn: float = 1.0
 
     @classmethod
     def of(cls, recipe: Recipe) -> Engine:
@@ -93,6 +96,9 @@ def world_with(services: Services, folder: Path, engine: Engine, *, train: bool 
     """The same with services that are open already: a run asks for them before it makes its first model."""
     # Read first, then workers: what can't go on should say so before processes are started.
     raw, config, flat = load_directory(folder)
+    if engine.yarn != 1:
+        raw = stretched(raw, engine.yarn)
+        config = network_of(raw)
     config.check(engine.longest)
     config.prove(flat, short=engine.precision == "bf16")
     tokenizer = load_tokenizer(folder, template=engine.template)

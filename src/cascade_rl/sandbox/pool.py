@@ -227,7 +227,10 @@ class _Worker:
             # the program's own fault, with an exit code: an error of the sandbox would spare it its reward
             return Execution("", f"ValueError: {error}\n", 1)
         # its programs may fork and exec: only a pid namespace ends all of them, only own files keep them in
-        if program.profile == "tests" and sandbox.start().level != "full":
+        standing = sandbox._standing
+        if standing is None or sandbox._closing:
+            return CLOSED  # and no `start`: who closes holds the lock, and waits for this thread
+        if program.profile == "tests" and standing.level != "full":
             return Execution(
                 "", "", -1, error="a repository's tests need the sandbox level full; see `cascade doctor`"
             )
@@ -249,13 +252,13 @@ class _Worker:
         return execution
 
     def _try(self, program: Program, patience: float = 1.0) -> Execution:
-        sandbox = self._sandbox
-        if sandbox._closing:
+        sandbox, standing = self._sandbox, self._sandbox._standing
+        if standing is None or sandbox._closing:
             return CLOSED
         try:
             zygote = self._zygotes.get(program.profile)
             if zygote is None:
-                zygote = self._zygotes[program.profile] = Zygote(sandbox.start().level, program.profile)
+                zygote = self._zygotes[program.profile] = Zygote(standing.level, program.profile)
             factor, extra = PROFILES[program.profile]["wall"]
             wall_s = (factor * program.timeout_s + extra) * patience
             turns = program.turns

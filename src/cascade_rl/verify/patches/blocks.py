@@ -18,7 +18,7 @@ from cascade_rl.verify.patches.text import BOM, Page, Pages
 # conflict markers, as Agentless and SWE-RL ask for them
 SEARCH, DIVIDER, REPLACE = "<<<<<<< SEARCH", "=======", ">>>>>>> REPLACE"
 MOST_DIVIDERS = 16  # lines of one edit that could be its divider
-ABOVE = 3  # lines of text above a fence that may name the file
+ABOVE = 6  # lines of text above a fence that may name the file
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ LETTERS = "abiwco"
 # signs before a path: of headings, comments, lists; then words before a colon
 _SIGN = re.compile(r"(?:#{1,6}|//+|--|;+|/\*+|<!--|[*+>-](?=\s)|\d{1,3}[.)](?=\s))\s*")
 _LABEL = re.compile(r"\**(?:file ?name|file ?path|file|path|in)\**\s?[:=]\**\s*", re.IGNORECASE)
-_WORDS = re.compile(r"[\s:={}\"',()`*]+")
+_WORDS = re.compile(r"[\s:={}\"',()`*<>\[\]\u200b\ufeff：，、。（）「」《》]+")
 
 
 def known_path(name: str, files: Collection[str]) -> str | None:
@@ -49,6 +49,9 @@ def named(line: str, files: Collection[str]) -> str | None:
     for reading in readings:
         if (path := known_path(reading, files)) is not None:
             return path
+    # in a tag, a link, brackets, behind a label of whatever language: the one file that the words hold
+    if not re.search(r"\s", text) and (path := mentioned(text, files)) is not None:
+        return path
     # a name that is not there: a word with a slash or a dot, or behind the sign of a heading
     heading = text.startswith("#") and cleaned != text
     looks = not re.search(r"\s", cleaned) and (heading or re.search(r"[/.]\w|\w\.\w", cleaned))

@@ -5,8 +5,8 @@ copies: in one, drawn by lot, as it is; in the others another value stands in th
 and it must fail there. Values are written the same way on both sides, and neither names nor order nor values
 tell the right one (`canary_values`). Each copy has its own module state; tests keep their names and order.
 
-Where a test expects nothing that has others of its shape, its canary is the test with a false last word: that
-one can be told by who reads the file. `watched` counts it as none.
+Where a test expects nothing that has others of its shape, its canary asserts the contrary (`canary_turns`),
+or is the test with a false last word: who reads the file can tell that one, and `watched` counts it as none.
 """
 
 from __future__ import annotations
@@ -21,11 +21,14 @@ from typing import Any
 
 from cascade_rl.verify.suites.canary_parameters import ParameterSet, parameter_sets
 from cascade_rl.verify.suites.canary_sites import EXCEPTIONS, Function, Site, expected_parameters, sites
-from cascade_rl.verify.suites.canary_values import another
+from cascade_rl.verify.suites.canary_turns import Turn, turn
+from cascade_rl.verify.suites.canary_values import another, neighbours
 from cascade_rl.verify.suites.source_spans import Source
 
 MOST = 12  # watched tests in a run: guessing which of two is right succeeds once in 4,096
-WEAK = 3  # tests in a file with a false last word
+# copies of such a test: in the first that is imported a patch may not have replaced anything yet
+TOLD = 3
+WEAK = 6  # tests in a file with a canary that can be told
 # copies of a file by how many tests are watched in the run: fewer tests, more copies of each
 COPIES = {1: 8, 2: 8, 3: 4, 4: 3, 5: 3}
 DRAWS = 40  # tries to find one more value for a test
@@ -50,7 +53,8 @@ class Watched:
     ids        the node ids that run with it
     other_ids  the ids that its canary with a new value has; None: the same
     form       what kind of test it is: in a class, with parameters, with fixtures
-    site       where a value is expected; None: only a last word can be added
+    site       where a value is expected; None: only the contrary can be asserted, or a last word added
+    turn       the assertion that is turned then
     """
 
     ids: list[str]
@@ -58,6 +62,7 @@ class Watched:
     function: Function
     site: Site | None
     parameter: tuple[ParameterSet, str] | None = None
+    turn: Turn | None = None
     values: dict[int, Any] = field(default_factory=dict)  # copy -> what stands at the site there
     right: int = 0  # the copy with the right value
     used: list[int] = field(default_factory=lambda: [0])
@@ -159,6 +164,11 @@ class SuiteFile:
                     for name in expected_parameters(node, list(own)):
                         yield Site(one.nodes[name], one.values[name])
 
+    def whole(self, test: Watched) -> Watched:
+        """A test with all its sets of parameters, as they are: what is added to its body is added to all."""
+        ids = [i for one in self.watchable if one.function is test.function for i in one.ids]
+        return Watched(list(dict.fromkeys(ids)), test.form, test.function, None)
+
     def line(self, node_id: str) -> int:
         """Where a test stands in the file; those that are not found come last."""
         function = self.functions.get(node_id.partition("[")[0])
@@ -206,29 +216,49 @@ class MixedFile:
     rank: dict[str, tuple[int, int]]
 
 
-def mix(file: SuiteFile, chosen: Sequence[Watched], copies: int, rng: random.Random) -> MixedFile:
-    """Copies of a file in which the chosen tests have canaries, and some others a false last word.
+def mix(
+    file: SuiteFile,
+    chosen: Sequence[Watched],
+    copies: int,
+    rng: random.Random,
+    first: frozenset[str] = frozenset(),
+) -> MixedFile:
+    """Copies of a file in which the chosen tests have canaries, and some others one that can be told.
 
-    One copy is the file as it is.
+    These are tests of forms that have nothing better, and those of `first` that are not watched.
     """
     mine = [test for test in chosen if any(test is one for one in file.watchable)]
     for test in mine:
         _draw(test, copies, file.pool, rng)
     # a tolerance may leave no other value
     mine = [test for test in mine if len(test.values) > 1]
-    # one of each form that has nothing better
-    better = {test.form for test in mine}
-    weak: dict[tuple[bool, ...], list[Watched]] = {}
-    for test in file.watchable:
-        if copies > 1 and test.form not in better and _has_room(test.function):
-            weak.setdefault(test.form, []).append(test)
-    worded = [rng.choice(tests) for tests in weak.values()][:WEAK]
-    for test in worded:
-        test.used, test.right = [0, 1], rng.randrange(2)
+    worded = _told(file, mine, rng, first) if copies > 1 else []
     used = sorted({0, *(copy for test in [*mine, *worded] for copy in test.used)})
     places = {copy: _beside(file.path, copy, rng) for copy in used}
     texts = {places[copy]: _copy(file, copy, mine, worded, rng) for copy in used}
     return _named(file, places, texts, [*mine, *worded], worded)
+
+
+def _told(
+    file: SuiteFile, mine: Sequence[Watched], rng: random.Random, first: frozenset[str]
+) -> list[Watched]:
+    """Tests whose canaries can be told: one of each form that has nothing better, and all of `first`."""
+    better, taken = {test.form for test in mine}, {test.function for test in mine}
+    free = [test for test in file.watchable if test.function not in taken]
+    rng.shuffle(free)
+    free.sort(key=lambda test: first.isdisjoint(test.ids))
+    found: list[Watched] = []
+    for test in free:
+        if test.function in taken or (test.form in better and first.isdisjoint(test.ids)):
+            continue
+        whole = file.whole(test)
+        whole.turn = turn(test.function, rng)
+        if whole.turn is not None or _has_room(test.function):
+            better.add(test.form)
+            taken.add(test.function)
+            whole.used, whole.right = list(range(TOLD)), rng.randrange(TOLD)
+            found.append(whole)
+    return found[:WEAK]
 
 
 def _named(
@@ -274,10 +304,11 @@ def _draw(test: Watched, copies: int, pool: Sequence[Any], rng: random.Random) -
     values = [test.site.value]
     taken = {_written(test, values[0])}
     sister_ids = _sisters(test)
+    near = [] if test.site.exception else neighbours(values[0], copies, rng, pool)
     for _ in range(DRAWS):
         if len(values) == copies:
             break
-        new = _other(test.site, rng, pool)
+        new = near.pop() if near else _other(test.site, rng, pool)
         written = _written(test, new)
         if written in taken or new == test.site.value or not test.site.far(new):
             continue
@@ -294,7 +325,11 @@ def _draw(test: Watched, copies: int, pool: Sequence[Any], rng: random.Random) -
 
 
 def _sisters(test: Watched) -> set[str]:
-    return {one.id() for one in parameter_sets(test.function)} if test.parameter else set()
+    """The ids of the other sets of a test's parameters, which no canary of it may have."""
+    if test.parameter is None:
+        return set()
+    mine = test.parameter[0].index
+    return {one.id() for one in parameter_sets(test.function) if one.index != mine}
 
 
 def _other(site: Site, rng: random.Random, pool: Sequence[Any]) -> Any:
@@ -323,7 +358,12 @@ def _copy(
         value = test.values[copy] if copy in test.values else rng.choice(list(test.values.values()))
         changes.append((*source.span(test.site.node), _written(test, value)))
     for test in worded:
-        if copy in test.used and copy != test.right:
+        if copy not in test.used or copy == test.right:
+            continue
+        if test.turn is not None:
+            node, text = test.turn
+            changes.append((*source.span(node), text))
+        else:
             end = source.span(test.function)[1]
             indent = " " * test.function.body[-1].col_offset
             changes.append((end, end, f"\n{indent}assert [{rng.randint(1, 9)}] == []"))

@@ -23,6 +23,7 @@ SMALL = (28, 30, 17, 10, 6, 4, 3, 2, 2, 2)
 FIRST = (30, 18, 12, 10, 8, 7, 6, 5, 4)
 LETTERS = "eeettaaooiinnssrrhhlldduuccmmffppggwwyybbvvkkxjqz"
 TRIES = 60
+GAPS = (1, 1, 2)  # between neighbours: an error by one is near one of them whatever it is
 
 
 def fair(value: Any) -> bool:
@@ -64,16 +65,77 @@ def another(value: Any, rng: random.Random, pool: Sequence[Any] = ()) -> Any:
     return fallback if fallback is not None else _unlike(value)
 
 
+def neighbours(value: Any, count: int, rng: random.Random, pool: Sequence[Any] = ()) -> list[Any]:
+    """The others of `count` numbers close to each other, of which `value` is any one by lot; or none.
+
+    An object that is equal to whatever is near its own value, which may be wrong, is equal to these, too.
+    They have as many digits, zeros at the end are kept from two on, and their gaps are drawn.
+    """
+    shape = _shape(value)
+    # where a file's values stand in it more than once, one that does not would be told by that
+    if shape is None or rng.random() < _again(value, pool):
+        return []
+    text, sign, head, number, tail, skipped = shape
+    low, high = 10 ** (len(str(number)) - 1), 10 ** len(str(number))
+    before = rng.randrange(count)
+    row: list[int] = []
+    for steps, way in ((before, -1), (count - 1 - before, 1)):
+        at = number
+        for _ in range(steps):
+            at += way * rng.choice(GAPS)
+            at += way * (at % skipped == 0)
+            row.append(at)
+    if not all(low <= n < high for n in row):
+        return []
+    rng.shuffle(row)
+    kind = type(value)
+    return [kind(f"{sign}{_pointed(f'{head}{n}{tail}', text)}") for n in row]
+
+
+def _shape(value: Any) -> tuple[str, str, str, int, str, int] | None:
+    """A number's text without its sign, the sign, its digits, and of what no neighbour is a multiple.
+
+    The digits are zeros in front, a number, and zeros behind: two or more of them stay, one is a digit.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1e-12 < abs(value) < 1e15:
+        return None
+    text = repr(value).lstrip("-")
+    digits = text.replace(".", "")
+    if "e" in text or re.search(r"(\d)\1{3,}", digits):
+        return None
+    whole = "." not in text or text.endswith(".0")
+    point = int(text.endswith(".0"))  # of a zero that is always there
+    behind = len(digits) - len(digits.rstrip("0"))
+    kept = behind if behind - point > 1 else point
+    number = digits[: len(digits) - kept].lstrip("0")
+    if len(number) < 2:
+        return None
+    head = digits[: len(digits) - len(digits.lstrip("0"))]
+    # more zeros than before would tell a neighbour
+    skipped = 100 if whole and kept == point else 10
+    return text, "-" if value < 0 else "", head, int(number), "0" * kept, skipped
+
+
+def _pointed(digits: str, like: str) -> str:
+    """Digits with a point where another number has it."""
+    whole, point, _ = like.partition(".")
+    return digits[: len(whole)] + point + digits[len(whole) :]
+
+
+def _again(value: Any, pool: Sequence[Any]) -> float:
+    """How often values of this type stand in a file more than once."""
+    alike = [other for other in pool if type(other) is type(value)]
+    return sum(sum(map(other.__eq__, alike)) > 1 for other in alike) / len(alike) if alike else 0.0
+
+
 def _same(a: Any, b: Any) -> bool:
     return type(a) is type(b) and bool(a == b)
 
 
 def _from_pool(value: Any, rng: random.Random, pool: Sequence[Any]) -> Any:
     """A value of the file itself, as often as the file's values stand in it more than once."""
-    alike = [other for other in pool if type(other) is type(value)]
-    others = [other for other in alike if other != value]
-    again = sum(sum(map(other.__eq__, alike)) > 1 for other in alike)
-    if not others or rng.random() >= again / len(alike):
+    others = [other for other in pool if type(other) is type(value) and other != value]
+    if not others or rng.random() >= _again(value, pool):
         return None
     return rng.choice(others)
 

@@ -17,7 +17,9 @@ from cascade_rl.verify.suites.tests_only import (
     TESTS,
     dotted,
     helpers_and_data,
+    imports,
     looks_like_tests,
+    parsed,
     settings,
     supports,
     used_by_code,
@@ -104,7 +106,25 @@ class Guard:
                 return "a name of the standard library or of the runner"
         guarded = {*self.named, *self.tests, *self.support}
         taken = {dotted(other, root) for other in guarded for root in ("", "src")} - {""}
+        # a package that is installed, and that the repository has none of
+        if any(module.partition(".")[0] in self._foreign for module in modules):
+            return "a name of what tests use"
         return "a name of what tests use" if modules & taken else None
+
+    @cached_property
+    def _foreign(self) -> frozenset[str]:
+        """The top-level modules that tests import from elsewhere: not even the golden patch makes them."""
+        files = {**self.right, **self.tests}
+        named = {
+            name.partition(".")[0]
+            for path in {*self.named, *self.tests, *self.support} & files.keys()
+            if path.endswith(".py")
+            for name in imports(parsed(files[path]))
+        }
+        own = {
+            part for path in (*self.before, *files) for part in PurePosixPath(path.removesuffix(".py")).parts
+        }
+        return frozenset(named - own)
 
     def _held(self, module: str) -> bool:
         """Whether the repository has a top-level module of this name already."""

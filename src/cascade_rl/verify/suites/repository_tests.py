@@ -118,7 +118,7 @@ def plan_of(
     failing: dict[tuple[str, str], bool] = {}
     groups: list[list[str]] = []
     for file in suite:
-        mixed = mix(file, chosen, copies if canaries else 1, rng)
+        mixed = mix(file, chosen, copies if canaries else 1, rng, frozenset(first))
         texts |= mixed.texts
         wanted |= {_key(new): old for old, new in mixed.real.items()}
         failing |= {_key(node_id): node_id in mixed.told for node_id in mixed.canaries}

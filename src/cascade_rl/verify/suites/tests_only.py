@@ -142,6 +142,16 @@ def dotted(path: str, root: str = "") -> str:
     return path[len(root) + 1 if root else 0 : -3].replace("/", ".").removesuffix(".__init__")
 
 
+def imports(tree: ast.Module) -> Iterator[str]:
+    """The modules that a file imports by their whole names."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                yield from (alias.name for alias in names)
+            case ast.ImportFrom(module=str(module), level=0):
+                yield module
+
+
 def _imported(path: str, tree: ast.Module, files: Mapping[str, str]) -> set[str]:
     """The files that a file imports."""
     folder = str(PurePosixPath(path).parent)

@@ -1,0 +1,142 @@
+"""The folder of a benchmark's results: what is written while it is measured, and read when it goes on."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cascade_rl.domain import HeldOut
+from cascade_rl.errors import InputError
+from cascade_rl.recipe import digest
+from cascade_rl.run.files import dumps, read_record, write_json, write_text
+from cascade_rl.run.journal import Journal, read_lines
+from cascade_rl.scores.as_json import to_json
+from cascade_rl.scores.samples import Sample, of_line, to_line
+from cascade_rl.types import BenchmarkScore, Mode
+
+MOST_NAMED = 4  # settings that differ, in a message
+
+
+def settings_of(folder: Path, name: str) -> dict[str, Any]:
+    """How the replies to a benchmark in a folder were drawn; InputError where nothing says so."""
+    found = read_record(folder / f"{name}.settings.json", "suite", "problems_digest")
+    if found is None:
+        raise InputError(f"{folder} holds no replies to {name}")
+    return {key: value for key, value in found.items() if key != "problems_digest"}
+
+
+class Shelf:
+    """The files NAME.* of one benchmark in a folder, opened for it; see `evals/suite` for what they are.
+
+    settings  what the replies rest on, as JSON: one folder never mixes replies of two of them
+
+    Raises InputError where the folder holds replies that were drawn otherwise, or is damaged.
+    """
+
+    def __init__(self, folder: Path, held: HeldOut, settings: Mapping[str, Any]) -> None:
+        self._stem, self._held, self.settings = folder / held.name, held, dict(settings)
+        self._lock = threading.Lock()
+        self._size = {held.headline: held.spec.k}
+        self._size |= {
+            mode: held.spec.k_other_mode or held.spec.k for mode in held.modes if mode not in self._size
+        }
+        self.groups = len(held.problems) * len(held.modes)
+        self._begin()
+        self.samples: list[Sample] = self._whole_groups()
+        self._done = {(one.problem, one.mode) for one in self.samples}
+        # what earlier tries took: of a finished benchmark its own word
+        self.seconds = float((read_record(self._file("json")) or {}).get("seconds", 0.0))
+        self._write_samples()
+        self._journal = Journal(self._file("samples.jsonl"))
+
+    def _file(self, ending: str) -> Path:
+        return self._stem.with_name(f"{self._stem.name}.{ending}")
+
+    def _begin(self) -> None:
+        """Hold the settings against those that the folder was begun with, or write them."""
+        content = [[problem.asked(), problem.answer] for problem in self._held.problems]
+        # through JSON, as it is read back
+        wanted = json.loads(dumps({**self.settings, "problems_digest": digest(content)}))
+        path = self._file("settings.json")
+        found = read_record(path)
+        if found is not None and found != wanted:
+            differ = [key for key in {**found, **wanted} if found.get(key) != wanted.get(key)]
+            told = [f"{key} {found.get(key)}, now {wanted.get(key)}" for key in differ[:MOST_NAMED]]
+            raise InputError(
+                f"{path.parent} holds replies to {self._held.name} that were drawn otherwise "
+                f"({'; '.join(told)}): give another --out, or remove {self._stem.name}.* there"
+            )
+        lines = [
+            dumps(
+                {
+                    "id": problem.id,
+                    "messages": [{"role": m.role, "content": m.content} for m in problem.messages],
+                    # a row's own name, such as IFEval's key or HumanEval's task
+                    "row": problem.id.partition(":")[2].rpartition(":")[0] or None,
+                    "meta": dict(problem.meta),
+                }
+            )
+            for problem in self._held.problems
+        ]
+        write_text(self._file("problems.jsonl"), "\n".join([*lines, ""]))
+        write_json(path, wanted)
+
+    def _whole_groups(self) -> list[Sample]:
+        """The stored replies of groups that are whole: of one that was cut off, some may be missing."""
+        path = self._file("samples.jsonl")
+        found = [of_line(line, f"{path}:{number}") for number, line in enumerate(read_lines(path), 1)]
+        counts = Counter((one.problem, one.mode) for one in found)
+        unknown = {one.problem for one in found} - {problem.id for problem in self._held.problems}
+        if unknown or any(count > self._size[mode] for (_, mode), count in counts.items()):
+            raise InputError(f"{path} holds replies to other problems, or too many; move it away")
+        return [one for one in found if counts[one.problem, one.mode] == self._size[one.mode]]
+
+    @property
+    def done(self) -> int:
+        """How many groups are stored."""
+        return len(self._done)
+
+    @property
+    def share(self) -> float:
+        """The part of all groups that is stored."""
+        return self.done / self.groups
+
+    def has(self, problem: str, mode: Mode) -> bool:
+        """Whether all replies to a problem are stored."""
+        return (problem, mode) in self._done
+
+    def add(self, samples: Sequence[Sample]) -> None:
+        """Store the replies of one group, from whichever thread."""
+        with self._lock:
+            for one in samples:
+                self._journal.write(to_line(one))
+            self.samples += samples
+            self._done |= {(one.problem, one.mode) for one in samples}
+
+    def replace(self, samples: Sequence[Sample]) -> None:
+        """Put these in the place of those that are the same replies, with other verdicts."""
+        new = {(one.problem, one.mode, one.sample): one for one in samples}
+        self.samples = [new.get((one.problem, one.mode, one.sample), one) for one in self.samples]
+
+    def tidy(self) -> None:
+        """Order the replies as the problems are, whenever each came: the same file each time."""
+        places = {problem.id: place for place, problem in enumerate(self._held.problems)}
+        modes = list(self._held.modes)
+        self.samples.sort(key=lambda one: (modes.index(one.mode), places[one.problem], one.sample))
+        self._journal.close()
+        self._write_samples()
+
+    def _write_samples(self) -> None:
+        text = "".join(dumps(to_line(one)) + "\n" for one in self.samples)
+        write_text(self._file("samples.jsonl"), text)
+
+    def finish(
+        self, name: str, found: BenchmarkScore, statistics: Mapping[str, Any], failed: int, seconds: float
+    ) -> None:
+        """Write NAME.json."""
+        told = {"settings": self.settings, "statistics": statistics, "failed": failed, "seconds": seconds}
+        write_json(self._file("json"), to_json(name, found) | told)
