@@ -10,18 +10,23 @@ from gguf_files import interleaved, random_model
 from gguf_files import write_gguf as by_hand
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors import safe_open
 from test_gguf import LLAMA3, YARN, cache, same_logits  # noqa: F401  (a fixture)
 from tiny import tokenizer
 
 from cascade_rl.errors import InputError
 from cascade_rl.model.checkpoint import load_directory
 from cascade_rl.model.choice import network_of
+from cascade_rl.model.gguf import GGUF, write_head
 from cascade_rl.model.gguf_writer import About, _interleaved, write_gguf
-from cascade_rl.model.pretrained import SMOLLM2, find_model, smollm2_gguf
+from cascade_rl.model.pretrained import find_model, smollm2_gguf
 from cascade_rl.model.tokenizer import load_tokenizer
-from cascade_rl.run.files import read_json
 
+TOKENS = (
+    "tokenizer.ggml.tokens",
+    "tokenizer.ggml.merges",
+    "tokenizer.ggml.pre",
+    "tokenizer.ggml.eos_token_id",
+)
 BLOCKS = ("blk.0.", "blk.1.", "blk.2.")
 CAST = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -136,16 +141,15 @@ def test_what_llama_cpp_would_compute_otherwise_is_refused(family, changes, told
     assert not (tmp_path / "m.gguf").exists()
 
 
-def test_smollm2_comes_back_from_its_q8_file_and_from_ours(tmp_path, monkeypatch):
+def test_smollm2_comes_back_from_its_q8_file_and_from_ours(tmp_path):
     """q8 -> fp32 -> GGUF in F32: every number is what the package's own way back gives of the original."""
-    monkeypatch.delenv("CASCADE_CACHE")  # converted once for this machine, as by a user
-    folder = find_model(SMOLLM2).folder
+    original = GGUF(smollm2_gguf())
+    write_head(original, tmp_path / "hf")
     # three of its thirty layers: a file of 150 MB says as much as one of 540
-    raw = read_json(folder / "config.json") | {"num_hidden_layers": 3}
+    raw = original.raw | {"num_hidden_layers": 3}
     config = network_of(raw)
-    with safe_open(folder / "model.safetensors", "pt") as opened:
-        flat = config.flat({name: opened.get_tensor(name) for name in config.file_shapes()})
-    write_gguf(tmp_path / "m.gguf", raw, config, flat, load_tokenizer(folder), "fp32", About("SmolLM2"))
+    flat = config.flat({name: rows for name, rows in original.tensors() if name in config.file_shapes()})
+    write_gguf(tmp_path / "m.gguf", raw, config, flat, load_tokenizer(tmp_path / "hf"), "fp32", About("x"))
     theirs = {t.name: t for t in GGUFReader(smollm2_gguf()).tensors}
     ours = {t.name: t for t in GGUFReader(tmp_path / "m.gguf").tensors}
     assert len(ours) == 2 + 3 * 9 and ours.keys() == {n for n in theirs if n[:4] != "blk." or n[:6] in BLOCKS}
@@ -156,10 +160,6 @@ def test_smollm2_comes_back_from_its_q8_file_and_from_ours(tmp_path, monkeypatch
         {k: f.contents() for k, f in GGUFReader(path).fields.items()}
         for path in (smollm2_gguf(), tmp_path / "m.gguf")
     ]
-    same = [
-        key
-        for key in settings[0]
-        if key.startswith("llama.") or key in ("tokenizer.ggml.tokens", "tokenizer.ggml.merges")
-    ]
+    same = [key for key in settings[0] if key.startswith("llama.") or key in TOKENS]
     differ = [key for key in same if settings[0][key] != settings[1][key]]
     assert len(same) > 10 and differ == ["llama.block_count"]

@@ -117,17 +117,24 @@ def core_of(inner: Any) -> dict[str, Any]:
     return whole
 
 
+def cut_by(name: str) -> Any:
+    """The pre-tokenizer of that name, as the tokenizers library has it."""
+    from tokenizers import Regex, pre_tokenizers
+
+    cuts = [pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in CUTS[name]]
+    level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    return pre_tokenizers.Sequence([*cuts, level])
+
+
 def _tried(whole: dict[str, Any], name: str, asked: Sequence[str], wanted: Sequence[list[int]]) -> Cut:
-    from tokenizers import Regex, Tokenizer, pre_tokenizers
+    from tokenizers import Tokenizer
 
     # llama.cpp normalises nothing, and takes no blanks beside a token into it
     added = [{**t, "lstrip": False, "rstrip": False, "single_word": False} for t in whole["added_tokens"]]
     bare = {**whole, "normalizer": None, "post_processor": None, "added_tokens": added}
     bare["model"] = {**whole["model"], "ignore_merges": name in WHOLE_WORDS}
     other = Tokenizer.from_str(json.dumps(bare))
-    cuts = [pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in CUTS[name]]
-    level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    other.pre_tokenizer = pre_tokenizers.Sequence([*cuts, level])
+    other.pre_tokenizer = cut_by(name)
     found = other.encode_batch(list(asked), add_special_tokens=False)
     differ = [text for text, ids, right in zip(asked, found, wanted, strict=True) if ids.ids != right]
     return Cut(name, tuple(differ), len(asked))
