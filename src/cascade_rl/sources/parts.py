@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from cascade_rl.errors import InputError
 from cascade_rl.sources.formats import Row, files, rows
 from cascade_rl.sources.hub import hub_rows, hub_set
 from cascade_rl.sources.installed import package_files, package_rows
@@ -48,6 +50,15 @@ def parts(source: str) -> list[Part]:
     paths = files(rest)
     names = labels(paths)
     return [Part(names[path], partial(rows, scheme, path), path) for path in paths]
+
+
+def raw_rows(source: str) -> Iterator[Mapping[str, Any]]:
+    """The rows of a source as they are; InputError for a line that is none."""
+    for part in parts(source):
+        for row in part.rows():
+            if row.value is None:
+                raise InputError(f"{row.place}: {row.fault}")
+            yield row.value
 
 
 def labels(paths: list[Path]) -> dict[Path, str]:

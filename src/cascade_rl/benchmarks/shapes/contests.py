@@ -11,19 +11,18 @@ from cascade_rl.types import Problem
 from cascade_rl.verify.maths import answers
 
 
-def contest_row(row: Row, *sets: str) -> Row | None:
+def contest_row(row: Row, *sets: str) -> dict[str, Any] | None:
     """A problem with its answer; None for a row that says it is of no set named here (cases don't count).
 
-    A row that names no set is of the contest: files of one contest alone have no such column.
+    A row that names no set is of the contest: files of one contest alone have no such column. The row's
+    own id is left out, since packages and the hub count the same problems otherwise.
     """
     named = some(row, "data_source", "subset_for_metrics")
     if named and text(row, named).casefold() not in sets:
         return None
     question = some(row, "question", "problem", "Problem") or "problem"
     gold = some(row, "answer", "expected_answer", "Answer") or "answer"
-    identity = some(row, "gid", "id", "ID", "problem_idx")
-    made: dict[str, Any] = {"prompt": in_a_box(text(row, question)), "answer": text(row, gold).strip()}
-    return made | ({"id": text(row, identity)} if identity else {})
+    return {"prompt": in_a_box(text(row, question)), "answer": text(row, gold).strip()}
 
 
 def short_answer(problem: Problem, answer: str) -> str | None:
