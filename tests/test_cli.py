@@ -43,6 +43,7 @@ def test_the_commands_are_those_of_the_readme():
         "grade",
         "regrade",
         "doctor",
+        "export",
         "data",
         "init",
         "serve",

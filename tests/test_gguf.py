@@ -197,3 +197,16 @@ def test_a_run_from_a_file_converts_it_once_and_names_it(tmp_path, cascade, cach
     file.rename(tmp_path / "n.gguf")
     find_model(str(tmp_path / "n.gguf"))
     assert list(cache.rglob("*.safetensors")) == made, "it is the content that counts"
+
+
+def test_texts_are_cut_as_the_file_says(tmp_path):
+    """SmolLM2's digits stand alone before anything else is cut: blanks before one are a run that ends there.
+
+    transformers cuts every file as GPT-2 does, which leaves the last blank apart.
+    """
+    known = load_tokenizer(
+        find_model(str(write_gguf(tmp_path / "m.gguf", random_model("llama")))).folder
+    ).inner
+    # the file of the tests calls itself `smollm`
+    pieces = known.backend_tokenizer.pre_tokenizer.pre_tokenize_str("a  5\n\n42b  c")
+    assert [text for text, _ in pieces] == ["a", "ĠĠ", "5", "ĊĊ", "4", "2", "b", "Ġ", "Ġc"]

@@ -9,7 +9,19 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cascade_rl.cli import compare, doctor, evaluate, graders, init, models, recipes, runs, serving, tracking
+from cascade_rl.cli import (
+    compare,
+    doctor,
+    evaluate,
+    export,
+    graders,
+    init,
+    models,
+    recipes,
+    runs,
+    serving,
+    tracking,
+)
 from cascade_rl.cli.app import app
 from cascade_rl.cli.data import data
 from cascade_rl.errors import Mendable
@@ -22,6 +34,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "status": runs.status,
     "report": runs.report,
     "track": tracking.track,
+    "export": export.export,
     "eval": evaluate.evaluate,
     "compare": compare.compare,
     "chat": models.chat,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import save_torch_state_dict
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -22,7 +23,8 @@ from cascade_rl.recipe import Architecture
 from cascade_rl.run.files import read_json
 
 ORIGIN = "origin.json"  # in the directory of a run's first model
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}  # of exports, by the recipe's names
+# of exports, by the recipe's names
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def to_hf(flat: Tensor, config: Network) -> dict[str, Tensor]:
@@ -134,10 +136,12 @@ def save_directory(
     flat: Tensor,
     generation: Mapping[str, Any] | None = None,
     dtype: str = "fp32",
+    shard: int | None = None,
 ) -> None:
     """Write config.json, generation_config.json and model.safetensors into a directory.
 
-    `generation` are settings of the model that this one was made from; `dtype` is fp32 or bf16.
+    `generation` are settings of the model that this one was made from; `dtype` is fp32, bf16 or fp16; weights
+    of more than `shard` bytes are divided into files with an index.
     """
     path.mkdir(parents=True, exist_ok=True)
     kind = DTYPES[dtype]
@@ -150,7 +154,10 @@ def save_directory(
     settings = ids | dict(generation or {})
     (path / "generation_config.json").write_text(json.dumps(settings, indent=2) + "\n")
     state = {name: tensor.to(kind) for name, tensor in to_hf(flat, config).items()}
-    save_file(state, path / "model.safetensors", metadata={"format": "pt"})
+    if shard is None:
+        save_file(state, path / "model.safetensors", metadata={"format": "pt"})
+    else:
+        save_torch_state_dict(state, path, max_shard_size=shard, metadata={"format": "pt"})
 
 
 def save_reward_directory(

@@ -29,18 +29,20 @@ def export(
     generation: Mapping[str, Any] | None = None,
     dtype: str = "fp32",
     origin: Mapping[str, Any] | None = None,
+    shard: int | None = None,
 ) -> None:
     """Write a model (with `shapes`, those with a score head, a reward model), whole or not at all.
 
-    `generation` is of a language model, `dtype` of both, see `save_directory`. A reward model's chat template
-    renders what it was trained to read, see `reward_template`. `origin` is kept for `read_origin`.
+    `generation` and `shard` are of a language model, `dtype` of both, see `save_directory`. A reward model's
+    chat template renders what it was trained to read, see `reward_template`. `origin` is kept for
+    `read_origin`.
     """
     # under a name of its own until it is complete: a run that is killed here exports again
     temporary = path.with_name(f".{path.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     with Saving(path, temporary):
         if shapes is None:
-            save_directory(temporary, raw, config, flat, generation, dtype)
+            save_directory(temporary, raw, config, flat, generation, dtype, shard)
         else:
             save_reward_directory(temporary, raw, config, flat, shapes, dtype)
         tokenizer.save(temporary)

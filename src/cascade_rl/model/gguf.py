@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from cascade_rl.errors import InputError
 from cascade_rl.model.config_faults import check_config
 from cascade_rl.model.decoder import DecoderConfig
+from cascade_rl.model.pre_tokenizers import CUTS, cut_by
 from cascade_rl.model.rope import read_rope
 from cascade_rl.model.tokenizer import FILES
 from cascade_rl.model.weight_files import check_state
@@ -75,6 +76,7 @@ class GGUF:
     """An opened GGUF file of a supported family; raises InputError for any other.
 
     raw  the config.json that it stands for
+    cut  the name of its pre-tokenizer; empty where it has none
     """
 
     def __init__(self, file: Path) -> None:
@@ -100,6 +102,7 @@ class GGUF:
                 f"{file}: GGUF files of the architecture {self.family!r} are not supported (only "
                 f"{', '.join(FAMILIES)}); {INSTEAD}"
             )
+        self.cut = str(self._value("tokenizer.ggml.pre") or "")
         self.raw = self._config()
         check_config(self.raw, file)
         self.config = DecoderConfig.from_hf(self.raw)
@@ -219,7 +222,7 @@ def write_head(gguf: GGUF, folder: Path) -> None:
     """Write tokenizer and config.json, the latter last: where it lies all is there but the weights."""
     folder.mkdir(parents=True, exist_ok=True)
     with Saving(folder):
-        _write_tokenizer(gguf.file, folder)
+        _write_tokenizer(gguf, folder)
         write_text(folder / "config.json", json.dumps(gguf.raw, indent=2, sort_keys=True, default=str) + "\n")
 
 
@@ -233,10 +236,11 @@ def write_weights(gguf: GGUF, folder: Path) -> None:
         temporary.rename(folder / "model.safetensors")
 
 
-def _write_tokenizer(file: Path, folder: Path) -> None:
+def _write_tokenizer(gguf: GGUF, folder: Path) -> None:
     """The file's own tokenizer, as transformers reads it; else the one that lies beside the file."""
     from transformers import AutoTokenizer
 
+    file = gguf.file
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
     except (ValueError, KeyError, TypeError, AttributeError, NotImplementedError) as error:
@@ -247,4 +251,9 @@ def _write_tokenizer(file: Path, folder: Path) -> None:
                 "tokenizer_config.json beside the file"
             ) from None
         tokenizer = AutoTokenizer.from_pretrained(str(file.parent))
+    else:
+        # transformers passes over the name of the cut: SmolLM2's digits would not stand alone
+        core = getattr(tokenizer, "backend_tokenizer", None)
+        if gguf.cut in CUTS and core is not None and type(core.decoder).__name__ == "ByteLevel":
+            core.pre_tokenizer = cut_by(gguf.cut)
     tokenizer.save_pretrained(str(folder))

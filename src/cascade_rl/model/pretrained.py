@@ -19,6 +19,7 @@ from cascade_rl.model.cached import cache_folder
 from cascade_rl.recipe.hub_name import HubName, read_hub_name
 
 SMOLLM2 = "smollm2-135m"
+CONVERSION = 2  # counted up where a GGUF file is turned into something else than before
 Say = Callable[[str], None]
 
 
@@ -74,12 +75,11 @@ def find_model(
     Raises InputError that says what to install, to mend or to spell otherwise.
     """
     if name == SMOLLM2:
-        return Origin(
-            _converted(smollm2_gguf(), cache_folder() / SMOLLM2, weights, waiting), SMOLLM2, whole=weights
-        )
+        folder = cache_folder() / f"{SMOLLM2}-{CONVERSION}"
+        return Origin(_converted(smollm2_gguf(), folder, weights, waiting), SMOLLM2, whole=weights)
     path = Path(name).expanduser()
     if path.suffix == ".gguf" and path.is_file():
-        folder = cache_folder() / f"gguf-{_digest(path)}"
+        folder = cache_folder() / f"gguf-{_digest(path)}-{CONVERSION}"
         return Origin(_converted(path, folder, weights, waiting), str(path.absolute()), whole=weights)
     hub = hub_name(name, commit)
     if hub:

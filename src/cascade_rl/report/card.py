@@ -65,7 +65,7 @@ def card_text(card: Card) -> str:
             else []
         ),
         *(["## Retention\n\n" + retention_markdown(kept)] if kept else []),
-        "## Gate\n\n" + _gate_text(card.gate),
+        "## Gate\n\n" + gate_text(card.gate),
         "## Lineage\n\n" + lineage_markdown(stage["lineage"]),
         "## Data\n\n" + "\n".join(f"- {line}" for line in stage["data"]),
         settings_markdown(stage["settings"]),
@@ -73,7 +73,8 @@ def card_text(card: Card) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _gate_text(gate: GateResult) -> str:
+def gate_text(gate: GateResult) -> str:
+    """What the gate says, loss by loss."""
     if not gate.measured:
         return f"There was nothing to judge: {UNMEASURED}."
     lines = ["passed" if gate.passed else "**did not pass**"]

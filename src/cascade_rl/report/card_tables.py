@@ -23,22 +23,22 @@ def matrix_markdown(scorecards: Sequence[Scorecard], own_stages: Mapping[str, st
     names = list(dict.fromkeys([*own_stages, *benchmark_names(scorecards)]))
     if not names:
         return "The recipe has no benchmarks: nothing was measured.\n"
-    lines = [_line(["benchmark", *stages]), _line(["---", *("---:" for _ in stages)])]
+    lines = [line(["benchmark", *stages]), line(["---", *("---:" for _ in stages)])]
     for name in names:
         row = {card.stage: card.benchmarks[name] for card in scorecards if name in card.benchmarks}
-        lines.append(_line([name, *_cells(stages, row, own_stages.get(name))]))
+        lines.append(line([name, *_cells(stages, row, own_stages.get(name))]))
     return "\n".join([*lines, "", CAPTION, ""])
 
 
 def retention_markdown(rows: Sequence[Retention]) -> str:
     """The retention table: changes in points with their 95 % intervals."""
     head = ["benchmark", "own stage", "since own stage", "best before", "since best"]
-    lines = [_line(head), _line(["---"] * len(head))]
+    lines = [line(head), line(["---"] * len(head))]
     for row in rows:
         # Without an own stage the first score stands in; unnamed, the number would belong to nothing.
         own = row.own_stage or (f"none; first score {row.since_own.stage}" if row.since_own else "")
         best = row.since_best.stage if row.since_best else ""
-        lines.append(_line([row.benchmark, own, _change(row.since_own), best, _change(row.since_best)]))
+        lines.append(line([row.benchmark, own, _change(row.since_own), best, _change(row.since_best)]))
     return "\n".join([*lines, ""])
 
 
@@ -75,6 +75,7 @@ def _change(since: Since | None) -> str:
     return f"{change} ({low} to {high})"
 
 
-def _line(cells: Sequence[str]) -> str:
+def line(cells: Sequence[str]) -> str:
+    """A row of a Markdown table."""
     # a name of a file's own may hold the column sign
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

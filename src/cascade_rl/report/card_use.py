@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -12,6 +12,7 @@ from cascade_rl.types import Mode
 
 # of the report's evaluation (arXiv 2512.13607, appendix B), where no benchmark says otherwise
 TEMPERATURE, TOP_P, TOKENS = 0.6, 0.95, 4096
+HERE = "."  # the directory of a card
 FLAGS = {Mode.THINKING: " /think", Mode.INSTRUCT: " /no_think"}
 
 
@@ -42,37 +43,59 @@ def model_section(config: Mapping[str, Any], origin: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+class Drawn(NamedTuple):
+    """How replies are drawn by whoever is told nothing else; `tokens` is the longest reply."""
+
+    temperature: float
+    top_p: float
+    min_p: float
+    tokens: int
+    by: str
+
+
+def drawn_as(benchmarks: Sequence[BenchmarkSpec], config: Mapping[str, Any]) -> Drawn:
+    """As the first benchmark was, with replies as long as the longest of any; without one as the report's."""
+    if benchmarks:
+        first, tokens = benchmarks[0], max(spec.max_response_tokens for spec in benchmarks)
+        by = "the sampling of the benchmarks"
+        return Drawn(first.temperature, first.top_p, first.min_p, tokens, by)
+    # half of the positions, so that a prompt has room before it
+    tokens = min(TOKENS, config.get("max_position_embeddings", 2 * TOKENS) // 2)
+    return Drawn(TEMPERATURE, TOP_P, 0.0, tokens, "the sampling of the report's evaluation")
+
+
 def use_section(
-    benchmarks: Sequence[BenchmarkSpec], lineage: Mapping[str, Any], config: Mapping[str, Any]
+    benchmarks: Sequence[BenchmarkSpec],
+    lineage: Mapping[str, Any],
+    config: Mapping[str, Any],
+    place: str = HERE,
 ) -> str:
-    """How to load and ask it with transformers and with vLLM; sampling as the benchmarks had it."""
+    """How to load and ask it with transformers and with vLLM; sampling as the benchmarks had it.
+
+    `place` is what the checkpoint is loaded by: its directory, or its name on a hub.
+    """
     own = str(lineage.get("template", "")).startswith("model:")
-    drawn = benchmarks[0] if benchmarks else None
-    temperature = drawn.temperature if drawn else TEMPERATURE
-    top_p = drawn.top_p if drawn else TOP_P
-    tokens = max((spec.max_response_tokens for spec in benchmarks), default=TOKENS)
-    if not drawn:  # half of the positions, so that a prompt has room before it
-        tokens = min(tokens, config.get("max_position_embeddings", 2 * tokens) // 2)
-    settings = f"temperature={temperature}, top_p={top_p}"
-    drawn_as = "the sampling of the benchmarks" if drawn else "the sampling of the report's evaluation"
+    drawn = drawn_as(benchmarks, config)
+    settings = f"temperature={drawn.temperature}, top_p={drawn.top_p}"
     flag = "" if own else FLAGS[Mode.THINKING]
+    here = "  # this directory" if place == HERE else ""
     return f"""{_how_to_ask(own, lineage)}
 
 ```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-checkpoint = "."  # this directory
+checkpoint = "{place}"{here}
 tokenizer = AutoTokenizer.from_pretrained(checkpoint)
 model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype="auto")
 messages = [{{"role": "user", "content": "What is 3 + 4?{flag}"}}]
 inputs = tokenizer.apply_chat_template(
     messages, add_generation_prompt=True, return_dict=True, return_tensors="pt"
 )
-ids = model.generate(**inputs, do_sample=True, {settings}, max_new_tokens={tokens})
+ids = model.generate(**inputs, do_sample=True, {settings}, top_k=0, max_new_tokens={drawn.tokens})
 print(tokenizer.decode(ids[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
 ```
 
-vLLM serves it by `vllm serve .`, behind the same chat template; {drawn_as} is
+vLLM serves it by `vllm serve {place}`, behind the same chat template; {drawn.by} is
 `{settings}`. Replies end at every id in `eos_token_id` of generation_config.json, which both read."""
 
 

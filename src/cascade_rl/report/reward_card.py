@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from cascade_rl import __version__
 from cascade_rl.report.card import lineage_markdown, settings_markdown
@@ -12,8 +14,7 @@ from cascade_rl.report.numbers import bounds, percent
 from cascade_rl.run.files import write_text
 from cascade_rl.scores.statistics import wilson
 
-TAGS = "tags: [cascade-rl, reward-model]"
-FRONT_MATTER = f"---\nlibrary_name: transformers\npipeline_tag: text-classification\n{TAGS}\n---"
+TAGS = ["cascade-rl", "reward-model"]
 # Run by a test as it stands, in the folder of the card.
 SNIPPET = '''\
 import torch
@@ -42,23 +43,33 @@ READING = (
 )
 
 
-def write_reward_card(folder: Path, stage: Mapping[str, Any]) -> None:
-    """Write the README.md of an exported reward model; `stage` is the content of its stage.json."""
-    write_text(folder / "README.md", reward_card_text(stage))
+def write_reward_card(
+    folder: Path,
+    stage: Mapping[str, Any],
+    licence: Mapping[str, str] | None = None,
+    weights: Sequence[str] = (),
+) -> None:
+    """Write the README.md of an exported reward model; `stage` is the content of its stage.json.
+
+    `licence` are the keys of its front matter, `weights` lines on what became of its numbers since training.
+    """
+    write_text(folder / "README.md", reward_card_text(stage, licence or {}, weights))
 
 
-def reward_card_text(stage: Mapping[str, Any]) -> str:
+def reward_card_text(stage: Mapping[str, Any], licence: Mapping[str, str], weights: Sequence[str]) -> str:
     """The whole card as Markdown."""
+    told = {"library_name": "transformers", **licence, "pipeline_tag": "text-classification", "tags": TAGS}
     lineage = stage["lineage"]
     weights = f"(weights {lineage['incoming_weights']})"
     start = f"the policy after {lineage['parent']}" if lineage["parent"] != "base" else "the base model"
     parts = [
-        FRONT_MATTER,
+        f"---\n{yaml.safe_dump(told, sort_keys=False)}---",
         f"# {lineage['run']}: the reward model of {stage['stage']}",
         f"Made by cascade-rl {__version__} from {start} {weights}: its body with a scalar head on the last "
         "token, trained on pairs of answers (Bradley-Terry).",
         "## Accuracy\n\n" + _accuracy(stage),
         f"## How to read a score\n\n```python\n{SNIPPET}```\n\n{READING}",
+        *(["## Weights\n\n" + "\n".join(f"- {line}" for line in weights)] if weights else []),
         "## Data\n\n" + "\n".join(f"- {line}" for line in stage["data"]),
         "## Lineage\n\n" + lineage_markdown(lineage),
         settings_markdown(stage["settings"]),
