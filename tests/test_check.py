@@ -250,6 +250,11 @@ WANTING = {
     ],
     "maths": [("so it is\nand then\n#### 42", "no reply could give"), (None, "want the gold answer")],
     "multiple_choice": [({"answer": "E", "choices": 4}, "none of the choices"), ({}, "want a letter")],
+    "tools": [
+        ({"tools": [{"name": "f"}], "calls": [{"g": {}}]}, "none of the tools"), (None, "want {"),
+        ({"tools": [], "calls": "all"}, "calls: want a list"),
+        ({"tools": [{"name": "f"}], "calls": [{"f": {"x": 3}}]}, "want a list of the values"),
+    ],
     "alignment": [({"chosen": "a"}, 'both of "chosen" and "rejected"')],
 }  # fmt: skip
 

@@ -35,6 +35,7 @@ def test_the_commands_are_those_of_the_readme():
         "report",
         "track",
         "eval",
+        "compare",
         "chat",
         "domains",
         "benchmarks",
@@ -124,7 +125,9 @@ def test_check_of_a_smoke_test(cascade):
 def test_domains_lists_them_all(cascade):
     status, out, _ = cascade("domains")
     assert status == 0
-    assert {"alignment", "coding", "following", "maths", "multiple_choice", "swe"} == set(domain_names())
+    assert {"alignment", "coding", "following", "maths", "multiple_choice", "swe", "tools"} == set(
+        domain_names()
+    )
     assert all(name in out for name in domain_names())
 
 

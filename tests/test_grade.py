@@ -63,6 +63,12 @@ def test_rows_come_in_order_with_every_key(grade):
     assert all(set(row) == {"id", "reward", "outcome", "parts", "note"} for row in found)
 
 
+SIGNATURE = {"name": "f", "parameters": {"properties": {"x": {"type": "integer"}}}}
+GOLD_OF = {
+    "maths": "18",
+    "coding": {"function": "f", "tests": [{"args": [3], "result": 3}]},
+    "tools": {"tools": [SIGNATURE], "calls": [{"f": {"x": [18]}}]},
+}
 THINK = [
     ("instruct", r"\boxed{18}", "right"),
     ("instruct", r"<think>\boxed{17}</think>\boxed{18}", "right"),
@@ -77,9 +83,9 @@ THINK = [
 ]
 
 
-@pytest.mark.parametrize(("domain", "wrap"), [("maths", str), ("coding", None)])
+@pytest.mark.parametrize(("domain", "wrap"), [("maths", str), ("coding", None), ("tools", None)])
 def test_the_think_rule_is_one_rule(grade, domain, wrap):
-    """The same table for maths and for coding, whose answer stands in a block instead of a box."""
+    """The same table for maths, for coding, whose answer stands in a block, and for tools, whose is a call."""
     answers = {
         "18": "```python\ndef f(x):\n    return x\n```",
         "17": "```python\ndef f(x):\n    return -x\n```",
@@ -89,8 +95,10 @@ def test_the_think_rule_is_one_rule(grade, domain, wrap):
         if domain == "coding":
             for number, code in answers.items():
                 response = response.replace(rf"\boxed{{{number}}}", "\n" + code)
-        answer = "18" if domain == "maths" else {"function": "f", "tests": [{"args": [3], "result": 3}]}
-        rows.append({"id": response, "answer": answer, "response": response, "mode": mode})
+        if domain == "tools":
+            call = r'<tool_call>{"name": "f", "arguments": {"x": \1}}</tool_call>'
+            response = re.sub(r"\\boxed\{(\d+)\}", call, response)
+        rows.append({"id": response, "answer": GOLD_OF[domain], "response": response, "mode": mode})
     _, found, _ = grade(domain, rows)
     assert [row["outcome"] for row in found] == [outcome for _, _, outcome in THINK]
     if wrap:  # without a mode, a reply is taken as instruct
@@ -141,6 +149,7 @@ def test_bad_lines_are_named_and_the_rest_goes_on(grade):
     ("coding", {}), ("coding", {"tests": []}), ("coding", {"tests": [{"stdin": ""}]}), ("multiple_choice", "Z9"),
     ("coding", {"tests": [{"stdin": "", "stdout": ""}], "timeout_s": "4"}), ("multiple_choice", {"choices": 4}),
     ("coding", "print"), ("following", {"instruction_id_list": ["a"], "kwargs": []}),
+    ("tools", [{"f": {}}]), ("tools", {"tools": [{"name": "f"}], "calls": [{"g": {}}]}), ("tools", {"calls": []}),
     ("following", []), ("swe", {"files": {"a.py": 1}, "patch": ""}), ("swe", {"patch": ""}), ("maths", True),
 ])  # fmt: skip
 def test_an_answer_of_a_wrong_shape_is_named(grade, domain, answer):

@@ -7,11 +7,11 @@ import re
 import socket
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scripted_server import Server, cut_short, drip, drip_head, drop, flood, hang, send, status
 
 from cascade_rl.domain import Services
 from cascade_rl.domains import load_domain
@@ -19,6 +19,7 @@ from cascade_rl.grading.services import with_judge
 from cascade_rl.protocols import Judgement
 from cascade_rl.recipe import JudgeSpec
 from cascade_rl.remote import judge as j
+from cascade_rl.remote.client import Terms
 from cascade_rl.testing import InlineVerifiers
 from cascade_rl.types import Message, Mode, Outcome, Problem, Rollout
 from cascade_rl.verify.patches import questions as q
@@ -43,110 +44,12 @@ def token(text, **top):
     }
 
 
-class Server:
-    """Answers requests by a script: each step is a dict to send, or a function of the handler."""
-
-    def __init__(self, *script):
-        self.requests, self.headers, steps = [], [], iter(script)
-        server, lock = self, threading.Lock()
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                with lock:
-                    body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                    server.requests.append(body)
-                    server.headers.append((self.path, dict(self.headers)))
-                    step = next(steps, script[-1])
-                step(self) if callable(step) else send(self, 200, json.dumps(step).encode())
-
-            def log_message(self, *args):
-                pass
-
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._http.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._http.server_address[1]}/v1"
-
-    def __enter__(self):
-        threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True).start()
-        return self
-
-    def __exit__(self, *error):
-        self._http.shutdown()
-        self._http.server_close()
-
-
-def send(handler, status, data):
-    try:
-        handler.send_response(status)
-        handler.send_header("Content-Length", str(len(data)))
-        handler.end_headers()
-        handler.wfile.write(data)
-    except OSError:
-        pass  # the client has gone
-
-
-def status(code):
-    return lambda handler: send(handler, code, b'{"error": "no"}')
-
-
-def drop(handler):
-    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-    handler.connection.close()
-
-
-def cut_short(handler):
-    handler.send_response(200)
-    handler.send_header("Content-Length", "1000")
-    handler.end_headers()
-    handler.wfile.write(b'{"choi')
-
-
-def drip(handler):
-    """Never silent for long, and never done: no single wait runs out."""
-    try:
-        handler.send_response(200)
-        handler.send_header("Content-Length", "100000")
-        handler.end_headers()
-        for _ in range(200):
-            handler.wfile.write(b" ")
-            handler.wfile.flush()
-            time.sleep(0.02)
-    except OSError:
-        pass
-
-
-def drip_head(handler):
-    """The same before the answer begins: one header after the other."""
-    try:
-        handler.wfile.write(b"HTTP/1.1 200 OK\r\n")
-        for number in range(90):
-            handler.wfile.write(b"X-%d: x\r\n" % number)
-            handler.wfile.flush()
-            time.sleep(0.02)
-    except OSError:
-        pass
-
-
-def flood(handler):
-    try:
-        handler.send_response(200)
-        handler.end_headers()
-        for _ in range(200):
-            handler.wfile.write(b" " * 100_000)
-    except OSError:
-        pass
-
-
-def hang(handler):
-    time.sleep(2)
-
-
 YES = completion("YES", logprobs=[token("YES", YES=0.75, NO=0.25)])
 
 
-def ask(server, **options):
-    options = {"timeout_s": 0.4, "attempts": 3, "backoff_s": 0.01} | options
-    return asyncio.run(j.HttpJudge(server.url, "m", **options).probability(ASK))
+def ask(server, *, timeout_s=0.4, attempts=3, **options):
+    terms = Terms(timeout_s=timeout_s, attempts=attempts, backoff_s=0.01)
+    return asyncio.run(j.HttpJudge(server.url, "m", terms=terms, **options).probability(ASK))
 
 
 def test_probability_is_that_of_the_tokens_that_spell_yes_against_no():
@@ -204,11 +107,26 @@ def test_lasting_trouble_is_no_verdict_and_never_a_number(trouble, fault, asked)
     assert asked is None or len(server.requests) == asked
 
 
+def test_a_written_answer_is_whole_or_a_fault():
+    done = completion("<think>hm</think>It is so.\n[[A>B]]")
+    with Server(status(503), done) as server:
+        judge = j.HttpJudge(server.url, "m", terms=Terms(backoff_s=0.001))
+        assert asyncio.run(judge.answer(ASK, 70)) == Judgement("<think>hm</think>It is so.\n[[A>B]]")
+        sent = server.requests[-1]
+        assert (sent["max_tokens"], sent["temperature"]) == (70, 0) and "logprobs" not in sent
+    done["choices"][0]["finish_reason"] = "length"
+    with Server(done) as server:
+        found = asyncio.run(j.HttpJudge(server.url, "m").answer(ASK, 70))
+        assert (found.value, found.fault) == (None, "crash") and "cut at 70 tokens" in found.note
+    with Server(status(401)) as server:
+        assert "HTTP 401" in asyncio.run(j.HttpJudge(server.url, "m").answer(ASK, 70)).note
+
+
 def test_nobody_there():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
-    judgement = asyncio.run(j.HttpJudge(url, "m", attempts=2, backoff_s=0.01).probability(ASK))
+    judgement = asyncio.run(j.HttpJudge(url, "m", terms=Terms(attempts=2, backoff_s=0.01)).probability(ASK))
     assert judgement.fault == "crash" and "Refused" in judgement.note
     with pytest.raises(ValueError, match="http://host"):
         j.HttpJudge("file:///etc/passwd", "m")
@@ -239,7 +157,7 @@ def test_no_more_than_so_many_ask_at_a_time_and_from_any_loop():
         return await asyncio.gather(*(client.probability(ASK) for _ in range(8)))
 
     with Server(slow) as server:
-        client = j.HttpJudge(server.url, "m", timeout_s=5, parallel=3)
+        client = j.HttpJudge(server.url, "m", terms=Terms(timeout_s=5, parallel=3))
         for _ in range(2):
             assert all(found.value == 0.75 for found in asyncio.run(ask_all(client)))
     assert most == 3
@@ -249,7 +167,7 @@ def test_many_questions_at_once_and_none_hangs_the_others():
     replies = [hang if i % 10 == 0 else YES for i in range(40)]
 
     async def ask_all(url):
-        client = j.HttpJudge(url, "m", timeout_s=0.4, attempts=4, backoff_s=0.01)
+        client = j.HttpJudge(url, "m", terms=Terms(timeout_s=0.4, backoff_s=0.01))
         return await asyncio.gather(*(client.probability(ASK) for _ in range(30)))
 
     with Server(*replies, YES) as server:

@@ -13,8 +13,10 @@ from pattern_attacks import attacks, modules_of, patterns
 
 HELD = (
     "cascade_rl.chat", "cascade_rl.domains", "cascade_rl.grading", "cascade_rl.verify.instructions",
+    "cascade_rl.verify.comparison",
     "cascade_rl.verify.choice.letters", "cascade_rl.verify.choice.forms", "cascade_rl.verify.choice.context",
     "cascade_rl.verify.choice.text", "cascade_rl.verify.preference", "cascade_rl.verify.script",
+    "cascade_rl.verify.tools", "cascade_rl.benchmarks",
     "cascade_rl.verify.maths.answers",
     "cascade_rl.verify.maths.compare", "cascade_rl.verify.patches.appraise", "cascade_rl.verify.patches.edits",
     "cascade_rl.verify.patches.diffs", "cascade_rl.verify.patches.errors", "cascade_rl.verify.patches.similarity",

@@ -54,6 +54,20 @@ QUOTED += "2     return w + h\n3 \n[end of shapes.py]\n</code>"
 REPAIR = {"source": "lab", "instance_id": "lab__shapes-1", "prompt": "Mend area.", "golden_patch": AREA_PATCH,
           "original_prompt": "Mend."}  # fmt: skip
 
+XLAM_TYPES = {"city": {"type": "str"}, "days": {"type": "int, optional", "default": 1},
+              "how": {"type": "Dict", "default": {"unit": "mm"}},
+              "at": {"type": "Optional[List[Dict[str, int]]]"}, "odd": {"type": "datetime, optional"}}  # fmt: skip
+XLAM = {"id": 7, "query": "Rain in Oslo?",
+        "tools": json.dumps([{"name": "rain", "description": "Rain.", "parameters": XLAM_TYPES}]),
+        "answers": json.dumps([{"name": "rain", "arguments": {"city": "Oslo", "days": 1, "at": [{"h": 2}]}},
+                               {"name": "rain", "arguments": {"city": "Rome"}}])}  # fmt: skip
+OFFERED = [{"type": "function", "function": {"name": "rain", "description": "Rain.", "parameters": {
+    "type": "object", "required": ["city"], "properties": {
+        "city": {"type": "string"}, "days": {"type": "integer", "default": 1},
+        "how": {"type": "object", "default": {"unit": "mm"}},
+        "at": {"type": "array", "items": {"type": "object"}}, "odd": {"type": "any"},
+    }}}}]  # fmt: skip
+
 # map, domain, row, what must come out
 RIGHT = {
     "nemotron-swe": (
@@ -240,6 +254,13 @@ RIGHT = {
         },
         {"messages": USER, "answer": GIVEN},
     ),
+    "xlam": ("xlam", "tools", XLAM, {
+        "messages": [{"role": "user", "content": "Rain in Oslo?"}], "id": "7", "tools": OFFERED,
+        "answer": {"tools": OFFERED, "calls": [
+            {"rain": {"city": ["Oslo"], "days": [1, ""], "how": ["", {"unit": ["mm"]}], "at": [[{"h": [2]}]]}},
+            {"rain": {"city": ["Rome"], "days": ["", 1], "how": ["", {"unit": ["mm"]}]}},
+        ]},
+    }),
     "verl": (
         "verl",
         "maths",
@@ -328,6 +349,12 @@ class Imports:
 HOSTILE = base64.b64encode(zlib.compress(pickle.dumps(Imports()))).decode()
 ROW = {name: row for name, (_, _, row, _) in RIGHT.items()}
 WRONG = {
+    "no functions": ("xlam", {"query": "a", "answers": "[]"}, "tools: want a list"),
+    "a function without a name": ("xlam", {**XLAM, "tools": [{}]}, "want functions with name and parameters"),
+    "a parameter without a type": ("xlam", {**XLAM, "tools": [{"name": "f", "parameters": {"x": "int"}}]}, "f: x: want a type"),
+    "another function": ("xlam", {**XLAM, "answers": [{"name": "snow", "arguments": {}}]}, "want name, one of rain"),
+    "another parameter": ("xlam", {**XLAM, "answers": [{"name": "rain", "arguments": {"x": 1}}]}, "rain has no parameter x"),
+    "a call without what it needs": ("xlam", {**XLAM, "answers": [{"name": "rain", "arguments": {}}]}, "rain needs city"),
     "no file": ("swe-bench", BENCH, "no file: rows of SWE-bench name a repository and a commit"),
     "another version": (
         "swe-bench",

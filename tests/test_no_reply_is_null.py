@@ -1,6 +1,6 @@
 """Whatever a policy replies, a problem with a readable gold gets a number: 50,000 hostile replies a domain.
 
-Domains without a sandbox: maths, multiple choice, following and alignment (its benchmark, and RL's score by a reward
+Domains without a sandbox: maths, multiple choice, tools, following and alignment (its benchmark, and RL's score by a reward
 model that answers); coding and swe have files of their own. A null would let a reply that deserves 0 dodge it.
 """
 
@@ -9,13 +9,14 @@ import math
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from itertools import cycle, islice
 
 from hostile_replies import replies
 from instruction_cases import CASES
 
 from cascade_rl.domain import Services
-from cascade_rl.domains import alignment, following, maths, multiple_choice
+from cascade_rl.domains import alignment, following, maths, multiple_choice, tools
 from cascade_rl.testing import FakeRewardModel, InlineVerifiers
 from cascade_rl.types import Message, Mode, Outcome, Problem, Rollout, Split, Verdict
 
@@ -70,6 +71,18 @@ def test_multiple_choice_gives_a_number_to_any_reply():
     asked = [problem("multiple_choice", answer, mode) for answer in answers for mode in MODES]
     found = outcomes(multiple_choice.grade, asked, golds, Services(), "choice")
     assert found[Outcome.RIGHT] > 500 and found[Outcome.UNPARSEABLE] > 20_000
+
+
+def test_tools_gives_a_number_to_any_reply():
+    asked = list(islice(tools.DOMAIN.problems("builtin", Split.RL, 0), 60))
+    asked += [replace(asked[0], answer=asked[0].answer | {"calls": "any"})]
+    asked = [one.in_mode(mode) for one in asked for mode in MODES]
+    # without its thought, a reply is right in one mode and mutated in both
+    golds = [tools.gold(one.in_mode(Mode.INSTRUCT)) or "" for one in asked[:-2]]
+    assert outcomes(tools.grade, asked, golds, Services(), "tools")[Outcome.UNPARSEABLE] > 10_000
+    # of one problem, so that a right reply is met
+    found = outcomes(tools.score, asked[:2], golds[:2], Services(), "tools")
+    assert found[Outcome.RIGHT] > 100 and found[Outcome.WRONG] > 10_000
 
 
 def test_following_gives_a_number_to_any_reply():

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-PAGES = ("maths", "choice", "coding", "swe")
+PAGES = ("maths", "choice", "coding", "swe", "tools")
 REFERENCE = re.compile(r"`(test_\w+\.py)::(test_\w+)`")
 
 

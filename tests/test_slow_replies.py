@@ -40,6 +40,7 @@ PIECES = {
     "following": ("verify.instructions",),
     "coding": ("verify.programs", "domains.coding"),
     "swe": ("verify.patches", "verify.suites", "domains.swe"),
+    "tools": ("verify.tools", "domains.tools"),
 }
 STEP = {
     "maths": 1,
@@ -47,6 +48,7 @@ STEP = {
     "following": 10,
     "coding": 1,
     "swe": 1,
+    "tools": 1,
 }  # of the attacks each so manieth
 
 

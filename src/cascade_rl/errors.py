@@ -12,6 +12,7 @@ Mendable                 the base that the command line catches
 │   └── StartedOtherwise it was begun with other data or weights
 ├── GateClosed           policy `stop`: a benchmark fell without excuse
 ├── GraderFailure        too many verdicts could not be given
+├── ServerFailure        a served model gave no reply to some prompts
 ├── WorkerError          a process of the engine failed or died
 └── SandboxUnavailable   nothing here keeps a model's programs in
 Interrupted              the run was asked to stop (a KeyboardInterrupt)
@@ -37,6 +38,7 @@ __all__ = [
     "RecipeError",
     "RunBusy",
     "SandboxUnavailable",
+    "ServerFailure",
     "StageError",
     "StartedOtherwise",
     "WorkerError",
@@ -127,6 +129,10 @@ class GateClosed(Mendable, RuntimeError):
 
 class GraderFailure(Mendable, RuntimeError):
     """Too many verdicts could not be given: there is no score, since a failure is not a wrong answer."""
+
+
+class ServerFailure(Mendable, RuntimeError):
+    """Some replies never came from a server: there is no score, since silence is not a wrong answer."""
 
 
 class WorkerError(Mendable, RuntimeError):

@@ -4,7 +4,7 @@ Sampler      draws replies from the policy
 Sandbox      runs untrusted programs
 Verifiers    runs verifier functions in processes that can be killed
 RewardModel  scores replies
-Judge        answers yes-or-no questions about replies
+Judge        answers questions about replies, with yes or no or in words
 Screen       is told how a run goes
 """
 
@@ -204,10 +204,17 @@ class RewardModel(Protocol):
 
 
 class Judge(Protocol):
-    """A model that answers yes-or-no questions."""
+    """A model that answers questions: with yes or no, or in words."""
 
     async def probability(self, messages: Sequence[Message]) -> Judgement:
         """The probability, in [0, 1], that the answer to the last message is yes.
+
+        Never raises for what the model does.
+        """
+        ...
+
+    async def answer(self, messages: Sequence[Message], max_tokens: int) -> Judgement:
+        """What it writes in answer to the last message, as likely as it can; a fault if that was cut short.
 
         Never raises for what the model does.
         """

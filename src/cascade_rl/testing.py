@@ -137,6 +137,28 @@ class FakeRewardModel:
         return float(self._score(messages, answer) if callable(self._score) else self._score)
 
 
+class ScriptedJudge:
+    """A `Judge` whose texts are a function of the messages; one that is a Judgement is given as it is.
+
+    `asked` holds the messages of every question. Its probability of yes is 1 where it writes `YES`, else 0.
+    """
+
+    def __init__(self, write: Callable[[Sequence[Message]], str | Judgement]) -> None:
+        self._write = write
+        self.asked: list[tuple[Message, ...]] = []
+
+    async def probability(self, messages: Sequence[Message]) -> Judgement:
+        """Certain either way."""
+        found = await self.answer(messages, 1)
+        return found if found.fault else Judgement(float(found.value == "YES"))
+
+    async def answer(self, messages: Sequence[Message], max_tokens: int) -> Judgement:
+        """What the script says."""
+        self.asked.append(tuple(messages))
+        written = self._write(messages)
+        return written if isinstance(written, Judgement) else Judgement(written)
+
+
 class QuietScreen:
     """A `Screen` that shows nothing; `notes` holds what it was told."""
 

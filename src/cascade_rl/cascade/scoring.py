@@ -14,6 +14,7 @@ from cascade_rl.cascade.run import Progress, Run
 from cascade_rl.domain import HeldOut
 from cascade_rl.errors import Interrupted
 from cascade_rl.recipe import Recipe, Stage, digest
+from cascade_rl.run.answers import SHOWN, write_answers
 from cascade_rl.run.files import read_record, write_json
 from cascade_rl.run.folder import stage_folders
 from cascade_rl.run.journal import Journal, read_lines
@@ -131,6 +132,8 @@ def _benchmark(
             f"{benchmark.name}: {scored.failed} of {scored.verdicts} verdicts failed and count as wrong"
         )
     told = {"judged": judged.to_json()} if judged else {}
+    # before the score, which says that all is there
+    write_answers(path, scored.answers(benchmark.problems[:SHOWN]))
     write_json(path, to_json(benchmark.name, scored.score) | {"key": key, "failed": scored.failed} | told)
     if judged:
         run.screen.note(judged.line(benchmark.name))

@@ -8,14 +8,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cascade_rl.benchmarks import load_benchmark
+from cascade_rl.cascade.comparer import Comparer, judged
 from cascade_rl.cascade.reach import Machine, fitted_to
 from cascade_rl.data.suites import suite_heldout
-from cascade_rl.domain import HeldOut, Services
+from cascade_rl.domain import HeldOut
 from cascade_rl.errors import InputError
 from cascade_rl.evals.shelf import Shelf, settings_of
 from cascade_rl.evals.suite import Asking, Measured, measure, measure_again
@@ -42,6 +43,7 @@ def measure_suite(
     told: Told,
     *,
     machine: Machine | None = None,
+    comparer: Comparer = Comparer(),
     seed: int = 0,
     unsafe: bool = False,
 ) -> Iterator[Measured]:
@@ -53,6 +55,7 @@ def measure_suite(
     """
     # data first: what is missing is told before a model is fetched
     held = [suite_heldout(spec) for spec in specs]
+    comparer.check(held)
     screen = told.screen
     found = find_model(model, note=screen.note, waiting=screen.waiting)
     engine, fitted = fitted_to(held, found.folder, machine or Machine(), screen.note)
@@ -60,14 +63,22 @@ def measure_suite(
     screen.waiting("model")
     identity: dict[str, Any] = {"model": found.name, "commit": found.commit, "weights": _digest(found.folder)}
     identity |= {key: getattr(engine, key) for key in ("precision", "sampler", "template", "yarn")}
-    shelves = [Shelf(out, one, _settings(one, identity, seed)) for one in fitted]
+    shelves = [Shelf(out, one, _settings(one, identity | comparer.settings(one), seed)) for one in fitted]
     with ExitStack() as stack:
         services = stack.enter_context(open_services(needs, unsafe=unsafe))
         # a folder in which nothing is missing needs no model
         sampler: Sampler = Nobody()
-        if any(shelf.share < 1 for shelf in shelves):
-            sampler = stack.enter_context(world_with(services, found.folder, engine)).sampler
-        yield from _each(fitted, shelves, sampler, services, told, seed)
+        world = None
+        if any(shelf.share < 1 for shelf in shelves) or comparer.reward_model:
+            world = stack.enter_context(world_with(services, found.folder, engine))
+            sampler = world.sampler
+        comparing = comparer.serving(services, world)
+        for one, shelf in zip(fitted, shelves, strict=True):
+            told.begun(one, len(shelf.samples))
+            asking, mine = _asking(one, seed), comparing if judged(one) else services
+            # a reward model runs on the workers that sample
+            asking = replace(asking, in_batch=mine.reward_model is not None)
+            yield measure(one, sampler, mine, shelf, asking, told.screen.waiting)
 
 
 class Nobody:
@@ -91,19 +102,6 @@ def _settings(held: HeldOut, identity: Mapping[str, Any], seed: int) -> dict[str
     return {**held.spec.model_dump(mode="json"), **identity, "seed": list(_asking(held, seed).seed)}
 
 
-def _each(
-    held: Sequence[HeldOut],
-    shelves: Sequence[Shelf],
-    sampler: Sampler,
-    services: Services,
-    told: Told,
-    seed: int,
-) -> Iterator[Measured]:
-    for one, shelf in zip(held, shelves, strict=True):
-        told.begun(one, len(shelf.samples))
-        yield measure(one, sampler, services, shelf, _asking(one, seed), told.screen.waiting)
-
-
 def regrade_suite(out: Path, names: Sequence[str], told: Told, *, unsafe: bool = False) -> Iterator[Measured]:
     """The stored replies of a results folder judged anew, all or those of `names`; no reply is drawn.
 
@@ -118,8 +116,9 @@ def regrade_suite(out: Path, names: Sequence[str], told: Told, *, unsafe: bool =
         spec = BenchmarkSpec.model_validate(
             {k: settings[k] for k in BenchmarkSpec.model_fields if k in settings}
         )
-        held = suite_heldout(spec)
-        with open_services(held.domain.needs - {"reward_model"}, unsafe=unsafe) as services:
+        held, comparer = suite_heldout(spec), Comparer.of_settings(settings)
+        with open_services(held.domain.needs - {"reward_model"}, unsafe=unsafe) as opened:
+            services = comparer.serving(opened, None)
             shelf = Shelf(out, held, settings)
             told.begun(held, len(shelf.samples))
             yield measure_again(held, services, shelf, _asking(held, 0))

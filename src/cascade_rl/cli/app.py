@@ -13,7 +13,8 @@ app = typer.Typer(
     help="Post-train a language model one domain after another: SFT, reward model, then RL domain by domain, "
     "with a benchmark matrix after every stage (arXiv 2512.13607).",
     epilog="Exit status: 0, all is well; 1, an error, told in one message; 2, a wrong command line; "
-    "3, nothing here keeps a model's programs in (see docs/sandbox.md); 4, `grade --strict` found a null; "
+    "3, nothing here keeps a model's programs in (see docs/sandbox.md); 4, `grade --strict` found a null, "
+    "`compare --fail-on-loss` a loss; "
     "130 or 143, stopped by a signal.",
     no_args_is_help=True,
     add_completion=False,

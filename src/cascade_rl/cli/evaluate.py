@@ -66,8 +66,19 @@ OfRecipe = Annotated[
 Only = Annotated[list[str] | None, typer.Option(help="Only this one of the recipe; repeatable.")]
 PairJudge = Annotated[
     Path | None,
-    typer.Option(help="What judges pairs; that of the run which the checkpoint lies in if not given."),
+    typer.Option(
+        help="What judges pairs, that of the run which the checkpoint lies in if not given; with --suite "
+        "what compares replies, instead of --judge."
+    ),
 ]
+Judge = Annotated[
+    str | None,
+    typer.Option(
+        help="Who compares replies with a baseline's answers (arena_hard_v1, arena_hard_v2): "
+        "openai:URL#MODEL."
+    ),
+]
+JudgeKey = Annotated[str | None, typer.Option(help="The environment variable that holds that server's key.")]
 
 
 def evaluate(
@@ -85,6 +96,8 @@ def evaluate(
     recipe: OfRecipe = None,
     benchmark: Only = None,
     reward_model: PairJudge = None,
+    judge: Judge = None,
+    judge_key_variable: JudgeKey = None,
     unsafe_exec: Unsafe = False,
 ) -> None:
     """Score a model: on published benchmarks (--suite), or on the held-out problems of a recipe.
@@ -104,7 +117,8 @@ def evaluate(
     max_response_tokens=4096, for all benchmarks or for one (aime25.k=64).
     """
     if suite is None:
-        _refuse_without_suite({"--out": out, "--data": data, "--regrade": regrade, "--yarn": yarn})
+        only_suite = {"--out": out, "--data": data, "--regrade": regrade, "--yarn": yarn, "--judge": judge}
+        _refuse_without_suite(only_suite | {"--judge-key-variable": judge_key_variable})
         score_on_recipe(model, recipe or "tiny", overrides or [], benchmark or [], reward_model, unsafe_exec)
         return
     if recipe or benchmark:
@@ -115,8 +129,9 @@ def evaluate(
         return
     from cascade_rl.cascade.reach import Machine
 
+    who = (judge, judge_key_variable, reward_model)
     machine = Machine(workers, sampler=sampler, template=template and template.value, yarn=yarn)
-    _on_suite(model, suite, overrides or [], data or [], folder, machine, seed, unsafe_exec)
+    _on_suite(model, suite, overrides or [], data or [], folder, machine, who, seed, unsafe_exec)
 
 
 def _on_suite(
@@ -126,17 +141,22 @@ def _on_suite(
     data: Sequence[str],
     folder: Path,
     machine: Machine,
+    who: tuple[str | None, str | None, Path | None],
     seed: int,
     unsafe_exec: bool,
 ) -> None:
     from cascade_rl.benchmarks import suite_names
+    from cascade_rl.cascade.comparer import Comparer
     from cascade_rl.cascade.suite import Told, measure_suite
     from cascade_rl.data.suites import suite_specs
 
+    comparer = Comparer.named(*who)
     specs = suite_specs(suite_names(suite), overrides, _sources(data))
     with ConsoleScreen(console) as screen:
         told = Told(screen, _say_begun)
-        found = measure_suite(model, specs, folder, told, machine=machine, seed=seed, unsafe=unsafe_exec)
+        found = measure_suite(
+            model, specs, folder, told, machine=machine, comparer=comparer, seed=seed, unsafe=unsafe_exec
+        )
         _show(list(_heard(found)), folder)
 
 
@@ -161,7 +181,12 @@ def _heard(found: Iterable[Measured]) -> Iterator[Measured]:
 
 
 def _show(found: Sequence[Measured], folder: Path) -> None:
+    from cascade_rl.scores.arena import arena_lines
+
     console.print(_suite_table(found))
+    for one in found:
+        for line in arena_lines(one.name, one.statistics.get("also", {})):
+            say(line)
     say(f"replies, verdicts and statistics: {folder}")
 
 

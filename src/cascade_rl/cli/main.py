@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cascade_rl.cli import doctor, evaluate, graders, init, models, recipes, runs, tracking
+from cascade_rl.cli import compare, doctor, evaluate, graders, init, models, recipes, runs, tracking
 from cascade_rl.cli.app import app
 from cascade_rl.cli.data import data
 from cascade_rl.errors import Mendable
@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "report": runs.report,
     "track": tracking.track,
     "eval": evaluate.evaluate,
+    "compare": compare.compare,
     "chat": models.chat,
     "domains": models.domains,
     "benchmarks": models.benchmarks,

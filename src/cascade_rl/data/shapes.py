@@ -40,9 +40,10 @@ PROBLEMS = (
     ("multiple-choice", "multiple_choice"),
     ("nemotron-swe", "swe"),
     ("swe-bench", "swe"),
+    ("xlam", "tools"),
 )
 # rows of our own form or of verl's may be of any domain: the one that asks most of an answer first
-STRICTEST = ("swe", "coding", "following", "multiple_choice", "maths", "alignment")
+STRICTEST = ("swe", "tools", "coding", "following", "multiple_choice", "maths", "alignment")
 
 
 @dataclass(frozen=True, slots=True)

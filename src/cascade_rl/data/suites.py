@@ -113,10 +113,12 @@ def fill_suites(raw: Mapping[str, Any]) -> tuple[Mapping[str, Any], Problems]:
 
 
 def suite_problems(recipe: Recipe) -> Problems:
-    """Benchmarks whose data are not there or can't be read, with the way to get them."""
+    """Benchmarks that a run can't score: their data are not there or can't be read, or a judge compares."""
     problems: Problems = []
     for spec in recipe.benchmarks:
         try:
+            if spec.suite is not None and load_benchmark(spec.suite).judged:
+                raise InputError(f"a run has no judge for it; use cascade eval MODEL --suite {spec.suite}")
             if spec.suite is not None:
                 next(_read(load_benchmark(spec.suite), spec), None)
         except InputError as error:

@@ -18,6 +18,8 @@ CALLED = {
     "ifeval": "following", "ifbench": "following", "if": "following", "instruction": "following",
     "instructions": "following", "instruction_following": "following",
     "swe-bench": "swe", "swebench": "swe", "repair": "swe", "swe_bench": "swe",
+    "tool": "tools", "tool_use": "tools", "tool_calling": "tools", "function_calling": "tools",
+    "functions": "tools", "bfcl": "tools",
     "rlhf": "alignment", "chat": "alignment", "preference": "alignment", "preferences": "alignment",
 }  # fmt: skip
 

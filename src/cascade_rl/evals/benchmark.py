@@ -9,14 +9,15 @@ counts as wrong and is counted aloud.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from cascade_rl.domain import HeldOut, Services
 from cascade_rl.errors import GraderFailure
 from cascade_rl.grading.verdicts import grade_all
 from cascade_rl.protocols import GREEDY, Sampler, Sampling, SamplingRule
-from cascade_rl.scores.samples import Sample, mode_score
+from cascade_rl.scores.samples import Sample, mode_score, to_line
 from cascade_rl.types import BenchmarkScore, Mode, Problem, Rollout, Verdict
 
 MAX_FAILED = 0.01  # of all verdicts; beyond it there is no score
@@ -24,11 +25,23 @@ MAX_FAILED = 0.01  # of all verdicts; beyond it there is no score
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkRun:
-    """A score, and how many of all its verdicts failed twice and therefore count as wrong."""
+    """A score with its samples, and how many of all verdicts failed twice and therefore count as wrong."""
 
     score: BenchmarkScore
     failed: int
-    verdicts: int
+    samples: tuple[Sample, ...]
+
+    @property
+    def verdicts(self) -> int:
+        """How many there were."""
+        return len(self.samples)
+
+    def answers(self, problems: Sequence[Problem]) -> Iterator[dict[str, Any]]:
+        """For reading: one reply of the k to each of these problems in each mode, with its prompt."""
+        prompts = {problem.id: problem.prompt_text for problem in problems}
+        for one in self.samples:
+            if one.problem in prompts and one.sample == 0 and not one.greedy:
+                yield {**to_line(one), "prompt": prompts[one.problem]}
 
 
 Request = tuple[list[Problem], Sampling]
@@ -61,7 +74,7 @@ def run_benchmark(
     samples = [reply.graded(verdict) for reply, verdict in zip(replies, verdicts, strict=True)]
     failed = count_failed(benchmark.name, samples)
     modes = {mode: mode_score(samples, mode) for mode in benchmark.modes}
-    return BenchmarkRun(BenchmarkScore(benchmark.headline, modes), failed, len(samples))
+    return BenchmarkRun(BenchmarkScore(benchmark.headline, modes), failed, tuple(samples))
 
 
 def requests(benchmark: HeldOut, mode: Mode, seed: tuple[int | str, ...]) -> list[tuple[Request, bool]]:

@@ -7,7 +7,6 @@ verifiers, keep a caller's limit. A judge model has a time limit of its own, whi
 from __future__ import annotations
 
 import math
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +21,8 @@ from cascade_rl.grading.clock import stopped
 from cascade_rl.grading.verifiers import ProcessVerifiers
 from cascade_rl.protocols import Execution, Judge, Judgement, Program, Standing
 from cascade_rl.recipe.prompts import JudgeSpec
+from cascade_rl.remote.address import named_key
+from cascade_rl.remote.client import Terms
 from cascade_rl.remote.judge import HttpJudge
 from cascade_rl.sandbox.pool import ZygoteSandbox
 from cascade_rl.types import Message
@@ -74,12 +75,9 @@ def judge_spec(settings: Mapping[str, Any], source: str) -> JudgeSpec:
 def with_judge(services: Services, spec: JudgeSpec) -> Services:
     """The services with a judge model, counted; InputError when its address or its key can't be used."""
     # by name: recipes and stage.json lie about, and a key must stand in neither
-    key = os.environ.get(spec.api_key_variable) if spec.api_key_variable else None
-    if spec.api_key_variable and not key:
-        raise InputError(f"the judge's key is not set: environment variable {spec.api_key_variable}")
-    judge = HttpJudge(
-        spec.url, spec.model, api_key=key, timeout_s=spec.timeout_s, max_tokens=spec.judge_tokens
-    )
+    key = named_key(spec.api_key_variable, "the judge's") if spec.api_key_variable else None
+    terms = Terms(timeout_s=spec.timeout_s)
+    judge = HttpJudge(spec.url, spec.model, api_key=key, terms=terms, max_tokens=spec.judge_tokens)
     return replace(services, judge=_CountedJudge(judge, services.counts))
 
 
@@ -117,8 +115,16 @@ class _CountedJudge:
     counts: Counter[str]
 
     async def probability(self, messages: Sequence[Message]) -> Judgement:
+        return self._counted(await self.inner.probability(messages))
+
+    async def answer(self, messages: Sequence[Message], max_tokens: int) -> Judgement:
+        # two long texts may take longer than any verdict; each attempt has the judge's own limit
+        with stopped():
+            found = await self.inner.answer(messages, max_tokens)
+        return self._counted(found)
+
+    def _counted(self, found: Judgement) -> Judgement:
         self.counts["judge_calls"] += 1
-        found = await self.inner.probability(messages)
         if found.fault:
             self.counts["judge_timeouts" if found.fault == "timeout" else "judge_failures"] += 1
         return found

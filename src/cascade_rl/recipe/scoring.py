@@ -46,7 +46,7 @@ class BenchmarkSpec(Strict):
     both_modes: bool = True
     greedy: Annotated[bool, Field(exclude_if=bool)] = True
     # sampling of the report's evaluation (arXiv 2512.13607, appendix B), in every benchmark
-    temperature: Annotated[float, Field(gt=0)] = 0.6
+    temperature: Annotated[float, Field(ge=0)] = 0.6
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
     min_p: Fraction = 0.0
     max_prompt_tokens: Positive = 4096
@@ -75,6 +75,13 @@ class BenchmarkSpec(Strict):
             raise ValueError(
                 f"{', '.join(said)}: no effect with suite, which reads its rows itself; remove it"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _without_chance(self) -> BenchmarkSpec:
+        """At temperature 0 all samples are one reply: more of them would only look like evidence."""
+        if self.temperature == 0 and (self.k, self.k_other_mode or 1, self.greedy) != (1, 1, False):
+            raise ValueError("temperature 0 gives one reply to a prompt; set k: 1 and greedy: false with it")
         return self
 
     @model_validator(mode="after")

@@ -1,1 +1,1 @@
-"""What somebody else serves: the client of an OpenAI-compatible server, and a judge over it."""
+"""What somebody else serves: the client of an OpenAI-compatible server, a judge and a sampler over it."""

@@ -1,4 +1,4 @@
-"""A judge model behind an OpenAI-compatible address: the probability that it answers YES.
+"""A judge model behind an OpenAI-compatible address: the probability that it answers YES, or what it writes.
 
 With log-probabilities, the probability is that of the tokens that spell yes among those that spell yes or no,
 at the first token of the answer; without, the share of YES among samples. A judge that can't be reached, is
@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cascade_rl.protocols import Judgement
-from cascade_rl.remote.client import ChatClient, ServerError
+from cascade_rl.remote.answers import Completion, ServerError
+from cascade_rl.remote.client import ChatClient, Terms
 from cascade_rl.types import Message
 
 LEAST_MASS = 0.01  # yes and no together, below which the first token is no answer
@@ -27,7 +28,7 @@ class JudgeError(Exception):
 class HttpJudge:
     """A `Judge` that asks `{url}/chat/completions`.
 
-    timeout_s, attempts, backoff_s, parallel   see `ChatClient`
+    terms        how it is asked
     max_tokens   room for the answer; a judge that reasons first needs more
     samples      how many answers to draw when the server gives no log-probabilities
 
@@ -40,22 +41,11 @@ class HttpJudge:
         model: str,
         *,
         api_key: str | None = None,
-        timeout_s: float = 60.0,
-        attempts: int = 4,
-        backoff_s: float = 0.5,
+        terms: Terms | None = None,
         max_tokens: int = 8,
         samples: int = 8,
-        parallel: int = 16,
     ) -> None:
-        self._client = ChatClient(
-            url,
-            model,
-            api_key=api_key,
-            timeout_s=timeout_s,
-            attempts=attempts,
-            backoff_s=backoff_s,
-            parallel=parallel,
-        )
+        self._client = ChatClient(url, model, api_key=api_key, terms=terms)
         self._max_tokens, self._samples = max_tokens, samples
 
     async def probability(self, messages: Sequence[Message]) -> Judgement:
@@ -66,16 +56,30 @@ class HttpJudge:
             choices = await self._ask(chat, temperature=0, logprobs=True, top_logprobs=20)
             value = yes_from_logprobs(choices[0])
             return Judgement(await self._from_samples(chat) if value is None else value)
-        except (JudgeError, ServerError) as error:
+        except (JudgeError, ServerError, TimeoutError) as error:
+            return self._fault(error)
+
+    async def answer(self, messages: Sequence[Message], max_tokens: int) -> Judgement:
+        """What the judge writes at temperature 0; a Judgement with a fault when there is no whole text."""
+        chat = [{"role": m.role, "content": m.content} for m in messages]
+        try:
+            choice = (await self._client.complete(chat, _choices, max_tokens=max_tokens, temperature=0))[0]
+        except (ServerError, TimeoutError) as error:
+            return self._fault(error)
+        # a text without its end may hold a verdict that was only thought of
+        if choice.get("finish_reason") == "length":
+            return Judgement(fault="crash", note=f"the judge's text was cut at {max_tokens} tokens")
+        return Judgement(_text(choice))
+
+    def _fault(self, error: Exception) -> Judgement:
+        if not isinstance(error, TimeoutError):
             return Judgement(fault="crash", note=str(error))
-        except TimeoutError:
-            client = self._client
-            return Judgement(
-                fault="timeout", note=f"no answer within {client.timeout_s} s, {client.attempts} times"
-            )
+        terms = self._client.terms
+        note = f"no answer within {terms.timeout_s} s, {terms.attempts} times"
+        return Judgement(fault="timeout", note=note)
 
     async def _ask(self, chat: list[dict[str, str]], **options: Any) -> list[Mapping[str, Any]]:
-        return await self._client.choices(chat, max_tokens=self._max_tokens, **options)
+        return await self._client.complete(chat, _choices, max_tokens=self._max_tokens, **options)
 
     async def _from_samples(self, chat: list[dict[str, str]]) -> float:
         """The share of YES; servers that ignore `n` are asked again until there are enough."""
@@ -86,6 +90,10 @@ class HttpJudge:
             if wanted > 0:
                 texts += [_text(choice) for choice in await self._ask(chat, temperature=1, n=wanted)][:wanted]
         return yes_from_texts(texts)
+
+
+def _choices(completion: Completion) -> list[Mapping[str, Any]]:
+    return completion.choices
 
 
 def _text(choice: Mapping[str, Any]) -> str:

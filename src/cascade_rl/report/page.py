@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from cascade_rl.report.answers_page import answers_section
 from cascade_rl.report.markup import details, esc, moment, slug
 from cascade_rl.report.matrix_page import gate_cells, matrix_section
 from cascade_rl.report.numbers import DASH, duration
@@ -87,6 +88,7 @@ SECTIONS: Mapping[str, tuple[str, Callable[[Run], str]]] = {
     "matrix": ("Matrix", matrix_section),
     "time": ("Time", lambda run: time_section(run.stages, run.matrix)),
     "speed": ("Speed", speed_section),
+    "answers": ("Answers", answers_section),
 }
 
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import yaml
 
 from cascade_rl.errors import InputError
-from cascade_rl.report.records import DONE, HELD, RUNNING, WAITING, Note, Run, Sample, Stage, Step
+from cascade_rl.report.records import DONE, HELD, RUNNING, WAITING, Answer, Note, Run, Sample, Stage, Step
 from cascade_rl.report.speed import efforts, machine
 from cascade_rl.report.values import as_list, as_mapping, number, text
 from cascade_rl.run.folder import StageFolder, stage_folders
@@ -24,6 +24,7 @@ from cascade_rl.scores.as_json import gate_from_json, matrix_from_json, scorecar
 from cascade_rl.scores.gate import GateResult
 from cascade_rl.scores.judged import Judged
 from cascade_rl.scores.matrix import Matrix, matrix
+from cascade_rl.scores.samples import of_line
 from cascade_rl.types import Scorecard
 
 SAMPLE_WORDS = ("problem", "domain", "mode", "prompt", "reply", "outcome", "note", "stop")
@@ -149,6 +150,19 @@ def _judged(reader: Reader, name: str) -> Mapping[str, Judged]:
     return reader.record(name, read) or {}
 
 
+def _answers(reader: Reader, here: str, card: Scorecard | None) -> tuple[Answer, ...]:
+    """The answers that are kept of each benchmark; a line that is none is told and left out."""
+    found = []
+    for benchmark in card.benchmarks if card else ():
+        name = f"{here}/eval/{benchmark}.answers.jsonl"
+        for line in reader.lines(name):
+            try:
+                found.append(Answer(benchmark, text(line.get("prompt")), of_line(line, name)))
+            except InputError as error:
+                reader.unread.append(str(error))
+    return tuple(found)
+
+
 def _stage(reader: Reader, folder: StageFolder, ledger: Mapping[str, Any], policy: str) -> Stage:
     here = f"stages/{folder.path.name}"
     journal = reader.lines(f"{here}/journal.jsonl")
@@ -169,6 +183,7 @@ def _stage(reader: Reader, folder: StageFolder, ledger: Mapping[str, Any], polic
         machine=machine(timings),
         counts={name: int(count) for name, count in _sums(timings, "counts").items()},
         samples=tuple(map(_sample, reader.lines(f"{here}/samples.jsonl"))),
+        answers=_answers(reader, here, card),
         gate=gate,
         card=card,
         judged=_judged(reader, f"{here}/scorecard.json") if card else {},

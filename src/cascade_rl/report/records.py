@@ -12,6 +12,7 @@ from typing import Any
 from cascade_rl.scores.gate import GateResult
 from cascade_rl.scores.judged import Judged
 from cascade_rl.scores.matrix import Matrix
+from cascade_rl.scores.samples import Sample as Graded
 from cascade_rl.types import Scorecard
 
 DONE, HELD, RUNNING, WAITING = "done", "held by its gate", "in progress", "waiting"
@@ -49,6 +50,15 @@ class Sample:
     note: str
     tokens: int | None
     stop: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A reply to a held-out problem after a stage, kept for reading, with its prompt."""
+
+    benchmark: str
+    prompt: str
+    given: Graded
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +123,7 @@ class Stage:
     machine: Mapping[str, float] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
     samples: tuple[Sample, ...] = ()
+    answers: tuple[Answer, ...] = ()
     gate: GateResult | None = None
     card: Scorecard | None = None
     judged: Mapping[str, Judged] = field(default_factory=dict)

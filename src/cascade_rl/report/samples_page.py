@@ -24,38 +24,54 @@ def _shown(text: str) -> str:
     return esc(text[:half]) + gap + esc(text[-half:])
 
 
-def _block(css: str, label: str, text: str) -> str:
+def outcome_html(outcome: str) -> str:
+    """What a grader said, in its colour."""
+    return f'<span class="outcome {TONES.get(outcome, "open")}">{words(outcome)}</span>'
+
+
+def block(css: str, label: str, text: str) -> str:
+    """A text under its label."""
     return f'<div class="{css}"><span class="label">{label}</span><pre>{_shown(text)}</pre></div>'
 
 
-def _reply(sample: Sample) -> str:
+def reply_html(text: str, mode: str) -> str:
+    """A reply, its reasoning apart from its answer."""
     # a sample may lack its mode, as any file may lack a key: then the reply tells
-    thinking = sample.mode == Mode.THINKING or (sample.mode != Mode.INSTRUCT and THINK_START in sample.reply)
-    reply = split_reply(sample.reply, Mode.THINKING if thinking else Mode.INSTRUCT)
+    thinking = mode == Mode.THINKING or (mode != Mode.INSTRUCT and THINK_START in text)
+    reply = split_reply(text, Mode.THINKING if thinking else Mode.INSTRUCT)
     parts = []
     if reply.thought is not None:
-        parts.append(_block("thought", "thinking", reply.thought))
+        parts.append(block("thought", "thinking", reply.thought))
     if reply.answer is None:
         parts.append('<p class="quiet">No answer: the thinking never ended.</p>')
     else:
-        parts.append(_block("answer", "answer", reply.answer))
+        parts.append(block("answer", "answer", reply.answer))
     return "".join(parts)
 
 
 def sample_card(sample: Sample) -> str:
     """One rollout: prompt, reply, and what the grader said."""
+    return reply_card(sample, f"step {sample.step}", block("prompt", "prompt", sample.prompt))
+
+
+def reply_card(sample: Sample, place: str, before: str = "") -> str:
+    """A reply with what the grader said; `place` tells which one it is, `before` is HTML above it."""
     reward = "no reward" if sample.reward is None else f"reward {sample.reward:.2f}"
-    facts = [f"step {sample.step}", sample.mode, "" if sample.tokens is None else f"{sample.tokens:,} tokens"]
+    facts = [place, sample.mode, "" if sample.tokens is None else f"{sample.tokens:,} tokens"]
     facts += ["cut off at the limit" if sample.stop == "length" else ""]
-    tone = TONES.get(sample.outcome, "open")
-    outcome = f'<span class="outcome {tone}">{words(sample.outcome)}</span>'
+    outcome = outcome_html(sample.outcome)
     note = f'<p class="note">{_shown(sample.note)}</p>' if sample.note else ""
     return (
         f'<article class="sample"><header><b>{reward}</b> {outcome} '
         f'<span class="quiet">{" · ".join(esc(f) for f in facts if f)}</span></header>'
-        f"{_block('prompt', 'prompt', sample.prompt)}{_reply(sample)}{note}"
+        f"{before}{reply_html(sample.reply, sample.mode)}{note}"
         f'<footer class="quiet">{esc(sample.problem)}</footer></article>'
     )
+
+
+def prompt_html(text: str) -> str:
+    """A prompt above the replies to it."""
+    return f'<article class="sample">{block("prompt", "prompt", text)}</article>'
 
 
 def _ends(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:

@@ -180,6 +180,11 @@ dl.json dd { margin: 0; overflow-wrap: anywhere; min-width: 0; }
 .node code { color: var(--ink); margin-left: 4px; }
 .node small { display: block; }
 ul.notes { padding-left: 20px; margin: 8px 0; }
+.answers td, .answers th { vertical-align: top; text-align: left; }
+.answers td { min-width: 17rem; max-width: 24rem; font-size: 0.9em; }
+.answers td p { margin: 2px 0 6px; }
+.answers pre { white-space: pre-wrap; overflow-wrap: anywhere; max-height: 22rem; overflow-y: auto; }
+.asked { margin: 14px 0 26px; }
 .sides { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 20px; }
 .side { display: flex; flex-direction: column; }
 .sample { border: 1px solid var(--rule); border-radius: 8px; flex: 1; }

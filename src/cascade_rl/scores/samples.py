@@ -5,7 +5,8 @@
 
 `tokens` is null where nobody knows; `reward` is null where the grader itself failed, twice: such a reply
 counts as wrong, and aloud. `greedy` stands in a line only if it is true. `seconds` from the first question
-of a benchmark to the end of the reply's group are the clock's, all else is the same each time.
+of a benchmark to the end of the reply's group are the clock's, all else is the same each time; a run's own
+files leave them out.
 """
 
 from __future__ import annotations
@@ -56,8 +57,8 @@ def to_line(found: Sample) -> dict[str, Any]:
         "note": found.verdict.note,
         "parts": dict(found.verdict.parts),
         "answer": found.answer,
-        "seconds": round(found.seconds, 3),
     }
+    line |= {} if math.isnan(found.seconds) else {"seconds": round(found.seconds, 3)}
     return line | ({"greedy": True} if found.greedy else {})
 
 
@@ -75,7 +76,7 @@ def of_line(line: Mapping[str, Any], place: str) -> Sample:
             verdict=Verdict(reward, Outcome(line["outcome"]), dict(line["parts"]), str(line["note"])),
             answer=line["answer"],
             greedy=bool(line.get("greedy")),
-            seconds=float(line["seconds"]),
+            seconds=float(line.get("seconds", math.nan)),
         )
     except KeyError as error:
         raise InputError(f"{place} is no stored sample: it has no {error}") from None

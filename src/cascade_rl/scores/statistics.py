@@ -165,7 +165,7 @@ def sign_flip_p(differences: Sequence[float]) -> float:
     if signed.size == 0:
         return 1.0
     # [N] whole numbers of 1 / grid
-    units = np.rint(signed * _grid(signed)).astype(np.int64)
+    units = np.rint(signed * grid(signed)).astype(np.int64)
     observed, sizes = abs(int(units.sum())), np.sort(np.abs(units))
     total = int(sizes.sum())
     if len(sizes) * total > EXACT_SIGN_FLIP_LIMIT:
@@ -223,8 +223,9 @@ def _coin_sum_law(sizes: np.ndarray, total: int) -> np.ndarray:
     return law
 
 
-def _grid(differences: np.ndarray) -> int:
+def grid(differences: Sequence[float] | np.ndarray) -> int:
     """The smallest denominator of which all differences are multiples, else 1000."""
+    differences = np.asarray(differences)
     for denominator in range(1, MAX_DENOMINATOR + 1):
         scaled = differences * denominator
         if np.all(np.abs(scaled - np.rint(scaled)) < 1e-6):

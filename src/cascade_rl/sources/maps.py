@@ -18,6 +18,7 @@ from cascade_rl.sources.code_tests import apps_answer, livecodebench_answer, tas
 from cascade_rl.sources.columns import RowError, column, listed, parsed, shown, some, text
 from cascade_rl.sources.operations import RowMap, own_map
 from cascade_rl.sources.repair_rows import nemotron_swe, swe_bench
+from cascade_rl.sources.tool_rows import xlam
 from cascade_rl.verify.maths.extract import last_boxed
 
 # as the problems of reasoning-gym ask, so that one run has one form of answer
@@ -203,6 +204,7 @@ MAPS: Mapping[str, RowMap] = {
     "nemotron-swe": nemotron_swe,
     "swe-bench": swe_bench,
     "verl": verl,
+    "xlam": xlam,
 }
 
 

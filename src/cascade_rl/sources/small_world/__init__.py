@@ -4,6 +4,7 @@ What is here
 - `topics`        two dozen topics with their usual words: alignment and following, source `builtin`
 - `everyday`      natural requests for a pretrained model: `chat` and `ifeval-style`
 - `functions`     small functions as data, with the teacher's faults and tests that show each: coding
+- `functions_to_call`  requests of a household, and the functions that they need: tools
 - `repositories`  small repositories with a broken function: swe
 
 What is not: the sums of `maths` and the questions of `multiple_choice`, which stand in their domains;
