@@ -16,7 +16,7 @@ FLOORS = (
     ("domain", "verify", "sandbox", "remote", "run", "scores", "testing"),
     ("sources", "grading", "model", "report"),
     ("domains", "benchmarks", "rollout"),
-    ("data", "train", "evals"),
+    ("data", "train", "evals", "serve"),
     ("cascade", "doctor", "proposal"),
     ("cli",),
 )

@@ -22,7 +22,7 @@ MOST_IMPORTS = 15
 MANY_IMPORTS: dict[str, tuple[int, str]] = {}
 MOST_COLUMNS = 110
 # The rooms that compute with weights; all others load in a moment, where no torch is installed, too.
-HEAVY = {"model", "rollout", "train", "cascade", "doctor", "proposal"}
+HEAVY = {"model", "rollout", "train", "serve", "cascade", "doctor", "proposal"}
 # Classes over 150 lines, with the most they may have, and why.
 LONG_CLASSES: dict[str, tuple[int, str]] = {}
 # Files with tables of data that are read more easily as they are than as the formatter would lay them out.
@@ -82,6 +82,7 @@ CATCH_ALL = {
         "run/tracking/follower.py",
         "main",
     ): "whatever a tracker's package raises is said, recorded and ends its process; the run goes on",
+    ("serve/batches.py", "_decode"): "handed to every client that waits, who is answered with an error",
     ("train/learned_reward.py", "_flush"): "handed to every caller that waits, who raises it",
 }
 

@@ -254,13 +254,30 @@ RIGHT = {
         },
         {"messages": USER, "answer": GIVEN},
     ),
-    "xlam": ("xlam", "tools", XLAM, {
-        "messages": [{"role": "user", "content": "Rain in Oslo?"}], "id": "7", "tools": OFFERED,
-        "answer": {"tools": OFFERED, "calls": [
-            {"rain": {"city": ["Oslo"], "days": [1, ""], "how": ["", {"unit": ["mm"]}], "at": [[{"h": [2]}]]}},
-            {"rain": {"city": ["Rome"], "days": ["", 1], "how": ["", {"unit": ["mm"]}]}},
-        ]},
-    }),
+    "xlam": (
+        "xlam",
+        "tools",
+        XLAM,
+        {
+            "messages": [{"role": "user", "content": "Rain in Oslo?"}],
+            "id": "7",
+            "tools": OFFERED,
+            "answer": {
+                "tools": OFFERED,
+                "calls": [
+                    {
+                        "rain": {
+                            "city": ["Oslo"],
+                            "days": [1, ""],
+                            "how": ["", {"unit": ["mm"]}],
+                            "at": [[{"h": [2]}]],
+                        }
+                    },
+                    {"rain": {"city": ["Rome"], "days": ["", 1], "how": ["", {"unit": ["mm"]}]}},
+                ],
+            },
+        },
+    ),
     "verl": (
         "verl",
         "maths",
@@ -351,10 +368,26 @@ ROW = {name: row for name, (_, _, row, _) in RIGHT.items()}
 WRONG = {
     "no functions": ("xlam", {"query": "a", "answers": "[]"}, "tools: want a list"),
     "a function without a name": ("xlam", {**XLAM, "tools": [{}]}, "want functions with name and parameters"),
-    "a parameter without a type": ("xlam", {**XLAM, "tools": [{"name": "f", "parameters": {"x": "int"}}]}, "f: x: want a type"),
-    "another function": ("xlam", {**XLAM, "answers": [{"name": "snow", "arguments": {}}]}, "want name, one of rain"),
-    "another parameter": ("xlam", {**XLAM, "answers": [{"name": "rain", "arguments": {"x": 1}}]}, "rain has no parameter x"),
-    "a call without what it needs": ("xlam", {**XLAM, "answers": [{"name": "rain", "arguments": {}}]}, "rain needs city"),
+    "a parameter without a type": (
+        "xlam",
+        {**XLAM, "tools": [{"name": "f", "parameters": {"x": "int"}}]},
+        "f: x: want a type",
+    ),
+    "another function": (
+        "xlam",
+        {**XLAM, "answers": [{"name": "snow", "arguments": {}}]},
+        "want name, one of rain",
+    ),
+    "another parameter": (
+        "xlam",
+        {**XLAM, "answers": [{"name": "rain", "arguments": {"x": 1}}]},
+        "rain has no parameter x",
+    ),
+    "a call without what it needs": (
+        "xlam",
+        {**XLAM, "answers": [{"name": "rain", "arguments": {}}]},
+        "rain needs city",
+    ),
     "no file": ("swe-bench", BENCH, "no file: rows of SWE-bench name a repository and a commit"),
     "another version": (
         "swe-bench",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cascade_rl.cli import compare, doctor, evaluate, graders, init, models, recipes, runs, tracking
+from cascade_rl.cli import compare, doctor, evaluate, graders, init, models, recipes, runs, serving, tracking
 from cascade_rl.cli.app import app
 from cascade_rl.cli.data import data
 from cascade_rl.errors import Mendable
@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "eval": evaluate.evaluate,
     "compare": compare.compare,
     "chat": models.chat,
+    "serve": serving.serve,
     "domains": models.domains,
     "benchmarks": models.benchmarks,
     "grade": graders.grade,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -21,6 +22,7 @@ from cascade_rl.protocols import Finished, Sampling
 from cascade_rl.rollout.decoders import decode
 from cascade_rl.rollout.decoding import STEP_BYTES, Job, slots_for
 from cascade_rl.rollout.drawing import Draw, Wanted, prompt_ids, rollout_of, row_key
+from cascade_rl.rollout.streaming import Ask, Heard, Part, Step, Watched, WatchedDraw
 from cascade_rl.types import Problem, Rollout
 
 CACHE_BYTES = 1 << 31  # keys and values of all workers together on a CPU: 2 GiB
@@ -78,6 +80,31 @@ class TorchSampler:
             self.replicas.count("decode", after)
         return found
 
+    def stream(self, asked: Sequence[Ask], heard: Heard) -> None:
+        """The replies of `sample_many`, told token by token; who is heard no longer wastes no further steps.
+
+        A reply's last token is an end mark (`Tokenizer.eos_ids`), or its `max_new_tokens`-th.
+        """
+        groups = [_Group(n, 0, ask.problem, ask.sampling, ask.prompt) for n, ask in enumerate(asked)]
+        shards = _shards(groups, self.replicas.size)
+        watched = [Watched.of([asked[own[w.group].request].top for w in rows]) for _, own, rows in shards]
+        arguments = [
+            (self.name, prompts, wanted, self.tokenizer.eos_ids, self.max_rows, each)
+            for (prompts, _, wanted), each in zip(shards, watched, strict=True)
+        ]
+
+        def told(rank: int, step: Any) -> None:
+            if not isinstance(step, Step):  # whole groups: all of their tokens were told
+                return
+            (_, own, wanted), over = shards[rank], watched[rank].over
+            # some may have been under way when their row was ended
+            rows = [(row, token) for row, token in step.rows if not over[row]]
+            parts = [Part(own[wanted[row].group].request, wanted[row].index, token) for row, token in rows]
+            for (row, _), goes_on in zip(rows, heard(parts), strict=True):
+                over[row] = not goes_on
+
+        self.replicas.map(generate, arguments, told)
+
 
 Drawn = tuple[list[int], list[float]]  # ids of a reply, and their log-probabilities
 
@@ -127,10 +154,11 @@ def generate(
     wanted: Sequence[Wanted],
     eos_ids: Sequence[int],
     max_rows: int,
+    watched: Watched | None = None,
 ) -> tuple[Work, Work]:
     """Runs in a worker: reports each group once it is done, as (number, rows of ids and log-probabilities).
 
-    Returns what the prefill and the decoding had to do.
+    With `watched` it reports a `Step` after each step, too. Returns what prefill and decoding had to do.
     """
     model, limits = worker.models[name], [w.limit for w in wanted]
     if not wanted:
@@ -157,6 +185,8 @@ def generate(
     slots = slots_for(model.config, columns, model.dtype, max_rows, memory, beside)
     with torch.inference_mode():
         draw = Draw(wanted, worker.device)
+        if watched:
+            draw = WatchedDraw(wanted, worker.device, watched, eos_ids, worker.report)
         waits = draw.waits(model.config.vocab)
         job = Job(prompts, [w.prompt for w in wanted], limits, eos_ids, draw, ended, waits)
         decode(model.weights, model.config, job, slots, worker.device)
