@@ -43,7 +43,7 @@ UNANSWERABLE = {
 
 
 def held_out(source: str) -> HeldOut:
-    return suite_heldout(BenchmarkSpec(**protocol(load_benchmark("bfcl-v3")) | {"source": source}))
+    return suite_heldout(BenchmarkSpec(**protocol(load_benchmark("bfcl_v3")) | {"source": source}))
 
 
 # ---------------------------------------------------------------- rows of our own making
@@ -159,7 +159,7 @@ def test_without_the_package_the_way_to_the_data_is_told(monkeypatch):
 
 
 def test_the_example_of_the_benchmark_is_a_row_of_its_shape():
-    benchmark = load_benchmark("bfcl-v3")
+    benchmark = load_benchmark("bfcl_v3")
     made = benchmark.problem(benchmark.example)
     assert made and answer_of(made["answer"]).calls and benchmark.size == sum(CATEGORIES.values()) == 3491
 

@@ -17,7 +17,7 @@ from cascade_rl.benchmarks.shapes.functions import CATEGORIES, averages, functio
 from cascade_rl.domain import Benchmark
 
 BENCHMARK = Benchmark(
-    name="bfcl-v3",
+    name="bfcl_v3",
     summary="functions to call, single-turn: Python AST, relevance and irrelevance",
     domain="tools",
     sources=("package:nvidia-bfcl/bfcl/data/BFCL_v3_*.json",),

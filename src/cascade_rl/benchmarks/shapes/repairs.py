@@ -125,6 +125,8 @@ def _patch(problem: Problem, reply: str, mode: Mode) -> str:
         return ""
     try:
         # with the blanks at its end, which may be the last of a diff
-        return unified_diff(files, apply_patch(reply.rpartition(THINK_END)[2], files))
+        patch = unified_diff(files, apply_patch(reply.rpartition(THINK_END)[2], files))
     except PatchError:
         return ""
+    # a last line without its end is a corrupt patch to git
+    return f"{patch}\n" if patch else ""
