@@ -349,7 +349,7 @@ def test_an_answer_that_cannot_be_used_is_the_graders_fault(change):
 
 def run_of(execution):
     files, _ = Guard(FILES, FILES, {"tests/test_shapes.py": TESTS}).restored(FILES | {CORE: FIXED})
-    plan = rt.run_of(files, F2P + P2P, random.Random(0), 60).plan
+    plan = rt.plan_of(files, F2P + P2P, random.Random(0))
     return plan, rt.read_run(plan, execution(plan))
 
 

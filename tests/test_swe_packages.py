@@ -22,7 +22,7 @@ from cascade_rl.sources.repairs import probe as _probe
 from cascade_rl.sources.repairs.packages import LEVELS
 from cascade_rl.types import Mode, Rollout, Split
 from cascade_rl.verify.patches.appraise import apply_patch
-from cascade_rl.verify.suites.repository_tests import read_run, run_of
+from cascade_rl.verify.suites.repository_tests import plan_of, read_run
 
 SWE = load_domain("swe")
 SANDBOX = ZygoteSandbox()
@@ -59,8 +59,8 @@ def test_before_the_repair_exactly_the_named_tests_fail():
         for problem in problems:
             tests = problem.answer["tests"]
             files = problem.answer["files"] | problem.answer["test_files"]
-            run = run_of(files, tests["fail_to_pass"] + tests["pass_to_pass"], random.Random(0), 30)
-            yield tests, read_run(run.plan, await SANDBOX.run(run.program)).passed
+            plan = plan_of(files, tests["fail_to_pass"] + tests["pass_to_pass"], random.Random(0))
+            yield tests, read_run(plan, await SANDBOX.run(plan.program(files, 30, ()))).passed
 
     async def compare():
         async for tests, passed in results(drawn()[8:16]):

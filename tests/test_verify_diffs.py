@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cascade_rl.verify.patches import errors as e
 from cascade_rl.verify.patches.appraise import apply_diff, apply_patch, execution_free_reward, parse_diff
-from cascade_rl.verify.patches.diffs import looks_like_diff, unified_diff
+from cascade_rl.verify.patches.diffs import unified_diff
 from cascade_rl.verify.patches.hunks import FARTHEST
 
 OLD = "one\ntwo\nthree\nfour\nfive\nsix\nseven\n"
@@ -221,8 +221,3 @@ def test_one_wrong_character_never_makes_another_right_patch(at, character):
         after = apply_patch(broken, FILES)
         assert after.keys() == FILES.keys()
         assert sum(d[0] in "+-" for d in difflib.ndiff(OLD.split("\n"), after["a.txt"].split("\n"))) <= 2
-
-
-def test_a_diff_is_told_from_edits():
-    assert looks_like_diff(GOOD) and looks_like_diff("x\ndiff --git a/x b/x")
-    assert not looks_like_diff("--- a\nplain") and not looks_like_diff(" --- a/x\n +++ b/x")

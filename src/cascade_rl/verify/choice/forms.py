@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from cascade_rl.verify.choice import words as words
+from cascade_rl.verify.choice import words
 
 # not part of a word, a name (`B-cell`, `A'`), a formula (`A_1`, `A=2`) or a command
 _END = r"(?![A-Za-z0-9\u00c0-\u024f\u0370-\u04ff'^=+_\\%])(?!\s{0,3}+=)(?![-–:][A-Za-z0-9]{2})(?![-–:][0-9])"

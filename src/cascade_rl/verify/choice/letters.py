@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from string import ascii_uppercase
 
-from cascade_rl.verify.choice import forms as forms
+from cascade_rl.verify.choice import forms
 from cascade_rl.verify.choice.context import Context
 from cascade_rl.verify.choice.text import plain
 

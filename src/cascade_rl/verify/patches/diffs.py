@@ -78,11 +78,6 @@ def _heads_file(lines: Sequence[str], i: int) -> bool:
     return lines[i].startswith("--- ") and i + 1 < len(lines) and lines[i + 1].startswith("+++ ")
 
 
-def looks_like_diff(text: str) -> bool:
-    """Whether some line starts a unified diff."""
-    return re.search(r"^(diff --git |--- .*\r?\n\+\+\+ )", text, re.MULTILINE) is not None
-
-
 def read_section(lines: Sequence[str], i: int) -> tuple[Section, int]:
     """The section that begins at a line, and the index of the first line after it; raises Unparseable."""
     if lines[i].startswith("diff --git "):

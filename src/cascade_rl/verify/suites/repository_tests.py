@@ -31,7 +31,7 @@ from cascade_rl.verify.suites.canaries import (
 
 START, SETTINGS, REPORT = "_start_tests.py", "_tests.ini", "junit.xml"
 TESTS_FAILED = 1  # pytest's exit code when some tests failed: with canaries, the only right one
-LONGEST_REPORT = 8_000_000  # characters; the sandbox collects 8 MB together
+LONGEST_REPORT = 8_000_000  # characters; the sandbox collects 16 MB together
 
 # pytest is imported before the repository can be, and the repository stands between the standard library and
 # the installed packages: it may be a newer version of one of these, and must not replace what the runner is
@@ -181,26 +181,6 @@ def _watched(suite: Sequence[SuiteFile], chosen: Sequence[Watched]) -> float:
     form_of = {i: test.form for file in suite for test in file.watchable for i in test.ids}
     asked = [spelt for file in suite for spelt in file.asked.values()]
     return sum(form_of.get(node_id) in forms for node_id in asked) / len(asked)
-
-
-@dataclass(frozen=True, slots=True)
-class SuiteRun:
-    """A program that runs tests, and the plan by which its report is read."""
-
-    program: Program
-    plan: Plan
-
-
-def run_of(
-    files: Mapping[str, str],
-    node_ids: Sequence[str],
-    rng: random.Random,
-    timeout_s: float,
-    packages: Sequence[str] = (),
-) -> SuiteRun:
-    """A run of the named tests with canaries; raises as `plan_of` does."""
-    plan = plan_of(files, node_ids, rng)
-    return SuiteRun(plan.program(files, timeout_s, packages), plan)
 
 
 def _key(node_id: str) -> tuple[str, str]:
