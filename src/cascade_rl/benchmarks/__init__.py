@@ -67,4 +67,14 @@ def suite_names(text: str) -> list[str]:
         names += [name for name in REPORT if name in benchmark_names()] if part == "report" else [part]
     if not names:
         raise InputError(f"no benchmark is named; there are report, {', '.join(benchmark_names())}")
-    return list(dict.fromkeys(load_benchmark(name).name for name in names))
+    found, unknown = dict[str, None](), []
+    for name in names:
+        try:
+            found[load_benchmark(name).name] = None
+        except InputError as error:
+            unknown.append(str(error))
+    if unknown:
+        # the known ones once, behind the last
+        firsts = [told.partition(" known: ")[0] for told in unknown[:-1]]
+        raise InputError("\n".join([*firsts, unknown[-1]]))
+    return list(found)

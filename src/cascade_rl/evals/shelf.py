@@ -45,6 +45,10 @@ class Shelf:
             mode: held.spec.k_other_mode or held.spec.k for mode in held.modes if mode not in self._size
         }
         self.groups = len(held.problems) * len(held.modes)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"results can't go to {folder}: {error.strerror}; give another --out") from error
         self._begin()
         self.samples: list[Sample] = self._whole_groups()
         self._done = {(one.problem, one.mode) for one in self.samples}

@@ -99,6 +99,10 @@ def _no_model(name: str, path: Path) -> str:
         return f"{name} is an adapter: name the checkpoint beside it, whose weights are merged"
     if found := sorted(path.glob("*.gguf")):
         return f"{name} holds GGUF files: name one of them, such as {found[0]}"
+    # a run, or a stage of it: what was meant is the checkpoint within
+    there = sorted([*path.glob("checkpoint/config.json"), *path.glob("stages/*/checkpoint/config.json")])
+    if there:
+        return f"{name} is no model directory, but holds some: name one of them, such as {there[-1].parent}"
     return (
         f"{name} is no Hugging Face model directory: it has no config.json; a model may also be {SMOLLM2}, "
         "ORG/NAME@REVISION on a hub, or a path that ends in .gguf"
