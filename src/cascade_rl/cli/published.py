@@ -92,6 +92,6 @@ def _say_begun(held: HeldOut, kept: int) -> None:
     spec, count = held.spec, len(held.problems)
     beside = [text for tally in held.tallies for text in tally.beside]
     modes = " and ".join(map(str, held.modes))
-    there = f"; {kept} replies are there" if kept else ""
+    there = f"; {kept} of its replies are stored already" if kept else ""
     drawn = f"temperature {spec.temperature:g}, at most {spec.max_response_tokens} tokens"
     say("; ".join([f"{held.name}: {count} problems, k = {spec.k}, {modes}, {drawn}{there}", *beside]))

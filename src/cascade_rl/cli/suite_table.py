@@ -21,18 +21,21 @@ def show(found: Sequence[Measured], folder: Path) -> None:
     """The table, what judges found beside, and where all of it lies."""
     from cascade_rl.scores.arena import arena_lines
 
-    console.print(_suite_table(found))
+    console.print(suite_table(found))
     for one in found:
         for line in arena_lines(one.name, one.statistics.get("also", {})):
             say(line)
     say(f"replies, verdicts and statistics: {folder}")
 
 
-def _suite_table(found: Sequence[Measured]) -> Table:
+def suite_table(found: Sequence[Measured]) -> Table:
     """A row for each benchmark and mode, in per cent; the errors of chance beside."""
-    table = Table("benchmark", "mode", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    # only a name may be folded, at 80 columns: a number that is cut is a wrong one
+    table.add_column("benchmark", overflow="fold")
+    table.add_column("mode", no_wrap=True)
     for name in ("n x k", "score", "95 %", "±", "pass", "cons", "leak", "cut", "tokens"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for one in found:
         for mode, m in one.score.modes.items():
             told = one.statistics[str(mode)]
@@ -40,7 +43,7 @@ def _suite_table(found: Sequence[Measured]) -> Table:
             error = told["standard_error"][str(k)]["samples"]
             table.add_row(
                 f"{one.name}*" if mode is one.score.headline and len(one.score.modes) > 1 else one.name,
-                "think" if mode == "thinking" else str(mode),
+                "think" if mode == "thinking" else "instr",
                 f"{m.average.n} x {k}",
                 f"{m.average.mean * 100:.1f}",
                 bounds(m),
@@ -67,5 +70,6 @@ def _chance(found: Sequence[Measured]) -> str:
             errors = {size: round(each["samples"] * 100, 1) for size, each in told["standard_error"].items()}
             sizes = ", ".join(f"{error} at k = {size}" for size, error in errors.items())
             beside = round(told["standard_error"][str(told["k"])]["problems"] * 100, 1)
-            lines.append(f"{one.name}: ± {sizes}; and {beside} from having {told['problems']} problems")
+            few = f"; and {beside} from having {told['problems']} problems" if beside else ""
+            lines.append(f"{one.name}: ± {sizes}{few}")
     return "\n".join(lines)
