@@ -219,7 +219,7 @@ def _first(benchmark: Benchmark, spec: BenchmarkSpec) -> tuple[str, Iterable[Row
     raise InputError(
         "\n".join(
             [
-                f"no data of {benchmark.name} {'there' if own else 'here'}:",
+                f"no data of {benchmark.name} here:",
                 *(f"- {r}" for r in (*reasons, *missing, *ways)),
             ]
         )
