@@ -26,7 +26,7 @@ class Server:
     most     the posts that waited for a `Reply` to be made at the same time, at most
     """
 
-    def __init__(self, *script, models=None):
+    def __init__(self, *script, models=None, port=0):
         self.requests, self.headers, self.gets, steps = [], [], [], iter(script)
         self.now = self.most = 0
         server, lock = self, threading.Lock()
@@ -54,7 +54,7 @@ class Server:
             def log_message(self, *args):
                 pass
 
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._http = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._http.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}/v1"
 
