@@ -11,12 +11,13 @@ from cascade_rl.cascade.reach import Machine, fitted_to
 from cascade_rl.cascade.suite import Told, measure_suite, regrade_suite
 from cascade_rl.data.suites import suite_specs
 from cascade_rl.domain import Domain, HeldOut, Services
-from cascade_rl.errors import GraderFailure, InputError, RecipeError
+from cascade_rl.errors import GraderFailure, InputError, RecipeError, RunBusy
 from cascade_rl.evals.shelf import Shelf
 from cascade_rl.evals.suite import Asking, measure, measure_again
 from cascade_rl.model.decoder import DecoderConfig
 from cascade_rl.model.export import export
 from cascade_rl.recipe import BenchmarkSpec
+from cascade_rl.run.folder import RunLock
 from cascade_rl.scores.as_json import from_json
 from cascade_rl.testing import QuietScreen, ScriptedSampler
 from cascade_rl.types import Message, Mode, Problem, Rollout, Stop, Verdict
@@ -93,7 +94,7 @@ def settings(**spec):
 def files(folder):
     """All that is written, without what the clock says."""
     found = {}
-    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+    for path in sorted(folder.glob("*.json*")):
         text = path.read_text()
         lines = map(json.loads, text.splitlines() if path.suffix == ".jsonl" else [text])
         found[path.name] = [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
@@ -243,6 +244,17 @@ def test_a_checkpoint_is_measured_twice_alike_and_regraded(tmp_path, checkpoint)
     assert judged.changed == 0 and files(tmp_path / "a") == kept
     with pytest.raises(InputError, match="no replies to ifeval; there are aime24"):
         list(regrade_suite(tmp_path / "a", ["ifeval"], told))
+
+
+def test_two_commands_never_write_into_one_folder(tmp_path, checkpoint):
+    specs = suite_specs(["aime24"], ["k=1", "max_response_tokens=4"], {"aime24": rows(tmp_path)})
+    every = measure_suite(str(checkpoint), specs, tmp_path / "a", Told(QuietScreen()))
+    with RunLock(tmp_path / "a"), pytest.raises(RunBusy, match="in use by process"):
+        next(every)
+    (found,) = measure_suite(str(checkpoint), specs, tmp_path / "a", Told(QuietScreen()))
+    assert found.samples == 5
+    with RunLock(tmp_path / "a"), pytest.raises(RunBusy):
+        list(regrade_suite(tmp_path / "a", [], Told(QuietScreen())))
 
 
 def test_what_a_model_has_no_room_for_is_cut_aloud(tmp_path, checkpoint):

@@ -12,10 +12,11 @@ from typing import Any
 from cascade_rl.cascade.reach import Machine, fitted_to
 from cascade_rl.domain import HeldOut, Services
 from cascade_rl.model.pretrained import find_model
-from cascade_rl.protocols import Sampler, Screen
+from cascade_rl.protocols import Finished, Sampler, Sampling, Screen
 from cascade_rl.remote.address import Served, parse_served
 from cascade_rl.remote.sampler import ServedSettings, open_sampler
 from cascade_rl.rollout.world import World, world_with
+from cascade_rl.types import Problem, Rollout
 
 
 def none_asked() -> Mapping[str, int]:
@@ -37,6 +38,22 @@ class Candidate:
     held: Sequence[HeldOut]
     opened: Callable[[Services, ExitStack], tuple[Sampler, World | None]]
     counts: Callable[[], Mapping[str, int]] = none_asked
+
+
+class Nobody:
+    """The sampler where no reply is missing."""
+
+    def sample(
+        self, problems: Sequence[Problem], sampling: Sampling, finished: Finished | None = None
+    ) -> list[tuple[Rollout, ...]]:
+        """Is not asked."""
+        raise AssertionError(f"{len(problems)} problems are asked of nobody")
+
+    def sample_many(
+        self, asked: Sequence[tuple[Sequence[Problem], Sampling]]
+    ) -> list[list[tuple[Rollout, ...]]]:
+        """Is not asked."""
+        return [self.sample(*each) for each in asked]
 
 
 def candidate(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cascade_rl.benchmarks import load_benchmark
-from cascade_rl.cascade.candidate import candidate
+from cascade_rl.cascade.candidate import Nobody, candidate
 from cascade_rl.cascade.comparer import Comparer, judged
 from cascade_rl.cascade.reach import Machine
 from cascade_rl.data.suites import suite_heldout
@@ -21,11 +21,11 @@ from cascade_rl.errors import InputError
 from cascade_rl.evals.shelf import Shelf, settings_of
 from cascade_rl.evals.suite import Asking, Measured, measure, measure_again
 from cascade_rl.grading.services import open_services
-from cascade_rl.protocols import Finished, Sampler, Sampling, Screen
+from cascade_rl.protocols import Sampler, Screen
 from cascade_rl.recipe.scoring import BenchmarkSpec
 from cascade_rl.remote.address import parse_served
 from cascade_rl.remote.sampler import ServedSettings
-from cascade_rl.types import Problem, Rollout
+from cascade_rl.run.folder import RunLock
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +60,13 @@ def measure_suite(
     if comparer.reward_model and parse_served(model):
         raise InputError("--reward-model runs beside a model of this machine: give --judge for a served one")
     who = candidate(model, held, machine, served, told.screen)
-    shelves = [
-        Shelf(out, one, _settings(one, {**who.identity, **comparer.settings(one)}, seed)) for one in who.held
-    ]
     needs = frozenset[str]().union(*(one.domain.needs for one in who.held)) - {"reward_model"}
     with ExitStack() as stack:
+        stack.enter_context(RunLock(out))
+        shelves = [
+            Shelf(out, one, _settings(one, {**who.identity, **comparer.settings(one)}, seed))
+            for one in who.held
+        ]
         services = stack.enter_context(open_services(needs, unsafe=unsafe))
         # a folder in which nothing is missing needs no model
         sampler: Sampler = Nobody()
@@ -95,22 +97,6 @@ def _all_held(specs: Sequence[BenchmarkSpec]) -> list[HeldOut]:
     return held
 
 
-class Nobody:
-    """The sampler where no reply is missing."""
-
-    def sample(
-        self, problems: Sequence[Problem], sampling: Sampling, finished: Finished | None = None
-    ) -> list[tuple[Rollout, ...]]:
-        """Is not asked."""
-        raise AssertionError(f"{len(problems)} problems are asked of nobody")
-
-    def sample_many(
-        self, asked: Sequence[tuple[Sequence[Problem], Sampling]]
-    ) -> list[list[tuple[Rollout, ...]]]:
-        """Is not asked."""
-        return [self.sample(*each) for each in asked]
-
-
 def _settings(held: HeldOut, identity: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """All that the replies rest on."""
     return {**held.spec.model_dump(mode="json"), **identity, "seed": list(_asking(held, seed).seed)}
@@ -125,7 +111,12 @@ def regrade_suite(out: Path, names: Sequence[str], told: Told, *, unsafe: bool =
     if missing := [name for name in names or there[:1] if name not in there] or not there:
         what = ", ".join(missing) if isinstance(missing, list) else "any benchmark"
         raise InputError(f"{out} holds no replies to {what}; there are {', '.join(there) or 'none'}")
-    for name in names or there:
+    with RunLock(out):
+        yield from _again(out, names or there, told, unsafe)
+
+
+def _again(out: Path, names: Sequence[str], told: Told, unsafe: bool) -> Iterator[Measured]:
+    for name in names:
         settings = settings_of(out, name)
         spec = BenchmarkSpec.model_validate(
             {k: settings[k] for k in BenchmarkSpec.model_fields if k in settings}

@@ -184,7 +184,7 @@ ul.notes { padding-left: 20px; margin: 8px 0; }
 .answers td { min-width: 17rem; max-width: 24rem; font-size: 0.9em; }
 .answers td p { margin: 2px 0 6px; }
 .answers pre { white-space: pre-wrap; overflow-wrap: anywhere; max-height: 22rem; overflow-y: auto; }
-.asked { margin: 14px 0 26px; }
+.asked { margin: 14px 14px 26px; }
 .sides { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 20px; }
 .side { display: flex; flex-direction: column; }
 .sample { border: 1px solid var(--rule); border-radius: 8px; flex: 1; }
