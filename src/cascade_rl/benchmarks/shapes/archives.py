@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +22,6 @@ ASK = (
     "in C++. The execution time and memory limit are also stated in the statement so be aware of the "
     "complexity of the program. Please wrap the code in ```cpp and ``` so that it is properly formatted."
 )
-_TEST = re.compile(r"(?P<stem>.*?(?P<number>\d+))\.in")
 
 
 def contest_row(row: Row) -> dict[str, Any] | None:
@@ -76,19 +74,26 @@ def archived(path: Path) -> list[dict[str, str]]:
     """The tests of an archive, `testdata/1.in` with `testdata/1.ans`, in the order of their numbers."""
     with zipfile.ZipFile(path) as archive:
         names = set(archive.namelist())
-        found = [match for name in names if (match := _TEST.fullmatch(name))]
-        if lacking := [match[0] for match in found if f"{match['stem']}.ans" not in names]:
+        # stem -> the number that it ends with
+        stems = [name.removesuffix(".in") for name in names if name.endswith(".in")]
+        found = {stem: number for stem in stems if (number := _number(stem))}
+        if lacking := [f"{stem}.in" for stem in found if f"{stem}.ans" not in names]:
             raise InputError(f"{path.name}: no answer to {min(lacking)}: fetch it again")
         if not found:
             raise InputError(f"{path.name}: no test in it: fetch it again")
-        ordered = sorted(found, key=lambda match: (int(match["number"]), match[0]))
+        ordered = sorted(found, key=lambda stem: (int(found[stem]), stem))
         return [
             {
-                "input": archive.read(match[0]).decode(errors="replace"),
-                "output": archive.read(f"{match['stem']}.ans").decode(errors="replace"),
+                "input": archive.read(f"{stem}.in").decode(errors="replace"),
+                "output": archive.read(f"{stem}.ans").decode(errors="replace"),
             }
-            for match in ordered
+            for stem in ordered
         ]
+
+
+def _number(stem: str) -> str:
+    """The digits at its end."""
+    return stem[len(stem.rstrip("0123456789")) :]
 
 
 def _archive(problem: str) -> Path | None:
