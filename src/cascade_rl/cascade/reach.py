@@ -41,7 +41,7 @@ def fitted_to(
     raw, config = read_config(folder)
     template = machine.template or FOUND
     tokenizer = load_tokenizer(folder, template=template)
-    spoken = [_spoken(one, tokenizer, note) for one in held]
+    spoken = _spoken(held, tokenizer, note)
     longest = {one.name: _longest(one, tokenizer) for one in spoken}
     wanted = max(one.spec.max_response_tokens for one in spoken)
     scaled = (raw.get("rope_parameters") or raw.get("rope_scaling") or {}).get(
@@ -69,16 +69,17 @@ def fitted_to(
     ), fitted
 
 
-def _spoken(held: HeldOut, tokenizer: Tokenizer, note: Callable[[str], None]) -> HeldOut:
+def _spoken(held: Sequence[HeldOut], tokenizer: Tokenizer, note: Callable[[str], None]) -> list[HeldOut]:
     """In the modes that the template knows."""
     known = tokenizer.template.modes
-    if set(held.modes) <= set(known):
-        return held
-    note(
-        f"{held.name}: the model's chat template can't ask for another mode than {known[0]}: asked in that "
-        "(--template cascade can ask for both)"
-    )
-    return _changed(held, mode=known[0], both_modes=False, k_other_mode=None)
+    other = [one.name for one in held if not set(one.modes) <= set(known)]
+    if other:
+        note(
+            f"{', '.join(other)}: the model's chat template can't ask for another mode than {known[0]}: asked "
+            "in that (--template cascade can ask for both)"
+        )
+    only = {"mode": known[0], "both_modes": False, "k_other_mode": None}
+    return [_changed(one, **only) if one.name in other else one for one in held]
 
 
 def _longest(held: HeldOut, tokenizer: Tokenizer) -> int:
