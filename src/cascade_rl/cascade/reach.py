@@ -75,8 +75,8 @@ def _spoken(held: Sequence[HeldOut], tokenizer: Tokenizer, note: Callable[[str],
     other = [one.name for one in held if not set(one.modes) <= set(known)]
     if other:
         note(
-            f"{', '.join(other)}: the model's chat template can't ask for another mode than {known[0]}: asked "
-            "in that (--template cascade can ask for both)"
+            f"{', '.join(other)}: the model's chat template can't ask for another mode than {known[0]}: "
+            "asked in that (--template cascade can ask for both)"
         )
     only = {"mode": known[0], "both_modes": False, "k_other_mode": None}
     return [_changed(one, **only) if one.name in other else one for one in held]
