@@ -102,7 +102,7 @@ def _fault(name: str, error: ErrorDetails) -> tuple[str, str]:
         text = f"unknown key; {meant(key, BenchmarkSpec.model_fields)}there are {', '.join(CHANGED)}"
     elif not isinstance(error.get("input"), Mapping | list | None):
         text += f" (got {error['input']!r})"
-    return f"{name}.{key}", text
+    return f"{name}.{key}".rstrip("."), text
 
 
 def fill_suites(raw: Mapping[str, Any]) -> tuple[Mapping[str, Any], Problems]:
