@@ -247,6 +247,27 @@ def test_equal_names_of_reward_models_are_not_equal_judges(here: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("one", "two", "same"),
+    [
+        ({"compared_by": {"model": "a", "url": "u"}}, {"compared_by": {"model": "b", "url": "u"}}, False),
+        ({"compared_by": {"model": "a", "url": "u"}}, {"compared_by": {"model": "a", "url": "v"}}, True),
+        ({"compared_by": {"model": "a", "url": "u"}}, {"compared_by_reward_model": "a/b"}, False),
+        (
+            {"compared_by_reward_model": "rm", "compared_by_weights": "01"},
+            {"compared_by_reward_model": "rm", "compared_by_weights": "02"},
+            False,
+        ),
+    ],
+)
+def test_wins_before_two_judges_are_no_comparison_of_models(here: Path, one, two, same) -> None:
+    write_result(here / "evals/base", "aime24", drawn(0.1, 60, 4, "a"), settings=SETTINGS | one)
+    write_result(here / "evals/tuned", "aime24", drawn(0.9, 60, 4, "a"), settings=SETTINGS | two)
+    found = shown_of("evals/base", "evals/tuned").compared.at("aime24", "tuned")
+    assert found is not None and found.answer is (Answer.BETTER if same else Answer.OTHER)
+    assert [d.name for d in found.differing] == ([] if same else ["judge"])
+
+
 def test_a_text_that_was_changed_under_its_id_is_seen(here: Path) -> None:
     write_result(here / "evals/tuned", "aime24", drawn(0.8, 30, 4, "a"), text="Calculate {} + 1.")
     found = shown_of("evals/base", "evals/tuned").compared.at("aime24", "tuned")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 from tiny import random_flat, raw_config, tokenizer
@@ -189,6 +190,62 @@ def test_a_new_grader_judges_the_stored_replies(tmp_path):
     assert [line["text"] for line in lines].count("no") == 5 and all(line["reward"] == 1.0 for line in lines)
 
 
+def test_the_greedy_reply_that_is_asked_for_is_drawn_stored_and_kept_apart(tmp_path):
+    sampler = Sampler()
+    found = run(tmp_path / "whole", sampler, greedy=True)
+    assert len(sampler.seen) == 12 and found.samples == 6 * (2 + 1)
+    mode = found.score.modes[Mode.INSTRUCT]
+    # the greedy reply is the scripted one of number 0, which is right on 5, too
+    assert (mode.average.mean, mode.greedy.mean, mode.greedy.k) == (3.5 / 6, 4 / 6, 1)
+    assert found.statistics["instruct"]["k"] == 2
+    for most in (2, 5):
+        with pytest.raises(ConnectionError):
+            run(tmp_path / "cut", Sampler(most), greedy=True)
+    run(tmp_path / "cut", greedy=True)
+    assert files(tmp_path / "cut") == files(tmp_path / "whole")
+    one = held(greedy=True)
+    again = measure_again(one, Services(), Shelf(tmp_path / "whole", one, settings(greedy=True)), Asking())
+    assert (again.changed, again.score) == (0, found.score)
+
+
+def test_a_grader_that_fails_takes_no_verdict_that_was_given(tmp_path):
+    run(tmp_path)
+    kept, one = {path.name: path.read_bytes() for path in tmp_path.iterdir()}, held(never)
+    with pytest.raises(GraderFailure):
+        measure_again(one, Services(), Shelf(tmp_path, one, settings()), Asking())
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == kept
+
+
+def test_a_reply_that_stands_there_twice_is_counted_for_no_other(tmp_path):
+    run(tmp_path)
+    path = tmp_path / "toy.samples.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([lines[0], *lines[0:1], *lines[2:]]))
+    with pytest.raises(InputError, match="too many"):
+        run(tmp_path)
+    path.write_text("".join([lines[0], lines[1].replace('"sample": 1', '"sample": 2'), *lines[2:]]))
+    with pytest.raises(InputError, match="too many"):
+        run(tmp_path)
+
+
+def test_seconds_are_those_of_all_tries_that_drew_replies_and_of_nothing_else(tmp_path, monkeypatch):
+    clock = iter(range(10_000))
+    monkeypatch.setattr("cascade_rl.evals.suite.time.perf_counter", lambda: float(next(clock)))
+    with pytest.raises(ConnectionError):
+        run(tmp_path, Sampler(3))
+    lines = [json.loads(line) for line in (tmp_path / "toy.samples.jsonl").read_text().splitlines()]
+    first = max(line["seconds"] for line in lines)
+    assert first > 0
+    found = run(tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "toy.samples.jsonl").read_text().splitlines()]
+    # the second try goes on where the first one's clock stood
+    assert sum(line["seconds"] > first for line in lines) == 12 - found.kept > 0
+    assert found.seconds > max(line["seconds"] for line in lines)
+    one = held()
+    assert run(tmp_path).seconds == found.seconds
+    assert measure_again(one, Services(), Shelf(tmp_path, one, settings()), Asking()).seconds == found.seconds
+
+
 def test_a_damaged_file_is_named(tmp_path):
     run(tmp_path)
     path = tmp_path / "toy.samples.jsonl"
@@ -221,6 +278,22 @@ def checkpoint(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model") / "checkpoint"
     export(folder, raw_config(), config, random_flat(config, 0, 0.1), tokenizer())
     return folder
+
+
+def test_other_words_under_the_same_weights_are_another_model(tmp_path, checkpoint):
+    """A template or a RoPE that was changed in place: replies of both would stand in one folder."""
+    told = Told(QuietScreen())
+    model = tmp_path / "model"
+    shutil.copytree(checkpoint, model)
+    specs = suite_specs(["aime24"], ["k=1", "max_response_tokens=4"], {"aime24": rows(tmp_path)})
+    list(measure_suite(str(model), specs, tmp_path / "out", told))
+    (model / "README.md").write_text("other words")
+    (again,) = measure_suite(str(model), specs, tmp_path / "out", told)
+    assert again.kept == again.samples
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"rms_norm_eps": 0.01}))
+    with pytest.raises(InputError, match=r"drawn otherwise .*weights"):
+        list(measure_suite(str(model), specs, tmp_path / "out", told))
 
 
 def rows(tmp_path):

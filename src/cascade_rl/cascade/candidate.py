@@ -18,6 +18,17 @@ from cascade_rl.remote.sampler import ServedSettings, open_sampler
 from cascade_rl.rollout.world import World, world_with
 from cascade_rl.types import Problem, Rollout
 
+# files beside the weights by which the same weights give other replies
+DECISIVE = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+)
+
 
 def none_asked() -> Mapping[str, int]:
     """What a model of this machine costs in requests."""
@@ -68,7 +79,11 @@ def _here(model: str, held: Sequence[HeldOut], machine: Machine, screen: Screen)
     found = find_model(model, note=screen.note, waiting=screen.waiting)
     engine, fitted = fitted_to(held, found.folder, machine, screen.note)
     screen.waiting("model")
-    identity: dict[str, Any] = {"model": found.name, "commit": found.commit, "weights": _digest(found.folder)}
+    identity: dict[str, Any] = {
+        "model": found.name,
+        "commit": found.commit,
+        "weights": weights_digest(found.folder),
+    }
     identity |= {key: getattr(engine, key) for key in ("precision", "sampler", "template", "yarn")}
 
     def opened(services: Services, stack: ExitStack) -> tuple[Sampler, World | None]:
@@ -95,10 +110,14 @@ def _behind(address: Served, held: Sequence[HeldOut], settings: ServedSettings, 
     return Candidate(identity, held, opened, lambda: dict(sampler.client.counts))
 
 
-def _digest(folder: Path) -> str:
-    """16 hex digits over the files of weights: another model under the same path is another model."""
+def weights_digest(folder: Path) -> str:
+    """16 hex digits over the files of weights: another model under the same path is another model.
+
+    With them what else decides a reply: the shape and RoPE, the tokenizer, its template.
+    """
     found = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
+    beside = [folder / name for name in DECISIVE if (folder / name).is_file()]
+    for path in [*sorted(folder.glob("*.safetensors")), *beside]:
         with path.open("rb") as opened:
             found.update(hashlib.file_digest(opened, "sha256").digest())
     return found.hexdigest()[:16]

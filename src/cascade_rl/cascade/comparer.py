@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cascade_rl.benchmarks import load_benchmark
+from cascade_rl.cascade.candidate import weights_digest
 from cascade_rl.domain import HeldOut, Services
 from cascade_rl.errors import InputError
 from cascade_rl.grading.services import judge_spec, with_judge
@@ -81,7 +82,10 @@ class Comparer:
             return {}
         if self.judge:
             return {"compared_by": self.judge.model_dump(mode="json")}
-        return {"compared_by_reward_model": str(self.reward_model)}
+        if self.reward_model is None:
+            return {}
+        said = {"compared_by_reward_model": str(self.reward_model)}
+        return said | {"compared_by_weights": weights_digest(self.reward_model)}
 
     def serving(self, services: Services, world: World | None) -> Services:
         """The services that judged benchmarks are graded with; a reward model runs on the workers of `world`.

@@ -23,6 +23,9 @@ def show(found: Sequence[Measured], folder: Path) -> None:
 
     console.print(suite_table(found))
     for one in found:
+        for mode, m in one.score.modes.items():
+            if m.greedy:
+                say(f"{one.name}, {mode}: {m.greedy.mean * 100:.1f} by one greedy reply a problem")
         for line in arena_lines(one.name, one.statistics.get("also", {})):
             say(line)
     say(f"replies, verdicts and statistics: {folder}")

@@ -86,11 +86,19 @@ def requests(benchmark: HeldOut, mode: Mode, seed: tuple[int | str, ...]) -> lis
     problems = [problem.in_mode(mode) for problem in benchmark.problems]
     seed = (*seed, "benchmark", benchmark.name, str(mode))
     rule = SamplingRule(spec.temperature, spec.top_p, min_p=spec.min_p)
+    return [
+        ((problems, Sampling(n, spec.max_response_tokens, r, spec.max_prompt_tokens, seed)), greedy)
+        for n, greedy in sizes(benchmark, mode)
+        for r in [GREEDY if greedy else rule]
+    ]
+
+
+def sizes(benchmark: HeldOut, mode: Mode) -> list[tuple[int, bool]]:
+    """How many replies a problem gets in a mode: (k, False), and (1, True) where a greedy one is asked for."""
+    spec = benchmark.spec
     # the other mode is a look aside, at half the cost where the recipe says so
     k = spec.k if mode is benchmark.headline else spec.k_other_mode or spec.k
-    sampled = Sampling(k, spec.max_response_tokens, rule, spec.max_prompt_tokens, seed)
-    greedy = Sampling(1, spec.max_response_tokens, GREEDY, spec.max_prompt_tokens, seed)
-    return [((problems, sampled), False), *([((problems, greedy), True)] if spec.greedy else [])]
+    return [(k, False), *([(1, True)] if spec.greedy else [])]
 
 
 @dataclass(frozen=True, slots=True)

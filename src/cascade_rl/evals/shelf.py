@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 
 from cascade_rl.domain import HeldOut
 from cascade_rl.errors import InputError
+from cascade_rl.evals.benchmark import sizes
 from cascade_rl.recipe import digest
 from cascade_rl.run.files import dumps, read_record, write_json, write_text
 from cascade_rl.run.journal import Journal, read_lines
@@ -40,20 +42,20 @@ class Shelf:
     def __init__(self, folder: Path, held: HeldOut, settings: Mapping[str, Any]) -> None:
         self._stem, self._held, self.settings = folder / held.name, held, dict(settings)
         self._lock = threading.Lock()
-        self._size = {held.headline: held.spec.k}
-        self._size |= {
-            mode: held.spec.k_other_mode or held.spec.k for mode in held.modes if mode not in self._size
-        }
-        self.groups = len(held.problems) * len(held.modes)
+        # how many replies a problem has in a mode; the greedy one is a group of its own
+        self._size = {(mode, greedy): k for mode in held.modes for k, greedy in sizes(held, mode)}
+        self.groups = len(held.problems) * len(self._size)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"results can't go to {folder}: {error.strerror}; give another --out") from error
         self._begin()
         self.samples: list[Sample] = self._whole_groups()
-        self._done = {(one.problem, one.mode) for one in self.samples}
-        # what earlier tries took: of a finished benchmark its own word
-        self.seconds = float((read_record(self._file("json")) or {}).get("seconds", 0.0))
+        self._done = {(one.problem, one.mode, one.greedy) for one in self.samples}
+        # What earlier tries took: of a finished benchmark its own word, of one that was cut off when its last
+        # reply was there.
+        told = [one.seconds for one in self.samples if not math.isnan(one.seconds)]
+        self.seconds = float((read_record(self._file("json")) or {}).get("seconds", max(told, default=0.0)))
         self._write_samples()
         self._journal = Journal(self._file("samples.jsonl"))
 
@@ -93,11 +95,20 @@ class Shelf:
         """The stored replies of groups that are whole: of one that was cut off, some may be missing."""
         path = self._file("samples.jsonl")
         found = [of_line(line, f"{path}:{number}") for number, line in enumerate(read_lines(path), 1)]
-        counts = Counter((one.problem, one.mode) for one in found)
-        unknown = {one.problem for one in found} - {problem.id for problem in self._held.problems}
-        if unknown or any(count > self._size[mode] for (_, mode), count in counts.items()):
+        counts = Counter((one.problem, one.mode, one.greedy) for one in found)
+        known = {problem.id for problem in self._held.problems}
+        # one reply twice would be counted twice, and fill the place of another
+        twice = len({one.key for one in found}) < len(found)
+        if twice or any(
+            one.problem not in known or not 0 <= one.sample < self._size.get((one.mode, one.greedy), 0)
+            for one in found
+        ):
             raise InputError(f"{path} holds replies to other problems, or too many; move it away")
-        return [one for one in found if counts[one.problem, one.mode] == self._size[one.mode]]
+        return [
+            one
+            for one in found
+            if counts[one.problem, one.mode, one.greedy] == self._size[one.mode, one.greedy]
+        ]
 
     @property
     def done(self) -> int:
@@ -109,9 +120,9 @@ class Shelf:
         """The part of all groups that is stored."""
         return self.done / self.groups
 
-    def has(self, problem: str, mode: Mode) -> bool:
-        """Whether all replies to a problem are stored."""
-        return (problem, mode) in self._done
+    def has(self, problem: str, mode: Mode, greedy: bool = False) -> bool:
+        """Whether all sampled replies to a problem are stored, or its greedy one."""
+        return (problem, mode, greedy) in self._done
 
     def add(self, samples: Sequence[Sample]) -> None:
         """Store the replies of one group, from whichever thread."""
@@ -119,18 +130,20 @@ class Shelf:
             for one in samples:
                 self._journal.write(to_line(one))
             self.samples += samples
-            self._done |= {(one.problem, one.mode) for one in samples}
+            self._done |= {(one.problem, one.mode, one.greedy) for one in samples}
 
     def replace(self, samples: Sequence[Sample]) -> None:
         """Put these in the place of those that are the same replies, with other verdicts."""
-        new = {(one.problem, one.mode, one.sample): one for one in samples}
-        self.samples = [new.get((one.problem, one.mode, one.sample), one) for one in self.samples]
+        new = {one.key: one for one in samples}
+        self.samples = [new.get(one.key, one) for one in self.samples]
 
     def tidy(self) -> None:
         """Order the replies as the problems are, whenever each came: the same file each time."""
         places = {problem.id: place for place, problem in enumerate(self._held.problems)}
         modes = list(self._held.modes)
-        self.samples.sort(key=lambda one: (modes.index(one.mode), places[one.problem], one.sample))
+        self.samples.sort(
+            key=lambda one: (modes.index(one.mode), one.greedy, places[one.problem], one.sample)
+        )
         self._journal.close()
         self._write_samples()
 

@@ -86,32 +86,43 @@ def measure(
     begin = time.perf_counter()
     kept, before = len(shelf.samples), Counter(asking.counts())
     for mode in held.modes:
-        for (problems, sampling), _ in requests(held, mode, asking.seed):
-            missing = [problem for problem in problems if not shelf.has(problem.id, mode)]
-            _Drawing(held, services, shelf, asking, waiting, mode).draw(sampler, missing, sampling)
+        for (problems, sampling), greedy in requests(held, mode, asking.seed):
+            missing = [problem for problem in problems if not shelf.has(problem.id, mode, greedy)]
+            drawing = _Drawing(held, services, shelf, asking, waiting, mode, greedy, begin - shelf.seconds)
+            drawing.draw(sampler, missing, sampling)
     again = [one for one in shelf.samples if one.verdict.reward is None]
     if kept and again:
         # of an earlier try whose grader, or machine, was at fault: the reply is there, the verdict is not
         shelf.replace(_graded_anew(held, services, again, asking))
     asked = Counter(asking.counts())
     asked.subtract(before)
-    return _scored(held, shelf, asking, kept, time.perf_counter() - begin, asked)
+    # a folder in which nothing was missing took what it took
+    spent = time.perf_counter() - begin if len(shelf.samples) > kept else 0.0
+    return _scored(held, shelf, asking, kept, spent, asked)
 
 
 def measure_again(held: HeldOut, services: Services, shelf: Shelf, asking: Asking) -> Measured:
-    """The stored replies of a folder judged by today's grader, without a new reply."""
-    before = {(one.problem, one.mode, one.sample): one.verdict.reward for one in shelf.samples}
-    begin = time.perf_counter()
-    shelf.replace(_graded_anew(held, services, shelf.samples, asking))
-    after = {(one.problem, one.mode, one.sample): one.verdict.reward for one in shelf.samples}
-    changed = sum(before[key] != after[key] for key in before)
-    found = _scored(held, shelf, asking, len(before), time.perf_counter() - begin)
+    """The stored replies of a folder judged by today's grader, without a new reply.
+
+    Raises GraderFailure as `measure` does; then the folder is as it was.
+    """
+    before = {one.key: one.verdict.reward for one in shelf.samples}
+    judged = _graded_anew(held, services, shelf.samples, asking)
+    # before anything is replaced: verdicts that a grader could give are not lost to a day when it can't
+    count_failed(held.name, judged)
+    shelf.replace(judged)
+    changed = sum(before[one.key] != one.verdict.reward for one in judged)
+    # no reply was drawn: what they took stays as it was
+    found = _scored(held, shelf, asking, len(before), 0.0)
     return replace(found, changed=changed)
 
 
 @dataclass(slots=True)
 class _Drawing:
-    """The replies to some problems in one mode, each group graded and stored as soon as it is there."""
+    """The replies to some problems in one mode, each group graded and stored as soon as it is there.
+
+    `begin` is when the benchmark began by this clock, less what earlier tries took.
+    """
 
     held: HeldOut
     services: Services
@@ -119,12 +130,13 @@ class _Drawing:
     asking: Asking
     waiting: Waiting
     mode: Mode
+    greedy: bool
+    begin: float
 
     def draw(self, sampler: Sampler, problems: Sequence[Problem], sampling: Any) -> None:
         """Ask for them all; what a sampler raises comes after the groups that did end were stored."""
         if not problems:
             return
-        begin = time.perf_counter()
         under_way: list[Future[None]] = []
         late: list[tuple[int, tuple[Rollout, ...], float]] = []
         told = set[int]()
@@ -132,7 +144,7 @@ class _Drawing:
         # heard in any thread; it returns at once, or decoding would wait
         def finished(index: int, rollouts: tuple[Rollout, ...]) -> None:
             told.add(index)
-            seconds = time.perf_counter() - begin
+            seconds = time.perf_counter() - self.begin
             if self.asking.in_batch:
                 late.append((index, rollouts, seconds))
             else:
@@ -176,6 +188,7 @@ class _Drawing:
                 rollout.tokens,
                 verdict,
                 _answer(problem, rollout.text, self.mode, self.asking.answer),
+                greedy=self.greedy,
                 seconds=seconds,
             )
             for number, (rollout, verdict) in enumerate(zip(rollouts, verdicts, strict=True))

@@ -27,7 +27,8 @@ from cascade_rl.types import BenchmarkScore
 # What the score itself says (mode, k, problems), or what says nothing of how it came about.
 NO_SETTINGS = (
     "name", "benchmark", "suite", "own_stage", "problems", "k", "k_other_mode", "mode", "both_modes",
-    "greedy", "bad_rows", "reward_model", "model", "commit", "weights",
+    "greedy", "bad_rows", "reward_model", "model", "commit", "weights", "compared_by",
+    "compared_by_reward_model", "compared_by_weights",
 )  # fmt: skip
 # Settings of a recipe that all its benchmarks share; told where they differ, none decides a score.
 SHARED = ("precision", "device", "sampler")
@@ -149,7 +150,8 @@ def _measure(path: Path) -> tuple[str, Measure]:
     """A NAME.json of `cascade eval` with what lies beside it."""
     name, score, data = _scored(path)
     source = text(data.get("source"))
-    settings = ({"source": source} if source else {}) | _settings(as_mapping(data.get("settings")))
+    stated = as_mapping(data.get("settings"))
+    settings = ({"source": source} if source else {}) | _settings(stated) | _comparer(stated)
     return name, _beside(path, score, settings, data)
 
 
@@ -205,6 +207,13 @@ def _stage_measures(place: Place, recipe: Mapping[str, Any], run: Path) -> dict[
 
 def _settings(raw: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in raw.items() if key not in NO_SETTINGS}
+
+
+def _comparer(stated: Mapping[str, Any]) -> dict[str, str]:
+    """Who compared replies with a baseline's: a judge model wherever it is served, a reward model's weights."""
+    model = text(as_mapping(stated.get("compared_by")).get("model"))
+    found = model or text(stated.get("compared_by_weights")) or text(stated.get("compared_by_reward_model"))
+    return {"judge": found} if found else {}
 
 
 def _judge(run: Path, stage: str) -> dict[str, str]:

@@ -38,6 +38,11 @@ class Sample:
     seconds: float = field(default=math.nan, compare=False)
 
     @property
+    def key(self) -> tuple[str, Mode, bool, int]:
+        """What no two replies of a benchmark share."""
+        return self.problem, self.mode, self.greedy, self.sample
+
+    @property
     def accuracy(self) -> float:
         """Its reward clamped to [0, 1]; 0 where there is no verdict."""
         return max(0.0, min(1.0, self.verdict.reward or 0.0))
