@@ -176,7 +176,12 @@ def test_asdiv_is_asked_where_the_answer_is_one_number(answer, number):
         ("mmlu", r"Answer: \boxed{C}", "C"),
         ("mmlu", "Answer: (B)", "B"),
         ("mmlu", "B or C", None),
-        ("hmmt", r"\boxed{\frac{1}{2}}", r"\frac{1}{2}"),
+        ("hmmt", r"\boxed{\frac{1}{2}}", "1/2"),
+        ("hmmt", r"\boxed{\dfrac12}", "1/2"),
+        ("hmmt", r"\boxed{0.50}", "1/2"),
+        ("hmmt", r"\boxed{\frac{\sqrt 2}{2}}", r"\frac{\sqrt2}{2}"),
+        ("aime24", r"\boxed{070}", "70"),
+        ("aime24", rf"\boxed{{{'7' * 5000}}}", "7" * 5000),
     ],
 )
 def test_short_answers_are_what_a_majority_is_taken_of(name, reply, short):

@@ -10,7 +10,9 @@ import re
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -18,11 +20,15 @@ from fake_data_hub import served
 
 from cascade_rl.benchmarks import benchmark_names, load_benchmark
 from cascade_rl.benchmarks.shapes import archives
+from cascade_rl.data.disjoint import overlaps
 from cascade_rl.data.suites import fill_suites, protocol, suite_heldout
 from cascade_rl.domains import load_domain
 from cascade_rl.errors import InputError
 from cascade_rl.recipe.scoring import BenchmarkSpec
+from cascade_rl.sources import maps
+from cascade_rl.sources.code_tests import humaneval
 from cascade_rl.sources.rows import problem_of
+from cascade_rl.types import Message
 
 pytest.importorskip("datasets")
 
@@ -304,6 +310,31 @@ def test_a_sample_is_the_same_whatever_else_is_asked(tmp_path):
     assert drawn(path, rows, problems=20) < first
     assert len(drawn(path, questions(330), problems=50) & first) >= 35
     assert len(drawn(path, rows, problems=300)) == 300
+
+
+@pytest.mark.parametrize(
+    "name", ["mmlu", "commonsense_qa", "humaneval", "aime24", "ifeval", "livecodebench_v5"]
+)
+def test_a_row_that_is_trained_on_is_found_whatever_words_the_benchmark_asks_it_in(name, tmp_path):
+    """The same raw row through the domain's own map, as a user's file of training data brings it."""
+    benchmark, row = load_benchmark(name), HUB[name][1]
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(row) + "\n")
+    held = suite_heldout(BenchmarkSpec.model_validate(protocol(benchmark) | {"source": f"jsonl:{path}"}))
+    trained = {
+        "mmlu": maps.multiple_choice,
+        "commonsense_qa": maps.multiple_choice,
+        "humaneval": humaneval,
+        "aime24": lambda r: {"prompt": maps.in_a_box(r["Problem"]), "answer": "4"},
+        "ifeval": maps.ifeval,
+        "livecodebench_v5": maps.livecodebench,
+    }[name](row)
+    pool = [problem_of(trained, load_domain(benchmark.domain), "own")]
+    stage, data = SimpleNamespace(name="rl"), SimpleNamespace(pools=lambda: [pool])
+    (told,) = overlaps([stage], {"rl": data}, [held])
+    assert f"benchmark {name} and stage rl share 1 prompts" in told
+    pool[0] = replace(pool[0], messages=(Message("user", "Something else."),))
+    assert overlaps([stage], {"rl": data}, [held]) == []
 
 
 def test_rows_that_say_the_same_are_asked_once_and_told(tmp_path):

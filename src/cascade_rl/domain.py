@@ -24,6 +24,10 @@ from cascade_rl.recipe.scoring import BenchmarkSpec
 from cascade_rl.recipe.tables import AS_IT_IS, Reading
 from cascade_rl.types import Mode, Problem, Rollout, Split, Tally, Verdict
 
+# The key of a published problem's `meta` that holds its prompt in the words in which its domain trains on
+# such rows, where it is asked in others: by it the proof of disjointness finds one that is trained on.
+TRAINED_AS = "trained_as"
+
 
 @dataclass(frozen=True, slots=True)
 class Services:

@@ -2,6 +2,7 @@
 
 Compared are whole prompts, but for case and spaces: neither paraphrases nor shared n-grams are found (arXiv
 2512.13607 removes SFT samples that share a 9-gram with a test set; whoever makes a data file does that).
+A published benchmark that asks a row in other words than its domain trains on is compared in both.
 What a run is measured by on its way (probes, held-out pairs) is looked at in `measured`.
 """
 
@@ -9,15 +10,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from cascade_rl.data.reading import Marked
-from cascade_rl.domain import HeldOut
+from cascade_rl.domain import TRAINED_AS, HeldOut
 from cascade_rl.errors import StageError
 from cascade_rl.recipe import Stage
-from cascade_rl.types import Problem, StageData
+from cascade_rl.types import Message, Problem, StageData
 
 
 def normal(text: str) -> str:
@@ -69,6 +70,12 @@ class _Use:
         return {normal(problem.prompt_text) for problem in problems_with(self.pools, marks)}
 
 
+def _trained_as(held: HeldOut) -> list[Problem]:
+    """The problems of a published benchmark in the words in which its domain trains on the same rows."""
+    said = [(problem, problem.meta.get(TRAINED_AS)) for problem in held.problems]
+    return [replace(one, messages=(Message("user", text),)) for one, text in said if isinstance(text, str)]
+
+
 def may_share(one: Stage, other: Stage) -> bool:
     """Whether a prompt may stand in both stages; it is enough if one of them allows it."""
     return one.may_share(other) or other.may_share(one)
@@ -91,7 +98,7 @@ def overlaps(
     trained on them, and the same problems at two lengths or in two modes are two measurements.
     """
     uses = [_Use.of(f"stage {s.name}", s, data[s.name].pools()) for s in stages if s.name in data]
-    uses += [_Use.of(f"benchmark {b.name}", None, [b.problems]) for b in benchmarks]
+    uses += [_Use.of(f"benchmark {b.name}", None, [b.problems, _trained_as(b)]) for b in benchmarks]
     found = []
     for index, use in enumerate(uses):
         for other in uses[:index]:

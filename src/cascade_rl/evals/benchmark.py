@@ -94,7 +94,7 @@ def requests(benchmark: HeldOut, mode: Mode, seed: tuple[int | str, ...]) -> lis
 
 
 def sizes(benchmark: HeldOut, mode: Mode) -> list[tuple[int, bool]]:
-    """How many replies a problem gets in a mode: (k, False), and (1, True) where a greedy one is asked for."""
+    """How many replies a problem gets in a mode: (k, False), and (1, True) where a greedy one is asked."""
     spec = benchmark.spec
     # the other mode is a look aside, at half the cost where the recipe says so
     k = spec.k if mode is benchmark.headline else spec.k_other_mode or spec.k

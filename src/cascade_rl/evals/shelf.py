@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cascade_rl.domain import HeldOut
+from cascade_rl.domain import TRAINED_AS, HeldOut
 from cascade_rl.errors import InputError
 from cascade_rl.evals.benchmark import sizes
 from cascade_rl.recipe import digest
@@ -83,7 +83,7 @@ class Shelf:
                     "messages": [{"role": m.role, "content": m.content} for m in problem.messages],
                     # a row's own name, such as IFEval's key or HumanEval's task
                     "row": problem.id.partition(":")[2].rpartition(":")[0] or None,
-                    "meta": dict(problem.meta),
+                    "meta": {key: value for key, value in problem.meta.items() if key != TRAINED_AS},
                 }
             )
             for problem in self._held.problems

@@ -210,7 +210,7 @@ def _settings(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _comparer(stated: Mapping[str, Any]) -> dict[str, str]:
-    """Who compared replies with a baseline's: a judge model wherever it is served, a reward model's weights."""
+    """Who compared replies with a baseline's: a judge model, wherever it is served, or weights."""
     model = text(as_mapping(stated.get("compared_by")).get("model"))
     found = model or text(stated.get("compared_by_weights")) or text(stated.get("compared_by_reward_model"))
     return {"judge": found} if found else {}

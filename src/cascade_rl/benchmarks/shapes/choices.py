@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from string import ascii_uppercase
 from typing import Any
 
-from cascade_rl.domain import Row
+from cascade_rl.domain import TRAINED_AS, Row
 from cascade_rl.sources.columns import RowError, shown, some, text
 from cascade_rl.sources.maps import multiple_choice
 from cascade_rl.types import Problem
@@ -33,7 +33,8 @@ def choice_row(row: Row, group: str = "") -> dict[str, Any]:
     asked: dict[str, Any] = {
         "prompt": ASK.format(letters=letters, question=made["prompt"]),
         "answer": made["answer"],
-        "meta": made["meta"],
+        # as the domain asks it in training: a question that is trained on is found under other words, too
+        "meta": {**made["meta"], TRAINED_AS: made["prompt"]},
     }
     if group and some(row, group):
         asked["meta"]["group"] = text(row, group)

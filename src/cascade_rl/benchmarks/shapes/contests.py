@@ -26,6 +26,15 @@ def contest_row(row: Row, *sets: str) -> dict[str, Any] | None:
 
 
 def short_answer(problem: Problem, answer: str) -> str | None:
-    """The final answer of a reply as it is written, without the blanks: what a majority is taken of."""
+    r"""The final answer of a reply, which a majority is taken of: a number as one, else without the blanks.
+
+    `0.5`, `1/2` and `\dfrac12` are one vote, as `070` and `70` are; other answers count by how they are
+    written.
+    """
     found = answers.final_answer(answer, bare=True)
-    return "".join(found.last.split()) if found else None
+    if found is None:
+        return None
+    # longer ones than the verifier reads are left as they are
+    short = len(found.last) <= answers.LONGEST_ANSWER
+    number = answers.rational(answers.tidy(found.last)) if short else None
+    return "".join(found.last.split()) if number is None else str(number)

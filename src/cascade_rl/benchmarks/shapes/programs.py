@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-from cascade_rl.domain import Row
+from cascade_rl.domain import TRAINED_AS, Row
 from cascade_rl.sources.code_tests import livecodebench_answer
 from cascade_rl.sources.columns import RowError, column, shown, text
+from cascade_rl.sources.maps import livecodebench
 
 # word for word `benchmarks/livecodebench/prompts/cascade.yaml` of nemo-gym 0.7.0 (Apache-2.0), whose
 # `prepare_utils._add_prompt_fields_cascade` has the header
@@ -31,7 +32,8 @@ def dated_row(row: Row, first: str, end: str) -> dict[str, Any] | None:
         "id": text(row, "question_id"),
         "messages": [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question}],
         "answer": {**livecodebench_answer(row), "language": "python", "timeout_s": TIMEOUT_S},
-        "meta": {"group": text(row, "difficulty")},
+        # as the domain asks it in training
+        "meta": {"group": text(row, "difficulty"), TRAINED_AS: livecodebench(row)["prompt"]},
     }
 
 
