@@ -108,8 +108,9 @@ def regrade_suite(out: Path, names: Sequence[str], told: Told, *, unsafe: bool =
     Raises InputError where there are none.
     """
     there = sorted(path.name.removesuffix(".settings.json") for path in out.glob("*.settings.json"))
-    if missing := [name for name in names or there[:1] if name not in there] or not there:
-        what = ", ".join(missing) if isinstance(missing, list) else "any benchmark"
+    missing = [name for name in names if name not in there]
+    if missing or not there:
+        what = ", ".join(missing) or "any benchmark"
         raise InputError(f"{out} holds no replies to {what}; there are {', '.join(there) or 'none'}")
     with RunLock(out):
         yield from _again(out, names or there, told, unsafe)
