@@ -16,7 +16,7 @@ FLOORS = (
     ("domain", "verify", "sandbox", "remote", "run", "scores", "testing"),
     ("sources", "grading", "model", "report"),
     ("domains", "benchmarks", "rollout"),
-    ("data", "train", "evals", "serve"),
+    ("data", "train", "evals", "serve", "backends", "plan"),
     ("cascade", "doctor", "proposal"),
     ("cli",),
 )

@@ -85,6 +85,7 @@ def test_recipe_guide_names_every_key():
         r.PreflightSpec,
         r.JudgeSpec,
         r.Track,
+        r.Verl,
     )
     missing = {key for block in blocks for key in block.model_fields if not re.search(rf"\b{key}\b", guide)}
     assert missing == set()

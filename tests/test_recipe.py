@@ -595,7 +595,7 @@ OTHER = {
     "muon_lr": 0.1, "final_lr_fraction": 0.5, "advantage": "dr_grpo", "loss": "cispo", "clip_low": 0.1,
     "clip_high": 0.1, "updates_per_batch": 3, "overlong_buffer": 9, "rollout_correction": "tis",
     "tis_cap": 3.0, "icepop_low": 0.6, "icepop_high": 3.0, "lora": {"rank": 3},
-    "judge": {"url": "http://h/v1", "model": "m"},
+    "judge": {"url": "http://h/v1", "model": "m"}, "engine": "verl",
 }  # fmt: skip
 NEEDS = {
     "optimizer": {"muon_lr": 0.1},
@@ -631,3 +631,21 @@ def test_every_key_of_an_rl_stage_changes_the_hash(key):
     needed = NEEDS.get(key, {})
     base = BASES.get(key, {})
     assert hashed(**base) != hashed(**{**base, **needed, key: OTHER[key]})
+
+
+def test_engines_of_stages_are_their_own_else_the_runs_and_a_reward_model_is_ours():
+    recipe = load_recipe("tiny", ["engine=verl", "stages.math-rl.engine=local"])
+    engines = {stage.name: recipe.engine_of(stage) for stage in recipe.stages}
+    assert engines["rlhf"] == engines["sft-1"] == "verl"
+    assert engines["math-rl"] == engines["reward-model"] == "local"
+    # the block is there with its defaults, so that keys and records name them
+    assert recipe.verl is not None and recipe.verl.gpus == 8
+
+
+def test_a_block_of_verl_that_no_stage_uses_is_refused_and_one_that_does_not_divide_too():
+    with pytest.raises(RecipeError, match="no stage is trained by it"):
+        load_recipe("tiny", ["verl.nodes=2"])
+    with pytest.raises(RecipeError, match="does not divide the 8 GPUs"):
+        load_recipe("tiny", ["engine=verl", "verl.tensor_parallel=3"])
+    with pytest.raises(RecipeError, match="no trainer of reward models"):
+        load_recipe("tiny", ["engine=verl", "stages.reward-model.engine=verl"])

@@ -25,6 +25,7 @@ from cascade_rl.recipe.sft import ChatData, SFTData, SFTStage
 from cascade_rl.recipe.stage import Able, Entry, OwnRows, StageSpec
 from cascade_rl.recipe.track import Track
 from cascade_rl.recipe.training import Training
+from cascade_rl.recipe.verl import Verl
 
 __all__ = [
     "STAGE_KINDS",
@@ -53,6 +54,7 @@ __all__ = [
     "StageSpec",
     "Track",
     "Training",
+    "Verl",
     "Waiver",
     "digest",
     "replaced_keys",

@@ -12,9 +12,14 @@ from cascade_rl.recipe.kinds import Stage, kind_of
 from cascade_rl.recipe.model import ModelSpec
 from cascade_rl.recipe.scoring import BenchmarkSpec, Gate, PreflightSpec
 from cascade_rl.recipe.stage import Entry, OwnRows
-from cascade_rl.recipe.tables import reading_of
+from cascade_rl.recipe.tables import is_none, reading_of
 from cascade_rl.recipe.track import Track
+from cascade_rl.recipe.verl import Engine, Verl
 from cascade_rl.types import Split
+
+
+def _is_local(value: object) -> bool:
+    return value == "local"
 
 
 class Recipe(Strict):
@@ -25,6 +30,10 @@ class Recipe(Strict):
     # `auto` is settled by the machine, so it is the settled values that keys of stages hold
     device: Literal["auto", "cpu", "cuda"] = "auto"
     sampler: Literal["torch", "vllm"] = "torch"
+    # What trains stages that do not say it themselves. Left out of the record where it is as ever, as
+    # `verl` is, so that it is no change of older runs.
+    engine: Annotated[Engine, Field(exclude_if=_is_local)] = "local"
+    verl: Annotated[Verl | None, Field(exclude_if=is_none)] = None
     # one process a core, or a GPU each; the gradient depends on their number by rounding only
     workers: Positive = 1
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -49,6 +58,17 @@ class Recipe(Strict):
         stages = raw.get("stages")
         return {**raw, "stages": [_adapted(s) for s in stages]} if isinstance(stages, list) else raw
 
+    @model_validator(mode="after")
+    def _a_block_for_verl(self) -> Recipe:
+        """Stages on verl have its block, if only with its defaults; without any it would say nothing."""
+        used = any(self.engine_of(stage) == "verl" for stage in self.stages)
+        if used and self.verl is None:
+            # frozen for everybody else: this is still the making of the value
+            object.__setattr__(self, "verl", Verl())
+        if not used and self.verl is not None:
+            raise ValueError("verl: no effect, no stage is trained by it; set engine: verl, or remove it")
+        return self
+
     @property
     def hash(self) -> str:
         """16 hex digits over every key of the resolved recipe that says what the run is."""
@@ -57,6 +77,13 @@ class Recipe(Strict):
     def stage(self, name: str) -> Stage:
         """The stage of that name."""
         return next(s for s in self.stages if s.name == name)
+
+    def engine_of(self, stage: Stage) -> Engine:
+        """What trains a stage: as it says itself, else as the run does; a reward model always this package.
+
+        verl has no trainer of Bradley-Terry models.
+        """
+        return "local" if stage.trains == "reward_model" else stage.engine or self.engine
 
     def before(self, name: str) -> list[Stage]:
         """The stages before the one of that name."""

@@ -58,6 +58,14 @@ class RewardModelStage(StageSpec):
         return {"domain": None, **raw}
 
     @model_validator(mode="after")
+    def _trained_here(self) -> RewardModelStage:
+        if self.engine == "verl":
+            raise ValueError(
+                "engine: verl has no trainer of reward models; remove it: this package trains it"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _own(self) -> RewardModelStage:
         if self.map is None:
             for key in ("bad_rows", "split"):

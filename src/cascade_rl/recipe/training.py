@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from cascade_rl.recipe.base import NAME, Fraction, Positive, Strict
 from cascade_rl.recipe.lora import LoRA
+from cascade_rl.recipe.tables import is_none
+from cascade_rl.recipe.verl import Engine
 
 
 class Training(Strict):
@@ -17,6 +19,8 @@ class Training(Strict):
     """
 
     name: Annotated[str, Field(pattern=NAME)]
+    # None: as the run says. Left out of the record then, so that it is no change of older runs.
+    engine: Annotated[Engine | None, Field(exclude_if=is_none)] = None
     optimizer: Literal["adamw", "muon"] = "adamw"
     # 2e-6: reward model (section 4.2 of arXiv 2512.13607), RLHF, IF-RL, math RL of the 8B model (tables 15
     # to 17). Code RL has 4e-6 (table 19), SWE RL 2.5e-6 (table 20), SFT 5e-5 and 2e-5 (8B, table 14).

@@ -107,6 +107,9 @@ def stage_key(
     # through `incoming` and the reward model alone.
     shared = {"seed": recipe.seed, **settings}
     parts = [recipe.stages[index].model_dump(mode="json"), shared, data, incoming]
+    # only where it trains the stage: all others keep the keys that older versions gave them
+    if recipe.engine_of(recipe.stages[index]) == "verl" and recipe.verl is not None:
+        parts.append({"verl": recipe.verl.model_dump(mode="json", exclude={"attempts"})})
     # appended, not a fixed place: stages that ask none keep the keys that older versions gave them
     return digest([*parts, reward_model] if reward_model else parts)
 
@@ -135,9 +138,16 @@ def first_change(old: Mapping[str, Any], new: Mapping[str, Any]) -> int:
     # Stages added at the end, or taken away there, change none that both recipes have.
     pairs = list(zip(old["stages"], new["stages"], strict=False))
     for index, (before, after) in enumerate(pairs):
-        if before != after:
+        if before != after or _cluster(old, before) != _cluster(new, after):
             return index
     return len(pairs)
+
+
+def _cluster(recipe: Mapping[str, Any], stage: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What a raw recipe says of verl, where verl trains the stage; None of any other."""
+    if stage.get("kind") == "reward_model" or stage.get("engine", recipe.get("engine")) != "verl":
+        return None
+    return {key: value for key, value in (recipe.get("verl") or {}).items() if key != "attempts"}
 
 
 def admit(run: Path, recipe: Recipe, accept_changes: bool) -> None:
