@@ -324,8 +324,8 @@ def test_a_killed_driver_leaves_a_job_that_the_next_one_follows(tmp_path):
     job = make(tmp_path, {"1": {"waits_at": 3}})
     killed_driver(tmp_path, 2)
     [running] = [p for p in processes.carriers(job.attempt(1)) if "fake_verl.py" in " ".join(p.cmdline())]
-    tell = told(tmp_path)
-    tell.screen.waiting = lambda what, share=None: (job.folder / "go").touch()  # it is followed by now
+    # asked while it is followed: only then does the fake go on
+    tell = told(tmp_path, stop_asked=lambda: (job.folder / "go").touch() is not None)
     go(job, tell)
     whole(tmp_path)
     assert tell.screen.notes == [f"verl is still at work (process {running.pid}): following it"]

@@ -168,8 +168,8 @@ RULES = (
     Rule(
         "passes_clipped",
         "Clipped although on-policy",
-        "verl's pass for the old log-probabilities and its update disagree on the same weights: give both the "
-        "same micro-batches",
+        "verl's pass for the old log-probabilities and its update disagree on the same weights: "
+        "give both the same micro-batches",
         lambda v: v[-1] > 0,
     ),
     Rule(
