@@ -6,9 +6,10 @@ import random
 
 import pytest
 
-from cascade_rl.cascade.chain import chain, chain_problems
+from cascade_rl.cascade.chain import chain
 from cascade_rl.data.abilities import load_recipe
-from cascade_rl.recipe import Recipe, RLStage
+from cascade_rl.errors import RecipeError
+from cascade_rl.recipe import RLStage
 from cascade_rl.train.pool import PromptPool
 from cascade_rl.types import Demonstrations, Group, Message, Outcome, Pools, Problem, Rollout, Verdict
 
@@ -115,18 +116,20 @@ def test_sft_is_one_job():
     assert (link.start, link.end, link.rule, link.asked) == (0, stage.planned_steps, None, ())
 
 
-def told(recipe: Recipe) -> list[str]:
-    return [path for path, _ in chain_problems(recipe)]
-
-
-def test_schedules_that_a_chain_would_begin_anew_are_refused():
-    assert told(load_recipe("tiny")) == []
+def told(*overrides: str) -> list[str]:
     flat = "defaults.rl={prompts_per_step: 32, max_prompt_tokens: 96, max_response_tokens: 96, lr: 2.0e-4}"
-    verl = ["engine=verl", "gate.policy=warn", flat]
-    assert told(load_recipe("tiny", verl)) == []
+    try:
+        load_recipe("tiny", ["engine=verl", "gate.policy=warn", flat, *overrides])
+    except RecipeError as error:
+        return [path for path, _ in error.problems]
+    return []
+
+
+def test_what_a_chain_would_begin_anew_or_never_do_is_refused():
+    assert told() == []
     # math-rl of tiny has sub-stages, code-rl has none
-    late = [*verl, "stages.math-rl.warmup_steps=3", "stages.code-rl.warmup_steps=3"]
-    assert told(load_recipe("tiny", late)) == ["stages.math-rl.warmup_steps"]
-    assert told(load_recipe("tiny", [*late, "stages.math-rl.engine=local"])) == []
-    assert told(load_recipe("tiny", [*verl, "stages.math-rl.schedule=cosine"])) == ["stages.math-rl.schedule"]
-    assert told(load_recipe("tiny", [*verl, "gate.policy=best"])) == ["gate.policy"]
+    late = ["stages.math-rl.warmup_steps=3", "stages.code-rl.warmup_steps=3"]
+    assert told(*late) == ["stages.math-rl.warmup_steps"]
+    assert told(*late, "stages.math-rl.engine=local") == []
+    assert told("stages.math-rl.schedule=cosine") == ["stages.math-rl.schedule"]
+    assert told("gate.policy=best") == ["gate.policy"]

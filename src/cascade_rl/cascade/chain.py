@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from cascade_rl.backends.verl.job import Link
-from cascade_rl.recipe import Problems, Recipe, RLStage, Stage
+from cascade_rl.recipe import RLStage, Stage
 from cascade_rl.train.pool import PromptPool
 from cascade_rl.types import Group, Pools, Problem, StageData
 
@@ -58,31 +58,3 @@ def _drawn(pool: PromptPool, stage: RLStage, step: int, end: int) -> tuple[int, 
 
 def _epochs(state: dict[str, list[dict[str, int]]]) -> list[int]:
     return [source["epoch"] for source in state["sources"]]
-
-
-def chain_problems(recipe: Recipe) -> Problems:
-    """What a recipe asks of stages that are trained elsewhere and a chain of jobs can't do."""
-    problems: Problems = []
-    for stage in recipe.stages:
-        if recipe.engine_of(stage) != "verl" or not isinstance(stage, RLStage):
-            continue
-        why = "a sub-stage" if len(stage.phases()) > 1 else ""
-        why = why or ("an epoch of its filter" if stage.filter.kind == "epoch" else "")
-        changing = stage.schedule != "constant" or stage.warmup_steps
-        if why and changing:
-            key = "schedule" if stage.schedule != "constant" else "warmup_steps"
-            problems.append(
-                (
-                    f"stages.{stage.name}.{key}",
-                    f"on verl each job, {why} here, begins its schedule anew; set schedule: constant and "
-                    "warmup_steps: 0, or divide the stage",
-                )
-            )
-    if recipe.gate.policy == "best" and any(recipe.engine_of(s) == "verl" for s in recipe.stages):
-        problems.append(
-            (
-                "gate.policy",
-                "best probes between the steps, which verl's jobs don't do; set policy: warn or stop",
-            )
-        )
-    return problems
