@@ -9,7 +9,6 @@ from collections import Counter
 
 import pyarrow.parquet as pq
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny import tokenizer
@@ -33,7 +32,9 @@ CONFIG = {
 
 
 def demonstrations(count: int) -> Demonstrations:
-    asked = [Problem(f"p{n}", "toy", (Message("user", f"say {n}"),), None, Mode.INSTRUCT) for n in range(count)]
+    asked = [
+        Problem(f"p{n}", "toy", (Message("user", f"say {n}"),), None, Mode.INSTRUCT) for n in range(count)
+    ]
     return Demonstrations([Demonstration(p, "so be it " * (n % 5) + str(n)) for n, p in enumerate(asked)])
 
 
@@ -41,7 +42,14 @@ def task_of(tmp_path, count: int = 21, verl: Verl | None = None, **keys) -> Task
     policy = tmp_path / "policy"
     policy.mkdir(exist_ok=True)
     write_json(policy / "config.json", CONFIG)
-    raw = {"name": "sft", "kind": "sft", "data": [{"domain": "maths"}], "samples": count, "batch_size": 8, "steps": 7}
+    raw = {
+        "name": "sft",
+        "kind": "sft",
+        "data": [{"domain": "maths"}],
+        "samples": count,
+        "batch_size": 8,
+        "steps": 7,
+    }
     stage = SFTStage.model_validate(raw | keys)
     link = Link(0, 0, stage.planned_steps, None, demonstrations(count))
     return Task(stage, link, policy, {}, verl or Verl(), seed=3, key="0123")
@@ -58,7 +66,8 @@ def read_by_verl(job, gpus: int, batch: int) -> list[list[dict]]:
     spec.loader.exec_module(module)
     rows = module.Drawn(str(job.train_rows))
     samplers = [
-        DistributedSampler(rows, shuffle=True, num_replicas=gpus, rank=rank, drop_last=True) for rank in range(gpus)
+        DistributedSampler(rows, shuffle=True, num_replicas=gpus, rank=rank, drop_last=True)
+        for rank in range(gpus)
     ]
     places = [list(sampler) for sampler in samplers]
     part = batch // gpus
@@ -108,7 +117,8 @@ def test_what_is_too_long_is_left_out_or_cut_as_our_engine_does(tmp_path, too_lo
     assert max(len(row["prompt"]) + len(row["reply"]) for row in rows) == limit
     manifest = json.loads(job.manifest.read_text())
     assert manifest["samples"] == len(rows) and manifest["remarks"] == [
-        f"toy: {over} samples longer than {limit} tokens, " + ("cut to that" if too_long == "cut" else "left out")
+        f"toy: {over} samples longer than {limit} tokens, "
+        + ("cut to that" if too_long == "cut" else "left out")
     ]
     with pytest.raises(StageError, match="raise max_tokens"):
         compile_sft(task_of(tmp_path, max_tokens=2), tmp_path / "none", made)
@@ -129,7 +139,10 @@ def verls_factor(values: dict, steps: int, step: int) -> float:
 def test_the_rate_of_every_step_is_ours(tmp_path_factory, data):
     draw = data.draw
     steps = draw(st.integers(1, 60))
-    keys = {"schedule": draw(st.sampled_from(["constant", "cosine"])), "warmup_steps": draw(st.integers(0, 70))}
+    keys = {
+        "schedule": draw(st.sampled_from(["constant", "cosine"])),
+        "warmup_steps": draw(st.integers(0, 70)),
+    }
     if keys["schedule"] == "cosine":
         keys["final_lr_fraction"] = draw(st.sampled_from([0.0, 0.1, 1.0]))
         if draw(st.booleans()):
@@ -145,7 +158,7 @@ def test_the_rate_of_every_step_is_ours(tmp_path_factory, data):
 
 def test_all_that_verl_cant_do_is_said_at_once_with_the_mend(tmp_path):
     asked = {
-        "optimizer": "muon", "muon_lr": 0.1, "schedule": "linear", "batch_size": 12, "heldout": {"rows": 2},
+        "optimizer": "muon", "muon_lr": 0.1, "schedule": "linear", "batch_size": 12, "heldout": {"share": 0.2},
     }  # fmt: skip
     task = task_of(tmp_path, verl=Verl(strategy="megatron"), **asked)
     with pytest.raises(RecipeError) as error:
@@ -175,6 +188,5 @@ def test_the_job_says_what_it_is_and_notices_changes(tmp_path):
     job.overrides.write_text(job.overrides.read_text() + "optim.lr=1\n")
     (tmp_path / "job" / "order.parquet").unlink()
     assert changed_files(job, record) == ["order.parquet", "overrides.txt"]
-    over = compile_sft(task_of(tmp_path, verl=Verl(nodes=2)), tmp_path / "job", tokenizer())
+    over = compile_sft(task_of(tmp_path, verl=Verl(nodes=2, gpus_per_node=4)), tmp_path / "job", tokenizer())
     assert json.loads(over.manifest.read_text())["entry"] == ["-m", "verl.trainer.sft_trainer_ray"]
-    torch.manual_seed(0)

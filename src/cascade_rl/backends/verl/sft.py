@@ -194,7 +194,7 @@ def schedule_values(task: Task) -> dict[str, object]:
     stage, steps = task.stage, task.link.steps
     warm = stage.warmup_steps
     constant = stage.schedule == "constant"
-    horizon = getattr(stage, "schedule_steps", None) or steps
+    horizon = stage.schedule_steps or steps
     # verl's progress at step s is (s - warm) / (steps - warm - 1), ours (s - warm) / (horizon - warm)
     cycles = 0.5 * max(1, steps - warm - 1) / max(1, horizon - warm)
     return {
