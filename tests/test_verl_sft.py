@@ -61,7 +61,7 @@ def overrides(job) -> dict[str, str]:
 
 def read_by_verl(job, gpus: int, batch: int) -> list[list[dict]]:
     """The rows of each step as verl's trainer takes them: each GPU its share, in the order of its sampler."""
-    spec = importlib.util.spec_from_file_location("job_sft_data", job.folder / "sft_data.py")
+    spec = importlib.util.spec_from_file_location("job_sft_data", job.folder / "inside" / "sft_data.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     rows = module.Drawn(str(job.train_rows))

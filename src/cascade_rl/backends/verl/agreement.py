@@ -6,11 +6,13 @@ a mini-batch that is not the batch. The traps were found in 0.9.1's source and b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import yaml
 
+from cascade_rl.backends.verl.inside.check import SHOWN
 from cascade_rl.backends.verl.job import Job
 
 ACTOR, ROLLOUT = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
@@ -75,10 +77,10 @@ def _everywhere(job: Job, record: Mapping[str, Any], config: Mapping[str, Any]) 
         "trainer.total_training_steps": (record["steps"], "another number of steps than was planned"),
         "trainer.default_local_dir": (
             str(job.checkpoints),
-            "checkpoints would lie elsewhere; where two jobs share a folder, the second takes the first's for "
-            "its own and ends without training",
+            "where two jobs share a folder, the second takes the first's checkpoints for its own and trains "
+            "nothing",
         ),
-        "trainer.resume_mode": ("auto", "a job that was started again would begin anew"),
+        "trainer.resume_mode": ("disable", "who starts it again names the checkpoint"),
         "trainer.nnodes": (record["nodes"], "another number of machines"),
         "trainer.n_gpus_per_node": (record["gpus_per_node"], "another number of GPUs"),
         "trainer.test_freq": (-1, "verl would measure, which is ours to do"),
@@ -111,7 +113,8 @@ def _sft(record: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:
     shared = at(config, "engine.ulysses_sequence_parallel_size")
     batch, room = at(config, "data.train_batch_size"), at(config, "data.max_token_len_per_gpu")
     if batch % (gpus // shared):
-        yield f"data.train_batch_size {batch} does not divide by the {gpus // shared} GPUs with rows of their own"
+        copies = gpus // shared
+        yield f"data.train_batch_size {batch} does not divide by {copies}, the GPUs with rows of their own"
     longest = at(config, "data.max_length")
     if room * shared < longest:
         yield f"data.max_token_len_per_gpu {room} x {shared} GPUs is less than the longest row, {longest}"
@@ -188,12 +191,43 @@ def _rl_told(record: Mapping[str, Any], answer: Mapping[str, Any]) -> Iterator[s
     rows = answer.get("rows")
     if rows is not None:
         if rows["kept"] != rows["stored"]:
-            yield f"verl leaves out {rows['stored'] - rows['kept']} of {rows['stored']} rows, and the order shifts"
+            lost = rows["stored"] - rows["kept"]
+            yield f"verl leaves out {lost} of {rows['stored']} rows, and the order shifts"
         if rows["first"] != rows["drawn"]:
             yield "verl's data loader gives the prompts in another order than our engine draws them"
+    yield from _advantages(record, answer)
     for claim in answer.get("rewards", ()):
         earned, least, most = claim["given"], claim["least"], claim["most"]
         if claim["facts"].get("failed"):
             yield f"the {claim['what']} to row {claim['row']} gets no verdict"
         elif (least is not None and earned < least) or (most is not None and earned > most):
             yield f"the {claim['what']} to row {claim['row']} earns {earned:g}"
+
+
+def _advantages(record: Mapping[str, Any], answer: Mapping[str, Any]) -> Iterator[str]:
+    """Whether verl's estimator follows our rules, on groups that show each of them."""
+    found = answer.get("advantages")
+    if found is None:
+        return
+    said = record["inside"]
+    replies = [reward for group in SHOWN for reward in group]
+    counted = len(replies) - replies.count(None)
+    # where each reply weighs the same verl divides by all of them, and we by those that count
+    factor = 1.0 if said["aggregation"] == "token" else len(replies) / counted
+    for rewards, given in zip(SHOWN, found, strict=True):
+        known = [reward for reward in rewards if reward is not None]
+        scores = iter(_scores(known, said["advantage"] == "grpo", said["shaping"] == "tanh"))
+        ours = [0.0 if reward is None else next(scores) * factor for reward in rewards]
+        if any(abs(a - b) > 1e-5 for a, b in zip(ours, given, strict=True)):
+            shown = ", ".join(f"{a:.4g}" for a in given)
+            yield f"rewards {list(rewards)} get advantages {shown} from verl and {ours} from our engine"
+
+
+def _scores(rewards: Sequence[float], divided: bool, shaped: bool) -> list[float]:
+    """A group's advantages: r - mean, over std + 1e-6 where `divided`; of the tanh of these where `shaped`."""
+    if len(rewards) < 2 or max(rewards) == min(rewards):
+        return [0.0] * len(rewards)
+    mean = sum(rewards) / len(rewards)
+    std = math.sqrt(sum((r - mean) ** 2 for r in rewards) / (len(rewards) - 1))
+    found = [(r - mean) / (std + 1e-6 if divided else 1.0) for r in rewards]
+    return _scores([math.tanh(score) for score in found], True, False) if shaped else found

@@ -38,7 +38,7 @@ def check_job(job: Job, command: Command) -> list[str]:
 
     Raises InputError where the folder holds no compiled job.
     """
-    record = read_record(job.manifest, "kind", "verl", "steps", "files", "environment")
+    record = read_record(job.manifest, "kind", "versions", "steps", "files", "environment")
     if record is None:
         raise InputError(
             f"{job.folder} holds no compiled job: it has no {job.manifest.name}; compile it first"
@@ -50,14 +50,14 @@ def check_job(job: Job, command: Command) -> list[str]:
         answer = ask_verl(job, command, record["environment"])
     except NoAnswer as error:
         return [*changed, str(error)]
-    found = answer["versions"].get("verl")
-    if found != record["verl"]:
+    found, meant = answer["versions"].get("verl"), record["versions"]["verl"]
+    if found != meant:
         # its keys are another table: what it says of these means nothing
-        mend = f"install verl=={record['verl']} there, or give another --verl-python"
+        mend = f"install verl=={meant} there, or give another --verl-python"
         had = f"verl {found}" if found else "no verl"
         return [
             *changed,
-            f"{shown(command)} has {had}, and the job was compiled for {record['verl']}; {mend}",
+            f"{shown(command)} has {had}, and the job was compiled for {meant}; {mend}",
         ]
     if "config" in answer:
         write_text(job.composed, yaml.safe_dump(answer["config"], sort_keys=False))

@@ -6,20 +6,20 @@ reply tokens of a batch over all GPUs, as ours is (`workers/utils/losses.py`, sf
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from importlib.resources import as_file, files
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from cascade_rl.backends.verl.job import Job, Task
-from cascade_rl.backends.verl.manifest import write_manifest
+from cascade_rl.backends.verl.manifest import manifest
 from cascade_rl.errors import InputError, RecipeError, StageError
 from cascade_rl.model.checkpoint import read_config
 from cascade_rl.model.taught import Ids, batch_at, fitted
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.recipe import Problems, SFTStage
+from cascade_rl.run.files import write_json, write_text
 from cascade_rl.types import Demonstration, Demonstrations
 
 CHUNK = 1024  # demonstrations that are encoded together
@@ -48,20 +48,22 @@ def compile_sft(task: Task, folder: Path, tokenizer: Tokenizer) -> Job:
     if not count:
         raise StageError(f"{stage.name}: nothing of it fits into {limit} tokens; raise max_tokens")
     _write_order(folder / ORDER, task, count)
-    with as_file(files("cascade_rl.backends.verl.inside") / DATA) as source:
-        shutil.copyfile(source, folder / DATA)
+    inside = folder / "inside" / DATA
+    inside.parent.mkdir(exist_ok=True)
+    write_text(inside, (files("cascade_rl.backends.verl.inside") / DATA).read_text(encoding="utf-8"))
     lines = sft_overrides(task, job, limit)
-    job.overrides.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    job.script.write_text(_script(task), encoding="utf-8")
+    write_text(job.overrides, "".join(f"{line}\n" for line in lines))
+    write_text(job.script, _script(task))
     job.script.chmod(0o755)
-    facts = {
+    record = {
         "kind": "sft",
         "entry": _entry(task),
         "environment": {},
         "samples": count,
         "remarks": [f"{source}: {n} {text}" for (text, source), n in remarks.items()],
     }
-    write_manifest(task, job, facts, (job.train_rows.name, ORDER, DATA, job.overrides.name, job.script.name))
+    paths = (job.train_rows, folder / ORDER, inside, job.overrides, job.script)
+    write_json(job.manifest, record | manifest(task, job, tokenizer, paths))
     return job
 
 
@@ -148,12 +150,12 @@ def sft_overrides(task: Task, job: Job, limit: int) -> list[str]:
     # verl refuses a batch with a row longer than it may take at once
     room = -(-max(stage.tokens_per_microbatch, limit) // verl.sequence_parallel)
     values: dict[str, object] = {
-        "model.path": task.policy,
+        "model.path": task.policy.resolve(),
         "model.use_remove_padding": True,
         "model.enable_gradient_checkpointing": True,
         "data.train_files": job.train_rows,
         "data.val_files": "null",
-        "data.custom_cls.path": job.folder / DATA,
+        "data.custom_cls.path": job.folder / "inside" / DATA,
         "data.custom_cls.name": "Drawn",
         "data.train_batch_size": stage.batch_size,
         "data.use_dynamic_bsz": True,
@@ -175,8 +177,8 @@ def sft_overrides(task: Task, job: Job, limit: int) -> list[str]:
         "trainer.total_training_steps": task.link.steps,
         "trainer.save_freq": stage.save_every,
         "trainer.test_freq": -1,
-        "trainer.max_ckpt_to_keep": 1,
-        "trainer.resume_mode": "auto",
+        "trainer.max_ckpt_to_keep": 2,  # a crash may cut one short
+        "trainer.resume_mode": "disable",  # who starts it again names the checkpoint
         "trainer.logger": "[console,file]",
         "trainer.nnodes": verl.nodes,
         "trainer.n_gpus_per_node": verl.gpus_per_node,

@@ -95,7 +95,7 @@ def sft_rows(config: Any, model: Any, job: Path) -> dict[str, Any]:
         copies = 1  # over Ray one process reads for all
     batch = config.data.train_batch_size
     part, steps = batch // copies, len(rows) // batch
-    samplers = [
+    samplers: list[Any] = [
         DistributedSampler(rows, copies, rank, shuffle=True, drop_last=True) for rank in range(copies)
     ]
     places = [list(sampler) for sampler in samplers]
@@ -112,7 +112,7 @@ def sft_rows(config: Any, model: Any, job: Path) -> dict[str, Any]:
             (row["prompt"] + row["reply"], [0] * len(row["prompt"]) + [1] * len(row["reply"]))
             for row in drawn
         )
-    # verl shifts the mask of a whole micro-batch by one: a reply without prompt would lend it to its neighbour
+    # verl shifts the mask of a whole micro-batch by one: a row without prompt would lend it to its neighbour
     bare = sum(not row["prompt"] for row in stored)
     return {"steps": steps, "agree": agree, "without_prompt": bare}
 

@@ -35,8 +35,8 @@ class Drawn(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
         cache = str(rows.parent / "cache")
         self.rows = datasets.Dataset.from_parquet(str(rows), cache_dir=cache).with_format("numpy")
         order = pyarrow.parquet.read_table(rows.with_name("order.parquet"))["sample"].to_numpy()
-        # verl always shuffles (trainer/sft_trainer.py, DistributedSampler): its first epoch, the only one of a
-        # job, asks for these places in turn, so that the draw of place i stands where the i-th is asked for
+        # verl always shuffles (trainer/sft_trainer.py, DistributedSampler): its first epoch, the only one of
+        # a job, asks for these places in turn, so that the i-th draw stands where it asks in the i-th turn
         generator = torch.Generator()
         generator.manual_seed(0)
         asked = torch.randperm(len(order), generator=generator).numpy()
