@@ -9,6 +9,7 @@ from cascade_rl.backends.verl.compile import compile_job
 from cascade_rl.backends.verl.export import export_job
 from cascade_rl.backends.verl.job import Job, Task
 from cascade_rl.backends.verl.launch import run_job
+from cascade_rl.backends.verl.manifest import file_hash
 from cascade_rl.backends.verl.watch import Told
 from cascade_rl.cascade.record import Start
 from cascade_rl.cascade.run import Run
@@ -44,6 +45,7 @@ def job_done(run: Run, begun: Start, book: Book, task: Task) -> Job:
         first_step=link.start,
         total=begun.stage.planned_steps,
         phase=label(begun.stage, link.start) if isinstance(begun.stage, RLStage) else "",
+        problems=link.asked,
     )
     run_job(job, command, told)
     run.screen.waiting(f"export {where}")
@@ -54,5 +56,7 @@ def job_done(run: Run, begun: Start, book: Book, task: Task) -> Job:
 
 
 def _kept(job: Job, task: Task) -> bool:
-    found = read_record(job.manifest, "key")
-    return bool(found) and found["key"] == task.key
+    """Whether a folder holds this very job: the stage's key, and the weights that the job starts from."""
+    found = read_record(job.manifest, "key", "policy_files")
+    files = {path.name: file_hash(path) for path in sorted(task.policy.glob("*.safetensors"))}
+    return bool(found) and (found["key"], found["policy_files"]) == (task.key, files)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.table import Table
 
 from cascade_rl.cli.app import Overrides, RecipeArgument, console, say
 from cascade_rl.cli.stopping import StopRequest
@@ -16,6 +17,8 @@ from cascade_rl.errors import InputError
 if TYPE_CHECKING:
     from cascade_rl.backends.verl.job import Command
 
+LAST = 10  # steps that `watch` shows
+SHOWN = ("reward", "length", "entropy", "loss", "grad_norm")
 PYTHON_HELP = (
     "The Python of verl's own environment, or a command that ends with one, such as a container's. "
     "RAY_ADDRESS names a cluster that runs already."
@@ -90,18 +93,41 @@ def check(job: JobArgument, verl_python: Python) -> None:
 @app.command()
 def launch(job: JobArgument, verl_python: Python) -> None:
     """Train a compiled job to its last step, beginning or going on; its journals lie in JOB/stage."""
-    from cascade_rl.backends.verl.alone import train_alone
+    from cascade_rl.backends.verl.by_hand import train_by_hand
     from cascade_rl.backends.verl.job import Job
     from cascade_rl.cli.screen import ConsoleScreen
 
     stop = StopRequest()
     try:
         with ConsoleScreen(console) as screen:
-            train_alone(Job(job), _command(verl_python), screen, stop.asked)
+            train_by_hand(Job(job), _command(verl_python), screen, stop.asked)
     except KeyboardInterrupt as interrupt:
         say(f"  {str(interrupt) or 'stopped'}; the same command goes on")
         raise typer.Exit(stop.exit_code) from None
     say(f"done. Next: cascade verl export {job} --verl-python PATH")
+
+
+@app.command()
+def watch(job: JobArgument) -> None:
+    """Show how far a job is: its starts, the last steps in our names, the last checkpoint, the console's end."""
+    from cascade_rl.backends.verl.by_hand import seen
+    from cascade_rl.backends.verl.job import Job
+
+    found = seen(Job(job))
+    done = found.lines[-1].step if found.lines else 0
+    say(f"{job}: step {done} of {found.steps}, start {found.start}, last whole checkpoint {found.saved}")
+    table = Table("step", *SHOWN, "seconds", box=None, header_style="bold", pad_edge=False)
+    for line in found.lines[-LAST:]:
+        numbers = [line.metrics.get(key) for key in SHOWN]
+        shown = ["" if number is None else f"{number:.3g}" for number in numbers]
+        table.add_row(str(line.step), *shown, f"{line.seconds.get('step', sum(line.seconds.values())):.0f}")
+    if found.lines:
+        console.print(table)
+    if found.ended:
+        say(f"start {found.start} ended: {found.ended}")
+    elif found.start:
+        for text in found.last:
+            say(f"  | {text}")
 
 
 @app.command()
