@@ -6,20 +6,20 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
-from cascade_rl.backends.verl.compile import compile_job
 from cascade_rl.backends.verl.job import Job, Link, Task
-from cascade_rl.cascade.chain import chain
+from cascade_rl.cascade.chain import chain, switch_rules
 from cascade_rl.cascade.lengths import fitting_data
+from cascade_rl.cascade.verl_job import compiled
 from cascade_rl.data.gather import gather
 from cascade_rl.data.kinds import provide
 from cascade_rl.data.shelf import Shelf
+from cascade_rl.domains import load_domain
 from cascade_rl.errors import InputError
 from cascade_rl.model.checkpoint import load_directory, weights_hash
 from cascade_rl.model.tokenizer import load_tokenizer
 from cascade_rl.protocols import Screen
 from cascade_rl.recipe import Recipe, RLStage, Stage, Verl, digest
-from cascade_rl.train.pool import PromptPool
-from cascade_rl.types import Group, Pools, StageData
+from cascade_rl.types import Group, StageData
 
 
 def compile_alone(
@@ -49,16 +49,13 @@ def compile_alone(
     data = fitting_data(recipe, materials, tokenizer, screen).data[name]
     link = _link(stage, data, recipe.seed, number)
     weights = weights_hash(load_directory(policy)[2])
-    rules = PromptPool(stage, data.entries, recipe.seed).switch_rules if _is_rl(stage, data) else {}
+    rules = switch_rules(stage, data, recipe.seed)
+    domains = {path: load_domain(path) for path in stage.domains()}
     verl = recipe.verl or Verl()
     settings = [stage.model_dump(mode="json"), verl.model_dump(mode="json"), digest(data.content()), weights]
     key = digest([*settings, recipe.seed, number])
-    task = Task(stage, link, policy, materials.domains, verl, recipe.seed, key, reward_model, policy, rules)
-    return compile_job(task, out / "job", tokenizer)
-
-
-def _is_rl(stage: Stage, data: StageData) -> bool:
-    return isinstance(stage, RLStage) and isinstance(data, Pools)
+    task = Task(stage, link, policy, domains, verl, recipe.seed, key, reward_model, policy, rules)
+    return compiled(task, out / "job", tokenizer)
 
 
 def _link(stage: Stage, data: StageData, seed: int, number: int) -> Link:

@@ -11,19 +11,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cascade_rl.backends.verl.job import Command, Job, Link, Task
-from cascade_rl.cascade.chain import chain
+from cascade_rl.cascade.chain import chain, switch_rules
 from cascade_rl.cascade.record import Start
 from cascade_rl.cascade.run import Progress, Run
 from cascade_rl.cascade.verl_job import job_done
+from cascade_rl.domains import load_domain
 from cascade_rl.errors import InputError, Interrupted, StageError
 from cascade_rl.model.checkpoint import load_directory, weights_hash
-from cascade_rl.recipe import Recipe, RLStage
+from cascade_rl.recipe import Recipe
 from cascade_rl.run.book import Book
 from cascade_rl.run.journal import read_lines
 from cascade_rl.run.rollouts import read_groups
-from cascade_rl.train.pool import PromptPool
 from cascade_rl.train.stage_run import Trained
-from cascade_rl.types import Group, Pools
+from cascade_rl.types import Group
 
 
 def refuse_elsewhere(recipe: Recipe, command: Command | None) -> None:
@@ -57,20 +57,20 @@ def train_elsewhere(run: Run, progress: Progress, begun: Start, book: Book) -> T
 
 
 def _task(run: Run, begun: Start, link: Link, policy: Path, start: Path) -> Task:
-    stage, data = begun.stage, begun.settled.data
-    assert run.recipe.verl is not None  # the recipe fills it in where a stage is trained so
-    rl = isinstance(stage, RLStage) and isinstance(data, Pools)
+    stage, verl = begun.stage, run.recipe.verl
+    assert verl is not None  # the recipe fills it in where a stage is trained so
     return Task(
         stage,
         link,
         policy,
-        run.materials.domains,
-        run.recipe.verl,
+        # as the recipe names them: whoever grades inside verl loads them anew
+        {name: load_domain(name) for name in stage.domains()},
+        verl,
         run.recipe.seed,
         begun.key,
-        begun.reward_model and begun.reward_model.path,
+        begun.reward_model.path if begun.reward_model else None,
         start,
-        PromptPool(stage, data.entries, run.recipe.seed).switch_rules if rl else {},
+        switch_rules(stage, begun.settled.data, run.recipe.seed),
     )
 
 

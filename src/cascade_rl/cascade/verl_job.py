@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 from cascade_rl.backends.verl.check import check_job
 from cascade_rl.backends.verl.compile import compile_job
@@ -10,11 +11,13 @@ from cascade_rl.backends.verl.export import export_job
 from cascade_rl.backends.verl.job import Job, Task
 from cascade_rl.backends.verl.launch import run_job
 from cascade_rl.backends.verl.manifest import file_hash
+from cascade_rl.backends.verl.sft import compile_sft
 from cascade_rl.backends.verl.watch import Told
 from cascade_rl.cascade.record import Start
 from cascade_rl.cascade.run import Run
 from cascade_rl.errors import StageError
-from cascade_rl.recipe import RLStage
+from cascade_rl.model.tokenizer import Tokenizer
+from cascade_rl.recipe import RLStage, SFTStage
 from cascade_rl.run.book import Book
 from cascade_rl.run.files import read_record
 from cascade_rl.train.rl import label
@@ -34,7 +37,7 @@ def job_done(run: Run, begun: Start, book: Book, task: Task) -> Job:
         # begun from other weights, or not whole: nothing of it may pass for this one
         shutil.rmtree(job.folder, ignore_errors=True)
         run.screen.waiting(f"compile {where}")
-        job = compile_job(task, job.folder, run.world.tokenizer)
+        compiled(task, job.folder, run.world.tokenizer)
     run.screen.waiting(f"check {where}")
     if problems := check_job(job, command):
         raise StageError(f"{where} can't be started:\n" + "\n".join(f"  {text}" for text in problems))
@@ -55,8 +58,14 @@ def job_done(run: Run, begun: Start, book: Book, task: Task) -> Job:
     return job
 
 
+def compiled(task: Task, folder: Path, tokenizer: Tokenizer) -> Job:
+    """The job of a task, by the kind of its stage."""
+    make = compile_sft if isinstance(task.stage, SFTStage) else compile_job
+    return make(task, folder, tokenizer)
+
+
 def _kept(job: Job, task: Task) -> bool:
     """Whether a folder holds this very job: the stage's key, and the weights that the job starts from."""
     found = read_record(job.manifest, "key", "policy_files")
     files = {path.name: file_hash(path) for path in sorted(task.policy.glob("*.safetensors"))}
-    return bool(found) and (found["key"], found["policy_files"]) == (task.key, files)
+    return found is not None and (found["key"], found["policy_files"]) == (task.key, files)
