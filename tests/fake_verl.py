@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -89,8 +91,21 @@ def reply(attempt: Path, step: int, start: int) -> None:
                 )
 
 
+def merge() -> None:
+    """`-m verl.model_merger merge ...`: what it hands over lies in the job's folder already."""
+    if not Path("merged").is_dir():
+        raise SystemExit("ValueError: there is nothing to merge")
+    shutil.copytree("merged", sys.argv[sys.argv.index("--target_dir") + 1])
+
+
 def main() -> None:
-    """One start."""
+    """One start; or another program of verl's environment, if that is asked for."""
+    if sys.argv[1] == "-m":
+        return merge()
+    if sys.argv[1].endswith(".py"):
+        script = sys.argv.pop(1)
+        runpy.run_path(script, run_name="__main__")
+        return None
     keys = dict(word.lstrip("+").split("=", 1) for word in sys.argv[1:])
     keys = {key: value.strip("'") for key, value in keys.items()}
     attempt = Path(os.environ["CASCADE_VERL_ATTEMPT"])
@@ -111,7 +126,7 @@ def main() -> None:
         print(fault["dies_with"], file=sys.stderr)
         sys.exit(1)
     if fault.get("empty"):
-        return
+        return None
     mode, first = keys["trainer.resume_mode"], 0
     if mode == "resume_path":
         folder = Path(keys["trainer.resume_from_path"])
@@ -121,7 +136,7 @@ def main() -> None:
             (weights / f"model_world_size_{world}_rank_{rank}.pt").read_bytes()
     elif mode == "auto":
         raise SystemExit("never left to choose")
-    train(attempt, fault, (kind, start, world), (first, total, save), root)
+    return train(attempt, fault, (kind, start, world), (first, total, save), root)
 
 
 def train(

@@ -215,8 +215,14 @@ def start_words(
         own += [f"++ray_kwargs.ray_init.runtime_env.env_vars.{k}={quoted(v)}" for k, v in environment.items()]
     if command.ray_address:
         environment["RAY_ADDRESS"] = command.ray_address
-    words = [*command.python, *plan.entry, *read_overrides(job), *own]
+    taken = {_key(line) for line in own}  # these take the place of the job's own: hydra takes no `+` twice
+    given = [line for line in read_overrides(job) if _key(line) not in taken]
+    words = [*command.python, *plan.entry, *given, *own]
     return words, environment
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0]
 
 
 def quoted(value: str) -> str:

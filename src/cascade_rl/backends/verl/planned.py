@@ -29,11 +29,17 @@ class Planned:
     steps: int
     policy: Path
     strategy: str
-    world_size: int
+    nodes: int
+    gpus_per_node: int
     attempts: int
     entry: tuple[str, ...]
     environment: Mapping[str, str]
     on_policy: bool
+
+    @property
+    def world_size(self) -> int:
+        """All GPUs of the job."""
+        return self.nodes * self.gpus_per_node
 
 
 def read_plan(job: Job) -> Planned:
@@ -48,7 +54,8 @@ def read_plan(job: Job) -> Planned:
         record["steps"],
         Path(record["policy"]),
         record["strategy"],
-        record["nodes"] * record["gpus_per_node"],
+        record["nodes"],
+        record["gpus_per_node"],
         record["attempts"],
         tuple(record["entry"]),
         dict(record["environment"]),
