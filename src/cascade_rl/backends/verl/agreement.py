@@ -224,7 +224,7 @@ def _advantages(record: Mapping[str, Any], answer: Mapping[str, Any]) -> Iterato
 
 
 def _scores(rewards: Sequence[float], divided: bool, shaped: bool) -> list[float]:
-    """A group's advantages: r - mean, over std + 1e-6 where `divided`; of the tanh of these where `shaped`."""
+    """A group's advantages: r - mean, over std + 1e-6 if `divided`; of the tanh of these if `shaped`."""
     if len(rewards) < 2 or max(rewards) == min(rewards):
         return [0.0] * len(rewards)
     mean = sum(rewards) / len(rewards)
