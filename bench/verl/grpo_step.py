@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from cascade_rl.backends.verl.compile import compile_job
 from on_cpu import RL, start
 from sft_steps import RECIPE as SMALL
 
 from cascade_rl.backends.verl.check import check_job
+from cascade_rl.backends.verl.compile import compile_job
 from cascade_rl.backends.verl.job import Command, Job, Task
 from cascade_rl.cascade.cascade import run_cascade
 from cascade_rl.cascade.chain import chain
@@ -38,8 +38,7 @@ def grpo_step(python: Path, folder: Path) -> list[str]:
     policy, stage = folder / "ours" / "stages" / "01-sft" / "checkpoint", recipe.stages[1]
     materials = gather(recipe, provide)
     link = next(chain(stage, materials.data[stage.name], recipe.seed, lambda start, end: []))
-    domains = {problem.domain: materials.domains[problem.domain] for problem in link.asked}
-    task = Task(stage, link, policy, domains, Verl(gpus_per_node=1), recipe.seed, "")
+    task = Task(stage, link, policy, materials.domains, Verl(gpus_per_node=1), recipe.seed, "")
     job = compile_job(task, folder / "job", load_tokenizer(policy))
     problems = check_job(job, Command((str(python),)))
     steps = start(python, job.folder, RL, ("cpu_platform", "cpu_rollout"))

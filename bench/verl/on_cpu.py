@@ -53,6 +53,7 @@ def start(
     around = {
         **os.environ, **asked, "OMP_NUM_THREADS": "1", "VERL_FILE_LOGGER_PATH": str(metrics),
         "VERL_ENGINE_DEVICE": "cuda", "HYDRA_FULL_ERROR": "1",
+        "RAY_ADDRESS": "local",  # else Ray joins whatever cluster was started last on this machine
     }  # fmt: skip
     with log.open("w") as file:
         done = subprocess.run(

@@ -12,13 +12,13 @@ from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.run.files import write_json
 from cascade_rl.types import Demonstration
 
-FILE = "golds.json"
+GOLDS = "golds.json"
 MOST = 2  # problems of each domain
 
 
 def write_golds(task: Task, job: Job, tokenizer: Tokenizer) -> None:
     """Write the gold and the empty answer to the first problems of each domain, as `golds` gives them."""
-    write_json(job.folder / FILE, list(golds(task, tokenizer)))
+    write_json(job.folder / GOLDS, list(golds(task, tokenizer)))
 
 
 def golds(task: Task, tokenizer: Tokenizer) -> Iterator[dict[str, Any]]:
@@ -27,8 +27,9 @@ def golds(task: Task, tokenizer: Tokenizer) -> Iterator[dict[str, Any]]:
     None of a domain whose reward is learned: its scale has no full mark.
     """
     seen = Counter[str]()
+    domains = {domain.name: domain for domain in task.domains.values()}
     for row, problem in enumerate(task.link.asked):
-        domain = task.domains[problem.domain]
+        domain = domains[problem.domain]
         if domain.learned or seen[problem.domain] == MOST:
             continue
         seen[problem.domain] += 1

@@ -1,0 +1,77 @@
+"""Advantages of a batch, group by group, from what each reply earned: the rules of this package's own engine.
+
+Written without torch or verl, so that a test holds it against `train/advantage.py`. verl's own estimator
+gives a reply whose siblings all failed its bare reward as advantage, and lets replies that don't count move
+their siblings' baseline.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
+
+EPSILON = 1e-6  # added to the deviation, as in verl's own
+BELOW = (
+    10.0  # how far under the batch's lowest reward a reply in foreign script comes (RLHF, arXiv 2512.13607)
+)
+
+
+def z_scores(rewards: Sequence[float]) -> list[float]:
+    """(r - mean) / (std + 1e-6), std with n - 1; zeros without spread, and of a single reply."""
+    if len(rewards) < 2 or max(rewards) == min(rewards):
+        return [0.0] * len(rewards)
+    mean = math.fsum(rewards) / len(rewards)
+    std = math.sqrt(math.fsum((r - mean) ** 2 for r in rewards) / (len(rewards) - 1))
+    return [(r - mean) / (std + EPSILON) for r in rewards]
+
+
+def centred(rewards: Sequence[float]) -> list[float]:
+    """r - mean (Dr. GRPO, arXiv 2503.20783); zeros without spread."""
+    if len(rewards) < 2 or max(rewards) == min(rewards):
+        return [0.0] * len(rewards)
+    mean = math.fsum(rewards) / len(rewards)
+    return [r - mean for r in rewards]
+
+
+def batch_advantages(
+    rewards: Sequence[float | None],
+    groups: Sequence[Hashable],
+    switched: Sequence[bool],
+    *,
+    advantage: str = "grpo",
+    shaping: str = "none",
+) -> list[float]:
+    """The advantage of each reply of a batch.
+
+    rewards   None: without a verdict, or masked; such a reply moves no baseline, and its advantage is 0
+    groups    what replies to one prompt have in common
+    switched  replies that earn `BELOW` less than the lowest reward of the batch, whatever they were graded
+    """
+    lowest = min((r for r in rewards if r is not None), default=0.0)
+    earned = [
+        lowest - BELOW if foreign and r is not None else r
+        for r, foreign in zip(rewards, switched, strict=True)
+    ]
+    members: dict[Hashable, list[int]] = defaultdict(list)
+    for row, (group, reward) in enumerate(zip(groups, earned, strict=True)):
+        if reward is not None:
+            members[group].append(row)
+    found = [0.0] * len(rewards)
+    for rows in members.values():
+        known = [r for r in (earned[row] for row in rows) if r is not None]
+        scores = z_scores(known) if advantage == "grpo" else centred(known)
+        if shaping == "tanh":
+            scores = z_scores([math.tanh(z) for z in scores])
+        for row, score in zip(rows, scores, strict=True):
+            found[row] = score
+    return found
+
+
+def weight(rows: int, scored: int, aggregation: str) -> float:
+    """What all advantages are multiplied with, so that only replies that count are divided by.
+
+    verl divides by all replies of a batch where each weighs the same (`sequence`, `constant`), by tokens that
+    count where tokens do.
+    """
+    return 1.0 if aggregation == "token" or not scored else rows / scored

@@ -1,0 +1,122 @@
+"""The pipe to our graders: a process of our own interpreter, started here, many replies under way at once.
+
+Requests and answers are lines of JSON with a number each; see `backends/verl/grader.py` for the other end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Mapping
+from typing import Any
+
+LONGEST = 1 << 28  # bytes of a line
+STARTS = 3  # of the server, if it ends while replies wait; each reply is then asked again
+
+
+class GraderLost(RuntimeError):
+    """The grading server can't be had; verl counts the reply's group as failed."""
+
+
+class Server:
+    """One process that grades, and the questions that it has not answered."""
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._reader = asyncio.create_task(self._read())
+        self._number = 0
+        self.ended = False
+
+    async def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer; raises ConnectionError when the process ends before."""
+        if self.ended:
+            raise ConnectionError("the grading server ended")
+        self._number += 1
+        number = self._number
+        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = future
+        try:
+            await self._say({"id": number, **request})
+            return await future
+        finally:
+            del self._waiting[number]
+
+    async def _say(self, line: Mapping[str, Any]) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write((json.dumps(line) + "\n").encode())
+        await self.process.stdin.drain()
+
+    async def _read(self) -> None:
+        assert self.process.stdout is not None
+        while line := await self.process.stdout.readline():
+            answer = json.loads(line)
+            future = self._waiting.get(answer.get("id"))
+            if future and not future.done():
+                future.set_result(answer)
+        self.ended = True
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(ConnectionError("the grading server ended"))
+
+
+class Grader:
+    """A grading server, started by the first question, and again when it ends.
+
+    settings  `command` and `environment` of the server
+    """
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._settings = settings
+        self._server: Server | None = None
+        self._starting = asyncio.Lock()
+        # tells apart the files of processes on several machines
+        self.name = f"{socket.gethostname()}-{os.getpid()}"
+
+    async def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The verdict on a reply; raises GraderLost when no server could give one."""
+        for _ in range(STARTS):
+            server = await self._started()
+            try:
+                answer = await server.ask(request)
+            except ConnectionError:
+                continue
+            if "refused" in answer:
+                raise GraderLost(f"the grading server refuses a reply: {answer['refused']}")
+            return answer
+        raise GraderLost(f"the grading server ended {STARTS} times while it was asked the same")
+
+    async def _started(self) -> Server:
+        async with self._starting:
+            if self._server is None or self._server.ended:
+                self._server = Server(await self._start())
+            return self._server
+
+    async def _start(self) -> Process:
+        # verl's own path and its GPUs are none of the graders' business
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+        process = await asyncio.create_subprocess_exec(
+            *self._settings["command"],
+            stdin=PIPE,
+            stdout=PIPE,
+            env={**inherited, "CUDA_VISIBLE_DEVICES": "", **self._settings["environment"]},
+            limit=LONGEST,
+        )
+        assert process.stdout is not None
+        first = await process.stdout.readline()
+        said = json.loads(first) if first.strip() else {"refused": "it ended at once"}
+        if "refused" in said:
+            await process.wait()
+            raise GraderLost(f"the grading server does not start: {said['refused']}")
+        print(f"grading server: {said['ready']}", file=sys.stderr)
+        return process
+
+    async def close(self) -> None:
+        """End the server once it has answered what it was asked."""
+        if self._server is not None and self._server.process.stdin is not None:
+            self._server.process.stdin.close()
+            await self._server.process.wait()

@@ -1,0 +1,42 @@
+"""What a reply earns: its verdict, then the stage's rules for length and for foreign script.
+
+The rules are those of `train/advantage.py`, written without torch or verl; a test holds one against the
+other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+WHOLE_BATCH = "batch_min_minus_10"  # how low that is, only who sees the batch knows: see `advantage.py`
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The rules for replies that hit the limit: `mask`, `zero`, `score` or `penalty`, which has a buffer."""
+
+    overlong: str
+    limit: int
+    buffer: int
+
+
+def earned(answer: Mapping[str, Any], rules: Rules) -> tuple[float | None, bool]:
+    """The reward of an answer of the grading server, and whether the reply shall come below the whole batch.
+
+    None: no grader could judge, or the reply is masked; it then does not count, whatever its script.
+    """
+    reward = answer["reward"]
+    if reward is None:  # before the length: a fault of ours earns no 0 either
+        return None, False
+    if answer["stop"] == "length" and rules.overlong in ("mask", "zero"):
+        reward = None if rules.overlong == "mask" else 0.0
+    elif rules.overlong == "penalty":
+        over = max(0, answer["tokens"] - (rules.limit - rules.buffer))
+        reward -= min(1.0, over / rules.buffer)
+    if reward is None or not answer["foreign"] or answer["code_switch"] == "off":
+        return reward, False
+    if answer["code_switch"] == WHOLE_BATCH:
+        return reward, True
+    return float(answer["code_switch"]), False

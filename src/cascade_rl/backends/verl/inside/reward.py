@@ -1,0 +1,65 @@
+"""The reward manager that verl calls for each reply: it asks our graders and keeps what they say.
+
+verl's own managers hand a grader text without special tokens and without a word on how the reply ended. Here
+the ids go, and a reply that no grader could judge comes back as one that does not count.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from inside.asking import Grader
+from inside.earned import Rules, earned
+from inside.settings import attempt, settings
+from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
+
+
+def kept_line(answer: Mapping[str, Any], step: int, index: int) -> dict[str, Any]:
+    """The line that is stored of a graded reply: what `regrade` and the journal read."""
+    keys = ("text", "tokens", "stop", "reward", "outcome", "parts", "note")
+    return {"step": step, "index": index, **{key: answer[key] for key in keys}}
+
+
+def scored(answer: Mapping[str, Any], rules: Rules) -> dict[str, Any]:
+    """What verl takes: a number and facts, whose keys must be the same for every reply of every domain."""
+    reward, switched = earned(answer, rules)
+    facts = {
+        "kept": int(reward is not None),
+        "switched": int(switched),
+        "failed": int(answer["outcome"] == "grader_error"),
+        "cut_off": int(answer["stop"] == "length"),
+        "graded": float(answer["reward"] or 0.0),
+    }
+    return {"reward_score": float(reward or 0.0), "reward_extra_info": facts}
+
+
+class Reward(RewardManagerBase):
+    """Asks the grading server of this process, which starts with the first reply."""
+
+    def __init__(self, config: Any, tokenizer: Any, compute_score: Any, **_: Any) -> None:
+        super().__init__(config, tokenizer, compute_score)
+        said = settings()
+        self.grader = Grader(said["grader"])
+        self.rules = Rules(said["overlong"], said["limit"], said["buffer"])
+
+    async def run_single(self, data: Any) -> dict[str, Any]:
+        """The reward of one reply."""
+        item = data[-1]
+        row, ids = item.non_tensor_batch, item.batch["responses"]
+        length = int(item.batch["attention_mask"][-len(ids) :].sum())
+        extra = row["extra_info"]
+        answer = await self.grader.ask({"payload": extra["payload"], "ids": ids[:length].tolist()})
+        folder = attempt()
+        if folder:
+            self._keep(folder, kept_line(answer, int(row["global_steps"]), int(extra["index"])))
+        return scored(answer, self.rules)
+
+    def _keep(self, folder: Path, line: dict[str, Any]) -> None:
+        # a file of its own for each process: they write at the same time, from several machines
+        path = folder / "replies" / f"{self.grader.name}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")

@@ -1,0 +1,154 @@
+"""What a stage may say and verl 0.9.1 can't do: refused with the stage's key and the mend, never left out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from cascade_rl.backends.verl.job import Task
+from cascade_rl.backends.verl.keys import VERSION
+from cascade_rl.recipe import FullPhase, Problems, RLStage
+
+LOCAL = "or engine: local for this stage"
+
+
+def refusals(task: Task, stage: RLStage, rule: FullPhase) -> Problems:
+    """All that is in the way of a job, each with the key to change."""
+    found = [
+        *_updates(stage),
+        *_rates(task, stage),
+        *_weights(task, stage),
+        *_sampling(stage, rule),
+        *_rewards(task, stage),
+        *_sizes(task, stage, rule),
+    ]
+    return [(f"stages.{stage.name}.{key}", f"verl {VERSION} {text}") for key, text in found]
+
+
+def _updates(stage: RLStage) -> Problems:
+    if stage.updates_per_batch == 1:
+        return []
+    return [
+        (
+            "updates_per_batch",
+            "deals a batch to its updates by length, and not by prompts: a group would be torn apart; set "
+            f"updates_per_batch: 1 and loss: policy_gradient, {LOCAL}",
+        )
+    ]
+
+
+def _rates(task: Task, stage: RLStage) -> Problems:
+    found: Problems = []
+    if stage.schedule == "linear":
+        found.append(("schedule", f"has no linear schedule; set constant or cosine, {LOCAL}"))
+    if task.verl.strategy == "megatron" and (stage.schedule != "constant" or stage.warmup_steps):
+        key = "warmup_steps" if stage.schedule == "constant" else "schedule"
+        found.append((key, "with strategy megatron is given a constant rate only; set verl.strategy: fsdp2"))
+    return found
+
+
+def _weights(task: Task, stage: RLStage) -> Problems:
+    found: Problems = []
+    if stage.optimizer == "muon":
+        found.append(("optimizer", f"steps all weights by one optimiser; set optimizer: adamw, {LOCAL}"))
+    if stage.lora:
+        text = "hands over adapters unmerged, and no export here merges them; remove lora"
+        found.append(("lora", f"{text}, {LOCAL}"))
+    if stage.kl_coefficient and task.reference not in (None, task.policy):
+        found.append(
+            (
+                "kl_coefficient",
+                "holds a KL term on to the weights that a job starts from, which here are not the stage's "
+                f"first: the stage is a chain of jobs; set kl_coefficient: 0 or divide the stage, {LOCAL}",
+            )
+        )
+    if stage.kl_coefficient and stage.aggregation != "token":
+        found.append(
+            (
+                "aggregation",
+                "divides a KL term by all replies, also those that don't count; set aggregation: token, "
+                f"kl_coefficient: 0, {LOCAL}",
+            )
+        )
+    return found
+
+
+def _sampling(stage: RLStage, rule: FullPhase) -> Problems:
+    cut = [key for key in ("top_p", "top_k", "min_p") if getattr(rule, key) != (1.0 if key == "top_p" else 0)]
+    if stage.rollout_correction == "none" or not cut:
+        return []
+    text = (
+        "computes probabilities over all tokens where the sampler draws from those that "
+        f"{' and '.join(cut)} keep: each weight would be off by the share that is kept; set "
+        f"rollout_correction: none, or {' and '.join(cut)} off"
+    )
+    return [("rollout_correction", text)]
+
+
+def _rewards(task: Task, stage: RLStage) -> Problems:
+    found: Problems = []
+    # a run's task has the domains of all its stages
+    asked = {problem.domain for problem in task.link.asked}
+    learned = sorted(d.name for d in task.domains.values() if d.learned and d.name in asked)
+    if learned:
+        text = f"has no reward model at hand for {', '.join(learned)}; set engine: local for this stage"
+        found.append(("data", text))
+    fixed = {rule for rule in task.switch_rules.values() if rule != "off"}
+    if "batch_min_minus_10" in fixed and len(fixed) > 1:
+        # the lowest is that of the rewards before any was replaced, of which verl's estimator sees one alone
+        text = (
+            "can't tell the batch's lowest reward where other entries replace rewards by a number; give all "
+            f"entries batch_min_minus_10 or none, {LOCAL}"
+        )
+        found.append(("data.code_switch", text))
+    if stage.filter.kind == "batch":
+        text = f"refills without a bound and counts replies that are masked; set filter: none, {LOCAL}"
+        found.append(("filter", text))
+    return found
+
+
+def _sizes(task: Task, stage: RLStage, rule: FullPhase) -> Problems:
+    found: Problems = []
+    replies, gpus = stage.prompts_per_step * stage.rollouts_per_prompt, task.verl.gpus
+    # GPUs that share a row count as one: verl deals rows to the rest, and fills up with made-up ones
+    parts = gpus // task.verl.sequence_parallel
+    if replies % parts:
+        text = (
+            f"deals {replies} replies a step to {parts} groups of GPUs, which does not come out even; change "
+            "prompts_per_step, rollouts_per_prompt or the GPUs in verl"
+        )
+        found.append(("prompts_per_step", text))
+    if len(task.link.asked) < task.link.steps * stage.prompts_per_step:
+        text = f"needs {task.link.steps} x {stage.prompts_per_step} prompts, and has {len(task.link.asked)}"
+        found.append(("data", f"{text}; raise problems"))
+    positions = read_positions(task.policy)
+    longest = rule.max_prompt_tokens + rule.max_response_tokens
+    if positions is not None and longest > positions:
+        text = (
+            f"takes no row beyond the model's {positions} positions; max_prompt_tokens and "
+            f"max_response_tokens are {longest} together: lower one of them"
+        )
+        found.append(("max_response_tokens", text))
+    return found
+
+
+def read_positions(policy: Path) -> int | None:
+    """The positions that a model's config.json allows; None where it does not say."""
+    file = policy / "config.json"
+    if not file.is_file():
+        return None
+    found = json.loads(file.read_text(encoding="utf-8")).get("max_position_embeddings")
+    return int(found) if found else None
+
+
+def departures(stage: RLStage, rule: FullPhase) -> list[str]:
+    """What verl does otherwise than our own engine without being wrong; written down with the job."""
+    found = []
+    if rule.top_p < 1 or rule.top_k or rule.min_p:
+        found.append(
+            "replies are drawn from the tokens that top_p, top_k and min_p keep; verl's gradient is that of "
+            "the whole distribution, where our own engine renormalises over what was kept"
+        )
+    if stage.kl_coefficient:
+        found.append("verl bounds the KL term of a token at 10")
+    return found
