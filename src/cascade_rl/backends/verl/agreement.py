@@ -143,7 +143,6 @@ def _rl(record: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:
         "trainer.use_v1": (True, "the older trainer knows other keys"),
         "trainer.v1.trainer_mode": ("sync", "replies of older weights would be trained on"),
         "trainer.val_before_train": (False, "verl would measure, which is ours to do"),
-        "critic.enable": (False, "a critic would be trained beside the policy"),
         "data.shuffle": (False, "prompts would come in another order than our engine's"),
         "reward.reward_manager.source": ("importlib", "verl would grade by rules of its own"),
         "reward.custom_reward_function.path": (None, "replies would be graded by text without its marks"),
