@@ -95,7 +95,7 @@ def rl(tmp_path):
     job.manifest.write_text(json.dumps(record))
     flat = set_by_us | {
         "algorithm.use_kl_in_reward": False, "trainer.use_v1": True, "trainer.v1.trainer_mode": "sync",
-        "critic.enable": False, "reward.custom_reward_function.path": None, "reward.reward_model.enable": False,
+        "reward.custom_reward_function.path": None, "reward.reward_model.enable": False,
         f"{actor}.entropy_coeff": 0, f"{rollout}.prompt_length": 100, f"{rollout}.response_length": 300,
         f"{actor}.ulysses_sequence_parallel_size": 1, "custom_reward_function.path": None,
         "reward_model.reward_manager": None, "sandbox_fusion.url": None,
@@ -138,7 +138,7 @@ TRAPS = {
         "algorithm.adv_estimator": "gae", "data.train_batch_size": 16, f"{ACTOR}.ppo_mini_batch_size": 256,
         f"{ACTOR}.ppo_epochs": 2, f"{ROLLOUT}.n": 1, f"{ACTOR}.loss_agg_mode": "seq-mean-token-mean",
         "algorithm.use_kl_in_reward": True, f"{ACTOR}.use_kl_loss": True, "trainer.use_v1": False,
-        "trainer.v1.trainer_mode": "separate_async", "critic.enable": True, "data.shuffle": True,
+        "trainer.v1.trainer_mode": "separate_async", "data.shuffle": True,
         "reward.reward_manager.source": "register", "reward.custom_reward_function.path": "/a.py",
         "reward.reward_model.enable": True, f"{ACTOR}.entropy_coeff": 0.01, f"{ROLLOUT}.prompt_length": 512,
         f"{ROLLOUT}.response_length": 512, f"{ACTOR}.ppo_max_token_len_per_gpu": 399,

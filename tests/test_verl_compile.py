@@ -159,6 +159,7 @@ BESIDE = {
     "icepop_low": {"rollout_correction": "icepop", "icepop_low": 0.4},
     "icepop_high": {"rollout_correction": "icepop", "icepop_high": 4.0},
     "final_lr_fraction": {"schedule": "cosine", "final_lr_fraction": 0.5},
+    "schedule_steps": {"schedule": "cosine", "schedule_steps": 9},
 }
 REFUSED = {
     "optimizer": {"optimizer": "muon", "muon_lr": 0.01},
@@ -250,7 +251,8 @@ def verl_rates(overrides: dict[str, str], steps: int) -> list[float]:
         if kind == "constant":
             return 1.0
         progress = (step - warm) / max(1, steps - warm)
-        return max(low, math.cos(math.pi * progress) * (1 - low) / 2 + (1 + low) / 2)
+        wave = math.cos(math.pi * 2 * float(overrides[at + "num_cycles"]) * progress)
+        return max(low, wave * (1 - low) / 2 + (1 + low) / 2)
 
     return [rate(step) for step in range(steps)]
 
@@ -258,7 +260,8 @@ def verl_rates(overrides: dict[str, str], steps: int) -> list[float]:
 @pytest.mark.parametrize(
     "given",
     [{}, {"warmup_steps": 3}, {"warmup_steps": 9}, {"schedule": "cosine"},
-     {"schedule": "cosine", "final_lr_fraction": 0.3}],
+     {"schedule": "cosine", "final_lr_fraction": 0.3}, {"schedule": "cosine", "warmup_steps": 2},
+     {"schedule": "cosine", "warmup_steps": 2, "schedule_steps": 100}],
 )  # fmt: skip
 def test_verl_has_our_learning_rates_at_every_step(policy, tmp_path, given):
     made = stage(steps=7, prompts_per_step=2, rollouts_per_prompt=2, **given)

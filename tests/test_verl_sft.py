@@ -16,7 +16,8 @@ from torch.utils.data import DistributedSampler
 
 from cascade_rl.backends.verl.job import Link, Task
 from cascade_rl.backends.verl.manifest import changed_files
-from cascade_rl.backends.verl.sft import compile_sft, schedule_values, sft_problems
+from cascade_rl.backends.verl.rates import Rates, rates
+from cascade_rl.backends.verl.sft import compile_sft, sft_problems
 from cascade_rl.errors import RecipeError, StageError
 from cascade_rl.recipe import SFTStage, Verl
 from cascade_rl.run.files import write_json
@@ -124,15 +125,14 @@ def test_what_is_too_long_is_left_out_or_cut_as_our_engine_does(tmp_path, too_lo
         compile_sft(task_of(tmp_path, max_tokens=2), tmp_path / "none", made)
 
 
-def verls_factor(values: dict, steps: int, step: int) -> float:
-    """The rate's share at a step, as verl 0.9.1's utils/torch_functional.py computes it."""
-    step += 0 if values["optim.zero_indexed_step"] else 1
-    warm, floor = values["optim.lr_warmup_steps"], values["optim.min_lr_ratio"]
-    if step < warm:
-        return step / max(1, warm)
-    progress = (step - warm) / max(1, steps - warm)
-    wave = math.cos(math.pi * values["optim.num_cycles"] * 2 * progress)
-    return max(floor, wave * (1 - floor) / 2 + (1 + floor) / 2)
+def verls_factor(rate: Rates, steps: int, step: int) -> float:
+    """The rate's share at a step, as verl 0.9.1's utils/torch_functional.py computes it, counted from 1."""
+    step += 1
+    if step < rate.warmup:
+        return step / max(1, rate.warmup)
+    progress = (step - rate.warmup) / max(1, steps - rate.warmup)
+    wave = math.cos(math.pi * rate.cycles * 2 * progress)
+    return max(rate.floor, wave * (1 - rate.floor) / 2 + (1 + rate.floor) / 2)
 
 
 @given(st.data())
@@ -150,10 +150,9 @@ def test_the_rate_of_every_step_is_ours(tmp_path_factory, data):
     stage = SFTStage.model_validate(
         {"name": "s", "kind": "sft", "data": [{"domain": "maths"}], "samples": 9, "steps": steps, **keys}
     )
-    task = Task(stage, Link(0, 0, steps, None, demonstrations(1)), None, {}, Verl(), 0, "")
-    values = schedule_values(task)
+    rate = rates(stage, steps)
     for step in range(steps):
-        assert verls_factor(values, steps, step) == pytest.approx(lr_factor(stage, step, steps), abs=1e-9)
+        assert verls_factor(rate, steps, step) == pytest.approx(lr_factor(stage, step, steps), abs=1e-9)
 
 
 def test_all_that_verl_cant_do_is_said_at_once_with_the_mend(tmp_path):

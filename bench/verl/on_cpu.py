@@ -40,15 +40,20 @@ def start(
     RuntimeError with the end of what verl said where it fails.
     """
     record = json.loads((job / "manifest.json").read_text())
-    lines = replaced(job.joinpath("overrides.txt").read_text().splitlines(), others)
     metrics, log = job / "metrics.jsonl", job / "console.log"
     asked = dict(record["environment"])
-    used = [name for name in asked.pop("VERL_USE_EXTERNAL_MODULES", "").split(",") if name]
-    path = [str(HERE), *asked.pop("PYTHONPATH", "").split(os.pathsep)]
+    used = [name for name in asked.get("VERL_USE_EXTERNAL_MODULES", "").split(",") if name]
+    path = [str(HERE), *asked.get("PYTHONPATH", "").split(os.pathsep)]
+    asked["VERL_USE_EXTERNAL_MODULES"] = ",".join([*modules, *used])
+    asked["PYTHONPATH"] = os.pathsep.join(filter(None, path))
+    if "main_ppo" in record["entry"][-1]:
+        # Ray's workers get their variables from here
+        others = others + [f"+ray_kwargs.ray_init.runtime_env.env_vars.{n}='{v}'" for n, v in asked.items()]
+    lines = replaced(job.joinpath("overrides.txt").read_text().splitlines(), others)
     around = {
         **os.environ, **asked, "OMP_NUM_THREADS": "1", "VERL_FILE_LOGGER_PATH": str(metrics),
-        "VERL_ENGINE_DEVICE": "cuda", "VERL_USE_EXTERNAL_MODULES": ",".join([*modules, *used]),
-        "PYTHONPATH": os.pathsep.join(filter(None, path)), "HYDRA_FULL_ERROR": "1",
+        "VERL_ENGINE_DEVICE": "cuda", "HYDRA_FULL_ERROR": "1",
+        "RAY_ADDRESS": "local",  # else Ray joins whatever cluster was started last on this machine
     }  # fmt: skip
     with log.open("w") as file:
         done = subprocess.run(

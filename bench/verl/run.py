@@ -15,9 +15,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from grpo_step import grpo_step
 from sft_steps import sft_steps
 
-PARTS: dict[str, Callable[[Path, Path], list[str]]] = {"sft": sft_steps}
+PARTS: dict[str, Callable[[Path, Path], list[str]]] = {"sft": sft_steps, "grpo": grpo_step}
 
 
 def main() -> int:

@@ -143,7 +143,6 @@ def _rl(record: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:
         "trainer.use_v1": (True, "the older trainer knows other keys"),
         "trainer.v1.trainer_mode": ("sync", "replies of older weights would be trained on"),
         "trainer.val_before_train": (False, "verl would measure, which is ours to do"),
-        "critic.enable": (False, "a critic would be trained beside the policy"),
         "data.shuffle": (False, "prompts would come in another order than our engine's"),
         "reward.reward_manager.source": ("importlib", "verl would grade by rules of its own"),
         "reward.custom_reward_function.path": (None, "replies would be graded by text without its marks"),
@@ -224,7 +223,7 @@ def _advantages(record: Mapping[str, Any], answer: Mapping[str, Any]) -> Iterato
 
 
 def _scores(rewards: Sequence[float], divided: bool, shaped: bool) -> list[float]:
-    """A group's advantages: r - mean, over std + 1e-6 where `divided`; of the tanh of these where `shaped`."""
+    """A group's advantages: r - mean, over std + 1e-6 if `divided`; of the tanh of these if `shaped`."""
     if len(rewards) < 2 or max(rewards) == min(rewards):
         return [0.0] * len(rewards)
     mean = sum(rewards) / len(rewards)

@@ -41,9 +41,6 @@ def _rates(task: Task, stage: RLStage) -> Problems:
     found: Problems = []
     if stage.schedule == "linear":
         found.append(("schedule", f"has no linear schedule; set constant or cosine, {LOCAL}"))
-    if stage.schedule == "cosine" and stage.warmup_steps:
-        text = "begins a cosine behind a warm-up one step late; set warmup_steps: 0 or schedule: constant"
-        found.append(("warmup_steps", f"{text}, {LOCAL}"))
     if task.verl.strategy == "megatron" and (stage.schedule != "constant" or stage.warmup_steps):
         key = "warmup_steps" if stage.schedule == "constant" else "schedule"
         found.append((key, "with strategy megatron is given a constant rate only; set verl.strategy: fsdp2"))
@@ -90,7 +87,9 @@ def _sampling(stage: RLStage, rule: FullPhase) -> Problems:
 
 def _rewards(task: Task, stage: RLStage) -> Problems:
     found: Problems = []
-    learned = sorted(name for name, domain in task.domains.items() if domain.learned)
+    # a run's task has the domains of all its stages
+    asked = {problem.domain for problem in task.link.asked}
+    learned = sorted(d.name for d in task.domains.values() if d.learned and d.name in asked)
     if learned:
         text = f"has no reward model at hand for {', '.join(learned)}; set engine: local for this stage"
         found.append(("data", text))

@@ -14,6 +14,7 @@ from typing import Any
 
 from cascade_rl.backends.verl.job import Job, Task
 from cascade_rl.backends.verl.manifest import manifest
+from cascade_rl.backends.verl.rates import rates
 from cascade_rl.errors import InputError, RecipeError, StageError
 from cascade_rl.model.checkpoint import read_config
 from cascade_rl.model.taught import Ids, batch_at, fitted
@@ -149,6 +150,7 @@ def sft_overrides(task: Task, job: Job, limit: int) -> list[str]:
     assert isinstance(stage, SFTStage)
     # verl refuses a batch with a row longer than it may take at once
     room = -(-max(stage.tokens_per_microbatch, limit) // verl.sequence_parallel)
+    rate = rates(stage, task.link.steps)
     values: dict[str, object] = {
         "model.path": task.policy.resolve(),
         "model.use_remove_padding": True,
@@ -169,7 +171,11 @@ def sft_overrides(task: Task, job: Job, limit: int) -> list[str]:
         "optim.betas": f"[{stage.betas[0]},{stage.betas[1]}]",
         "optim.weight_decay": stage.weight_decay,
         "optim.clip_grad": stage.grad_clip,
-        **schedule_values(task),
+        "optim.lr_scheduler_type": "cosine",
+        "optim.zero_indexed_step": False,
+        "optim.min_lr_ratio": rate.floor,
+        "optim.lr_warmup_steps": rate.warmup,
+        "optim.num_cycles": rate.cycles,
         "trainer.default_local_dir": job.checkpoints,
         "trainer.project_name": "cascade",
         "trainer.experiment_name": f"{stage.name}-{task.link.number:02d}",
@@ -184,28 +190,6 @@ def sft_overrides(task: Task, job: Job, limit: int) -> list[str]:
         "trainer.n_gpus_per_node": verl.gpus_per_node,
     }
     return [f"{key}={value}" for key, value in values.items()]
-
-
-def schedule_values(task: Task) -> dict[str, object]:
-    """Our schedule in verl's keys, step for step the same.
-
-    verl's cosine ends with the job; `num_cycles` stretches it to the schedule's own end. Counted from 1, with
-    a step more of warm-up, its first step has the rate that ours has, where its default begins at 0. A floor
-    of 1 makes a constant of it: verl's own constant would begin at 0 after a warm-up.
-    """
-    stage, steps = task.stage, task.link.steps
-    warm = stage.warmup_steps
-    constant = stage.schedule == "constant"
-    horizon = stage.schedule_steps or steps
-    # verl's progress at step s is (s - warm) / (steps - warm - 1), ours (s - warm) / (horizon - warm)
-    cycles = 0.5 * max(1, steps - warm - 1) / max(1, horizon - warm)
-    return {
-        "optim.lr_scheduler_type": "cosine",
-        "optim.zero_indexed_step": False,
-        "optim.lr_warmup_steps": warm + 1,
-        "optim.num_cycles": 0.5 if constant else cycles,
-        "optim.min_lr_ratio": 1.0 if constant else stage.final_lr_fraction,
-    }
 
 
 def _entry(task: Task) -> list[str]:
