@@ -55,7 +55,7 @@ def compile_alone(
     settings = [stage.model_dump(mode="json"), verl.model_dump(mode="json"), digest(data.content()), weights]
     key = digest([*settings, recipe.seed, number])
     task = Task(stage, link, policy, domains, verl, recipe.seed, key, reward_model, policy, rules)
-    return compiled(task, out / "job", tokenizer)
+    return compiled(task, out.resolve() / "job", tokenizer)
 
 
 def _link(stage: Stage, data: StageData, seed: int, number: int) -> Link:

@@ -27,7 +27,7 @@ def job_done(run: Run, begun: Start, book: Book, task: Task) -> Job:
     """One job, from wherever an earlier process left it to its exported weights."""
     link, name, command = task.link, begun.stage.name, run.verl
     assert command is not None  # `elsewhere.refuse_elsewhere`
-    job = Job(begun.folder / "verl" / f"{link.number + 1:02d}")
+    job = Job(begun.folder.resolve() / "verl" / f"{link.number + 1:02d}")
     where = f"job {link.number + 1} of {name}, steps {link.start} to {link.end}"
     if _kept(job, task):
         if job.exported.exists():
