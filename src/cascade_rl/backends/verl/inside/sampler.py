@@ -47,7 +47,10 @@ class Rounds(ReplayBuffer):
                 break
             self.refill_fn(batch_size - len(kept))
         told = {"training/filter_groups/evicted_samples": dropped, "training/filter_groups/rounds": number}
-        return self._materialize_batch(partition_id, chosen, dict(self.partitions[partition_id])), told
+        batch = self._materialize_batch(partition_id, chosen, dict(self.partitions[partition_id]))
+        if not batch.keys:
+            raise RuntimeError(f"no prompt of step {global_steps} has a reply: every one failed")
+        return batch, told
 
     def _finished(self, partition_id: str) -> list[str]:
         """The prompts whose replies are all there, once none is under way; in the order of their names."""
