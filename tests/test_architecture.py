@@ -49,6 +49,10 @@ CATCH_ALL = {
     ): "a worker hands whatever a verifier raises to the caller, as a fault",
     ("testing.py", "call"): "the same in the fake",
     (
+        "backends/verl/inside/check.py",
+        "part",
+    ): "whatever verl raises at a part of a job is a problem of it, listed with the others",
+    (
         "model/tokenizer.py",
         "_opened",
     ): "the tokenizers library raises bare Exceptions for a damaged file, whose text is kept",

@@ -13,13 +13,13 @@ from tokenizers import AddedToken
 from transformers import AutoTokenizer
 
 from cascade_rl.errors import InputError, Interrupted, StageError
+from cascade_rl.model.taught import batch_at, fitted
 from cascade_rl.model.tokenizer import MARKERS, Tokenizer, load_tokenizer
 from cascade_rl.recipe import RewardModelStage, SFTStage
 from cascade_rl.run.store import Writer
 from cascade_rl.testing import QuietScreen
 from cascade_rl.train import reward_model, sft
 from cascade_rl.train.learner import Learner
-from cascade_rl.train.sft import batch_at, fitted
 from cascade_rl.types import Demonstration, Demonstrations, Message, Mode, Pair, Problem
 
 WORDS = ["a", " blue", "sky ", "\n", "12 + 7", "ü", "<|im_end|>", "<think>", "日本", "  "]

@@ -161,6 +161,7 @@ BESIDE = {
     "icepop_low": {"rollout_correction": "icepop", "icepop_low": 0.4},
     "icepop_high": {"rollout_correction": "icepop", "icepop_high": 4.0},
     "final_lr_fraction": {"schedule": "cosine", "final_lr_fraction": 0.5},
+    "schedule_steps": {"schedule": "cosine", "schedule_steps": 9},
 }
 REFUSED = {
     "optimizer": {"optimizer": "muon", "muon_lr": 0.01},
@@ -170,7 +171,6 @@ REFUSED = {
     "clip_low": {"loss": "ppo_clip", "updates_per_batch": 2, "clip_low": 0.1},
     "clip_high": {"loss": "ppo_clip", "updates_per_batch": 2, "clip_high": 0.1},
     "updates_per_batch": {"loss": "ppo_clip", "updates_per_batch": 2},
-    "schedule_steps": {"schedule": "cosine", "schedule_steps": 9},
 }
 # decided before a link is compiled: which prompts it asks (cascade/chain), or who trains it
 ELSEWHERE = {"kind", "engine", "mode_mix", "curriculum", "reward_model", "reward_model_from", "data"}
@@ -293,7 +293,8 @@ def verl_rates(overrides: dict[str, str], steps: int) -> list[float]:
         if kind == "constant":
             return 1.0
         progress = (step - warm) / max(1, steps - warm)
-        return max(low, math.cos(math.pi * progress) * (1 - low) / 2 + (1 + low) / 2)
+        wave = math.cos(math.pi * 2 * float(overrides[at + "num_cycles"]) * progress)
+        return max(low, wave * (1 - low) / 2 + (1 + low) / 2)
 
     return [rate(step) for step in range(steps)]
 
@@ -301,7 +302,8 @@ def verl_rates(overrides: dict[str, str], steps: int) -> list[float]:
 @pytest.mark.parametrize(
     "given",
     [{}, {"warmup_steps": 3}, {"warmup_steps": 9}, {"schedule": "cosine"},
-     {"schedule": "cosine", "final_lr_fraction": 0.3}],
+     {"schedule": "cosine", "final_lr_fraction": 0.3}, {"schedule": "cosine", "warmup_steps": 2},
+     {"schedule": "cosine", "warmup_steps": 2, "schedule_steps": 100}],
 )  # fmt: skip
 def test_verl_has_our_learning_rates_at_every_step(policy, tmp_path, given):
     made = stage(steps=7, prompts_per_step=2, rollouts_per_prompt=2, **given)

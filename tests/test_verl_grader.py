@@ -117,10 +117,10 @@ def test_a_grader_that_fails_gives_null_and_never_a_zero(policy, tmp_path, monke
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     asked = tuple(replace(p, domain="broken") for p in problems())
+    made = stage(data=[{"domain": "my_lab.broken"}])
+    # a run has its domains by the names that they give themselves
     job = compile_job(
-        task(policy, asked=asked, domains={"my_lab.broken": load_domain("my_lab.broken")}),
-        tmp_path / "job",
-        TOK,
+        task(policy, made, asked, domains={"broken": load_domain("my_lab.broken")}), tmp_path / "job", TOK
     )
     (answer,) = asked_all(job, [question(job, 0, "6")])
     assert (answer["reward"], answer["outcome"]) == (None, "grader_error")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cascade_rl.backends.verl.job import Command
 from cascade_rl.cascade.foresight import look_ahead
 from cascade_rl.cascade.opening import open_run
 from cascade_rl.cascade.record import Start, check_started
@@ -20,14 +21,13 @@ from cascade_rl.cascade.run import Progress, Run, before_all
 from cascade_rl.cascade.scoring import Scored, all_seconds, run_matrix, score_stage
 from cascade_rl.cascade.stage import asked_reward_model, load_finished, train_stage
 from cascade_rl.data.settle import settle
-from cascade_rl.errors import GateClosed, Interrupted, RecipeError, StartedOtherwise
+from cascade_rl.errors import GateClosed, Interrupted, StartedOtherwise
 from cascade_rl.protocols import Screen
 from cascade_rl.recipe import Recipe, Stage
 from cascade_rl.run.files import write_json
 from cascade_rl.run.folder import RunLock, set_aside_stages, stage_folder
 from cascade_rl.run.ledger import Entry, admit, stage_key
 from cascade_rl.run.tracking.beside import followed
-from cascade_rl.run.tracking.targets import missing_packages
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,23 +46,29 @@ def run_cascade(
     stop_asked: Callable[[], bool] = lambda: False,
     accept_changes: bool = False,
     unsafe_exec: bool = False,
+    verl: Command | None = None,
 ) -> Finished:
     """Run everything of a recipe that is not done yet in a run directory.
 
     accept_changes  with a changed recipe keep the stages before the first changed one, and redo the rest
     unsafe_exec     run a model's programs even where nothing isolates them
+    verl            how the environment of verl is entered, for the stages that it trains
 
     Raises a Mendable error with what to do in the message, or Interrupted once the state is saved.
     """
-    if missing := missing_packages(recipe.track):
-        raise RecipeError(recipe.name, missing)
-    recipe = look_ahead(recipe, folder, screen, accept_changes)
+    recipe = look_ahead(recipe, folder, screen, accept_changes, verl)
     # Before `admit`, which sets results aside: no second process may see that half done.
     with RunLock(folder):
         admit(folder, recipe, accept_changes)
         # After `admit`: a refused recipe costs no data, and a base model that was set aside is made anew.
         opened = open_run(
-            recipe, folder, screen, stop_asked, accept_changes=accept_changes, unsafe_exec=unsafe_exec
+            recipe,
+            folder,
+            screen,
+            stop_asked,
+            accept_changes=accept_changes,
+            unsafe_exec=unsafe_exec,
+            verl=verl,
         )
         with followed(folder, [spec.to for spec in recipe.track], screen.note), opened as run:
             progress = before_all(run)

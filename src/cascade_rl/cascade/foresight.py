@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from cascade_rl.backends.verl.job import Command
+from cascade_rl.cascade.elsewhere import refuse_elsewhere
 from cascade_rl.cascade.lengths import refuse_stages, too_long
 from cascade_rl.cascade.run import base_folder
 from cascade_rl.cascade.spoken import mode_problems, unspoken_problems
@@ -23,14 +25,21 @@ from cascade_rl.protocols import Screen
 from cascade_rl.recipe import Problems, Recipe
 from cascade_rl.recipe.rules import size_problems
 from cascade_rl.run.ledger import model_before
+from cascade_rl.run.tracking.targets import missing_packages
 
 
-def look_ahead(recipe: Recipe, folder: Path, screen: Screen, accept_changes: bool) -> Recipe:
+def look_ahead(
+    recipe: Recipe, folder: Path, screen: Screen, accept_changes: bool, verl: Command | None = None
+) -> Recipe:
     """The recipe with the commit of a model from a hub: the one that the run began with, or today's.
 
-    Raises RecipeError, before anything is written, when `model.init` can't do what the recipe asks. Its
-    weights are fetched, too, where the base model is still to be made.
+    Raises RecipeError, before anything is written, when `model.init` can't do what the recipe asks, a tracker
+    is not installed or verl can't train a stage. The model's weights are fetched, too, where the base model is
+    still to be made.
     """
+    if problems := missing_packages(recipe.track):
+        raise RecipeError(recipe.name, problems)
+    refuse_elsewhere(recipe, verl)
     before = model_before(folder)
     spec = recipe.model
     if spec.commit is None and before.get("init") == spec.init and before.get("commit"):

@@ -8,6 +8,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from cascade_rl.backends.verl.job import Command
 from cascade_rl.cascade.lengths import fitting_data, refuse_made
 from cascade_rl.cascade.run import Run, base_folder
 from cascade_rl.data.gather import Materials, gather
@@ -32,6 +33,7 @@ def open_run(
     *,
     accept_changes: bool,
     unsafe_exec: bool,
+    verl: Command | None = None,
 ) -> Iterator[Run]:
     """A run that is open while its context lasts; its directory must be locked and admitted.
 
@@ -46,7 +48,7 @@ def open_run(
     # The services first: where a model's programs are refused, no model has to be made to hear of it.
     with open_services(materials.needs, unsafe=unsafe_exec) as services:
         _ensure_base(recipe, materials, base, folder / "tokenizer")
-        with world_with(services, base, engine, train=True) as world:
+        with world_with(services, base, engine, train=_trains(recipe)) as world:
             if found := standing(services):
                 screen.note(found.line)
             for text in _came_from(world):
@@ -63,8 +65,24 @@ def open_run(
             peaks = cache(partial(measure_peaks, world.replicas, world.config))
             ledger = Ledger(folder)
             yield Run(
-                recipe, folder, screen, stop_asked, fit, world, ledger, settings, accept_changes, peaks, notes
+                recipe,
+                folder,
+                screen,
+                stop_asked,
+                fit,
+                world,
+                ledger,
+                settings,
+                accept_changes,
+                peaks,
+                notes,
+                verl,
             )
+
+
+def _trains(recipe: Recipe) -> bool:
+    """Whether any stage is trained here: gradients are as large as the weights."""
+    return any(recipe.engine_of(stage) == "local" for stage in recipe.stages)
 
 
 def _ensure_base(recipe: Recipe, materials: Materials, base: Path, tokens: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cascade_rl.backends.verl.job import Command
 from cascade_rl.data.gather import Materials
 from cascade_rl.model.checkpoint import weights_hash
 from cascade_rl.model.cost import Peaks
@@ -25,6 +26,7 @@ class Run:
     settings  how weights come about beside the recipe's stages: part of every stage's key, JSON
     peaks     what this machine can do; measured when first asked, since a finished run needs no figures
     notes     what was done to the model and the tokenizer that the run began with, in words
+    verl      how verl's environment is entered; None where no stage is trained by it
     """
 
     recipe: Recipe
@@ -39,6 +41,7 @@ class Run:
     # a function: figures of this machine and this moment, never part of a key
     peaks: Callable[[], Peaks]
     notes: tuple[str, ...] = ()
+    verl: Command | None = None
 
 
 @dataclass(frozen=True, slots=True)

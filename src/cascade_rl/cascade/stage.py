@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from cascade_rl.cascade.elsewhere import train_elsewhere
 from cascade_rl.cascade.probe import probe_of, probed_too_late
 from cascade_rl.cascade.record import CARRIED, Start, record_of
 from cascade_rl.cascade.run import Progress, Run
@@ -46,7 +47,10 @@ def train_stage(run: Run, progress: Progress, begun: Start) -> tuple[Checkpoint,
     )
     book = Book(folder)
     try:
-        trained = TRAINERS[begun.stage.kind](_stage_run(run, progress, begun, book), begun.settled.data)
+        if run.recipe.engine_of(begun.stage) == "verl":
+            trained = train_elsewhere(run, progress, begun, book)
+        else:
+            trained = TRAINERS[begun.stage.kind](_stage_run(run, progress, begun, book), begun.settled.data)
     finally:
         book.close()
     # The policy also after a reward model's stage, whose checkpoint is the policy as it came; the reward

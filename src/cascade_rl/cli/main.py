@@ -24,6 +24,7 @@ from cascade_rl.cli import (
 )
 from cascade_rl.cli.app import app
 from cascade_rl.cli.data import data
+from cascade_rl.cli.verl import app as verl
 from cascade_rl.errors import Mendable
 
 # In the order of `cascade --help`. What a command needs is imported inside it, so that help and mistakes are
@@ -50,6 +51,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
 for name, command in COMMANDS.items():
     app.command(name)(command)
 app.add_typer(data, name="data")
+app.add_typer(verl, name="verl")
 
 
 def main() -> None:

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import shlex
-import signal
-import sys
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cascade_rl.cli.app import Overrides, RecipeArgument, RunArgument, Smoke, Unsafe, console, say
+from cascade_rl.cli.stopping import StopRequest
+from cascade_rl.cli.verl import VerlPython, entered
 from cascade_rl.errors import InputError, Interrupted
+
+if TYPE_CHECKING:
+    from cascade_rl.backends.verl.job import Command
+
+
+class TrainedBy(StrEnum):
+    """The engines."""
+
+    LOCAL = "local"
+    VERL = "verl"
 
 
 def run(
@@ -29,15 +40,22 @@ def run(
         ),
     ] = False,
     unsafe_exec: Unsafe = False,
+    engine: Annotated[
+        TrainedBy | None,
+        typer.Option(help="What trains the stages that don't say it themselves; as the recipe if not given."),
+    ] = None,
+    verl_python: VerlPython = None,
 ) -> None:
     """Run a recipe to its end, or go on where an interrupted run stopped."""
-    again = ["cascade", "run", recipe, *(overrides or [])] + ["--smoke"] * smoke
+    overrides = [*(overrides or []), *([f"engine={engine.value}"] if engine else [])]
+    again = ["cascade", "run", recipe, *overrides] + ["--smoke"] * smoke
     again += ["--out", str(out)] if out else []
+    again += ["--verl-python", verl_python] if verl_python else []
     # before anything else: imports alone take seconds, and a Ctrl-C in them is answered like a later one
-    stop = _StopRequest()
+    stop = StopRequest()
     leave = {"accept_changes": accept_changes, "unsafe_exec": unsafe_exec}
     try:
-        _run(recipe, overrides or [], out, smoke, stop, leave)
+        _run(recipe, overrides, out, smoke, stop, leave, entered(verl_python))
     # Interrupted (saved after the step) or the second Ctrl-C: either way the last state is whole.
     except KeyboardInterrupt as interrupt:
         say(f"  {str(interrupt) or 'stopped'}; go on with: {shlex.join(again)}")
@@ -49,8 +67,9 @@ def _run(
     overrides: list[str],
     out: Path | None,
     smoke: bool,
-    stop: _StopRequest,
+    stop: StopRequest,
     leave: Mapping[str, bool],
+    verl: Command | None,
 ) -> None:
     from cascade_rl.cascade.cascade import run_cascade
     from cascade_rl.cli.screen import ConsoleScreen
@@ -64,7 +83,7 @@ def _run(
         raise Interrupted("stopped before the run began")
     try:
         with ConsoleScreen(console) as screen:
-            found = run_cascade(resolved, folder, screen, stop_asked=stop.asked, **leave)
+            found = run_cascade(resolved, folder, screen, stop_asked=stop.asked, verl=verl, **leave)
     except KeyboardInterrupt:
         if (folder / "recipe.yaml").is_file():
             write_report(folder)
@@ -73,30 +92,6 @@ def _run(
     page = write_report(folder)
     console.print(summary_line(folder), soft_wrap=True)
     console.print(f"{duration(sum(found.matrix['seconds'].values()))} in all. Report: {page}", soft_wrap=True)
-
-
-class _StopRequest:
-    """The first Ctrl-C or SIGTERM asks to stop after the step; the second stops at once."""
-
-    def __init__(self) -> None:
-        self.signal: int | None = None
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._handle)
-
-    def _handle(self, number: int, frame: object) -> None:
-        # at once: the step is lost, and done again on resume
-        if self.signal is not None:
-            raise KeyboardInterrupt
-        self.signal = number
-        print("\nstopping after this step (once more: at once) ...", file=sys.stderr, flush=True)
-
-    def asked(self) -> bool:
-        return self.signal is not None
-
-    @property
-    def exit_code(self) -> int:
-        """As a shell says it of a process that a signal ended."""
-        return 128 + (self.signal or signal.SIGINT)
 
 
 def status(run_dir: RunArgument) -> None:

@@ -165,6 +165,19 @@ RULES = (
         "temperature, or too coarse a precision",
         lambda v: v[-1] > 1e-3,
     ),
+    Rule(
+        "passes_clipped",
+        "Clipped although on-policy",
+        "verl's pass for the old log-probabilities and its update disagree on the same weights: "
+        "give both the same micro-batches",
+        lambda v: v[-1] > 0,
+    ),
+    Rule(
+        "passes_kl",
+        "Two passes over the same weights differ",
+        "verl's old log-probabilities are not those of its update, so that the ratio is not 1",
+        lambda v: abs(v[-1]) > 1e-3,
+    ),
     Rule("grad_norm", "Gradient norm is 0", "the update changed nothing", lambda v: v[-1] == 0),
     Rule(
         "grad_norm",

@@ -104,6 +104,7 @@ class Book:
         """Go back to these sizes; a journal without one, which an older version did not know, starts anew."""
         for name, journal in self._journals.items():
             journal.cut(offsets.get(name, 0))
+        self._stored = None  # problems may have been cut off, too
 
     def close(self) -> None:
         """Close the journals."""

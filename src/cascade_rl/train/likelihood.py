@@ -12,13 +12,13 @@ import torch
 
 from cascade_rl.errors import StageError
 from cascade_rl.model.replicas import Replicas, deal
+from cascade_rl.model.taught import Ids
 from cascade_rl.model.worker import Worker
 from cascade_rl.protocols import WHOLE
 from cascade_rl.recipe import HeldoutRows
 from cascade_rl.train.batch import Row, microbatches, pack_rows
 from cascade_rl.train.heldout_loss import HeldoutLoss
 from cascade_rl.train.objective import token_logprobs
-from cascade_rl.train.samples import Ids
 from cascade_rl.types import Demonstration
 
 TOKENS = 4096  # that a worker computes at once, as a micro-batch of training by default

@@ -15,14 +15,14 @@ from cascade_rl.errors import StageError
 from cascade_rl.grading.verdicts import grade_all
 from cascade_rl.model.checkpoint import load_reward_directory, weights_hash
 from cascade_rl.model.export import export
+from cascade_rl.model.taught import Fitted, Ids, batch_at
 from cascade_rl.protocols import Sampling
 from cascade_rl.recipe import RewardModelStage
 from cascade_rl.train.learned_reward import MODEL, LearnedReward, head_shape, scored
 from cascade_rl.train.learner import lr_factor
 from cascade_rl.train.loop import Steps
 from cascade_rl.train.pair_scores import distinct, pair_accuracy, preference_loss
-from cascade_rl.train.samples import Encoding, Fitted, Ids, encoded
-from cascade_rl.train.sft import batch_at
+from cascade_rl.train.samples import Encoding, encoded
 from cascade_rl.train.stage_run import StageRun, Trained
 from cascade_rl.types import Mode, Pair, Pairs, StepReport
 

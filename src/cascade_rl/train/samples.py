@@ -13,9 +13,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 from cascade_rl.errors import InputError, Interrupted, StageError
+from cascade_rl.model.taught import Fitted, Ids
 from cascade_rl.recipe import digest
 from cascade_rl.run.folder import TOKENS
 from cascade_rl.run.store import WORD, Store, open_store, writing
@@ -25,14 +26,6 @@ from cascade_rl.types import Problem
 CHUNK = 1024  # items that are encoded together: the tokenizer spreads them over the processor's cores
 
 T = TypeVar("T")
-Ids = tuple[list[int], list[int]]
-
-
-class Fitted(NamedTuple):
-    """A sample as it is trained on, None if it is left out; `remark` says what was done to it."""
-
-    ids: Ids | None
-    remark: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import math
-import random
 import time
-from array import array
 from collections.abc import Sequence
-from functools import lru_cache, partial
+from functools import partial
 
 from cascade_rl.errors import StageError
+from cascade_rl.model.taught import batch_at, fitted
 from cascade_rl.recipe import SFTStage
-from cascade_rl.run.store import WORD
 from cascade_rl.train.batch import Row
 from cascade_rl.train.heldout_loss import HeldoutLoss
 from cascade_rl.train.learner import lr_factor
 from cascade_rl.train.likelihood import likelihood, split
 from cascade_rl.train.loop import Steps
 from cascade_rl.train.objective import LIKELIHOOD
-from cascade_rl.train.samples import Encoding, Fitted, Ids, encoded
+from cascade_rl.train.samples import Encoding, encoded
 from cascade_rl.train.stage_run import StageRun, Trained
 from cascade_rl.types import Demonstration, Demonstrations, StepReport
 
@@ -78,41 +76,3 @@ def _encoding(run: StageRun[SFTStage]) -> tuple[Encoding[Demonstration], int]:
 
     fit = partial(fitted, limit=limit, most=most, cut=stage.too_long == "cut")
     return Encoding(run.world.tokenizer.taught_all, fit, lambda item: item.problem), limit
-
-
-def fitted(ids: Ids, limit: int, most: str, cut: bool) -> Fitted:
-    """A sample of (prompt, reply) within `limit` tokens, which remarks call `most`; `cut` to that if asked.
-
-    What is cut is the end of the reply, and its end mark with it: the model learns no early end.
-    """
-    prompt, reply = ids
-    if len(prompt) + len(reply) <= limit:
-        return Fitted(ids)
-    if not cut:
-        return Fitted(None, f"samples longer than {most}, left out")
-    if len(prompt) >= limit:
-        return Fitted(None, f"samples whose prompt alone takes {most}, left out")
-    return Fitted((prompt, reply[: limit - len(prompt)]), f"samples longer than {most}, cut to that")
-
-
-def batch_at(step: int, size: int, count: int, seed: str) -> list[int]:
-    """The sample numbers of a step: epochs in shuffled order, derived from (seed, epoch) alone.
-
-    So a resumed stage has no order to remember. A batch may span the end of an epoch, a small set several.
-    """
-    found: list[int] = []
-    place = step * size
-    while len(found) < size:
-        epoch, offset = divmod(place, count)
-        taken = _order(f"{seed}/{epoch}", count)[offset : offset + size - len(found)]
-        found += taken
-        place += len(taken)
-    return found
-
-
-@lru_cache(maxsize=2)  # a batch may span two epochs; of millions of samples an order takes seconds to make
-def _order(seed: str, count: int) -> array[int]:
-    """The numbers below `count`, shuffled; 4 bytes each."""
-    order = array(WORD, range(count))
-    random.Random(seed).shuffle(order)
-    return order

@@ -6,8 +6,6 @@ its end. Nothing here imports verl.
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
 import os
 import sys
 from importlib import resources
@@ -15,17 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from cascade_rl.backends.verl import keys
+from cascade_rl.backends.verl.golds import GOLDS, write_golds
 from cascade_rl.backends.verl.job import Job, Task
+from cascade_rl.backends.verl.manifest import manifest
 from cascade_rl.backends.verl.refusals import departures, refusals
 from cascade_rl.backends.verl.rows import RowRules, rl_rows, too_long, write_rows
-from cascade_rl.backends.verl.setting import Setting
+from cascade_rl.backends.verl.setting import Setting, adds_scores
+from cascade_rl.domains import load_domain
 from cascade_rl.errors import InputError, RecipeError
 from cascade_rl.model.tokenizer import Tokenizer
 from cascade_rl.recipe import RLStage
 from cascade_rl.run.files import write_json, write_text
 
 ENTRY = ("-m", "verl.trainer.main_ppo")
-WEIGHTS = "*.safetensors"
 LOOP = "- name: cascade\n  _target_: inside.agent_loop.Loop\n"
 SCRIPT = """\
 #!/bin/sh
@@ -70,6 +70,7 @@ def _write_files(setting: Setting, tokenizer: Tokenizer) -> None:
     write_rows(job.train_rows, rl_rows(asked, "train", rules, tokenizer))
     # verl opens one, although it is never told to validate
     write_rows(job.validation_rows, rl_rows(asked[:1], "validation", rules, tokenizer))
+    write_golds(task, job, tokenizer)
     write_text(job.folder / "loop.yaml", LOOP)
     for name, text in inside_files().items():
         write_text(job.folder / "inside" / name, text)
@@ -115,12 +116,12 @@ def grader(job: Job) -> dict[str, Any]:
 
 def inside(setting: Setting, tokenizer: Tokenizer) -> dict[str, Any]:
     """What the files inside verl and the grading server read of the manifest."""
-    stage, rule, domains = setting.stage, setting.rule, setting.task.domains
+    stage, rule = setting.stage, setting.rule
     return {
         "advantage": stage.advantage,
         "shaping": stage.reward_shaping,
         "aggregation": stage.aggregation,
-        "scored": bool(setting.task.scored),
+        "scored": adds_scores(setting.task),
         "rounds": stage.filter.max_rounds if stage.filter.kind == "batch" else 1,
         "overlong": rule.overlong,
         "limit": rule.max_response_tokens,
@@ -129,7 +130,7 @@ def inside(setting: Setting, tokenizer: Tokenizer) -> dict[str, Any]:
         # what verl's own keys don't say and its samplers know
         "sampling": {"min_p": rule.min_p} if rule.min_p else {},
         # a problem names its domain, and the recipe the module that it is loaded from
-        "domains": {domain.name: name for name, domain in sorted(domains.items())},
+        "domains": {load_domain(path).name: path for path in stage.domains()},
         "judge": stage.judge.model_dump(mode="json") if stage.judge else None,
         "reward_model": setting.reward_model,
         "grader": grader(setting.job),
@@ -137,34 +138,17 @@ def inside(setting: Setting, tokenizer: Tokenizer) -> dict[str, Any]:
 
 
 def _manifest(setting: Setting, tokenizer: Tokenizer) -> dict[str, Any]:
-    task, job, verl = setting.task, setting.job, setting.task.verl
-    files = sorted(
-        p for p in job.folder.rglob("*") if p.is_file() and _is_compiled(p.relative_to(job.folder))
-    )
-    return {
+    task, job = setting.task, setting.job
+    paths = (p for p in job.folder.rglob("*") if p.is_file() and _is_compiled(p.relative_to(job.folder)))
+    return manifest(task, job, tokenizer, paths) | {
         "kind": "rl",
-        "stage": setting.stage.name,
-        "link": task.link.number,
-        "start": task.link.start,
-        "steps": task.link.steps,
         "rows": len(task.link.asked),
         "replies": setting.stage.rollouts_per_prompt,
         "on_policy": True,
-        "key": task.key,
-        "seed": task.seed,
-        "policy": str(task.policy.resolve()),
-        "policy_files": {p.name: file_hash(p) for p in sorted(task.policy.glob(WEIGHTS))},
-        "tokenizer": tokenizer.hash(),
-        "strategy": verl.strategy,
-        "nodes": verl.nodes,
-        "gpus_per_node": verl.gpus_per_node,
-        "attempts": verl.attempts,
         "entry": list(ENTRY),
         "environment": environment(job),
-        "versions": {"verl": keys.VERSION, "cascade-rl": importlib.metadata.version("cascade-rl")},
         "departures": departures(task, setting.stage, setting.rule),
         "inside": inside(setting, tokenizer),
-        "files": {str(p.relative_to(job.folder)): file_hash(p) for p in files},
     }
 
 
@@ -173,10 +157,4 @@ def _is_compiled(path: Path) -> bool:
     return path.parts[0] in COMPILED and "__pycache__" not in path.parts
 
 
-COMPILED = ("inside", "loop.yaml", "overrides.txt", "run.sh", "train.parquet", "validation.parquet")
-
-
-def file_hash(path: Path) -> str:
-    """16 hex digits of the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+COMPILED = (GOLDS, "inside", "loop.yaml", "overrides.txt", "run.sh", "train.parquet", "validation.parquet")

@@ -165,10 +165,11 @@ FSDP2 = (
     Key(f"{FSDP}.ulysses_sequence_parallel_size", Of("task.verl.sequence_parallel")),
     Key(f"{FSDP}.seed", Of("task.seed")),
     Key(f"{OPTIM}.optimizer", "AdamW", "optimizer"),
-    Key(f"{OPTIM}.lr_scheduler_type", Of("scheduler"), "schedule, warmup_steps"),
-    Key(f"{OPTIM}.min_lr_ratio", Of("last_rate"), "final_lr_fraction, warmup_steps"),
-    Key(f"{OPTIM}.lr_warmup_steps", Of("warmup"), "warmup_steps"),
-    Key(f"{OPTIM}.zero_indexed_step", Of("counts_from_0"), "warmup_steps",
+    Key(f"{OPTIM}.lr_scheduler_type", "cosine", "schedule", "also of a constant rate, see `rates`"),
+    Key(f"{OPTIM}.min_lr_ratio", Of("rates.floor"), "schedule, final_lr_fraction"),
+    Key(f"{OPTIM}.num_cycles", Of("rates.cycles"), "schedule, schedule_steps"),
+    Key(f"{OPTIM}.lr_warmup_steps", Of("rates.warmup"), "warmup_steps"),
+    Key(f"{OPTIM}.zero_indexed_step", False, "warmup_steps",
         "counted from 0, the first step of a warm-up would have no learning rate at all"),
 )  # fmt: skip
 MEGATRON = (

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cascade_rl.backends.verl.job import Task
 from cascade_rl.backends.verl.keys import VERSION
+from cascade_rl.backends.verl.setting import adds_scores, asks_model
 from cascade_rl.recipe import FullPhase, Problems, RLStage
 
 LOCAL = "or engine: local for this stage"
@@ -41,12 +42,6 @@ def _rates(task: Task, stage: RLStage) -> Problems:
     found: Problems = []
     if stage.schedule == "linear":
         found.append(("schedule", f"has no linear schedule; set constant or cosine, {LOCAL}"))
-    if stage.schedule == "cosine" and stage.warmup_steps:
-        text = "begins a cosine behind a warm-up one step late; set warmup_steps: 0 or schedule: constant"
-        found.append(("warmup_steps", f"{text}, {LOCAL}"))
-    if stage.schedule_steps not in (None, task.link.steps):
-        text = "ends a schedule with the job; set schedule_steps to the stage's steps or leave it out"
-        found.append(("schedule_steps", f"{text}, {LOCAL}"))
     if task.verl.strategy == "megatron" and (stage.schedule != "constant" or stage.warmup_steps):
         key = "warmup_steps" if stage.schedule == "constant" else "schedule"
         found.append((key, "with strategy megatron is given a constant rate only; set verl.strategy: fsdp2"))
@@ -93,7 +88,7 @@ def _sampling(stage: RLStage, rule: FullPhase) -> Problems:
 
 def _rewards(task: Task, rule: FullPhase) -> Problems:
     found: Problems = []
-    asks = bool(task.scored) or any(domain.learned for domain in task.domains.values())
+    asks = asks_model(task)
     if asks and task.reward_model is None:
         text = "has no exported reward model for the rewards of this stage; give one, " + LOCAL
         found.append(("reward_model", text))
@@ -107,7 +102,7 @@ def _rewards(task: Task, rule: FullPhase) -> Problems:
             f"entries batch_min_minus_10 or none, {LOCAL}"
         )
         found.append(("data.code_switch", text))
-    if task.scored:
+    if adds_scores(task):
         found += _beside_scores(task, rule)
     return found
 
@@ -167,12 +162,12 @@ def departures(task: Task, stage: RLStage, rule: FullPhase) -> list[str]:
             "replies are drawn from the tokens that top_p, top_k and min_p keep; verl's gradient is that of "
             "the whole distribution, where our own engine renormalises over what was kept"
         )
-    if task.scored or any(domain.learned for domain in task.domains.values()):
+    if asks_model(task):
         found.append(
             "the reward model is served by vLLM, in bf16 and from text: a control token that a reply spells "
             "is read as one, where our own engine keeps it text"
         )
-    if task.scored:
+    if adds_scores(task):
         found.append("a reply of one token is scored as the middle of its group")
     if stage.kl_coefficient:
         found.append("verl bounds the KL term of a token at 10")

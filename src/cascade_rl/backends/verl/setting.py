@@ -6,9 +6,23 @@ import math
 from dataclasses import dataclass
 
 from cascade_rl.backends.verl.job import Job, Task
+from cascade_rl.backends.verl.rates import Rates, rates
 from cascade_rl.recipe import FullPhase, RLStage
 
 MODES = {"token": "token-mean", "sequence": "seq-mean-token-mean", "constant": "seq-mean-token-sum-norm"}
+
+
+def asks_model(task: Task) -> bool:
+    """Whether rewards of a job ask a reward model."""
+    # a task may have the domains of all stages of its run
+    asked = {problem.domain for problem in task.link.asked}
+    learned = any(domain.learned and domain.name in asked for domain in task.domains.values())
+    return learned or adds_scores(task)
+
+
+def adds_scores(task: Task) -> bool:
+    """Whether a reward model's score counts beside a verifier's reward somewhere in a job."""
+    return any(problem.id in task.scored for problem in task.link.asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +83,7 @@ class Rewards(Places):
     @property
     def asks_model(self) -> bool:
         """Whether a reward model is asked."""
-        return bool(self.task.scored) or any(domain.learned for domain in self.task.domains.values())
+        return asks_model(self.task)
 
     @property
     def reward_model(self) -> str | None:
@@ -177,25 +191,6 @@ class Setting(Rewards):
         return self.rule.top_k or -1
 
     @property
-    def scheduler(self) -> str:
-        """`constant` or `cosine`.
-
-        A constant rate behind a warm-up is the cosine that falls to 1.0: verl's constant one warms up from
-        a step without any rate; its cosine can be told to count from 1: (step + 1) / (warm-up + 1), as ours.
-        """
-        return "cosine" if self.stage.schedule == "cosine" or self.stage.warmup_steps else "constant"
-
-    @property
-    def last_rate(self) -> float:
-        """The share of the rate that a cosine falls to."""
-        return self.stage.final_lr_fraction if self.stage.schedule == "cosine" else 1.0
-
-    @property
-    def warmup(self) -> int:
-        """One step more than ours, see `scheduler`."""
-        return self.stage.warmup_steps + 1 if self.stage.warmup_steps else 0
-
-    @property
-    def counts_from_0(self) -> bool:
-        """Whether verl's first step is number 0."""
-        return not self.stage.warmup_steps
+    def rates(self) -> Rates:
+        """The learning rates of all steps."""
+        return rates(self.stage, self.task.link.steps)

@@ -1,0 +1,74 @@
+"""Exports of real checkpoints: `try_export.py VERL_PYTHON FOLDER`; exits 1 where a lie passes or a truth does not.
+
+verl's own checkpoint manager writes the shards of a small model on 1, 2 and 3 processes, its own merger puts
+them together, and `export_job` holds the result against both. Then the same with something broken.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from cascade_rl.backends.verl.export import PROOF, export_job
+from cascade_rl.backends.verl.job import Command, Job
+from cascade_rl.errors import Mendable
+from cascade_rl.model.checkpoint import scratch_config, scratch_weights
+from cascade_rl.model.decoder import DecoderConfig
+from cascade_rl.model.export import export
+from cascade_rl.model.tokenizer import train_tokenizer
+from cascade_rl.recipe import Architecture
+
+SHAPE = Architecture(
+    hidden_size=32,
+    intermediate_size=48,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    num_key_value_heads=1,
+    head_dim=16,
+)
+
+
+def policy(folder: Path) -> Path:
+    """A small Qwen3 with a tied head, as our engine exports one."""
+    tokenizer = train_tokenizer(["The sum of 1 and 2 is 3.", "def add(a, b): return a + b"] * 20, 300)
+    raw = scratch_config(SHAPE, len(tokenizer.inner), tokenizer.end_id, tokenizer.pad_id)
+    config = DecoderConfig.from_hf(raw)
+    export(folder, raw, config, scratch_weights(config, 0), tokenizer, dtype="fp32")
+    return folder
+
+
+def make(folder: Path, start: Path, python: str, kind: str, world: int) -> Job:
+    """A job whose only step was taken."""
+    job = Job(folder)
+    job.checkpoints.mkdir(parents=True)
+    record = {
+        "kind": kind, "steps": 1, "policy": str(start), "strategy": "fsdp2", "nodes": 1, "gpus_per_node": world,
+        "attempts": 1, "entry": [], "environment": {},
+    }  # fmt: skip
+    job.manifest.write_text(json.dumps(record))
+    script = Path(__file__).parent / "shards.py"
+    subprocess.run([python, str(script), str(start), str(job.checkpoints), str(world), kind], check=True)
+    return job
+
+
+def main(python: str, folder: Path) -> int:
+    """How many went wrong."""
+    shutil.rmtree(folder, ignore_errors=True)
+    start, wrong = policy(folder / "policy"), 0
+    for kind, world in (("rl", 2), ("sft", 2), ("rl", 1), ("rl", 3)):
+        job = make(folder / f"{kind}-{world}", start, python, kind, world)
+        try:
+            proof = json.loads((export_job(job, Command((python,))) / PROOF).read_text())
+            shown = {k: proof[k] for k in ("dtype", "trained_dtype", "tied", "rounding", "loaded", "greedy")}
+            print(f"{kind} on {world}: proved, {shown}")
+        except Mendable as error:
+            wrong += 1
+            print(f"{kind} on {world}: REFUSED\n{error}")
+    return wrong
+
+
+if __name__ == "__main__":
+    sys.exit(bool(main(sys.argv[1], Path(sys.argv[2]))))

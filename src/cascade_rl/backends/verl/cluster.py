@@ -1,0 +1,111 @@
+"""Files that start a job on a cluster: a batch script for Slurm, a RayJob for KubeRay.
+
+Both bring up Ray on the machines that the recipe's block `verl` names, and then run words such as `cascade
+verl launch`. What they contain is in `templates/`, with the places to fill in written @LIKE_THIS@.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cascade_rl.backends.verl.job import Command, Job
+from cascade_rl.backends.verl.planned import read_plan
+from cascade_rl.errors import InputError
+from cascade_rl.run.files import write_text
+
+TEMPLATES = Path(__file__).parent / "templates"
+PLACE = re.compile(r"@([A-Z_]+)@")
+
+
+@dataclass(frozen=True, slots=True)
+class Slurm:
+    """What a batch job asks for beside the recipe's machines; `more` are further #SBATCH options."""
+
+    hours: int = 24
+    partition: str | None = None
+    account: str | None = None
+    more: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KubeRay:
+    """Where a RayJob runs.
+
+    image  has verl's environment and this package's
+    claim  the persistent volume claim, writable by all pods, that holds runs, models and data
+    mount  where it is mounted: the paths of the job begin with it
+    """
+
+    image: str
+    claim: str
+    mount: Path
+    hours: int = 24
+
+
+def write_slurm(job: Job, command: Command, words: Sequence[str], asked: Slurm | None = None) -> Path:
+    """`job.sbatch` in the job's folder: Ray on its machines, then `words` with RAY_ADDRESS set."""
+    plan, asked = read_plan(job), asked or Slurm()
+    more = {"partition": asked.partition, "account": asked.account}
+    options = [f"--{name}={value}" for name, value in more.items() if value] + list(asked.more)
+    for option in options:
+        if not re.fullmatch(r"--[a-z][\w-]*(=\S+)?", option):
+            raise InputError(f"{option!r} is no option of sbatch; write --name=value")
+    return _write(
+        job.folder / "job.sbatch",
+        "slurm.sbatch",
+        {
+            "NAME": _name(job),
+            "NODES": str(plan.nodes),
+            "GPUS": str(plan.gpus_per_node),
+            "ALL_GPUS": str(plan.world_size),
+            "HOURS": str(asked.hours),
+            # of Slurm's own grammar: it knows no quotes, and % is its own
+            "LOG": str(job.folder.resolve() / "slurm-%j.log").replace(" ", "\\ "),
+            "MORE": "\n".join(f"#SBATCH {option}" for option in options),
+            "PYTHON": shlex.join(command.python),
+            "WORDS": shlex.join(words),
+        },
+    )
+
+
+def write_rayjob(job: Job, words: Sequence[str], asked: KubeRay) -> Path:
+    """`rayjob.yaml` in the job's folder: a cluster of the recipe's machines, and `words` on its head."""
+    plan, folder = read_plan(job), job.folder.resolve()
+    if not folder.is_relative_to(asked.mount):
+        raise InputError(
+            f"{folder} is not below {asked.mount}, where the pods mount {asked.claim}: they can't see it"
+        )
+    texts = {
+        "NAME": _name(job),
+        "WORDS": shlex.join(words),
+        "IMAGE": asked.image,
+        "CLAIM": asked.claim,
+        "MOUNT": str(asked.mount),
+    }
+    # a text of JSON is one of YAML, whatever is in it
+    values = {name: json.dumps(text) for name, text in texts.items()}
+    numbers = {"NODES": plan.nodes, "GPUS": plan.gpus_per_node, "SECONDS": asked.hours * 3600}
+    values |= {name: str(number) for name, number in numbers.items()}
+    return _write(job.folder / "rayjob.yaml", "rayjob.yaml", values)
+
+
+def _name(job: Job) -> str:
+    """A name that Kubernetes takes, too: stage and number of the link."""
+    parts = job.folder.resolve().parts[-3:]
+    text = re.sub(r"[^a-z0-9]+", "-", "-".join((parts[0], parts[-1])).lower()).strip("-")
+    return f"cascade-{text}"[:47].rstrip("-")  # KubeRay adds to it, and 63 is the most
+
+
+def _write(path: Path, template: str, values: Mapping[str, str]) -> Path:
+    text = (TEMPLATES / template).read_text(encoding="utf-8")
+    # a line that stands alone for something that is not given goes with it
+    text = re.sub(
+        r"^@MORE@\n", lambda m: f"{values['MORE']}\n" if values.get("MORE") else "", text, flags=re.MULTILINE
+    )
+    write_text(path, PLACE.sub(lambda m: values[m[1]], text))
+    return path

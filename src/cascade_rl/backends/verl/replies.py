@@ -1,0 +1,120 @@
+"""The replies that verl's steps graded, as groups of ours: for rollouts.jsonl, and for a step's numbers.
+
+verl's own dump has no verdicts, no ids of problems, and its text has lost the special tokens (verl #7588). So
+whoever grades writes a line a reply beside the attempt, see `Reply`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import fmean, pstdev
+from typing import Any
+
+from cascade_rl.errors import InputError
+from cascade_rl.types import Group, Outcome, Problem, Rollout, Stop, Verdict
+
+FOLDER = "replies"  # in an attempt's folder; files of any name, one a process that grades
+OUTCOMES = {"failed": Outcome.GRADER_ERROR, "unparseable": Outcome.UNPARSEABLE, "timeout": Outcome.TIMEOUT}
+
+
+class Replies:
+    """The lines of an attempt's replies, read as they grow; `of_step` hands out each once."""
+
+    def __init__(self, attempt: Path, problems: Sequence[Problem]) -> None:
+        self._folder, self._problems = attempt / FOLDER, problems
+        self._read: dict[Path, int] = {}
+        self._waiting: dict[int, dict[int, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+
+    def of_step(self, step: int) -> list[Group]:
+        """The groups graded for a step (verl's number), in the order of their prompts."""
+        self._read_on()
+        found = self._waiting.pop(step, {})
+        # replies of steps that are over belong to a draw that verl dropped; they would never be asked for
+        for old in [number for number in self._waiting if number < step]:
+            del self._waiting[old]
+        return [self._group(index, rows) for index, rows in sorted(found.items())]
+
+    def _read_on(self) -> None:
+        for path in sorted(self._folder.glob("*.jsonl")):
+            with path.open("rb") as file:
+                file.seek(self._read.get(path, 0))
+                for line in file:
+                    if not line.endswith(b"\n"):
+                        break  # being written at this moment
+                    self._read[path] = self._read.get(path, 0) + len(line)
+                    row = _row(line, path)
+                    self._waiting[row["step"]][row["index"]].append(row)
+
+    def _group(self, index: int, rows: list[dict[str, Any]]) -> Group:
+        if not 0 <= index < len(self._problems):
+            raise InputError(f"{self._folder} names prompt {index}, but the job has {len(self._problems)}")
+        # verl's replies end in any order, in any of many processes: by text, so that they are told alike
+        rows = sorted(rows, key=lambda row: (row["text"], row["reward"] is None, row["reward"] or 0.0))
+        rollouts = tuple(Rollout.of_text(r["text"], Stop(r["stop"]), r["tokens"]) for r in rows)
+        verdicts = tuple(
+            Verdict(r["reward"], Outcome(r["outcome"]), r.get("parts", {}), r.get("note", "")) for r in rows
+        )
+        return Group(self._problems[index], rollouts, verdicts)
+
+
+def _row(line: bytes, path: Path) -> dict[str, Any]:
+    try:
+        row: dict[str, Any] = json.loads(line)
+        Verdict(row["reward"], Outcome(row["outcome"])), Stop(row["stop"]), row["text"], row["tokens"]
+        return row | {"step": int(row["step"]), "index": int(row["index"])}
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} holds a line that is no graded reply: {error!r}") from None
+
+
+def summary(groups: Sequence[Group]) -> dict[str, float]:
+    """What a step's replies say, by the names and rules of docs/runs.md; nothing where there are none.
+
+    The rewards are the graders' own: verl's `score` counts a reply without a verdict as a number.
+    """
+    if not groups:
+        return {}
+    replies = [
+        (rollout, verdict) for g in groups for rollout, verdict in zip(g.rollouts, g.verdicts, strict=True)
+    ]
+    tokens: list[float] = [r.tokens for r, _ in replies if r.tokens is not None] or [math.nan]
+    found = {
+        **_rewards(groups),
+        "length": fmean(tokens),
+        "length_max": max(tokens),
+        "clipped": fmean(r.stop is Stop.LENGTH for r, _ in replies),
+        **_outcomes(verdict for _, verdict in replies),
+    }
+    for domain in sorted({g.problem.domain for g in groups}):
+        own = [g for g in groups if g.problem.domain == domain]
+        verdicts = [v for g in own for v in g.verdicts]
+        told = _rewards(own)
+        found |= {f"{name}/{domain}": told[name] for name in ("reward", "signal")}
+        found |= {f"{name}/{domain}": value for name, value in _outcomes(verdicts).items()}
+        for part in sorted({name for v in verdicts for name in v.parts}):
+            found[f"part/{domain}/{part}"] = fmean(v.parts[part] for v in verdicts if part in v.parts)
+    return found
+
+
+def _rewards(groups: Sequence[Group]) -> dict[str, float]:
+    known = [[v.reward for v in g.verdicts if v.reward is not None] for g in groups]
+    flat = [r for row in known for r in row] or [0.0]
+    even = [row for row in known if row and min(row) == max(row)]
+    return {
+        "reward": fmean(flat),
+        "reward_std": pstdev(flat),
+        "reward_min": min(flat),
+        "reward_max": max(flat),
+        # a group with one verdict has nothing to be compared with, and is even
+        "signal": fmean(bool(row) and min(row) < max(row) for row in known),
+        "solved_all": sum(row[0] >= 1 for row in even) / len(groups),
+        "solved_none": sum(row[0] <= 0 for row in even) / len(groups),
+    }
+
+
+def _outcomes(verdicts: Iterable[Verdict]) -> dict[str, float]:
+    found = list(verdicts)
+    return {name: fmean(v.outcome is outcome for v in found) for name, outcome in OUTCOMES.items()}
