@@ -86,6 +86,10 @@ CATCH_ALL = {
         "run/tracking/follower.py",
         "main",
     ): "whatever a tracker's package raises is said, recorded and ends its process; the run goes on",
+    (
+        "backends/verl/inside/asking.py",
+        "_answer_score",
+    ): "why a served reward model gave no score goes to the grader, whose verdict is then null",
     ("serve/batches.py", "_decode"): "handed to every client that waits, who is answered with an error",
     ("train/learned_reward.py", "_flush"): "handed to every caller that waits, who raises it",
 }

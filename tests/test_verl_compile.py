@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny
 import verl_tasks
@@ -18,7 +19,7 @@ from verl_tasks import problems, stage, task
 
 from cascade_rl.backends.verl import keys
 from cascade_rl.backends.verl.compile import compile_job
-from cascade_rl.backends.verl.grader import Question, answer
+from cascade_rl.backends.verl.grader import Question, answer, with_score
 from cascade_rl.backends.verl.inside import advantage, marks
 from cascade_rl.backends.verl.inside.earned import Rules, earned
 from cascade_rl.errors import InputError, RecipeError
@@ -27,6 +28,7 @@ from cascade_rl.sources.parquet import parquet
 from cascade_rl.train.advantage import final_rewards, group_advantage
 from cascade_rl.train.learner import lr_factor
 from cascade_rl.train.loss import token_weights
+from cascade_rl.train.preferred import joined
 from cascade_rl.types import Group, Message, Mode, Outcome, Problem, Rollout, Stop, Verdict
 from cascade_rl.verify.script import switches
 
@@ -150,7 +152,7 @@ OTHER = {
     "temperature": 0.8, "top_p": 0.9, "top_k": 20, "min_p": 0.1, "overlong": "mask", "kl_coefficient": 0.01,
     "advantage": "dr_grpo", "aggregation": "constant", "reward_shaping": "tanh", "rollout_correction": "tis",
     "name": "other", "schedule": "cosine", "data": None,
-    "judge": {"url": "http://127.0.0.1:1/v1", "model": "judge"},
+    "filter": {"kind": "batch", "max_rounds": 2}, "judge": {"url": "http://127.0.0.1:1/v1", "model": "judge"},
 }  # fmt: skip
 # with what else they may stand
 BESIDE = {
@@ -169,10 +171,9 @@ REFUSED = {
     "clip_low": {"loss": "ppo_clip", "updates_per_batch": 2, "clip_low": 0.1},
     "clip_high": {"loss": "ppo_clip", "updates_per_batch": 2, "clip_high": 0.1},
     "updates_per_batch": {"loss": "ppo_clip", "updates_per_batch": 2},
-    "filter": {"filter": {"kind": "batch"}},
 }
 # decided before a link is compiled: which prompts it asks (cascade/chain), or who trains it
-ELSEWHERE = {"kind", "engine", "mode_mix", "curriculum", "reward_model", "data"}
+ELSEWHERE = {"kind", "engine", "mode_mix", "curriculum", "reward_model", "reward_model_from", "data"}
 
 
 def test_no_key_of_a_stage_is_left_over(policy, tmp_path):
@@ -224,6 +225,47 @@ def test_a_fixed_reward_beside_the_batches_lowest_is_refused(policy, tmp_path):
     assert "stages.math-rl.data.code_switch" in refused(policy, tmp_path / "job", stage(), switch_rules=rules)
     for fine in ({"a": -1.0, "b": 0.0, "c": "off"}, {"b": "batch_min_minus_10", "c": "off"}):
         compile_job(task(policy, switch_rules=fine), tmp_path / "job", tiny.tokenizer())
+
+
+def test_a_learned_reward_is_served_on_gpus_of_its_own_and_our_manager_asks(policy, tmp_path):
+    asked = problems("alignment")
+    made = stage(data=[{"domain": "alignment"}])
+    found = refused(policy, tmp_path / "none", made, asked=asked)
+    assert "no exported reward model" in found["stages.math-rl.reward_model"]
+    verl = Verl(gpus_per_node=2, reward_gpus=4)
+    job = compile_job(
+        task(policy, made, asked, reward_model=policy, verl=verl), tmp_path / "job", tiny.tokenizer()
+    )
+    at, overrides = "reward.reward_model.", said(job)
+    want = {"enable": "True", "enable_resource_pool": "True", "n_gpus_per_node": "4", "nnodes": "1",
+            "model_path": str(policy), "rollout.name": "vllm", "rollout.tensor_model_parallel_size": "4"}  # fmt: skip
+    assert {key: overrides[at + key] for key in want} == want
+    # without it verl asks its own classifier, and no manager of ours
+    assert overrides["reward.custom_reward_function.path"] == "'pkg://inside.reward'"
+    assert json.loads(job.manifest.read_text())["inside"]["reward_model"] == str(policy)
+
+
+def test_what_does_not_go_with_a_score_beside_the_reward_is_refused(policy, tmp_path):
+    asked = problems(count=8)
+    beside = {"scored": [asked[0].id], "reward_model": policy, "asked": asked}
+    compile_job(task(policy, **beside), tmp_path / "job", tiny.tokenizer())
+    found = refused(policy, tmp_path / "b", stage(overlong="penalty", overlong_buffer=9), **beside)
+    assert list(found) == ["stages.math-rl.overlong"]
+    found = refused(policy, tmp_path / "c", stage(), switch_rules={asked[0].id: -1.0}, **beside)
+    assert list(found) == ["stages.math-rl.data.code_switch"]
+
+
+def test_a_filter_draws_in_rounds_by_our_own_replay_buffer(policy, tmp_path):
+    asked = problems(count=24)
+    job = compile_job(
+        task(policy, stage(filter={"kind": "batch", "max_rounds": 3}), asked),
+        tmp_path / "job",
+        tiny.tokenizer(),
+    )
+    overrides = said(job)
+    assert overrides["trainer.v1.sampler.custom_sampler.name"] == "Rounds"
+    assert overrides["data.gen_batch_size"] == "1" and "algorithm.filter_groups.enable" not in overrides
+    assert json.loads(job.manifest.read_text())["inside"]["rounds"] == 3
 
 
 def test_too_few_prompts_are_refused(policy, tmp_path):
@@ -344,7 +386,7 @@ def group_of(number: int, replies: list) -> Group:
 
 
 def told_by_the_server(group: Group, rule: str | float) -> list[dict]:
-    asked = [Question(0, group.problem, rollout, rule) for rollout in group.rollouts]
+    asked = [Question(0, group.problem, rollout, rule, False) for rollout in group.rollouts]
     return [answer(q, v) for q, v in zip(asked, group.verdicts, strict=True)]
 
 
@@ -363,9 +405,10 @@ def test_advantages_through_verl_are_those_of_our_engine(batch, kind, overlong):
             # as `Reply.as_dict` stores it, and as `hooks` reads it: by token, with a mask
             tokens, counts = marks.marked(*earned(told, Rules(overlong, 100, 40)), told["tokens"])
             row = [tokens.get(i, 0.0) for i in range(100)]
-            reward, mark = marks.read(row, told["tokens"] if counts else 0)
+            reward, mark, _ = marks.read(row, told["tokens"] if counts else 0)
             rewards, places, marked = [*rewards, reward], [*places, number], [*marked, mark]
-    found = advantage.batch_advantages(rewards, places, marked, advantage=kind[0], shaping=kind[1])
+    nothing = [None] * len(rewards)
+    found = advantage.batch_advantages(rewards, places, marked, nothing, advantage=kind[0], shaping=kind[1])
     flat = [a for row in want for a in row]
     assert [r is None for r in rewards] == [a is None for a in flat]
     # a spread as small as a double's rounding is one there and none here, or the other way round
@@ -373,16 +416,52 @@ def test_advantages_through_verl_are_those_of_our_engine(batch, kind, overlong):
     assert found == pytest.approx([a or 0.0 for a in flat], rel=1e-6, abs=1e-6)
 
 
+SCORED = st.lists(
+    st.tuples(st.none() | st.sampled_from([0.0, 1.0]), st.floats(-30, 30, width=32)), min_size=1, max_size=8
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(SCORED, SCORED)
+def test_a_score_beside_the_reward_comes_through_verl(first, second):
+    rewards, groups, scores, want = [], [], [], []
+    for number, replies in enumerate((first, second)):
+        verdicts = [
+            Verdict.failed("no")
+            if r is None
+            else with_score(Verdict(r, Outcome.PARTIAL), Verdict(s, Outcome.PARTIAL))
+            for r, s in replies
+        ]
+        want += group_advantage(joined([v.reward for v in verdicts], verdicts))
+        for verdict in verdicts:
+            score = verdict.parts.get("reward_model")
+            tokens, counts = marks.marked(verdict.reward, False, 9, score)
+            # in fp32, as verl keeps them
+            row = np.asarray([tokens.get(i, 0.0) for i in range(9)], np.float32).tolist()
+            reward, mark, score = marks.read(row, 9 if counts else 0, True)
+            assert not mark
+            rewards, groups, scores = [*rewards, reward], [*groups, number], [*scores, score]
+    assume(all(a is None or a == 0 or abs(a) > 1e-3 for a in want))
+    found = advantage.batch_advantages(rewards, groups, [False] * len(groups), scores)
+    assert found == pytest.approx([a or 0.0 for a in want], abs=2e-3)
+
+
+def test_a_group_has_a_signal_where_what_counts_differs():
+    assert advantage.has_signal([1.0, 0.0]) and advantage.has_signal([1.0, None, 0.5])
+    assert not any(map(advantage.has_signal, ([], [1.0], [1.0, 1.0], [1.0, None], [None, None])))
+
+
 def test_a_reply_alone_has_no_advantage_and_one_without_reward_moves_no_baseline():
-    assert advantage.batch_advantages([0.9, None, None], "aaa", [False] * 3) == [0.0, 0.0, 0.0]
-    with_null = advantage.batch_advantages([1.0, 0.0, None], "aaa", [False] * 3)
-    assert with_null[:2] == advantage.batch_advantages([1.0, 0.0], "aa", [False] * 2)
+    none = [None] * 3
+    assert advantage.batch_advantages([0.9, None, None], "aaa", [False] * 3, none) == [0.0, 0.0, 0.0]
+    with_null = advantage.batch_advantages([1.0, 0.0, None], "aaa", [False] * 3, none)
+    assert with_null[:2] == advantage.batch_advantages([1.0, 0.0], "aa", [False] * 2, none[:2])
 
 
 def test_foreign_script_comes_below_the_whole_batch():
     # lowest of the batch 0.2, so -9.8; a masked reply stays without reward
     found = advantage.batch_advantages(
-        [0.9, 0.5, 0.2, None], "aabb", [True, False, False, True], advantage="dr_grpo"
+        [0.9, 0.5, 0.2, None], "aabb", [True, False, False, True], [None] * 4, advantage="dr_grpo"
     )
     assert found == pytest.approx([-9.8 - (-9.8 + 0.5) / 2, 0.5 - (-9.8 + 0.5) / 2, 0.0, 0.0])
 
@@ -391,7 +470,8 @@ def test_foreign_script_comes_below_the_whole_batch():
 def test_what_a_reply_earned_comes_through_verl(reward, switched, length):
     rewards, counts = marks.marked(reward, switched, length)
     row = [rewards.get(i, 0.0) for i in range(12)]
-    found, mark = marks.read(row, length if counts else 0)
+    found, mark, score = marks.read(row, length if counts else 0)
+    assert score is None
     assert found is None if reward is None else found == pytest.approx(reward, abs=1e-5)
     assert mark == (switched and reward is not None and length > 1)
 

@@ -21,6 +21,7 @@ from cascade_rl.backends.verl.inside.asking import Grader, GraderLost
 from cascade_rl.backends.verl.inside.earned import WHOLE_BATCH, Rules, earned
 from cascade_rl.domains import load_domain
 from cascade_rl.sources.parquet import parquet
+from cascade_rl.train.preferred import SCORE, VERIFIED
 from cascade_rl.types import Mode
 
 TOK = tiny.tokenizer()
@@ -53,9 +54,9 @@ def told(job) -> dict:
     return json.loads(job.manifest.read_text())["inside"]["grader"]
 
 
-def asked_all(job, questions: list[dict]) -> list[dict]:
+def asked_all(job, questions: list[dict], score=None) -> list[dict]:
     async def run() -> list[dict]:
-        grader = Grader(told(job))
+        grader = Grader(told(job), score)
         try:
             return list(await asyncio.gather(*(grader.ask(q) for q in questions)))
         finally:
@@ -176,6 +177,45 @@ def test_a_job_that_is_not_there_is_refused_with_a_word(tmp_path):
         capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.returncode == 1 and "manifest.json is missing" in json.loads(done.stdout)["refused"]
+
+
+def test_a_learned_reward_asks_back_and_a_fault_is_null(policy, tmp_path):
+    asked = problems("alignment", mode=Mode.INSTRUCT)
+    made = stage(data=[{"domain": "alignment"}])
+    job = compile_job(task(policy, made, asked, reward_model=policy), tmp_path / "job", TOK)
+    heard: list[str] = []
+
+    async def score(text: str) -> float:
+        heard.append(text)
+        if "broken" in text:
+            raise OSError("the router is gone")
+        await asyncio.sleep(0)
+        return float(len(text))
+
+    questions = [question(job, i, "broken" if i == 2 else f"Answer {i}.") for i in range(6)]
+    found = asked_all(job, questions, score)
+    # what the model reads: the conversation in instruct mode, up to the end mark of the answer
+    texts = [TOK.scored(p.messages, f"Answer {i}.") for i, p in enumerate(asked[:6])]
+    assert [a["reward"] for i, a in enumerate(found) if i != 2] == [
+        float(len(t)) for i, t in enumerate(texts) if i != 2
+    ]
+    assert (found[2]["reward"], found[2]["outcome"]) == (None, "grader_error")
+    assert "the router is gone" in found[2]["note"] and set(texts) - set(heard) == {texts[2]}
+
+
+def test_a_score_stands_beside_a_verifiers_reward_where_an_entry_asks(policy, tmp_path):
+    asked = problems(count=8, mode=Mode.INSTRUCT)
+    made = task(policy, asked=asked, reward_model=policy, scored=[asked[0].id])
+    job = compile_job(made, tmp_path / "job", TOK)
+
+    async def score(text: str) -> float:
+        return 2.5
+
+    right = [question(job, i, f"\\boxed{{{asked[i].answer}}}") for i in range(2)]
+    both, alone = asked_all(job, right, score)
+    assert both["reward"] == alone["reward"] == 1.0
+    assert {key: both["parts"][key] for key in (VERIFIED, SCORE)} == {VERIFIED: 1.0, SCORE: 2.5}
+    assert SCORE not in alone["parts"] and (both["scored"], alone["scored"]) == (True, False)
 
 
 def test_a_server_that_is_killed_is_started_again_and_nothing_is_lost(maths):

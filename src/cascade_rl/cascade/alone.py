@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from cascade_rl.backends.verl.job import Job, Link, Task
-from cascade_rl.cascade.chain import chain, switch_rules
+from cascade_rl.cascade.chain import chain, scored, switch_rules
 from cascade_rl.cascade.lengths import fitting_data
 from cascade_rl.cascade.verl_job import compiled
 from cascade_rl.data.gather import gather
@@ -54,7 +54,8 @@ def compile_alone(
     verl = recipe.verl or Verl()
     settings = [stage.model_dump(mode="json"), verl.model_dump(mode="json"), digest(data.content()), weights]
     key = digest([*settings, recipe.seed, number])
-    task = Task(stage, link, policy, domains, verl, recipe.seed, key, reward_model, policy, rules)
+    beside = scored(stage, data, recipe.seed)
+    task = Task(stage, link, policy, domains, verl, recipe.seed, key, reward_model, policy, rules, beside)
     return compiled(task, out.resolve() / "job", tokenizer)
 
 

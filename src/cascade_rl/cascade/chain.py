@@ -11,7 +11,7 @@ that is not constant is refused where there are several. No state is saved: a re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from cascade_rl.backends.verl.job import Link
 from cascade_rl.recipe import FullPhase, RLStage, Stage
@@ -67,3 +67,10 @@ def switch_rules(stage: Stage, data: StageData, seed: int) -> Mapping[str, str |
     if not isinstance(stage, RLStage) or not isinstance(data, Pools):
         return {}
     return PromptPool(stage, data.entries, seed).switch_rules
+
+
+def scored(stage: Stage, data: StageData, seed: int) -> Collection[str]:
+    """The problems whose reward has a reward model's score beside it."""
+    if not isinstance(stage, RLStage) or not isinstance(data, Pools):
+        return ()
+    return PromptPool(stage, data.entries, seed).scored

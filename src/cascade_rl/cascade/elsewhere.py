@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cascade_rl.backends.verl.job import Command, Job, Link, Task
-from cascade_rl.cascade.chain import chain, switch_rules
+from cascade_rl.cascade.chain import chain, scored, switch_rules
 from cascade_rl.cascade.record import Start
 from cascade_rl.cascade.run import Progress, Run
 from cascade_rl.cascade.verl_job import job_done
@@ -71,6 +71,7 @@ def _task(run: Run, begun: Start, link: Link, policy: Path, start: Path) -> Task
         begun.reward_model.path if begun.reward_model else None,
         start,
         switch_rules(stage, begun.settled.data, run.recipe.seed),
+        scored(stage, begun.settled.data, run.recipe.seed),
     )
 
 

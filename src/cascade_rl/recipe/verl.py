@@ -23,6 +23,8 @@ class Verl(Strict):
     memory                 share of a GPU's memory that the sampler may take
     offload                weights and optimiser wait in the machine's memory while the other side works
     attempts               how often a job is started before its stage fails
+    reward_gpus            GPUs on one machine, beside all these, that hold the one copy of a reward model
+                           where a stage asks one; no other stage takes them
     """
 
     # the version whose keys `backends/verl/keys.py` knows: another one silently ignores some of them
@@ -36,6 +38,7 @@ class Verl(Strict):
     memory: Annotated[Fraction, Field(gt=0)] = 0.5
     offload: bool = True
     attempts: Positive = 3
+    reward_gpus: Positive = 1
 
     @property
     def gpus(self) -> int:

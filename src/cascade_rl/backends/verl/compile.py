@@ -17,8 +17,8 @@ from cascade_rl.backends.verl.golds import GOLDS, write_golds
 from cascade_rl.backends.verl.job import Job, Task
 from cascade_rl.backends.verl.manifest import manifest
 from cascade_rl.backends.verl.refusals import departures, refusals
-from cascade_rl.backends.verl.rows import rl_rows, too_long, write_rows
-from cascade_rl.backends.verl.setting import Setting
+from cascade_rl.backends.verl.rows import RowRules, rl_rows, too_long, write_rows
+from cascade_rl.backends.verl.setting import Setting, adds_scores
 from cascade_rl.domains import load_domain
 from cascade_rl.errors import InputError, RecipeError
 from cascade_rl.model.tokenizer import Tokenizer
@@ -66,7 +66,7 @@ def compile_job(task: Task, folder: Path, tokenizer: Tokenizer) -> Job:
 
 def _write_files(setting: Setting, tokenizer: Tokenizer) -> None:
     task, job = setting.task, setting.job
-    asked, rules = task.link.asked, task.switch_rules
+    asked, rules = task.link.asked, RowRules(task.switch_rules, task.scored)
     write_rows(job.train_rows, rl_rows(asked, "train", rules, tokenizer))
     # verl opens one, although it is never told to validate
     write_rows(job.validation_rows, rl_rows(asked[:1], "validation", rules, tokenizer))
@@ -121,6 +121,8 @@ def inside(setting: Setting, tokenizer: Tokenizer) -> dict[str, Any]:
         "advantage": stage.advantage,
         "shaping": stage.reward_shaping,
         "aggregation": stage.aggregation,
+        "scored": adds_scores(setting.task),
+        "rounds": stage.filter.max_rounds if stage.filter.kind == "batch" else 1,
         "overlong": rule.overlong,
         "limit": rule.max_response_tokens,
         "buffer": (stage.overlong_buffer or 0) if rule.overlong == "penalty" else 0,
@@ -130,6 +132,7 @@ def inside(setting: Setting, tokenizer: Tokenizer) -> dict[str, Any]:
         # a problem names its domain, and the recipe the module that it is loaded from
         "domains": {load_domain(path).name: path for path in stage.domains()},
         "judge": stage.judge.model_dump(mode="json") if stage.judge else None,
+        "reward_model": setting.reward_model,
         "grader": grader(setting.job),
     }
 
@@ -144,7 +147,7 @@ def _manifest(setting: Setting, tokenizer: Tokenizer) -> dict[str, Any]:
         "on_policy": True,
         "entry": list(ENTRY),
         "environment": environment(job),
-        "departures": departures(setting.stage, setting.rule),
+        "departures": departures(task, setting.stage, setting.rule),
         "inside": inside(setting, tokenizer),
     }
 

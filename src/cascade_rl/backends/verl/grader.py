@@ -6,23 +6,29 @@ come. The first line out is {"ready": STANDING}, or {"refused": WHY} before the 
 null if no grader could judge, `outcome`, `parts`, `note`), what the reply was (`text`, `tokens`, `stop`),
 whether it is in `foreign` script, and the rule for that (`code_switch`): what it earns by these is decided in
 `inside/earned.py`. What can't be read is answered with {"id", "refused"}.
+
+Where a reward model is asked, this process asks whoever asked it: {"score": N, "text"}, answered by
+{"scored": N, "value"} or {"scored": N, "fault"}, with which the reply has no verdict.
 """
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import json
 import os
 import sys
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
 from cascade_rl.domain import Domain, Services
 from cascade_rl.domains import load_domain
 from cascade_rl.errors import InputError, Mendable
+from cascade_rl.grading import learned
 from cascade_rl.grading.services import judge_spec, open_services, standing, with_judge
 from cascade_rl.grading.verdicts import grading_thread
 from cascade_rl.model.tokenizer import Tokenizer, load_tokenizer
@@ -39,6 +45,7 @@ class Question:
     problem: Problem
     rollout: Rollout
     code_switch: str | float
+    scored: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,7 @@ class Rules:
 
     domains: Mapping[str, Domain]
     tokenizer: Tokenizer
+    reward_model: str | None
 
     def question(self, line: str) -> Question:
         """A line as a question; ValueError, KeyError or TypeError when it is none."""
@@ -61,7 +69,7 @@ class Rules:
         stop = Stop.END if ids and ids[-1] in self.tokenizer.eos_ids else Stop.LENGTH
         text = self.tokenizer.decode(ids, prompt)
         rollout = Rollout(prompt, ids, (0.0,) * len(ids), text, stop)
-        return Question(row["id"], problem, rollout, payload["code_switch"])
+        return Question(row["id"], problem, rollout, payload["code_switch"], payload["scored"])
 
 
 def answer(asked: Question, verdict: Verdict) -> dict[str, Any]:
@@ -77,6 +85,7 @@ def answer(asked: Question, verdict: Verdict) -> dict[str, Any]:
         "stop": str(asked.rollout.stop),
         "foreign": switches(asked.problem.prompt_text, asked.rollout.text),
         "code_switch": asked.code_switch,
+        "scored": asked.scored,
     }
 
 
@@ -88,7 +97,7 @@ def read_rules(manifest: Path) -> tuple[Rules, Mapping[str, Any] | None]:
     said = record["inside"]
     domains = {name: load_domain(path) for name, path in said["domains"].items()}
     tokenizer = load_tokenizer(Path(record["policy"]))
-    return Rules(domains, tokenizer), said["judge"]
+    return Rules(domains, tokenizer, said["reward_model"]), said["judge"]
 
 
 class Output:
@@ -107,11 +116,44 @@ class Output:
                 return
 
 
+class AskedBack:
+    """A `RewardModel` that is served where the questions come from."""
+
+    def __init__(self, output: Output, tokenizer: Tokenizer) -> None:
+        self._output, self._tokenizer = output, tokenizer
+        self._waiting: dict[int, asyncio.Future[float]] = {}
+        self._numbers = itertools.count()
+
+    async def score(self, messages: Sequence[Message], answer: str) -> float:
+        """The score of one answer; raises RuntimeError when there is none."""
+        number = next(self._numbers)
+        future: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = future
+        self._output.write({"score": number, "text": self._tokenizer.scored(messages, answer)})
+        try:
+            return await future
+        finally:
+            del self._waiting[number]
+
+    async def hear(self, line: Mapping[str, Any]) -> None:
+        """Take an answer; on the loop that waits for it."""
+        future = self._waiting.get(line["scored"])
+        if future is None or future.done():
+            return  # its verdict was given up meanwhile
+        if "value" in line:
+            future.set_result(float(line["value"]))
+        else:
+            future.set_exception(RuntimeError(f"no score: {line.get('fault')}"))
+
+
 def serve(lines: Iterable[str], output: Output, rules: Rules, services: Services) -> None:
     """Answer every line until there are no more, and until all answers are out."""
     under_way: set[Future[None]] = set()
     for line in lines:
         if not line.strip():
+            continue
+        if (heard := _scored(line)) is not None and isinstance(services.reward_model, AskedBack):
+            grading_thread().run(services.reward_model.hear(heard))
             continue
         try:
             asked = rules.question(line)
@@ -128,8 +170,28 @@ def serve(lines: Iterable[str], output: Output, rules: Rules, services: Services
 async def _answered(asked: Question, output: Output, rules: Rules, services: Services) -> None:
     """Grade one reply and write the answer: what is waited for at the end is the writing."""
     grade = rules.domains[asked.problem.domain].grade
-    (verdict,) = await grading_thread().graded(grade, [(asked.problem, asked.rollout)], services)
+    pairs = [(asked.problem, asked.rollout)]
+    (verdict,) = await grading_thread().graded(grade, pairs, services)
+    if asked.scored and verdict.reward is not None:
+        (beside,) = await grading_thread().graded(learned.grade, pairs, services)
+        verdict = with_score(verdict, beside)
     output.write(answer(asked, verdict))
+
+
+def with_score(verdict: Verdict, score: Verdict) -> Verdict:
+    """A verdict with the reward model's beside it, by the names of `train/preferred.py`; null without one."""
+    if verdict.reward is None or score.reward is None:
+        return Verdict.failed(score.note)
+    parts = {**verdict.parts, "verified": verdict.reward, "reward_model": score.reward}
+    return replace(verdict, parts=parts)
+
+
+def _scored(line: str) -> dict[str, Any] | None:
+    """A line that answers a question of ours."""
+    if not line.startswith('{"scored"'):
+        return None
+    row: dict[str, Any] = json.loads(line)
+    return row
 
 
 def _id(line: str) -> Any:
@@ -152,6 +214,9 @@ def main(manifest: str) -> int:
         with open_services(needs) as services:
             if judge:
                 services = with_judge(services, judge_spec(judge, manifest))
+            if rules.reward_model:
+                scorer = AskedBack(output, load_tokenizer(Path(rules.reward_model)))
+                services = replace(services, reward_model=scorer)
             found = standing(services)
             output.write({"ready": found.line if found else "no sandbox is needed"})
             serve(sys.stdin, output, rules, services)

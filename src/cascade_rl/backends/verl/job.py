@@ -7,7 +7,7 @@ own, each from the weights that the one before exported.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,7 +49,8 @@ class Task:
     reference     the one that a KL term holds on to: the stage's first weights, which the chain's later jobs
                   no longer start from
     switch_rules  what a reply in foreign script earns, by problem id
-    reward_model  the exported reward model that its rewards ask, where a domain's reward is learned
+    scored        problems whose reward has the reward model's score beside it (`with_reward_model`)
+    reward_model  the exported reward model that its rewards ask, where one does
     key           what makes the stage this one, see `run.ledger.stage_key`
     """
 
@@ -63,6 +64,7 @@ class Task:
     reward_model: Path | None = None
     reference: Path | None = None
     switch_rules: Mapping[str, str | float] = field(default_factory=dict)
+    scored: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

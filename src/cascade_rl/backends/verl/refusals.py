@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cascade_rl.backends.verl.job import Task
 from cascade_rl.backends.verl.keys import VERSION
+from cascade_rl.backends.verl.setting import adds_scores, asks_model
 from cascade_rl.recipe import FullPhase, Problems, RLStage
 
 LOCAL = "or engine: local for this stage"
@@ -19,7 +20,7 @@ def refusals(task: Task, stage: RLStage, rule: FullPhase) -> Problems:
         *_rates(task, stage),
         *_weights(task, stage),
         *_sampling(stage, rule),
-        *_rewards(task, stage),
+        *_rewards(task, rule),
         *_sizes(task, stage, rule),
     ]
     return [(f"stages.{stage.name}.{key}", f"verl {VERSION} {text}") for key, text in found]
@@ -85,14 +86,14 @@ def _sampling(stage: RLStage, rule: FullPhase) -> Problems:
     return [("rollout_correction", text)]
 
 
-def _rewards(task: Task, stage: RLStage) -> Problems:
+def _rewards(task: Task, rule: FullPhase) -> Problems:
     found: Problems = []
-    # a run's task has the domains of all its stages
-    asked = {problem.domain for problem in task.link.asked}
-    learned = sorted(d.name for d in task.domains.values() if d.learned and d.name in asked)
-    if learned:
-        text = f"has no reward model at hand for {', '.join(learned)}; set engine: local for this stage"
-        found.append(("data", text))
+    asks = asks_model(task)
+    if asks and task.reward_model is None:
+        text = "has no exported reward model for the rewards of this stage; give one, " + LOCAL
+        found.append(("reward_model", text))
+    if asks and task.verl.rollout != "vllm":
+        found.append(("reward_model", "serves one by vllm alone here; set verl.rollout: vllm, " + LOCAL))
     fixed = {rule for rule in task.switch_rules.values() if rule != "off"}
     if "batch_min_minus_10" in fixed and len(fixed) > 1:
         # the lowest is that of the rewards before any was replaced, of which verl's estimator sees one alone
@@ -101,9 +102,21 @@ def _rewards(task: Task, stage: RLStage) -> Problems:
             f"entries batch_min_minus_10 or none, {LOCAL}"
         )
         found.append(("data.code_switch", text))
-    if stage.filter.kind == "batch":
-        text = f"refills without a bound and counts replies that are masked; set filter: none, {LOCAL}"
-        found.append(("filter", text))
+    if adds_scores(task):
+        found += _beside_scores(task, rule)
+    return found
+
+
+def _beside_scores(task: Task, rule: FullPhase) -> Problems:
+    """What does not go with `with_reward_model`: verl's estimator sees two numbers of a reply, no third."""
+    found: Problems = []
+    if rule.overlong == "penalty":
+        text = "can't tell a penalty from a score that is normalised over the group; set overlong: score, "
+        found.append(("overlong", f"{text}mask or zero, {LOCAL}"))
+    rules = task.switch_rules
+    if "batch_min_minus_10" in rules.values() or any(rules.get(p, "off") != "off" for p in task.scored):
+        text = "can't tell a rule for foreign script from a score that is normalised over the group; set off"
+        found.append(("data.code_switch", f"{text}, {LOCAL}"))
     return found
 
 
@@ -141,7 +154,7 @@ def read_positions(policy: Path) -> int | None:
     return int(found) if found else None
 
 
-def departures(stage: RLStage, rule: FullPhase) -> list[str]:
+def departures(task: Task, stage: RLStage, rule: FullPhase) -> list[str]:
     """What verl does otherwise than our own engine without being wrong; written down with the job."""
     found = []
     if rule.top_p < 1 or rule.top_k or rule.min_p:
@@ -149,6 +162,13 @@ def departures(stage: RLStage, rule: FullPhase) -> list[str]:
             "replies are drawn from the tokens that top_p, top_k and min_p keep; verl's gradient is that of "
             "the whole distribution, where our own engine renormalises over what was kept"
         )
+    if asks_model(task):
+        found.append(
+            "the reward model is served by vLLM, in bf16 and from text: a control token that a reply spells "
+            "is read as one, where our own engine keeps it text"
+        )
+    if adds_scores(task):
+        found.append("a reply of one token is scored as the middle of its group")
     if stage.kl_coefficient:
         found.append("verl bounds the KL term of a token at 10")
     return found

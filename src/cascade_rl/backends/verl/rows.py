@@ -6,7 +6,8 @@ texts. `index` is the prompt's place in the link, by which replies find their pr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,19 @@ SOURCE = "cascade/"  # before the domain's name: verl has scorers of its own for
 LOOP = "cascade"  # the agent loop of loop.yaml
 
 
-def rl_row(
-    problem: Problem, index: int, split: str, rule: str | float, tokenizer: Tokenizer
-) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class RowRules:
+    """What a reply earns beside its verdict, by problem id.
+
+    code_switch  for foreign script; off if it is not named
+    scored       problems that a reward model's score is added for
+    """
+
+    code_switch: Mapping[str, str | float]
+    scored: Collection[str]
+
+
+def rl_row(problem: Problem, index: int, split: str, rules: RowRules, tokenizer: Tokenizer) -> dict[str, Any]:
     """The row of a problem in its mode.
 
     prompt   for people, and for whatever of verl looks at messages: with the mode as our template asks for it
@@ -40,7 +51,8 @@ def rl_row(
             "mode": str(problem.mode),
             "meta": dict(problem.meta),
         },
-        "code_switch": rule,
+        "code_switch": rules.code_switch.get(problem.id, "off"),
+        "scored": problem.id in rules.scored,
         "prompt_ids": tokenizer.prompt(problem),
     }
     return {
@@ -58,13 +70,10 @@ def _text(content: Any) -> str:
 
 
 def rl_rows(
-    asked: Sequence[Problem], split: str, rules: Mapping[str, str | float], tokenizer: Tokenizer
+    asked: Sequence[Problem], split: str, rules: RowRules, tokenizer: Tokenizer
 ) -> list[dict[str, Any]]:
     """The rows of a link's prompts, in order."""
-    return [
-        rl_row(problem, index, split, rules.get(problem.id, "off"), tokenizer)
-        for index, problem in enumerate(asked)
-    ]
+    return [rl_row(problem, index, split, rules, tokenizer) for index, problem in enumerate(asked)]
 
 
 def too_long(asked: Sequence[Problem], rule: FullPhase, path: str, tokenizer: Tokenizer) -> Problems:

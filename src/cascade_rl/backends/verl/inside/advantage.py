@@ -12,9 +12,9 @@ from collections import defaultdict
 from collections.abc import Hashable, Sequence
 
 EPSILON = 1e-6  # added to the deviation, as in verl's own
-BELOW = (
-    10.0  # how far under the batch's lowest reward a reply in foreign script comes (RLHF, arXiv 2512.13607)
-)
+ROUNDING = 1e-3
+# how far under the batch's lowest reward a reply in foreign script comes (RLHF, arXiv 2512.13607)
+BELOW = 10.0
 
 
 def z_scores(rewards: Sequence[float]) -> list[float]:
@@ -38,6 +38,7 @@ def batch_advantages(
     rewards: Sequence[float | None],
     groups: Sequence[Hashable],
     switched: Sequence[bool],
+    scores: Sequence[float | None],
     *,
     advantage: str = "grpo",
     shaping: str = "none",
@@ -47,7 +48,9 @@ def batch_advantages(
     rewards   None: without a verdict, or masked; such a reply moves no baseline, and its advantage is 0
     groups    what replies to one prompt have in common
     switched  replies that earn `BELOW` less than the lowest reward of the batch, whatever they were graded
+    scores    a reward model's, where they count beside the reward, see `joined`
     """
+    rewards = joined(rewards, groups, scores)
     lowest = min((r for r in rewards if r is not None), default=0.0)
     earned = [
         lowest - BELOW if foreign and r is not None else r
@@ -66,6 +69,36 @@ def batch_advantages(
         for row, score in zip(rows, scores, strict=True):
             found[row] = score
     return found
+
+
+def joined(
+    rewards: Sequence[float | None], groups: Sequence[Hashable], scores: Sequence[float | None]
+) -> list[float | None]:
+    """In groups with scores R + sigmoid(z) if R is 1, else 0; z is the score normalised over the group.
+
+    Source: arXiv 2512.13607, section 4.3. Only replies with a reward make the group; without a score z is 0.
+    """
+    found = [*rewards]
+    members: dict[Hashable, list[int]] = defaultdict(list)
+    for row, group in enumerate(groups):
+        if rewards[row] is not None:
+            members[group].append(row)
+    for rows in members.values():
+        known = [(row, score) for row in rows if (score := scores[row]) is not None]
+        if not known:
+            continue
+        z = dict(zip((row for row, _ in known), z_scores([score for _, score in known]), strict=True))
+        for row in rows:
+            # through verl the reward comes in fp32, with a score added and taken off again
+            right = abs((rewards[row] or 0.0) - 1.0) < ROUNDING
+            found[row] = 1.0 + 1.0 / (1.0 + math.exp(-z.get(row, 0.0))) if right else 0.0
+    return found
+
+
+def has_signal(rewards: Sequence[float | None]) -> bool:
+    """Whether a group's rewards differ; those that don't count are no difference."""
+    known = [r for r in rewards if r is not None]
+    return len(known) > 1 and max(known) > min(known)
 
 
 def weight(rows: int, scored: int, aggregation: str) -> float:

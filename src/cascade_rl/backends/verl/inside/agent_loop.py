@@ -25,7 +25,8 @@ class Reply(AgentLoopOutput):
         found: dict[str, Any] = super().as_dict()
         said = self.extra_fields["reward_extra_info"]
         reward = self.reward_score if said["kept"] else None
-        rewards, counts = marked(reward, bool(said["switched"]), len(self.response_ids))
+        score = said["score"] if said["has_score"] else None
+        rewards, counts = marked(reward, bool(said["switched"]), len(self.response_ids), score)
         if not counts:
             found["response_mask"].zero_()
         found["rm_scores"].zero_()

@@ -11,10 +11,11 @@ import os
 import socket
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 LONGEST = 1 << 28  # bytes of a line
+Score = Callable[[str], Awaitable[float]]  # of a text, by a reward model that is served elsewhere
 STARTS = 3  # of the server, if it ends while replies wait; each reply is then asked again
 
 
@@ -25,8 +26,9 @@ class GraderLost(RuntimeError):
 class Server:
     """One process that grades, and the questions that it has not answered."""
 
-    def __init__(self, process: Process) -> None:
-        self.process = process
+    def __init__(self, process: Process, score: Score | None) -> None:
+        self.process, self._score = process, score
+        self._scoring: set[asyncio.Task[None]] = set()  # held: the loop itself keeps no task alive
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._reader = asyncio.create_task(self._read())
         self._number = 0
@@ -55,6 +57,11 @@ class Server:
         assert self.process.stdout is not None
         while line := await self.process.stdout.readline():
             answer = json.loads(line)
+            if "score" in answer:
+                task = asyncio.create_task(self._answer_score(answer))
+                self._scoring.add(task)
+                task.add_done_callback(self._scoring.discard)
+                continue
             future = self._waiting.get(answer.get("id"))
             if future and not future.done():
                 future.set_result(answer)
@@ -63,15 +70,30 @@ class Server:
             if not future.done():
                 future.set_exception(ConnectionError("the grading server ended"))
 
+    async def _answer_score(self, asked: Mapping[str, Any]) -> None:
+        """Hand the score of a text back, or why there is none: the reply then has no verdict."""
+        said: dict[str, Any] = {"scored": asked["score"]}
+        try:
+            if self._score is None:
+                raise RuntimeError("no reward model is served")
+            said["value"] = await self._score(asked["text"])
+        except Exception as error:
+            said["fault"] = f"{type(error).__name__}: {error}"
+        try:
+            await self._say(said)
+        except ConnectionError:
+            return  # the server ended: whoever waits for its verdict is told by `_read`
+
 
 class Grader:
     """A grading server, started by the first question, and again when it ends.
 
     settings  `command` and `environment` of the server
+    score     asks a reward model for it, where one is served
     """
 
-    def __init__(self, settings: Mapping[str, Any]) -> None:
-        self._settings = settings
+    def __init__(self, settings: Mapping[str, Any], score: Score | None = None) -> None:
+        self._settings, self._score = settings, score
         self._server: Server | None = None
         self._starting = asyncio.Lock()
         # tells apart the files of processes on several machines
@@ -93,7 +115,7 @@ class Grader:
     async def _started(self) -> Server:
         async with self._starting:
             if self._server is None or self._server.ended:
-                self._server = Server(await self._start())
+                self._server = Server(await self._start(), self._score)
             return self._server
 
     async def _start(self) -> Process:

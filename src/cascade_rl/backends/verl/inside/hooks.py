@@ -29,15 +29,19 @@ def group_advantages(
     """
     said = settings()
     lengths = response_mask.sum(dim=-1).tolist()
-    read_rows = [read(row, int(n)) for row, n in zip(token_level_rewards.tolist(), lengths, strict=True)]
+    read_rows = [
+        read(row, int(n), said["scored"])
+        for row, n in zip(token_level_rewards.tolist(), lengths, strict=True)
+    ]
     found = batch_advantages(
-        [reward for reward, _ in read_rows],
+        [reward for reward, _, _ in read_rows],
         list(index),
-        [switched for _, switched in read_rows],
+        [switched for _, switched, _ in read_rows],
+        [score for _, _, score in read_rows],
         advantage=said["advantage"],
         shaping=said["shaping"],
     )
-    factor = weight(len(found), sum(reward is not None for reward, _ in read_rows), said["aggregation"])
+    factor = weight(len(found), sum(reward is not None for reward, _, _ in read_rows), said["aggregation"])
     # verl hands over fp32; the arithmetic above is in double
     per_reply = torch.tensor(found, dtype=torch.float32, device=response_mask.device) * factor
     advantages = per_reply.unsqueeze(-1) * response_mask
