@@ -130,6 +130,10 @@ class StageSpec(Training, ABC):
         """Whether it asks a reward model beside its domains' own verdicts."""
         return False
 
+    def outside(self) -> str | None:
+        """The name of a model from outside the run that it works with; None if there is none."""
+        return None
+
     def prompt_limit(self) -> int | None:
         """The most tokens of a prompt on which every phase of training the policy can sample.
 
