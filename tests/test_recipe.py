@@ -638,7 +638,8 @@ def test_every_key_of_an_rl_stage_changes_the_hash(key):
 
 
 def test_engines_of_stages_are_their_own_else_the_runs_and_a_reward_model_is_ours():
-    recipe = load_recipe("tiny", ["engine=verl", "stages.math-rl.engine=local"])
+    flat = "defaults.rl={lr: 2.0e-4, prompts_per_step: 32, max_prompt_tokens: 96, max_response_tokens: 96}"
+    recipe = load_recipe("tiny", ["engine=verl", flat, "stages.math-rl.engine=local"])
     engines = {stage.name: recipe.engine_of(stage) for stage in recipe.stages}
     assert engines["rlhf"] == engines["sft-1"] == "verl"
     assert engines["math-rl"] == engines["reward-model"] == "local"

@@ -8,12 +8,12 @@ own, each from the weights that the one before exported.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cascade_rl.domain import Domain
 from cascade_rl.recipe import FullPhase, Stage, Verl
-from cascade_rl.types import StageData
+from cascade_rl.types import Problem, StageData
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,10 @@ class Link:
 
     number  from 0
     rule    how replies are sampled; None for SFT, which samples none
-    data    what it trains on: Pools, or Demonstrations
+    asked   of RL: the prompts in the order in which they are drawn, each in its mode, as this package's own
+            engine draws them. Steps take them in turn, so that there are steps x prompts_per_step of them;
+            more where a filter draws on. They are settled before the job is compiled: verl shuffles nothing
+    data    what SFT trains on; of RL the pools that `asked` was drawn from
     """
 
     number: int
@@ -30,6 +33,7 @@ class Link:
     end: int
     rule: FullPhase | None
     data: StageData
+    asked: tuple[Problem, ...] = ()
 
     @property
     def steps(self) -> int:
@@ -42,6 +46,9 @@ class Task:
     """All that a job is compiled from.
 
     policy        the Hugging Face directory that it starts from
+    reference     the one that a KL term holds on to: the stage's first weights, which the chain's later jobs
+                  no longer start from
+    switch_rules  what a reply in foreign script earns, by problem id
     reward_model  the exported reward model that its rewards ask, where a domain's reward is learned
     key           what makes the stage this one, see `run.ledger.stage_key`
     """
@@ -54,6 +61,8 @@ class Task:
     seed: int
     key: str
     reward_model: Path | None = None
+    reference: Path | None = None
+    switch_rules: Mapping[str, str | float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
