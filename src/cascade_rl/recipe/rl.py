@@ -78,13 +78,8 @@ class RLStage(Algorithm, StageSpec):
         # 1e-6: thirds may be written with seven digits
         if self.curriculum and abs(sum(p.share for p in self.curriculum) - 1) > 1e-6:
             raise ValueError(f"curriculum: shares add up to {sum(p.share for p in self.curriculum):g}, not 1")
-        if wrong := unfit_names(self.data, self.curriculum):
-            raise ValueError(wrong)
-        return self
-
-    @model_validator(mode="after")
-    def _overlong(self) -> RLStage:
-        if wrong := unfit_buffer(self.sampled(), self.overlong_buffer):
+        wrong = unfit_names(self.data, self.curriculum)
+        if wrong := wrong or unfit_buffer(self.sampled(), self.overlong_buffer):
             raise ValueError(wrong)
         return self
 
@@ -110,6 +105,10 @@ class RLStage(Algorithm, StageSpec):
         """The rule of each phase."""
         return [rule for _, _, rule in self.phases()]
 
+    def drawn(self, rule: FullPhase, pools: int) -> list[int]:
+        """Those of the entries that the phase names; there is a pool for each entry."""
+        return [n for n, entry in enumerate(self.data) if entry in drawn_in(rule, self.data)]
+
     def entries(self) -> list[Entry]:
         """Prompts whose replies are graded."""
         path = f"stages.{self.name}.data"
@@ -120,9 +119,7 @@ class RLStage(Algorithm, StageSpec):
 
     def batch(self) -> tuple[str, int, int]:
         """Prompts, over all pools that a step draws from; in the phase that has the fewest."""
-        pools = [drawn_in(rule, self.data) for rule in self.sampled()]
-        fewest = min(sum(data.problems for data in drawn) for drawn in pools)
-        return "prompts_per_step", self.prompts_per_step, fewest
+        return "prompts_per_step", self.prompts_per_step, self.fewest([d.problems for d in self.data])
 
     def asked_modes(self) -> list[tuple[str, frozenset[Mode]]]:
         """One, or both by halves."""
