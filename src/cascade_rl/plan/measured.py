@@ -127,7 +127,8 @@ class MeasuredRun:
             settings = as_mapping(stage.description.get("settings"))
             domains = {text(as_mapping(entry).get("domain")) for entry in as_list(settings.get("data"))}
             sizes = [number(settings.get(key)) or 0 for key in ("prompts_per_step", "rollouts_per_prompt")]
-            replies = math.prod(sizes) * len(stage.steps)
+            # filter `batch` draws and grades more than one round
+            replies = math.prod(sizes) * math.fsum(step.metrics.get("rounds", 1.0) for step in stage.steps)
             if len(domains) == 1 and replies and "grading" in stage.seconds:
                 found.setdefault(domains.pop(), []).append(stage.seconds["grading"] / replies)
         return {domain: fmean(values) for domain, values in found.items()}

@@ -72,8 +72,10 @@ def verification(ready: Sequence[float], services: Sequence[float], workers: int
     if len(ready) != len(services) or not ready:
         raise ValueError(f"{len(ready)} replies and {len(services)} services are no batch")
     decoding = max(ready)
-    after = max(verdicts([0.0] * len(services), services, workers))
     overlapped = max(decoding, *verdicts(ready, services, workers)) - decoding
+    # in the order in which they ended, too: another one could pack the last verdicts better or worse
+    order = sorted(range(len(ready)), key=ready.__getitem__)
+    after = max(verdicts([0.0] * len(order), [services[i] for i in order], workers))
     return Verification(decoding, after, overlapped, math.fsum(services), workers)
 
 
