@@ -26,7 +26,9 @@ def mean_by_survival(limit: int, clipped: float, sigma: float) -> float:
     return sum(math.erfc((math.log(t) - mu) / sigma / math.sqrt(2)) / 2 for t in times) * limit / cells
 
 
-@pytest.mark.parametrize(("limit", "clipped", "sigma"), [(24576, 0.4, 0.42), (4096, 0.01, 0.7), (900, 0.8, 1.5)])
+@pytest.mark.parametrize(
+    ("limit", "clipped", "sigma"), [(24576, 0.4, 0.42), (4096, 0.01, 0.7), (900, 0.8, 1.5)]
+)
 def test_the_mean_is_the_integral_of_the_survival_function(limit, clipped, sigma):
     assert Lognormal(limit, clipped, sigma, "").mean == pytest.approx(
         mean_by_survival(limit, clipped, sigma), rel=1e-5
@@ -130,13 +132,16 @@ def test_measured_lengths_keep_order_and_bounds_whatever_was_drawn(drawn, n):
     tokens = np.array(drawn)
     found = measured([metrics(tokens, 400)], 400, "").lengths(n)
     assert len(found) == n and list(found) == sorted(found)
-    assert 1 <= min(found) and max(found) <= tokens.max()
+    assert min(found) >= 1 and max(found) <= tokens.max()
     assert n == 1 or max(found) == tokens.max()
 
 
 def test_steps_that_say_nothing_of_lengths_are_no_measurement():
     assert measured([], 100, "") is None
-    assert measured([{"length": math.nan, "length_p50": 1.0, "length_p95": 1.0, "length_max": 1.0}], 100, "") is None
+    assert (
+        measured([{"length": math.nan, "length_p50": 1.0, "length_p95": 1.0, "length_max": 1.0}], 100, "")
+        is None
+    )
     assert measured([{"reward": 1.0}], 100, "") is None
 
 

@@ -62,7 +62,12 @@ def test_a_stage_with_two_limits_is_measured_by_limit(tmp_path):
     folder = next((tmp_path / "stages").glob("*-math-rl"))
     places = {"length_p50": 10.0, "length_p95": 20.0, "length_max": 30.0}
     lines = [
-        {"kind": "step", "step": i, "phase": f"{limit} tokens, overlong mask", "metrics": places | {"length": mean}}
+        {
+            "kind": "step",
+            "step": i,
+            "phase": f"{limit} tokens, overlong mask",
+            "metrics": places | {"length": mean},
+        }
         for i, (limit, mean) in enumerate([(64, 11.0), (64, 13.0), (112, 15.0)])
     ]
     write_lines(folder / "journal.jsonl", lines)

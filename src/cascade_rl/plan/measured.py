@@ -111,6 +111,30 @@ class MeasuredRun:
         said = f"measured: {self.run.name}, {name}, {len(steps)} steps"
         return measured([step.metrics for step in steps], limit, said)
 
+    def trained(self, name: str) -> float | None:
+        """Tokens of an update of a stage, prompts and replies; None where no step says."""
+        return self._mean_tokens(name, "update")
+
+    def prompts(self, name: str) -> float | None:
+        """Tokens of a prompt of an RL stage; None where no step says."""
+        stage = self.stage(name)
+        read = self._mean_tokens(name, "prefill")
+        asked = (
+            number(as_mapping(stage.description.get("settings")).get("prompts_per_step")) if stage else None
+        )
+        # each is read once a round, however many replies there are to it
+        return read / asked / fmean(_rounds(stage)) if stage and read and asked and stage.steps else None
+
+    def rounds(self, name: str) -> float | None:
+        """How often as many replies are drawn as are trained on; None for a stage without steps."""
+        stage = self.stage(name)
+        return fmean(_rounds(stage)) if stage and stage.steps else None
+
+    def _mean_tokens(self, name: str, part: str) -> float | None:
+        done = [as_mapping(as_mapping(row.get("work")).get(part)) for row in self.timings.get(name, ())]
+        tokens = [found for one in done if (found := number(one.get("tokens")))]
+        return fmean(tokens) if tokens else None
+
     def rates(self) -> dict[str, Rate]:
         """Of `rollout` and `update`, over all stages; a phase that no step tells of is left out."""
         found = {}
@@ -128,10 +152,14 @@ class MeasuredRun:
             domains = {text(as_mapping(entry).get("domain")) for entry in as_list(settings.get("data"))}
             sizes = [number(settings.get(key)) or 0 for key in ("prompts_per_step", "rollouts_per_prompt")]
             # filter `batch` draws and grades more than one round
-            replies = math.prod(sizes) * math.fsum(step.metrics.get("rounds", 1.0) for step in stage.steps)
+            replies = math.prod(sizes) * math.fsum(_rounds(stage))
             if len(domains) == 1 and replies and "grading" in stage.seconds:
                 found.setdefault(domains.pop(), []).append(stage.seconds["grading"] / replies)
         return {domain: fmean(values) for domain, values in found.items()}
+
+
+def _rounds(stage: Stage) -> list[float]:
+    return [step.metrics.get("rounds", 1.0) for step in stage.steps]
 
 
 def read_measured(run_dir: Path) -> MeasuredRun:

@@ -1,4 +1,4 @@
-"""What other engines are known to reach, each figure with its source: what `python -m bench.plan_checks` checks by.
+"""What other engines are known to reach, each figure with its source: what `bench/plan_checks.py` checks a plan by.
 
 A published figure says what an engine reached once, on its own case.
 """
@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """Tokens a second of a published trainer, and the MFU that it states of them: of a full or LoRA gradient."""
+    """Tokens a second of a trainer, with the MFU that it states of them; `lora`: of an adapter's gradient alone."""
 
-    engine: str
     model: str
     hardware: str
     gpus: int
@@ -25,7 +24,11 @@ class Trained:
 
 @dataclass(frozen=True, slots=True)
 class Stepped:
-    """Seconds of a published RL step; `mean` tokens a reply, NaN where nobody says."""
+    """Seconds of an RL step of `prompts` x `rollouts` replies of `mean` tokens, at most `limit`.
+
+    `prompt` is assumed where nobody says it. `passes` are the forward passes that score the replies beside the
+    update: of the policy before it, of a reference.
+    """
 
     engine: str
     model: str
@@ -36,23 +39,42 @@ class Stepped:
     prompt: int
     mean: float
     limit: int
+    passes: int
     seconds: float
     source: str
 
 
-PRIME = "prime-rl's table of trainer benchmarks (docs, 0.8)"
+@dataclass(frozen=True, slots=True)
+class Graded:
+    """Seconds until all verdicts on programs were there; `assumed`: nobody says how many `workers` gave them."""
+
+    name: str
+    verdicts: int
+    workers: int
+    assumed: bool
+    seconds: float
+    source: str
+
+
+PRIME = "prime-rl 0.8, table of trainer benchmarks"
+NEMO = "NeMo-RL 0.4 and 0.5, performance page: on-policy, bf16, 4,096 tokens in all; prompts of 120 assumed"
 # fmt: off
 TRAINED = (
-    Trained("prime-rl", "qwen3-0.6b", "h100", 1, 16384, 11_900, 0.111, False, PRIME),
-    Trained("prime-rl", "qwen3-0.6b", "h100", 1, 65536, 10_200, 0.268, False, PRIME),
-    Trained("prime-rl", "qwen3-0.6b", "h100", 1, 8192, 26_000, 0.168, False, PRIME + ", SFT"),
-    Trained("prime-rl", "qwen3-4b", "h100", 8, 16384, 26_000, 0.139, False, PRIME),
-    Trained("prime-rl", "qwen3-4b", "h100", 8, 16384, 48_700, 0.212, True, PRIME),
+    Trained("Qwen3-0.6B", "h100", 1, 16384, 11_900, 0.111, False, PRIME),
+    Trained("Qwen3-0.6B", "h100", 1, 65536, 10_200, 0.268, False, PRIME),
+    Trained("Qwen3-0.6B", "h100", 1, 8192, 26_000, 0.168, False, PRIME + ", SFT"),
+    Trained("Qwen3-4B", "h100", 8, 16384, 26_000, 0.139, False, PRIME),
+    Trained("Qwen3-4B", "h100", 8, 16384, 48_700, 0.212, True, PRIME),
 )
 STEPPED = (
-    Stepped("nemo-rl", "llama3.1-8b", "h100", 16, 64, 32, 120, 1019, 4096, 92.8,
-            "NeMo-RL performance pages 0.4 and 0.5: on-policy, bf16, prompts assumed at 120 tokens"),
-    Stepped("verl", "qwen3-4b", "h100", 32, 0, 0, 0, 4200, 0, 99.7,
-            "Tencent-Hunyuan/UniRL issue 40: a third party's log, batch not given"),
+    Stepped("NeMo-RL", "Llama-3.1-8B", "h100", 16, 64, 32, 120, 1019 - 120, 4096 - 120, 2, 92.8, NEMO),
+    Stepped("NeMo-RL", "Llama-3.1-8B", "gb200", 8, 64, 32, 120, 1019 - 120, 4096 - 120, 2, 91.0, NEMO),
+)
+# Cascade's asynchronous figure is not a pool's time: it is what is still waited for, see bench/plan_checks.py.
+GRADED = (
+    Graded("AceReason", 1024, 64, False, 552.4, "arXiv 2505.16400, section 3.1: a pool of 64 processes"),
+    Graded("Cascade, synchronous", 1024, 64, True, 1172.4, "arXiv 2512.13607, section 4.6; AceReason's pool assumed"),
+    Graded("Cascade 2", 2048, 384, False, 427.2, "arXiv 2603.19220, section 4.7: 384 processor cores"),
 )
 # fmt: on
+CASCADE_ASYNCHRONOUS = 416.2  # seconds a batch, on the same 8 DGX H100 (arXiv 2512.13607, section 4.6)
