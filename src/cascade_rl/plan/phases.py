@@ -1,0 +1,215 @@
+"""A recipe as a list of what is computed: each stage's phases and its evaluation, each with its work of one step.
+
+Lengths come from `plan.expected`; here they become trees of tokens, prompts and replies as the cost model counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cascade_rl.domains import load_domain
+from cascade_rl.model.cost import Lengths
+from cascade_rl.plan import expected
+from cascade_rl.recipe import Recipe, RewardModelStage, RLStage, SFTStage, Stage
+from cascade_rl.recipe.scoring import BenchmarkSpec
+from cascade_rl.recipe.verl import Engine
+
+EVALUATION = "evaluation"
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One kind of step, `steps` times.
+
+    stage, label  whose, and what of it; the kind is that of the stage, or `evaluation`
+    first         the stage's own number of its first step
+    trees         of one update: prompts with the replies that share them; none trains nothing
+    sampled       replies of a step as (prompt, reply), in groups of as many as `group`
+    once          the same of what is sampled once, before the first step
+    longest       the most tokens of a prompt, and of its reply
+    scored        whether tokens go through the head; `teachers` score them, too, and `learned` asks a reward model
+    verdicts      seconds of a verifier's processor for all replies of a step
+    words         what is assumed, and how much: (`replies`, where their lengths are from)
+    """
+
+    stage: str
+    label: str
+    kind: str
+    engine: Engine
+    first: int
+    steps: int
+    trees: tuple[Lengths, ...] = ()
+    sampled: tuple[tuple[int, int], ...] = ()
+    once: tuple[tuple[int, int], ...] = ()
+    group: int = 1
+    longest: tuple[int, int] = (0, 0)
+    scored: bool = True
+    teachers: int = 0
+    learned: bool = False
+    verdicts: float = 0.0
+    words: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The stage, and its part where there are several."""
+        return f"{self.stage} {self.label}".strip()
+
+    @property
+    def trained_tokens(self) -> int:
+        """Tokens that an update computes."""
+        return sum(prefix + sum(branches) for prefix, branches in self.trees)
+
+    @property
+    def sampled_tokens(self) -> int:
+        """Tokens of all replies of a step."""
+        return sum(reply for _, reply in self.sampled)
+
+
+def phases_of(recipe: Recipe, positions: int) -> list[Phase]:
+    """All of a recipe, in the order of its run; `positions` bound prompt and reply together."""
+    found: list[Phase] = []
+    for stage in recipe.stages:
+        if isinstance(stage, RLStage):
+            found += _rl(recipe, stage, positions)
+        elif isinstance(stage, SFTStage):
+            found.append(_sft(recipe, stage))
+        else:
+            found.append(_reward_model(recipe, stage, positions))
+        if asked := _evaluation(recipe, stage, positions):
+            found.append(asked)
+    return found
+
+
+def _sft(recipe: Recipe, stage: SFTStage) -> Phase:
+    spread = expected.samples(stage.max_tokens)
+    lengths = spread.lengths(stage.batch_size)
+    trees = tuple((tokens // 4, (max(1, tokens - tokens // 4),)) for tokens in lengths)
+    longest = (stage.max_tokens // 4, stage.max_tokens - stage.max_tokens // 4)
+    return Phase(
+        stage.name,
+        "",
+        stage.kind,
+        recipe.engine_of(stage),
+        0,
+        stage.planned_steps,
+        trees,
+        longest=longest,
+        words=(("samples", spread.said),),
+    )
+
+
+def _reward_model(recipe: Recipe, stage: RewardModelStage, positions: int) -> Phase:
+    spread = expected.samples(stage.max_tokens)
+    lengths = spread.lengths(stage.batch_size)
+    # two answers after one prompt
+    trees = tuple((tokens // 4, (max(1, tokens - tokens // 4),) * 2) for tokens in lengths)
+    longest = (stage.max_tokens // 4, stage.max_tokens - stage.max_tokens // 4)
+    words: tuple[tuple[str, str], ...] = (("samples", spread.said),)
+    once: tuple[tuple[int, int], ...] = ()
+    if stage.sample_rollouts and stage.sample_tokens:
+        count = (stage.pairs + stage.heldout_pairs) * stage.sample_rollouts
+        answers = expected.replies(stage.domain or "", stage.sample_tokens)
+        prompt = expected.prompt(stage.max_tokens, stage.sample_tokens, positions)
+        once = tuple((prompt, reply) for reply in answers.lengths(count))
+        words += (("own answers", answers.said),)
+    return Phase(
+        stage.name,
+        "",
+        stage.kind,
+        recipe.engine_of(stage),
+        0,
+        stage.planned_steps,
+        trees,
+        once=once,
+        group=stage.sample_rollouts or 1,
+        longest=longest,
+        scored=False,
+        words=words,
+    )
+
+
+def _rl(recipe: Recipe, stage: RLStage, positions: int) -> list[Phase]:
+    parts = stage.phases()
+    domains = stage.domains()
+    learned = any(load_domain(name).learned for name in domains)
+    rounds = expected.rounds(stage)
+    found = []
+    for first, end, rule in parts:
+        groups = _groups(stage, domains, rule.max_response_tokens, first, end)
+        prompt = expected.prompt(rule.max_prompt_tokens, rule.max_response_tokens, positions)
+        replies = [(prompt, reply) for lengths in groups for reply in lengths]
+        spread = expected.replies(domains[0], rule.max_response_tokens, first, end)
+        words = [("prompts", expected.PROMPTS), ("replies", spread.said)]
+        if rounds > 1:
+            words.append(("rounds of sampling", f"{rounds:.2g} a step ({expected.ROUNDS})"))
+        count = round(len(replies) * rounds)
+        found.append(
+            Phase(
+                stage.name,
+                f"{first}-{end}" if len(parts) > 1 else "",
+                stage.kind,
+                recipe.engine_of(stage),
+                first,
+                end - first,
+                tuple((prompt, tuple(lengths)) for lengths in groups),
+                tuple(replies[i % len(replies)] for i in range(count)),
+                group=stage.rollouts_per_prompt,
+                longest=_longest(rule.max_prompt_tokens, rule.max_response_tokens, positions),
+                teachers=1 if stage.kl_coefficient else 0,
+                learned=learned,
+                verdicts=count * expected.verdict_seconds(domains),
+                words=tuple(words),
+            )
+        )
+    return found
+
+
+def _groups(stage: RLStage, domains: Sequence[str], limit: int, first: int, end: int) -> list[list[int]]:
+    """The lengths of a step's replies by prompt: each group has short and long ones alike."""
+    count = stage.prompts_per_step * stage.rollouts_per_prompt
+    lengths = list(expected.replies(domains[0], limit, first, end).lengths(count))
+    return [lengths[place :: stage.prompts_per_step] for place in range(stage.prompts_per_step)]
+
+
+def _evaluation(recipe: Recipe, stage: Stage, positions: int) -> Phase | None:
+    """All benchmarks once, where the stage changed the policy; None without any."""
+    # after a reward model's stage the policy is as it came, and its scores are kept (cascade/scoring.py)
+    if stage.trains != "policy" or not recipe.benchmarks:
+        return None
+    sampled: list[tuple[int, int]] = []
+    verdicts = 0.0
+    for benchmark in recipe.benchmarks:
+        count = benchmark.problems * _replies(benchmark)
+        spread = expected.replies(benchmark.domain or "", benchmark.max_response_tokens)
+        prompt = expected.prompt(benchmark.max_prompt_tokens, benchmark.max_response_tokens, positions)
+        sampled += [(prompt, reply) for reply in spread.lengths(count)]
+        verdicts += count * expected.verdict_seconds([benchmark.domain] if benchmark.domain else [])
+    return Phase(
+        stage.name,
+        EVALUATION,
+        EVALUATION,
+        "local",
+        0,
+        1,
+        sampled=tuple(sampled),
+        group=max(1, max(b.k for b in recipe.benchmarks)),
+        longest=max(
+            (_longest(b.max_prompt_tokens, b.max_response_tokens, positions) for b in recipe.benchmarks),
+            key=sum,
+        ),
+        verdicts=verdicts,
+        words=(("replies", "as in RL, by the benchmarks' own limits"),),
+    )
+
+
+def _replies(benchmark: BenchmarkSpec) -> int:
+    """To one problem: `k` in the headline mode, those of the other one, and a greedy one in each."""
+    other = (benchmark.k_other_mode or benchmark.k) if benchmark.both_modes else 0
+    greedy = (2 if benchmark.both_modes else 1) if benchmark.greedy else 0
+    return benchmark.k + other + greedy
+
+
+def _longest(prompt: int, reply: int, positions: int) -> tuple[int, int]:
+    """The longest prompt that leaves room for the longest reply."""
+    return max(1, min(prompt, positions - reply)), reply
