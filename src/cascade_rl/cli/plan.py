@@ -58,6 +58,9 @@ def plan(
         int | None, typer.Option(help="How many GPUs; as the recipe says if not given.", min=1)
     ] = None,
     engine: Annotated[Trainer | None, typer.Option(help="As if all stages were trained by it.")] = None,
+    like: Annotated[
+        Path | None, typer.Option(help="A run that was made: lengths and speed as it had them.")
+    ] = None,
     price: Annotated[float | None, typer.Option(help="Of a GPU's hour, in any currency.", min=0.0)] = None,
     smoke: Smoke = False,
     as_json: Annotated[bool, typer.Option("--json", help="All figures as JSON.")] = False,
@@ -70,17 +73,26 @@ def plan(
 
     # without a look at the data: a plan needs no source to be at hand
     found = read_recipe(recipe, overrides or [], smoke_test=smoke, fill=fill_suites)
-    made = planned(with_engine(found, engine.value if engine else None), hardware, gpus, price)
+    made = planned(with_engine(found, engine.value if engine else None), hardware, gpus, price, like)
     if as_json:
         say(json.dumps(to_json(made), indent=1))
         return
     _draw(made)
 
 
-def planned(recipe: Recipe, hardware: str, gpus: int | None = None, price: float | None = None) -> Plan:
-    """The plan of a recipe on hardware by name; raises InputError."""
+def planned(
+    recipe: Recipe,
+    hardware: str,
+    gpus: int | None = None,
+    price: float | None = None,
+    like: Path | None = None,
+) -> Plan:
+    """The plan of a recipe on hardware by name, after the run in a directory if there is one; raises InputError."""
+    from cascade_rl.plan.expected import ASSUMED, Expected
     from cascade_rl.plan.hardware import find
     from cascade_rl.plan.here import here_for
+    from cascade_rl.plan.like import Like
+    from cascade_rl.plan.measured import read_measured
     from cascade_rl.plan.shapes import recipe_shape
     from cascade_rl.plan.stage_plan import setting_of
     from cascade_rl.plan.total import make_plan
@@ -89,7 +101,11 @@ def planned(recipe: Recipe, hardware: str, gpus: int | None = None, price: float
     if gpus and count and gpus != count:
         raise InputError(f"--hardware {hardware} says {count} GPUs, and --gpus {gpus}; give one of the two")
     machine = known or here_for(recipe_shape(recipe), recipe.precision)
-    return make_plan(recipe, setting_of(recipe, machine, gpus or count), price)
+    expected: Expected = ASSUMED
+    if like:
+        expected = Like(read_measured(like), recipe)
+        machine = known or expected.machine(machine)
+    return make_plan(recipe, setting_of(recipe, machine, gpus or count), price, expected)
 
 
 def total_line(recipe: Recipe, folder: Path, within: float | None, hardware: str) -> str:

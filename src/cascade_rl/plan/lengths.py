@@ -23,6 +23,8 @@ FIRST_CUT, SETTLED_CUT, SETTLED_AFTER, LATER_CUT = 0.40, 0.15, 100, 0.075
 LIMIT, MEAN = 24576, 16384
 # NeMo-RL's Llama-3.1-8B: 1,019 tokens in the mean where prompt and reply have 4,096 (performance pages 0.4, 0.5)
 SHORT = 1019 / 4096
+# where replies can't be long: 0.24 to 0.42 of the limit, the tiny recipe's RL (docs/LOG.md, plan)
+BRIEF, BRIEF_MEAN = 1024, 0.4
 THINKING = (
     "maths",
     "coding",
@@ -167,6 +169,22 @@ def of_mean(limit: int, mean: float, clipped: float, said: str) -> Lognormal:
     return Lognormal(limit, clipped, (low + high) / 2, said)
 
 
+def near_mean(limit: int, mean: float, cut: float, said: str) -> Lognormal:
+    """The lognormal with this mean, and this share of cut replies where the two go together.
+
+    Where they don't, or none is cut, as wide as `SIGMA` says.
+    """
+    mean = min(mean, 0.98 * limit)
+    if cut > 0:
+        try:
+            return of_mean(limit, mean, min(cut, 0.99), said)
+        except ValueError:
+            pass
+    # what SIGMA leaves above the limit; not nothing, or the limit would tell nothing of mu
+    above = (math.log(limit / mean) + SIGMA**2 / 2) / SIGMA
+    return Lognormal(limit, max(1e-12, 1 - NORMAL.cdf(above)), SIGMA, said)
+
+
 SIGMA = of_mean(LIMIT, MEAN, SETTLED_CUT, "").sigma  # of the report's maths once it has settled
 
 
@@ -186,6 +204,9 @@ def cut_share(first: int, end: int, *, first_limit: bool = True) -> float:
 
 def usual(domain: str, limit: int, first: int = 0, end: int = 1000, *, first_limit: bool = True) -> Lognormal:
     """What is assumed of a domain where nothing is measured or said, for its steps from `first` to `end`."""
+    if limit <= BRIEF:
+        said = f"assumed: a mean of {BRIEF_MEAN:.0%} of {limit}, as in our own small runs"
+        return of_mean(limit, BRIEF_MEAN * limit, 0.01, said)
     if domain == "maths":
         cut = cut_share(first, end, first_limit=first_limit)
         return Lognormal(limit, cut, SIGMA, f"assumed: as the report's maths, {cut:.0%} cut at {limit}")

@@ -17,7 +17,7 @@ from cascade_rl.errors import InputError
 from cascade_rl.plan.lengths import Measured, measured
 from cascade_rl.report.read import read_run, require_run
 from cascade_rl.report.records import Run, Stage
-from cascade_rl.report.values import as_list, as_mapping, number, text
+from cascade_rl.report.values import as_mapping, number, text
 from cascade_rl.run.journal import read_lines
 
 PARTS = {"rollout": ("prefill", "decode"), "update": ("update",)}
@@ -97,17 +97,52 @@ class MeasuredRun:
         """A stage of this name, if the run has got so far."""
         return next((stage for stage in self.run.stages if stage.name == name), None)
 
+    @property
+    def name(self) -> str:
+        """As the recipe says."""
+        return self.run.name
+
+    @property
+    def device(self) -> str:
+        """What it computed on, `cpu` or `cuda`; empty where it does not say."""
+        return text(self._machine().get("device"))
+
+    @property
+    def named(self) -> str:
+        """What the processor or GPU calls itself; empty where the run does not say."""
+        return text(self._machine().get("name"))
+
+    @property
+    def peaks(self) -> Mapping[str, float]:
+        """The rates that were measured when the run began, of all workers; empty where it does not say."""
+        return next((stage.machine for stage in self.run.stages if stage.machine), {})
+
+    @property
+    def machine(self) -> str:
+        """The processor or GPU and how many worked, else what they reached together."""
+        count = f"{self.peaks.get('workers', 1):.0f} workers"
+        reached = f"{self.peaks.get('flops', 0.0) / 1e9:,.0f} GFLOP/s"
+        return f"{self.named or reached}, {count}"
+
+    def _machine(self) -> Mapping[str, Any]:
+        rows = (as_mapping(row.get("machine")) for each in self.timings.values() for row in each)
+        return next((row for row in rows if row), {})
+
     def seconds(self, name: str, phase: str) -> float | None:
         """What a phase of a stage took in all, None where nothing says."""
         stage = self.stage(name)
         return stage.seconds.get(phase) if stage else None
 
-    def lengths(self, name: str, limit: int) -> Measured | None:
-        """How long the replies of a stage were in the steps with this limit; None if there were none."""
+    def lengths(self, name: str, limit: int, *, of_all: bool = False) -> Measured | None:
+        """How long the replies of a stage were in the steps with this limit; None if there were none.
+
+        `of_all`: in all of its steps, whatever their limit.
+        """
         stage = self.stage(name)
-        steps = (
-            [s for s in stage.steps if not s.phase or s.phase.startswith(f"{limit} tokens")] if stage else []
-        )
+        steps = list(stage.steps) if stage else []
+        if not of_all:
+            # as train/rl.py names a phase
+            steps = [step for step in steps if step.phase.startswith(f"{limit} tokens")]
         said = f"measured: {self.run.name}, {name}, {len(steps)} steps"
         return measured([step.metrics for step in steps], limit, said)
 
@@ -143,19 +178,6 @@ class MeasuredRun:
             if known := rate(steps):
                 found[phase] = known
         return found
-
-    def verdicts(self) -> dict[str, float]:
-        """Seconds that a reply's grading was waited for, by domain: of RL stages with one domain."""
-        found: dict[str, list[float]] = {}
-        for stage in self.run.stages:
-            settings = as_mapping(stage.description.get("settings"))
-            domains = {text(as_mapping(entry).get("domain")) for entry in as_list(settings.get("data"))}
-            sizes = [number(settings.get(key)) or 0 for key in ("prompts_per_step", "rollouts_per_prompt")]
-            # filter `batch` draws and grades more than one round
-            replies = math.prod(sizes) * math.fsum(_rounds(stage))
-            if len(domains) == 1 and replies and "grading" in stage.seconds:
-                found.setdefault(domains.pop(), []).append(stage.seconds["grading"] / replies)
-        return {domain: fmean(values) for domain, values in found.items()}
 
 
 def _rounds(stage: Stage) -> list[float]:

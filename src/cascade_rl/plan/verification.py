@@ -79,6 +79,14 @@ def verification(ready: Sequence[float], services: Sequence[float], workers: int
     return Verification(decoding, after, overlapped, math.fsum(services), workers)
 
 
+def waited(lengths: Sequence[int], slots: int, seconds: float, service: float, workers: int) -> float:
+    """Seconds that are left to wait for verdicts after `seconds` of decoding, each graded as soon as it is there."""
+    ends = finishes(mixed(sorted(lengths)), slots, 1.0)
+    # the clock of decoding is what it took: an iteration costs the same, early or late
+    scale = seconds / max(ends)
+    return verification([end * scale for end in ends], alike(service, len(ends)), workers).asynchronous
+
+
 def alike(mean: float, n: int) -> list[float]:
     """Every verdict takes the same time: the least that a batch of this work waits for its last ones."""
     return [mean] * n
