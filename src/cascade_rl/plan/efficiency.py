@@ -1,4 +1,4 @@
-"""Which share of the cost model's limit is reached: of measured runs of our own, else of published ones, by name."""
+"""Which share of the cost model's limit is reached: by our own runs, else by published ones, by name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Efficiency:
     """Shares of the limit, in (0, 1]: of updates and all else that computes, and of sampling.
 
     Beside the limit over its share an update takes `each_update` seconds and an iteration of decoding
-    `each_pass`: what calls cost however little they compute, and an optimiser, which the cost model leaves out.
+    `each_pass`: what calls cost however little they compute, and the optimiser, which no cost model has.
     """
 
     update: float
