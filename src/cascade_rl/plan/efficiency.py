@@ -1,4 +1,4 @@
-"""Which share of the cost model's limit is reached: of measured runs of our own, else of published ones, by name."""
+"""Which share of the cost model's limit is reached: by runs of our own, else by published ones, named."""
 
 from __future__ import annotations
 
@@ -35,9 +35,11 @@ NEMO = Efficiency(
     0.33, 0.33, "published: NeMo-RL 0.4, Llama-3.1-8B on 16 H100, 92.8 s a step, a third of the limit"
 )
 PRIME = Efficiency(
-    0.14, 0.33, "published: prime-rl's trainer, 11 to 17 % of an H100's peak with Qwen3-0.6B and 4B; "
-    "rollouts as NeMo-RL's 8B"
-)  # fmt: skip
+    0.14,
+    0.33,
+    "published: prime-rl's trainer, 11 to 17 % of an H100's peak with Qwen3-0.6B and 4B; "
+    "rollouts as NeMo-RL's 8B",
+)
 LARGE = 6_000_000_000
 
 

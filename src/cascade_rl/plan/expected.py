@@ -1,4 +1,4 @@
-"""What a plan assumes where no run has shown it: lengths of texts, rounds of sampling, seconds of a verdict."""
+"""What a plan assumes where no run has shown it: lengths of texts, rounds of sampling, times of verdicts."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A recipe as a list of what is computed: each stage's phases and its evaluation, each with its work of one step.
+"""A recipe as a list of what is computed: each stage's phases and its evaluation, with the work of a step.
 
-Lengths come from `plan.expected`; here they become trees of tokens, prompts and replies as the cost model counts.
+Lengths come from `plan.expected`; here they become trees, prompts and replies as the cost model counts.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ class Phase:
     sampled       replies of a step as (prompt, reply), in groups of as many as `group`
     once          the same of what is sampled once, before the first step
     longest       the most tokens of a prompt, and of its reply
-    scored        whether tokens go through the head; `teachers` score them, too, and `learned` asks a reward model
+    scored        whether tokens go through the head; `teachers` score them, too
+    learned       whether a reward model is asked
     verdicts      seconds of a verifier's processor for all replies of a step
     words         what is assumed, and how much: (`replies`, where their lengths are from)
     """
