@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from cascade_rl.cli.app import Overrides, RecipeArgument, RunArgument, Smoke, Unsafe, console, say
-from cascade_rl.cli.plan import HERE, HardwareOption, total_line
+from cascade_rl.cli.plan import HERE, HardwareOption
 from cascade_rl.errors import InputError, Interrupted
 
 
@@ -63,6 +63,7 @@ def _run(
     from cascade_rl.cascade.cascade import run_cascade
     from cascade_rl.cli.screen import ConsoleScreen
     from cascade_rl.data.abilities import load_recipe
+    from cascade_rl.plan.asked import total_line
     from cascade_rl.report import summary_line, write_report
     from cascade_rl.report.numbers import duration
 

@@ -1,4 +1,4 @@
-"""Which share of the cost model's limit is reached: by our own runs, else by published ones, by name."""
+"""Which share of the cost model's limit is reached: by runs of our own, else by published ones, named."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Efficiency:
     each_pass: float = 0.0
 
 
-# Both by least squares over the steps (bench/plan_checks.py); the optimiser is Muon.
+# by least squares over the steps of five runs, each of which the other four predict (docs/LOG.md)
 TINY = Efficiency(
     0.31, 0.13, "five runs of the tiny recipe on 2 cores (docs/LOG.md, plan)", each_update=0.056
 )
@@ -40,9 +40,11 @@ NEMO = Efficiency(
     0.33, 0.33, "published: NeMo-RL 0.4, Llama-3.1-8B on 16 H100, 92.8 s a step, a third of the limit"
 )
 PRIME = Efficiency(
-    0.14, 0.33, "published: prime-rl's trainer, 11 to 17 % of an H100's peak with Qwen3-0.6B and 4B; "
-    "rollouts as NeMo-RL's 8B"
-)  # fmt: skip
+    0.14,
+    0.33,
+    "published: prime-rl's trainer, 11 to 17 % of an H100's peak with Qwen3-0.6B and 4B; "
+    "rollouts as NeMo-RL's 8B",
+)
 LARGE = 6_000_000_000
 
 

@@ -21,7 +21,7 @@ SAMPLES, WIDTH = (
     0.032,
     0.6,
 )  # of SFT: the share that reaches the limit, and the sigma: the median is a third of it
-PROMPTS = "a quarter of what their limit and the model leave, at most 1,024 tokens (assumed)"
+PROMPTS = "a quarter of what their limit and the model leave, at most 1,024 and a reply's limit (assumed)"
 SIGNAL = 0.6  # share of groups whose replies differ in reward; the rest is drawn anew by filter `batch`
 ROUNDS = f"filter batch; {SIGNAL:.0%} of the groups carry signal (assumed)"
 
@@ -46,9 +46,14 @@ class Expected:
         """Samples of SFT and answers of pairs, prompts included."""
         return Lognormal(limit, SAMPLES, WIDTH, f"lognormal around a third of {limit} tokens (assumed)")
 
-    def prompt(self, limit: int, reply: int, positions: int, stage: str = "") -> tuple[int, str]:
-        """Tokens of a prompt under a limit, which leaves room for a reply in a model of so many positions."""
-        return max(1, min(1024, min(limit, positions - reply) // 4)), PROMPTS
+    def prompt(
+        self, limit: int, reply: int, positions: int, stage: str = "", domain: str = ""
+    ) -> tuple[int, str]:
+        """Tokens of a prompt under a limit, which leaves room for a reply in a model of so many positions.
+
+        Of a stage, or of any that asks problems of a domain.
+        """
+        return max(1, min(1024, reply, min(limit, positions - reply) // 4)), PROMPTS
 
     def rounds(self, stage: RLStage) -> tuple[float, str]:
         """How often as many replies are sampled as are trained on."""

@@ -71,18 +71,29 @@ DESK = "; around it a workstation as assumed: 16 cores, 128 GiB, PCIe 4 x16"
 DGX = "; around it NVIDIA's DGX"
 # A network of 400 Gbit/s a GPU (ConnectX-7) is 50 GB/s, of 200 Gbit/s 25. A DGX A100 has 128 cores and 2 TB
 # (1 TB with the 40 GB card), a DGX H100 and H200 112 cores and 2 TB; a tray of GB200 NVL72 144 and 960 GB.
-# fmt: off
-TABLE = tuple(_row(*row) for row in (
-    ("rtx3090", (71, 35.6, 936, 24, 350), (4, 32, 3, 16, 128), "NVIDIA Ampere GA102 white paper, table 2" + DESK),
-    ("rtx4090", (165.2, 82.6, 1008, 24, 450), (4, 32, 3, 16, 128), "NVIDIA Ada white paper, appendix A" + DESK),
-    ("rtx5090", (209.5, 104.8, 1792, 32, 575), (4, 32, 3, 16, 128), "NVIDIA RTX Blackwell white paper, appendix A" + DESK),
-    ("a100-40", (312, 19.5, 1555, 40, 400), (8, 300, 25, 128, 1024), "NVIDIA A100 data sheet, SXM" + DGX),
-    ("a100-80", (312, 19.5, 2039, 80, 400), (8, 300, 25, 128, 2048), "NVIDIA A100 data sheet, SXM" + DGX),
-    ("h100", (989.4, 66.9, 3350, 80, 700), (8, 450, 50, 112, 2048), "NVIDIA H100 data sheet, SXM5" + DGX),
-    ("h200", (989.4, 66.9, 4800, 140, 700), (8, 450, 50, 112, 2048), "NVIDIA H200 data sheet, SXM" + DGX),
-    ("gb200", (2500, 80, 8000, 185, 1200), (4, 900, 50, 144, 894), "NVIDIA GB200 NVL72 data sheet, a 72nd of the rack"),
-))
-# fmt: on
+TABLE = tuple(
+    _row(*row)
+    for row in (
+        ("rtx3090", (71, 35.6, 936, 24, 350), (4, 32, 3, 16, 128), "NVIDIA GA102 white paper" + DESK),
+        ("rtx4090", (165.2, 82.6, 1008, 24, 450), (4, 32, 3, 16, 128), "NVIDIA Ada white paper" + DESK),
+        (
+            "rtx5090",
+            (209.5, 104.8, 1792, 32, 575),
+            (4, 32, 3, 16, 128),
+            "NVIDIA RTX Blackwell white paper" + DESK,
+        ),
+        ("a100-40", (312, 19.5, 1555, 40, 400), (8, 300, 25, 128, 1024), "NVIDIA A100 data sheet, SXM" + DGX),
+        ("a100-80", (312, 19.5, 2039, 80, 400), (8, 300, 25, 128, 2048), "NVIDIA A100 data sheet, SXM" + DGX),
+        ("h100", (989.4, 66.9, 3350, 80, 700), (8, 450, 50, 112, 2048), "NVIDIA H100 data sheet, SXM5" + DGX),
+        ("h200", (989.4, 66.9, 4800, 140, 700), (8, 450, 50, 112, 2048), "NVIDIA H200 data sheet, SXM" + DGX),
+        (
+            "gb200",
+            (2500, 80, 8000, 185, 1200),
+            (4, 900, 50, 144, 894),
+            "NVIDIA GB200 NVL72 data sheet, a 72nd",
+        ),
+    )
+)
 HARDWARE = {row.name: row for row in TABLE}
 
 

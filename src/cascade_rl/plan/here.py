@@ -1,4 +1,4 @@
-"""This machine as a row of the hardware table: its rates measured for about a second, its memory as it is free."""
+"""This machine as a row of the hardware table: rates measured for about a second, memory as it is free."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GPU_WATTS = 400.0  # where nobody says what a board takes
 
 
 def this_machine(config: Network, precision: str = "auto") -> Hardware:
-    """The GPU if there is one, else all cores of the processor, measured by the widest product of `config`."""
+    """The GPU if there is one, else all cores of the processor, by the widest product of `config`."""
     gpu = torch.cuda.is_available()
     device = torch.device("cuda" if gpu else "cpu")
     native = torch.cuda.is_bf16_supported() if gpu else torch.cpu._is_avx512_bf16_supported()
@@ -36,7 +36,7 @@ def this_machine(config: Network, precision: str = "auto") -> Hardware:
         network=0.0,
         cores=cores,
         ram=shared_bytes(torch.device("cpu")),
-        source=f"measured now, products in {'bf16' if short else 'fp32'}; memory that is free now; watts assumed",
+        source=f"measured now in {'bf16' if short else 'fp32'}; memory as it is free, watts assumed",
         device=device.type,
         head=head,
         cache=cache_bytes(device, 1),
@@ -45,7 +45,7 @@ def this_machine(config: Network, precision: str = "auto") -> Hardware:
 
 
 def here_for(shape: Shape, precision: str) -> Hardware:
-    """This machine, measured by the products of a shape; of a family that is not ours by a decoder as wide."""
+    """This machine, measured by the products of a shape; of another family by a decoder as wide."""
     return this_machine(shape.decoder or _alike(shape), precision)
 
 

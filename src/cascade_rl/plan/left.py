@@ -22,7 +22,7 @@ WHOLE = -1  # of a stage that is done, its evaluation, too
 
 
 def steps_done(recipe: Recipe, run: Path) -> dict[str, int]:
-    """Steps that are saved by stage, `WHOLE` of stages that are done; a changed recipe redoes what it changes."""
+    """Saved steps by stage, `WHOLE` of stages that are done; a changed recipe redoes what it changes."""
     file = run / "recipe.yaml"
     if not file.is_file():
         return {}
@@ -92,7 +92,8 @@ def _steps(each: PhasePlan, done: int) -> int:
 
 def refuse_late(left: Left, hours: float) -> None:
     """Raise InputError where what is left takes longer: how long, the longest stage, and what to change."""
-    over = left.seconds - hours * HOUR
+    # to the millisecond: hours are rarely whole seconds
+    over = round(left.seconds - hours * HOUR, 3)
     if over <= 0:
         return
     place = left.longest

@@ -28,6 +28,7 @@ class Like(Expected):
     def __init__(self, run: MeasuredRun, recipe: Recipe) -> None:
         self.run = run
         self._sizes = {stage.name: stage.batch()[1] for stage in recipe.stages}
+        self._asking = {stage.name: stage.domains() for stage in recipe.stages if isinstance(stage, RLStage)}
 
     @property
     def said(self) -> str:
@@ -83,12 +84,15 @@ class Like(Expected):
         each = tokens / size / (7 / 4 if known.description.get("kind") == "reward_model" else 1)
         return near_mean(limit, each, 0.0, f"{self.said}, {stage}")
 
-    def prompt(self, limit: int, reply: int, positions: int, stage: str = "") -> tuple[int, str]:
-        """The stage's mean."""
-        found = self.run.prompts(stage)
-        if found is None:
-            return super().prompt(limit, reply, positions, stage)
-        return max(1, round(found)), f"{self.said}, {stage}"
+    def prompt(
+        self, limit: int, reply: int, positions: int, stage: str = "", domain: str = ""
+    ) -> tuple[int, str]:
+        """The stage's mean, or that of the RL stages that ask this domain."""
+        names = [stage] if stage else [name for name, asked in self._asking.items() if domain in asked]
+        known = {name: tokens for name in names if (tokens := self.run.prompts(name)) is not None}
+        if not known:
+            return super().prompt(limit, reply, positions, stage, domain)
+        return max(1, round(fmean(known.values()))), f"{self.said}, {', '.join(known)}"
 
     def rounds(self, stage: RLStage) -> tuple[float, str]:
         """The stage's mean."""

@@ -191,7 +191,7 @@ def _activations(
 
 
 def longest_pack(phase: Phase, spec: Training, on_gpu: bool) -> Pack:
-    """A micro-batch of the longest sequences there may be: as many as `tokens_per_microbatch`, at least one."""
+    """A micro-batch of the longest sequences: as many as `tokens_per_microbatch` takes, at least one."""
     prompt, reply = phase.longest
     rows = max(1, spec.tokens_per_microbatch // max(1, prompt + reply))
     # the prompt's last token belongs to the branches, which it predicts the first token of

@@ -15,7 +15,7 @@ USABLE = {"cuda": 0.94, "cpu": 0.9}
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes by name. `held` all the time, `update` and `rollout` beside it, by turns; `room` is what there is.
+    """Bytes by name: `held` all the time, `update` and `rollout` beside it by turns, in a `room`.
 
     host   of a machine, beside its GPUs; `host_room` is what it has
     slots  replies that a GPU decodes at once

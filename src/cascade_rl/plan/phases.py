@@ -1,6 +1,6 @@
-"""A recipe as a list of what is computed: each stage's phases and its evaluation, each with its work of one step.
+"""A recipe as a list of what is computed: each stage's phases and its evaluation, with the work of a step.
 
-Lengths come from `plan.expected`; here they become trees of tokens, prompts and replies as the cost model counts.
+Lengths come from `plan.expected`; here they become trees, prompts and replies as the cost model counts.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ class Phase:
     sampled       replies of a step as (prompt, reply), in groups of as many as `group`
     once          the same of what is sampled once, before the first step
     longest       the most tokens of a prompt, and of its reply
-    scored        whether tokens go through the head; `teachers` score them, too, and `learned` asks a reward model
+    scored        whether tokens go through the head; `teachers` score them, too
+    learned       whether a reward model is asked
     verdicts      seconds of a verifier's processor for all replies of a step
     words         what is assumed, and how much: (`replies`, where their lengths are from)
     """
@@ -184,7 +185,8 @@ def _evaluation(recipe: Recipe, stage: Stage, positions: int, known: Expected) -
     for benchmark in recipe.benchmarks:
         count = benchmark.problems * _replies(benchmark)
         spread = known.asked(benchmark)
-        prompt, _ = known.prompt(benchmark.max_prompt_tokens, benchmark.max_response_tokens, positions)
+        room = (benchmark.max_prompt_tokens, benchmark.max_response_tokens, positions)
+        prompt, _ = known.prompt(*room, domain=benchmark.domain or "")
         sampled += [(prompt, reply) for reply in spread.lengths(count)]
         if benchmark.domain:
             verdicts += count * verdict(benchmark.domain, benchmark.source, benchmark=True).seconds

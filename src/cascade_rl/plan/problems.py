@@ -1,9 +1,9 @@
-"""What does not fit, each with the setting to change: the mildest change that is enough, tried by the same count."""
+"""What does not fit, and the setting to change: the mildest change that is enough by the same count."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from cascade_rl.plan.hardware import GIB, Hardware
 from cascade_rl.plan.local_memory import Place, computed_by_us, local_memory
@@ -20,13 +20,26 @@ MOST = 4096  # GPUs that are thought of
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Where something does not fit, and what to change: `place` is a path of the recipe or an option."""
+    """What to change, and why: `place` is a path of the recipe or an option, `phase` what does not fit."""
 
     place: str
-    text: str
+    change: str
+    why: str
+    phase: str
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.text}"
+        return f"{self.place}: {self.change} ({self.phase}: {self.why})"
+
+
+def gathered(problems: Iterable[Problem]) -> list[Problem]:
+    """Each change once, with the phases that need it and the first one's reason."""
+    found: dict[tuple[str, str], list[Problem]] = {}
+    for problem in problems:
+        found.setdefault((problem.place, problem.change), []).append(problem)
+    return [
+        replace(same[0], phase=", ".join(dict.fromkeys(each.phase for each in same)))
+        for same in found.values()
+    ]
 
 
 def gib(size: float) -> str:
@@ -57,11 +70,11 @@ def local_problems(phase: Phase, spec: Training, shape: Shape, place: Place, mem
     found, hardware = [], place.hardware
     stage = f"stages.{phase.stage}"
     if hardware.device == "cuda" and place.workers > hardware.node:
-        text = f"{place.workers} GPUs are more than one machine has ({hardware.node}): --engine verl"
-        found.append(Problem("--gpus", text))
+        why = f"{place.workers} GPUs are more than one machine has ({hardware.node})"
+        found.append(Problem("--engine", "verl", why, phase.name))
     if not computed_by_us(shape) and place.workers > 1 and hardware.device == "cuda":
-        text = f"{shape.name} can't be spread over several GPUs by our own engine: --engine verl, or --gpus 1"
-        found.append(Problem("--engine", text))
+        why = f"our own engine can't spread {shape.name} over several GPUs"
+        found.append(Problem("--engine", "verl", why, phase.name))
     if memory.fits:
         return found
 
@@ -73,20 +86,27 @@ def local_problems(phase: Phase, spec: Training, shape: Shape, place: Place, mem
     if phase.trees:
         for fewer in _halves(tokens, max(1, min(tokens, sum(phase.longest)))):
             if fits(spec.model_copy(update={"tokens_per_microbatch": fewer})):
-                return [*found, Problem(f"{stage}.tokens_per_microbatch", f"{tokens} -> {fewer}: {over}")]
+                return [
+                    *found,
+                    Problem(f"{stage}.tokens_per_microbatch", f"{tokens} -> {fewer}", over, phase.name),
+                ]
         if spec.lora is None and fits(spec.model_copy(update={"lora": LoRA()})):
-            return [*found, Problem(f"{stage}.lora", f"{{rank: 16}}: {over}")]
+            return [*found, Problem(f"{stage}.lora", "{rank: 16}", over, phase.name)]
     if hardware.device == "cpu":
         for fewer in range(place.workers - 1, 0, -1):
             if fits(workers=fewer):
-                return [*found, Problem("workers", f"{place.workers} -> {fewer}: {phase.name} {over}")]
+                return [*found, Problem("workers", f"{place.workers} -> {fewer}", over, phase.name)]
     else:
         for more in _doublings(place.workers, hardware.node):
             if fits(workers=more):
-                return [*found, Problem("--gpus", f"{place.workers} -> {more}: {phase.name} {over}")]
-    where = "benchmarks" if not phase.trees else stage
-    rest = "no setting of our own engine is enough: --engine verl, or a smaller model"
-    return [*found, Problem(where, f"{over}; {rest}")]
+                return [*found, Problem("--gpus", f"{place.workers} -> {more}", over, phase.name)]
+    where = (
+        "model.init"
+        if phase.engine == "verl" or not phase.trees or phase.kind == "reward_model"
+        else "--engine"
+    )
+    change = "verl" if where == "--engine" else "a smaller model: no setting of our own engine is enough"
+    return [*found, Problem(where, change, over, phase.name)]
 
 
 def verl_problems(
@@ -96,7 +116,9 @@ def verl_problems(
     found = []
     for key in ("tensor_parallel", "sequence_parallel"):
         if gpus % getattr(block, key):
-            found.append(Problem(f"verl.{key}", f"{getattr(block, key)} does not divide {gpus} GPUs"))
+            found.append(
+                Problem(f"verl.{key}", "1", f"{getattr(block, key)} does not divide {gpus} GPUs", phase.name)
+            )
     if sampler_short(phase, shape, block, hardware):
         change = _for_sampler(phase, shape, block, hardware, gpus)
         found.append(change)
@@ -113,20 +135,18 @@ def _for_sampler(phase: Phase, shape: Shape, block: Verl, hardware: Hardware, gp
         if gpus % parts == 0 and not sampler_short(
             phase, shape, block.model_copy(update={"tensor_parallel": parts}), hardware
         ):
-            return Problem(
-                "verl.tensor_parallel", f"{block.tensor_parallel} -> {parts}: {phase.name}, {what}"
-            )
+            return Problem("verl.tensor_parallel", f"{block.tensor_parallel} -> {parts}", what, phase.name)
     for share in (0.6, 0.7, 0.8, 0.85):
         if share > block.memory and not sampler_short(
             phase, shape, block.model_copy(update={"memory": share}), hardware
         ):
-            return Problem("verl.memory", f"{block.memory:g} -> {share:g}: {phase.name}, {what}")
-    return Problem("--hardware", f"{phase.name}: {what}, on any share of {gpus} x {hardware.name}")
+            return Problem("verl.memory", f"{block.memory:g} -> {share:g}", what, phase.name)
+    return Problem("--hardware", f"larger cards, or more than {gpus}", what, phase.name)
 
 
 def _changed(block: Verl, change: Problem) -> Verl:
     """The block with a change that was proposed, so that what is left is judged with it."""
-    key, _, value = change.place.partition(".")[2], None, change.text.partition(" -> ")[2].partition(":")[0]
+    key, value = change.place.partition(".")[2], change.change.partition(" -> ")[2]
     if not key:
         return block
     return block.model_copy(update={key: float(value) if key == "memory" else int(value)})
@@ -142,20 +162,20 @@ def _for_trainer(
     tries: list[tuple[Callable[[], bool], Problem]] = []
     if not block.offload:
         kept = block.model_copy(update={"offload": True})
-        tries.append((lambda: fits(kept), Problem("verl.offload", f"true: {phase.name} {over}")))
+        tries.append((lambda: fits(kept), Problem("verl.offload", "true", over, phase.name)))
     tokens = spec.tokens_per_microbatch
     for fewer in _halves(tokens, max(1, min(tokens, sum(phase.longest) // block.sequence_parallel))):
         other = spec.model_copy(update={"tokens_per_microbatch": fewer})
-        told = Problem(f"{stage}.tokens_per_microbatch", f"{tokens} -> {fewer}: {over}")
-        tries.append((lambda other=other: fits(other=other), told))  # type: ignore[misc]  # a lambda's default
+        told = Problem(f"{stage}.tokens_per_microbatch", f"{tokens} -> {fewer}", over, phase.name)
+        tries.append((lambda other=other: fits(other=other), told))  # type: ignore[misc]  # its default
     for parts in _doublings(block.sequence_parallel, min(gpus, hardware.node)):
         wider = block.model_copy(update={"sequence_parallel": parts})
         shorter = spec.model_copy(update={"tokens_per_microbatch": min(tokens, sum(phase.longest) // parts)})
-        told = Problem("verl.sequence_parallel", f"{block.sequence_parallel} -> {parts}: {phase.name} {over}")
+        told = Problem("verl.sequence_parallel", f"{block.sequence_parallel} -> {parts}", over, phase.name)
         if gpus % parts == 0:
             tries.append((lambda w=wider, s=shorter: fits(w, s), told))  # type: ignore[misc]  # as above
     for more in _doublings(gpus, MOST):
-        told = Problem("--gpus", f"{gpus} -> {more}: {phase.name} {over}")
+        told = Problem("--gpus", f"{gpus} -> {more}", over, phase.name)
         tries.append((lambda more=more: fits(count=more), told))  # type: ignore[misc]  # as above
     found = next((told for enough, told in tries if enough()), None)
-    return found or Problem("--hardware", f"{phase.name} {over}; no number of GPUs is enough")
+    return found or Problem("--hardware", "larger cards: no number of these is enough", over, phase.name)

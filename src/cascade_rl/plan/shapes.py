@@ -20,7 +20,6 @@ from cascade_rl.model.network import Size
 from cascade_rl.recipe import Recipe
 from cascade_rl.recipe.hub_name import read_hub_name
 
-# fmt: off
 # hidden, intermediate (of an expert), layers, heads, key-value heads, head size, tied; config.json of each
 PUBLIC: dict[str, tuple[str, int, int, int, int, int, int, int, bool]] = {
     "SmolLM2-135M": ("llama", 49152, 576, 1536, 30, 9, 3, 64, True),
@@ -32,7 +31,6 @@ PUBLIC: dict[str, tuple[str, int, int, int, int, int, int, int, bool]] = {
     "Qwen3-30B-A3B": ("qwen3_moe", 151936, 2048, 768, 48, 32, 4, 128, False),
     "Qwen2.5-72B": ("qwen2", 152064, 8192, 29568, 80, 64, 8, 128, False),
 }
-# fmt: on
 EXPERTS, CHOSEN = 128, 8  # of Qwen3-30B-A3B
 KEYS = (
     "model_type",
@@ -82,7 +80,7 @@ class Shape:
         return self.found.matrices + self.found.layers * (self.experts - self.chosen) * self.expert
 
     def touched(self, tokens: int) -> float:
-        """Numbers of the layers' matrices that a step of so many tokens reads: of experts those that are chosen."""
+        """Numbers of the layers' matrices that a step of so many tokens reads: of chosen experts alone."""
         if not self.experts:
             return float(self.found.matrices)
         # each token leaves an expert out with this probability, if all are as likely
@@ -115,7 +113,7 @@ def shape_of(raw: Mapping[str, Any], name: str, source: str) -> Shape:
 
 
 def _by_keys(raw: Mapping[str, Any], name: str, source: str) -> Shape:
-    """A family that is not ours: attention and gated units by the usual keys, experts where there are some."""
+    """A family that is not ours: attention and gated units by the usual keys, experts if any."""
     try:
         vocab, hidden, layers, heads = (
             int(raw[key]) for key in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")

@@ -101,7 +101,7 @@ def plan_phase(
         problems = local_problems(phase, stage, shape, place, memory)
         gpus = on_one
     if phase.engine == "verl" and hardware.device == "cpu":
-        problems.append(Problem("--hardware", f"{phase.name}: verl needs GPUs; name some, or --engine local"))
+        problems.append(Problem("--engine", "local, or name GPUs", "verl needs GPUs", phase.name))
     disk = disk_bytes(phase, stage, shape, phase.engine, recipe.model.export_dtype, last=last)
     return PhasePlan(phase, shape, gpus, trained, memory, time, disk, tuple(problems), share)
 

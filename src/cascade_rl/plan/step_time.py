@@ -1,4 +1,4 @@
-"""How long a step takes: the cost model's work at the hardware's rates, over the share of them that is reached."""
+"""How long a step takes: the cost model's work at the hardware's rates, over the share that is reached."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ AGAIN = 4 / 3  # of an update whose layers run again in the backward pass
 
 @dataclass(frozen=True, slots=True)
 class StepTime:
-    """Seconds of a step by what it does, those before the first step, operations of a step, and what it waits for."""
+    """Seconds of a step by part and those before the first one, operations of a step, and why it waits."""
 
     seconds: Mapping[str, float]
     once: float
@@ -49,7 +49,7 @@ class StepTime:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Who computes: `samplers` with the peaks of each and the least time of a step, and all trainers together."""
+    """Who computes: `samplers`, the peaks of each and a step's least time, and all trainers together."""
 
     samplers: int
     sampler: Peaks
@@ -103,9 +103,16 @@ def local_time(
 
 
 def verl_time(
-    phase: Phase, spec: Training, shape: Shape, block: Verl, hardware: Hardware, gpus: int, memory: Memory, share: Efficiency
-) -> StepTime:  # fmt: skip
-    """Of verl: no prompt is shared in training, layers run twice forward, old log-probabilities are computed."""
+    phase: Phase,
+    spec: Training,
+    shape: Shape,
+    block: Verl,
+    hardware: Hardware,
+    gpus: int,
+    memory: Memory,
+    share: Efficiency,
+) -> StepTime:
+    """Of verl: no prompt is shared in training, layers run again, old log-probabilities are computed."""
     rates = verl_rates(hardware, gpus, block)
     found = _sampling(phase, shape, rates, memory.slots, share, hardware.cores * hardware.nodes(gpus))
     if not phase.trees:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
+from cascade_rl.plan.left import Left
 from cascade_rl.plan.phases import EVALUATION
 from cascade_rl.plan.stage_plan import PhasePlan
 from cascade_rl.plan.step_time import LATENCY, ROLLOUT
@@ -21,16 +23,19 @@ def place_words(plan: Plan) -> str:
     return f"{count} x {hardware.name}"
 
 
-def summary(plan: Plan, seconds: float | None = None) -> str:
-    """The total in one line; `seconds` are those that are left, None: all."""
-    took = plan.seconds if seconds is None else seconds
-    name = plan.longest.phase.name
-    parts = [f"plan: about {duration(took)} on {place_words(plan)}"]
-    if seconds is not None and seconds < plan.seconds:
-        parts.append(f"left of {duration(plan.seconds)}")
-    parts.append(f"longest {name} ({duration(plan.longest.seconds)})")
+def summary(left: Left) -> str:
+    """The total of what is left in one line."""
+    plan = left.plan
+    if not any(left.steps):
+        return "plan: nothing is left to do"
+    whole = f" (of {duration(plan.seconds)} in all)" if left.seconds < plan.seconds else ""
+    name, took = plan.phases[left.longest].phase.name, left.of(left.longest)
+    parts = [
+        f"plan: about {duration(left.seconds)}{whole} on {place_words(plan)}",
+        f"longest {name} ({duration(took)})",
+    ]
     if plan.problems:
-        parts.append(f"{len(plan.problems)} settings to change, see cascade plan")
+        parts.append(f"{len(plan.problems)} to change, see cascade plan")
     return ", ".join(parts)
 
 
@@ -96,7 +101,7 @@ def to_json(plan: Plan) -> dict[str, Any]:
             "tokens": plan.tokens,
             "disk": dict(plan.disk),
         },
-        "problems": [{"place": each.place, "text": each.text} for each in plan.problems],
+        "problems": [asdict(each) for each in plan.problems],
         "assumptions": assumptions(plan),
     }
 

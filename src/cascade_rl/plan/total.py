@@ -9,7 +9,7 @@ from math import fsum
 from cascade_rl.errors import InputError
 from cascade_rl.plan.expected import ASSUMED, Expected
 from cascade_rl.plan.phases import EVALUATION, phases_of
-from cascade_rl.plan.problems import Problem
+from cascade_rl.plan.problems import Problem, gathered
 from cascade_rl.plan.shapes import Shape, recipe_shape
 from cascade_rl.plan.stage_plan import PhasePlan, Setting, plan_phase
 from cascade_rl.recipe import Recipe
@@ -20,7 +20,7 @@ HOUR = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All phases in order, on one setting; `price` is of a GPU's hour (a machine's, on a CPU), None: not said."""
+    """All phases in order, on one setting; `price` is of an hour of a GPU (on a CPU: of the machine)."""
 
     recipe: str
     shape: Shape
@@ -35,7 +35,7 @@ class Plan:
 
     @property
     def units(self) -> int:
-        """What is paid for while the run lasts: all GPUs, also those that a phase leaves idle; or one machine."""
+        """What is paid for while the run lasts: all GPUs, also those that a phase leaves idle."""
         return self.setting.gpus if self.setting.hardware.device == "cuda" else 1
 
     @property
@@ -74,8 +74,8 @@ class Plan:
 
     @property
     def problems(self) -> list[Problem]:
-        """What does not fit, each once."""
-        return list(dict.fromkeys(problem for phase in self.phases for problem in phase.problems))
+        """What does not fit, each change once."""
+        return gathered(problem for phase in self.phases for problem in phase.problems)
 
     @property
     def longest(self) -> PhasePlan:
