@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -36,6 +37,9 @@ def plan(
         int | None, typer.Option(help="How many GPUs; as the recipe says if not given.", min=1)
     ] = None,
     engine: Annotated[Trainer | None, typer.Option(help="As if all stages were trained by it.")] = None,
+    like: Annotated[
+        Path | None, typer.Option(help="A run that was made: lengths and speed as it had them.")
+    ] = None,
     price: Annotated[float | None, typer.Option(help="Of a GPU's hour, in any currency.", min=0.0)] = None,
     smoke: Smoke = False,
     as_json: Annotated[bool, typer.Option("--json", help="All figures as JSON.")] = False,
@@ -50,7 +54,7 @@ def plan(
 
     # without a look at the data: a plan needs no source to be at hand
     found = read_recipe(recipe, overrides or [], smoke_test=smoke, fill=fill_suites)
-    made = plan_on(with_engine(found, engine.value if engine else None), hardware, gpus, price)
+    made = plan_on(with_engine(found, engine.value if engine else None), hardware, gpus, price, like)
     if as_json:
         say(json.dumps(to_json(made), indent=1))
         return

@@ -13,17 +13,22 @@ SMALL = 20_000_000  # numbers: below, operators take longer to call than to comp
 
 @dataclass(frozen=True, slots=True)
 class Efficiency:
-    """Shares of the limit, in (0, 1]: of updates and all else that computes, and of sampling."""
+    """Shares of the limit, in (0, 1]: of updates and all else that computes, and of sampling.
+
+    Beside the limit over its share an update takes `each_update` seconds and an iteration of decoding
+    `each_pass`: what calls cost however little they compute, and an optimiser, which the cost model leaves out.
+    """
 
     update: float
     rollout: float
     source: str
+    each_update: float = 0.0
+    each_pass: float = 0.0
 
 
+# Both by least squares over the steps (bench/plan_checks.py); the optimiser is Muon.
 TINY = Efficiency(
-    0.45,
-    0.35,
-    "the tiny model on 2 cores (docs/LOG.md, growth table: updates 0.32 to 0.51, rollouts 0.19 to 0.39)",
+    0.31, 0.13, "five runs of the tiny recipe on 2 cores (docs/LOG.md, plan)", each_update=0.056
 )
 SMALL_CPU = Efficiency(
     0.73,

@@ -1,67 +1,69 @@
-"""What a plan assumes where no run has shown it: lengths of texts, rounds of sampling, times of verdicts."""
+"""What a plan assumes where no run has shown it: lengths, rounds, verdicts, the share of a limit.
+
+`plan/like.py` knows the same of a run that was made.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from statistics import NormalDist
 
+from cascade_rl.plan.efficiency import Efficiency, efficiency_of
+from cascade_rl.plan.hardware import Hardware
+from cascade_rl.plan.lengths import Lognormal, Spread, usual
+from cascade_rl.plan.shapes import Shape
+from cascade_rl.plan.verdicts import mean_seconds, verdict
 from cascade_rl.recipe import RLStage
+from cascade_rl.recipe.scoring import BenchmarkSpec
+from cascade_rl.recipe.stage import Entry
+from cascade_rl.recipe.verl import Engine
 
-NORMAL = NormalDist()
-SIGMA = 0.6  # of the logarithm of lengths: the longest of 1,024 is six times the median
-HALF, THIRD = 0.5, 0.33
+SAMPLES, WIDTH = (
+    0.032,
+    0.6,
+)  # of SFT: the share that reaches the limit, and the sigma: the median is a third of it
 PROMPTS = "a quarter of what their limit and the model leave, at most 1,024 tokens (assumed)"
 SIGNAL = 0.6  # share of groups whose replies differ in reward; the rest is drawn anew by filter `batch`
 ROUNDS = f"filter batch; {SIGNAL:.0%} of the groups carry signal (assumed)"
-# seconds of one processor for a verdict: of symbols, of a script, of a program's tests, of a repository's
-VERDICTS = {"maths": 0.02, "coding": 0.5, "swe": 0.1}
-QUICK = 0.005
 
 
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """Lengths around a median, cut at a limit; `said` tells where they are from."""
+class Expected:
+    """By the recipe alone; every answer says in words where it is from."""
 
-    median: float
-    limit: int
-    said: str
+    def replies(self, stage: RLStage, limit: int, first: int, end: int) -> Spread:
+        """The replies of a stage's steps from `first` to `end`, which have this limit."""
+        # how often replies are cut falls with the steps of the first limit, see `usual`
+        return usual(stage.domains()[0], limit, first, end, first_limit=first == 0)
 
-    @property
-    def mean(self) -> float:
-        """Of 1,000 even quantiles."""
-        found = self.lengths(1000)
-        return sum(found) / len(found)
+    def answers(self, domain: str, limit: int) -> Spread:
+        """A policy's own answers, outside of RL."""
+        return usual(domain, limit)
 
-    def lengths(self, n: int) -> list[int]:
-        """`n` even quantiles of a lognormal, ascending."""
-        return [
-            min(self.limit, max(1, round(self.median * math.exp(SIGMA * NORMAL.inv_cdf((i + 0.5) / n)))))
-            for i in range(n)
-        ]
+    def asked(self, benchmark: BenchmarkSpec) -> Spread:
+        """The replies to a benchmark."""
+        return usual(benchmark.domain or "", benchmark.max_response_tokens)
 
+    def samples(self, stage: str, limit: int) -> Spread:
+        """Samples of SFT and answers of pairs, prompts included."""
+        return Lognormal(limit, SAMPLES, WIDTH, f"lognormal around a third of {limit} tokens (assumed)")
 
-def replies(domain: str, limit: int, first: int = 0, end: int = 1) -> Spread:
-    """The replies of a domain under a limit."""
-    return Spread(HALF * limit, limit, f"lognormal around {HALF * limit:.0f} of {limit} tokens (assumed)")
+    def prompt(self, limit: int, reply: int, positions: int, stage: str = "") -> tuple[int, str]:
+        """Tokens of a prompt under a limit, which leaves room for a reply in a model of so many positions."""
+        return max(1, min(1024, min(limit, positions - reply) // 4)), PROMPTS
 
+    def rounds(self, stage: RLStage) -> tuple[float, str]:
+        """How often as many replies are sampled as are trained on."""
+        if stage.filter.kind != "batch":
+            return 1.0, ""
+        return min(stage.filter.max_rounds, 1 / SIGNAL), ROUNDS
 
-def samples(limit: int) -> Spread:
-    """Samples of SFT and answers of pairs, prompts included."""
-    return Spread(THIRD * limit, limit, f"lognormal around {THIRD * limit:.0f} of {limit} tokens (assumed)")
+    def verdict_seconds(self, entries: Sequence[Entry]) -> tuple[float, str]:
+        """Seconds of one processor for the verdict on a reply of RL, in the mean over what it draws from."""
+        found = [verdict(entry.domain, entry.source) for entry in entries]
+        return mean_seconds(found), "; ".join(dict.fromkeys(one.said for one in found))
 
-
-def prompt(limit: int, reply: int, positions: int) -> int:
-    """Tokens of a prompt under a limit, which leaves room for a reply in a model of so many positions."""
-    return max(1, min(1024, min(limit, positions - reply) // 4))
-
-
-def rounds(stage: RLStage) -> float:
-    """How often as many replies are sampled as are trained on."""
-    return min(stage.filter.max_rounds, 1 / SIGNAL) if stage.filter.kind == "batch" else 1.0
+    def efficiency(self, engine: Engine, hardware: Hardware, shape: Shape) -> Efficiency:
+        """Which share of the limit is reached."""
+        return efficiency_of(engine, hardware, shape)
 
 
-def verdict_seconds(domains: Sequence[str]) -> float:
-    """Seconds of one processor for the verdict on a reply, in the mean over the domains."""
-    return sum(VERDICTS.get(name, QUICK) for name in domains) / len(domains) if domains else QUICK
+ASSUMED = Expected()

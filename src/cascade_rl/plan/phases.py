@@ -5,12 +5,13 @@ Lengths come from `plan.expected`; here they become trees, prompts and replies a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cascade_rl.domains import load_domain
 from cascade_rl.model.cost import Lengths
-from cascade_rl.plan import expected
+from cascade_rl.plan.expected import ASSUMED, Expected
+from cascade_rl.plan.lengths import Spread
+from cascade_rl.plan.verdicts import verdict
 from cascade_rl.recipe import Recipe, RewardModelStage, RLStage, SFTStage, Stage
 from cascade_rl.recipe.scoring import BenchmarkSpec
 from cascade_rl.recipe.verl import Engine
@@ -67,23 +68,23 @@ class Phase:
         return sum(reply for _, reply in self.sampled)
 
 
-def phases_of(recipe: Recipe, positions: int) -> list[Phase]:
+def phases_of(recipe: Recipe, positions: int, known: Expected = ASSUMED) -> list[Phase]:
     """All of a recipe, in the order of its run; `positions` bound prompt and reply together."""
     found: list[Phase] = []
     for stage in recipe.stages:
         if isinstance(stage, RLStage):
-            found += _rl(recipe, stage, positions)
+            found += _rl(recipe, stage, positions, known)
         elif isinstance(stage, SFTStage):
-            found.append(_sft(recipe, stage))
+            found.append(_sft(recipe, stage, known))
         else:
-            found.append(_reward_model(recipe, stage, positions))
-        if asked := _evaluation(recipe, stage, positions):
+            found.append(_reward_model(recipe, stage, positions, known))
+        if asked := _evaluation(recipe, stage, positions, known):
             found.append(asked)
     return found
 
 
-def _sft(recipe: Recipe, stage: SFTStage) -> Phase:
-    spread = expected.samples(stage.max_tokens)
+def _sft(recipe: Recipe, stage: SFTStage, known: Expected) -> Phase:
+    spread = known.samples(stage.name, stage.max_tokens)
     lengths = spread.lengths(stage.batch_size)
     trees = tuple((tokens // 4, (max(1, tokens - tokens // 4),)) for tokens in lengths)
     longest = (stage.max_tokens // 4, stage.max_tokens - stage.max_tokens // 4)
@@ -100,8 +101,8 @@ def _sft(recipe: Recipe, stage: SFTStage) -> Phase:
     )
 
 
-def _reward_model(recipe: Recipe, stage: RewardModelStage, positions: int) -> Phase:
-    spread = expected.samples(stage.max_tokens)
+def _reward_model(recipe: Recipe, stage: RewardModelStage, positions: int, known: Expected) -> Phase:
+    spread = known.samples(stage.name, stage.max_tokens)
     lengths = spread.lengths(stage.batch_size)
     # two answers after one prompt
     trees = tuple((tokens // 4, (max(1, tokens - tokens // 4),) * 2) for tokens in lengths)
@@ -110,8 +111,8 @@ def _reward_model(recipe: Recipe, stage: RewardModelStage, positions: int) -> Ph
     once: tuple[tuple[int, int], ...] = ()
     if stage.sample_rollouts and stage.sample_tokens:
         count = (stage.pairs + stage.heldout_pairs) * stage.sample_rollouts
-        answers = expected.replies(stage.domain or "", stage.sample_tokens)
-        prompt = expected.prompt(stage.max_tokens, stage.sample_tokens, positions)
+        answers = known.answers(stage.domain or "", stage.sample_tokens)
+        prompt, _ = known.prompt(stage.max_tokens, stage.sample_tokens, positions)
         once = tuple((prompt, reply) for reply in answers.lengths(count))
         words += (("own answers", answers.said),)
     return Phase(
@@ -130,20 +131,22 @@ def _reward_model(recipe: Recipe, stage: RewardModelStage, positions: int) -> Ph
     )
 
 
-def _rl(recipe: Recipe, stage: RLStage, positions: int) -> list[Phase]:
+def _rl(recipe: Recipe, stage: RLStage, positions: int, known: Expected) -> list[Phase]:
     parts = stage.phases()
     domains = stage.domains()
     learned = any(load_domain(name).learned for name in domains)
-    rounds = expected.rounds(stage)
+    rounds, why = known.rounds(stage)
+    seconds, graded = known.verdict_seconds(stage.entries())
     found = []
     for first, end, rule in parts:
-        groups = _groups(stage, domains, rule.max_response_tokens, first, end)
-        prompt = expected.prompt(rule.max_prompt_tokens, rule.max_response_tokens, positions)
+        spread = known.replies(stage, rule.max_response_tokens, first, end)
+        groups = _groups(stage, spread)
+        prompt, asked = known.prompt(rule.max_prompt_tokens, rule.max_response_tokens, positions, stage.name)
         replies = [(prompt, reply) for lengths in groups for reply in lengths]
-        spread = expected.replies(domains[0], rule.max_response_tokens, first, end)
-        words = [("prompts", expected.PROMPTS), ("replies", spread.said)]
+        words = [("prompts", asked), ("replies", spread.said)]
+        words += [("verdicts", f"{seconds:.2g} s of a processor: {graded}")] if graded else []
         if rounds > 1:
-            words.append(("rounds of sampling", f"{rounds:.2g} a step ({expected.ROUNDS})"))
+            words.append(("rounds of sampling", f"{rounds:.2g} a step ({why})"))
         count = round(len(replies) * rounds)
         found.append(
             Phase(
@@ -159,33 +162,34 @@ def _rl(recipe: Recipe, stage: RLStage, positions: int) -> list[Phase]:
                 longest=_longest(rule.max_prompt_tokens, rule.max_response_tokens, positions),
                 teachers=1 if stage.kl_coefficient else 0,
                 learned=learned,
-                verdicts=count * expected.verdict_seconds(domains),
+                verdicts=count * seconds,
                 words=tuple(words),
             )
         )
     return found
 
 
-def _groups(stage: RLStage, domains: Sequence[str], limit: int, first: int, end: int) -> list[list[int]]:
+def _groups(stage: RLStage, spread: Spread) -> list[list[int]]:
     """The lengths of a step's replies by prompt: each group has short and long ones alike."""
-    count = stage.prompts_per_step * stage.rollouts_per_prompt
-    lengths = list(expected.replies(domains[0], limit, first, end).lengths(count))
+    lengths = list(spread.lengths(stage.prompts_per_step * stage.rollouts_per_prompt))
     return [lengths[place :: stage.prompts_per_step] for place in range(stage.prompts_per_step)]
 
 
-def _evaluation(recipe: Recipe, stage: Stage, positions: int) -> Phase | None:
+def _evaluation(recipe: Recipe, stage: Stage, positions: int, known: Expected) -> Phase | None:
     """All benchmarks once, where the stage changed the policy; None without any."""
     # after a reward model's stage the policy is as it came, and its scores are kept (cascade/scoring.py)
     if stage.trains != "policy" or not recipe.benchmarks:
         return None
     sampled: list[tuple[int, int]] = []
-    verdicts = 0.0
+    verdicts, words = 0.0, dict[str, None]()
     for benchmark in recipe.benchmarks:
         count = benchmark.problems * _replies(benchmark)
-        spread = expected.replies(benchmark.domain or "", benchmark.max_response_tokens)
-        prompt = expected.prompt(benchmark.max_prompt_tokens, benchmark.max_response_tokens, positions)
+        spread = known.asked(benchmark)
+        prompt, _ = known.prompt(benchmark.max_prompt_tokens, benchmark.max_response_tokens, positions)
         sampled += [(prompt, reply) for reply in spread.lengths(count)]
-        verdicts += count * expected.verdict_seconds([benchmark.domain] if benchmark.domain else [])
+        if benchmark.domain:
+            verdicts += count * verdict(benchmark.domain, benchmark.source, benchmark=True).seconds
+        words |= {spread.said: None}
     return Phase(
         stage.name,
         EVALUATION,
@@ -200,7 +204,7 @@ def _evaluation(recipe: Recipe, stage: Stage, positions: int) -> Phase | None:
             key=sum,
         ),
         verdicts=verdicts,
-        words=(("replies", "as in RL, by the benchmarks' own limits"),),
+        words=tuple(("replies", text) for text in words),
     )
 
 

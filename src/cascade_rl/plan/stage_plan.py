@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cascade_rl.plan.disk import disk_bytes
-from cascade_rl.plan.efficiency import Efficiency, efficiency_of
+from cascade_rl.plan.efficiency import Efficiency
+from cascade_rl.plan.expected import ASSUMED, Expected
 from cascade_rl.plan.hardware import Hardware
 from cascade_rl.plan.local_memory import Place, local_memory, lora_numbers
 from cascade_rl.plan.memory import Memory
@@ -79,10 +80,12 @@ def setting_of(recipe: Recipe, hardware: Hardware, gpus: int | None) -> Setting:
     return Setting(hardware, gpus or own, short)
 
 
-def plan_phase(recipe: Recipe, phase: Phase, shape: Shape, setting: Setting, *, last: bool) -> PhasePlan:
+def plan_phase(
+    recipe: Recipe, phase: Phase, shape: Shape, setting: Setting, known: Expected = ASSUMED, *, last: bool
+) -> PhasePlan:
     """`last`: whether it is the last of its stage's phases of training."""
     stage, hardware, gpus = recipe.stage(phase.stage), setting.hardware, setting.gpus
-    share = efficiency_of(phase.engine, hardware, shape)
+    share = known.efficiency(phase.engine, hardware, shape)
     trained = _trained(stage, shape) if phase.trees else 0
     if phase.engine == "verl" and hardware.device == "cuda":
         block = recipe.verl or Verl()

@@ -12,6 +12,7 @@ from cascade_rl.plan.local_memory import Place
 from cascade_rl.plan.memory import Memory
 from cascade_rl.plan.phases import Phase
 from cascade_rl.plan.shapes import Shape
+from cascade_rl.plan.verification import waited
 from cascade_rl.plan.verl_memory import tokens_at_once
 from cascade_rl.recipe.training import Training
 from cascade_rl.recipe.verl import Verl
@@ -93,6 +94,7 @@ def local_time(
     if phase.trees:
         work = update_work(shape, phase.trees, scored=phase.scored, teachers=phase.teachers)
         seconds = work.seconds(rates.trainers) / share.update * (AGAIN if memory.again else 1.0)
+        seconds += share.each_update
         moved = _gathering(
             phase.trained_tokens, spec.tokens_per_microbatch, shape, place.hardware, place.sharded
         )
@@ -172,9 +174,10 @@ def _sampling(
         return StepTime({}, once, 0.0, {})
     found = {ROLLOUT: seconds}
     words = {ROLLOUT: why}
-    # each reply is graded as soon as it is there: only what takes longer than sampling is waited for
-    if waited := max(0.0, phase.verdicts / cores - seconds):
-        found[GRADING] = waited
+    # each reply is graded as soon as it is there: what is not done when the last one ends is waited for
+    lengths = [reply for _, reply in phase.sampled]
+    if left := waited(lengths, slots * rates.samplers, seconds, phase.verdicts / len(lengths), cores):
+        found[GRADING] = left
         words[GRADING] = f"{phase.verdicts:,.0f} s of verdicts on {cores} cores"
     if phase.learned:
         scored = update_work(shape, [(0, (p + r,)) for p, r in phase.sampled], scored=False)
@@ -199,6 +202,7 @@ def rollout_seconds(
     more = (shape.touched(min(slots, len(own))) - shape.size().matrices) * rates.element
     after = replace(after, bytes=after.bytes + int(after.passes * more))
     seconds = (before.seconds(rates.sampler) + after.seconds(rates.sampler)) / share.rollout
+    seconds += after.passes * share.each_pass
     seconds = max(seconds, after.passes * rates.latency)
     count = min(rates.samplers, len(sampled))
     whole = Work(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import fsum
 
 from cascade_rl.errors import InputError
+from cascade_rl.plan.expected import ASSUMED, Expected
 from cascade_rl.plan.phases import EVALUATION, phases_of
 from cascade_rl.plan.problems import Problem, gathered
 from cascade_rl.plan.shapes import Shape, recipe_shape
@@ -98,16 +99,18 @@ def with_engine(recipe: Recipe, engine: Engine | None) -> Recipe:
     return recipe.model_copy(update={"engine": engine, "verl": block, "stages": stages})
 
 
-def make_plan(recipe: Recipe, setting: Setting, price: float | None = None) -> Plan:
-    """The plan of a recipe; raises InputError where the shape of its model is not known."""
+def make_plan(
+    recipe: Recipe, setting: Setting, price: float | None = None, known: Expected = ASSUMED
+) -> Plan:
+    """The plan of a recipe by what is expected; raises InputError where the shape of its model is not known."""
     shape = recipe_shape(recipe)
-    phases = phases_of(recipe, shape.positions)
+    phases = phases_of(recipe, shape.positions, known)
     if price is not None and price < 0:
         raise InputError(f"--price {price:g}: a price is not below 0")
     # the last phase of training by stage
     last = {phase.stage: place for place, phase in enumerate(phases) if phase.kind != EVALUATION}
     plans = [
-        plan_phase(recipe, phase, shape, setting, last=last[phase.stage] == place)
+        plan_phase(recipe, phase, shape, setting, known, last=last[phase.stage] == place)
         for place, phase in enumerate(phases)
     ]
     return Plan(recipe.name, shape, setting, tuple(plans), price)
