@@ -1,4 +1,4 @@
-"""Which share of the cost model's limit is reached: by runs of our own, else by published ones, named."""
+"""Which share of the cost model's limit is reached: by our own runs, else by published ones, by name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Efficiency:
     """Shares of the limit, in (0, 1]: of updates and all else that computes, and of sampling.
 
     Beside the limit over its share an update takes `each_update` seconds and an iteration of decoding
-    `each_pass`: what calls cost however little they compute, and an optimiser, which the cost model leaves out.
+    `each_pass`: what calls cost however little they compute, and the optimiser, which no cost model has.
     """
 
     update: float
@@ -40,10 +40,8 @@ NEMO = Efficiency(
     0.33, 0.33, "published: NeMo-RL 0.4, Llama-3.1-8B on 16 H100, 92.8 s a step, a third of the limit"
 )
 PRIME = Efficiency(
-    0.14,
-    0.33,
-    "published: prime-rl's trainer, 11 to 17 % of an H100's peak with Qwen3-0.6B and 4B; "
-    "rollouts as NeMo-RL's 8B",
+    0.14, 0.33, "published: prime-rl's trainer, 11 to 17 % of an H100's peak with Qwen3-0.6B and 4B; "
+    "rollouts as NeMo-RL's 8B"
 )
 LARGE = 6_000_000_000
 

@@ -1,4 +1,4 @@
-"""What a plan assumes where no run has shown it: lengths, rounds, verdicts, the share of a limit.
+"""What a plan assumes where no run has shown it: lengths, rounds of sampling, verdicts, speed.
 
 `plan/like.py` knows the same of a run that was made.
 """

@@ -1,7 +1,7 @@
 """How long a stage's replies are: from its limit alone, from what a user says, or from a run that was made.
 
-Lengths decide what a step costs: all of them the tokens, their squares the cache, the longest the decoding. Each
-distribution answers with even quantiles and not with draws, so that a plan says the same twice.
+Lengths decide what a step costs: all of them the tokens, their squares the cache, the longest the decoding.
+Each distribution answers with even quantiles and not with draws, so that a plan says the same twice.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from cascade_rl.errors import InputError
 
 NORMAL = NormalDist()
 NARROW, WIDE = 0.01, 4.0  # of a lognormal's sigma: replies all alike, and some 50 times the median
-# Maths of the report at its first limit (arXiv 2512.13607, section 4.5): of 24,576 tokens 40 % (30 to 50 %) of
-# the replies are cut at first, 15 % after 100 steps, when their mean is near 16K. The later limits begin at
-# 5 to 10 % and end as they begin.
+# Maths of the report at its first limit (arXiv 2512.13607, section 4.5): of 24,576 tokens 40 % (30 to 50 %)
+# of the replies are cut at first, 15 % after 100 steps, when their mean is near 16K. The later limits begin
+# at 5 to 10 % and end as they begin.
 FIRST_CUT, SETTLED_CUT, SETTLED_AFTER, LATER_CUT = 0.40, 0.15, 100, 0.075
 LIMIT, MEAN = 24576, 16384
-# NeMo-RL's Llama-3.1-8B: 1,019 tokens in the mean where prompt and reply have 4,096 (performance pages 0.4, 0.5)
+# NeMo-RL's Llama-3.1-8B: 1,019 tokens in the mean where prompt and reply have 4,096 (pages 0.4, 0.5)
 SHORT = 1019 / 4096
 # where replies can't be long: 0.24 to 0.42 of the limit, the tiny recipe's RL (docs/LOG.md, plan)
 BRIEF, BRIEF_MEAN = 1024, 0.4
@@ -152,7 +152,7 @@ def _whole(tokens: float, limit: int) -> int:
 
 
 def of_mean(limit: int, mean: float, clipped: float, said: str) -> Lognormal:
-    """The lognormal cut at the limit with this mean; ValueError where a mean and a clipped share exclude each other.
+    """The lognormal cut at the limit with this mean; ValueError for a mean that the cut share does not allow.
 
     The mean falls from near the limit to its clipped share of it while sigma grows.
     """
@@ -242,7 +242,7 @@ NEEDED = {"measured": "length", "median": "length_p50", "p95": "length_p95", "lo
 
 
 def measured(steps: Sequence[Mapping[str, float]], limit: int, said: str) -> Measured | None:
-    """The mean over the steps of a journal (their metrics); None where no step says how long its replies are."""
+    """The mean over the steps of a journal (their metrics); None where no step says how long they are."""
     known = [step for step in steps if all(math.isfinite(step.get(key, math.nan)) for key in NEEDED.values())]
     if not known:
         return None

@@ -1,7 +1,7 @@
 """What runs that were made say for a plan: how near to the limit each phase came, and how long replies were.
 
-From the run directory alone (timings.jsonl, journal.jsonl), against the rates that each process measured when it
-began. A stage's first step stands apart: kernels are compiled and memory is taken in it.
+From the run directory alone (timings.jsonl, journal.jsonl), against the rates that each process measured when
+it began. A stage's first step stands apart: kernels are compiled and memory is taken in it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PARTS = {"rollout": ("prefill", "decode"), "update": ("update",)}
 class Rate:
     """Seconds a phase takes: its least time over `fraction`, and `fixed` seconds a pass beside it.
 
-    A pass is an iteration of decoding, or an update: what Python and the calls of kernels cost whatever the size.
+    A pass is an iteration of decoding, or an update: what Python and calls of kernels cost at any size.
     """
 
     fraction: float
@@ -68,10 +68,10 @@ def _dot(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 def rate(steps: Sequence[Taken]) -> Rate | None:
-    """The fraction of the limit and the fixed seconds a pass that fit best in least squares, neither negative.
+    """The fraction of the limit and the fixed seconds a pass by least squares, neither negative.
 
-    Where all steps are alike the two can't be told apart, and where either would be negative the other's sign is
-    noise: then all is fraction. None without a step.
+    Where all steps are alike the two can't be told apart, and a negative one is noise: then all is
+    fraction. None without a step.
     """
     if not steps:
         return None
@@ -115,7 +115,9 @@ class MeasuredRun:
     @property
     def peaks(self) -> Mapping[str, float]:
         """The rates that were measured when the run began, of all workers; empty where it does not say."""
-        return next((stage.machine for stage in self.run.stages if stage.machine), {})
+        rows = (as_mapping(row.get("peaks")) for each in self.timings.values() for row in each)
+        found = next((row for row in rows if row), {})
+        return {name: rate for name, raw in found.items() if (rate := number(raw)) is not None}
 
     @property
     def machine(self) -> str:

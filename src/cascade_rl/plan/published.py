@@ -1,4 +1,4 @@
-"""What other engines are known to reach, each figure with its source: what `bench/plan_checks.py` checks a plan by.
+"""What other engines are known to reach, each figure with its source: what a plan is checked by.
 
 A published figure says what an engine reached once, on its own case.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """Tokens a second of a trainer, with the MFU that it states of them; `lora`: of an adapter's gradient alone."""
+    """Tokens a second of a trainer, with the MFU that it states; `lora`: of an adapter alone."""
 
     model: str
     hardware: str
@@ -26,7 +26,7 @@ class Trained:
 class Stepped:
     """Seconds of an RL step of `prompts` x `rollouts` replies of `mean` tokens, at most `limit`.
 
-    `prompt` is assumed where nobody says it. `passes` are the forward passes that score the replies beside the
+    `prompt` is assumed where nobody says it. `passes` are forward passes that score the replies beside the
     update: of the policy before it, of a reference.
     """
 
@@ -46,7 +46,7 @@ class Stepped:
 
 @dataclass(frozen=True, slots=True)
 class Graded:
-    """Seconds until all verdicts on programs were there; `assumed`: nobody says how many `workers` gave them."""
+    """Seconds until all verdicts on programs were there; `assumed`: nobody says by how many `workers`."""
 
     name: str
     verdicts: int
@@ -70,10 +70,10 @@ STEPPED = (
     Stepped("NeMo-RL", "Llama-3.1-8B", "h100", 16, 64, 32, 120, 1019 - 120, 4096 - 120, 2, 92.8, NEMO),
     Stepped("NeMo-RL", "Llama-3.1-8B", "gb200", 8, 64, 32, 120, 1019 - 120, 4096 - 120, 2, 91.0, NEMO),
 )
-# Cascade's asynchronous figure is not a pool's time: it is what is still waited for, see bench/plan_checks.py.
+# Cascade's asynchronous figure is not a pool's time: it is what is waited for, see bench/plan_checks.py.
 GRADED = (
     Graded("AceReason", 1024, 64, False, 552.4, "arXiv 2505.16400, section 3.1: a pool of 64 processes"),
-    Graded("Cascade, synchronous", 1024, 64, True, 1172.4, "arXiv 2512.13607, section 4.6; AceReason's pool assumed"),
+    Graded("Cascade, synchronous", 1024, 64, True, 1172.4, "arXiv 2512.13607, section 4.6; the pool assumed"),
     Graded("Cascade 2", 2048, 384, False, 427.2, "arXiv 2603.19220, section 4.7: 384 processor cores"),
 )
 # fmt: on

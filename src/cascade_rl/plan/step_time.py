@@ -201,7 +201,9 @@ def rollout_seconds(
     # of experts, more are read than a token passes
     more = (shape.touched(min(slots, len(own))) - shape.size().matrices) * rates.element
     after = replace(after, bytes=after.bytes + int(after.passes * more))
-    seconds = (before.seconds(rates.sampler) + after.seconds(rates.sampler)) / share.rollout
+    # prompts are read as an update reads them, in large products; a server may be better at it than a trainer
+    seconds = before.seconds(rates.sampler) / max(share.update, share.rollout)
+    seconds += after.seconds(rates.sampler) / share.rollout
     seconds += after.passes * share.each_pass
     seconds = max(seconds, after.passes * rates.latency)
     count = min(rates.samplers, len(sampled))

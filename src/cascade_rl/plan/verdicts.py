@@ -1,4 +1,4 @@
-"""What a verdict on a reply costs: seconds of one processor, by domain and source, each with where it is from."""
+"""What a verdict on a reply costs: seconds of one processor, by domain and source, with where it is from."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Verdict:
 OURS = "measured on 2 cores of an EPYC, docs/LOG.md"
 PROGRAM = Verdict(0.0033, f"a short program on a few inputs, {OURS}")
 TESTS = Verdict(0.0047, f"a built-in repair by its tests, {OURS}")
-# 64 processes: AceReason's pool, of which the report's verifier is taken (sections 4.5 and 4.6 of arXiv 2512.13607)
+# 64 processes: AceReason's pool, whose verifier the report took over (arXiv 2512.13607, section 4.6)
 CORPUS = Verdict(
     1172.4 * 64 / 1024, "all tests of a contest's problem, 1,172 s for 1,024 replies on 64 processes"
 )

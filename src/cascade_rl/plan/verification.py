@@ -80,7 +80,7 @@ def verification(ready: Sequence[float], services: Sequence[float], workers: int
 
 
 def waited(lengths: Sequence[int], slots: int, seconds: float, service: float, workers: int) -> float:
-    """Seconds that are left to wait for verdicts after `seconds` of decoding, each graded as soon as it is there."""
+    """Seconds that are left to wait for verdicts after `seconds` of decoding; each is graded once it ends."""
     ends = finishes(mixed(sorted(lengths)), slots, 1.0)
     # the clock of decoding is what it took: an iteration costs the same, early or late
     scale = seconds / max(ends)
