@@ -40,8 +40,10 @@ NEMO = Efficiency(
     0.33, 0.33, "published: NeMo-RL 0.4, Llama-3.1-8B on 16 H100, 92.8 s a step, a third of the limit"
 )
 PRIME = Efficiency(
-    0.14, 0.33, "published: prime-rl's trainer, 11 to 17 % of an H100's peak with Qwen3-0.6B and 4B; "
-    "rollouts as NeMo-RL's 8B"
+    0.14,
+    0.33,
+    "published: prime-rl's trainer, 11 to 17 % of an H100's peak with Qwen3-0.6B and 4B; "
+    "rollouts as NeMo-RL's 8B",
 )
 LARGE = 6_000_000_000
 
