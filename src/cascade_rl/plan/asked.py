@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cascade_rl.errors import InputError
 from cascade_rl.plan import here
+from cascade_rl.plan.expected import ASSUMED, Expected
 from cascade_rl.plan.hardware import find
 from cascade_rl.plan.left import left_of, refuse_late, steps_done
 from cascade_rl.plan.like import Like
@@ -24,16 +25,19 @@ def plan_on(
     price: float | None = None,
     like: Path | None = None,
 ) -> Plan:
-    """The plan of a recipe on hardware by name, after the run in a directory if one is given; InputError."""
+    """The plan of a recipe on hardware by name, after the run in a directory if one is given.
+
+    Raises InputError.
+    """
     known, count = find(hardware)
     if gpus and count and gpus != count:
         raise InputError(f"--hardware {hardware} says {count} GPUs, and --gpus {gpus}; give one of the two")
     machine = known or here.here_for(recipe_shape(recipe), recipe.precision)
-    if like is None:
-        return make_plan(recipe, setting_of(recipe, machine, gpus or count), price)
-    after = Like(read_measured(like), recipe)
-    machine = known or after.machine(machine)
-    return make_plan(recipe, setting_of(recipe, machine, gpus or count), price, after)
+    expected: Expected = ASSUMED
+    if like:
+        expected = Like(read_measured(like), recipe)
+        machine = known or expected.machine(machine)
+    return make_plan(recipe, setting_of(recipe, machine, gpus or count), price, expected)
 
 
 def total_line(recipe: Recipe, folder: Path, within: float | None, hardware: str) -> str:

@@ -1,4 +1,4 @@
-"""Which share of the cost model's limit is reached: by runs of our own, else by published ones, named."""
+"""Which share of the cost model's limit is reached: by our own runs, else by published ones, by name."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Efficiency:
     each_pass: float = 0.0
 
 
-# by least squares over the steps of five runs, each of which the other four predict (docs/LOG.md)
+# Both by least squares over the steps (bench/plan_checks.py); the optimiser is Muon.
 TINY = Efficiency(
     0.31, 0.13, "five runs of the tiny recipe on 2 cores (docs/LOG.md, plan)", each_update=0.056
 )

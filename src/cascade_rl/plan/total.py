@@ -102,7 +102,7 @@ def with_engine(recipe: Recipe, engine: Engine | None) -> Recipe:
 def make_plan(
     recipe: Recipe, setting: Setting, price: float | None = None, known: Expected = ASSUMED
 ) -> Plan:
-    """The plan of a recipe by what is expected; raises InputError where the shape of its model is not known."""
+    """The plan of a recipe by what is expected; raises InputError where its model has no known shape."""
     shape = recipe_shape(recipe)
     phases = phases_of(recipe, shape.positions, known)
     if price is not None and price < 0:
