@@ -5,6 +5,7 @@ Lengths, rounds and speed are that run's where it tells of them; what it is sile
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from statistics import fmean
 
@@ -25,7 +26,8 @@ from cascade_rl.recipe.verl import Engine
 class Like(Expected):
     """What is expected of a recipe after a run of it."""
 
-    def __init__(self, run: MeasuredRun, recipe: Recipe) -> None:
+    def __init__(self, run: MeasuredRun, recipe: Recipe, stated: Mapping[str, str] | None = None) -> None:
+        super().__init__(stated)
         self.run = run
         self._sizes = {stage.name: stage.batch()[1] for stage in recipe.stages}
         self._asking = {stage.name: stage.domains() for stage in recipe.stages if isinstance(stage, RLStage)}
@@ -56,6 +58,8 @@ class Like(Expected):
 
     def replies(self, stage: RLStage, limit: int, first: int, end: int) -> Spread:
         """Those of the stage's steps with this limit, else of all of its steps."""
+        if stage.name in self.stated:
+            return super().replies(stage, limit, first, end)
         found = self.run.lengths(stage.name, limit) or self.run.lengths(stage.name, limit, of_all=True)
         return found or super().replies(stage, limit, first, end)
 
