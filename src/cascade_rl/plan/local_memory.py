@@ -75,15 +75,19 @@ def local_memory(phase: Phase, spec: Training, shape: Shape, place: Place) -> Me
     update: Mapping[str, float] = {}
     again = False
     if phase.trees:
-        update = update_bytes(phase, spec, shape, place, recompute=False)
+        trained = phase.trained(shape)
+        update = update_bytes(phase, spec, trained, place, recompute=False)
         again = sum(update.values()) > SHARE * max(0.0, free)
         if again:
-            update = update_bytes(phase, spec, shape, place, recompute=True)
+            update = update_bytes(phase, spec, trained, place, recompute=True)
     slots, rollout = rollout_bytes(phase, shape, place, free)
     host, host_room = {}, 0.0
     if place.on_gpu:
         # a state is written from one vector on the host, and loaded into one
-        host = {"processes": place.workers * 3.0 * GIB, "a copy of the weights": 4.0 * shape.parameters}
+        host = {
+            "processes": place.workers * 3.0 * GIB,
+            "a copy of the weights": 4.0 * phase.trained(shape).parameters,
+        }
         host_room = place.hardware.ram * USABLE["cpu"]
     least = spec.tokens_per_microbatch <= sum(phase.longest)
     return Memory(held, update, rollout, room, host, host_room, slots, again, least)
@@ -92,24 +96,23 @@ def local_memory(phase: Phase, spec: Training, shape: Shape, place: Place) -> Me
 def held_bytes(phase: Phase, spec: Training, shape: Shape, place: Place) -> dict[str, float]:
     """What is there from a phase's first step to its last, by name."""
     processes = 1 if place.on_gpu else place.workers
-    trained = float(shape.parameters)
-    weights, gradients = _model(shape, place), _gradients(shape, place)
+    trained = phase.trained(shape)
     found = {
         "processes": PROCESS[place.hardware.device] * processes,
-        "weights": weights,
-        "gradients": gradients,
+        "weights": _model(trained, place, trained=phase.gradient),
+        "gradients": _gradients(trained, place) if phase.gradient else 0.0,
     }
     if phase.kind == "reward_model":
         # the policy stays where it is, with its gradients: this model is beside it
-        found["the policy beside it"] = weights + gradients
+        found["the policy beside it"] = _model(shape, place) + _gradients(shape, place)
     if phase.trees:
-        found["optimiser"] = optimiser_bytes(spec, shape) / place.sharded
+        found["optimiser"] = optimiser_bytes(spec, trained) / place.sharded
     if phase.learned:
-        found["reward model"] = _model(shape, place, trained=False)
+        found["reward model"] = _model(phase.judged(shape), place, trained=False)
     if phase.teachers:
         found["reference of the KL term"] = phase.teachers * _model(shape, place, trained=False)
     if place.sharded > 1 and phase.trees:
-        found["gathered"] = _gathered(shape, place, trained)
+        found["gathered"] = _gathered(trained, place)
     return found
 
 
@@ -131,9 +134,9 @@ def _gradients(shape: Shape, place: Place) -> float:
     return 4.0 * shape.parameters * place.workers
 
 
-def _gathered(shape: Shape, place: Place, numbers: float) -> float:
+def _gathered(shape: Shape, place: Place) -> float:
     """What FSDP2 makes whole: all outside of the layers in fp32 with its gradient, and two layers at once."""
-    outside = numbers - shape.matrices
+    outside = shape.parameters - shape.matrices
     layer = shape.matrices / shape.size().layers
     short = place.element if place.element < 4 else 0
     return (8.0 + short) * outside + layer * (2.0 * place.element + place.element + 4.0)

@@ -11,6 +11,7 @@ from cascade_rl.domains import load_domain
 from cascade_rl.model.cost import Lengths
 from cascade_rl.plan.expected import ASSUMED, Expected
 from cascade_rl.plan.lengths import Spread
+from cascade_rl.plan.shapes import Shape, named_shape
 from cascade_rl.plan.verdicts import verdict
 from cascade_rl.recipe import Recipe, RewardModelStage, RLStage, SFTStage, Stage
 from cascade_rl.recipe.scoring import BenchmarkSpec
@@ -30,7 +31,9 @@ class Phase:
     once          the same of what is sampled once, before the first step
     longest       the most tokens of a prompt, and of its reply
     scored        whether tokens go through the head; `teachers` score them, too
-    learned       whether a reward model is asked
+    learned       whether a reward model is asked; `judge` is its shape, None: the policy's
+    own           the shape of what it trains, None: the policy's
+    gradient      whether the policy has one meanwhile
     verdicts      seconds of a verifier's processor for all replies of a step
     words         what is assumed, and how much: (`replies`, where their lengths are from)
     """
@@ -49,6 +52,9 @@ class Phase:
     scored: bool = True
     teachers: int = 0
     learned: bool = False
+    judge: Shape | None = None
+    own: Shape | None = None
+    gradient: bool = True
     verdicts: float = 0.0
     words: tuple[tuple[str, str], ...] = ()
 
@@ -56,6 +62,14 @@ class Phase:
     def name(self) -> str:
         """The stage, and its part where there are several."""
         return f"{self.stage} {self.label}".strip()
+
+    def trained(self, policy: Shape) -> Shape:
+        """What an update changes."""
+        return self.own or policy
+
+    def judged(self, policy: Shape) -> Shape:
+        """The reward model that is asked."""
+        return self.judge or policy
 
     @property
     def trained_tokens(self) -> int:
@@ -127,6 +141,7 @@ def _reward_model(recipe: Recipe, stage: RewardModelStage, positions: int, known
         group=stage.sample_rollouts or 1,
         longest=longest,
         scored=False,
+        own=_outside(stage),
         words=words,
     )
 
@@ -134,7 +149,8 @@ def _reward_model(recipe: Recipe, stage: RewardModelStage, positions: int, known
 def _rl(recipe: Recipe, stage: RLStage, positions: int, known: Expected) -> list[Phase]:
     parts = stage.phases()
     domains = stage.domains()
-    learned = any(load_domain(name).learned for name in domains)
+    learned = stage.adds_scores() or any(load_domain(name).learned for name in domains)
+    judge = _judge(recipe, stage) if learned else None
     rounds, why = known.rounds(stage)
     seconds, graded = known.verdict_seconds(stage.entries())
     found = []
@@ -162,11 +178,26 @@ def _rl(recipe: Recipe, stage: RLStage, positions: int, known: Expected) -> list
                 longest=_longest(rule.max_prompt_tokens, rule.max_response_tokens, positions),
                 teachers=1 if stage.kl_coefficient else 0,
                 learned=learned,
+                judge=judge,
                 verdicts=count * seconds,
                 words=tuple(words),
             )
         )
     return found
+
+
+def _outside(stage: Stage) -> Shape | None:
+    """The shape of a reward model that does not come from the policy."""
+    # a method of stages that know of models from outside
+    named = getattr(stage, "outside", None)
+    init = named() if named else None
+    return named_shape(init) if init else None
+
+
+def _judge(recipe: Recipe, stage: RLStage) -> Shape | None:
+    """The shape of the reward model that a stage asks; None: the policy's."""
+    earlier = stage.reward_model_among(recipe.before(stage.name))
+    return _outside(stage) or (_outside(recipe.stage(earlier)) if earlier else None)
 
 
 def _groups(stage: RLStage, spread: Spread) -> list[list[int]]:
@@ -203,6 +234,7 @@ def _evaluation(recipe: Recipe, stage: Stage, positions: int, known: Expected) -
             (_longest(b.max_prompt_tokens, b.max_response_tokens, positions) for b in recipe.benchmarks),
             key=sum,
         ),
+        gradient=any(recipe.engine_of(each) == "local" for each in recipe.stages),
         verdicts=verdicts,
         words=tuple(("replies", text) for text in words),
     )

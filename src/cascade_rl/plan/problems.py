@@ -72,7 +72,7 @@ def local_problems(phase: Phase, spec: Training, shape: Shape, place: Place, mem
     if hardware.device == "cuda" and place.workers > hardware.node:
         why = f"{place.workers} GPUs are more than one machine has ({hardware.node})"
         found.append(Problem("--engine", "verl", why, phase.name))
-    if not computed_by_us(shape) and place.workers > 1 and hardware.device == "cuda":
+    if not computed_by_us(phase.trained(shape)) and place.workers > 1 and hardware.device == "cuda":
         why = f"our own engine can't spread {shape.name} over several GPUs"
         found.append(Problem("--engine", "verl", why, phase.name))
     if memory.fits:

@@ -86,7 +86,7 @@ def plan_phase(
     """`last`: whether it is the last of its stage's phases of training."""
     stage, hardware, gpus = recipe.stage(phase.stage), setting.hardware, setting.gpus
     share = known.efficiency(phase.engine, hardware, shape)
-    trained = _trained(stage, shape) if phase.trees else 0
+    trained = _trained(stage, phase.trained(shape)) if phase.trees else 0
     if phase.engine == "verl" and hardware.device == "cuda":
         block = recipe.verl or Verl()
         memory = verl_memory(phase, stage, shape, block, hardware, gpus)
@@ -94,7 +94,7 @@ def plan_phase(
         problems = verl_problems(phase, stage, shape, block, hardware, gpus, memory)
     else:
         # what verl does not do is done by our own engine on one machine of them
-        on_one = min(gpus, hardware.node) if recipe.verl and hardware.device == "cuda" else gpus
+        on_one = min(recipe.workers, hardware.node) if recipe.verl and hardware.device == "cuda" else gpus
         place = Place(hardware, on_one, setting.element)
         memory = local_memory(phase, stage, shape, place)
         time = local_time(phase, stage, shape, place, memory, share)

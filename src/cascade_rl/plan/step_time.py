@@ -92,11 +92,12 @@ def local_time(
         slots *= place.workers
     found = _sampling(phase, shape, rates, slots, share, place.hardware.cores)
     if phase.trees:
-        work = update_work(shape, phase.trees, scored=phase.scored, teachers=phase.teachers)
+        trained = phase.trained(shape)
+        work = update_work(trained, phase.trees, scored=phase.scored, teachers=phase.teachers)
         seconds = work.seconds(rates.trainers) / share.update * (AGAIN if memory.again else 1.0)
         seconds += share.each_update
         moved = _gathering(
-            phase.trained_tokens, spec.tokens_per_microbatch, shape, place.hardware, place.sharded
+            phase.trained_tokens, spec.tokens_per_microbatch, trained, place.hardware, place.sharded
         )
         found = _with_update(found, work, seconds, moved)
     return found
@@ -180,7 +181,8 @@ def _sampling(
         found[GRADING] = left
         words[GRADING] = f"{phase.verdicts:,.0f} s of verdicts on {cores} cores"
     if phase.learned:
-        scored = update_work(shape, [(0, (p + r,)) for p, r in phase.sampled], scored=False)
+        texts = [(0, (p + r,)) for p, r in phase.sampled]
+        scored = update_work(phase.judged(shape), texts, scored=False)
         read = Work(scored.tokens, scored.flops // 3)
         found[REWARD] = read.seconds(rates.trainers) / share.update
         work += read
