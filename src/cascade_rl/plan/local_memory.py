@@ -50,11 +50,12 @@ class _OnGpu:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a phase works: `workers` processes of a machine's CPU, or as many GPUs."""
+    """`workers` processes of a machine's CPU, or as many GPUs, where a phase works; `vllm` may sample there."""
 
     hardware: Hardware
     workers: int
     element: int
+    vllm: bool = False
 
     @property
     def on_gpu(self) -> bool:
@@ -207,6 +208,8 @@ def rollout_bytes(phase: Phase, shape: Shape, place: Place, free: float) -> tupl
     """Slots of a worker, and what sampling needs: the cache, laid-out weights, logits."""
     if not (phase.sampled or phase.once):
         return 0, {}
+    if place.vllm and place.on_gpu:
+        return _second_engine(phase, shape, free)
     size, workers = shape.size(), 1 if place.on_gpu else place.workers
     columns = sum(phase.longest)
     dtype = torch.bfloat16 if place.element < 4 else torch.float32
@@ -225,6 +228,18 @@ def rollout_bytes(phase: Phase, shape: Shape, place: Place, free: float) -> tupl
         "weights as kernels want them": workers * layouts,
         "logits": workers * logits,
     }
+
+
+def _second_engine(phase: Phase, shape: Shape, free: float) -> tuple[int, dict[str, float]]:
+    """vLLM's slots and parts: four fifths of what is free (rollout/vllm_sampler.py), with weights in bf16."""
+    size, weights = shape.size(), 2.0 * shape.parameters
+    each = 4.0 * size.layers * size.cached
+    # at least one sequence, so that the sum tells where it does not fit
+    cache = max(0.8 * free - weights, each * sum(phase.longest))
+    sampled = phase.sampled or phase.once
+    usual = sum(p + r / 2 for p, r in sampled) / len(sampled)
+    slots = max(1, min(MOST_SLOTS, int(cache / each / usual)))
+    return slots, {"the sampler's weights": weights, "KV cache": cache}
 
 
 def computed_by_us(shape: Shape) -> bool:

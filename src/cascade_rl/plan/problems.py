@@ -79,7 +79,7 @@ def local_problems(phase: Phase, spec: Training, shape: Shape, place: Place, mem
         return found
 
     def fits(other: Training = spec, workers: int = place.workers) -> bool:
-        return local_memory(phase, other, shape, Place(hardware, workers, place.element)).fits
+        return local_memory(phase, other, shape, replace(place, workers=workers)).fits
 
     over = _over(memory)
     tokens = spec.tokens_per_microbatch

@@ -95,7 +95,7 @@ def plan_phase(
     else:
         # what verl does not do is done by our own engine on one machine of them
         on_one = min(recipe.workers, hardware.node) if recipe.verl and hardware.device == "cuda" else gpus
-        place = Place(hardware, on_one, setting.element)
+        place = Place(hardware, on_one, setting.element, recipe.sampler == "vllm")
         memory = local_memory(phase, stage, shape, place)
         time = local_time(phase, stage, shape, place, memory, share)
         problems = local_problems(phase, stage, shape, place, memory)
