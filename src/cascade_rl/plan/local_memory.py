@@ -50,12 +50,16 @@ class _OnGpu:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """`workers` processes of a machine's CPU, or as many GPUs, where a phase works; `vllm` may sample there."""
+    """`workers` processes of a machine's CPU, or as many GPUs, where a phase works.
+
+    `vllm` may sample there; `asked` is the setting or option that says how many.
+    """
 
     hardware: Hardware
     workers: int
     element: int
     vllm: bool = False
+    asked: str = "--gpus"
 
     @property
     def on_gpu(self) -> bool:

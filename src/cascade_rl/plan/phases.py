@@ -34,6 +34,7 @@ class Phase:
     learned       whether a reward model is asked; `judge` is its shape, None: the policy's
     own           the shape of what it trains, None: the policy's
     gradient      whether the policy has one meanwhile
+    parts         what it is made of, one after the other: the benchmarks of an evaluation
     verdicts      seconds of a verifier's processor for all replies of a step
     words         what is assumed, and how much: (`replies`, where their lengths are from)
     """
@@ -55,6 +56,7 @@ class Phase:
     judge: Shape | None = None
     own: Shape | None = None
     gradient: bool = True
+    parts: tuple[Phase, ...] = ()
     verdicts: float = 0.0
     words: tuple[tuple[str, str], ...] = ()
 
@@ -211,16 +213,8 @@ def _evaluation(recipe: Recipe, stage: Stage, positions: int, known: Expected) -
     # after a reward model's stage the policy is as it came, and its scores are kept (cascade/scoring.py)
     if stage.trains != "policy" or not recipe.benchmarks:
         return None
-    sampled: list[tuple[int, int]] = []
-    verdicts, words = 0.0, dict[str, None]()
-    for benchmark in recipe.benchmarks:
-        count = benchmark.problems * _replies(benchmark)
-        spread = known.asked(benchmark)
-        prompt, _ = known.prompt(benchmark.max_prompt_tokens, benchmark.max_response_tokens, positions)
-        sampled += [(prompt, reply) for reply in spread.lengths(count)]
-        if benchmark.domain:
-            verdicts += count * verdict(benchmark.domain, benchmark.source, benchmark=True).seconds
-        words |= {spread.said: None}
+    # one after the other: each has a cache of its own length
+    parts = tuple(_benchmark(recipe, stage, each, positions, known) for each in recipe.benchmarks)
     return Phase(
         stage.name,
         EVALUATION,
@@ -228,15 +222,36 @@ def _evaluation(recipe: Recipe, stage: Stage, positions: int, known: Expected) -
         "local",
         0,
         1,
-        sampled=tuple(sampled),
-        group=max(1, max(b.k for b in recipe.benchmarks)),
-        longest=max(
-            (_longest(b.max_prompt_tokens, b.max_response_tokens, positions) for b in recipe.benchmarks),
-            key=sum,
-        ),
+        sampled=tuple(pair for part in parts for pair in part.sampled),
+        longest=max((part.longest for part in parts), key=sum),
+        gradient=parts[0].gradient,
+        parts=parts,
+        verdicts=sum(part.verdicts for part in parts),
+        words=tuple(dict.fromkeys(words for part in parts for words in part.words)),
+    )
+
+
+def _benchmark(
+    recipe: Recipe, stage: Stage, benchmark: BenchmarkSpec, positions: int, known: Expected
+) -> Phase:
+    """The replies to one benchmark."""
+    count = benchmark.problems * _replies(benchmark)
+    spread = known.asked(benchmark)
+    prompt, _ = known.prompt(benchmark.max_prompt_tokens, benchmark.max_response_tokens, positions)
+    seconds = verdict(benchmark.domain, benchmark.source, benchmark=True).seconds if benchmark.domain else 0.0
+    return Phase(
+        stage.name,
+        benchmark.name,
+        EVALUATION,
+        "local",
+        0,
+        1,
+        sampled=tuple((prompt, reply) for reply in spread.lengths(count)),
+        group=_replies(benchmark),
+        longest=_longest(benchmark.max_prompt_tokens, benchmark.max_response_tokens, positions),
         gradient=any(recipe.engine_of(each) == "local" for each in recipe.stages),
-        verdicts=verdicts,
-        words=tuple(("replies", text) for text in words),
+        verdicts=count * seconds,
+        words=(("replies", spread.said),),
     )
 
 

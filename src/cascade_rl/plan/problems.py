@@ -99,7 +99,7 @@ def local_problems(phase: Phase, spec: Training, shape: Shape, place: Place, mem
     else:
         for more in _doublings(place.workers, hardware.node):
             if fits(workers=more):
-                return [*found, Problem("--gpus", f"{place.workers} -> {more}", over, phase.name)]
+                return [*found, Problem(place.asked, f"{place.workers} -> {more}", over, phase.name)]
     where = (
         "model.init"
         if phase.engine == "verl" or not phase.trees or phase.kind == "reward_model"
@@ -174,6 +174,11 @@ def _for_trainer(
         told = Problem("verl.sequence_parallel", f"{block.sequence_parallel} -> {parts}", over, phase.name)
         if gpus % parts == 0:
             tries.append((lambda w=wider, s=shorter: fits(w, s), told))  # type: ignore[misc]  # as above
+    for parts in _doublings(block.tensor_parallel, min(gpus, hardware.node)):
+        split = block.model_copy(update={"tensor_parallel": parts})
+        told = Problem("verl.tensor_parallel", f"{block.tensor_parallel} -> {parts}", over, phase.name)
+        if gpus % parts == 0:
+            tries.append((lambda s=split: fits(s), told))  # type: ignore[misc]  # as above
     for more in _doublings(gpus, MOST):
         told = Problem("--gpus", f"{gpus} -> {more}", over, phase.name)
         tries.append((lambda more=more: fits(count=more), told))  # type: ignore[misc]  # as above

@@ -47,6 +47,17 @@ class StepTime:
         return f"{name}: {self.why[name]}" if name in self.why else name
 
 
+def one_by_one(parts: Sequence[tuple[str, StepTime]]) -> StepTime:
+    """The time of named parts, one after the other; why is that of the longest."""
+    seconds: dict[str, float] = {}
+    for _, part in parts:
+        for name, took in part.seconds.items():
+            seconds[name] = seconds.get(name, 0.0) + took
+    label, longest = max(parts, key=lambda part: part[1].total)
+    why = {name: f"{text} ({label})" if label else text for name, text in longest.why.items()}
+    return StepTime(seconds, sum(p.once for _, p in parts), sum(p.flops for _, p in parts), why)
+
+
 @dataclass(frozen=True, slots=True)
 class Rates:
     """Who computes: `samplers`, the peaks of each and a step's least time, and all trainers together."""

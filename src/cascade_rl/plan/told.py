@@ -67,6 +67,8 @@ def assumptions(plan: Plan) -> list[str]:
     if any(each.phase.engine == "verl" for each in plan.phases):
         own = next((each.gpus for each in plan.phases if each.phase.engine == "local"), 0)
         found.append(f"beside verl: evaluations and reward models by our own engine, workers: {own}")
+    if any(each.phase.engine == "verl" and each.phase.learned for each in plan.phases):
+        found.append("reward model beside verl: in bf16, over verl.tensor_parallel GPUs (assumed)")
     found.append("energy: the boards' full power all the time; nothing of the machines around them")
     if plan.setting.hardware.device == "cuda":
         found.append(f"decoding: a step takes {1000 * LATENCY:g} ms at least (assumed)")
@@ -107,6 +109,7 @@ def to_json(plan: Plan) -> dict[str, Any]:
             "disk": dict(plan.disk),
         },
         "problems": [asdict(each) for each in plan.problems],
+        "hints": plan.hints,
         "assumptions": assumptions(plan),
     }
 
