@@ -144,6 +144,28 @@ def test_each_phase_of_a_curriculum_and_an_evaluation_after_each_stage_but_the_r
     assert {len(e.phase.sampled) for e in plan.phases if e.phase.kind == EVALUATION} == {5 * 200 * 5}
 
 
+def test_an_evaluation_takes_as_long_as_its_benchmarks_one_after_the_other():
+    one, other = recipe_of("smollm2-135m").benchmarks[:2]
+    found = []
+    for benchmarks in ([one, other], [one], [other]):
+        recipe = recipe_of("smollm2-135m").model_copy(update={"benchmarks": benchmarks})
+        found.append(next(e for e in plan_of(recipe, "h100").phases if e.phase.kind == EVALUATION))
+    both, *alone = found
+    assert both.seconds == pytest.approx(sum(each.seconds for each in alone))
+    assert both.memory.peak == max(each.memory.peak for each in alone)
+    assert both.flops == sum(each.flops for each in alone)
+
+
+def test_evaluations_that_leave_gpus_idle_are_told_with_what_helps():
+    slow = recipe_of("smollm2-135m", "model.init=Qwen/Qwen3-8B", "workers=1", engine="verl")
+    first, second = plan_of(slow, "h100", 8).hints[:1], plan_of(slow, "rtx5090", 8).hints
+    assert first[0].startswith("workers: 1 -> 8") and any("sampler: vllm" in hint for hint in second)
+    assert not plan_of(recipe_of(), CPU).hints
+    wide = slow.model_copy(update={"workers": 8})
+    assert not any(hint.startswith("workers") for hint in plan_of(wide, "h100", 8).hints)
+    assert plan_of(wide, "h100", 8).seconds < plan_of(slow, "h100", 8).seconds
+
+
 def test_disk_in_closed_form():
     plan = plan_of(recipe_of("smollm2-135m", "model.export_dtype=bf16"))
     numbers = public("SmolLM2-135M").parameters

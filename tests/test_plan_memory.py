@@ -280,3 +280,17 @@ def test_smaller_micro_batches_never_need_more(tokens, again):
 def test_flat_sizes_agree():
     config = public("SmolLM2-135M").decoder
     assert public("SmolLM2-135M").parameters == sum(map(prod, config.shapes().values()))
+
+
+def test_a_second_engine_takes_four_fifths_of_what_is_free():
+    """As `vllm_sampler.utilisation` has it, of a card with so much room."""
+    from cascade_rl.rollout.vllm_sampler import utilisation
+
+    shape, card = public("Qwen3-0.6B"), HARDWARE["h100"]
+    memory = local_memory(rl_phase(), SPEC, shape, Place(card, 1, 2, vllm=True))
+    room = memory.room
+    # it asks before the first update: the moments are not there yet, and are left room for
+    free = room - memory.states + memory.held["optimiser"]
+    share = utilisation(int(free), int(room), shape.parameters, training=True)
+    assert sum(memory.rollout.values()) == pytest.approx(share * room, rel=0.01)
+    assert memory.slots == MOST_SLOTS and memory.fits

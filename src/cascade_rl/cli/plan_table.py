@@ -53,6 +53,9 @@ def draw(made: Plan) -> None:
     problems = made.problems
     say("\nDoes not fit; change" if problems else "\nEverything fits.")
     _wrapped(map(str, problems))
+    if made.hints:
+        say("\nWould be faster with")
+        _wrapped(made.hints)
     say("\nAssumed, and where it is from:")
     _wrapped(assumptions(made))
 
@@ -96,7 +99,7 @@ def _time_table(made: Plan) -> Table:
             f"{times * each.flops:.1e}".replace("e+", "e"),
             _clock(each.time.total),
             _clock(times * each.seconds),
-            f"{hours:,.1f}" if hours >= 0.95 else f"{hours:.3f}",
+            _short(hours) if hours >= 0.95 else f"{hours:.3f}",
             f"{verifiers(each):,}" if verifiers(each) else "",
             _size(times * sum(each.disk.values())),
         )
@@ -134,7 +137,7 @@ def _clock(seconds: float) -> str:
     """A time with three digits in the largest unit that it has one of."""
     for unit, size in (("d", 86400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0)):
         if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
+            return f"{seconds / size:.3g} {unit}" if seconds < 999 * size else f"{seconds / size:,.0f} {unit}"
     return f"{1000 * seconds:.3g} ms"
 
 
@@ -143,7 +146,7 @@ def _short(count: float) -> str:
     for unit, size in (("T", 1e12), ("B", 1e9), ("M", 1e6), ("K", 1e3)):
         if count >= size:
             return f"{count / size:.3g}{unit}"
-    return f"{count:.0f}"
+    return f"{count:.3g}"
 
 
 def _size(size: float) -> str:

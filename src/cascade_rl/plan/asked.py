@@ -9,12 +9,12 @@ from cascade_rl.errors import InputError
 from cascade_rl.plan import here
 from cascade_rl.plan.expected import Expected, stated_lengths
 from cascade_rl.plan.hardware import find
-from cascade_rl.plan.left import left_of, refuse_late, steps_done
+from cascade_rl.plan.left import WHOLE, left_of, refuse_late, steps_done
 from cascade_rl.plan.like import Like
 from cascade_rl.plan.measured import read_measured
 from cascade_rl.plan.shapes import recipe_shape
 from cascade_rl.plan.stage_plan import setting_of
-from cascade_rl.plan.told import summary
+from cascade_rl.plan.told import NOTHING, summary
 from cascade_rl.plan.total import Plan, make_plan
 from cascade_rl.recipe import Recipe
 
@@ -48,13 +48,18 @@ def total_line(recipe: Recipe, folder: Path, within: float | None, hardware: str
 
     Raises InputError where that is not done `within` so many hours, or where nobody can say.
     """
+    done = steps_done(recipe, folder)
+    if all(done.get(stage.name) == WHOLE for stage in recipe.stages):
+        return NOTHING
+    # what a run was found to take so far says more than any assumption
+    begun = folder if done else None
     try:
-        made = plan_on(recipe, hardware)
+        made = plan_on(recipe, hardware, like=begun)
     except InputError as error:
         if within is not None:
             raise
         return f"no plan: {error}"
-    left = left_of(made, steps_done(recipe, folder))
+    left = left_of(made, done)
     if within is not None:
         refuse_late(left, within)
     return summary(left)

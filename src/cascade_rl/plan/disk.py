@@ -27,11 +27,12 @@ def disk_bytes(
     if not last:
         return found
     # a reward model lies beside the policy, which its stage exports as it came
-    count = 2 if phase.kind == "reward_model" else 1
-    found["checkpoints"] = count * (2.0 if dtype == "bf16" else 4.0) * shape.parameters
+    trained = phase.trained(shape)
+    count = shape.parameters + (trained.parameters if phase.kind == "reward_model" else 0)
+    found["checkpoints"] = (2.0 if dtype == "bf16" else 4.0) * count
     # verl: fp32 shards of weights and both moments
-    state = 4.0 * shape.parameters + (
-        8.0 * shape.parameters if engine == "verl" else optimiser_bytes(spec, shape)
+    state = 4.0 * trained.parameters + (
+        8.0 * trained.parameters if engine == "verl" else optimiser_bytes(spec, trained)
     )
     found["states"] = (KEPT + 1) * state
     return found

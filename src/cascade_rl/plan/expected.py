@@ -91,7 +91,8 @@ def stated_lengths(recipe: Recipe, said: Sequence[str]) -> dict[str, str]:
         name, colon, lengths = text.partition(":")
         if name not in names or not colon:
             raise InputError(
-                f"--lengths {text!r}: write STAGE:mean=TOKENS,clipped=SHARE; the RL stages are {', '.join(names)}"
+                f"--lengths {text!r}: write STAGE:mean=TOKENS,clipped=SHARE; "
+                f"the RL stages are {', '.join(names)}"
             )
         found[name] = lengths
     return found

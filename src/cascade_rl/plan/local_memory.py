@@ -50,11 +50,16 @@ class _OnGpu:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a phase works: `workers` processes of a machine's CPU, or as many GPUs."""
+    """`workers` processes of a machine's CPU, or as many GPUs, where a phase works.
+
+    `vllm` may sample there; `asked` is the setting or option that says how many.
+    """
 
     hardware: Hardware
     workers: int
     element: int
+    vllm: bool = False
+    asked: str = "--gpus"
 
     @property
     def on_gpu(self) -> bool:
@@ -75,15 +80,19 @@ def local_memory(phase: Phase, spec: Training, shape: Shape, place: Place) -> Me
     update: Mapping[str, float] = {}
     again = False
     if phase.trees:
-        update = update_bytes(phase, spec, shape, place, recompute=False)
+        trained = phase.trained(shape)
+        update = update_bytes(phase, spec, trained, place, recompute=False)
         again = sum(update.values()) > SHARE * max(0.0, free)
         if again:
-            update = update_bytes(phase, spec, shape, place, recompute=True)
+            update = update_bytes(phase, spec, trained, place, recompute=True)
     slots, rollout = rollout_bytes(phase, shape, place, free)
     host, host_room = {}, 0.0
     if place.on_gpu:
         # a state is written from one vector on the host, and loaded into one
-        host = {"processes": place.workers * 3.0 * GIB, "a copy of the weights": 4.0 * shape.parameters}
+        host = {
+            "processes": place.workers * 3.0 * GIB,
+            "a copy of the weights": 4.0 * phase.trained(shape).parameters,
+        }
         host_room = place.hardware.ram * USABLE["cpu"]
     least = spec.tokens_per_microbatch <= sum(phase.longest)
     return Memory(held, update, rollout, room, host, host_room, slots, again, least)
@@ -92,24 +101,23 @@ def local_memory(phase: Phase, spec: Training, shape: Shape, place: Place) -> Me
 def held_bytes(phase: Phase, spec: Training, shape: Shape, place: Place) -> dict[str, float]:
     """What is there from a phase's first step to its last, by name."""
     processes = 1 if place.on_gpu else place.workers
-    trained = float(shape.parameters)
-    weights, gradients = _model(shape, place), _gradients(shape, place)
+    trained = phase.trained(shape)
     found = {
         "processes": PROCESS[place.hardware.device] * processes,
-        "weights": weights,
-        "gradients": gradients,
+        "weights": _model(trained, place, trained=phase.gradient),
+        "gradients": _gradients(trained, place) if phase.gradient else 0.0,
     }
     if phase.kind == "reward_model":
         # the policy stays where it is, with its gradients: this model is beside it
-        found["the policy beside it"] = weights + gradients
+        found["the policy beside it"] = _model(shape, place) + _gradients(shape, place)
     if phase.trees:
-        found["optimiser"] = optimiser_bytes(spec, shape) / place.sharded
+        found["optimiser"] = optimiser_bytes(spec, trained) / place.sharded
     if phase.learned:
-        found["reward model"] = _model(shape, place, trained=False)
+        found["reward model"] = _model(phase.judged(shape), place, trained=False)
     if phase.teachers:
         found["reference of the KL term"] = phase.teachers * _model(shape, place, trained=False)
     if place.sharded > 1 and phase.trees:
-        found["gathered"] = _gathered(shape, place, trained)
+        found["gathered"] = _gathered(trained, place)
     return found
 
 
@@ -131,9 +139,9 @@ def _gradients(shape: Shape, place: Place) -> float:
     return 4.0 * shape.parameters * place.workers
 
 
-def _gathered(shape: Shape, place: Place, numbers: float) -> float:
+def _gathered(shape: Shape, place: Place) -> float:
     """What FSDP2 makes whole: all outside of the layers in fp32 with its gradient, and two layers at once."""
-    outside = numbers - shape.matrices
+    outside = shape.parameters - shape.matrices
     layer = shape.matrices / shape.size().layers
     short = place.element if place.element < 4 else 0
     return (8.0 + short) * outside + layer * (2.0 * place.element + place.element + 4.0)
@@ -204,6 +212,8 @@ def rollout_bytes(phase: Phase, shape: Shape, place: Place, free: float) -> tupl
     """Slots of a worker, and what sampling needs: the cache, laid-out weights, logits."""
     if not (phase.sampled or phase.once):
         return 0, {}
+    if place.vllm and place.on_gpu:
+        return _second_engine(phase, shape, free)
     size, workers = shape.size(), 1 if place.on_gpu else place.workers
     columns = sum(phase.longest)
     dtype = torch.bfloat16 if place.element < 4 else torch.float32
@@ -222,6 +232,18 @@ def rollout_bytes(phase: Phase, shape: Shape, place: Place, free: float) -> tupl
         "weights as kernels want them": workers * layouts,
         "logits": workers * logits,
     }
+
+
+def _second_engine(phase: Phase, shape: Shape, free: float) -> tuple[int, dict[str, float]]:
+    """vLLM's slots and parts: four fifths of what is free (rollout/vllm_sampler.py), with weights in bf16."""
+    size, weights = shape.size(), 2.0 * shape.parameters
+    each = 4.0 * size.layers * size.cached
+    # at least one sequence, so that the sum tells where it does not fit
+    cache = max(0.8 * free - weights, each * sum(phase.longest))
+    sampled = phase.sampled or phase.once
+    usual = sum(p + r / 2 for p, r in sampled) / len(sampled)
+    slots = max(1, min(MOST_SLOTS, int(cache / each / usual)))
+    return slots, {"the sampler's weights": weights, "KV cache": cache}
 
 
 def computed_by_us(shape: Shape) -> bool:

@@ -11,6 +11,7 @@ from cascade_rl.domains import load_domain
 from cascade_rl.model.cost import Lengths
 from cascade_rl.plan.expected import ASSUMED, Expected
 from cascade_rl.plan.lengths import Spread
+from cascade_rl.plan.shapes import Shape, named_shape
 from cascade_rl.plan.verdicts import verdict
 from cascade_rl.recipe import Recipe, RewardModelStage, RLStage, SFTStage, Stage
 from cascade_rl.recipe.scoring import BenchmarkSpec
@@ -30,7 +31,10 @@ class Phase:
     once          the same of what is sampled once, before the first step
     longest       the most tokens of a prompt, and of its reply
     scored        whether tokens go through the head; `teachers` score them, too
-    learned       whether a reward model is asked
+    learned       whether a reward model is asked; `judge` is its shape, None: the policy's
+    own           the shape of what it trains, None: the policy's
+    gradient      whether the policy has one meanwhile
+    parts         what it is made of, one after the other: the benchmarks of an evaluation
     verdicts      seconds of a verifier's processor for all replies of a step
     words         what is assumed, and how much: (`replies`, where their lengths are from)
     """
@@ -49,6 +53,10 @@ class Phase:
     scored: bool = True
     teachers: int = 0
     learned: bool = False
+    judge: Shape | None = None
+    own: Shape | None = None
+    gradient: bool = True
+    parts: tuple[Phase, ...] = ()
     verdicts: float = 0.0
     words: tuple[tuple[str, str], ...] = ()
 
@@ -56,6 +64,14 @@ class Phase:
     def name(self) -> str:
         """The stage, and its part where there are several."""
         return f"{self.stage} {self.label}".strip()
+
+    def trained(self, policy: Shape) -> Shape:
+        """What an update changes."""
+        return self.own or policy
+
+    def judged(self, policy: Shape) -> Shape:
+        """The reward model that is asked."""
+        return self.judge or policy
 
     @property
     def trained_tokens(self) -> int:
@@ -127,6 +143,7 @@ def _reward_model(recipe: Recipe, stage: RewardModelStage, positions: int, known
         group=stage.sample_rollouts or 1,
         longest=longest,
         scored=False,
+        own=_outside(stage),
         words=words,
     )
 
@@ -134,7 +151,8 @@ def _reward_model(recipe: Recipe, stage: RewardModelStage, positions: int, known
 def _rl(recipe: Recipe, stage: RLStage, positions: int, known: Expected) -> list[Phase]:
     parts = stage.phases()
     domains = stage.domains()
-    learned = any(load_domain(name).learned for name in domains)
+    learned = stage.adds_scores() or any(load_domain(name).learned for name in domains)
+    judge = _judge(recipe, stage) if learned else None
     rounds, why = known.rounds(stage)
     seconds, graded = known.verdict_seconds(stage.entries())
     found = []
@@ -162,11 +180,26 @@ def _rl(recipe: Recipe, stage: RLStage, positions: int, known: Expected) -> list
                 longest=_longest(rule.max_prompt_tokens, rule.max_response_tokens, positions),
                 teachers=1 if stage.kl_coefficient else 0,
                 learned=learned,
+                judge=judge,
                 verdicts=count * seconds,
                 words=tuple(words),
             )
         )
     return found
+
+
+def _outside(stage: Stage) -> Shape | None:
+    """The shape of a reward model that does not come from the policy."""
+    # a method of stages that know of models from outside
+    named = getattr(stage, "outside", None)
+    init = named() if named else None
+    return named_shape(init) if init else None
+
+
+def _judge(recipe: Recipe, stage: RLStage) -> Shape | None:
+    """The shape of the reward model that a stage asks; None: the policy's."""
+    earlier = stage.reward_model_among(recipe.before(stage.name))
+    return _outside(stage) or (_outside(recipe.stage(earlier)) if earlier else None)
 
 
 def _groups(stage: RLStage, spread: Spread) -> list[list[int]]:
@@ -180,17 +213,8 @@ def _evaluation(recipe: Recipe, stage: Stage, positions: int, known: Expected) -
     # after a reward model's stage the policy is as it came, and its scores are kept (cascade/scoring.py)
     if stage.trains != "policy" or not recipe.benchmarks:
         return None
-    sampled: list[tuple[int, int]] = []
-    verdicts, words = 0.0, dict[str, None]()
-    for benchmark in recipe.benchmarks:
-        count = benchmark.problems * _replies(benchmark)
-        spread = known.asked(benchmark)
-        room = (benchmark.max_prompt_tokens, benchmark.max_response_tokens, positions)
-        prompt, _ = known.prompt(*room, domain=benchmark.domain or "")
-        sampled += [(prompt, reply) for reply in spread.lengths(count)]
-        if benchmark.domain:
-            verdicts += count * verdict(benchmark.domain, benchmark.source, benchmark=True).seconds
-        words |= {spread.said: None}
+    # one after the other: each has a cache of its own length
+    parts = tuple(_benchmark(recipe, stage, each, positions, known) for each in recipe.benchmarks)
     return Phase(
         stage.name,
         EVALUATION,
@@ -198,15 +222,43 @@ def _evaluation(recipe: Recipe, stage: Stage, positions: int, known: Expected) -
         "local",
         0,
         1,
-        sampled=tuple(sampled),
-        group=max(1, max(b.k for b in recipe.benchmarks)),
-        longest=max(
-            (_longest(b.max_prompt_tokens, b.max_response_tokens, positions) for b in recipe.benchmarks),
-            key=sum,
-        ),
-        verdicts=verdicts,
-        words=tuple(("replies", text) for text in words),
+        sampled=tuple(pair for part in parts for pair in part.sampled),
+        longest=max((part.longest for part in parts), key=sum),
+        gradient=parts[0].gradient,
+        parts=parts,
+        verdicts=sum(part.verdicts for part in parts),
+        words=tuple(dict.fromkeys(words for part in parts for words in part.words)),
     )
+
+
+def _benchmark(
+    recipe: Recipe, stage: Stage, benchmark: BenchmarkSpec, positions: int, known: Expected
+) -> Phase:
+    """The replies to one benchmark."""
+    count = benchmark.problems * _replies(benchmark)
+    spread = known.asked(benchmark)
+    room = (benchmark.max_prompt_tokens, benchmark.max_response_tokens, positions)
+    prompt, asked = known.prompt(*room, domain=benchmark.domain or "")
+    seconds = verdict(benchmark.domain, benchmark.source, benchmark=True).seconds if benchmark.domain else 0.0
+    return Phase(
+        stage.name,
+        benchmark.name,
+        EVALUATION,
+        "local",
+        0,
+        1,
+        sampled=tuple((prompt, reply) for reply in spread.lengths(count)),
+        group=max(1, count // benchmark.problems // _draws(benchmark)),
+        longest=_longest(benchmark.max_prompt_tokens, benchmark.max_response_tokens, positions),
+        gradient=any(recipe.engine_of(each) == "local" for each in recipe.stages),
+        verdicts=count * seconds,
+        words=(("prompts", asked), ("replies", spread.said)),
+    )
+
+
+def _draws(benchmark: BenchmarkSpec) -> int:
+    """How often a problem is asked: sampled, and greedy, in each mode. A draw's replies share their prompt."""
+    return (2 if benchmark.both_modes else 1) * (2 if benchmark.greedy else 1)
 
 
 def _replies(benchmark: BenchmarkSpec) -> int:

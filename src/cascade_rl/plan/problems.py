@@ -72,14 +72,14 @@ def local_problems(phase: Phase, spec: Training, shape: Shape, place: Place, mem
     if hardware.device == "cuda" and place.workers > hardware.node:
         why = f"{place.workers} GPUs are more than one machine has ({hardware.node})"
         found.append(Problem("--engine", "verl", why, phase.name))
-    if not computed_by_us(shape) and place.workers > 1 and hardware.device == "cuda":
+    if not computed_by_us(phase.trained(shape)) and place.workers > 1 and hardware.device == "cuda":
         why = f"our own engine can't spread {shape.name} over several GPUs"
         found.append(Problem("--engine", "verl", why, phase.name))
     if memory.fits:
         return found
 
     def fits(other: Training = spec, workers: int = place.workers) -> bool:
-        return local_memory(phase, other, shape, Place(hardware, workers, place.element)).fits
+        return local_memory(phase, other, shape, replace(place, workers=workers)).fits
 
     over = _over(memory)
     tokens = spec.tokens_per_microbatch
@@ -99,7 +99,7 @@ def local_problems(phase: Phase, spec: Training, shape: Shape, place: Place, mem
     else:
         for more in _doublings(place.workers, hardware.node):
             if fits(workers=more):
-                return [*found, Problem("--gpus", f"{place.workers} -> {more}", over, phase.name)]
+                return [*found, Problem(place.asked, f"{place.workers} -> {more}", over, phase.name)]
     where = (
         "model.init"
         if phase.engine == "verl" or not phase.trees or phase.kind == "reward_model"
@@ -174,6 +174,11 @@ def _for_trainer(
         told = Problem("verl.sequence_parallel", f"{block.sequence_parallel} -> {parts}", over, phase.name)
         if gpus % parts == 0:
             tries.append((lambda w=wider, s=shorter: fits(w, s), told))  # type: ignore[misc]  # as above
+    for parts in _doublings(block.tensor_parallel, min(gpus, hardware.node)):
+        split = block.model_copy(update={"tensor_parallel": parts})
+        told = Problem("verl.tensor_parallel", f"{block.tensor_parallel} -> {parts}", over, phase.name)
+        if gpus % parts == 0:
+            tries.append((lambda s=split: fits(s), told))  # type: ignore[misc]  # as above
     for more in _doublings(gpus, MOST):
         told = Problem("--gpus", f"{gpus} -> {more}", over, phase.name)
         tries.append((lambda more=more: fits(count=more), told))  # type: ignore[misc]  # as above

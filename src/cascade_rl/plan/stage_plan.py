@@ -14,7 +14,7 @@ from cascade_rl.plan.memory import Memory
 from cascade_rl.plan.phases import EVALUATION, Phase
 from cascade_rl.plan.problems import Problem, local_problems, verl_problems
 from cascade_rl.plan.shapes import Shape
-from cascade_rl.plan.step_time import StepTime, local_time, verl_time
+from cascade_rl.plan.step_time import StepTime, local_time, one_by_one, verl_time
 from cascade_rl.plan.verl_memory import verl_memory
 from cascade_rl.recipe import Recipe, Stage
 from cascade_rl.recipe.verl import Verl
@@ -86,7 +86,7 @@ def plan_phase(
     """`last`: whether it is the last of its stage's phases of training."""
     stage, hardware, gpus = recipe.stage(phase.stage), setting.hardware, setting.gpus
     share = known.efficiency(phase.engine, hardware, shape)
-    trained = _trained(stage, shape) if phase.trees else 0
+    trained = _trained(stage, phase.trained(shape)) if phase.trees else 0
     if phase.engine == "verl" and hardware.device == "cuda":
         block = recipe.verl or Verl()
         memory = verl_memory(phase, stage, shape, block, hardware, gpus)
@@ -94,16 +94,29 @@ def plan_phase(
         problems = verl_problems(phase, stage, shape, block, hardware, gpus, memory)
     else:
         # what verl does not do is done by our own engine on one machine of them
-        on_one = min(gpus, hardware.node) if recipe.verl and hardware.device == "cuda" else gpus
-        place = Place(hardware, on_one, setting.element)
-        memory = local_memory(phase, stage, shape, place)
-        time = local_time(phase, stage, shape, place, memory, share)
+        on_one = min(recipe.workers, hardware.node) if recipe.verl and hardware.device == "cuda" else gpus
+        asked = "workers" if recipe.verl else "--gpus"
+        place = Place(hardware, on_one, setting.element, recipe.sampler == "vllm", asked)
+        memory, time = _local(phase, stage, shape, place, share)
         problems = local_problems(phase, stage, shape, place, memory)
         gpus = on_one
     if phase.engine == "verl" and hardware.device == "cpu":
         problems.append(Problem("--engine", "local, or name GPUs", "verl needs GPUs", phase.name))
     disk = disk_bytes(phase, stage, shape, phase.engine, recipe.model.export_dtype, last=last)
     return PhasePlan(phase, shape, gpus, trained, memory, time, disk, tuple(problems), share)
+
+
+def _local(
+    phase: Phase, stage: Stage, shape: Shape, place: Place, share: Efficiency
+) -> tuple[Memory, StepTime]:
+    """By our own engine: the memory of the fullest part, the time of all."""
+    parts = phase.parts or (phase,)
+    memories = [local_memory(part, stage, shape, place) for part in parts]
+    times = [
+        (part.label if phase.parts else "", local_time(part, stage, shape, place, memory, share))
+        for part, memory in zip(parts, memories, strict=True)
+    ]
+    return max(memories, key=lambda memory: memory.peak), one_by_one(times)
 
 
 def _trained(stage: Stage, shape: Shape) -> int:

@@ -47,6 +47,17 @@ class StepTime:
         return f"{name}: {self.why[name]}" if name in self.why else name
 
 
+def one_by_one(parts: Sequence[tuple[str, StepTime]]) -> StepTime:
+    """The time of named parts, one after the other; why is that of the longest."""
+    seconds: dict[str, float] = {}
+    for _, part in parts:
+        for name, took in part.seconds.items():
+            seconds[name] = seconds.get(name, 0.0) + took
+    label, longest = max(parts, key=lambda part: part[1].total)
+    why = {name: f"{text} ({label})" if label else text for name, text in longest.why.items()}
+    return StepTime(seconds, sum(p.once for _, p in parts), sum(p.flops for _, p in parts), why)
+
+
 @dataclass(frozen=True, slots=True)
 class Rates:
     """Who computes: `samplers`, the peaks of each and a step's least time, and all trainers together."""
@@ -92,11 +103,12 @@ def local_time(
         slots *= place.workers
     found = _sampling(phase, shape, rates, slots, share, place.hardware.cores)
     if phase.trees:
-        work = update_work(shape, phase.trees, scored=phase.scored, teachers=phase.teachers)
+        trained = phase.trained(shape)
+        work = update_work(trained, phase.trees, scored=phase.scored, teachers=phase.teachers)
         seconds = work.seconds(rates.trainers) / share.update * (AGAIN if memory.again else 1.0)
         seconds += share.each_update
         moved = _gathering(
-            phase.trained_tokens, spec.tokens_per_microbatch, shape, place.hardware, place.sharded
+            phase.trained_tokens, spec.tokens_per_microbatch, trained, place.hardware, place.sharded
         )
         found = _with_update(found, work, seconds, moved)
     return found
@@ -180,7 +192,8 @@ def _sampling(
         found[GRADING] = left
         words[GRADING] = f"{phase.verdicts:,.0f} s of verdicts on {cores} cores"
     if phase.learned:
-        scored = update_work(shape, [(0, (p + r,)) for p, r in phase.sampled], scored=False)
+        texts = [(0, (p + r,)) for p, r in phase.sampled]
+        scored = update_work(phase.judged(shape), texts, scored=False)
         read = Work(scored.tokens, scored.flops // 3)
         found[REWARD] = read.seconds(rates.trainers) / share.update
         work += read

@@ -14,6 +14,8 @@ from cascade_rl.plan.step_time import LATENCY, ROLLOUT
 from cascade_rl.plan.total import Plan
 from cascade_rl.report.numbers import duration
 
+NOTHING = "plan: nothing is left to do"
+
 
 def place_words(plan: Plan) -> str:
     """On what it is planned."""
@@ -27,7 +29,7 @@ def summary(left: Left) -> str:
     """The total of what is left in one line."""
     plan = left.plan
     if not any(left.steps):
-        return "plan: nothing is left to do"
+        return NOTHING
     whole = f" (of {duration(plan.seconds)} in all)" if left.seconds < plan.seconds else ""
     name, took = plan.phases[left.longest].phase.name, left.of(left.longest)
     parts = [
@@ -62,6 +64,11 @@ def assumptions(plan: Plan) -> list[str]:
             said.setdefault(words, []).append(name)
     for (what, text), names in said.items():
         found.append(f"{what} of {', '.join(dict.fromkeys(names))}: {text}")
+    if any(each.phase.engine == "verl" for each in plan.phases):
+        own = next((each.gpus for each in plan.phases if each.phase.engine == "local"), 0)
+        found.append(f"beside verl: evaluations and reward models by our own engine, workers: {own}")
+    if any(each.phase.engine == "verl" and each.phase.learned for each in plan.phases):
+        found.append("reward model beside verl: in bf16, over verl.tensor_parallel GPUs (assumed)")
     found.append("energy: the boards' full power all the time; nothing of the machines around them")
     if plan.setting.hardware.device == "cuda":
         found.append(f"decoding: a step takes {1000 * LATENCY:g} ms at least (assumed)")
@@ -102,6 +109,7 @@ def to_json(plan: Plan) -> dict[str, Any]:
             "disk": dict(plan.disk),
         },
         "problems": [asdict(each) for each in plan.problems],
+        "hints": plan.hints,
         "assumptions": assumptions(plan),
     }
 

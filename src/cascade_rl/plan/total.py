@@ -16,6 +16,7 @@ from cascade_rl.recipe import Recipe
 from cascade_rl.recipe.verl import Engine, Verl
 
 HOUR = 3600.0
+MANY = 64  # replies at a time, below which a GPU mostly reads weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Plan:
     setting: Setting
     phases: tuple[PhasePlan, ...]
     price: float | None = None
+    sampler: str = "torch"
 
     @property
     def seconds(self) -> float:
@@ -82,6 +84,25 @@ class Plan:
         """The phase that takes most of the time."""
         return max(self.phases, key=lambda phase: phase.seconds)
 
+    @property
+    def hints(self) -> list[str]:
+        """What would take a tenth of the time or more off the plan, where evaluations leave GPUs idle."""
+        scored = [each for each in self.phases if each.phase.kind == EVALUATION]
+        took, node = fsum(each.seconds for each in scored), self.setting.hardware.node
+        if took < self.seconds / 10 or self.setting.hardware.device == "cpu":
+            return []
+        found = []
+        if (own := scored[0].gpus) < min(node, self.setting.gpus):
+            found.append(f"workers: {own} -> {min(node, self.setting.gpus)} (with device: cuda)")
+        # our sampler sets a slot aside for the longest reply there may be, vLLM for what there is
+        if scored[0].memory.slots < MANY and self.sampler == "torch":
+            count = scored[0].memory.slots
+            found.append(
+                f"sampler: vllm (ours has room for {count} repl{'y' if count == 1 else 'ies'} at a time)"
+            )
+        share = took / self.seconds
+        return [f"{each}: evaluations take {share:.0%} of the time" for each in found]
+
     def stage_seconds(self) -> dict[str, float]:
         """Seconds by stage, its evaluation included."""
         found: dict[str, float] = {}
@@ -113,4 +134,4 @@ def make_plan(
         plan_phase(recipe, phase, shape, setting, known, last=last[phase.stage] == place)
         for place, phase in enumerate(phases)
     ]
-    return Plan(recipe.name, shape, setting, tuple(plans), price)
+    return Plan(recipe.name, shape, setting, tuple(plans), price, recipe.sampler)

@@ -35,7 +35,7 @@ def verl_memory(
     slots, rollout = _sampler(phase, shape, block, hardware)
     held = {"processes": CONTEXT}
     if phase.learned:
-        found = 2.0 * shape.parameters / block.tensor_parallel
+        found = 2.0 * phase.judged(shape).parameters / block.tensor_parallel
         held["reward model"] = found
     host = {"processes": 8.0 * GIB * min(gpus, hardware.node)}
     if block.offload:
