@@ -26,9 +26,9 @@ class Efficiency:
     each_pass: float = 0.0
 
 
-# Both by least squares over the steps (bench/plan_checks.py); the optimiser is Muon.
+# By least squares over all steps; an update's own seconds are Muon's iterations for the most part (docs/LOG.md).
 TINY = Efficiency(
-    0.31, 0.13, "five runs of the tiny recipe on 2 cores (docs/LOG.md, plan)", each_update=0.056
+    0.31, 0.13, "six runs of the tiny recipe on 2 cores (docs/LOG.md)", each_update=0.056
 )
 SMALL_CPU = Efficiency(
     0.73,
