@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cascade_rl.errors import InputError
-from cascade_rl.plan.lengths import Lognormal, cut_share, measured, of_mean, stated, usual
+from cascade_rl.plan.lengths import Lognormal, cut_share, measured, near_mean, of_mean, stated, usual
 
 
 def mean_by_survival(limit: int, clipped: float, sigma: float) -> float:
@@ -63,6 +63,13 @@ def test_a_mean_is_met_or_refused(limit, clipped, share):
         return
     assert spread.mean == pytest.approx(share * limit, rel=1e-6)
     assert spread.clipped == clipped
+
+
+@given(st.integers(64, 60_000), st.floats(0.003, 0.97), st.sampled_from([0.0, 0.02, 0.6]))
+def test_any_mean_is_met_where_the_width_may_give_way(limit, share, cut):
+    spread = near_mean(limit, share * limit, cut, "")
+    assert spread.mean == pytest.approx(share * limit, rel=1e-4)
+    assert max(spread.lengths(50)) <= limit
 
 
 def test_no_mean_below_what_the_cut_replies_make_alone():

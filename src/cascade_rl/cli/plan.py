@@ -40,6 +40,10 @@ def plan(
     like: Annotated[
         Path | None, typer.Option(help="A run that was made: lengths and speed as it had them.")
     ] = None,
+    lengths: Annotated[
+        list[str] | None,
+        typer.Option(help="Of a stage's replies, as math-rl:mean=9000,clipped=0.1; may be repeated."),
+    ] = None,
     price: Annotated[float | None, typer.Option(help="Of a GPU's hour, in any currency.", min=0.0)] = None,
     smoke: Smoke = False,
     as_json: Annotated[bool, typer.Option("--json", help="All figures as JSON.")] = False,
@@ -54,7 +58,8 @@ def plan(
 
     # without a look at the data: a plan needs no source to be at hand
     found = read_recipe(recipe, overrides or [], smoke_test=smoke, fill=fill_suites)
-    made = plan_on(with_engine(found, engine.value if engine else None), hardware, gpus, price, like)
+    trained = with_engine(found, engine.value if engine else None)
+    made = plan_on(trained, hardware, gpus, price, like, lengths or [])
     if as_json:
         say(json.dumps(to_json(made), indent=1))
         return

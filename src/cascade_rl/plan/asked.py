@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from cascade_rl.errors import InputError
 from cascade_rl.plan import here
-from cascade_rl.plan.expected import ASSUMED, Expected
+from cascade_rl.plan.expected import Expected, stated_lengths
 from cascade_rl.plan.hardware import find
 from cascade_rl.plan.left import WHOLE, left_of, refuse_late, steps_done
 from cascade_rl.plan.like import Like
@@ -24,6 +25,7 @@ def plan_on(
     gpus: int | None = None,
     price: float | None = None,
     like: Path | None = None,
+    lengths: Sequence[str] = (),
 ) -> Plan:
     """The plan of a recipe on hardware by name, after the run in a directory if one is given.
 
@@ -33,9 +35,10 @@ def plan_on(
     if gpus and count and gpus != count:
         raise InputError(f"--hardware {hardware} says {count} GPUs, and --gpus {gpus}; give one of the two")
     machine = known or here.here_for(recipe_shape(recipe), recipe.precision)
-    expected: Expected = ASSUMED
+    said = stated_lengths(recipe, lengths)
+    expected = Expected(said)
     if like:
-        expected = Like(read_measured(like), recipe)
+        expected = Like(read_measured(like), recipe, said)
         machine = known or expected.machine(machine)
     return make_plan(recipe, setting_of(recipe, machine, gpus or count), price, expected)
 

@@ -180,9 +180,14 @@ def near_mean(limit: int, mean: float, cut: float, said: str) -> Lognormal:
             return of_mean(limit, mean, min(cut, 0.99), said)
         except ValueError:
             pass
-    # what SIGMA leaves above the limit; not nothing, or the limit would tell nothing of mu
-    above = (math.log(limit / mean) + SIGMA**2 / 2) / SIGMA
-    return Lognormal(limit, max(1e-12, 1 - NORMAL.cdf(above)), SIGMA, said)
+    # so far above the mean no reply of this width comes, and the limit would tell nothing of mu
+    limit = min(limit, math.ceil(12 * mean))
+    low, high = 1e-12, 1 - 1e-9
+    for _ in range(100):
+        middle = (low + high) / 2
+        # the mean grows with what is cut
+        low, high = (middle, high) if Lognormal(limit, middle, SIGMA, said).mean < mean else (low, middle)
+    return Lognormal(limit, (low + high) / 2, SIGMA, said)
 
 
 SIGMA = of_mean(LIMIT, MEAN, SETTLED_CUT, "").sigma  # of the report's maths once it has settled

@@ -5,6 +5,7 @@ Lengths, rounds and speed are that run's where it tells of them; what it is sile
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from statistics import fmean
 
@@ -25,9 +26,11 @@ from cascade_rl.recipe.verl import Engine
 class Like(Expected):
     """What is expected of a recipe after a run of it."""
 
-    def __init__(self, run: MeasuredRun, recipe: Recipe) -> None:
+    def __init__(self, run: MeasuredRun, recipe: Recipe, stated: Mapping[str, str] | None = None) -> None:
+        super().__init__(stated)
         self.run = run
         self._sizes = {stage.name: stage.batch()[1] for stage in recipe.stages}
+        self._asking = {stage.name: stage.domains() for stage in recipe.stages if isinstance(stage, RLStage)}
 
     @property
     def said(self) -> str:
@@ -55,6 +58,8 @@ class Like(Expected):
 
     def replies(self, stage: RLStage, limit: int, first: int, end: int) -> Spread:
         """Those of the stage's steps with this limit, else of all of its steps."""
+        if stage.name in self.stated:
+            return super().replies(stage, limit, first, end)
         found = self.run.lengths(stage.name, limit) or self.run.lengths(stage.name, limit, of_all=True)
         return found or super().replies(stage, limit, first, end)
 
@@ -83,12 +88,15 @@ class Like(Expected):
         each = tokens / size / (7 / 4 if known.description.get("kind") == "reward_model" else 1)
         return near_mean(limit, each, 0.0, f"{self.said}, {stage}")
 
-    def prompt(self, limit: int, reply: int, positions: int, stage: str = "") -> tuple[int, str]:
-        """The stage's mean."""
-        found = self.run.prompts(stage)
-        if found is None:
-            return super().prompt(limit, reply, positions, stage)
-        return max(1, round(found)), f"{self.said}, {stage}"
+    def prompt(
+        self, limit: int, reply: int, positions: int, stage: str = "", domain: str = ""
+    ) -> tuple[int, str]:
+        """The stage's mean, or that of the RL stages that ask this domain."""
+        names = [stage] if stage else [name for name, asked in self._asking.items() if domain in asked]
+        known = {name: tokens for name in names if (tokens := self.run.prompts(name)) is not None}
+        if not known:
+            return super().prompt(limit, reply, positions, stage, domain)
+        return max(1, round(fmean(known.values()))), f"{self.said}, {', '.join(known)}"
 
     def rounds(self, stage: RLStage) -> tuple[float, str]:
         """The stage's mean."""

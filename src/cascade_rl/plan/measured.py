@@ -130,11 +130,6 @@ class MeasuredRun:
         rows = (as_mapping(row.get("machine")) for each in self.timings.values() for row in each)
         return next((row for row in rows if row), {})
 
-    def seconds(self, name: str, phase: str) -> float | None:
-        """What a phase of a stage took in all, None where nothing says."""
-        stage = self.stage(name)
-        return stage.seconds.get(phase) if stage else None
-
     def lengths(self, name: str, limit: int, *, of_all: bool = False) -> Measured | None:
         """How long the replies of a stage were in the steps with this limit; None if there were none.
 

@@ -237,7 +237,8 @@ def _benchmark(
     """The replies to one benchmark."""
     count = benchmark.problems * _replies(benchmark)
     spread = known.asked(benchmark)
-    prompt, _ = known.prompt(benchmark.max_prompt_tokens, benchmark.max_response_tokens, positions)
+    room = (benchmark.max_prompt_tokens, benchmark.max_response_tokens, positions)
+    prompt, _ = known.prompt(*room, domain=benchmark.domain or "")
     seconds = verdict(benchmark.domain, benchmark.source, benchmark=True).seconds if benchmark.domain else 0.0
     return Phase(
         stage.name,
