@@ -27,9 +27,7 @@ class Efficiency:
 
 
 # By least squares over all steps; an update's own seconds are Muon's iterations for the most part (docs/LOG.md).
-TINY = Efficiency(
-    0.31, 0.13, "six runs of the tiny recipe on 2 cores (docs/LOG.md)", each_update=0.056
-)
+TINY = Efficiency(0.31, 0.13, "six runs of the tiny recipe on 2 cores (docs/LOG.md)", each_update=0.056)
 SMALL_CPU = Efficiency(
     0.73,
     0.51,
