@@ -7,11 +7,11 @@ import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from cascade_rl.cli.app import Overrides, RecipeArgument, RunArgument, Smoke, Unsafe, console, say
+from cascade_rl.cli.app import OnRay, Overrides, RecipeArgument, RunArgument, Smoke, Unsafe, console, say
 from cascade_rl.errors import InputError, Interrupted
 
 
@@ -29,13 +29,15 @@ def run(
         ),
     ] = False,
     unsafe_exec: Unsafe = False,
+    ray: OnRay = None,
 ) -> None:
     """Run a recipe to its end, or go on where an interrupted run stopped."""
     again = ["cascade", "run", recipe, *(overrides or [])] + ["--smoke"] * smoke
     again += ["--out", str(out)] if out else []
+    again += ["--ray", ray] if ray else []
     # before anything else: imports alone take seconds, and a Ctrl-C in them is answered like a later one
     stop = _StopRequest()
-    leave = {"accept_changes": accept_changes, "unsafe_exec": unsafe_exec}
+    leave = {"accept_changes": accept_changes, "unsafe_exec": unsafe_exec, "ray": ray}
     try:
         _run(recipe, overrides or [], out, smoke, stop, leave)
     # Interrupted (saved after the step) or the second Ctrl-C: either way the last state is whole.
@@ -50,7 +52,7 @@ def _run(
     out: Path | None,
     smoke: bool,
     stop: _StopRequest,
-    leave: Mapping[str, bool],
+    leave: Mapping[str, Any],
 ) -> None:
     from cascade_rl.cascade.cascade import run_cascade
     from cascade_rl.cli.screen import ConsoleScreen
