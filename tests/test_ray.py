@@ -9,10 +9,9 @@ import random
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
@@ -22,17 +21,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ray_nodes import LEVEL, OTHER
 
-from cascade_rl.domain import Services
 from cascade_rl.domains import domain_names, load_domain
 from cascade_rl.errors import ClusterLost, InputError
 from cascade_rl.grading.on_node import likeness
 from cascade_rl.grading.services import open_services, standing
 from cascade_rl.grading.verdicts import grade_all
 from cascade_rl.protocols import Execution, Judgement, Program, Turns
-from cascade_rl.remote import ray_cluster
 from cascade_rl.remote.ray_cluster import RayCluster, check_address
 from cascade_rl.remote.ray_dealer import Told
 from cascade_rl.remote.ray_deck import MOST_LOSSES, Deck, Job, Seat
+from cascade_rl.remote.ray_services import RaySandbox, RayVerifiers
 from cascade_rl.remote.ray_wire import (
     CALL,
     PROGRAM,
@@ -50,9 +48,6 @@ from cascade_rl.sandbox.levels import LEVELS
 from cascade_rl.types import Rollout, Split
 
 TESTS = str(Path(__file__).parent)
-SMALL = {"object_store_memory": 80 << 20, "include_dashboard": False}
-# A node takes a processor's share of a machine that may have one: what is asked of it is little.
-os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
 
 # ---------------------------------------------------------------- what crosses
@@ -159,30 +154,30 @@ def test_calls_are_dealt_by_free_capacity_and_dealt_again_first():
 # ---------------------------------------------------------------- two nodes
 
 
-@contextmanager
-def a_cluster(*nodes):
-    """A Ray cluster whose head has no processor, as a trainer's machine, and a node for each of these."""
-    from ray.cluster_utils import Cluster
+class Machines:
+    """A Ray cluster whose head has no processor, as a trainer's machine, and nodes of one processor each."""
 
-    # what an actor imports; a node hands its own environment on
-    path = os.pathsep.join([TESTS, *filter(None, sys.path)])
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = path
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **SMALL})
-    try:
-        for settings in nodes:
-            add(cluster, **settings)
-        yield cluster
-    finally:
-        cluster.shutdown()
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
+    def __init__(self, *nodes):
+        # an actor imports what this process can
+        env = os.environ | {"PYTHONPATH": os.pathsep.join([TESTS, *filter(None, sys.path)])}
+        command = [sys.executable, f"{TESTS}/ray_machines.py"]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        self.process = subprocess.Popen(command, text=True, bufsize=1, env=env, start_new_session=True, **pipes)
+        self.address = self.process.stdout.readline().strip()
+        for node in nodes:
+            self.add(**node)
 
+    def add(self, **env):
+        print(json.dumps(env), file=self.process.stdin, flush=True)
+        assert self.process.stdout.readline() == "added\n"
 
-def add(cluster, **env):
-    return cluster.add_node(num_cpus=1, env_vars=env, **SMALL)
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
 
 
 def told(cluster, needs=("verifiers",), patience_s=30.0, workers=None):
@@ -190,15 +185,17 @@ def told(cluster, needs=("verifiers",), patience_s=30.0, workers=None):
     return Told(cluster.address, node, list(needs), workers, False, likeness(), LEVELS, patience_s)
 
 
-def kill(node):
-    """As a machine that loses power: SIGKILL, and nobody says goodbye."""
-    for process in node.all_processes["raylet"]:
-        os.kill(process.process.pid, signal.SIGKILL)
+def kill(node, *, raylet_only=False):
+    """End a node at work as a machine that loses power: SIGKILL of its raylet and of what that started."""
+    raylet = int(Path(f"/proc/{node.pid}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(raylet, signal.SIGKILL)
+    if not raylet_only:
+        os.kill(node.pid, signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")
 def two():
-    with a_cluster({}, {}) as cluster:
+    with Machines({}, {}) as cluster:
         yield cluster
 
 
@@ -219,15 +216,58 @@ def cases():
 def test_verdicts_of_every_domain_are_those_of_this_machine_one_by_one(two):
     every = list(cases())
     needs = frozenset({"verifiers", "sandbox"})
-    found = {}
+    found, levels = {}, []
     for where in (None, two.address):
         with open_services(needs, workers=1, ray=where) as services:
             found[where] = [grade_all(d.benchmark_grade, pairs, services) for d, pairs in every]
-            level = standing(services)
+            levels.append(standing(services))
             counts = {k: services.counts[k] for k in ("verifier_calls", "programs", "program_timeouts")}
             found[where].append(counts)
-        if where:
-            assert "2 Ray nodes" in level.walls and level.level == here.level
-        here = level
     assert len(every) >= 6 and sum(len(pairs) for _, pairs in every) > 60
     assert found[two.address] == found[None]
+    assert levels[0].level == levels[1].level and "2 Ray nodes" in levels[1].line
+
+
+def ask(cluster, folder, count, *, begun=None, at=10, seconds=0.05):
+    """The values of so many calls in order, with `begun` called once `at` of them have ended."""
+    verifiers = RayVerifiers(cluster)
+
+    async def every():
+        calls = (verifiers.call("ray_nodes:count", str(folder), n, seconds) for n in range(count))
+        return await asyncio.gather(*calls)
+
+    with ThreadPoolExecutor() as pool:
+        values = pool.submit(asyncio.run, every())
+        while begun and len(list(folder.iterdir())) < at:
+            time.sleep(0.01)
+        if begun:
+            begun()
+        return values.result()
+
+
+def marks(folder):
+    """(number, zygote) of each time that a call was made."""
+    return Counter(tuple(map(int, path.name.split("-")[:2])) for path in folder.iterdir())
+
+
+def test_a_killed_node_loses_nothing_and_one_that_joins_is_used(tmp_path):
+    heard = []
+    with Machines({}, {}) as cluster, RayCluster(told(cluster), heard.append) as work:
+        (tmp_path / "first").mkdir()
+        values = ask(work, tmp_path / "first", 120, begun=lambda: kill(work.nodes[0]))
+        # nothing lost, in order, each verdict that of its own call
+        assert values == [Judgement(n * n) for n in range(120)]
+        made, counts = marks(tmp_path / "first"), dict(work.counts)
+        assert {n for n, _ in made} == set(range(120)) and len({zygote for _, zygote in made}) == 2
+        # no node makes a call twice; what two nodes made is what the lost one held
+        assert set(made.values()) == {1} and 0 < counts["calls_again"] <= 2
+        assert len(made) - 120 <= counts["calls_again"] and counts["lost_nodes"] == 1
+        [note] = [text for text in heard if "lost" in text]
+        assert f"{counts['calls_again']} calls" in note
+        # and a machine that comes is used while calls are made
+        (tmp_path / "second").mkdir()
+        values = ask(work, tmp_path / "second", 200, begun=cluster.add, seconds=0.05)
+        assert values == [Judgement(n * n) for n in range(200)]
+        made = marks(tmp_path / "second")
+        assert Counter(n for n, _ in made) == Counter(range(200)) and len(work.nodes) == 3
+        assert len({zygote for _, zygote in made}) == 2
