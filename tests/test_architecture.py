@@ -71,7 +71,7 @@ CATCH_ALL = {
     ): "whatever a service raises on a node is raised again where its answer is waited for",
     (
         "remote/ray_dealer.py",
-        "_watched",
+        "main",
     ): "whatever Ray raises while nodes are looked for is told to the run, which ends with it",
     ("grading/file.py", "_read"): "the thread that reads hands it to the one that writes, who raises it",
     (

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -21,13 +23,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ray_nodes import LEVEL, OTHER
 
+from cascade_rl.domain import Services
 from cascade_rl.domains import domain_names, load_domain
-from cascade_rl.errors import ClusterLost, InputError
+from cascade_rl.errors import ClusterLost
 from cascade_rl.grading.on_node import likeness
 from cascade_rl.grading.services import open_services, standing
 from cascade_rl.grading.verdicts import grade_all
 from cascade_rl.protocols import Execution, Judgement, Program, Turns
-from cascade_rl.remote.ray_cluster import RayCluster, check_address
+from cascade_rl.remote.ray_cluster import RayCluster
 from cascade_rl.remote.ray_dealer import Told
 from cascade_rl.remote.ray_deck import MOST_LOSSES, Deck, Job, Seat
 from cascade_rl.remote.ray_services import RaySandbox, RayVerifiers
@@ -45,7 +48,7 @@ from cascade_rl.remote.ray_wire import (
     to_bytes,
 )
 from cascade_rl.sandbox.levels import LEVELS
-from cascade_rl.types import Rollout, Split
+from cascade_rl.types import Outcome, Rollout, Split, Verdict
 
 TESTS = str(Path(__file__).parent)
 
@@ -162,7 +165,9 @@ class Machines:
         env = os.environ | {"PYTHONPATH": os.pathsep.join([TESTS, *filter(None, sys.path)])}
         command = [sys.executable, f"{TESTS}/ray_machines.py"]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        self.process = subprocess.Popen(command, text=True, bufsize=1, env=env, start_new_session=True, **pipes)
+        self.process = subprocess.Popen(
+            command, text=True, bufsize=1, env=env, start_new_session=True, **pipes
+        )
         self.address = self.process.stdout.readline().strip()
         for node in nodes:
             self.add(**node)
@@ -170,6 +175,18 @@ class Machines:
     def add(self, **env):
         print(json.dumps(env), file=self.process.stdin, flush=True)
         assert self.process.stdout.readline() == "added\n"
+
+    def end(self):
+        """The whole of it as at a loss of power: SIGKILL of the head and of all that was started by it."""
+        parents = {}
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):  # it has ended
+                parents[int(stat.parent.name)] = parent_of(stat.parent.name)
+        family = {self.process.pid}
+        while more := {pid for pid, parent in parents.items() if parent in family} - family:
+            family |= more
+        for pid in family:
+            os.kill(pid, signal.SIGKILL)
 
     def __enter__(self):
         return self
@@ -185,12 +202,14 @@ def told(cluster, needs=("verifiers",), patience_s=30.0, workers=None):
     return Told(cluster.address, node, list(needs), workers, False, likeness(), LEVELS, patience_s)
 
 
-def kill(node, *, raylet_only=False):
+def kill(node):
     """End a node at work as a machine that loses power: SIGKILL of its raylet and of what that started."""
-    raylet = int(Path(f"/proc/{node.pid}/stat").read_text().rpartition(")")[2].split()[1])
-    os.kill(raylet, signal.SIGKILL)
-    if not raylet_only:
-        os.kill(node.pid, signal.SIGKILL)
+    os.kill(parent_of(node.pid), signal.SIGKILL)
+    os.kill(node.pid, signal.SIGKILL)
+
+
+def parent_of(pid):
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 @pytest.fixture(scope="module")
@@ -250,24 +269,109 @@ def marks(folder):
     return Counter(tuple(map(int, path.name.split("-")[:2])) for path in folder.iterdir())
 
 
-def test_a_killed_node_loses_nothing_and_one_that_joins_is_used(tmp_path):
+def until(true, work=lambda: None):
+    """Work until something is so; the suite's own limit ends what never is."""
+    while not true():
+        work()
+        time.sleep(0.05)
+
+
+def fresh(folder):
+    folder.mkdir()
+    return folder
+
+
+def test_a_killed_node_loses_nothing_one_that_joins_is_used_and_without_any_there_is_an_error(tmp_path):
     heard = []
-    with Machines({}, {}) as cluster, RayCluster(told(cluster), heard.append) as work:
-        (tmp_path / "first").mkdir()
-        values = ask(work, tmp_path / "first", 120, begun=lambda: kill(work.nodes[0]))
+    with Machines({}, {}) as cluster, RayCluster(told(cluster, patience_s=2), heard.append) as work:
+        first, second = work.nodes
+        folder = fresh(tmp_path / "one is killed")
+        values = ask(work, folder, 80, begun=lambda: kill(first))
         # nothing lost, in order, each verdict that of its own call
-        assert values == [Judgement(n * n) for n in range(120)]
-        made, counts = marks(tmp_path / "first"), dict(work.counts)
-        assert {n for n, _ in made} == set(range(120)) and len({zygote for _, zygote in made}) == 2
+        assert values == [Judgement(n * n) for n in range(80)]
+        made, counts = marks(folder), dict(work.counts)
+        assert {n for n, _ in made} == set(range(80)) and len({zygote for _, zygote in made}) == 2
         # no node makes a call twice; what two nodes made is what the lost one held
         assert set(made.values()) == {1} and 0 < counts["calls_again"] <= 2
-        assert len(made) - 120 <= counts["calls_again"] and counts["lost_nodes"] == 1
+        assert len(made) - 80 <= counts["calls_again"] and counts["lost_nodes"] == 1
         [note] = [text for text in heard if "lost" in text]
-        assert f"{counts['calls_again']} calls" in note
-        # and a machine that comes is used while calls are made
-        (tmp_path / "second").mkdir()
-        values = ask(work, tmp_path / "second", 200, begun=cluster.add, seconds=0.05)
-        assert values == [Judgement(n * n) for n in range(200)]
-        made = marks(tmp_path / "second")
-        assert Counter(n for n, _ in made) == Counter(range(200)) and len(work.nodes) == 3
-        assert len({zygote for _, zygote in made}) == 2
+        assert f"{counts['calls_again']} calls" in note and first.name in note
+        # a machine that comes is used
+        cluster.add()
+        until(lambda: len(work.nodes) == 3, lambda: ask(work, tmp_path / "one is killed", 4))
+        folder = fresh(tmp_path / "one has joined")
+        assert ask(work, folder, 40) == [Judgement(n * n) for n in range(40)]
+        made = marks(folder)
+        assert Counter(n for n, _ in made) == Counter(range(40)) and len({zygote for _, zygote in made}) == 2
+        # and where none is left, every call that waits ends, and no verdict is given
+        problem = next(load_domain("maths").problems("builtin", Split.RL, 0))
+        pairs = [(problem, Rollout.of_text(f"{n}")) for n in range(3)]
+        services = Services(verifiers=RayVerifiers(work))
+        kill(second), kill(work.nodes[2])
+        with pytest.raises(ClusterLost, match=f"{cluster.address} has had no node.*same command again"):
+            grade_all(slow_grade, pairs, services)
+        with pytest.raises(ClusterLost, match=cluster.address):
+            grade_all(slow_grade, pairs, services)
+
+
+async def slow_grade(problem, rollout, services):
+    found = await services.verifiers.call("verifier_functions:wait", 1, deadline_s=5)
+    return Verdict(float(found.value), Outcome.RIGHT)
+
+
+def test_the_weakest_level_is_stated_what_is_below_or_unlike_is_left_out_and_a_lost_head_ends_it():
+    heard = []
+    small = Program({"a.py": "print(6 * 7)"}, "a.py")
+    suite = Program({"a.py": "print(6 * 7)"}, "a.py", profile="tests")
+    needs = ("sandbox", "verifiers")
+    with Machines({}) as cluster:
+        with RayCluster(told(cluster, needs), heard.append) as work:
+            level = work.weakest().level
+            cluster.add(**{LEVEL: "lockdown"})
+            cluster.add(**{OTHER: "sympy"})
+            until(lambda: len(heard) == 2)
+            weak, unlike = sorted(heard, key=lambda text: "sympy" in text)
+            assert level == "full" and "left out" in weak and "level lockdown, and this began at full" in weak
+            assert "left out" in unlike and f"sympy 0.0.1, here {likeness()['sympy']}" in unlike
+            assert len(work.nodes) == 1 and asyncio.run(RaySandbox(work).run(suite)).stdout == "42\n"
+        # the next run begins with both
+        with RayCluster(told(cluster, needs, patience_s=2), heard.append) as work:
+            sandbox = RaySandbox(work)
+            assert len(work.nodes) == 2 and sandbox.standing().level == "lockdown"
+            assert re.search(r"weakest of 2 Ray nodes is \S+ \(\w+\), 1 at full", sandbox.standing().line)
+            assert asyncio.run(sandbox.run(small)).stdout == "42\n"
+            # whichever node would have run it
+            assert "full on all nodes" in asyncio.run(sandbox.run(suite)).error
+            cluster.end()
+            with pytest.raises(ClusterLost, match=rf"{cluster.address} .*same command again"):
+                asyncio.run(RayVerifiers(work).call("verifier_functions:wait", 1, deadline_s=5))
+
+
+def test_a_file_is_graded_as_here_and_ray_never_enters_the_process_that_grades(two, cascade, tmp_path):
+    """Hostile replies and programs that print pickles come back as text, in lines of the same bytes."""
+    evil = "import pickle, sys\nsys.stdout.buffer.write(pickle.dumps(print))\nprint(input())"
+    responses = [f"```python\n{evil}\n```", "```python\nprint(input())\n```", "\x80\x04\x95"]
+    answer = {"tests": [{"stdin": "1\n", "stdout": "1\n"}]}
+    rows = [{"id": n, "answer": answer, "response": text} for n, text in enumerate(responses)]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = []
+    for more in ((), ("--ray", two.address)):
+        status, out, err = cascade("grade", "coding", "--input", "in.jsonl", *more)
+        assert status == 0, err
+        found.append(out)
+    assert found[0] == found[1]
+    assert [json.loads(line)["reward"] for line in found[0].splitlines()] == [0, 1, 0]
+    assert "ray" not in sys.modules
+
+
+def test_without_ray_and_with_a_wrong_address_there_is_one_message(cascade, monkeypatch, tmp_path):
+    (tmp_path / "in.jsonl").write_text("")
+    grade = ("grade", "maths", "--input", "in.jsonl", "--ray")
+    for address in ("ray://head:10001", "head", "head:port", ""):
+        status, _, err = cascade(*grade, address)
+        assert status == 1 and "HOST:PORT" in err and "Traceback" not in err
+    status, _, err = cascade(*grade, "127.0.0.1:1")
+    assert status == 1 and "no Ray cluster at 127.0.0.1:1" in err
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    status, out, err = cascade(*grade, "local")
+    assert (status, out) == (1, "") and "pip install 'cascade-rl[ray]'" in err

@@ -34,6 +34,8 @@ from cascade_rl.remote.ray_wire import (
     to_bytes,
 )
 
+CONNECT_S = 10.0  # to reach the head
+CLOSE_S = 8.0  # to give the nodes back; where that takes longer, Ray sees the end of this process
 SCAN_S = 1.0  # how late a node that joins is seen
 START_S = 90.0  # for a node to start its actor, import this package and find its sandbox's level
 SILENCE_S = 60.0  # a node gives a sign every five seconds: one that gives none for so long is lost
@@ -65,6 +67,35 @@ class _Refused(Exception):
     """A node that does not take part; the text says why and how to mend it."""
 
 
+class _Lost(Exception):
+    """A node does not answer; the text is what Ray calls that."""
+
+
+class Actor:
+    """An actor on a node: bytes go there, bytes come back."""
+
+    def __init__(self, ray: Any, handle: Any) -> None:
+        self._ray, self._handle = ray, handle
+
+    def tell(self, method: str, data: bytes) -> None:
+        """Send, and wait for nothing: if it does not arrive, what is asked next fails, too."""
+        getattr(self._handle, method).remote(data)
+
+    def ask(self, method: str, limit_s: float) -> bytes:
+        """The answer of a method; raises _Lost when none comes."""
+        try:
+            answer: bytes = self._ray.get(getattr(self._handle, method).remote(), timeout=limit_s)
+        except self._ray.exceptions.RayError as error:
+            last = "".join(str(error).strip().splitlines()[-1:])
+            raise _Lost(f"{type(error).__name__}: {last}") from None
+        return answer
+
+    def kill(self) -> None:
+        """End it, if it is there."""
+        with contextlib.suppress(self._ray.exceptions.RayError):
+            self._ray.kill(self._handle)
+
+
 class Line:
     """What goes to the run, from any thread."""
 
@@ -84,58 +115,65 @@ class Line:
 class Work:
     """What nodes at work hold, and what comes of it."""
 
-    def __init__(self, ray: Any, line: Line) -> None:
-        self._errors: type[Exception] = ray.exceptions.RayError
-        self._ray, self._line = ray, line
-        self.deck = Deck()
+    def __init__(self, deck: Deck, line: Line) -> None:
+        self.deck, self._line = deck, line
+        self._actors: dict[Seat, Actor] = {}
         self._totals: dict[Seat, Mapping[str, int]] = {}
         self._lost = Counter(lost_nodes=0, calls_again=0)
 
-    def last(self, actor: Any, seat: Seat) -> None:
+    def last(self, actor: Actor, seat: Seat) -> None:
         """Work with a node until it is lost."""
+        self._actors[seat] = actor
         threading.Thread(target=self._feed, args=(actor, seat), daemon=True).start()
         self._collect(actor, seat)
 
-    def _feed(self, actor: Any, seat: Seat) -> None:
+    def close(self) -> None:
+        """Give all nodes back to the cluster, and end one that was begun for this process."""
+        for actor in tuple(self._actors.values()):
+            actor.kill()
+        if (ray := sys.modules.get("ray")) and ray.is_initialized():
+            ray.shutdown()
+
+    def _feed(self, actor: Actor, seat: Seat) -> None:
         while jobs := self.deck.take(seat):
             head = {"jobs": [[job.number, job.kind] for job in jobs]}
-            # not waited for: if it does not arrive, `given` fails, too
-            actor.take.remote(frame(head, [job.blob for job in jobs]))
+            actor.tell("take", frame(head, [job.blob for job in jobs]))
 
-    def _collect(self, actor: Any, seat: Seat) -> None:
+    def _collect(self, actor: Actor, seat: Seat) -> None:
         """Hand on what a node gives until it gives nothing more."""
         try:
             while not seat.gone:
-                head, blobs = parts(self._ray.get(actor.given.remote(), timeout=SILENCE_S))
+                head, blobs = parts(actor.ask("given", SILENCE_S))
                 self._totals[seat] = head["counts"]
                 results = dict(zip(head["done"], blobs, strict=True))
                 self._answer({number: results[number] for number in self.deck.done(seat, results)})
-        except self._errors as error:
-            with contextlib.suppress(self._errors):
-                self._ray.kill(actor)
+        except _Lost as error:
+            actor.kill()
             self._lose(seat, error)
 
-    def _lose(self, seat: Seat, error: Exception) -> None:
+    def _lose(self, seat: Seat, error: _Lost) -> None:
         held, given_up = self.deck.lose(seat)
         self._lost.update(lost_nodes=1, calls_again=held - len(given_up))
         what = f"; {held} calls that it held are made again" if held else ""
-        self._line.tell({"note": f"node {seat.name} is lost ({type(error).__name__}){what}"})
+        self._line.tell({"note": f"node {seat.name} is lost ({error}){what}"})
         results = {job.number: _given_up(job) for job in given_up}
         self._answer(results)
 
     def _answer(self, results: Mapping[int, bytes]) -> None:
-        counts = sum(map(Counter, tuple(self._totals.values())), Counter(self._lost))
+        counts = Counter(self._lost)
+        for totals in tuple(self._totals.values()):  # of nodes that are lost, too
+            counts.update(totals)
         self._line.tell({"done": list(results), "counts": dict(counts)}, list(results.values()))
 
 
 class Nodes:
     """The nodes of the cluster: found, opened, worked with and lost."""
 
-    def __init__(self, ray: Any, told: Told, line: Line) -> None:
+    def __init__(self, ray: Any, told: Told, line: Line, work: Work) -> None:
         module, _, name = told.node.partition(":")
         self._ray, self._told, self._line = ray, told, line
         self._actor = ray.remote(getattr(importlib.import_module(module), name))
-        self.work = Work(ray, line)
+        self.work = work
         self._at_work: dict[str, threading.Thread] = {}  # by Ray's id of the node
         self._starts: Counter[str] = Counter()
         self._left_out: dict[str, str] = {}
@@ -191,37 +229,33 @@ class Nodes:
         """A node from its start to its loss."""
         workers = self._told.workers or cores
         self._starts[key] += 1
-        seat = Seat(name, workers)
+        seat, actor = Seat(name, workers), self._made(key, workers, min(cores, workers))
         try:
-            actor, said = self._start(key, workers, min(cores, workers))
+            said = from_bytes(actor.ask("hello", START_S))
+            self._check(said)
             self._let_in(seat, said)
         except _Refused as error:
+            actor.kill()
             self._leave_out(key, name, str(error))
             return
-        except self._ray.exceptions.RayError as error:
-            last = "".join(str(error).strip().splitlines()[-1:])
-            why = f"it could not start ({type(error).__name__}: {last}); is this package installed there?"
+        except _Lost as error:
+            actor.kill()
+            why = f"it could not start ({error}); is this package installed there?"
             self._failed[key] = f"{name}: {why}"
             if self._starts[key] >= MOST_STARTS:
                 self._leave_out(key, name, why)
             return
         self.work.last(actor, seat)
 
-    def _start(self, key: str, workers: int, cores: int) -> tuple[Any, Head]:
+    def _made(self, key: str, workers: int, cores: int) -> Actor:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         there = NodeAffinitySchedulingStrategy(key, soft=False)
         options = {"needs": list(self._told.needs), "workers": workers, "unsafe": self._told.unsafe}
-        actor = self._actor.options(
+        placed = self._actor.options(
             num_cpus=cores, scheduling_strategy=there, max_restarts=0, max_task_retries=0
-        ).remote(to_bytes(options))
-        try:
-            said = from_bytes(self._ray.get(actor.hello.remote(), timeout=START_S))
-            self._check(said)
-        except (_Refused, self._ray.exceptions.RayError):
-            self._ray.kill(actor)
-            raise
-        return actor, said
+        )
+        return Actor(self._ray, placed.remote(to_bytes(options)))
 
     def _check(self, said: Head) -> None:
         """Raise _Refused for a node that would give other verdicts, or keep programs in less well."""
@@ -280,44 +314,55 @@ def _watch(nodes: Nodes, told: Told, line: Line) -> None:
         nodes.scan()
 
 
-def main(descriptor: int, settings: Mapping[str, Any]) -> None:
-    """Deal until the run closes the socket."""
-    told, link = Told(**settings), socket.socket(fileno=descriptor)
-    line = Line(link)
-    # read when the library starts: without a head it would wait longer than calls may
-    os.environ["RAY_gcs_rpc_server_reconnect_timeout_s"] = str(max(1, int(told.patience_s)))  # noqa: SIM112
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    import ray
-
-    own = told.address == "local"
-    try:
-        ray.init(
-            address=told.address,
-            include_dashboard=False if own else None,
-            log_to_driver=False,
-            logging_level="ERROR",
-        )
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        line.gone(f"no Ray cluster at {told.address}: {' '.join(str(error).split())}")
-    nodes = Nodes(ray, told, line)
-    nodes.open()
-    threading.Thread(target=_watched, args=(nodes, told, line), daemon=True).start()
+def _hear(link: socket.socket, deck: Deck, work: Work) -> None:
+    """Take what the run asks for, until it closes the socket or ends; then end, whatever is under way."""
     stream = link.makefile("rb")
     while (data := receive(stream)) is not None:
         head, blobs = parts(data)
-        jobs = zip(head.get("jobs", ()), blobs, strict=True)
-        nodes.work.deck.add(Job(number, kind, blob) for (number, kind), blob in jobs)
-    # the run has what it wants: actors go with this process, and a cluster that it began
-    if own:
-        ray.shutdown()
+        jobs = zip(head["jobs"], blobs, strict=True)
+        deck.add(Job(number, kind, blob) for (number, kind), blob in jobs)
+    threading.Timer(CLOSE_S, os._exit, (1,)).start()
+    work.close()
     os._exit(0)
 
 
-def _watched(nodes: Nodes, told: Told, line: Line) -> None:
+def _connect(told: Told, line: Line) -> Any:
+    """Ray, connected; says why not where it can't be."""
+    # read when the library starts: without a head it would wait longer than calls may
+    os.environ["RAY_gcs_rpc_server_reconnect_timeout_s"] = str(max(1, int(told.patience_s)))  # noqa: SIM112
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    address = os.environ.get("RAY_ADDRESS", "auto") if told.address == "auto" else told.address
+    where = f"no Ray cluster at {address}" + f" ({told.address})" * (address != told.address)
+    if ":" in address:
+        # asked here, since Ray goes on asking for many minutes
+        host, _, port = address.rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), CONNECT_S).close()
+        except (OSError, ValueError, OverflowError) as error:
+            line.gone(f"{where}: {error}")
+    late = threading.Timer(START_S, line.gone, (f"{where}: it does not answer within {START_S:g} s",))
+    late.daemon = True
+    late.start()
+    import ray
+
+    more = {"include_dashboard": False} if address == "local" else {}
     try:
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR", **more)
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        line.gone(f"{where}: {' '.join(str(error).split())}")
+    late.cancel()
+    return ray
+
+
+def main(descriptor: int, settings: Mapping[str, Any]) -> None:
+    """Deal until the run closes the socket."""
+    told, link = Told(**settings), socket.socket(fileno=descriptor)
+    line, deck = Line(link), Deck()
+    work = Work(deck, line)
+    threading.Thread(target=_hear, args=(link, deck, work), daemon=True).start()
+    nodes = Nodes(_connect(told, line), told, line, work)
+    try:
+        nodes.open()
         _watch(nodes, told, line)
-    except (
-        Exception
-    ) as error:  # the run hears of it and ends; a thread that died quietly would leave it waiting
+    except Exception as error:  # the run hears of it and ends; else it would wait for ever
         line.gone(f"the Ray cluster {told.address} does not answer: {type(error).__name__}: {error}")
-    sys.exit(0)
