@@ -118,7 +118,7 @@ def test_every_call_is_answered_once_whichever_nodes_are_lost(data):
             if not one.gone and any(one.room(kind) for kind in (CALL, PROGRAM)):
                 with deck._changed:
                     taken = deck._share(one)
-                assert all(one.busy[kind] <= one.workers * 2 for kind in one.busy)
+                assert one.busy == Counter(job.kind for job in one.held.values())
                 some = [j.number for j in taken if data.draw(st.booleans())]
                 answers.update(deck.done(one, some))
         held = set(seat.held)
@@ -139,8 +139,22 @@ def test_every_call_is_answered_once_whichever_nodes_are_lost(data):
     assert answers + Counter(job.number for job in given_up) == Counter(range(count))
 
 
+@pytest.mark.parametrize(("each_s", "ready"), [(0.001, 50), (0.004, 13), (0.1, 2), (3.0, 2)])
+def test_what_lies_ready_on_a_node_is_what_it_does_in_a_moment(each_s, ready):
+    """The answers of 0.05 s, and no less than one a worker."""
+    now = [0.0]
+    deck, seat = Deck(lambda: now[0]), Seat("node", 2)
+    deck.sit(seat)
+    deck.add(Job(n, CALL, b"") for n in range(10_000))
+    for _ in range(60):
+        deck.take(seat)
+        now[0] += 2 * each_s
+        deck.done(seat, list(seat.held)[:2])
+    assert seat.room(CALL) + len(seat.held) == seat.workers + ready
+
+
 def test_calls_are_dealt_by_free_capacity_and_dealt_again_first():
-    deck, small, large = Deck(), Seat("small", 1), Seat("large", 3)
+    deck, small, large = Deck(lambda: 0.0), Seat("small", 1), Seat("large", 3)
     deck.sit(small)
     deck.sit(large)
     deck.add(Job(n, CALL, b"") for n in range(20))

@@ -163,7 +163,7 @@ class RayCluster:
                 future.set_result(blob)
         if "node" in head:
             self._join(head["node"])
-        if "note" in head:
+        if "note" in head and not self._closing:
             self._heard(head["note"])
         if "ready" in head:
             ready.set_result(None)

@@ -6,15 +6,19 @@ dropped. Verifiers and programs are pure: a call that ran twice and is counted o
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from cascade_rl.remote.ray_wire import KINDS
 
-# Calls that lie on a node beside those that it works on, for each worker: they hide the way there and back.
-AHEAD = 1
+# What a node does in so many seconds lies ready on it, at least a call for each worker: that hides the way there
+# and back, and short calls go many at a time.
+AHEAD_S = 0.05
+NEWER = 0.2  # what the latest answers count for in how fast a node is
 # A call under which so many nodes were lost may be what loses them: it is given back without an answer.
 MOST_LOSSES = 3
 
@@ -31,23 +35,37 @@ class Job:
 
 @dataclass(slots=True, eq=False)
 class Seat:
-    """A node at work: its `workers` of each kind, and what it holds, in the order in which it was dealt."""
+    """A node at work: its `workers` of each kind, and what it holds, in the order in which it was dealt.
+
+    pace   answers a second, by kind, with the time of the last; from it follows how much lies ready there
+    """
 
     name: str
     workers: int
     held: dict[int, Job] = field(default_factory=dict)
     busy: Counter[str] = field(default_factory=Counter)
+    pace: dict[str, tuple[float, float]] = field(default_factory=dict)
     gone: bool = False
 
     def room(self, kind: str) -> int:
         """How many more of a kind it should hold."""
-        return max(0, self.workers * (1 + AHEAD) - self.busy[kind])
+        ready = max(self.workers, math.ceil(self.pace.get(kind, (0.0, 0.0))[0] * AHEAD_S))
+        return max(0, self.workers + ready - self.busy[kind])
+
+    def answered(self, kinds: Counter[str], now: float) -> None:
+        """Reckon with answers that came now."""
+        for kind, count in kinds.items():
+            self.busy[kind] -= count
+            rate, before = self.pace.get(kind, (0.0, now))
+            latest = count / (now - before) if now > before else rate
+            self.pace[kind] = (rate + NEWER * (latest - rate), now)
 
 
 class Deck:
     """The calls that wait and the nodes that take them; any thread may use it."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._changed = threading.Condition()
         self._waiting: dict[str, deque[Job]] = {kind: deque() for kind in KINDS}
         self._seats: list[Seat] = []
@@ -84,9 +102,8 @@ class Deck:
         """Take calls off a node that has answered them; those that it held, each once."""
         with self._changed:
             held = [number for number in numbers if seat.held.get(number)]
-            for number in held:
-                seat.busy[seat.held.pop(number).kind] -= 1
             if held:
+                seat.answered(Counter(seat.held.pop(number).kind for number in held), self._clock())
                 self._changed.notify_all()
             return held
 
