@@ -7,17 +7,21 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator
 
-from cascade_rl.recipe.base import Fraction, Positive, Strict, tag_of
-from cascade_rl.recipe.tables import BadRows, MapKey
+from cascade_rl.recipe.base import NAME, Fraction, Positive, Strict, tag_of
+from cascade_rl.recipe.tables import BadRows, MapKey, is_false, is_none
 
 
 class RLData(Strict):
     """A share of the prompts of an RL stage; `problems` bounds the pool that is drawn from.
 
-    `code_switch` is what a reply in foreign script to an English prompt earns: `off`, a reward, or
-    `batch_min_minus_10` (RLHF in the report; math -1, code 0).
+    `name` is what phases of a curriculum and the command line call it by, where its domain does not say it.
+    `with_reward_model` adds to a right reply's reward of 1 the sigmoid of the reward model's score, which is
+    normalised over the group, and takes all from any other. `code_switch` is what a reply in foreign script
+    to an English prompt earns: `off`, a reward, or `batch_min_minus_10` (the report's RLHF; math -1, code 0).
     """
 
+    # left out of the record where it is not given, so that it is no change of older runs
+    name: Annotated[Annotated[str, Field(pattern=NAME)] | None, Field(exclude_if=is_none)] = None
     domain: str
     source: str = "builtin"
     map: MapKey = None
@@ -27,6 +31,8 @@ class RLData(Strict):
     # no figure of the report, whose pools hold 9.8K (code) to 14K (math) problems
     problems: Positive = 1024
     code_switch: Literal["off", "batch_min_minus_10"] | float = "off"
+    # IF-RL of the report's thinking models (section 4.3)
+    with_reward_model: Annotated[bool, Field(exclude_if=is_false)] = False
 
     @field_validator("code_switch", mode="before")
     @classmethod
@@ -70,9 +76,13 @@ Overlong = Literal["mask", "zero", "score", "penalty"]
 
 
 class Phase(Strict):
-    """A sub-stage of a length curriculum: `share` of the steps, with its own lengths and sampling."""
+    """A sub-stage of a curriculum: `share` of the steps, with its own lengths, sampling and data.
+
+    `data` are the names of the stage's entries that it draws from, by their weights; all if it says none.
+    """
 
     share: Annotated[float, Field(gt=0, le=1)]
+    data: Annotated[list[str] | None, Field(min_length=1, exclude_if=is_none)] = None
     max_prompt_tokens: Positive | None = None
     max_response_tokens: Positive | None = None
     temperature: Annotated[float, Field(gt=0)] | None = None
@@ -95,8 +105,22 @@ class FullPhase(Phase):
     overlong: Overlong = "score"
 
 
-# What a phase may set for itself, where the stage's own value holds otherwise.
-PHASE_KEYS = tuple(key for key in Phase.model_fields if key != "share")
+# What a phase may set for itself, where the stage's own value holds otherwise. Its `data` are names, which
+# the stage's own don't hold.
+PHASE_KEYS = tuple(key for key in Phase.model_fields if key not in ("share", "data"))
+
+
+def unfit_buffer(rules: Sequence[FullPhase], buffer: int | None) -> str | None:
+    """What is wrong with an `overlong_buffer` beside the rules of all phases; None if nothing is."""
+    limits = [rule.max_response_tokens for rule in rules if rule.overlong == "penalty"]
+    if buffer is None:
+        if limits:
+            return "overlong penalty needs overlong_buffer: how many tokens before the limit it begins"
+    elif not limits:
+        return "overlong_buffer has no effect unless overlong is penalty; remove it"
+    elif buffer >= min(limits):
+        return f"overlong_buffer {buffer} must be below max_response_tokens ({min(limits)})"
+    return None
 
 
 def sub_stages(

@@ -8,6 +8,7 @@ from cascade_rl.recipe.base import Problems
 from cascade_rl.recipe.lora import ALL
 from cascade_rl.recipe.prompts import FullPhase
 from cascade_rl.recipe.recipe import Recipe
+from cascade_rl.recipe.rl import RLStage
 from cascade_rl.recipe.scoring import BenchmarkSpec
 from cascade_rl.recipe.tables import SCHEMES, of_a_table
 
@@ -18,7 +19,7 @@ def cross_problems(recipe: Recipe, whole: bool = True) -> Problems:
     Where the recipe is not `whole`, since wrong parts were left out, numbers are not held against each other.
     """
     problems = _name_problems(recipe) + _gate_problems(recipe) + _sampler_problems(recipe)
-    problems += _table_problems(recipe) + _judge_problems(recipe)
+    problems += _table_problems(recipe) + _judge_problems(recipe) + _chain_problems(recipe)
     problems += _twice("track", [spec.to for spec in recipe.track])
     if not whole:
         return problems
@@ -75,6 +76,12 @@ def _length_problems(recipe: Recipe) -> Problems:
                 f"the stage has {stage.planned_steps} steps, so its learning rate never comes to lr; lower it"
             )
             problems.append((f"{path}.warmup_steps", text))
+        if stage.schedule_steps is not None and stage.schedule_steps < stage.planned_steps:
+            text = (
+                f"the stage has {stage.planned_steps} steps, so its learning rate would be at its end for "
+                "the last of them; raise it, or remove it"
+            )
+            problems.append((f"{path}.schedule_steps", text))
         key, size, items = stage.batch()
         if size > items:
             text = f"a batch of {size}, but the stage draws from {items}; lower it, or draw from more"
@@ -178,3 +185,31 @@ _TWO_FILTERS = (
     "with sampler vllm not beside top_p: vLLM applies min-p first, the trainer last, and their kept sets "
     "would differ; set top_p: 1 or min_p: 0"
 )
+
+
+def _chain_problems(recipe: Recipe) -> Problems:
+    """What stages that verl trains ask and a chain of jobs can't do, see `cascade/chain`."""
+    problems: Problems = []
+    for stage in recipe.stages:
+        if recipe.engine_of(stage) != "verl" or not isinstance(stage, RLStage):
+            continue
+        why = "a sub-stage" if len(stage.phases()) > 1 else ""
+        why = why or ("an epoch of its filter" if stage.filter.kind == "epoch" else "")
+        changing = stage.schedule != "constant" or stage.warmup_steps
+        if why and changing:
+            key = "schedule" if stage.schedule != "constant" else "warmup_steps"
+            problems.append(
+                (
+                    f"stages.{stage.name}.{key}",
+                    f"on verl each job, {why} here, begins its schedule anew; set schedule: constant and "
+                    "warmup_steps: 0, or divide the stage",
+                )
+            )
+    if recipe.gate.policy == "best" and any(recipe.engine_of(s) == "verl" for s in recipe.stages):
+        problems.append(
+            (
+                "gate.policy",
+                "best probes between the steps, which verl's jobs don't do; set policy: warn or stop",
+            )
+        )
+    return problems
