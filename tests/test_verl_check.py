@@ -88,7 +88,8 @@ def rl(tmp_path):
     lines = [f"{name}={json.dumps(value).strip(chr(34))}" for name, value in set_by_us.items()]
     job.overrides.write_text("\n".join(lines) + "\n")
     record = {
-        "kind": "rl", "versions": {"verl": "0.9.1"}, "steps": 5, "nodes": 1, "gpus_per_node": 4, "environment": {}, "strategy": "fsdp2",
+        "kind": "rl", "versions": {"verl": "0.9.1"}, "steps": 5, "nodes": 1, "gpus_per_node": 4, "strategy": "fsdp2",
+        "environment": {},
         "files": {"overrides.txt": file_hash(job.overrides)}, "on_policy": True,
         "inside": {"advantage": "grpo", "shaping": "none", "aggregation": "token"},
     }  # fmt: skip
