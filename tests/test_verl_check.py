@@ -88,7 +88,8 @@ def rl(tmp_path):
     lines = [f"{name}={json.dumps(value).strip(chr(34))}" for name, value in set_by_us.items()]
     job.overrides.write_text("\n".join(lines) + "\n")
     record = {
-        "kind": "rl", "versions": {"verl": "0.9.1"}, "steps": 5, "nodes": 1, "gpus_per_node": 4, "environment": {},
+        "kind": "rl", "versions": {"verl": "0.9.1"}, "steps": 5, "nodes": 1, "gpus_per_node": 4, "strategy": "fsdp2",
+        "environment": {},
         "files": {"overrides.txt": file_hash(job.overrides)}, "on_policy": True,
         "inside": {"advantage": "grpo", "shaping": "none", "aggregation": "token"},
     }  # fmt: skip
@@ -97,7 +98,7 @@ def rl(tmp_path):
         "algorithm.use_kl_in_reward": False, "trainer.use_v1": True, "trainer.v1.trainer_mode": "sync",
         "reward.custom_reward_function.path": None, "reward.reward_model.enable": False,
         f"{actor}.entropy_coeff": 0, f"{rollout}.prompt_length": 100, f"{rollout}.response_length": 300,
-        f"{actor}.ulysses_sequence_parallel_size": 1, "custom_reward_function.path": None,
+        f"{actor}.fsdp_config.ulysses_sequence_parallel_size": 1, "custom_reward_function.path": None,
         "reward_model.reward_manager": None, "sandbox_fusion.url": None,
     }  # fmt: skip
     claim = {"row": 0, "what": "gold answer", "least": 1, "most": None, "given": 1.0, "facts": {"failed": 0}}

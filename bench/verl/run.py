@@ -17,8 +17,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from grpo_step import grpo_step
 from sft_steps import sft_steps
+from stages import stages
 
-PARTS: dict[str, Callable[[Path, Path], list[str]]] = {"sft": sft_steps, "grpo": grpo_step}
+PARTS: dict[str, Callable[[Path, Path], list[str]]] = {"sft": sft_steps, "grpo": grpo_step, "stages": stages}
 
 
 def main() -> int:

@@ -23,6 +23,7 @@ from cascade_rl.cascade.chain import switch_rules
 from cascade_rl.data.abilities import check_recipe, load_recipe
 from cascade_rl.data.gather import gather
 from cascade_rl.data.kinds import provide
+from cascade_rl.data.shelf import Shelf
 from cascade_rl.errors import RecipeError
 from cascade_rl.model.tokenizer import Tokenizer, load_tokenizer
 from cascade_rl.recipe import Recipe, RLStage, SFTStage, Stage, Verl
@@ -33,6 +34,7 @@ from cascade_rl.types import Pools, StageData
 
 TESTS = Path(__file__).parents[2] / "tests"
 STEPS = 2  # of each job: what is checked does not grow with their number
+EACH = 4  # rows of a source
 TOGETHER = 2  # verl's environments that are asked at once
 
 
@@ -75,7 +77,7 @@ def compiled(
     recipe: Recipe, policy: Path, tokenizer: Tokenizer, folder: Path
 ) -> Iterator[tuple[Stage, int, Job | RecipeError]]:
     """Each job of each stage of the policy, or why there is none."""
-    materials = gather(recipe, provide)
+    materials = gather(few(recipe), provide, Shelf(folder / "rows", lambda text: None))
     verl = recipe.verl or Verl()
     for stage in recipe.stages:
         if stage.trains != "policy":
@@ -91,6 +93,19 @@ def compiled(
                 yield stage, link.number, make(task, folder / f"{stage.name}-{link.number}", tokenizer)
             except RecipeError as error:
                 yield stage, link.number, error
+
+
+def few(recipe: Recipe) -> Recipe:
+    """The recipe with a handful of rows of each source: what the jobs are made of, not how they train."""
+    stages = []
+    for stage in recipe.stages:
+        if isinstance(stage, SFTStage):
+            entries = [entry.model_copy(update={"weight": 1.0}) for entry in stage.data]
+            stages.append(stage.model_copy(update={"data": entries, "samples": EACH * len(entries)}))
+        elif isinstance(stage, RLStage):
+            entries = [entry.model_copy(update={"problems": EACH}) for entry in stage.data]
+            stages.append(stage.model_copy(update={"data": entries}))
+    return recipe.model_copy(update={"stages": stages, "benchmarks": []})
 
 
 def links(stage: Stage, data: StageData, seed: int) -> Iterator[Link]:

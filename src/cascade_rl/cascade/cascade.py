@@ -19,7 +19,7 @@ from cascade_rl.cascade.opening import open_run
 from cascade_rl.cascade.record import Start, check_started
 from cascade_rl.cascade.run import Progress, Run, before_all
 from cascade_rl.cascade.scoring import Scored, all_seconds, run_matrix, score_stage
-from cascade_rl.cascade.stage import asked_reward_model, load_finished, train_stage
+from cascade_rl.cascade.stage import asked_models, load_finished, train_stage
 from cascade_rl.data.settle import settle
 from cascade_rl.errors import GateClosed, Interrupted, StartedOtherwise
 from cascade_rl.protocols import Screen
@@ -47,12 +47,14 @@ def run_cascade(
     accept_changes: bool = False,
     unsafe_exec: bool = False,
     verl: Command | None = None,
+    ray: str | None = None,
 ) -> Finished:
     """Run everything of a recipe that is not done yet in a run directory.
 
     accept_changes  with a changed recipe keep the stages before the first changed one, and redo the rest
     unsafe_exec     run a model's programs even where nothing isolates them
     verl            how the environment of verl is entered, for the stages that it trains
+    ray             the Ray cluster that grades; None: this machine
 
     Raises a Mendable error with what to do in the message, or Interrupted once the state is saved.
     """
@@ -69,6 +71,7 @@ def run_cascade(
             accept_changes=accept_changes,
             unsafe_exec=unsafe_exec,
             verl=verl,
+            ray=ray,
         )
         with followed(folder, [spec.to for spec in recipe.track], screen.note), opened as run:
             progress = before_all(run)
@@ -144,9 +147,10 @@ def _start(run: Run, progress: Progress, index: int, stage: Stage) -> Start:
         run.world.services,
         run.screen.waiting,
     )
-    asked = asked_reward_model(run, stage, settled.data)
-    hashes = (settled.hash, progress.weights, asked.weights if asked else None)
-    begun = Start(stage, folder, settled, asked, stage_key(run.recipe, index, run.settings, *hashes))
+    asked, outside = asked_models(run, stage, settled.data, folder)
+    model = outside.identity if outside else asked.weights if asked else None
+    key = stage_key(run.recipe, index, run.settings, settled.hash, progress.weights, model)
+    begun = Start(stage, folder, settled, asked, key, outside)
     # Refused before anything is written, so that a folder never holds states of two keys.
     if not run.ledger.done(index, begun.key):
         check_started(run, progress, begun)

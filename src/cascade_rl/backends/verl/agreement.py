@@ -19,6 +19,11 @@ ACTOR, ROLLOUT = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
 # accepted, and read by nothing that trains (legacy_reward_impl.yaml): what stands there is not what one gets
 LEGACY = ("custom_reward_function", "reward_model", "sandbox_fusion")
 NOTHING = object()
+# how many GPUs share a row in training
+SHARED = {
+    "fsdp2": f"{ACTOR}.fsdp_config.ulysses_sequence_parallel_size",
+    "megatron": f"{ACTOR}.megatron.context_parallel_size",
+}
 
 
 def at(config: Any, path: str) -> Any:
@@ -157,10 +162,11 @@ def _rl(record: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:
             f"{ACTOR}.ppo_epochs": (1, "several passes over a batch"),
         }
     yield from _otherwise(config, wanted)
-    yield from _rl_bounds(config, batch, record["nodes"] * record["gpus_per_node"])
+    shared = at(config, SHARED[record["strategy"]])
+    yield from _rl_bounds(config, batch, record["nodes"] * record["gpus_per_node"], shared)
 
 
-def _rl_bounds(config: Mapping[str, Any], batch: int, gpus: int) -> Iterator[str]:
+def _rl_bounds(config: Mapping[str, Any], batch: int, gpus: int, shared: int) -> Iterator[str]:
     estimator, group = at(config, "algorithm.adv_estimator"), at(config, f"{ROLLOUT}.n")
     if estimator in ("gae", None, NOTHING):
         yield f"algorithm.adv_estimator is {estimator!r}, verl's default with a critic; name the estimator"
@@ -168,7 +174,6 @@ def _rl_bounds(config: Mapping[str, Any], batch: int, gpus: int) -> Iterator[str
         yield f"{ROLLOUT}.n is {group}: a reply alone has no baseline"
     if batch * group % gpus:
         yield f"{batch} prompts x {group} replies do not divide by {gpus} GPUs"
-    shared = at(config, f"{ACTOR}.ulysses_sequence_parallel_size")
     longest = at(config, "data.max_prompt_length") + at(config, "data.max_response_length")
     for path in (f"{ACTOR}.ppo_max_token_len_per_gpu", f"{ROLLOUT}.log_prob_max_token_len_per_gpu"):
         room = at(config, path)
