@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -18,12 +19,15 @@ from cascade_rl.backends.verl import processes
 from cascade_rl.backends.verl.job import Command, Job
 from cascade_rl.backends.verl.launch import Pace, quoted, run_job
 from cascade_rl.backends.verl.metrics import mapped
+from cascade_rl.backends.verl.replies import Replies, summary
 from cascade_rl.backends.verl.watch import Told
 from cascade_rl.errors import InputError, Interrupted, StageError
 from cascade_rl.run.book import Book
 from cascade_rl.run.journal import read_lines
 from cascade_rl.run.rollouts import read_groups
 from cascade_rl.testing import QuietScreen
+from cascade_rl.train.advantage import group_advantage
+from cascade_rl.train.diagnostics import describe
 from cascade_rl.types import Message, Problem
 
 FAKE = str(Path(fake_verl.__file__))
@@ -138,6 +142,31 @@ def test_what_a_step_says_stands_under_our_names(tmp_path):
     timing = next(read_lines(tmp_path / "timings.jsonl"))
     assert timing["seconds"] == {"rollout": 3.0, "update": 2.0, "other": 1.5}
     assert timing["verl"]["perf/throughput"] == 812.0
+
+
+def test_a_steps_replies_are_told_by_the_rules_of_our_own_engine(tmp_path):
+    """Against `train/diagnostics` on the same groups, with masked, null and switched replies among them."""
+    draw = random.Random(0)
+    asked, rows = problems(), []
+    for index in range(8):
+        for _ in range(4):
+            reward = draw.choice([0.0, 0.5, 1.0, None])
+            stop = draw.choice(["end", "length"])
+            rows.append(
+                {"step": 1, "index": index, "text": draw.choice("abcdef"), "tokens": draw.randint(1, 9), "stop": stop,
+                 "reward": reward, "outcome": "grader_error" if reward is None else "partial", "parts": {"p": 0.5},
+                 "earned": None if stop == "length" else reward, "switched": draw.random() < 0.1}
+            )  # fmt: skip
+    (tmp_path / "replies").mkdir()
+    (tmp_path / "replies" / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[::2]))
+    (tmp_path / "replies" / "b.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[1::2]))
+    graded = Replies(tmp_path, asked).of_step(1)
+    assert sum(map(len, graded.earned)) == 32 and any(None in row for row in graded.earned)
+    assert min(r for row in graded.earned for r in row if r is not None) == -10.0
+    advantages = [group_advantage(row, "none", "grpo") for row in graded.earned]
+    wanted = describe(graded.groups, graded.earned, advantages)
+    found = summary(graded)
+    assert found == {name: pytest.approx(wanted[name]) for name in found}
 
 
 def test_ratio_and_ess_follow_from_what_verl_tells():

@@ -212,13 +212,13 @@ class Follower:
     def _write(self, line: Line) -> None:
         """Journals, alarms and the screen, in the order of our own loop."""
         told = self._told
-        groups = self._replies.of_step(line.step)
+        graded = self._replies.of_step(line.step)
         # the graders' own words come second: they know a null from a zero, and the limit from the longest
-        metrics = dict(line.metrics) | summary(groups)
+        metrics = dict(line.metrics) | summary(graded)
         report = StepReport(told.first_step + line.step - 1, metrics, line.seconds)
         told.book.step(report, told.phase)
         told.book.times(report.step, line.seconds, verl=dict(line.clock))
-        if groups:
+        if groups := graded.groups:
             told.book.rollouts(report.step, groups)
             if report.step in (0, told.total - 1):
                 told.book.samples(report.step, groups)
