@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import signal
@@ -19,8 +20,9 @@ from cascade_rl.backends.verl import processes
 from cascade_rl.backends.verl.job import Command, Job
 from cascade_rl.backends.verl.launch import Pace, quoted, run_job
 from cascade_rl.backends.verl.metrics import mapped
+from cascade_rl.backends.verl.planned import read_plan
 from cascade_rl.backends.verl.replies import Replies, summary
-from cascade_rl.backends.verl.watch import Told
+from cascade_rl.backends.verl.watch import Follower, Told
 from cascade_rl.errors import InputError, Interrupted, StageError
 from cascade_rl.run.book import Book
 from cascade_rl.run.journal import read_lines
@@ -63,6 +65,7 @@ def make(folder: Path, faults: dict | None = None, kind: str = "rl", **manifest)
     record = {
         "kind": kind, "steps": STEPS, "policy": "start", "strategy": "fsdp2", "nodes": 1, "gpus_per_node": WORLD,
         "attempts": 3, "entry": [FAKE], "environment": {"VERL_USE_EXTERNAL_MODULES": "hooks"}, "on_policy": True,
+        "rows": 2 * STEPS, "replies": 0 if kind == "sft" else 2,
     } | manifest  # fmt: skip
     job.manifest.write_text(json.dumps(record))
     return job
@@ -401,6 +404,76 @@ def test_workers_of_a_cluster_get_the_variables_through_ray(tmp_path):
     prefix = "++ray_kwargs.ray_init.runtime_env.env_vars."
     assert any(w.startswith(f"{prefix}VERL_FILE_LOGGER_PATH=") for w in start["words"])
     assert f"{prefix}VERL_USE_EXTERNAL_MODULES=hooks" in start["words"]
+
+
+def test_replies_that_are_not_stored_are_missed(tmp_path):
+    tell = told(tmp_path)
+    go(make(tmp_path, replies=3), tell)  # the fake writes two to a prompt
+    notes = [note for note in tell.screen.notes if not note.startswith("alarm")]
+    assert notes == ["of 6 replies of this step 4 were stored with their verdicts"] * STEPS
+
+
+def test_an_exported_job_is_not_trained_again(tmp_path):
+    job = make(tmp_path)
+    job.exported.mkdir()  # renamed into place once it was proved; its checkpoints may have been removed
+    go(job, told(tmp_path))
+    assert not (job.folder / "attempts").exists()
+
+
+class Killed(BaseException):
+    """Nothing of ours catches it."""
+
+
+def test_wherever_the_driver_is_killed_every_line_stands_once(tmp_path, monkeypatch):
+    """The journals of a driver killed at its n-th write, and of the one after it, are those of an unharmed one."""
+    job = make(tmp_path)
+    attempt = job.attempt(1)
+    attempt.mkdir(parents=True)
+    for step in range(1, 4):
+        fake_verl.reply(attempt, step, 1)
+        with (attempt / "metrics.jsonl").open("ab") as file:
+            file.write(fake_verl.line(step, fake_verl.numbers(step, 1, "rl", "")))
+    plan, write = read_plan(job), Book._write
+
+    def follow(folder: Path, most: float, begin: bool) -> bool:
+        """Whether it got to the end; at most so many lines are written."""
+        left = [most]
+
+        def counted(self: Book, journal: str, record: dict) -> None:
+            left[0] -= 1
+            if left[0] < 0:
+                raise Killed
+            write(self, journal, record)
+
+        monkeypatch.setattr(Book, "_write", counted)
+        tell = told(folder)
+        follower = Follower(Job(job.folder), plan, tell)
+        try:
+            follower.take_up(1) if (job.folder / "followed.jsonl").stat().st_size > 120 else follower.begin(
+                1, 0
+            )
+            follower.read()
+        except Killed:
+            return False
+        finally:
+            tell.book.close()
+        return True
+
+    def results(folder: Path) -> dict[str, bytes]:
+        return {
+            name: (folder / f"{name}.jsonl").read_bytes()
+            for name in ("journal", "timings", "rollouts", "samples")
+        }
+
+    assert follow(tmp_path / "unharmed", math.inf, True)
+    wanted = results(tmp_path / "unharmed")
+    count = sum(text.count(b"\n") for text in wanted.values())
+    assert count > 20
+    for n in range(count):
+        (job.folder / "followed.jsonl").unlink()
+        folder = tmp_path / f"killed-{n}"
+        assert not follow(folder, n, True) and follow(folder, math.inf, False)
+        assert results(folder) == wanted, n
 
 
 def test_sft_is_followed_alike(tmp_path):

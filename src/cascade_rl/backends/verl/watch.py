@@ -218,6 +218,12 @@ class Follower:
         report = StepReport(told.first_step + line.step - 1, metrics, line.seconds)
         told.book.step(report, told.phase)
         told.book.times(report.step, line.seconds, verl=dict(line.clock))
+        stored = sum(len(group.rollouts) for group in graded.groups)
+        if stored < self._plan.replies:
+            # a machine that does not see the folder, or a variable that did not reach its workers
+            text = f"of {self._plan.replies} replies of this step {stored} were stored with their verdicts"
+            told.book.note(report.step, text)
+            told.screen.note(text)
         if groups := graded.groups:
             told.book.rollouts(report.step, groups)
             if report.step in (0, told.total - 1):
