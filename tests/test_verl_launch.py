@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -18,12 +20,16 @@ from cascade_rl.backends.verl import processes
 from cascade_rl.backends.verl.job import Command, Job
 from cascade_rl.backends.verl.launch import Pace, quoted, run_job
 from cascade_rl.backends.verl.metrics import mapped
-from cascade_rl.backends.verl.watch import Told
+from cascade_rl.backends.verl.planned import read_plan
+from cascade_rl.backends.verl.replies import Replies, summary
+from cascade_rl.backends.verl.watch import Follower, Told
 from cascade_rl.errors import InputError, Interrupted, StageError
 from cascade_rl.run.book import Book
 from cascade_rl.run.journal import read_lines
 from cascade_rl.run.rollouts import read_groups
 from cascade_rl.testing import QuietScreen
+from cascade_rl.train.advantage import group_advantage
+from cascade_rl.train.diagnostics import describe
 from cascade_rl.types import Message, Problem
 
 FAKE = str(Path(fake_verl.__file__))
@@ -59,6 +65,7 @@ def make(folder: Path, faults: dict | None = None, kind: str = "rl", **manifest)
     record = {
         "kind": kind, "steps": STEPS, "policy": "start", "strategy": "fsdp2", "nodes": 1, "gpus_per_node": WORLD,
         "attempts": 3, "entry": [FAKE], "environment": {"VERL_USE_EXTERNAL_MODULES": "hooks"}, "on_policy": True,
+        "rows": 2 * STEPS, "replies": 0 if kind == "sft" else 2,
     } | manifest  # fmt: skip
     job.manifest.write_text(json.dumps(record))
     return job
@@ -138,6 +145,31 @@ def test_what_a_step_says_stands_under_our_names(tmp_path):
     timing = next(read_lines(tmp_path / "timings.jsonl"))
     assert timing["seconds"] == {"rollout": 3.0, "update": 2.0, "other": 1.5}
     assert timing["verl"]["perf/throughput"] == 812.0
+
+
+def test_a_steps_replies_are_told_by_the_rules_of_our_own_engine(tmp_path):
+    """Against `train/diagnostics` on the same groups, with masked, null and switched replies among them."""
+    draw = random.Random(0)
+    asked, rows = problems(), []
+    for index in range(8):
+        for _ in range(4):
+            reward = draw.choice([0.0, 0.5, 1.0, None])
+            stop = draw.choice(["end", "length"])
+            rows.append(
+                {"step": 1, "index": index, "text": draw.choice("abcdef"), "tokens": draw.randint(1, 9), "stop": stop,
+                 "reward": reward, "outcome": "grader_error" if reward is None else "partial", "parts": {"p": 0.5},
+                 "earned": None if stop == "length" else reward, "switched": draw.random() < 0.1}
+            )  # fmt: skip
+    (tmp_path / "replies").mkdir()
+    (tmp_path / "replies" / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[::2]))
+    (tmp_path / "replies" / "b.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[1::2]))
+    graded = Replies(tmp_path, asked).of_step(1)
+    assert sum(map(len, graded.earned)) == 32 and any(None in row for row in graded.earned)
+    assert min(r for row in graded.earned for r in row if r is not None) == -10.0
+    advantages = [group_advantage(row, "none", "grpo") for row in graded.earned]
+    wanted = describe(graded.groups, graded.earned, advantages)
+    found = summary(graded)
+    assert found == {name: pytest.approx(wanted[name]) for name in found}
 
 
 def test_ratio_and_ess_follow_from_what_verl_tells():
@@ -372,6 +404,74 @@ def test_workers_of_a_cluster_get_the_variables_through_ray(tmp_path):
     prefix = "++ray_kwargs.ray_init.runtime_env.env_vars."
     assert any(w.startswith(f"{prefix}VERL_FILE_LOGGER_PATH=") for w in start["words"])
     assert f"{prefix}VERL_USE_EXTERNAL_MODULES=hooks" in start["words"]
+
+
+def test_replies_that_are_not_stored_are_missed(tmp_path):
+    tell = told(tmp_path)
+    go(make(tmp_path, replies=3), tell)  # the fake writes two to a prompt
+    notes = [note for note in tell.screen.notes if not note.startswith("alarm")]
+    assert notes == ["of 6 replies of this step 4 were stored with their verdicts"] * STEPS
+
+
+def test_an_exported_job_is_not_trained_again(tmp_path):
+    job = make(tmp_path)
+    job.exported.mkdir()  # renamed into place once it was proved; its checkpoints may have been removed
+    go(job, told(tmp_path))
+    assert not (job.folder / "attempts").exists()
+
+
+class Killed(BaseException):
+    """Nothing of ours catches it."""
+
+
+def test_wherever_the_driver_is_killed_every_line_stands_once(tmp_path, monkeypatch):
+    """The journals of a driver killed at its n-th write, and of the one after it, are those of an unharmed one."""
+    job = make(tmp_path)
+    attempt = job.attempt(1)
+    attempt.mkdir(parents=True)
+    for step in range(1, 4):
+        fake_verl.reply(attempt, step, 1)
+        with (attempt / "metrics.jsonl").open("ab") as file:
+            file.write(fake_verl.line(step, fake_verl.numbers(step, 1, "rl", "")))
+    plan, write = read_plan(job), Book._write
+
+    def follow(folder: Path, most: float, begin: bool) -> bool:
+        """Whether it got to the end; at most so many lines are written."""
+        left = [most]
+
+        def counted(self: Book, journal: str, record: dict) -> None:
+            left[0] -= 1
+            if left[0] < 0:
+                raise Killed
+            write(self, journal, record)
+
+        monkeypatch.setattr(Book, "_write", counted)
+        tell = told(folder)
+        follower = Follower(Job(job.folder), plan, tell)
+        try:
+            follower.begin(1, 0) if begin else follower.take_up(1)
+            follower.read()
+        except Killed:
+            return False
+        finally:
+            tell.book.close()
+        return True
+
+    def results(folder: Path) -> dict[str, bytes]:
+        return {
+            name: (folder / f"{name}.jsonl").read_bytes()
+            for name in ("journal", "timings", "rollouts", "samples")
+        }
+
+    assert follow(tmp_path / "unharmed", math.inf, True)
+    wanted = results(tmp_path / "unharmed")
+    count = sum(text.count(b"\n") for text in wanted.values())
+    assert count > 20
+    for n in range(count):
+        (job.folder / "followed.jsonl").unlink()
+        folder = tmp_path / f"killed-{n}"
+        assert not follow(folder, n, True) and follow(folder, math.inf, False)
+        assert results(folder) == wanted, n
 
 
 def test_sft_is_followed_alike(tmp_path):

@@ -24,6 +24,7 @@ from cascade_rl.backends.verl.watch import METRICS, Follower, Told
 from cascade_rl.errors import Interrupted, StageError
 from cascade_rl.run.files import read_record, write_json
 
+LEFT_S = 5.0  # seconds for what an ended start left behind
 STARTED, ENDED, CONSOLE = "started.json", "ended.json", "console.log"
 
 
@@ -46,6 +47,8 @@ def run_job(job: Job, command: Command, told: Told, pace: Pace | None = None) ->
     of the job runs any more.
     """
     plan = read_plan(job)
+    if job.exported.exists():
+        return  # its checkpoints may be gone by now
     launch = Launch(job, command, told, plan, pace or Pace())
     launch.settle_last()
     while not launch.is_done():
@@ -146,7 +149,8 @@ class Launch:
     def _conclude(self, number: int, process: subprocess.Popen[bytes] | None, hung: bool) -> str | None:
         """Read the attempt's last lines, end what it left running; why it ended, None where it is done."""
         attempt, pace = self._job.attempt(number), self._pace
-        processes.stop(attempt, pace.grace_s if process is None else 0.0, pace.poll_s)
+        # of one that ended by itself Ray's own processes are about to follow
+        processes.stop(attempt, min(pace.grace_s, LEFT_S), pace.poll_s)
         self._follower.read()
         code = process.wait() if process else None
         found, step = last_whole(self._job, self._plan), self._follower.step

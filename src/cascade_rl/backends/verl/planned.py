@@ -23,6 +23,7 @@ class Planned:
     entry        the words after verl's Python: `-m verl.trainer.main_ppo`
     environment  variables that verl's processes need
     on_policy    one update a batch: then verl's two passes over it must agree
+    replies      how many a step has; 0 where it has none, or where a filter decides
     """
 
     kind: str
@@ -35,6 +36,7 @@ class Planned:
     entry: tuple[str, ...]
     environment: Mapping[str, str]
     on_policy: bool
+    replies: int
 
     @property
     def world_size(self) -> int:
@@ -60,6 +62,7 @@ def read_plan(job: Job) -> Planned:
         tuple(record["entry"]),
         dict(record["environment"]),
         bool(record.get("on_policy", True)),
+        record.get("rows", 0) // record["steps"] * record.get("replies", 0),
     )
 
 

@@ -1,7 +1,8 @@
 """The replies that verl's steps graded, as groups of ours: for rollouts.jsonl, and for a step's numbers.
 
 verl's own dump has no verdicts, no ids of problems, and its text has lost the special tokens (verl #7588). So
-whoever grades writes a line a reply beside the attempt, see `Reply`.
+whoever grades writes a line a reply beside the attempt (`inside/reward.py`): step, index of the prompt, text,
+tokens, stop, reward, outcome, parts, note; and, where rules change the reward, `earned` and `switched`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, pstdev
 from typing import Any
@@ -18,7 +20,19 @@ from cascade_rl.errors import InputError
 from cascade_rl.types import Group, Outcome, Problem, Rollout, Stop, Verdict
 
 FOLDER = "replies"  # in an attempt's folder; files of any name, one a process that grades
+BELOW = 10.0  # as in `inside/advantage.py`
 OUTCOMES = {"failed": Outcome.GRADER_ERROR, "unparseable": Outcome.UNPARSEABLE, "timeout": Outcome.TIMEOUT}
+
+
+@dataclass(frozen=True, slots=True)
+class Graded:
+    """The groups of a step, and what each reply earned by the stage's rules for length and foreign script.
+
+    A reply that earned nothing (None) was masked, or nobody could judge it: it is in no mean of rewards.
+    """
+
+    groups: Sequence[Group] = ()
+    earned: Sequence[Sequence[float | None]] = ()
 
 
 class Replies:
@@ -29,14 +43,17 @@ class Replies:
         self._read: dict[Path, int] = {}
         self._waiting: dict[int, dict[int, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
 
-    def of_step(self, step: int) -> list[Group]:
-        """The groups graded for a step (verl's number), in the order of their prompts."""
+    def of_step(self, step: int) -> Graded:
+        """What was graded for a step (verl's number), in the order of its prompts."""
         self._read_on()
         found = self._waiting.pop(step, {})
         # replies of steps that are over belong to a draw that verl dropped; they would never be asked for
         for old in [number for number in self._waiting if number < step]:
             del self._waiting[old]
-        return [self._group(index, rows) for index, rows in sorted(found.items())]
+        # verl's replies end in any order, in any of many processes: by text, so that they are told alike
+        rows_PG = [sorted(found[index], key=_place) for index in sorted(found)]
+        groups = [self._group(rows) for rows in rows_PG]
+        return Graded(groups, _earned(rows_PG))
 
     def _read_on(self) -> None:
         for path in sorted(self._folder.glob("*.jsonl")):
@@ -49,16 +66,35 @@ class Replies:
                     row = _row(line, path)
                     self._waiting[row["step"]][row["index"]].append(row)
 
-    def _group(self, index: int, rows: list[dict[str, Any]]) -> Group:
+    def _group(self, rows: list[dict[str, Any]]) -> Group:
+        index = rows[0]["index"]
         if not 0 <= index < len(self._problems):
             raise InputError(f"{self._folder} names prompt {index}, but the job has {len(self._problems)}")
-        # verl's replies end in any order, in any of many processes: by text, so that they are told alike
-        rows = sorted(rows, key=lambda row: (row["text"], row["reward"] is None, row["reward"] or 0.0))
         rollouts = tuple(Rollout.of_text(r["text"], Stop(r["stop"]), r["tokens"]) for r in rows)
         verdicts = tuple(
             Verdict(r["reward"], Outcome(r["outcome"]), r.get("parts", {}), r.get("note", "")) for r in rows
         )
         return Group(self._problems[index], rollouts, verdicts)
+
+
+def _place(row: dict[str, Any]) -> tuple[str, bool, float]:
+    return row["text"], row["reward"] is None, row["reward"] or 0.0
+
+
+def _earned(rows_PG: list[list[dict[str, Any]]]) -> list[list[float | None]]:
+    """What replies earned: `earned` of their lines, or the verdict where no rule changes it.
+
+    `switched` replies come below the lowest of the whole batch (`inside/advantage.py`).
+    """
+    found = [[row.get("earned", row["reward"]) for row in rows] for rows in rows_PG]
+    lowest = min((r for rewards in found for r in rewards if r is not None), default=0.0)
+    return [
+        [
+            lowest - BELOW if row.get("switched") and r is not None else r
+            for row, r in zip(rows, rewards, strict=True)
+        ]
+        for rows, rewards in zip(rows_PG, found, strict=True)
+    ]
 
 
 def _row(line: bytes, path: Path) -> dict[str, Any]:
@@ -70,28 +106,28 @@ def _row(line: bytes, path: Path) -> dict[str, Any]:
         raise InputError(f"{path} holds a line that is no graded reply: {error!r}") from None
 
 
-def summary(groups: Sequence[Group]) -> dict[str, float]:
+def summary(graded: Graded) -> dict[str, float]:
     """What a step's replies say, by the names and rules of docs/runs.md; nothing where there are none.
 
-    The rewards are the graders' own: verl's `score` counts a reply without a verdict as a number.
+    verl's own `score` counts a reply that nobody could judge, or that is masked, as a 0.
     """
+    groups = graded.groups
     if not groups:
         return {}
-    replies = [
-        (rollout, verdict) for g in groups for rollout, verdict in zip(g.rollouts, g.verdicts, strict=True)
-    ]
+    pairs = [zip(g.rollouts, g.verdicts, strict=True) for g in groups]
+    replies = [pair for group in pairs for pair in group]
     tokens: list[float] = [r.tokens for r, _ in replies if r.tokens is not None] or [math.nan]
     found = {
-        **_rewards(groups),
+        **_rewards(graded.earned),
         "length": fmean(tokens),
         "length_max": max(tokens),
         "clipped": fmean(r.stop is Stop.LENGTH for r, _ in replies),
         **_outcomes(verdict for _, verdict in replies),
     }
     for domain in sorted({g.problem.domain for g in groups}):
-        own = [g for g in groups if g.problem.domain == domain]
-        verdicts = [v for g in own for v in g.verdicts]
-        told = _rewards(own)
+        own = [i for i, g in enumerate(groups) if g.problem.domain == domain]
+        verdicts = [v for i in own for v in groups[i].verdicts]
+        told = _rewards([graded.earned[i] for i in own])
         found |= {f"{name}/{domain}": told[name] for name in ("reward", "signal")}
         found |= {f"{name}/{domain}": value for name, value in _outcomes(verdicts).items()}
         for part in sorted({name for v in verdicts for name in v.parts}):
@@ -99,8 +135,8 @@ def summary(groups: Sequence[Group]) -> dict[str, float]:
     return found
 
 
-def _rewards(groups: Sequence[Group]) -> dict[str, float]:
-    known = [[v.reward for v in g.verdicts if v.reward is not None] for g in groups]
+def _rewards(earned: Sequence[Sequence[float | None]]) -> dict[str, float]:
+    known = [[r for r in row if r is not None] for row in earned]
     flat = [r for row in known for r in row] or [0.0]
     even = [row for row in known if row and min(row) == max(row)]
     return {
@@ -108,10 +144,10 @@ def _rewards(groups: Sequence[Group]) -> dict[str, float]:
         "reward_std": pstdev(flat),
         "reward_min": min(flat),
         "reward_max": max(flat),
-        # a group with one verdict has nothing to be compared with, and is even
+        # a group with one reward has nothing to be compared with, and is even
         "signal": fmean(bool(row) and min(row) < max(row) for row in known),
-        "solved_all": sum(row[0] >= 1 for row in even) / len(groups),
-        "solved_none": sum(row[0] <= 0 for row in even) / len(groups),
+        "solved_all": sum(row[0] >= 1 for row in even) / len(known),
+        "solved_none": sum(row[0] <= 0 for row in even) / len(known),
     }
 
 

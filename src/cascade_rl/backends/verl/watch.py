@@ -212,13 +212,19 @@ class Follower:
     def _write(self, line: Line) -> None:
         """Journals, alarms and the screen, in the order of our own loop."""
         told = self._told
-        groups = self._replies.of_step(line.step)
+        graded = self._replies.of_step(line.step)
         # the graders' own words come second: they know a null from a zero, and the limit from the longest
-        metrics = dict(line.metrics) | summary(groups)
+        metrics = dict(line.metrics) | summary(graded)
         report = StepReport(told.first_step + line.step - 1, metrics, line.seconds)
         told.book.step(report, told.phase)
         told.book.times(report.step, line.seconds, verl=dict(line.clock))
-        if groups:
+        stored = sum(len(group.rollouts) for group in graded.groups)
+        if stored < self._plan.replies:
+            # a machine that does not see the folder, or a variable that did not reach its workers
+            text = f"of {self._plan.replies} replies of this step {stored} were stored with their verdicts"
+            told.book.note(report.step, text)
+            told.screen.note(text)
+        if groups := graded.groups:
             told.book.rollouts(report.step, groups)
             if report.step in (0, told.total - 1):
                 told.book.samples(report.step, groups)
