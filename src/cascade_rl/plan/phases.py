@@ -257,7 +257,7 @@ def _benchmark(
 
 
 def _draws(benchmark: BenchmarkSpec) -> int:
-    """How often a problem is asked: sampled, and greedy, in each mode. A draw's replies share their prompt."""
+    """How often a problem is asked: sampled, and greedy, in each mode; a draw's replies share a prompt."""
     return (2 if benchmark.both_modes else 1) * (2 if benchmark.greedy else 1)
 
 
