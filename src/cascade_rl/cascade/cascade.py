@@ -46,11 +46,13 @@ def run_cascade(
     stop_asked: Callable[[], bool] = lambda: False,
     accept_changes: bool = False,
     unsafe_exec: bool = False,
+    ray: str | None = None,
 ) -> Finished:
     """Run everything of a recipe that is not done yet in a run directory.
 
     accept_changes  with a changed recipe keep the stages before the first changed one, and redo the rest
     unsafe_exec     run a model's programs even where nothing isolates them
+    ray             the Ray cluster that grades; None: this machine
 
     Raises a Mendable error with what to do in the message, or Interrupted once the state is saved.
     """
@@ -62,7 +64,13 @@ def run_cascade(
         admit(folder, recipe, accept_changes)
         # After `admit`: a refused recipe costs no data, and a base model that was set aside is made anew.
         opened = open_run(
-            recipe, folder, screen, stop_asked, accept_changes=accept_changes, unsafe_exec=unsafe_exec
+            recipe,
+            folder,
+            screen,
+            stop_asked,
+            accept_changes=accept_changes,
+            unsafe_exec=unsafe_exec,
+            ray=ray,
         )
         with followed(folder, [spec.to for spec in recipe.track], screen.note), opened as run:
             progress = before_all(run)

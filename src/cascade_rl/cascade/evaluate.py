@@ -41,6 +41,7 @@ def evaluate_checkpoint(
     note: Callable[[str], None] = silent,
     waiting: Callable[[str], None] = silent,
     unsafe_exec: bool = False,
+    ray: str | None = None,
 ) -> Iterator[Evaluated]:
     """A recipe's benchmarks, or those in `only`, on a checkpoint, each as it is done.
 
@@ -63,7 +64,7 @@ def evaluate_checkpoint(
     folder = find_model(str(checkpoint), note=note, waiting=waiting).folder
     judges = {b.name: _judge(folder, recipe, b, reward_model) for b in chosen}
     waiting("benchmarks")
-    with open_world(folder, Engine.of(recipe), needs, unsafe=unsafe_exec) as world:
+    with open_world(folder, Engine.of(recipe), needs, unsafe=unsafe_exec, ray=ray) as world:
         refuse_benchmarks(chosen, world.tokenizer.template)
         for benchmark in chosen:
             begun(benchmark)
