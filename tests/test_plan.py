@@ -166,6 +166,18 @@ def test_evaluations_that_leave_gpus_idle_are_told_with_what_helps():
     assert plan_of(wide, "h100", 8).seconds < plan_of(slow, "h100", 8).seconds
 
 
+def test_a_reward_model_of_its_own_shape_is_counted_as_it_is():
+    own = recipe_of("smollm2-135m", "stages.reward-model.init=Qwen/Qwen3-0.6B")
+    by_stage = {
+        each.phase.stage: each for each in plan_of(own, "h100").phases if each.phase.kind != EVALUATION
+    }
+    trained, numbers = by_stage["reward-model"], public("Qwen3-0.6B").parameters
+    assert trained.trained == numbers and trained.memory.held["optimiser"] == 8 * numbers
+    # asked by RLHF alone: fp32 masters, and the copy in bf16 that computes
+    assert by_stage["rlhf"].memory.held["reward model"] == 6 * numbers
+    assert "reward model" not in by_stage["if-rl"].memory.held
+
+
 def test_disk_in_closed_form():
     plan = plan_of(recipe_of("smollm2-135m", "model.export_dtype=bf16"))
     numbers = public("SmolLM2-135M").parameters

@@ -26,7 +26,7 @@ class Efficiency:
     each_pass: float = 0.0
 
 
-# By least squares over all steps; an update's own seconds are Muon's iterations for the most part (docs/LOG.md).
+# by least squares over all steps; an update's own seconds are mostly Muon's iterations (docs/LOG.md)
 TINY = Efficiency(0.31, 0.13, "six runs of the tiny recipe on 2 cores (docs/LOG.md)", each_update=0.056)
 SMALL_CPU = Efficiency(
     0.73,

@@ -190,9 +190,7 @@ def _rl(recipe: Recipe, stage: RLStage, positions: int, known: Expected) -> list
 
 def _outside(stage: Stage) -> Shape | None:
     """The shape of a reward model that does not come from the policy."""
-    # a method of stages that know of models from outside
-    named = getattr(stage, "outside", None)
-    init = named() if named else None
+    init = stage.outside()
     return named_shape(init) if init else None
 
 
@@ -257,7 +255,7 @@ def _benchmark(
 
 
 def _draws(benchmark: BenchmarkSpec) -> int:
-    """How often a problem is asked: sampled, and greedy, in each mode. A draw's replies share their prompt."""
+    """How often a problem is asked: sampled, and greedy, in each mode; a draw's replies share a prompt."""
     return (2 if benchmark.both_modes else 1) * (2 if benchmark.greedy else 1)
 
 
