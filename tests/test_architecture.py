@@ -50,7 +50,7 @@ CATCH_ALL = {
     ("testing.py", "call"): "the same in the fake",
     (
         "model/tokenizer.py",
-        "_opened",
+        "opened",
     ): "the tokenizers library raises bare Exceptions for a damaged file, whose text is kept",
     (
         "verify/maths/parse.py",
@@ -65,6 +65,14 @@ CATCH_ALL = {
         "grading/verdicts.py",
         "_once",
     ): "a grader's fault becomes a null verdict with its type and message: counted, never a zero",
+    (
+        "grading/on_node.py",
+        "_one",
+    ): "whatever a service raises on a node is raised again where its answer is waited for",
+    (
+        "remote/ray_dealer.py",
+        "main",
+    ): "whatever Ray raises while nodes are looked for is told to the run, which ends with it",
     ("grading/file.py", "_read"): "the thread that reads hands it to the one that writes, who raises it",
     (
         "sandbox/inside/candidate.py",

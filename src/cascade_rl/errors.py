@@ -14,6 +14,7 @@ Mendable                 the base that the command line catches
 ├── GraderFailure        too many verdicts could not be given
 ├── ServerFailure        a served model gave no reply to some prompts
 ├── WorkerError          a process of the engine failed or died
+├── ClusterLost          a Ray cluster that graded can't be used (any more)
 └── SandboxUnavailable   nothing here keeps a model's programs in
 Interrupted              the run was asked to stop (a KeyboardInterrupt)
 """
@@ -27,6 +28,7 @@ from typing import ClassVar
 
 __all__ = [
     "AnswerError",
+    "ClusterLost",
     "GateClosed",
     "GraderFailure",
     "InputError",
@@ -137,6 +139,10 @@ class ServerFailure(Mendable, RuntimeError):
 
 class WorkerError(Mendable, RuntimeError):
     """A worker failed or died; the message holds its traceback or its signal."""
+
+
+class ClusterLost(Mendable, RuntimeError):
+    """No node of a Ray cluster can grade; nothing was given a verdict for it, and a run can go on later."""
 
 
 class SandboxUnavailable(Mendable, RuntimeError):

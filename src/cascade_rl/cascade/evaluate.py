@@ -41,6 +41,7 @@ def evaluate_checkpoint(
     note: Callable[[str], None] = silent,
     waiting: Callable[[str], None] = silent,
     unsafe_exec: bool = False,
+    ray: str | None = None,
 ) -> Iterator[Evaluated]:
     """A recipe's benchmarks, or those in `only`, on a checkpoint, each as it is done.
 
@@ -63,7 +64,7 @@ def evaluate_checkpoint(
     folder = find_model(str(checkpoint), note=note, waiting=waiting).folder
     judges = {b.name: _judge(folder, recipe, b, reward_model) for b in chosen}
     waiting("benchmarks")
-    with open_world(folder, Engine.of(recipe), needs, unsafe=unsafe_exec) as world:
+    with open_world(folder, Engine.of(recipe), needs, unsafe=unsafe_exec, ray=ray) as world:
         refuse_benchmarks(chosen, world.tokenizer.template)
         for benchmark in chosen:
             begun(benchmark)
@@ -86,6 +87,7 @@ def _judge(checkpoint: Path, recipe: Recipe, benchmark: HeldOut, given: Path | N
             f"{benchmark.name} is judged by the reward model of stage {stage}, and {where}; give its folder "
             "with --reward-model"
         )
-    if read_config(folder)[1] != read_config(checkpoint)[1]:
+    apart = given is None and recipe.stage(stage).outside() is not None
+    if not apart and read_config(folder)[1] != read_config(checkpoint)[1]:
         raise InputError(f"{folder} is not of the shape of {checkpoint}: it can't judge it here")
-    return PairJudge(stage if given is None else str(given), Exported(folder, None))
+    return PairJudge(stage if given is None else str(given), Exported(folder, None, apart))

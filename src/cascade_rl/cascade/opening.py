@@ -32,6 +32,7 @@ def open_run(
     *,
     accept_changes: bool,
     unsafe_exec: bool,
+    ray: str | None = None,
 ) -> Iterator[Run]:
     """A run that is open while its context lasts; its directory must be locked and admitted.
 
@@ -44,7 +45,7 @@ def open_run(
     screen.waiting("model")
     base, engine = base_folder(folder), Engine.of(recipe)
     # The services first: where a model's programs are refused, no model has to be made to hear of it.
-    with open_services(materials.needs, unsafe=unsafe_exec) as services:
+    with open_services(materials.needs, unsafe=unsafe_exec, ray=ray) as services:
         _ensure_base(recipe, materials, base, folder / "tokenizer")
         with world_with(services, base, engine, train=True) as world:
             if found := standing(services):

@@ -47,6 +47,7 @@ def measure_suite(
     comparer: Comparer = Comparer(),
     seed: int = 0,
     unsafe: bool = False,
+    ray: str | None = None,
 ) -> Iterator[Measured]:
     """The benchmarks of these specs on a model, see `candidate`, each as it is done.
 
@@ -67,7 +68,7 @@ def measure_suite(
             Shelf(out, one, _settings(one, {**who.identity, **comparer.settings(one)}, seed))
             for one in who.held
         ]
-        services = stack.enter_context(open_services(needs, unsafe=unsafe))
+        services = stack.enter_context(open_services(needs, unsafe=unsafe, ray=ray))
         # a folder in which nothing is missing needs no model
         sampler: Sampler = Nobody()
         world = None
@@ -102,7 +103,9 @@ def _settings(held: HeldOut, identity: Mapping[str, Any], seed: int) -> dict[str
     return {**held.spec.model_dump(mode="json"), **identity, "seed": list(_asking(held, seed).seed)}
 
 
-def regrade_suite(out: Path, names: Sequence[str], told: Told, *, unsafe: bool = False) -> Iterator[Measured]:
+def regrade_suite(
+    out: Path, names: Sequence[str], told: Told, *, unsafe: bool = False, ray: str | None = None
+) -> Iterator[Measured]:
     """The stored replies of a results folder judged anew, all or those of `names`; no reply is drawn.
 
     Raises InputError where there are none.
@@ -113,17 +116,17 @@ def regrade_suite(out: Path, names: Sequence[str], told: Told, *, unsafe: bool =
         what = ", ".join(missing) or "any benchmark"
         raise InputError(f"{out} holds no replies to {what}; there are {', '.join(there) or 'none'}")
     with RunLock(out):
-        yield from _again(out, names or there, told, unsafe)
+        yield from _again(out, names or there, told, unsafe, ray)
 
 
-def _again(out: Path, names: Sequence[str], told: Told, unsafe: bool) -> Iterator[Measured]:
+def _again(out: Path, names: Sequence[str], told: Told, unsafe: bool, ray: str | None) -> Iterator[Measured]:
     for name in names:
         settings = settings_of(out, name)
         spec = BenchmarkSpec.model_validate(
             {k: settings[k] for k in BenchmarkSpec.model_fields if k in settings}
         )
         held, comparer = suite_heldout(spec), Comparer.of_settings(settings)
-        with open_services(held.domain.needs - {"reward_model"}, unsafe=unsafe) as opened:
+        with open_services(held.domain.needs - {"reward_model"}, unsafe=unsafe, ray=ray) as opened:
             services = comparer.serving(opened, None)
             shelf = Shelf(out, held, settings)
             told.begun(held, len(shelf.samples))

@@ -60,6 +60,13 @@ Unsafe = Annotated[
         help="Run a model's programs even where no sandbox isolates them. Not on your machine.",
     ),
 ]
+OnRay = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        help="Grade on a Ray cluster: HOST:PORT, `auto` or `local`; same verdicts, see docs/scale.md.",
+    ),
+]
 Checkpoint = Annotated[
     str,
     typer.Argument(

@@ -113,6 +113,7 @@ class Given:
     parallel: int | None = None
     budget: int | None = None
     unsafe_exec: bool = False
+    ray: str | None = None
 
     def refuse(self, names: tuple[str, ...], why: str) -> None:
         """Raise InputError if one of these was given: an option that changes nothing misleads."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cascade_rl.cli import eval_options
-from cascade_rl.cli.app import Unsafe, WrittenBy
+from cascade_rl.cli.app import OnRay, Unsafe, WrittenBy
 from cascade_rl.cli.eval_options import COMPARING, HERE, OF_RECIPE, OF_SUITE, SERVED, Given
 from cascade_rl.cli.held_out import score_on_recipe
 from cascade_rl.cli.published import regrade_on_suite, score_on_suite
@@ -31,6 +31,7 @@ def evaluate(
     parallel: eval_options.Parallel = None,
     budget: eval_options.Budget = None,
     unsafe_exec: Unsafe = False,
+    ray: OnRay = None,
 ) -> None:
     """Score a model: on published benchmarks (--suite), or on the held-out problems of a recipe.
 
@@ -52,7 +53,9 @@ def evaluate(
     if given.suite is None:
         why = "no effect without --suite; `cascade benchmarks` lists them"
         given.refuse((*OF_SUITE, *HERE, *SERVED), why)
-        score_on_recipe(model, recipe or "tiny", overrides or [], benchmark or [], reward_model, unsafe_exec)
+        score_on_recipe(
+            model, recipe or "tiny", overrides or [], benchmark or [], reward_model, unsafe_exec, ray
+        )
         return
     given.refuse(OF_RECIPE, "no effect with --suite; give one or the other")
     if given.regrade:

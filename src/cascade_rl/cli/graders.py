@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from cascade_rl.cli.app import RunArgument, Unsafe, console, say
+from cascade_rl.cli.app import OnRay, RunArgument, Unsafe, console, say
 from cascade_rl.errors import InputError
 from cascade_rl.verify.told import cut, quoted
 
@@ -43,7 +43,7 @@ def grade(
     output: Annotated[str, typer.Option(help="Where the verdicts go, a line each, in the same order.")] = "-",
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Processes that run programs and verifiers; the machine's cores."),
+        typer.Option(min=1, help="Processes that run programs and verifiers, a machine; its cores."),
     ] = None,
     timeout: Annotated[
         float | None,
@@ -69,6 +69,7 @@ def grade(
     judge_key_variable: Annotated[
         str | None, typer.Option(help="The environment variable that holds the key for that server.")
     ] = None,
+    ray: OnRay = None,
 ) -> None:
     """Grade replies from a file, without a model: a verdict for each line, null where the grader failed.
 
@@ -86,7 +87,7 @@ def grade(
     # no limit of the caller's: the problem's own holds
     limit_s = math.inf if timeout is None else timeout
     progress = _Progress(sys.stderr.isatty())
-    options = Options(reward, workers, limit_s, unsafe_exec, spec)
+    options = Options(reward, workers, limit_s, unsafe_exec, spec, ray)
     summary = grade_file(load_domain(domain), input, output, options, progress.say, progress.count)
     progress.end(summary)
     if strict and summary.nulls:
@@ -120,11 +121,12 @@ def regrade(
     run_dir: RunArgument,
     stage: Annotated[list[str] | None, typer.Option(help="Only this stage; may be repeated.")] = None,
     unsafe_exec: Unsafe = False,
+    ray: OnRay = None,
 ) -> None:
     """Score a run's stored rollouts again with today's graders: which gains were faults of the verifier?"""
     from cascade_rl.evals.regrade import regrade_run
 
-    found = regrade_run(run_dir, stage or [], unsafe_exec)
+    found = regrade_run(run_dir, stage or [], unsafe_exec, ray)
     console.print(_regrade_table(found))
     for compared in found.stages:
         for text in _sentences(compared):

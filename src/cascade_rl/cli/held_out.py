@@ -28,6 +28,7 @@ def score_on_recipe(
     only: list[str],
     reward_model: Path | None,
     unsafe_exec: bool,
+    ray: str | None,
 ) -> None:
     """The benchmarks of a recipe, as a run measures them after a stage."""
     from cascade_rl.cascade.evaluate import evaluate_checkpoint
@@ -45,6 +46,7 @@ def score_on_recipe(
                 note=screen.note,
                 waiting=screen.waiting,
                 unsafe_exec=unsafe_exec,
+                ray=ray,
             )
         )
     console.print(_score_table({one.name: one.score for one in found}))

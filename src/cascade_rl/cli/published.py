@@ -39,6 +39,7 @@ def score_on_suite(given: Given) -> None:
             comparer=comparer,
             seed=given.seed,
             unsafe=given.unsafe_exec,
+            ray=given.ray,
         )
         show(list(_heard(found)), folder)
 
@@ -51,7 +52,7 @@ def regrade_on_suite(given: Given) -> None:
     folder, names = given.out or _results_folder(given.model), suite_names(given.suite or "")
     with ConsoleScreen(console) as screen:
         told = Told(screen, _say_begun)
-        found = list(_heard(regrade_suite(folder, names, told, unsafe=given.unsafe_exec)))
+        found = list(_heard(regrade_suite(folder, names, told, unsafe=given.unsafe_exec, ray=given.ray)))
     for one in found:
         say(f"{one.name}: {one.changed} of {one.samples} verdicts are others than before")
     show(found, folder)

@@ -7,11 +7,11 @@ import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from cascade_rl.cli.app import Overrides, RecipeArgument, RunArgument, Smoke, Unsafe, console, say
+from cascade_rl.cli.app import OnRay, Overrides, RecipeArgument, RunArgument, Smoke, Unsafe, console, say
 from cascade_rl.cli.plan import HERE, HardwareOption
 from cascade_rl.errors import InputError, Interrupted
 
@@ -35,14 +35,16 @@ def run(
         typer.Option(help="Hours; what the plan says won't be done in them is not begun.", min=0.0),
     ] = None,
     hardware: HardwareOption = HERE,
+    ray: OnRay = None,
 ) -> None:
     """Run a recipe to its end, or go on where an interrupted run stopped."""
     again = ["cascade", "run", recipe, *(overrides or [])] + ["--smoke"] * smoke
     again += ["--out", str(out)] if out else []
     again += ["--hardware", hardware] if hardware != HERE else []
+    again += ["--ray", ray] if ray else []
     # before anything else: imports alone take seconds, and a Ctrl-C in them is answered like a later one
     stop = _StopRequest()
-    leave = {"accept_changes": accept_changes, "unsafe_exec": unsafe_exec}
+    leave = {"accept_changes": accept_changes, "unsafe_exec": unsafe_exec, "ray": ray}
     try:
         _run(recipe, overrides or [], out, smoke, stop, leave, (within, hardware))
     # Interrupted (saved after the step) or the second Ctrl-C: either way the last state is whole.
@@ -57,7 +59,7 @@ def _run(
     out: Path | None,
     smoke: bool,
     stop: _StopRequest,
-    leave: Mapping[str, bool],
+    leave: Mapping[str, Any],
     planned: tuple[float | None, str],
 ) -> None:
     from cascade_rl.cascade.cascade import run_cascade

@@ -213,7 +213,7 @@ def _example(step: int, group: Group, rollout: Rollout, old: Verdict, new: Verdi
     )
 
 
-def regrade_run(run: Path, only: Sequence[str], unsafe: bool = False) -> Regrade:
+def regrade_run(run: Path, only: Sequence[str], unsafe: bool = False, ray: str | None = None) -> Regrade:
     """Grade the stored replies of a run's RL stages again, or of those in `only`; writes RUN/regrade.json.
 
     Raises InputError when there are no stored rollouts, or no stage of a name in `only`, and
@@ -230,7 +230,7 @@ def regrade_run(run: Path, only: Sequence[str], unsafe: bool = False) -> Regrade
     skipped: list[Skipped] = []
     for name, folder in stored.items():
         if not only or name in only:
-            compared, left_out = _regrade_stage(name, folder, unsafe)
+            compared, left_out = _regrade_stage(name, folder, unsafe, ray)
             stages += compared
             skipped += left_out
     found = Regrade(tuple(stages), tuple(skipped))
@@ -242,7 +242,9 @@ def _stored(folder: Path) -> bool:
     return next(iter(read_lines(folder / "rollouts.jsonl")), None) is not None
 
 
-def _regrade_stage(name: str, folder: Path, unsafe: bool) -> tuple[list[Comparison], list[Skipped]]:
+def _regrade_stage(
+    name: str, folder: Path, unsafe: bool, ray: str | None
+) -> tuple[list[Comparison], list[Skipped]]:
     """Its comparisons by domain, and what was left out with the reason."""
     # as the stage was run, not as the recipe says today
     settings = (read_record(folder / "stage.json", "settings") or {})["settings"]
@@ -253,7 +255,7 @@ def _regrade_stage(name: str, folder: Path, unsafe: bool) -> tuple[list[Comparis
     file = folder / "rollouts.jsonl"
     stored = read_groups(read_lines(file), str(file))
     groups = ((step, group) for step, group in stored if group.problem.domain in compared)
-    with open_services(needs, unsafe=unsafe) as services:
+    with open_services(needs, unsafe=unsafe, ray=ray) as services:
         if settings.get("judge"):
             spec = judge_spec(settings["judge"], str(folder / "stage.json"))
             services = with_judge(services, spec)

@@ -29,7 +29,7 @@ from cascade_rl.run.files import FULL, dumps
 from cascade_rl.types import Rollout, Verdict
 from cascade_rl.verify.told import one_line
 
-WAITING = 512  # lines under way or unread at once: eight times what the grading thread takes on (SLOTS)
+WAITING = 8  # lines under way or unread at once, for each verdict that the grading thread has under way
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,7 @@ class Options:
     limit_s  seconds that one program or verifier's call may take, where the problem allows more
     unsafe   run programs even where nothing isolates them
     judge    the judge model that RL's grader asks, if the domain has one that does
+    ray      the Ray cluster whose nodes run programs and verifiers; None: this machine
     """
 
     reward: str = "benchmark"
@@ -48,6 +49,7 @@ class Options:
     limit_s: float = math.inf
     unsafe: bool = False
     judge: JudgeSpec | None = None
+    ray: str | None = None
 
 
 def grader(domain: Domain, reward: str) -> Grade:
@@ -111,7 +113,7 @@ def grade_lines(
 
     `told` hears of bad lines and of golds that can't be used. Raises what reading raises.
     """
-    waiting: _Waiting = queue.Queue(WAITING)
+    waiting: _Waiting = queue.Queue(WAITING * grading_thread().slots)
     arguments = (lines, domain, grade, services, waiting)
     # daemon: a caller that stops half-way leaves it at a full queue, which must not hold the process
     threading.Thread(target=_read, args=arguments, name="reader", daemon=True).start()
@@ -153,7 +155,8 @@ def grade_file(
         out = stack.enter_context(_open_output(target, source))
         # `grader` has refused those that ask one; another grader of the domain may still name it
         needs = domain.needs - {"reward_model"}
-        services = stack.enter_context(open_services(needs, options.workers, options.limit_s, options.unsafe))
+        opened = open_services(needs, options.workers, options.limit_s, options.unsafe, options.ray)
+        services = stack.enter_context(opened)
         services = with_judge(services, options.judge) if options.judge else services
         for graded in grade_lines(lines, domain, grade, services, told):
             out.write(dumps(graded.row()) + "\n")

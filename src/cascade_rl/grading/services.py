@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,12 +18,14 @@ from pydantic import ValidationError
 from cascade_rl.domain import Services
 from cascade_rl.errors import InputError
 from cascade_rl.grading.clock import stopped
+from cascade_rl.grading.on_ray import opened_on_ray
 from cascade_rl.grading.verifiers import ProcessVerifiers
 from cascade_rl.protocols import Execution, Judge, Judgement, Program, Standing
 from cascade_rl.recipe.prompts import JudgeSpec
 from cascade_rl.remote.address import named_key
 from cascade_rl.remote.client import Terms
 from cascade_rl.remote.judge import HttpJudge
+from cascade_rl.remote.ray_services import RaySandbox, RayVerifiers
 from cascade_rl.sandbox.pool import ZygoteSandbox
 from cascade_rl.types import Message
 
@@ -32,31 +34,49 @@ KNOWN = ("sandbox", "verifiers", "reward_model")
 
 @contextmanager
 def open_services(
-    needs: frozenset[str], workers: int | None = None, limit_s: float = math.inf, unsafe: bool = False
+    needs: frozenset[str],
+    workers: int | None = None,
+    limit_s: float = math.inf,
+    unsafe: bool = False,
+    ray: str | None = None,
 ) -> Iterator[Services]:
     """The services that `needs` names, but for a reward model, which its run adds; they end with the context.
 
-    workers  processes for each, the machine's cores if None
+    workers  processes for each, on each machine; its cores if None
     limit_s  the most seconds that one program or one verifier's call may take, where the problem allows more
     unsafe   run programs even where nothing isolates them
+    ray      the Ray cluster that verifies and runs programs, as `remote/ray_cluster.py` knows it; None: here
 
     Raises SandboxUnavailable when a sandbox is needed and nothing isolates.
     """
     if unknown := needs - set(KNOWN):
         raise InputError(f"no service {', '.join(sorted(unknown))}; a domain may need {', '.join(KNOWN)}")
     counts: Counter[str] = Counter()
-    sandbox = ZygoteSandbox(workers, unsafe=unsafe) if "sandbox" in needs else None
-    verifiers = ProcessVerifiers(workers) if "verifiers" in needs else None
-    try:
-        if sandbox:
-            # at once: a machine that isolates nothing is refused before a model is loaded
-            sandbox.start()
+    with (
+        _opened_here(needs, workers, unsafe)
+        if ray is None
+        else opened_on_ray(ray, needs, workers, unsafe) as opened
+    ):
+        sandbox, verifiers = opened
         yield Services(
             sandbox=_CountedSandbox(sandbox, counts, limit_s) if sandbox else None,
             verifiers=_CountedVerifiers(verifiers, counts, limit_s) if verifiers else None,
             limit_s=limit_s,
             counts=counts,
         )
+
+
+@contextmanager
+def _opened_here(
+    needs: frozenset[str], workers: int | None, unsafe: bool
+) -> Iterator[tuple[ZygoteSandbox | None, ProcessVerifiers | None]]:
+    sandbox = ZygoteSandbox(workers, unsafe=unsafe) if "sandbox" in needs else None
+    verifiers = ProcessVerifiers(workers) if "verifiers" in needs else None
+    try:
+        if sandbox:
+            # at once: a machine that isolates nothing is refused before a model is loaded
+            sandbox.start()
+        yield sandbox, verifiers
     finally:
         for service in (sandbox, verifiers):
             if service:
@@ -88,7 +108,7 @@ def standing(services: Services) -> Standing | None:
 
 @dataclass(frozen=True, slots=True)
 class _CountedSandbox:
-    inner: ZygoteSandbox
+    inner: ZygoteSandbox | RaySandbox
     counts: Counter[str]
     limit_s: float
 
@@ -132,13 +152,15 @@ class _CountedJudge:
 
 @dataclass(frozen=True, slots=True)
 class _CountedVerifiers:
-    inner: ProcessVerifiers
+    inner: ProcessVerifiers | RayVerifiers
     counts: Counter[str]
     limit_s: float
 
     async def call(self, function: str, *arguments: Any, deadline_s: float = 3.0) -> Judgement:
         self.counts["verifier_calls"] += 1
-        found = await self.inner.call(function, *arguments, deadline_s=min(deadline_s, self.limit_s))
+        # the call's own deadline is kept where it is worked on; nodes may be lost and found meanwhile
+        with stopped() if isinstance(self.inner, RayVerifiers) else nullcontext():
+            found = await self.inner.call(function, *arguments, deadline_s=min(deadline_s, self.limit_s))
         if found.fault:
             self.counts["verifier_timeouts" if found.fault == "timeout" else "verifier_crashes"] += 1
         self.counts["verifier_workers_replaced"] = self.inner.counts.get("replaced", 0)

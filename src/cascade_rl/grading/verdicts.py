@@ -20,6 +20,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 from cascade_rl.domain import Grade, Services
+from cascade_rl.errors import ClusterLost
 from cascade_rl.grading.clock import deadline
 from cascade_rl.types import Outcome, Problem, Rollout, Verdict
 from cascade_rl.verify.told import one_line
@@ -56,6 +57,8 @@ async def _once(grade: Grade, problem: Problem, rollout: Rollout, services: Serv
         if task is not None and task.cancelling():
             raise  # it is the grading itself that shall end
         return Verdict.failed("the grader was cancelled by something that it waited for")
+    except ClusterLost:
+        raise  # no verdict of anything can be given any more: the run ends, and goes on where it stopped
     except SystemExit as error:  # it would end the thread that grades, and the run would wait for ever
         return Verdict.failed(f"the grader raised SystemExit: {error}")
     except Exception as error:  # a fault of the grader, told as one; see the module's docstring
@@ -83,8 +86,15 @@ class GradingThread:
 
     def __init__(self, slots: int) -> None:
         self._loop = asyncio.new_event_loop()
-        self._slots = asyncio.Semaphore(slots)
+        self.slots, self._slots = slots, asyncio.Semaphore(slots)
         threading.Thread(target=self._loop.run_forever, name="grading", daemon=True).start()
+
+    def widen(self, slots: int) -> None:
+        """Have at least so many verdicts under way from now on."""
+        more = slots - self.slots
+        self.slots = max(self.slots, slots)
+        for _ in range(more):
+            self._loop.call_soon_threadsafe(self._slots.release)
 
     def submit(
         self, grade: Grade, pairs: Sequence[tuple[Problem, Rollout]], services: Services

@@ -76,16 +76,18 @@ def open_world(
     *,
     train: bool = False,
     unsafe: bool = False,
+    ray: str | None = None,
 ) -> Iterator[World]:
     """The model of a Hugging Face directory at work, with the services that `needs` names.
 
     train   with gradients, to be trained
     unsafe  run a model's programs even where nothing isolates them
+    ray     the Ray cluster that grades (`open_services`); None: this machine
 
     Raises SandboxUnavailable when a sandbox is needed and nothing isolates, InputError for an unknown model.
     """
     with (
-        open_services(needs, unsafe=unsafe) as services,
+        open_services(needs, unsafe=unsafe, ray=ray) as services,
         world_with(services, folder, engine, train=train) as world,
     ):
         yield world
