@@ -597,7 +597,7 @@ OTHER = {
     "muon_lr": 0.1, "final_lr_fraction": 0.5, "advantage": "dr_grpo", "loss": "cispo", "clip_low": 0.1,
     "clip_high": 0.1, "updates_per_batch": 3, "overlong_buffer": 9, "rollout_correction": "tis",
     "tis_cap": 3.0, "icepop_low": 0.6, "icepop_high": 3.0, "lora": {"rank": 3},
-    "judge": {"url": "http://h/v1", "model": "m"}, "engine": "verl",
+    "judge": {"url": "http://h/v1", "model": "m"}, "engine": "verl", "reward_model_from": "org/rm@main",
 }  # fmt: skip
 NEEDS = {
     "optimizer": {"muon_lr": 0.1},
@@ -702,6 +702,22 @@ def test_each_phase_of_a_curriculum_draws_from_its_own_entries():
     raw = {"stages": [yaml.safe_load(IF_RL)]}
     apply_override(raw, "stages.if-rl.data.ifbench.problems=3")
     assert [entry["problems"] for entry in raw["stages"][0]["data"]] == [40, 3]
+
+
+def test_a_prompt_may_be_as_long_as_each_phase_that_draws_it_allows():
+    """SWE RL of the 8B model: prompts of 16K, then of 24K (table 20)."""
+    phases = [
+        {"share": 0.5, "data": ["short"], "max_prompt_tokens": 16384},
+        {"share": 0.5, "max_prompt_tokens": 24576},
+    ]
+    entries = [{"name": name, "domain": "swe", "source": "packages"} for name in ("short", "long")]
+    stage = if_rl(data=entries, curriculum=phases)
+    assert stage.prompt_limits(2) == [16384, 24576] and stage.prompt_limit() == 16384
+    assert [stage.drawn(rule, 2) for rule in stage.sampled()] == [[0], [0, 1]]
+    assert stage.fewest([6, 4]) == 6
+    plain = if_rl(curriculum=[])
+    assert plain.prompt_limits(2) == [4096, 4096] and plain.fewest([6, 4]) == 10
+    assert check_recipe(RAW).stage("sft-1").prompt_limits(1) == []
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,13 @@ from typing import Any
 
 from cascade_rl.cascade.spoken import refuse_unspoken
 from cascade_rl.data.gather import Materials
-from cascade_rl.data.lengths import Length, asked_length, benchmark_problems, left_out, pool_problems
+from cascade_rl.data.lengths import (
+    Length,
+    asked_length,
+    benchmark_problems,
+    left_out,
+    pool_problems,
+)
 from cascade_rl.data.settle import fitting
 from cascade_rl.domain import HeldOut
 from cascade_rl.errors import InputError, RecipeError
@@ -35,6 +41,9 @@ def refuse_stages(recipe: Recipe, config: Network, raw: Mapping[str, Any]) -> No
     """Raise InputError when a stage wants an adapter or a reward model that the family has no place for."""
     for stage in recipe.stages:
         try:
+            # a reward model of another base was asked of that, see `outside`
+            if isinstance(stage, RewardModelStage) and stage.init:
+                continue
             if stage.lora:
                 config.adapted(stage.lora.targets)
             if isinstance(stage, RewardModelStage):
@@ -76,7 +85,8 @@ def _samples(stage: Stage, data: StageData, tokenizer: Tokenizer) -> list[int]:
     """Tokens of the first samples that a stage would leave out if they were too long."""
     if isinstance(data, Demonstrations) and isinstance(stage, SFTStage) and stage.too_long == "drop":
         return [sum(map(len, tokenizer.taught(item))) for item in islice(data.items, LOOKED_AT)]
-    if not isinstance(data, Pairs):
+    # of a reward model with a tokenizer of its own its stage counts them, and says it
+    if not isinstance(data, Pairs) or stage.outside() is not None:
         return []
     # the policy's own answers are not there before their stage begins
     pairs = [pair for pair in islice(data.training, LOOKED_AT) if pair.chosen]
@@ -105,11 +115,11 @@ def fitting_data(recipe: Recipe, materials: Materials, tokenizer: Tokenizer, scr
     length, data = prompt_length(tokenizer), {}
     for stage in recipe.stages:
         # `gather` proved the prompts disjoint, and leaving some out keeps them so.
-        data[stage.name], notes = fitting(
-            stage.name, stage.prompt_limit(), materials.data[stage.name], asked_length(stage, length)
-        )
+        made = materials.data[stage.name]
+        limits = stage.prompt_limits(len(made.pools())) if stage.prompt_limit() is not None else []
+        data[stage.name], notes = fitting(stage.name, limits, made, asked_length(stage, length))
         key, size, _ = stage.batch()
-        drawn = sum(map(len, data[stage.name].pools()))
+        drawn = stage.fewest([len(pool) for pool in data[stage.name].pools()])
         if stage.prompt_limit() is not None and drawn < size:
             notes.append(f"{stage.name}: {key} is {size}, but there are {drawn} prompts: a step has no more")
         for text in notes:
