@@ -107,7 +107,7 @@ def test_what_a_node_raised_is_raised_here():
 @given(st.data())
 def test_every_call_is_answered_once_whichever_nodes_are_lost(data):
     """Any order of taking, answering and losing: what comes out is what went in, each once."""
-    deck, count = Deck(), data.draw(st.integers(1, 40))
+    deck, count = Deck(lambda: 0.0), data.draw(st.integers(1, 40))
     seats = [Seat(f"node {n}", data.draw(st.integers(1, 4))) for n in range(4)]
     deck.add(Job(n, data.draw(st.sampled_from([CALL, PROGRAM])), b"") for n in range(count))
     for seat in seats:
@@ -310,6 +310,8 @@ def test_a_killed_node_loses_nothing_one_that_joins_is_used_and_without_any_ther
         assert len(made) - 80 <= counts["calls_again"] and counts["lost_nodes"] == 1
         [note] = [text for text in heard if "lost" in text]
         assert f"{counts['calls_again']} calls" in note and first.name in note
+        # as timings.jsonl tells it
+        assert work.losses == {"ray_nodes_lost": 1, "ray_calls_again": counts["calls_again"]}
         # a machine that comes is used
         cluster.add()
         until(lambda: len(work.nodes) == 3, lambda: ask(work, tmp_path / "one is killed", 4))

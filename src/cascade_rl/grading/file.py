@@ -29,7 +29,7 @@ from cascade_rl.run.files import FULL, dumps
 from cascade_rl.types import Rollout, Verdict
 from cascade_rl.verify.told import one_line
 
-WAITING = 8  # lines under way or unread at once, for each verdict that the grading thread has under way
+WAITING = 512  # lines under way or unread at once: eight times what the grading thread takes on (SLOTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ def grade_lines(
 
     `told` hears of bad lines and of golds that can't be used. Raises what reading raises.
     """
-    waiting: _Waiting = queue.Queue(WAITING * grading_thread().slots)
+    waiting: _Waiting = queue.Queue(max(WAITING, 8 * grading_thread().slots))
     arguments = (lines, domain, grade, services, waiting)
     # daemon: a caller that stops half-way leaves it at a full queue, which must not hold the process
     threading.Thread(target=_read, args=arguments, name="reader", daemon=True).start()

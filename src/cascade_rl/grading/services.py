@@ -126,6 +126,7 @@ class _CountedSandbox:
         self.counts["sandbox_failures"] += execution.error is not None
         # A total so far, as the others are: whoever wants a step's takes a difference.
         self.counts["sandbox_workers_replaced"] = self.inner.counters["respawns"]
+        _count_losses(self.inner, self.counts)
         return execution
 
 
@@ -164,4 +165,11 @@ class _CountedVerifiers:
         if found.fault:
             self.counts["verifier_timeouts" if found.fault == "timeout" else "verifier_crashes"] += 1
         self.counts["verifier_workers_replaced"] = self.inner.counts.get("replaced", 0)
+        _count_losses(self.inner, self.counts)
         return found
+
+
+def _count_losses(inner: object, counts: Counter[str]) -> None:
+    if isinstance(inner, RaySandbox | RayVerifiers):
+        for name, total in inner.cluster.losses.items():
+            counts[name] = total

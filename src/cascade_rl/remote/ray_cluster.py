@@ -95,6 +95,14 @@ class RayCluster:
             self.close()
             raise
 
+    @property
+    def losses(self) -> Mapping[str, int]:
+        """Nodes lost so far, and calls that were made again for it."""
+        return {
+            "ray_nodes_lost": self.counts.get("lost_nodes", 0),
+            "ray_calls_again": self.counts.get("calls_again", 0),
+        }
+
     def weakest(self) -> Standing | None:
         """The weakest level of a node's sandbox that took part so far, and where it is; None without any."""
         found = [(node.name, node.standing) for node in list(self.nodes) if node.standing]

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 
 from cascade_rl.remote.ray_wire import KINDS
 
-# What a node does in so many seconds lies ready on it, at least a call for each worker: that hides the way there
-# and back, and short calls go many at a time.
+# What a node does in so many seconds lies ready on it, at least a call for each worker: that hides the way
+# there and back, and short calls go many at a time.
 AHEAD_S = 0.05
 NEWER = 0.2  # what the latest answers count for in how fast a node is
 # A call under which so many nodes were lost may be what loses them: it is given back without an answer.

@@ -22,24 +22,24 @@ class RayVerifiers:
     """`Verifiers` on the nodes of a cluster."""
 
     def __init__(self, cluster: RayCluster) -> None:
-        self._cluster = cluster
+        self.cluster = cluster
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """Workers replaced on all nodes, calls made again and nodes lost."""
-        return self._cluster.counts
+        """Totals of all nodes."""
+        return self.cluster.counts
 
     async def call(self, function: str, *arguments: Any, deadline_s: float = 3.0) -> Judgement:
         """What `module:name` returns for JSON arguments; the deadline runs on the node, from its start."""
         blob = packed_call(function, arguments, deadline_s)
-        return judgement(await asyncio.wrap_future(self._cluster.submit(CALL, blob)))
+        return judgement(await asyncio.wrap_future(self.cluster.submit(CALL, blob)))
 
 
 class RaySandbox:
     """A `Sandbox` on the nodes of a cluster. Equal programs run once, whichever node ran the first."""
 
     def __init__(self, cluster: RayCluster) -> None:
-        self._cluster = cluster
+        self.cluster = cluster
         self._standing = cluster.weakest()
         # again by the same thread: an answer may be there before the first who waits
         self._lock = threading.RLock()
@@ -55,7 +55,7 @@ class RaySandbox:
     @property
     def counters(self) -> Mapping[str, int]:
         """Zygotes replaced on all nodes."""
-        return {"respawns": self._cluster.counts.get("respawns", 0)}
+        return {"respawns": self.cluster.counts.get("respawns", 0)}
 
     async def run(self, program: Program) -> Execution:
         """Run to the end or to a limit on some node."""
@@ -75,7 +75,7 @@ class RaySandbox:
                 if len(self._results) > KEPT_RESULTS or self._kept_bytes > KEPT_BYTES:
                     self._results.clear()
                     self._kept_bytes = 0
-                future = self._results[key] = self._cluster.submit(PROGRAM, blob)
+                future = self._results[key] = self.cluster.submit(PROGRAM, blob)
                 future.add_done_callback(lambda done: self._settle(key, done))
         # a waiter that gives up must not cancel the run that others wait for
         return execution(await asyncio.shield(asyncio.wrap_future(future)))
