@@ -475,6 +475,17 @@ def test_schedules_start_at_one_and_end_near_their_last_fraction(kind):
     assert found[25] == pytest.approx(quarter)
 
 
+def test_a_schedule_that_goes_on_beyond_its_stage_is_cut_there():
+    """SFT of the report: cosine to 0 over 100K steps, of which the first stage does 20K and the second 32K."""
+    spec = Training(name="x", schedule="cosine", schedule_steps=100_000)
+    cosine = [(1 + math.cos(math.pi * step / 100_000)) / 2 for step in (0, 10_000, 20_000, 32_000)]
+    assert [lr_factor(spec, step, 32_000) for step in (0, 10_000, 20_000, 32_000)] == pytest.approx(cosine)
+    assert cosine[2] == pytest.approx(0.9045, abs=1e-4)
+    # the horizon counts from the stage's first step, as its own steps do, and the warm-up lies within it
+    warm = Training(name="x", schedule="linear", schedule_steps=110, warmup_steps=10, final_lr_fraction=0.1)
+    assert lr_factor(warm, 60, 70) == pytest.approx(0.1 + 0.9 * 0.5)
+
+
 def test_warm_up_rises_in_equal_parts_and_then_the_schedule_begins_at_one():
     found = schedule(schedule="linear", warmup_steps=4)
     assert found[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from cascade_rl.data.abilities import check_recipe, load_recipe
 from cascade_rl.errors import RecipeError
-from cascade_rl.recipe import Recipe, RLStage
+from cascade_rl.recipe import Recipe, RLStage, replaced_keys
+from cascade_rl.recipe.explain import explain
 from cascade_rl.recipe.overrides import apply_override
-from cascade_rl.recipe.prompts import PHASE_KEYS
+from cascade_rl.recipe.prompts import PHASE_KEYS, drawn_in
 from cascade_rl.recipe.reading import shipped_recipes
 from cascade_rl.recipe.smoke import smoke
 from cascade_rl.recipe.tables import AS_IT_IS
@@ -587,7 +588,7 @@ def test_an_rl_stage_asks_the_reward_model_that_it_names_else_the_last_before_it
 
 OTHER = {
     "name": "other", "optimizer": "muon", "lr": 0.5, "betas": [0.1, 0.2], "weight_decay": 0.3,
-    "grad_clip": 9.0, "schedule": "cosine", "warmup_steps": 3, "tokens_per_microbatch": 77, "save_every": 3,
+    "grad_clip": 9.0, "schedule": "cosine", "schedule_steps": 12, "warmup_steps": 3, "tokens_per_microbatch": 77, "save_every": 3,
     "steps": 11, "data": [{"domain": "coding"}], "prompts_per_step": 5, "rollouts_per_prompt": 3,
     "mode_mix": "half", "max_prompt_tokens": 9, "max_response_tokens": 9, "temperature": 0.5, "top_p": 0.5,
     "top_k": 5, "min_p": 0.1, "overlong": "zero", "curriculum": [{"share": 1.0}], "filter": {"kind": "epoch"},
@@ -601,10 +602,12 @@ NEEDS = {
     "optimizer": {"muon_lr": 0.1},
     "muon_lr": {"optimizer": "muon"},
     "final_lr_fraction": {"schedule": "linear"},
+    "schedule_steps": {"schedule": "linear"},
 }
 CLIPPED = {"loss": "ppo_clip", "updates_per_batch": 2}
 BASES = {
     "final_lr_fraction": {"schedule": "linear"},
+    "schedule_steps": {"schedule": "linear"},
     "muon_lr": {"optimizer": "muon", "muon_lr": 0.2},
     **dict.fromkeys(("loss", "updates_per_batch", "clip_low", "clip_high"), CLIPPED),
     "overlong_buffer": {"overlong": "penalty", "overlong_buffer": 8},
@@ -650,3 +653,106 @@ def test_a_block_of_verl_that_no_stage_uses_is_refused_and_one_that_does_not_div
         load_recipe("tiny", ["engine=verl", "verl.tensor_parallel=3"])
     with pytest.raises(RecipeError, match="no trainer of reward models"):
         load_recipe("tiny", ["engine=verl", "stages.reward-model.engine=verl"])
+
+
+# ---------------------------------------------------------------- what the report's own recipes say
+
+
+def test_a_schedule_ends_after_the_steps_that_the_stage_says_and_not_before_its_own():
+    assert "schedule constant" in faults("stages.sft-1.schedule_steps=9")["stages.sft-1"]
+    cosine = "stages.sft-1.schedule=cosine"
+    assert "raise it" in faults(cosine, "stages.sft-1.schedule_steps=3")["stages.sft-1.schedule_steps"]
+    assert check_recipe(changed(cosine, "stages.sft-1.schedule_steps=4"))
+    recipe = check_recipe(changed(cosine, "stages.sft-1.schedule_steps=400"))
+    assert "cosine schedule over 400 steps" in explain(recipe)
+    assert smoke(recipe).stages[0].schedule_steps == 400
+
+
+IF_RL = """
+name: if-rl
+kind: rl
+steps: 10
+data:
+  - {name: ifeval, domain: following, source: ifeval-train, problems: 40}
+  - {name: ifbench, domain: following, source: ifbench-train, problems: 20}
+curriculum: [{share: 0.7, data: [ifeval]}, {share: 0.3, data: [ifbench], overlong: mask}]
+"""
+
+
+def if_rl(**changes) -> RLStage:
+    return RLStage.model_validate({**yaml.safe_load(IF_RL), **changes})
+
+
+def test_each_phase_of_a_curriculum_draws_from_its_own_entries():
+    stage = if_rl(prompts_per_step=20)
+    drawn = [
+        (start, end, [d.source for d in drawn_in(rule, stage.data)]) for start, end, rule in stage.phases()
+    ]
+    assert drawn == [(0, 7, ["ifeval-train"]), (7, 10, ["ifbench-train"])]
+    told = " ".join(stage.explained())
+    assert "steps 0-7: prompts of ifeval, responses" in told and "steps 7-10: prompts of ifbench," in told
+    assert [entry.path for entry in stage.entries()] == [
+        "stages.if-rl.data.ifeval",
+        "stages.if-rl.data.ifbench",
+    ]
+    # a batch is drawn from a phase's entries: the smallest of them bounds it
+    assert stage.batch() == ("prompts_per_step", 20, 20)
+    assert replaced_keys(yaml.safe_load(IF_RL)) == []
+    raw = {"stages": [yaml.safe_load(IF_RL)]}
+    apply_override(raw, "stages.if-rl.data.ifbench.problems=3")
+    assert [entry["problems"] for entry in raw["stages"][0]["data"]] == [40, 3]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"curriculum": [{"share": 1, "data": ["ifeval"]}]}, "entry ifbench has no effect"),
+        (
+            {"curriculum": [{"share": 1, "data": ["iffy"]}]},
+            "no entry is named 'iffy'; there are ifeval, ifbench",
+        ),
+        ({"curriculum": [{"share": 1, "data": ["ifeval", "ifeval"]}]}, "a name stands twice"),
+        ({"curriculum": [{"share": 1, "data": []}]}, "at least 1 item"),
+        (
+            {"data": [{"name": "a", "domain": "maths"}, {"name": "a", "domain": "swe"}]},
+            "the name a stands twice",
+        ),
+        (
+            {"data": [{"domain": "maths"}], "curriculum": [{"share": 1, "data": ["maths"]}]},
+            "there are none: give entries a name",
+        ),
+        (
+            {
+                "data": [{"name": "a", "domain": "maths"}, {"domain": "swe"}],
+                "curriculum": [{"share": 1, "data": ["a"]}],
+            },
+            "of swe, which has no name, has no effect",
+        ),
+        # two names, but no phase that tells them apart
+        (
+            {
+                "data": [{"name": "a", "domain": "maths"}, {"name": "b", "domain": "maths"}],
+                "curriculum": [],
+            },
+            "add their weights",
+        ),
+    ],
+)
+def test_names_of_entries_and_phases_fit_together(changes, told):
+    with pytest.raises(ValueError, match=re.escape(told)):
+        if_rl(**changes)
+
+
+def test_one_source_may_stand_twice_where_phases_draw_from_one_entry_each():
+    twice = [
+        {"name": name, "domain": "following", "source": "ifeval-train"} for name in ("ifeval", "ifbench")
+    ]
+    assert len(if_rl(data=twice).data) == 2
+
+
+def test_keys_that_are_not_given_stand_in_no_record():
+    """So they change neither the hash of an older recipe nor the key of a finished stage."""
+    dumped = RLStage.model_validate({"name": "x", "kind": "rl", "steps": 1, "data": [{"domain": "maths"}],
+                                     "curriculum": [{"share": 1}]}).model_dump(mode="json")  # fmt: skip
+    assert "schedule_steps" not in dumped
+    assert "name" not in dumped["data"][0] and "data" not in dumped["curriculum"][0]

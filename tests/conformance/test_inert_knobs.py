@@ -68,6 +68,7 @@ PROBES: dict[str, list[tuple[dict, dict]]] = {
     "schedule": [({}, {"schedule": "linear"}), ({}, {"schedule": "cosine"})],
     "final_lr_fraction": [({"schedule": "linear"}, {"final_lr_fraction": 0.5})],
     "warmup_steps": [({}, {"warmup_steps": 2})],
+    "schedule_steps": [({"schedule": "linear"}, {"schedule_steps": 9})],
     "data": [({}, {"data": [{"domain": "graded", "source": "b", "problems": 8}]})],
     "steps": [({}, {"steps": 4})],
     "prompts_per_step": [({}, {"prompts_per_step": 3})],
@@ -103,7 +104,15 @@ ELSEWHERE = {
     "reward_model": "test_reward_model",
     "judge": "test_judge",
 }
+NAMED = [
+    {"domain": "graded", "problems": 8, "name": "one"},
+    {"domain": "other", "problems": 8, "name": "two"},
+]
 PHASES = {
+    "data": [({"data": NAMED, "curriculum": [{"share": 0.4}, {"share": 0.6}]},
+              {"curriculum": [{"share": 0.4, "data": ["one"]}, {"share": 0.6, "data": ["two"]}]}),
+             ({"data": NAMED, "curriculum": [{"share": 0.4}, {"share": 0.6}]},
+              {"curriculum": [{"share": 0.4}, {"share": 0.6, "data": ["two"]}]})],
     "share": [({"curriculum": [{"share": 0.7}, {"share": 0.3, "temperature": 0.5}]},
                {"curriculum": [{"share": 0.4}, {"share": 0.6, "temperature": 0.5}]})],
     "overlong": [({}, {"curriculum": [{"share": 1, "overlong": rule}]}) for rule in ("mask", "zero")]
@@ -280,12 +289,13 @@ def probed(table: list[tuple[dict, dict]], key: str) -> set:
 @pytest.mark.parametrize(
     ("model", "tables", "fixed"),
     [
-        (RLStage, {**PROBES, **ELSEWHERE}, {"kind"}),
+        (RLStage, {**PROBES, **ELSEWHERE}, {"kind", "engine"}),  # engine: who trains, tests/test_recipe.py
         (Phase, PHASES, {"max_prompt_tokens"}),  # test_long_prompts
         (NoFilter, {}, {"kind"}),
         (BatchFilter, {name: p for (kind, name), p in FILTERS.items() if kind is BatchFilter}, {"kind"}),
         (EpochFilter, {name: p for (kind, name), p in FILTERS.items() if kind is EpochFilter}, {"kind"}),
-        (RLData, DATA, {"map", "split", "bad_rows"}),  # of tables of rows: test_tables
+        # of tables of rows: test_tables; a name does nothing but to be named, by PHASES["data"]
+        (RLData, DATA, {"map", "split", "bad_rows", "name"}),
     ],
 )
 def test_every_key_has_a_probe_and_every_choice_too(model, tables, fixed):

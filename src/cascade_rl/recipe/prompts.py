@@ -7,17 +7,20 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator
 
-from cascade_rl.recipe.base import Fraction, Positive, Strict, tag_of
-from cascade_rl.recipe.tables import BadRows, MapKey
+from cascade_rl.recipe.base import NAME, Fraction, Positive, Strict, tag_of
+from cascade_rl.recipe.tables import BadRows, MapKey, is_none
 
 
 class RLData(Strict):
     """A share of the prompts of an RL stage; `problems` bounds the pool that is drawn from.
 
+    `name` is what phases of a curriculum and the command line call it by, where its domain does not say it.
     `code_switch` is what a reply in foreign script to an English prompt earns: `off`, a reward, or
     `batch_min_minus_10` (RLHF in the report; math -1, code 0).
     """
 
+    # Left out of the record where they are not given, as what follows: so it is no change of older runs.
+    name: Annotated[Annotated[str, Field(pattern=NAME)] | None, Field(exclude_if=is_none)] = None
     domain: str
     source: str = "builtin"
     map: MapKey = None
@@ -70,9 +73,13 @@ Overlong = Literal["mask", "zero", "score", "penalty"]
 
 
 class Phase(Strict):
-    """A sub-stage of a length curriculum: `share` of the steps, with its own lengths and sampling."""
+    """A sub-stage of a curriculum: `share` of the steps, with its own lengths, sampling and data.
+
+    `data` are the names of the stage's entries that it draws from, by their weights; all if it says none.
+    """
 
     share: Annotated[float, Field(gt=0, le=1)]
+    data: Annotated[list[str] | None, Field(min_length=1, exclude_if=is_none)] = None
     max_prompt_tokens: Positive | None = None
     max_response_tokens: Positive | None = None
     temperature: Annotated[float, Field(gt=0)] | None = None
@@ -95,8 +102,54 @@ class FullPhase(Phase):
     overlong: Overlong = "score"
 
 
-# What a phase may set for itself, where the stage's own value holds otherwise.
-PHASE_KEYS = tuple(key for key in Phase.model_fields if key != "share")
+# What a phase may set for itself, where the stage's own value holds otherwise. Its `data` are names, which
+# the stage's own don't hold.
+PHASE_KEYS = tuple(key for key in Phase.model_fields if key not in ("share", "data"))
+
+
+def drawn_in(phase: Phase, data: Sequence[RLData]) -> list[RLData]:
+    """The entries that a phase draws from, in the recipe's order."""
+    return [entry for entry in data if phase.data is None or entry.name in phase.data]
+
+
+def unfit_names(data: Sequence[RLData], curriculum: Sequence[Phase]) -> str | None:
+    """What is wrong with the names of entries, or with what phases say of them; None if nothing is."""
+    names = [entry.name for entry in data if entry.name is not None]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        return f"data: the name {twice[0]} stands twice"
+    for number, phase in enumerate(curriculum):
+        asked = phase.data or []
+        if unknown := [name for name in asked if name not in names]:
+            there = ", ".join(names) or "none: give entries a name"
+            return f"curriculum.{number}.data: no entry is named {unknown[0]!r}; there are {there}"
+        if len(set(asked)) < len(asked):
+            return f"curriculum.{number}.data: a name stands twice; give that entry a higher weight"
+    used = {entry.name for phase in curriculum for entry in drawn_in(phase, data)}
+    for entry in data if curriculum else ():
+        if entry.name not in used:
+            # without a name no phase can ask for it
+            what = entry.name or f"of {entry.domain}, which has no name,"
+            return f"data: the entry {what} has no effect: no phase of the curriculum draws from it"
+    places = [
+        (entry.domain, entry.source, tuple(entry in drawn_in(phase, data) for phase in curriculum))
+        for entry in data
+    ]
+    if len(set(places)) < len(places):
+        return "data: the same domain and source stand twice; add their weights instead"
+    return None
+
+
+def unfit_buffer(rules: Sequence[FullPhase], buffer: int | None) -> str | None:
+    """What is wrong with an `overlong_buffer` beside the rules of all phases; None if nothing is."""
+    limits = [rule.max_response_tokens for rule in rules if rule.overlong == "penalty"]
+    if buffer is None:
+        if limits:
+            return "overlong penalty needs overlong_buffer: how many tokens before the limit it begins"
+    elif not limits:
+        return "overlong_buffer has no effect unless overlong is penalty; remove it"
+    elif buffer >= min(limits):
+        return f"overlong_buffer {buffer} must be below max_response_tokens ({min(limits)})"
+    return None
 
 
 def sub_stages(

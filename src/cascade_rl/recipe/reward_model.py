@@ -158,6 +158,7 @@ class RewardModelStage(StageSpec):
     def explained(self) -> list[str]:
         """Updates and epochs."""
         told = [in_epochs(self.planned_steps, self.batch_size, self.pairs, "preference pairs")]
+        told += self.rate_told()
         if self.heldout:
             told.append(
                 f"held-out loss every {self.heldout.every} steps, on {self.heldout_pairs} pairs at most"

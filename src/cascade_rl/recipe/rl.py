@@ -21,7 +21,10 @@ from cascade_rl.recipe.prompts import (
     Overlong,
     Phase,
     RLData,
+    drawn_in,
     sub_stages,
+    unfit_buffer,
+    unfit_names,
 )
 from cascade_rl.recipe.stage import SMOKE_TOKENS, Able, Entry, StageSpec
 from cascade_rl.recipe.tables import reading_of
@@ -71,24 +74,14 @@ class RLStage(Algorithm, StageSpec):
         # 1e-6: thirds may be written with seven digits
         if self.curriculum and abs(sum(p.share for p in self.curriculum) - 1) > 1e-6:
             raise ValueError(f"curriculum: shares add up to {sum(p.share for p in self.curriculum):g}, not 1")
-        if len({(d.domain, d.source) for d in self.data}) < len(self.data):
-            raise ValueError("data: the same domain and source stand twice; add their weights instead")
+        if wrong := unfit_names(self.data, self.curriculum):
+            raise ValueError(wrong)
         return self
 
     @model_validator(mode="after")
     def _overlong(self) -> RLStage:
-        limits = [rule.max_response_tokens for rule in self.sampled() if rule.overlong == "penalty"]
-        if self.overlong_buffer is None:
-            if limits:
-                raise ValueError(
-                    "overlong penalty needs overlong_buffer: how many tokens before the limit it begins"
-                )
-        elif not limits:
-            raise ValueError("overlong_buffer has no effect unless overlong is penalty; remove it")
-        elif self.overlong_buffer >= min(limits):
-            raise ValueError(
-                f"overlong_buffer {self.overlong_buffer} must be below max_response_tokens ({min(limits)})"
-            )
+        if wrong := unfit_buffer(self.sampled(), self.overlong_buffer):
+            raise ValueError(wrong)
         return self
 
     @model_validator(mode="after")
@@ -115,14 +108,17 @@ class RLStage(Algorithm, StageSpec):
 
     def entries(self) -> list[Entry]:
         """Prompts whose replies are graded."""
+        path = f"stages.{self.name}.data"
         return [
-            Entry(f"stages.{self.name}.data.{d.domain}", d.domain, d.source, Split.RL, reading_of(d))
+            Entry(f"{path}.{d.name or d.domain}", d.domain, d.source, Split.RL, reading_of(d))
             for d in self.data
         ]
 
     def batch(self) -> tuple[str, int, int]:
-        """Prompts, over all its pools."""
-        return "prompts_per_step", self.prompts_per_step, sum(data.problems for data in self.data)
+        """Prompts, over all pools that a step draws from; in the phase that has the fewest."""
+        pools = [drawn_in(rule, self.data) for rule in self.sampled()]
+        fewest = min(sum(data.problems for data in drawn) for drawn in pools)
+        return "prompts_per_step", self.prompts_per_step, fewest
 
     def asked_modes(self) -> list[tuple[str, frozenset[Mode]]]:
         """One, or both by halves."""
@@ -166,7 +162,7 @@ class RLStage(Algorithm, StageSpec):
 
     def explained(self) -> list[str]:
         """Replies and updates a step, prompts, phases."""
-        return [_batch(self), _prompts(self), *(_phase(*phase) for phase in self.phases())]
+        return [_batch(self), *self.rate_told(), _prompts(self), *(_phase(*phase) for phase in self.phases())]
 
     @classmethod
     def for_second_engine(cls, raw: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -209,9 +205,13 @@ def _batch(stage: RLStage) -> str:
 
 
 def _prompts(stage: RLStage) -> str:
-    shares = ", ".join(f"{d.domain} ({d.problems}, weight {d.weight:g})" for d in stage.data)
+    shares = ", ".join(f"{_called(d)} ({d.problems}, weight {d.weight:g})" for d in stage.data)
     corrected = f"; correction {stage.rollout_correction}" if stage.rollout_correction != "none" else ""
     return f"prompts: {shares}; {stage.mode_mix}; filter {stage.filter.kind}{corrected}"
+
+
+def _called(entry: RLData) -> str:
+    return f"{entry.name}, of {entry.domain}" if entry.name else entry.domain
 
 
 def _phase(start: int, end: int, rule: FullPhase) -> str:
@@ -220,7 +220,8 @@ def _phase(start: int, end: int, rule: FullPhase) -> str:
     filters += [
         f"{name} {value:g}" for name, value in (("top-k", rule.top_k), ("min-p", rule.min_p)) if value
     ]
+    drawn = f"prompts of {', '.join(rule.data)}, " if rule.data else ""
     return (
-        f"steps {start}-{end}: responses up to {rule.max_response_tokens} tokens, "
+        f"steps {start}-{end}: {drawn}responses up to {rule.max_response_tokens} tokens, "
         f"temperature {rule.temperature:g}, {', '.join(filters)}, overlong: {rule.overlong}"
     )

@@ -76,6 +76,12 @@ def _length_problems(recipe: Recipe) -> Problems:
                 f"the stage has {stage.planned_steps} steps, so its learning rate never comes to lr; lower it"
             )
             problems.append((f"{path}.warmup_steps", text))
+        if stage.schedule_steps is not None and stage.schedule_steps < stage.planned_steps:
+            text = (
+                f"the stage has {stage.planned_steps} steps, so its learning rate would be at its end for "
+                "the last of them; raise it, or remove it"
+            )
+            problems.append((f"{path}.schedule_steps", text))
         key, size, items = stage.batch()
         if size > items:
             text = f"a batch of {size}, but the stage draws from {items}; lower it, or draw from more"

@@ -152,6 +152,7 @@ class SFTStage(StageSpec):
     def explained(self) -> list[str]:
         """Updates and epochs."""
         told = [in_epochs(self.planned_steps, self.batch_size, self.samples, "demonstrations")]
+        told += self.rate_told()
         if held := self.heldout:
             what = held.source or f"{held.share:.1%} of them, which are not trained on"
             told.append(f"held-out loss every {held.every} steps, on {what}: at most {held.most} replies")

@@ -98,6 +98,14 @@ class StageSpec(Training, ABC):
     def explained(self) -> list[str]:
         """What it will do, in words: samples, updates and tokens at most."""
 
+    def rate_told(self) -> list[str]:
+        """Where the learning rate stands at the stage's end, if its schedule goes on beyond."""
+        if self.schedule_steps is None:
+            return []
+        return [
+            f"{self.schedule} schedule over {self.schedule_steps} steps: the stage does the first of them"
+        ]
+
     def domains(self) -> list[str]:
         """The names of its domains, each once, in the recipe's order."""
         return list(dict.fromkeys(entry.domain for entry in self.entries()))

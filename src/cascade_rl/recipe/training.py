@@ -36,6 +36,9 @@ class Training(Strict):
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     final_lr_fraction: Fraction = 0.0
     warmup_steps: Annotated[int, Field(ge=0)] = 0
+    # The step at which the schedule ends: 100K for SFT stages of 20K to 41K (table 14). None: the stage's
+    # own steps. Left out of the record then, so that it is no change of older runs.
+    schedule_steps: Annotated[Positive | None, Field(exclude_if=is_none)] = None
     # padding does not count: rows are packed
     tokens_per_microbatch: Positive = 4096
     # steps: what SIGKILL costs at most
@@ -55,4 +58,6 @@ class Training(Strict):
             )
         if self.schedule == "constant" and self.final_lr_fraction:
             raise ValueError("final_lr_fraction has no effect with schedule constant")
+        if self.schedule == "constant" and self.schedule_steps is not None:
+            raise ValueError("schedule_steps has no effect with schedule constant; remove it")
         return self

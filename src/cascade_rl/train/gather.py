@@ -40,7 +40,8 @@ def gather(run: StageRun[RLStage], pool: PromptPool, phase: FullPhase, step: int
     kept: list[Group] = []
     seconds = {"rollout": 0.0, "grading": 0.0}
     for number in range(rounds):
-        problems = unique(pool.draw(stage.prompts_per_step - len(kept)))  # what is missing, no more
+        missing = stage.prompts_per_step - len(kept)
+        problems = unique(pool.draw(missing, phase.data))  # what is missing, no more
         # with the round in the seed: a problem that is drawn again must not get the same replies again
         sampling = sampling_of(stage, phase, (run.seed, stage.name, step, number))
         found = collect(problems, run.domains, run.world.sampler, run.world.services, sampling)

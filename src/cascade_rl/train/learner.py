@@ -121,11 +121,15 @@ class Learner:
 
 
 def lr_factor(spec: Training, step: int, total: int) -> float:
-    """The share of the peak learning rate at `step` of `total`: linear warm-up, then the schedule."""
+    """The share of the peak learning rate at `step` of `total`: linear warm-up, then the schedule.
+
+    The schedule ends after `schedule_steps`, where the stage says so, and else after `total`.
+    """
     if step < spec.warmup_steps:  # in equal parts from above 0 to below 1: no step is without effect
         return (step + 1) / (spec.warmup_steps + 1)
-    # 0 at the first step after the warm-up; 1 would be at `total`, one after the last step
-    progress = (step - spec.warmup_steps) / max(1, total - spec.warmup_steps)
+    # 0 at the first step after the warm-up; 1 would be at the horizon, one after the last step
+    horizon = spec.schedule_steps or total
+    progress = (step - spec.warmup_steps) / max(1, horizon - spec.warmup_steps)
     if spec.schedule == "constant":
         return 1.0
     fall = progress if spec.schedule == "linear" else (1 - math.cos(math.pi * progress)) / 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ class _Source:
 
     problems: dict[str, Problem]
     weight: float
+    name: str | None = None
     epoch: int = -1
     order: list[str] = field(default_factory=list)
     cursor: int = 0
@@ -35,7 +36,7 @@ class PromptPool:
     def __init__(self, stage: RLStage, problems: Sequence[Sequence[Problem]], seed: int) -> None:
         self.stage, self.seed = stage, seed
         self.sources = [
-            _Source({p.id: p for p in found}, data.weight)
+            _Source({p.id: p for p in found}, data.weight, data.name)
             for data, found in zip(stage.data, problems, strict=True)
         ]
         # what a reply in foreign script earns, by problem id: each data entry of a mixture has its own rule
@@ -45,16 +46,20 @@ class PromptPool:
         self.turn = 0
         self._notes: list[str] = []
 
-    def draw(self, count: int) -> list[Problem]:
-        """The next `count` problems, by weight over the domains, in the modes of the stage."""
+    def draw(self, count: int, names: Collection[str] | None = None) -> list[Problem]:
+        """The next `count` problems, by weight over the entries, in the modes of the stage.
+
+        Of the entries of these `names` only, as a phase wants it: the others stand still meanwhile.
+        """
         drawn: list[Problem] = []
-        total = sum(s.weight for s in self.sources)
+        sources = [s for s in self.sources if names is None or s.name in names]
+        total = sum(s.weight for s in sources)
         # By credit and not by chance: after n draws a source has had its share of n, give or take one for
         # each source, and a batch of few prompts is mixed as the recipe says.
         for _ in range(count):
-            for source in self.sources:
+            for source in sources:
                 source.credit += source.weight / total
-            source = max(self.sources, key=lambda s: s.credit)
+            source = max(sources, key=lambda s: s.credit)
             source.credit -= 1
             drawn.append(self._next(source))
         self.turn += 1

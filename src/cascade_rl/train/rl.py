@@ -104,8 +104,11 @@ def phase_at(stage: RLStage, step: int) -> FullPhase:
 
 def label(stage: RLStage, step: int) -> str:
     """What the journal calls the sub-stage."""
+    if not stage.curriculum:
+        return ""
     phase = phase_at(stage, step)
-    return f"{phase.max_response_tokens} tokens, overlong {phase.overlong}" if stage.curriculum else ""
+    drawn = f", of {', '.join(phase.data)}" if phase.data else ""
+    return f"{phase.max_response_tokens} tokens, overlong {phase.overlong}{drawn}"
 
 
 def rewards_of(
