@@ -64,7 +64,7 @@ def test_what_was_read_is_bad_or_mapped_and_what_was_mapped_is_somewhere(
     # a source without rows between two with them: tallies belong to entries, not to their order
     made = pools.provide(stage(sources[0], "builtin", sources[1]), {"maths": MATHS}, 0)
     words = {p.id: len(p.prompt_text.split()) for p in (*made.entries[0], *made.entries[2])}
-    fit, notes = fitting("rl", limit, made, lambda p: words.get(p.id, 0))
+    fit, notes = fitting("rl", [limit] * 3, made, lambda p: words.get(p.id, 0))
     assert [t.source for t in fit.tallies] == sources and [t.over for t in made.tallies] == [None, None]
     for tally, before, rows, entry in zip(fit.tallies, made.tallies, (first, second), (0, 2), strict=True):
         assert tally.read == len(rows) and tally.bad == sum(row["answer"] is None for row in rows)
@@ -80,7 +80,7 @@ def test_what_was_read_is_bad_or_mapped_and_what_was_mapped_is_somewhere(
 def test_without_a_limit_no_length_is_spoken_of(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"prompt": "1 + 1?", "answer": "2", "split": "rl"}')
     made = pools.provide(stage(f"jsonl:{tmp_path / 'a.jsonl'}"), {"maths": MATHS}, 0)
-    fit, notes = fitting("rl", None, made, lambda p: 1)
+    fit, notes = fitting("rl", [], made, lambda p: 1)
     assert fit == made and not notes and "over the length" not in fit.tallies[0].line()
     # what a pre-flight takes out is not too long
     out = made.without([[made.entries[0][0].id]])

@@ -546,15 +546,29 @@ def test_stages_say_what_they_sample():
     )
     rules = [(rule.max_response_tokens, rule.top_p) for rule in recipe.stage("math-rl").sampled()]
     assert rules == [(30, 0.9), (20, 1.0)]
-    assert {stage.name: stage.prompt_limit() for stage in recipe.stages} == {
-        "sft-1": None,
-        "reward-model": None,
-        "rlhf": 4096,
-        "math-rl": 7,
+    assert {stage.name: stage.prompt_limits() for stage in recipe.stages} == {
+        "sft-1": [],
+        "reward-model": [],
+        "rlhf": [4096],
+        "math-rl": [7],
     }
     longest = {stage.name: stage.longest() for stage in recipe.stages}
     assert longest == {"sft-1": 0, "reward-model": 59, "rlhf": 4096 + 16384, "math-rl": 37}
     assert check_recipe(RAW).stage("reward-model").longest() == 0, "pairs of the domain are not sampled"
+
+
+def test_a_pool_is_bounded_by_the_phases_that_draw_from_it_and_by_no_other():
+    """The report's SWE RL asks prompts of 16K tokens, then of 24K: the longer ones wait for their phase."""
+    entry = "{{name: {}, domain: maths, source: {}, problems: 200}}".format
+    names = ("short", "builtin"), ("long", "reasoning-gym:chain_sum"), ("both", "reasoning-gym:gcd")
+    recipe = check_recipe(
+        changed(
+            f"stages.math-rl.data=[{', '.join(entry(*one) for one in names)}]",
+            "stages.math-rl.curriculum=[{share: 0.5, max_prompt_tokens: 16, data: [short, both]}, "
+            "{share: 0.5, max_prompt_tokens: 24, data: [long, both]}]",
+        )
+    )
+    assert recipe.stage("math-rl").prompt_limits() == [16, 24, 16]
 
 
 def test_which_stages_may_share_prompts():

@@ -127,13 +127,15 @@ def test_imitation_and_pairs_need_no_verdict_on_their_problems(tmp_path):
 def test_long_prompts_are_left_out_and_told_by_pool():
     made = Pools((tuple(toy_problem(n, "a") for n in range(6)), tuple(toy_problem(n, "b") for n in range(4))))
     long = {problem.id for problem in (*made.entries[0][:2], made.entries[1][3])}
-    data, notes = fitting("rl", 7, made, lambda problem: 8 if problem.id in long else 7)
+    data, notes = fitting("rl", [7, 9], made, lambda problem: 10 if problem.id in long else 7)
     assert data.pools() == (made.entries[0][2:], made.entries[1][:3])
     assert notes == [
         "rl: 2 of 6 prompts over 7 tokens are left out",
-        "rl: 1 of 4 prompts over 7 tokens are left out",
+        "rl: 1 of 4 prompts over 9 tokens are left out",
     ]
-    assert fitting("sft", None, made, lambda problem: 10**9) == (made, [])
+    higher, _ = fitting("rl", [7, 10], made, lambda problem: 10 if problem.id in long else 7)
+    assert higher.pools() == (made.entries[0][2:], made.entries[1])
+    assert fitting("sft", [], made, lambda problem: 10**9) == (made, [])
 
 
 def test_an_id_of_two_pools_is_left_out_of_the_one_where_it_is_wrong(tmp_path):
@@ -141,7 +143,7 @@ def test_an_id_of_two_pools_is_left_out_of_the_one_where_it_is_wrong(tmp_path):
     one = tuple(toy_problem(n) for n in (1, 2))
     twins = tuple(replace(toy_problem(n, series="b"), id=mine.id) for n, mine in enumerate(one))
     made = Pools((one, twins))
-    data, _ = fitting("rl", 7, made, lambda problem: 8 if problem == twins[0] else 7)
+    data, _ = fitting("rl", [7, 7], made, lambda problem: 8 if problem == twins[0] else 7)
     assert data == Pools((one, twins[1:]))
     grader = Grader()
     right = grader.grade
@@ -155,7 +157,7 @@ def test_an_id_of_two_pools_is_left_out_of_the_one_where_it_is_wrong(tmp_path):
 
 def test_a_pool_of_long_prompts_only_is_an_error():
     with pytest.raises(StageError, match="rl: every prompt is longer than max_prompt_tokens: 7; raise it"):
-        fitting("rl", 7, pools(1, 2), lambda problem: 8)
+        fitting("rl", [7], pools(1, 2), lambda problem: 8)
 
 
 def test_each_prompt_is_looked_at_once_however_many_are_long(monkeypatch):
@@ -172,6 +174,6 @@ def test_each_prompt_is_looked_at_once_however_many_are_long(monkeypatch):
         return int(problem.id[-1], 16)
 
     monkeypatch.setattr(Problem, "__eq__", compared)
-    data, _ = fitting("rl", 7, made, length)
+    data, _ = fitting("rl", [7], made, length)
     assert 1000 < len(data.pools()[0]) < 2000
     assert counts["measured"] == 3000 and counts["compared"] <= 3000

@@ -106,11 +106,11 @@ def fitting_data(recipe: Recipe, materials: Materials, tokenizer: Tokenizer, scr
     for stage in recipe.stages:
         # `gather` proved the prompts disjoint, and leaving some out keeps them so.
         data[stage.name], notes = fitting(
-            stage.name, stage.prompt_limit(), materials.data[stage.name], asked_length(stage, length)
+            stage.name, stage.prompt_limits(), materials.data[stage.name], asked_length(stage, length)
         )
         key, size, _ = stage.batch()
         drawn = sum(map(len, data[stage.name].pools()))
-        if stage.prompt_limit() is not None and drawn < size:
+        if stage.prompt_limits() and drawn < size:
             notes.append(f"{stage.name}: {key} is {size}, but there are {drawn} prompts: a step has no more")
         for text in notes:
             screen.note(text)

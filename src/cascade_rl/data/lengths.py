@@ -61,16 +61,19 @@ def left_out(
     problems: Problems = []
     notes: list[str] = []
     for stage in recipe.stages:
-        limit = stage.prompt_limit()
-        lengths = [] if limit is None else _lengths(stage, data, length)
-        over = sum(tokens > limit for tokens in lengths) if limit is not None else 0
-        if over and over == len(lengths):
-            tokens = f"at least {min(lengths)}" if least else f"{min(lengths)}"
-            text = f"every prompt is longer, the shortest has {tokens} tokens; raise it"
-            problems.append((f"stages.{stage.name}.max_prompt_tokens", text))
-        elif over:
-            count = f"at least {over}" if least else f"{over}"
-            notes.append(f"{stage.name}: {count} of {len(lengths)} prompts over {limit} tokens are left out")
+        pools = data[stage.name].pools() if stage.prompt_limits() and stage.name in data else ()
+        asked = asked_length(stage, length)
+        for limit, pool in zip(stage.prompt_limits() if pools else (), pools, strict=True):
+            lengths = [asked(problem) for problem in pool]
+            over = sum(tokens > limit for tokens in lengths)
+            if over and over == len(lengths):
+                tokens = f"at least {min(lengths)}" if least else f"{min(lengths)}"
+                text = f"every prompt is longer, the shortest has {tokens} tokens; raise it"
+                problems.append((f"stages.{stage.name}.max_prompt_tokens", text))
+            elif over:
+                count = f"at least {over}" if least else f"{over}"
+                told = f"{stage.name}: {count} of {len(lengths)} prompts over {limit} tokens are left out"
+                notes.append(told)
     return problems, notes
 
 

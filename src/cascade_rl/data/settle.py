@@ -9,7 +9,7 @@ left out where their grader decides rewards (RL); SFT and reward models keep the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -35,16 +35,18 @@ class Settled:
 
 
 def fitting(
-    name: str, limit: int | None, data: StageData, length: Callable[[Problem], int]
+    name: str, limits: Sequence[int], data: StageData, length: Callable[[Problem], int]
 ) -> tuple[StageData, list[str]]:
-    """The data without prompts of more than `limit` tokens, and what there is to say of it, a line a pool.
+    """The data without prompts of more tokens than their pool's limit, and what to say of it, a line a pool.
+
+    Without limits all data stay as they are.
 
     Raises StageError when nothing of a pool is left.
     """
-    if limit is None:
+    if not limits:
         return data, []
     notes, long = [], []
-    for pool in data.pools():
+    for limit, pool in zip(limits, data.pools(), strict=True):
         # tokens of the rendered prompt, the assistant header included
         over = {problem.id for problem in pool if length(problem) > limit}
         if len(over) == len(pool):

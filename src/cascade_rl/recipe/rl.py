@@ -106,6 +106,16 @@ class RLStage(Algorithm, StageSpec):
         """The rule of each phase."""
         return [rule for _, _, rule in self.phases()]
 
+    def prompt_limits(self) -> list[int]:
+        """Of each entry that on which every phase that draws from it can sample."""
+        # the least of them: a prompt is in its pool from the first phase to the last
+        drawn = [(rule.max_prompt_tokens, drawn_in(rule, self.data)) for rule in self.sampled()]
+        # an entry whose only phase is too short to take place is drawn from by none
+        return [
+            min((limit for limit, pools in drawn if entry in pools), default=self.max_prompt_tokens)
+            for entry in self.data
+        ]
+
     def entries(self) -> list[Entry]:
         """Prompts whose replies are graded."""
         path = f"stages.{self.name}.data"

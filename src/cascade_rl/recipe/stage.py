@@ -126,15 +126,9 @@ class StageSpec(Training, ABC):
         """The earlier stage whose reward model it asks; None if it asks none."""
         return None
 
-    def prompt_limit(self) -> int | None:
-        """The most tokens of a prompt on which every phase of training the policy can sample.
-
-        None if it trains another model or samples nothing.
-        """
-        if self.trains != "policy":
-            return None
-        # the least of all phases: a prompt is in the pool from the first phase to the last
-        return min((rule.max_prompt_tokens for rule in self.sampled()), default=None)
+    def prompt_limits(self) -> list[int]:
+        """The most tokens of a prompt, for each pool that it draws prompts of RL from; none if it draws none."""
+        return []
 
     def may_share(self, other: StageSpec) -> bool:
         """Whether it allows a prompt to stand in `other`, too; it is enough if one of the two does."""
