@@ -15,8 +15,9 @@ from cascade_rl.data.abilities import check_recipe, load_recipe
 from cascade_rl.errors import RecipeError
 from cascade_rl.recipe import Recipe, RLStage, replaced_keys
 from cascade_rl.recipe.explain import explain
+from cascade_rl.recipe.mixture import drawn_in
 from cascade_rl.recipe.overrides import apply_override
-from cascade_rl.recipe.prompts import PHASE_KEYS, drawn_in
+from cascade_rl.recipe.prompts import PHASE_KEYS
 from cascade_rl.recipe.reading import shipped_recipes
 from cascade_rl.recipe.smoke import smoke
 from cascade_rl.recipe.tables import AS_IT_IS

@@ -19,13 +19,13 @@ from typing import Any, Literal, get_args, get_origin
 
 import pytest
 import torch
-from tiny import Policy, stage_run, toy_problem
+from tiny import Policy, random_flat, stage_run, toy_problem
 
 from cascade_rl.cascade import stage as cascade_stage
 from cascade_rl.data.pools import provide
 from cascade_rl.domain import Domain, Services
 from cascade_rl.domains import load_domain
-from cascade_rl.model.checkpoint import weights_hash
+from cascade_rl.model.checkpoint import save_reward_directory, weights_hash
 from cascade_rl.model.export import export
 from cascade_rl.recipe import Recipe, RLStage
 from cascade_rl.recipe.algorithm import Algorithm
@@ -34,6 +34,8 @@ from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.run.journal import read_lines
 from cascade_rl.testing import ScriptedSampler
 from cascade_rl.train import gradients, rl
+from cascade_rl.train.learned_reward import head_shape
+from cascade_rl.train.stage_run import Exported
 from cascade_rl.types import Message, Outcome, Pools, Problem, Rollout, Verdict, problem_id
 
 SMALL: dict[str, Any] = {
@@ -185,7 +187,9 @@ REPLIES = (
 )  # some foreign, some near the limit
 
 
-def run_stage(settings: dict[str, Any], folder: Path, sampler: str = "own") -> tuple[list[dict], str]:
+def run_stage(
+    settings: dict[str, Any], folder: Path, sampler: str = "own", **more: Any
+) -> tuple[list[dict], str]:
     """The journal's metrics, step by step, and the hash of the weights in the end."""
     stage = RLStage.model_validate(settings)
     policy = Policy(seed=0, scale=0.1)
@@ -195,7 +199,7 @@ def run_stage(settings: dict[str, Any], folder: Path, sampler: str = "own") -> t
     chosen = {"own": own, "engine": Engine(own), "scripted": ScriptedSampler(lambda problem: REPLIES)}[
         sampler
     ]
-    with stage_run(folder, stage, DOMAINS, policy, chosen, smoke=True, start=start) as run:
+    with stage_run(folder, stage, DOMAINS, policy, chosen, smoke=True, start=start, **more) as run:
         rl.train(run, provide(stage, DOMAINS, 0))
     lines = [line["metrics"] for line in read_lines(folder / "journal.jsonl") if line["kind"] == "step"]
     return lines, weights_hash(policy.model.flat)
@@ -294,8 +298,9 @@ def probed(table: list[tuple[dict, dict]], key: str) -> set:
         (NoFilter, {}, {"kind"}),
         (BatchFilter, {name: p for (kind, name), p in FILTERS.items() if kind is BatchFilter}, {"kind"}),
         (EpochFilter, {name: p for (kind, name), p in FILTERS.items() if kind is EpochFilter}, {"kind"}),
-        # of tables of rows: test_tables; a name does nothing but to be named, by PHASES["data"]
-        (RLData, DATA, {"map", "split", "bad_rows", "name"}),
+        # of tables of rows: test_tables; a name does nothing but to be named, by PHASES["data"];
+        # with a reward model: test_with_reward_model
+        (RLData, DATA, {"map", "split", "bad_rows", "name", "with_reward_model"}),
     ],
 )
 def test_every_key_has_a_probe_and_every_choice_too(model, tables, fixed):
@@ -371,6 +376,19 @@ def test_reward_model(tmp_path):
         asked = cascade_stage.asked_reward_model(run, recipe.stage("rlhf"), data)
         found.append((asked.path.parent.name, asked.weights))
     assert found == [("02-second", "2"), ("01-first", "1")]
+
+
+def test_with_reward_model(tmp_path):
+    policy, found = Policy(train=False), []
+    extra = head_shape(policy.config)
+    shapes = policy.config.shapes() | extra
+    flat = random_flat(policy.config, 5, extra=extra)
+    save_reward_directory(tmp_path / "reward", policy.raw, policy.config, flat, shapes)
+    asked = Exported(tmp_path / "reward", None)
+    for switch in (False, True):
+        settings = SMALL | {"data": [{"domain": "graded", "problems": 8, "with_reward_model": switch}]}
+        found.append(run_stage(settings, tmp_path / str(switch), reward_model=asked)[1])
+    assert found[0] != found[1]
 
 
 def test_judge(tmp_path):

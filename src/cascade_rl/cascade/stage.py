@@ -113,13 +113,14 @@ def _stage_run(run: Run, progress: Progress, begun: Start, book: Book) -> StageR
 
 
 def asked_reward_model(run: Run, stage: Stage, data: StageData) -> Exported | None:
-    """The reward model that a stage asks, as its stage exported it; None where no domain's reward is learned.
+    """The reward model that a stage asks, as its stage exported it; None where no reward is learned.
 
     The stage that trains it is done: it comes earlier.
     """
     name = stage.reward_model_among(run.recipe.before(stage.name))
     # the problems of a pool are of one domain
-    if name is None or not any(run.materials.domains[pool[0].domain].learned for pool in data.pools()):
+    learned = any(run.materials.domains[pool[0].domain].learned for pool in data.pools())
+    if name is None or not (learned or stage.adds_scores()):
         return None
     index = [s.name for s in run.recipe.stages].index(name)
     weights = run.ledger.entries[index].exports.get(reward_model.FOLDER)

@@ -1,13 +1,12 @@
 """Alignment: requests with a hidden preference, learnt by a reward model and optimised by RLHF.
 
-RL sees the reward model's score of the answer without its reasoning; when the reasoning never ends, the whole
-text is scored (arXiv 2512.13607, section 4.2). The benchmark knows the rule itself (`verify.preference`).
+RL sees the reward model's score (`grading.learned`); the benchmark knows the rule itself
+(`verify.preference`).
 Source `builtin` speaks of a small world, `chat` holds everyday requests for a pretrained model.
 """
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from cascade_rl.chat import THINK_START, compose_reply, split_reply
 from cascade_rl.domain import Domain, Example, Services
 from cascade_rl.errors import AnswerError, InputError
+from cascade_rl.grading.learned import grade
 from cascade_rl.sources.shared import SHARED
 from cascade_rl.sources.small_world.everyday import (
     ASKS,
@@ -145,22 +145,6 @@ async def score(problem: Problem, rollout: Rollout, services: Services) -> Verdi
         return Verdict.failed(str(error))
     failed = [name for name, met in parts.items() if not met]
     return Verdict.binary(not failed, ", ".join(failed), **{name: float(met) for name, met in parts.items()})
-
-
-async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdict:
-    """The reward model's score, on its own scale; unfinished reasoning is scored as it stands."""
-    if services.reward_model is None:
-        raise ValueError("alignment is graded by a reward model: add a reward_model stage before this one")
-    answer = split_reply(rollout.text, problem.mode).answer
-    # pairs hold answers without reasoning: that is what a reward model has learnt to score
-    value = float(
-        await services.reward_model.score(problem.messages, rollout.text if answer is None else answer)
-    )
-    # a NaN would spread from one reply to the advantages of its whole group
-    if not math.isfinite(value):
-        return Verdict.failed(f"the reward model gave {value}")
-    # never `right`: a score on an open scale says nothing of that
-    return Verdict(value, Outcome.PARTIAL, {"closed": float(answer is not None)})
 
 
 def _known(problem: Problem) -> Mapping[str, Any]:

@@ -8,18 +8,19 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, field_validator
 
 from cascade_rl.recipe.base import NAME, Fraction, Positive, Strict, tag_of
-from cascade_rl.recipe.tables import BadRows, MapKey, is_none
+from cascade_rl.recipe.tables import BadRows, MapKey, is_false, is_none
 
 
 class RLData(Strict):
     """A share of the prompts of an RL stage; `problems` bounds the pool that is drawn from.
 
     `name` is what phases of a curriculum and the command line call it by, where its domain does not say it.
-    `code_switch` is what a reply in foreign script to an English prompt earns: `off`, a reward, or
-    `batch_min_minus_10` (RLHF in the report; math -1, code 0).
+    `with_reward_model` adds to a right reply's reward of 1 the sigmoid of the reward model's score, which is
+    normalised over the group, and takes all from any other. `code_switch` is what a reply in foreign script
+    to an English prompt earns: `off`, a reward, or `batch_min_minus_10` (the report's RLHF; math -1, code 0).
     """
 
-    # Left out of the record where they are not given, as what follows: so it is no change of older runs.
+    # left out of the record where it is not given, so that it is no change of older runs
     name: Annotated[Annotated[str, Field(pattern=NAME)] | None, Field(exclude_if=is_none)] = None
     domain: str
     source: str = "builtin"
@@ -30,6 +31,8 @@ class RLData(Strict):
     # no figure of the report, whose pools hold 9.8K (code) to 14K (math) problems
     problems: Positive = 1024
     code_switch: Literal["off", "batch_min_minus_10"] | float = "off"
+    # IF-RL of the report's thinking models (section 4.3)
+    with_reward_model: Annotated[bool, Field(exclude_if=is_false)] = False
 
     @field_validator("code_switch", mode="before")
     @classmethod
@@ -105,38 +108,6 @@ class FullPhase(Phase):
 # What a phase may set for itself, where the stage's own value holds otherwise. Its `data` are names, which
 # the stage's own don't hold.
 PHASE_KEYS = tuple(key for key in Phase.model_fields if key not in ("share", "data"))
-
-
-def drawn_in(phase: Phase, data: Sequence[RLData]) -> list[RLData]:
-    """The entries that a phase draws from, in the recipe's order."""
-    return [entry for entry in data if phase.data is None or entry.name in phase.data]
-
-
-def unfit_names(data: Sequence[RLData], curriculum: Sequence[Phase]) -> str | None:
-    """What is wrong with the names of entries, or with what phases say of them; None if nothing is."""
-    names = [entry.name for entry in data if entry.name is not None]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        return f"data: the name {twice[0]} stands twice"
-    for number, phase in enumerate(curriculum):
-        asked = phase.data or []
-        if unknown := [name for name in asked if name not in names]:
-            there = ", ".join(names) or "none: give entries a name"
-            return f"curriculum.{number}.data: no entry is named {unknown[0]!r}; there are {there}"
-        if len(set(asked)) < len(asked):
-            return f"curriculum.{number}.data: a name stands twice; give that entry a higher weight"
-    used = {entry.name for phase in curriculum for entry in drawn_in(phase, data)}
-    for entry in data if curriculum else ():
-        if entry.name not in used:
-            # without a name no phase can ask for it
-            what = entry.name or f"of {entry.domain}, which has no name,"
-            return f"data: the entry {what} has no effect: no phase of the curriculum draws from it"
-    places = [
-        (entry.domain, entry.source, tuple(entry in drawn_in(phase, data) for phase in curriculum))
-        for entry in data
-    ]
-    if len(set(places)) < len(places):
-        return "data: the same domain and source stand twice; add their weights instead"
-    return None
 
 
 def unfit_buffer(rules: Sequence[FullPhase], buffer: int | None) -> str | None:

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from cascade_rl.recipe.algorithm import Algorithm
 from cascade_rl.recipe.base import Fraction, Positive, Problems
+from cascade_rl.recipe.mixture import drawn_in, unfit_names, unscored
 from cascade_rl.recipe.prompts import (
     PHASE_KEYS,
     Filter,
@@ -21,10 +22,8 @@ from cascade_rl.recipe.prompts import (
     Overlong,
     Phase,
     RLData,
-    drawn_in,
     sub_stages,
     unfit_buffer,
-    unfit_names,
 )
 from cascade_rl.recipe.stage import SMOKE_TOKENS, Able, Entry, StageSpec
 from cascade_rl.recipe.tables import reading_of
@@ -146,6 +145,10 @@ class RLStage(Algorithm, StageSpec):
         trained = [stage.name for stage in earlier if stage.trains == "reward_model"]
         return self.reward_model or (trained[-1] if trained else None)
 
+    def adds_scores(self) -> bool:
+        """If an entry wants it."""
+        return any(entry.with_reward_model for entry in self.data)
+
     def dangling(self, earlier: Sequence[StageSpec]) -> Problems:
         """A reward model that no earlier stage trains."""
         trained = [stage.name for stage in earlier if stage.trains == "reward_model"]
@@ -156,8 +159,10 @@ class RLStage(Algorithm, StageSpec):
 
     def lacking(self, domains: Mapping[str, Able], earlier: Sequence[StageSpec]) -> Problems:
         """A reward model that its domains need and nobody trains; one, or a judge, that no domain asks."""
-        problems, path = [], f"stages.{self.name}"
-        learned = any(domain.learned for domain in domains.values())
+        problems: Problems = []
+        path = f"stages.{self.name}"
+        learned = self.adds_scores() or any(domain.learned for domain in domains.values())
+        problems += unscored(self.name, self.data, domains, self.judge)
         if learned and self.reward_model_among(earlier) is None:
             problems.append((path, "needs a reward_model stage before it"))
         if self.judge and not any(domain.judged for domain in domains.values()):
@@ -221,7 +226,8 @@ def _prompts(stage: RLStage) -> str:
 
 
 def _called(entry: RLData) -> str:
-    return f"{entry.name}, of {entry.domain}" if entry.name else entry.domain
+    scored = " with the reward model" if entry.with_reward_model else ""
+    return (f"{entry.name}, of {entry.domain}" if entry.name else entry.domain) + scored
 
 
 def _phase(start: int, end: int, rule: FullPhase) -> str:

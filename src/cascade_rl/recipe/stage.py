@@ -126,6 +126,10 @@ class StageSpec(Training, ABC):
         """The earlier stage whose reward model it asks; None if it asks none."""
         return None
 
+    def adds_scores(self) -> bool:
+        """Whether it asks a reward model beside its domains' own verdicts."""
+        return False
+
     def prompt_limits(self) -> list[int]:
         """The most tokens of a prompt, for each pool that it draws prompts of RL from; none if it draws none."""
         return []

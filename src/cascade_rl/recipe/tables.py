@@ -94,6 +94,11 @@ def is_none(value: object) -> bool:
     return value is None
 
 
+def is_false(value: object) -> bool:
+    """Whether a switch is off."""
+    return value is False
+
+
 def one_of(*names: str | None) -> Callable[[object], object]:
     """A check of a `map` that is one of these names or a mapping; in one message, as `_readable`."""
 

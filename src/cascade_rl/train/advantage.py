@@ -50,6 +50,11 @@ def overlong_penalty(length: int, limit: int, buffer: int) -> float:
     return -min(1.0, max(0, length - (limit - buffer)) / buffer)
 
 
+def as_graded(group: Group, rewards: Sequence[float | None]) -> list[float | None]:
+    """The rewards as the verdicts have them."""
+    return [*rewards]
+
+
 def final_rewards(
     groups: Sequence[Group],
     overlong: str,
@@ -57,6 +62,7 @@ def final_rewards(
     foreign: Callable[[str, str], bool],
     limit: int = 0,
     buffer: int = 0,
+    score: Callable[[Group, Sequence[float | None]], list[float | None]] = as_graded,
 ) -> list[list[float | None]]:
     """What each rollout earns in RL: the verdict's reward, then the rules for length and for foreign script.
 
@@ -65,8 +71,10 @@ def final_rewards(
     code_switch  for each group `off`, a reward, or `batch_min_minus_10` (the lowest reward of the batch minus
                  10)
     foreign      (prompt, text) -> whether an English prompt got a reply in foreign script
+    score        (group, rewards) -> the rewards with what else counts, before anything is taken off them
     """
     rewards = [[_reward(r, v, overlong) for r, v in zip(g.rollouts, g.verdicts, strict=True)] for g in groups]
+    rewards = [score(group, row) for group, row in zip(groups, rewards, strict=True)]
     if overlong == "penalty":
         rewards = [
             [_shortened(r, rollout, limit, buffer) for r, rollout in zip(row, g.rollouts, strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from cascade_rl.rollout.collect import collect
 from cascade_rl.train.advantage import final_rewards, group_advantage
 from cascade_rl.train.diagnostics import has_signal
 from cascade_rl.train.pool import PromptPool
+from cascade_rl.train.preferred import with_scores
 from cascade_rl.train.stage_run import StageRun
 from cascade_rl.train.update import rule_of
 from cascade_rl.types import Group, Problem
@@ -46,12 +48,14 @@ def gather(run: StageRun[RLStage], pool: PromptPool, phase: FullPhase, step: int
         sampling = sampling_of(stage, phase, (run.seed, stage.name, step, number))
         found = collect(problems, run.domains, run.world.sampler, run.world.services, sampling)
         seconds["rollout"] += found.rollout_s
-        seconds["grading"] += found.grading_s
-        run.book.rollouts(step, found.groups)  # with those that are filtered out or end the stage
-        check_failures(stage.name, found.groups)
+        begin = time.perf_counter()
+        groups = with_scores(found.groups, pool.scored, run.world.services)
+        seconds["grading"] += found.grading_s + time.perf_counter() - begin
+        run.book.rollouts(step, groups)  # with those that are filtered out or end the stage
+        check_failures(stage.name, groups)
         if stage.filter.kind != "batch":
-            return Gathered(found.groups, 1, seconds)
-        kept += with_signal(found.groups, phase)
+            return Gathered(groups, 1, seconds)
+        kept += with_signal(groups, phase)
         if len(kept) >= stage.prompts_per_step:
             return Gathered(kept, number + 1, seconds)
     run.note(
@@ -60,7 +64,7 @@ def gather(run: StageRun[RLStage], pool: PromptPool, phase: FullPhase, step: int
     )
     # The last round rather than nothing, so that the step can be described. A penalty for length or script
     # may yet tell its replies apart: the filter asks for another signal.
-    return Gathered(kept or found.groups, rounds, seconds, trains=bool(kept))
+    return Gathered(kept or groups, rounds, seconds, trains=bool(kept))
 
 
 def sampling_of(stage: RLStage, phase: FullPhase, seed: tuple[int | str, ...]) -> Sampling:
@@ -71,7 +75,10 @@ def sampling_of(stage: RLStage, phase: FullPhase, seed: tuple[int | str, ...]) -
 
 
 def with_signal(groups: Sequence[Group], phase: FullPhase) -> list[Group]:
-    """The groups whose answers differ in reward; lengths are no signal (DAPO filters by correctness)."""
+    """The groups whose answers differ in reward; lengths are no signal (DAPO filters by correctness).
+
+    Nor are the scores of a reward model: by them every group of right replies would pass.
+    """
     # before the length penalty, which let groups of nothing but wrong replies pass (docs/LOG.md); a reply
     # that is masked or zeroed for its length is judged as it trains
     rule = "score" if phase.overlong == "penalty" else phase.overlong

@@ -43,6 +43,13 @@ class PromptPool:
         self.switch_rules = {
             p.id: data.code_switch for data, found in zip(stage.data, problems, strict=True) for p in found
         }
+        # whose verdicts get a reward model's score beside them
+        self.scored = {
+            p.id
+            for data, found in zip(stage.data, problems, strict=True)
+            for p in found
+            if data.with_reward_model
+        }
         self.turn = 0
         self._notes: list[str] = []
 

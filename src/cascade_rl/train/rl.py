@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -20,8 +20,8 @@ from cascade_rl.errors import StageError
 from cascade_rl.grading.services import with_judge
 from cascade_rl.model.checkpoint import load_directory
 from cascade_rl.recipe import FullPhase, RLStage
-from cascade_rl.train.advantage import final_rewards, group_advantage
 from cascade_rl.train.diagnostics import describe
+from cascade_rl.train.earned import advantages_of, rewarded, rewards_of
 from cascade_rl.train.gather import gather
 from cascade_rl.train.learned_reward import MODEL, serve
 from cascade_rl.train.learner import lr_factor
@@ -29,10 +29,7 @@ from cascade_rl.train.loop import Steps
 from cascade_rl.train.pool import PromptPool
 from cascade_rl.train.stage_run import StageRun, Trained
 from cascade_rl.train.update import REFERENCE, update_on
-from cascade_rl.types import Group, Pools, StepReport, Verdict
-from cascade_rl.verify.script import switches
-
-Rewards = list[list[float | None]]  # [P][G]; None: not graded or masked, so in neither baseline nor loss
+from cascade_rl.types import Pools, StepReport
 
 
 def train(run: StageRun[RLStage], data: Pools) -> Trained:
@@ -50,7 +47,7 @@ def train(run: StageRun[RLStage], data: Pools) -> Trained:
             groups_P = found.groups
 
             # a group is its own baseline: no value model, and nothing to learn where all earned the same
-            rewards_PG = rewards_of(groups_P, stage, phase, pool.switch_rules)
+            rewards_PG = rewards_of(groups_P, stage, phase, pool.switch_rules, pool.scored)
             advantages_PG = advantages_of(rewards_PG, stage, found.trains)
 
             # here alone the weights move: the next step samples from the new ones
@@ -80,7 +77,8 @@ def at_work(run: StageRun[RLStage], data: Pools) -> Iterator[StageRun[RLStage]]:
     replicas, services = run.world.replicas, run.world.services
     extra = []  # names of the models that this stage adds to the workers'
     # the problems of an entry are of one domain, so that its first speaks for all
-    if any(run.domains[problems[0].domain].learned for problems in data.entries):
+    learned = any(run.domains[problems[0].domain].learned for problems in data.entries)
+    if learned or stage.adds_scores():
         if run.reward_model is None:
             raise StageError(f"{stage.name}: its reward is learned, but there is no reward model")
         services = replace(services, reward_model=serve(run.world, run.reward_model))
@@ -109,33 +107,3 @@ def label(stage: RLStage, step: int) -> str:
     phase = phase_at(stage, step)
     drawn = f", of {', '.join(phase.data)}" if phase.data else ""
     return f"{phase.max_response_tokens} tokens, overlong {phase.overlong}{drawn}"
-
-
-def rewards_of(
-    groups: Sequence[Group], stage: RLStage, phase: FullPhase, switch_rules: Mapping[str, str | float]
-) -> Rewards:
-    """What each reply earns, by the rules for length and foreign script (`switch_rules` by problem id)."""
-    rules = [switch_rules[group.problem.id] for group in groups]
-    limits = (phase.max_response_tokens, stage.overlong_buffer or 0)
-    return final_rewards(groups, phase.overlong, rules, switches, *limits)
-
-
-def advantages_of(rewards: Rewards, stage: RLStage, trains: bool) -> Rewards:
-    """Each reply's advantage inside its group; 0 of all that have one where nothing is to be learnt."""
-    if not trains:
-        return [[None if r is None else 0.0 for r in r_G] for r_G in rewards]
-    return [group_advantage(r_G, stage.reward_shaping, stage.advantage) for r_G in rewards]
-
-
-def rewarded(groups: Sequence[Group], rewards: Sequence[Sequence[float | None]]) -> list[Group]:
-    """The groups with the rewards that RL used, for people to read."""
-
-    def changed(verdict: Verdict, reward: float | None) -> Verdict:
-        if reward is None or verdict.reward is None:
-            return verdict
-        return replace(verdict, reward=reward)
-
-    return [
-        replace(group, verdicts=tuple(map(changed, group.verdicts, row_G)))
-        for group, row_G in zip(groups, rewards, strict=True)
-    ]
