@@ -21,7 +21,7 @@ from cascade_rl.sources.hub import HubSet, hub_set
 THOUGHT = "<think>\nI look at {0}.\n</think>\n\nIt is {0}."
 AREA = "def area(w, h):\n    return w + h\n"
 PATCH = "--- a/shapes.py\n+++ b/shapes.py\n@@ -1,2 +1,2 @@\n def area(w, h):\n-    return w + h\n+    return w * h\n"
-COUNT = 12  # rows of a set
+COUNT = 24  # rows of a set
 
 
 def _chat(asked: str, reply: str, thinking: bool) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def faults(*overrides: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", shipped_recipes())
-def test_shipped_recipes_are_valid_and_so_are_their_smoke_tests(name):
+def test_shipped_recipes_are_valid_and_so_are_their_smoke_tests(name, published):
     recipe = load_recipe(name)
     assert recipe.name == name
     short = load_recipe(name, smoke_test=True)
@@ -68,7 +68,7 @@ def test_shipped_recipes_are_valid_and_so_are_their_smoke_tests(name):
 
 
 @pytest.mark.parametrize("name", shipped_recipes())
-def test_the_resolved_recipe_reads_back_as_itself(name):
+def test_the_resolved_recipe_reads_back_as_itself(name, published):
     """`cascade status` reads it from the run directory, and `cascade run RUN/recipe.yaml` repeats the run."""
     recipe = load_recipe(name)
     raw = yaml.safe_load(recipe_text(recipe))
