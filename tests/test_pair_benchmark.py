@@ -159,7 +159,7 @@ def whole(rows, tmp_path_factory) -> tuple[dict, Path, list[str]]:
     run = tmp_path_factory.mktemp("whole") / "run"
     made = recipe(rows)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cascade_rl.train.reward_model.HEAD_SCALE", 0.5)
+        patch.setattr("cascade_rl.train.reward_body.HEAD_SCALE", 0.5)
         notes = go(run, made)
     return made, run, notes
 

@@ -611,7 +611,7 @@ OTHER = {
     "muon_lr": 0.1, "final_lr_fraction": 0.5, "advantage": "dr_grpo", "loss": "cispo", "clip_low": 0.1,
     "clip_high": 0.1, "updates_per_batch": 3, "overlong_buffer": 9, "rollout_correction": "tis",
     "tis_cap": 3.0, "icepop_low": 0.6, "icepop_high": 3.0, "lora": {"rank": 3},
-    "judge": {"url": "http://h/v1", "model": "m"}, "engine": "verl",
+    "judge": {"url": "http://h/v1", "model": "m"}, "engine": "verl", "reward_model_from": "org/rm@main",
 }  # fmt: skip
 NEEDS = {
     "optimizer": {"muon_lr": 0.1},

@@ -48,7 +48,7 @@ def run(request, tmp_path_factory) -> tuple[str, Path]:
     folder = tmp_path_factory.mktemp(kind)
     with pytest.MonkeyPatch.context() as patch:
         # a head that tells answers apart at once: two steps would not teach it to
-        patch.setattr("cascade_rl.train.reward_model.HEAD_SCALE", 0.5)
+        patch.setattr("cascade_rl.train.reward_body.HEAD_SCALE", 0.5)
         go(folder / "run", recipe)
     return kind, folder / "run"
 

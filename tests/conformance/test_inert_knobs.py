@@ -22,19 +22,22 @@ import torch
 from tiny import Policy, random_flat, stage_run, toy_problem
 
 from cascade_rl.cascade import stage as cascade_stage
+from cascade_rl.cascade.outside import directory_of, pinned
 from cascade_rl.data.pools import provide
 from cascade_rl.domain import Domain, Services
 from cascade_rl.domains import load_domain
-from cascade_rl.model.checkpoint import save_reward_directory, weights_hash
+from cascade_rl.model.checkpoint import weights_hash
 from cascade_rl.model.export import export
 from cascade_rl.recipe import Recipe, RLStage
 from cascade_rl.recipe.algorithm import Algorithm
 from cascade_rl.recipe.prompts import BatchFilter, EpochFilter, NoFilter, Phase, RLData
 from cascade_rl.rollout.torch_sampler import TorchSampler
 from cascade_rl.run.journal import read_lines
-from cascade_rl.testing import ScriptedSampler
+from cascade_rl.testing import QuietScreen, ScriptedSampler
 from cascade_rl.train import gradients, rl
+from cascade_rl.train.gather import gather
 from cascade_rl.train.learned_reward import head_shape
+from cascade_rl.train.pool import PromptPool
 from cascade_rl.train.stage_run import Exported
 from cascade_rl.types import Message, Outcome, Pools, Problem, Rollout, Verdict, problem_id
 
@@ -104,6 +107,7 @@ ELSEWHERE = {
     "save_every": "test_saves",
     "max_prompt_tokens": "test_long_prompts",
     "reward_model": "test_reward_model",
+    "reward_model_from": "test_reward_model_from",
     "judge": "test_judge",
 }
 NAMED = [
@@ -378,13 +382,35 @@ def test_reward_model(tmp_path):
     assert found == [("02-second", "2"), ("01-first", "1")]
 
 
-def test_with_reward_model(tmp_path):
-    policy, found = Policy(train=False), []
+def reward_directory(folder, seed=5):
+    policy = Policy(train=False)
     extra = head_shape(policy.config)
+    flat = random_flat(policy.config, seed, extra=extra)
     shapes = policy.config.shapes() | extra
-    flat = random_flat(policy.config, 5, extra=extra)
-    save_reward_directory(tmp_path / "reward", policy.raw, policy.config, flat, shapes)
-    asked = Exported(tmp_path / "reward", None)
+    export(folder, policy.raw, policy.config, flat, policy.tokenizer, shapes)
+    return folder
+
+
+def test_reward_model_from(tmp_path):
+    """What is served is the directory that the key names, not the run's own: other weights, other scores."""
+    stage, found = SMALL | {"data": [{"domain": "alignment", "problems": 8}]}, []
+    for seed in (5, 6):
+        there = reward_directory(tmp_path / f"reward-{seed}", seed)
+        spec = RLStage.model_validate(stage | {"reward_model_from": str(there)})
+        taken = pinned(spec, tmp_path / f"stage-{seed}", QuietScreen())
+        asked = Exported(directory_of(taken, spec, QuietScreen()), None, apart=True)
+        policy, sampler = Policy(train=False), ScriptedSampler(lambda problem: REPLIES)
+        domains = {"alignment": load_domain("alignment")}
+        with stage_run(tmp_path / f"run-{seed}", spec, domains, policy, sampler, reward_model=asked) as run:
+            data = provide(spec, domains, 0)
+            with rl.at_work(run, data) as working:
+                groups = gather(working, PromptPool(spec, data.entries, 0), rl.phase_at(spec, 0), 0).groups
+        found.append((taken.identity, [v.reward for g in groups for v in g.verdicts]))
+    assert found[0][0] != found[1][0] and found[0][1] != found[1][1]
+
+
+def test_with_reward_model(tmp_path):
+    found, asked = [], Exported(reward_directory(tmp_path / "reward"), None)
     for switch in (False, True):
         settings = SMALL | {"data": [{"domain": "graded", "problems": 8, "with_reward_model": switch}]}
         found.append(run_stage(settings, tmp_path / str(switch), reward_model=asked)[1])

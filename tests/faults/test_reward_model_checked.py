@@ -63,7 +63,7 @@ def test_another_reward_model_is_refused(run, damage):
 
 def test_rlhf_does_not_go_on_with_a_reward_model_that_was_trained_anew(run, monkeypatch):
     shutil.rmtree(run / "stages/02-reward")
-    monkeypatch.setattr("cascade_rl.train.reward_model.HEAD_SCALE", 0.5)  # so that it comes out otherwise
+    monkeypatch.setattr("cascade_rl.train.reward_body.HEAD_SCALE", 0.5)  # so that it comes out otherwise
     with pytest.raises(StageError, match="03-rlhf was started with other"):
         go(run)
     # trained, and in the ledger with its own checksum

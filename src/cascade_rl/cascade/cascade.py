@@ -18,7 +18,7 @@ from cascade_rl.cascade.opening import open_run
 from cascade_rl.cascade.record import Start, check_started
 from cascade_rl.cascade.run import Progress, Run, before_all
 from cascade_rl.cascade.scoring import Scored, all_seconds, run_matrix, score_stage
-from cascade_rl.cascade.stage import asked_reward_model, load_finished, train_stage
+from cascade_rl.cascade.stage import asked_models, load_finished, train_stage
 from cascade_rl.data.settle import settle
 from cascade_rl.errors import GateClosed, Interrupted, RecipeError, StartedOtherwise
 from cascade_rl.protocols import Screen
@@ -138,9 +138,10 @@ def _start(run: Run, progress: Progress, index: int, stage: Stage) -> Start:
         run.world.services,
         run.screen.waiting,
     )
-    asked = asked_reward_model(run, stage, settled.data)
-    hashes = (settled.hash, progress.weights, asked.weights if asked else None)
-    begun = Start(stage, folder, settled, asked, stage_key(run.recipe, index, run.settings, *hashes))
+    asked, outside = asked_models(run, stage, settled.data, folder)
+    model = outside.identity if outside else asked.weights if asked else None
+    key = stage_key(run.recipe, index, run.settings, settled.hash, progress.weights, model)
+    begun = Start(stage, folder, settled, asked, key, outside)
     # Refused before anything is written, so that a folder never holds states of two keys.
     if not run.ledger.done(index, begun.key):
         check_started(run, progress, begun)

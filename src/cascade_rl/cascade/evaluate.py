@@ -86,6 +86,7 @@ def _judge(checkpoint: Path, recipe: Recipe, benchmark: HeldOut, given: Path | N
             f"{benchmark.name} is judged by the reward model of stage {stage}, and {where}; give its folder "
             "with --reward-model"
         )
-    if read_config(folder)[1] != read_config(checkpoint)[1]:
+    apart = given is None and recipe.stage(stage).outside() is not None
+    if not apart and read_config(folder)[1] != read_config(checkpoint)[1]:
         raise InputError(f"{folder} is not of the shape of {checkpoint}: it can't judge it here")
-    return PairJudge(stage if given is None else str(given), Exported(folder, None))
+    return PairJudge(stage if given is None else str(given), Exported(folder, None, apart))

@@ -21,6 +21,7 @@ from cascade_rl.report.licences import licence_keys
 from cascade_rl.report.reward_card import write_reward_card
 from cascade_rl.run.done import Done
 from cascade_rl.train.learned_reward import head_shape
+from cascade_rl.train.reward_body import BODY
 from cascade_rl.train.reward_model import FOLDER
 
 
@@ -41,7 +42,8 @@ def read(run: Path, done: Done, wanted: Wanted) -> Judge:
             f"--gguf: {done.name} trained a reward model, of which there is no GGUF; leave it out"
         )
     # the body's config and the tokenizer with the template that was asked stand beside it
-    checkpoint, folder = run / done.entry.checkpoint.path, done.folder / FOLDER
+    own, folder = done.folder / BODY, done.folder / FOLDER
+    checkpoint = own if own.is_dir() else run / done.entry.checkpoint.path
     raw, network = read_config(checkpoint)
     flat = load_reward_directory(folder, network)
     refuse_other(folder, flat, done.entry.exports.get(FOLDER))
@@ -65,7 +67,9 @@ def write(
     )
     weights = weight_lines(folder, model.cast, done.entry.exports.get(FOLDER))
     facts = told.kept(done.folder / "stage.json", "stage", "settings", "data", "lineage")
-    licence = licence_keys(wanted.licence) if wanted.licence else (facts.get("origin") or {}).get("licence")
+    # the origin is the policy's: of another body nothing is known but what the user says
+    origin = {} if (done.folder / BODY).is_dir() else facts.get("origin") or {}
+    licence = licence_keys(wanted.licence) if wanted.licence else origin.get("licence")
     write_reward_card(folder, facts, licence or {}, weights)
     shutil.copyfile(run / "recipe.yaml", folder / "recipe.yaml")
     return ("its reward model, which AutoModelForSequenceClassification loads", *weights)

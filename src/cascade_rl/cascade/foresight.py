@@ -7,10 +7,11 @@ tokenizer and the headers of its weights. Lengths of prompts, seen once they are
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cascade_rl.cascade.lengths import refuse_stages, too_long
+from cascade_rl.cascade.outside import outside_problems
 from cascade_rl.cascade.run import base_folder
 from cascade_rl.cascade.spoken import mode_problems, unspoken_problems
 from cascade_rl.data.trial import Trial
@@ -96,14 +97,16 @@ def foreseen(
     A model from scratch has said all by its recipe, see `recipe/rules.py` and `data/lengths.py`.
     """
     spec = recipe.model
+    problems = outside_problems(recipe, note, waiting)
     if spec.init == "scratch":
-        return Foreseen([])
+        return Foreseen(problems)
     try:
-        return _foreseen(
+        found = _foreseen(
             recipe, trial, find_model(spec.init, spec.commit, weights=weights, note=note, waiting=waiting)
         )
     except InputError as error:
-        return Foreseen([("model.init", str(error))])
+        return Foreseen([*problems, ("model.init", str(error))])
+    return replace(found, problems=[*problems, *found.problems])
 
 
 def _foreseen(recipe: Recipe, trial: Trial, found: Origin) -> Foreseen:

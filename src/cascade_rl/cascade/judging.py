@@ -38,7 +38,8 @@ def reward_models(run: Run, stage: str, own: Mapping[str, str] | None = None) ->
         if each.trains == "reward_model":
             exports = own if here and own is not None else run.ledger.entries[index].exports
             folder = stage_folder(run.folder, index, each.name) / FOLDER
-            found[each.name] = PairJudge(each.name, Exported(folder, exports.get(FOLDER)))
+            exported = Exported(folder, exports.get(FOLDER), apart=each.outside() is not None)
+            found[each.name] = PairJudge(each.name, exported)
         if here:
             break
     return found

@@ -35,6 +35,9 @@ def refuse_stages(recipe: Recipe, config: Network, raw: Mapping[str, Any]) -> No
     """Raise InputError when a stage wants an adapter or a reward model that the family has no place for."""
     for stage in recipe.stages:
         try:
+            # a reward model of another base was asked of that, see `outside`
+            if isinstance(stage, RewardModelStage) and stage.init:
+                continue
             if stage.lora:
                 config.adapted(stage.lora.targets)
             if isinstance(stage, RewardModelStage):
@@ -76,7 +79,8 @@ def _samples(stage: Stage, data: StageData, tokenizer: Tokenizer) -> list[int]:
     """Tokens of the first samples that a stage would leave out if they were too long."""
     if isinstance(data, Demonstrations) and isinstance(stage, SFTStage) and stage.too_long == "drop":
         return [sum(map(len, tokenizer.taught(item))) for item in islice(data.items, LOOKED_AT)]
-    if not isinstance(data, Pairs):
+    # of a reward model with a tokenizer of its own its stage counts them, and says it
+    if not isinstance(data, Pairs) or stage.outside() is not None:
         return []
     # the policy's own answers are not there before their stage begins
     pairs = [pair for pair in islice(data.training, LOOKED_AT) if pair.chosen]

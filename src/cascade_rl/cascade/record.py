@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from cascade_rl.cascade.outside import Outside
 from cascade_rl.cascade.run import Progress, Run
 from cascade_rl.data.settle import Settled
 from cascade_rl.errors import StageError, StartedOtherwise
@@ -24,13 +25,17 @@ REDONE = {"data": "data", "incoming_weights": "incoming weights", "reward_model"
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A stage that is about to begin: its place, its settled data, the reward model that it asks, its key."""
+    """A stage that is about to begin: its place, its settled data, the reward model that it asks, its key.
+
+    `outside` is what it takes from outside the run, if anything.
+    """
 
     stage: Stage
     folder: Path
     settled: Settled
     reward_model: Exported | None
     key: str
+    outside: Outside | None = None
 
 
 def check_started(run: Run, progress: Progress, begun: Start) -> None:
@@ -88,6 +93,7 @@ def record_of(run: Run, progress: Progress, begun: Start) -> dict[str, Any]:
             "incoming_weights": progress.weights,
             "data": begun.settled.hash,
             "recipe": run.recipe.hash,
+            **({"outside": asdict(begun.outside)} if begun.outside else {}),
             **shared,
             **({"base": "; ".join(run.notes)} if run.notes else {}),
         },

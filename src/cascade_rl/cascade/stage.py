@@ -10,7 +10,9 @@ row in `data/kinds.py`, one in `train/` that does it, and a row here.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
+from cascade_rl.cascade.outside import Outside, directory_of, pinned
 from cascade_rl.cascade.probe import probe_of, probed_too_late
 from cascade_rl.cascade.record import CARRIED, Start, record_of
 from cascade_rl.cascade.run import Progress, Run
@@ -94,6 +96,13 @@ def load_finished(run: Run, stage: Stage, made: Checkpoint) -> None:
 
 
 def _stage_run(run: Run, progress: Progress, begun: Start, book: Book) -> StageRun[Stage]:
+    asked, body = begun.reward_model, None
+    if begun.outside:
+        there = directory_of(begun.outside, begun.stage, run.screen)
+        if begun.stage.trains == "reward_model":
+            body = there
+        else:
+            asked = Exported(there, None, apart=True)
     return StageRun(
         begun.stage,
         run.world,
@@ -103,7 +112,8 @@ def _stage_run(run: Run, progress: Progress, begun: Start, book: Book) -> StageR
         seed=run.recipe.seed,
         key=begun.key,
         start=progress.start,
-        reward_model=begun.reward_model,
+        reward_model=asked,
+        body=body,
         stop_asked=run.stop_asked,
         probe=probe_of(run, begun.stage),
         export_dtype=run.recipe.model.export_dtype,
@@ -112,16 +122,26 @@ def _stage_run(run: Run, progress: Progress, begun: Start, book: Book) -> StageR
     )
 
 
+def asked_models(
+    run: Run, stage: Stage, data: StageData, folder: Path
+) -> tuple[Exported | None, Outside | None]:
+    """The reward model of the run that a stage asks, and what it takes from outside instead."""
+    return asked_reward_model(run, stage, data), pinned(stage, folder, run.screen)
+
+
 def asked_reward_model(run: Run, stage: Stage, data: StageData) -> Exported | None:
     """The reward model that a stage asks, as its stage exported it; None where no reward is learned.
 
     The stage that trains it is done: it comes earlier.
     """
     name = stage.reward_model_among(run.recipe.before(stage.name))
+    if name is None:
+        return None
     # the problems of a pool are of one domain
     learned = any(run.materials.domains[pool[0].domain].learned for pool in data.pools())
-    if name is None or not (learned or stage.adds_scores()):
+    if not learned and not stage.adds_scores():
         return None
     index = [s.name for s in run.recipe.stages].index(name)
     weights = run.ledger.entries[index].exports.get(reward_model.FOLDER)
-    return Exported(stage_folder(run.folder, index, name) / reward_model.FOLDER, weights)
+    apart = run.recipe.stage(name).outside() is not None
+    return Exported(stage_folder(run.folder, index, name) / reward_model.FOLDER, weights, apart)

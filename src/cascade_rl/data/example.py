@@ -104,14 +104,14 @@ def _sampled(
 
 
 def _reward(recipe: Recipe, stage: Stage, domain: Domain) -> str:
+    model = stage.outside() or stage.reward_model_among(recipe.before(stage.name))
     if domain.learned:
-        return f"the reward is the score of {stage.reward_model_among(recipe.before(stage.name))}"
+        return f"the reward is the score of {model}"
     if domain.judged and isinstance(stage, RLStage) and stage.judge:
         return f"the reward is the probability of {stage.judge.model}'s YES"
     graders = f"the reward is its grader's ({domain.summary})"
     # the example is the first of the first entry
     if isinstance(stage, RLStage) and stage.data[0].with_reward_model:
-        model = stage.reward_model_among(recipe.before(stage.name))
         return f"{graders}, and of a right reply also the score of {model}: 1 to 2 in all"
     return graders
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from huggingface_hub import save_torch_state_dict
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from cascade_rl.errors import InputError
@@ -195,9 +195,15 @@ def save_reward_directory(
 
 
 def load_reward_directory(path: Path, config: Network) -> Tensor:
-    """The flat weights, head last, of what `save_reward_directory` wrote."""
-    state = load_file(path / "model.safetensors")
+    """The flat weights, head last, of what `save_reward_directory` wrote, or of one that was published.
+
+    Raises InputError for files that are cut off, KeyError without a `score.weight`, and InputError for one
+    that is not of one row: a model that sorts texts, or scores them in several ways, gives no reward.
+    """
+    state = read_state(path)
     score = state.pop("score.weight")
+    if tuple(score.shape) != (1, config.hidden):
+        raise InputError(f"{path}: its score has the shape {tuple(score.shape)}, not (1, {config.hidden})")
     # the flat vector has a place for what reads logits, which a reward model never does
     state |= {name: torch.zeros(shape) for name, shape in config.head_only().items()}
     return torch.cat([config.flat(state), score.float().flatten()])

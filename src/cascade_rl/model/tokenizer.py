@@ -173,13 +173,7 @@ def load_tokenizer(path: Path, *, add: bool = False, template: str | None = None
     it lacks are added. Raises InputError where files, markers or the template are missing, and with `add`
     where no marker is.
     """
-    if not any((path / name).is_file() for name in FILES):
-        # transformers would make an empty one
-        raise InputError(
-            f"{path} has no tokenizer files: copy tokenizer.json and tokenizer_config.json there "
-            f"(any of {', '.join(FILES)} will do)"
-        )
-    inner = _opened(path)
+    inner = opened(path)
     if template == FOUND:
         ours = not inner.chat_template or str(inner.chat_template).endswith(chat.TEMPLATE)
         template = None if ours else MODEL
@@ -209,10 +203,16 @@ def _with_our_template(inner: Any, path: Path, add: bool) -> Tokenizer:
     return Tokenizer(inner, end_ids(path), lead, added)
 
 
-def _opened(path: Path) -> Any:
-    """A transformers tokenizer that can encode; InputError for files that are damaged."""
+def opened(path: Path) -> Any:
+    """A transformers tokenizer that can encode; InputError for files that are missing or damaged."""
     from transformers import AutoTokenizer
 
+    if not any((path / name).is_file() for name in FILES):
+        # transformers would make an empty one
+        raise InputError(
+            f"{path} has no tokenizer files: copy tokenizer.json and tokenizer_config.json there "
+            f"(any of {', '.join(FILES)} will do)"
+        )
     try:
         inner = AutoTokenizer.from_pretrained(str(path), local_files_only=True)
         # what no vocabulary of letters has, too: an unknown token that is missing shows only there

@@ -33,6 +33,14 @@ class HubName:
         return f"{self.repo}@{self.revision}" if self.revision else self.repo
 
 
+def named_model(text: str) -> str:
+    """The name of a model that is a directory, a file or on a hub; ValueError for one that can be none."""
+    if text == "scratch":
+        raise ValueError("scratch is no model that could be read: name a directory, or ORG/NAME@REVISION")
+    read_hub_name(text)
+    return text
+
+
 def read_hub_name(text: str) -> HubName | None:
     """The hub name that a text may be; None where it can be none. A directory may have the same name.
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from cascade_rl.recipe.base import Positive, Problems
 from cascade_rl.recipe.heldout import PairsKey
+from cascade_rl.recipe.hub_name import named_model
 from cascade_rl.recipe.prompts import FullPhase
 from cascade_rl.recipe.stage import Able, Entry, OwnRows, StageSpec, in_epochs, planned
 from cascade_rl.recipe.tables import PAIR_MAPS, BadRows, is_none, one_of, table_only
@@ -16,8 +17,9 @@ from cascade_rl.types import Mode, Split
 
 
 class RewardModelStage(StageSpec):
-    """A scalar head on the policy's last hidden state, trained on preference pairs (Bradley-Terry).
+    """A scalar head on a last hidden state, trained on preference pairs (Bradley-Terry).
 
+    Of the policy, or of the model `init` with a shape and a tokenizer of its own.
     `pairs_from`: `domain` takes the domain's own pairs; `samples` lets the policy answer each prompt
     `sample_rollouts` times and pairs its best with its worst answer by the domain's benchmark rule. With a
     `map` the pairs stand in the rows of `source`, at most `pairs` of them are used, and no domain is asked.
@@ -27,6 +29,9 @@ class RewardModelStage(StageSpec):
     referred = ("domain", "source", "map")
 
     kind: Literal["reward_model"]
+    # What it is trained from, if not the policy: the report's is Qwen2.5-72B-Instruct (section 4.2). Left out
+    # of the record where it is not given, as what follows: so it is no change of older runs.
+    init: Annotated[Annotated[str, AfterValidator(named_model)] | None, Field(exclude_if=is_none)] = None
     domain: str | None = "alignment"
     source: str = "builtin"
     # left out of the record where it is not given, so that it is no change of older runs
@@ -124,6 +129,10 @@ class RewardModelStage(StageSpec):
         """Pairs."""
         return "batch_size", self.batch_size, self.pairs
 
+    def outside(self) -> str | None:
+        """Its own base."""
+        return self.init
+
     def sampled(self) -> list[FullPhase]:
         """The policy's own answers, untruncated and at temperature 1, if the pairs are made of them."""
         if self.sample_tokens is None:
@@ -142,25 +151,30 @@ class RewardModelStage(StageSpec):
 
     def shrunk(self) -> Self:
         """Two batches of at most eight pairs, and eight held out."""
-        batch = min(self.batch_size, 8)
-        update: dict[str, Any] = {
-            "epochs": None,
-            "batch_size": batch,
-            "pairs": batch * 2,
-            "heldout_pairs": 8,
-        }
-        if self.heldout:
-            update["heldout"] = self.heldout.model_copy(update={"every": 1})
-        if self.sample_tokens is not None:
-            update["sample_tokens"] = min(self.sample_tokens, 48)
-        return super().shrunk().model_copy(update=update)
+        return super().shrunk().model_copy(update=_small(self))
 
     def explained(self) -> list[str]:
         """Updates and epochs."""
         told = [in_epochs(self.planned_steps, self.batch_size, self.pairs, "preference pairs")]
-        told += self.rate_told()
+        told += self.rate_told() + ([f"trained from {self.init}, not from the policy"] if self.init else [])
         if self.heldout:
             told.append(
                 f"held-out loss every {self.heldout.every} steps, on {self.heldout_pairs} pairs at most"
             )
         return told
+
+
+def _small(stage: RewardModelStage) -> dict[str, Any]:
+    """What a smoke test changes beside what it changes in every stage."""
+    batch = min(stage.batch_size, 8)
+    update: dict[str, Any] = {
+        "epochs": None,
+        "batch_size": batch,
+        "pairs": batch * 2,
+        "heldout_pairs": 8,
+    }
+    if stage.heldout:
+        update["heldout"] = stage.heldout.model_copy(update={"every": 1})
+    if stage.sample_tokens is not None:
+        update["sample_tokens"] = min(stage.sample_tokens, 48)
+    return update

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from cascade_rl.recipe.algorithm import Algorithm
 from cascade_rl.recipe.base import Fraction, Positive, Problems
+from cascade_rl.recipe.hub_name import named_model
 from cascade_rl.recipe.mixture import drawn_in, unfit_names, unscored
 from cascade_rl.recipe.prompts import (
     PHASE_KEYS,
@@ -26,7 +27,7 @@ from cascade_rl.recipe.prompts import (
     unfit_buffer,
 )
 from cascade_rl.recipe.stage import SMOKE_TOKENS, Able, Entry, StageSpec
-from cascade_rl.recipe.tables import reading_of
+from cascade_rl.recipe.tables import is_none, reading_of
 from cascade_rl.types import Mode, Split
 
 
@@ -66,6 +67,10 @@ class RLStage(Algorithm, StageSpec):
     # the report: batch in IF-RL, epoch in math RL, none in the others
     filter: Filter = NoFilter()
     reward_model: str | None = None
+    # a published one, or one of another run; left out of the record where it is not given
+    reward_model_from: Annotated[
+        Annotated[str, AfterValidator(named_model)] | None, Field(exclude_if=is_none)
+    ] = None
     judge: JudgeSpec | None = None
 
     @model_validator(mode="after")
@@ -141,7 +146,9 @@ class RLStage(Algorithm, StageSpec):
         return other.trains == "reward_model"
 
     def reward_model_among(self, earlier: Sequence[StageSpec]) -> str | None:
-        """The one that it names, else the last that an earlier stage trains."""
+        """The one that it names, else the last that an earlier stage trains; none beside one from outside."""
+        if self.reward_model_from is not None:
+            return None
         trained = [stage.name for stage in earlier if stage.trains == "reward_model"]
         return self.reward_model or (trained[-1] if trained else None)
 
@@ -149,8 +156,14 @@ class RLStage(Algorithm, StageSpec):
         """If an entry wants it."""
         return any(entry.with_reward_model for entry in self.data)
 
+    def outside(self) -> str | None:
+        """The reward model that it asks, if that is none of the run's."""
+        return self.reward_model_from
+
     def dangling(self, earlier: Sequence[StageSpec]) -> Problems:
         """A reward model that no earlier stage trains."""
+        if self.reward_model and self.reward_model_from:
+            return [(f"stages.{self.name}.reward_model_from", "not beside reward_model: say one of them")]
         trained = [stage.name for stage in earlier if stage.trains == "reward_model"]
         if not self.reward_model or self.reward_model in trained:
             return []
@@ -159,17 +172,7 @@ class RLStage(Algorithm, StageSpec):
 
     def lacking(self, domains: Mapping[str, Able], earlier: Sequence[StageSpec]) -> Problems:
         """A reward model that its domains need and nobody trains; one, or a judge, that no domain asks."""
-        problems: Problems = []
-        path = f"stages.{self.name}"
-        learned = self.adds_scores() or any(domain.learned for domain in domains.values())
-        problems += unscored(self.name, self.data, domains, self.judge)
-        if learned and self.reward_model_among(earlier) is None:
-            problems.append((path, "needs a reward_model stage before it"))
-        if self.judge and not any(domain.judged for domain in domains.values()):
-            problems.append((f"{path}.judge", "has no effect: no domain of this stage asks it"))
-        if self.reward_model and not learned:
-            problems.append((f"{path}.reward_model", "has no effect: no domain of this stage asks for it"))
-        return problems
+        return _vain(self, domains, earlier)
 
     def shrunk(self) -> Self:
         """A few short replies to a few prompts; every phase is walked through."""
@@ -187,6 +190,21 @@ class RLStage(Algorithm, StageSpec):
         """
         # raw last: what the stage says itself wins, also `none`
         return {"rollout_correction": "tis", **raw} if raw.get("updates_per_batch", 1) == 1 else raw
+
+
+def _vain(stage: RLStage, domains: Mapping[str, Able], earlier: Sequence[StageSpec]) -> Problems:
+    problems: Problems = []
+    path = f"stages.{stage.name}"
+    learned = stage.adds_scores() or any(domain.learned for domain in domains.values())
+    problems += unscored(stage.name, stage.data, domains, stage.judge)
+    if learned and not stage.reward_model_from and stage.reward_model_among(earlier) is None:
+        problems.append((path, "needs a reward_model stage before it"))
+    if stage.judge and not any(domain.judged for domain in domains.values()):
+        problems.append((f"{path}.judge", "has no effect: no domain of this stage asks it"))
+    for key in ("reward_model", "reward_model_from"):
+        if getattr(stage, key) and not learned:
+            problems.append((f"{path}.{key}", "has no effect: no domain of this stage asks for it"))
+    return problems
 
 
 def _small(stage: RLStage) -> dict[str, Any]:
@@ -221,8 +239,9 @@ def _batch(stage: RLStage) -> str:
 
 def _prompts(stage: RLStage) -> str:
     shares = ", ".join(f"{_called(d)} ({d.problems}, weight {d.weight:g})" for d in stage.data)
+    asked = f"; reward model {stage.reward_model_from}" if stage.reward_model_from else ""
     corrected = f"; correction {stage.rollout_correction}" if stage.rollout_correction != "none" else ""
-    return f"prompts: {shares}; {stage.mode_mix}; filter {stage.filter.kind}{corrected}"
+    return f"prompts: {shares}; {stage.mode_mix}; filter {stage.filter.kind}{asked}{corrected}"
 
 
 def _called(entry: RLData) -> str:

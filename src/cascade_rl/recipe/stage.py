@@ -130,6 +130,14 @@ class StageSpec(Training, ABC):
         """Whether it asks a reward model beside its domains' own verdicts."""
         return False
 
+    def outside(self) -> str | None:
+        """The name of a model from outside the run that it works with; None if there is none."""
+        return None
+
+    def adds_scores(self) -> bool:
+        """Whether it asks a reward model beside its domains' own verdicts."""
+        return False
+
     def prompt_limits(self) -> list[int]:
         """The most tokens of a prompt, for each pool that it draws prompts of RL from; none if it draws none."""
         return []

@@ -60,12 +60,15 @@ def reward_card_text(stage: Mapping[str, Any], licence: Mapping[str, str], weigh
     """The whole card as Markdown."""
     told = {"library_name": "transformers", **licence, "pipeline_tag": "text-classification", "tags": TAGS}
     lineage = stage["lineage"]
-    weights = f"(weights {lineage['incoming_weights']})"
-    start = f"the policy after {lineage['parent']}" if lineage["parent"] != "base" else "the base model"
+    parent = f"the policy after {lineage['parent']}" if lineage["parent"] != "base" else "the base model"
+    start = f"{parent} (weights {lineage['incoming_weights']})"
+    if outside := lineage.get("outside"):
+        known = f"commit {outside['commit']}" if outside["commit"] else f"files {outside['content']}"
+        start = f"{outside['asked']} ({known})"
     parts = [
         f"---\n{yaml.safe_dump(told, sort_keys=False)}---",
         f"# {lineage['run']}: the reward model of {stage['stage']}",
-        f"Made by cascade-rl {__version__} from {start} {weights}: its body with a scalar head on the last "
+        f"Made by cascade-rl {__version__} from {start}: its body with a scalar head on the last "
         "token, trained on pairs of answers (Bradley-Terry).",
         "## Accuracy\n\n" + _accuracy(stage),
         f"## How to read a score\n\n```python\n{SNIPPET}```\n\n{READING}",

@@ -101,7 +101,8 @@ def stage_key(
 ) -> str:
     """What makes a finished stage this one: settings, what the run shares, data, incoming weights.
 
-    `reward_model` is the checksum of the one that the stage asks; None where it asks none.
+    `reward_model` is the checksum of the one that the stage asks, or of what it takes from outside the run;
+    None where there is none.
     """
     # Not the gate: policy `best` chooses a step, and what is done keeps its choice. Earlier stages act
     # through `incoming` and the reward model alone.

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Protocol
 
 from safetensors import SafetensorError
 
 from cascade_rl.errors import InputError, StageError
-from cascade_rl.model.checkpoint import load_reward_directory, weights_hash
+from cascade_rl.model.checkpoint import load_reward_directory, read_config, weights_hash
 from cascade_rl.model.network import Network
 from cascade_rl.model.replicas import Replicas, deal
-from cascade_rl.model.tokenizer import Tokenizer
+from cascade_rl.model.reward_reader import RewardReader
 from cascade_rl.rollout.world import World
 from cascade_rl.train.batch import Row
 from cascade_rl.train.scalar_head import score_rows
@@ -20,6 +21,18 @@ from cascade_rl.types import Message
 
 SCORE_TOKENS = 4096  # that a worker scores at once, as a micro-batch of training by default
 MODEL = "reward"  # its name among the models of the workers
+
+
+class Reader(Protocol):
+    """What makes ids of a conversation with an answer: a tokenizer with its template."""
+
+    def answered(self, messages: Sequence[Message], answer: str) -> list[int]:
+        """Ids up to the token off which the score is read."""
+        ...
+
+    def answered_all(self, asked: Sequence[tuple[Sequence[Message], str]]) -> list[list[int]]:
+        """`answered` of many."""
+        ...
 
 
 def head_shape(config: Network) -> dict[str, tuple[int, int]]:
@@ -33,8 +46,15 @@ def serve(world: World, exported: Exported, name: str = MODEL) -> LearnedReward:
     Raises StageError when it can't be read or is not the one that the ledger recorded.
     """
     mend = f"restore it, or move {exported.path.parent} away: its stage is then trained anew"
+    if exported.weights is None and exported.apart:
+        mend = "name another one, or mend it"
+    config: Network = world.config
+    reader: Reader = world.tokenizer
     try:
-        flat = load_reward_directory(exported.path, world.config)
+        if exported.apart:
+            config = read_config(exported.path)[1]
+            reader = RewardReader(exported.path, config.max_positions)
+        flat = load_reward_directory(exported.path, config)
     # SafetensorError: a file that was cut; KeyError: one without a score head
     except (OSError, SafetensorError, KeyError, InputError) as error:
         raise StageError(f"{exported.path} can't be read as a reward model ({error}); {mend}") from None
@@ -42,11 +62,11 @@ def serve(world: World, exported: Exported, name: str = MODEL) -> LearnedReward:
         raise StageError(
             f"{exported.path} is not what the ledger recorded (its weights' checksum differs); {mend}"
         )
-    world.replicas.add_model(name, world.config, flat, train=False, extra=head_shape(world.config))
-    return LearnedReward(world.replicas, world.tokenizer, name)
+    world.replicas.add_model(name, config, flat, train=False, extra=head_shape(config))
+    return LearnedReward(world.replicas, reader, name)
 
 
-def reward_row(tokenizer: Tokenizer, messages: Sequence[Message], answer: str) -> Row:
+def reward_row(tokenizer: Reader, messages: Sequence[Message], answer: str) -> Row:
     """What the reward model reads: the conversation in instruct mode, up to the end mark of the answer."""
     return scored(tokenizer.answered(messages, answer))
 
@@ -59,7 +79,7 @@ def scored(ids: Sequence[int]) -> Row:
 class LearnedReward:
     """A `RewardModel` over the model `name` of the replicas; concurrent calls are scored as one batch."""
 
-    def __init__(self, replicas: Replicas, tokenizer: Tokenizer, name: str = MODEL) -> None:
+    def __init__(self, replicas: Replicas, tokenizer: Reader, name: str = MODEL) -> None:
         self.replicas, self.tokenizer, self.name = replicas, tokenizer, name
         self._waiting: list[tuple[Row, asyncio.Future[float]]] = []
 

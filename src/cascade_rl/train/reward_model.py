@@ -7,45 +7,43 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-import torch
-from torch import Tensor
-
-from cascade_rl.domain import Domain
-from cascade_rl.errors import StageError
-from cascade_rl.grading.verdicts import grade_all
 from cascade_rl.model.checkpoint import load_reward_directory, weights_hash
 from cascade_rl.model.export import export
-from cascade_rl.protocols import Sampling
 from cascade_rl.recipe import RewardModelStage
 from cascade_rl.train.learned_reward import MODEL, LearnedReward, head_shape, scored
 from cascade_rl.train.learner import lr_factor
 from cascade_rl.train.loop import Steps
 from cascade_rl.train.pair_scores import distinct, pair_accuracy, preference_loss
+from cascade_rl.train.reward_body import embodied
+from cascade_rl.train.sampled_pairs import sampled_pairs
 from cascade_rl.train.samples import Encoding, Fitted, Ids, encoded
 from cascade_rl.train.sft import batch_at
 from cascade_rl.train.stage_run import StageRun, Trained
-from cascade_rl.types import Mode, Pair, Pairs, StepReport
+from cascade_rl.types import Pair, Pairs, StepReport
 
 FOLDER = "reward_model"  # beside the checkpoint, which is the policy as it came
-HEAD_SCALE = 0.02  # standard deviation of the new head's weights, as of the other matrices of a Qwen3
 
 
 def train(run: StageRun[RewardModelStage], data: Pairs) -> Trained:
     """Train a reward model on top of the policy's weights, export it to FOLDER/reward_model, and measure it.
 
-    The policy itself stays as it is, so that nothing of it has to be probed.
+    The policy itself stays as it is, so that nothing of it has to be probed. Where the stage names a base of
+    its own, that is the model's body, with its shape, tokenizer and template.
     """
     stage = run.stage
-    world, run = run.world, replace(run, model=MODEL, probe=None)
-    extra = head_shape(world.config)
-    model = world.replicas.add_model(MODEL, world.config, _start(run), train=True, extra=extra)
-    lines = []
+    run, lines = replace(run, model=MODEL, probe=None), []
     if stage.pairs_from == "samples":
         run.screen.waiting("sampling pairs")
         domain = run.domains[data.training[0].problem.domain]
         training, heldout = (sampled_pairs(run, domain, pairs) for pairs in (data.training, data.heldout))
         data = Pairs(training, heldout, data.tallies)
         lines.append(f"of the policy's own answers {len(data.training)} pairs differ by the rule")
+    # from here on the run is of the reward model: its body's config and tokenizer, not the policy's
+    run, start = embodied(run)
+    world = run.world
+    extra = head_shape(world.config)
+    model = world.replicas.add_model(MODEL, world.config, start, train=True, extra=extra)
+    del start
     # A pair that stands twice says nothing more the second time: the figure would look surer than it is.
     measured = distinct(data.heldout)
     fitted = fit(run, data.training, measured)
@@ -65,14 +63,6 @@ def train(run: StageRun[RewardModelStage], data: Pairs) -> Trained:
     exports = {FOLDER: weights_hash(load_reward_directory(folder, world.config))}
     facts = {"heldout_pair_accuracy": accuracy, "heldout_pairs": count}
     return Trained(fitted.step, {**facts, **fitted.facts}, (*fitted.lines, *lines), exports)
-
-
-def _start(run: StageRun[RewardModelStage]) -> Tensor:
-    """The policy's flat weights with a fresh head behind them; the same for the same seed."""
-    # on the CPU whatever the device, so that the same seed is the same head
-    generator = torch.Generator().manual_seed(run.seed)
-    head = torch.randn(run.world.config.hidden, generator=generator) * HEAD_SCALE
-    return torch.cat([run.world.replicas.flat("policy").detach().cpu(), head])
 
 
 def fit(run: StageRun[RewardModelStage], pairs: Sequence[Pair], heldout: Sequence[Pair] = ()) -> Trained:
@@ -110,37 +100,3 @@ def _encoding(run: StageRun[RewardModelStage]) -> tuple[Encoding[Pair], int]:
         return Fitted(ids) if fits else Fitted(None, f"pairs longer than {most}, left out")
 
     return Encoding(encode, fit, lambda pair: pair.problem), limit
-
-
-def sampled_pairs(run: StageRun[RewardModelStage], domain: Domain, pairs: Sequence[Pair]) -> tuple[Pair, ...]:
-    """Preference pairs by rule from the policy's own answers: its best against its worst on each prompt.
-
-    Answers are ranked by how many of the benchmark's criteria they meet; prompts whose answers are all alike
-    give no pair. Raises StageError when none does.
-    """
-    stage = run.stage
-    if stage.sample_rollouts is None or stage.sample_tokens is None:
-        raise ValueError(
-            "pairs_from: samples needs sample_rollouts and sample_tokens, which the recipe fills in"
-        )
-    # instruct mode: a reward model reads answers, never reasoning
-    problems = [pair.problem.in_mode(Mode.INSTRUCT) for pair in pairs]
-    sampling = Sampling(stage.sample_rollouts, stage.sample_tokens, seed=(run.seed, stage.name, "pairs"))
-    groups = run.world.sampler.sample(problems, sampling)
-    asked = [(problem, rollout) for problem, group in zip(problems, groups, strict=True) for rollout in group]
-    verdicts = iter(grade_all(domain.benchmark_grade, asked, run.world.services))
-    found = []
-    for problem, group in zip(problems, groups, strict=True):
-        graded = [next(verdicts) for _ in group]
-        # by reward, and by the parts of it where rewards tie; one reply without a verdict, and the best is
-        # not known (then also no place in `marks` is a place in `group`)
-        marks = [(v.reward, sum(v.parts.values())) for v in graded if v.reward is not None]
-        if len(marks) == len(graded) and max(marks) > min(marks):
-            best, worst = group[marks.index(max(marks))], group[marks.index(min(marks))]
-            found.append(Pair(problem, best.text, worst.text))
-    if not found:
-        raise StageError(
-            f"{stage.name}: on no prompt did the policy's {stage.sample_rollouts} answers differ by the rule "
-            f"of {domain.name}; set pairs_from: domain, or raise sample_rollouts"
-        )
-    return tuple(found)

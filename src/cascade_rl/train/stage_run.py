@@ -30,11 +30,13 @@ class Probe:
 class Exported:
     """A model that an earlier stage exported: its folder, and the checksum of its weights in the ledger.
 
-    The checksum is None where an older version wrote the ledger.
+    The checksum is None where an older version wrote the ledger, and of a model from outside. `apart`: it
+    has a shape, a tokenizer and a template of its own, which stand in its folder; else the policy's are its.
     """
 
     path: Path
     weights: str | None
+    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class StageRun(Generic[S]):
     model         the model of the workers that is trained
     start         the exported model that the stage starts from
     reward_model  the exported reward model that RL asks, where a domain's reward is learned
+    body          the directory of the model that a reward model is trained from; None: the policy
     stop_asked    turns true after Ctrl-C or SIGTERM
     export_dtype  of exported weights and adapters: fp32 or bf16
     smoke         a stage that trains nothing is then noted, not refused
@@ -61,6 +64,7 @@ class StageRun(Generic[S]):
     model: str = "policy"
     start: Path = Path()
     reward_model: Exported | None = None
+    body: Path | None = None
     stop_asked: Callable[[], bool] = lambda: False
     probe: Probe | None = None
     export_dtype: str = "fp32"
