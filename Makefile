@@ -12,8 +12,9 @@ install: $(VENV)/.installed
 demo: $(VENV)/.installed
 	$(BIN)/cascade run tiny
 
+# Files of tests are dealt to two processes; more make it no quicker where there are two cores.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check src tests bench examples

@@ -36,7 +36,8 @@ def graded(problem: Problem, step: int) -> Group:
 def drawn_by_our_engine(stage: RLStage, data: Pools, seed: int) -> list[list[Problem]]:
     pool, found = PromptPool(stage, data.entries, seed), []
     for step in range(stage.steps):
-        found.append(pool.draw(stage.prompts_per_step))
+        phase = next(rule for start, end, rule in stage.phases() if start <= step < end)
+        found.append(pool.draw(stage.prompts_per_step, phase.data))
         pool.record([graded(problem, step) for problem in found[-1]])
     return found
 
@@ -87,6 +88,17 @@ def test_every_sub_stage_is_a_job_with_its_own_rule():
     ]
     assert links[1].rule.temperature == 0.8 and links[0].rule.temperature == 1.0
     assert [link.number for link in links] == [0, 1] and {link.steps for link in links} == {6}
+
+
+def test_a_phase_asks_its_own_entries_only():
+    named = [{"domain": "maths", "name": "first"}, {"domain": "coding", "name": "second"}]
+    phases = [{"share": 0.5, "data": ["first"]}, {"share": 0.5, "data": ["second", "first"]}]
+    stage = stage_of(data=named, curriculum=phases, filter={"kind": "epoch"})
+    data = Pools((problems("maths", 9), problems("coding", 30)))
+    asked, links = drawn_by_a_chain(stage, data, 1)
+    assert {p.domain for step in asked[:6] for p in step} == {"maths"}
+    assert {p.domain for step in asked[6:] for p in step} == {"maths", "coding"}
+    assert asked == drawn_by_our_engine(stage, data, 1) and any(end == 6 for _, end in links)
 
 
 def test_the_batch_filter_has_prompts_for_every_round():

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from cascade_rl.backends.verl.job import Link
-from cascade_rl.recipe import RLStage, Stage
+from cascade_rl.recipe import FullPhase, RLStage, Stage
 from cascade_rl.train.pool import PromptPool
 from cascade_rl.types import Group, Pools, Problem, StageData
 
@@ -32,18 +32,20 @@ def chain(stage: Stage, data: StageData, seed: int, outcomes: Outcomes) -> Itera
     for start, end, rule in stage.phases():
         step = start
         while step < end:
-            until, asked = _drawn(pool, stage, step, end)
+            until, asked = _drawn(pool, stage, rule, step, end)
             yield Link(number, step, until, rule, data, tuple(asked))
             pool.record(outcomes(step, until))
             number, step = number + 1, until
 
 
-def _drawn(pool: PromptPool, stage: RLStage, step: int, end: int) -> tuple[int, list[Problem]]:
+def _drawn(
+    pool: PromptPool, stage: RLStage, rule: FullPhase, step: int, end: int
+) -> tuple[int, list[Problem]]:
     """The prompts of the steps from `step` up to where the job ends, and that step."""
     asked: list[Problem] = []
     for number in range(step, end):
         before = pool.state()
-        drawn = pool.draw(stage.prompts_per_step)
+        drawn = pool.draw(stage.prompts_per_step, rule.data)
         # who is in the next epoch depends on how the last one went, of which these steps are a part
         if number > step and stage.filter.kind == "epoch" and _epochs(pool.state()) != _epochs(before):
             pool.restore(before)
@@ -52,7 +54,7 @@ def _drawn(pool: PromptPool, stage: RLStage, step: int, end: int) -> tuple[int, 
     if stage.filter.kind == "batch":
         # what fills up a batch whose groups had no signal: as much as every round would ask at most
         for _ in range((stage.filter.max_rounds - 1) * (end - step)):
-            asked += pool.draw(stage.prompts_per_step)
+            asked += pool.draw(stage.prompts_per_step, rule.data)
     return end, asked
 
 
