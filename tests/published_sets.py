@@ -68,7 +68,12 @@ def _repair(label: str, n: int) -> dict[str, Any]:
 
 def _program(label: str, n: int) -> dict[str, Any]:
     given = {"inputs": ["1 2\n"], "outputs": [f"{n}\n"]}
-    return {"question": f"Print {n}.", "starter_code": "", "input_output": json.dumps(given), "difficulty": "EASY"}
+    return {
+        "question": f"Print {n}.",
+        "starter_code": "",
+        "input_output": json.dumps(given),
+        "difficulty": "EASY",
+    }
 
 
 def _preferred(label: str, n: int) -> dict[str, Any]:

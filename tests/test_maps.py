@@ -493,8 +493,16 @@ WRONG = {
         ROW["nemotron-if"] | {"prompt": [{"content": "a"}]},
         "prompt: want messages",
     ),
-    "no literal": ("if-rlvr", ROW["IF-RLVR"] | {"ground_truth": "os.getcwd()"}, "want JSON or a Python literal"),
-    "two of them": ("if-rlvr", ROW["IF-RLVR"] | {"ground_truth": "[{}, {}]"}, "want an object, or a list of one"),
+    "no literal": (
+        "if-rlvr",
+        ROW["IF-RLVR"] | {"ground_truth": "os.getcwd()"},
+        "want JSON or a Python literal",
+    ),
+    "two of them": (
+        "if-rlvr",
+        ROW["IF-RLVR"] | {"ground_truth": "[{}, {}]"},
+        "want an object, or a list of one",
+    ),
     "no kinds": ("if-rlvr", ROW["IF-RLVR"] | {"ground_truth": "{}"}, "no column 'instruction_id'"),
     "no ground truth": ("verl", {"prompt": USER, "reward_model": {}}, "no column 'ground_truth'"),
     "no options": ("multiple-choice", {"question": "a", "answer": "A"}, "choices or options"),

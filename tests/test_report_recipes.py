@@ -23,7 +23,11 @@ from cascade_rl.sources.own_maps import chat_map
 from cascade_rl.sources.own_rows import Elsewhere
 from cascade_rl.types import Mode
 
-UNIFIED, SMALL, LARGE = NAMES = ("nemotron-cascade-8b", "nemotron-cascade-8b-thinking", "nemotron-cascade-14b-thinking")
+UNIFIED, SMALL, LARGE = NAMES = (
+    "nemotron-cascade-8b",
+    "nemotron-cascade-8b-thinking",
+    "nemotron-cascade-14b-thinking",
+)
 K = 1024
 STAGE1, STAGE2 = "nvidia/Nemotron-Cascade-SFT-Stage-1", "nvidia/Nemotron-Cascade-SFT-Stage-2"
 PUBLISHED = "nvidia/Qwen2.5-CascadeRL-RM-72B@main"
@@ -98,7 +102,10 @@ PHASES: dict[str, list[list[tuple[int, int, int, float, str]]]] = {
 }  # fmt: skip
 TOP_P = 0.95  # in all of them
 PROMPTS = {"swe-rl": [[16 * K, 24 * K], [16 * K, 24 * K], [32 * K]]}  # table 20; the others are not told
-DRAWN = {"if-rl": [["ifeval"], ["ifbench"]], "swe-rl": [["up-to-16k"], ["up-to-24k"]]}  # where there are two phases
+DRAWN = {
+    "if-rl": [["ifeval"], ["ifbench"]],
+    "swe-rl": [["up-to-16k"], ["up-to-24k"]],
+}  # where there are two phases
 SOURCES = {
     "rlhf": ["nvidia/Nemotron-Cascade-RL-RLHF"],
     "if-rl": ["nvidia/Nemotron-Cascade-RL-Instruction-Following", "allenai/IF_multi_constraints_upto5"],
@@ -118,7 +125,11 @@ SUITE = {
     "livecodebench_v5": 8, "livecodebench_v6": 8, "livecodebench_pro_25q1": 8, "livecodebench_pro_25q2": 8,
     "swe_bench_verified": 4, "bfcl_v3": 1,
 }  # fmt: skip
-SHORTER = {"ifeval": (32 * K, 32 * K), "ifbench": (32 * K, 32 * K), "swe_bench_verified": (32 * K, 32 * K - 1)}
+SHORTER = {
+    "ifeval": (32 * K, 32 * K),
+    "ifbench": (32 * K, 32 * K),
+    "swe_bench_verified": (32 * K, 32 * K - 1),
+}
 # Tables 2 and 4 to 8: IFEval before and after RLHF
 FALLS = [70.8 - 50.1, 66.3 - 45.5, 69.8 - 56.2]
 BASES = ["Qwen/Qwen3-8B-Base", "Qwen/Qwen3-8B-Base", "Qwen/Qwen3-14B-Base"]
@@ -198,7 +209,9 @@ def row(*, thinking: bool) -> dict[str, Any]:
 def sampled(stage: Any, which: int) -> list[str]:
     """Sub-stages of an RL stage and the sets that it draws from."""
     wrong = []
-    found = [(a, b, rule.max_response_tokens, rule.temperature, rule.overlong) for a, b, rule in stage.phases()]
+    found = [
+        (a, b, rule.max_response_tokens, rule.temperature, rule.overlong) for a, b, rule in stage.phases()
+    ]
     if found != PHASES[stage.name][which]:
         wrong.append(f"{stage.name}: {found}")
     # top-k 20 of IF-RL stands in the body alone
@@ -353,7 +366,8 @@ def test_no_value_of_the_tables_can_be_changed_unseen(name):
         ("most: 0.25", "most: 0.4"),
         ("weight_decay: 1.0e-4", "weight_decay: 1.0e-2"),
         ("data: [ifbench]", "data: [ifeval, ifbench]"),
-        ("#science/train\", map: nemotron-sft, bad_rows: {skip: 0.02}, weight: 311}\n", "#code/train\", map: nemotron-sft, weight: 311}\n"),
+        ('#science/train", map: nemotron-sft, bad_rows: {skip: 0.02}, weight: 311}',
+         '#code/train", map: nemotron-sft, weight: 311}'),
     ],
 )  # fmt: skip
 def test_a_value_that_is_changed_in_the_file_is_told(tmp_path, old, new):
@@ -469,12 +483,15 @@ def unexplained(name: str, lines: list[str]) -> list[str]:
                 continue
             block = block_of(lines, order.index(stage), places)
             key = rest.partition("/")[0]
-            at = places.get(f"stages.{order.index(stage)}.{key}") or places.get(f"defaults.{kinds[stage]}.{key}")
+            at = places.get(f"stages.{order.index(stage)}.{key}") or places.get(
+                f"defaults.{kinds[stage]}.{key}"
+            )
         elif head == "benchmarks":
-            place = next((i for i, b in enumerate(recipe.benchmarks) if b.name == rest.partition("/")[0]), None)
-            # those that are left out are told above the list
-            at, block, key = (places[f"benchmarks.{place}"], [], "") if place is not None else (None, [text], rest.partition("/")[0])
-            key = key.removesuffix("_25q1").removesuffix("_25q2")
+            one = rest.partition("/")[0]
+            here = [places[f"benchmarks.{i}"] for i, b in enumerate(recipe.benchmarks) if b.name == one]
+            # those that are left out are told by name above the list
+            key = "" if here else one.removesuffix("_25q1").removesuffix("_25q2")
+            at, block = (here[0], []) if here else (None, [text])
         else:
             parts = path.split("/")
             # a block that is left out is told by its own name

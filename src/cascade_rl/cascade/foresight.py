@@ -16,9 +16,8 @@ from cascade_rl.cascade.run import base_folder
 from cascade_rl.cascade.spoken import mode_problems, unspoken_problems
 from cascade_rl.data.trial import Trial
 from cascade_rl.errors import InputError, RecipeError
-from cascade_rl.model.base import with_scaling
-from cascade_rl.model.checkpoint import read_config, read_generation
-from cascade_rl.model.choice import network_of
+from cascade_rl.model.base import base_config
+from cascade_rl.model.checkpoint import read_generation
 from cascade_rl.model.pretrained import Origin, find_model, silent
 from cascade_rl.model.tokenizer import Tokenizer, check_vocabulary, load_tokenizer
 from cascade_rl.model.weight_files import check_files
@@ -111,11 +110,7 @@ def foreseen(
 
 def _foreseen(recipe: Recipe, trial: Trial, found: Origin) -> Foreseen:
     folder = found.folder
-    raw, config = read_config(folder)
-    if recipe.model.rope_scaling:
-        # it has as many positions as the run gives it, see `make_base`
-        raw = with_scaling(raw, recipe.model.rope_scaling.settings())
-        config = network_of(raw)
+    raw, config = base_config(recipe, folder)
     read_generation(folder)
     if found.whole:
         check_files(folder, config.file_shapes())

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, model_validator
 from cascade_rl.recipe.algorithm import Algorithm
 from cascade_rl.recipe.base import Fraction, Positive, Problems
 from cascade_rl.recipe.hub_name import named_model
-from cascade_rl.recipe.mixture import drawn_in, unfit_names, unscored
+from cascade_rl.recipe.mixture import fewest_problems, longest_prompts, unfit_names, unscored
 from cascade_rl.recipe.prompts import (
     PHASE_KEYS,
     Filter,
@@ -112,13 +112,7 @@ class RLStage(Algorithm, StageSpec):
 
     def prompt_limits(self) -> list[int]:
         """Of each entry that on which every phase that draws from it can sample."""
-        # the least of them: a prompt is in its pool from the first phase to the last
-        drawn = [(rule.max_prompt_tokens, drawn_in(rule, self.data)) for rule in self.sampled()]
-        # an entry whose only phase is too short to take place is drawn from by none
-        return [
-            min((limit for limit, pools in drawn if entry in pools), default=self.max_prompt_tokens)
-            for entry in self.data
-        ]
+        return longest_prompts(self.sampled(), self.data, self.max_prompt_tokens)
 
     def entries(self) -> list[Entry]:
         """Prompts whose replies are graded."""
@@ -130,9 +124,7 @@ class RLStage(Algorithm, StageSpec):
 
     def batch(self) -> tuple[str, int, int]:
         """Prompts, over all pools that a step draws from; in the phase that has the fewest."""
-        pools = [drawn_in(rule, self.data) for rule in self.sampled()]
-        fewest = min(sum(data.problems for data in drawn) for drawn in pools)
-        return "prompts_per_step", self.prompts_per_step, fewest
+        return "prompts_per_step", self.prompts_per_step, fewest_problems(self.sampled(), self.data)
 
     def asked_modes(self) -> list[tuple[str, frozenset[Mode]]]:
         """One, or both by halves."""
@@ -147,10 +139,9 @@ class RLStage(Algorithm, StageSpec):
 
     def reward_model_among(self, earlier: Sequence[StageSpec]) -> str | None:
         """The one that it names, else the last that an earlier stage trains; none beside one from outside."""
-        if self.reward_model_from is not None:
-            return None
         trained = [stage.name for stage in earlier if stage.trains == "reward_model"]
-        return self.reward_model or (trained[-1] if trained else None)
+        named = self.reward_model or (trained[-1] if trained else None)
+        return None if self.reward_model_from else named
 
     def adds_scores(self) -> bool:
         """If an entry wants it."""

@@ -126,10 +126,6 @@ class StageSpec(Training, ABC):
         """The earlier stage whose reward model it asks; None if it asks none."""
         return None
 
-    def adds_scores(self) -> bool:
-        """Whether it asks a reward model beside its domains' own verdicts."""
-        return False
-
     def outside(self) -> str | None:
         """The name of a model from outside the run that it works with; None if there is none."""
         return None
@@ -139,7 +135,7 @@ class StageSpec(Training, ABC):
         return False
 
     def prompt_limits(self) -> list[int]:
-        """The most tokens of a prompt, for each pool that it draws prompts of RL from; none if it draws none."""
+        """The most tokens of a prompt, for each pool of RL; none if it draws from none."""
         return []
 
     def may_share(self, other: StageSpec) -> bool:
