@@ -47,6 +47,7 @@ def test_the_commands_are_those_of_the_readme():
         "data",
         "init",
         "serve",
+        "plan",
     }
     assert set(COMMANDS) == names
 
@@ -76,6 +77,18 @@ MISTAKES = {
     ("check", "tiny", "stages.math-rl.banana=1"): "stages.math-rl.banana: unknown key",
     ("status", "runs/nowhere"): "runs/nowhere is no run directory",
     ("report", "runs/nowhere"): "no run directory runs/nowhere",
+    ("plan", "tinny"): "no such recipe or file; shipped recipes:",
+    ("plan", "tiny", "--hardware", "tpu"): "no such hardware: tpu; known: here, rtx3090",
+    ("plan", "tiny", "--hardware", "8xh100", "--gpus", "4"): "says 8 GPUs, and --gpus 4; give one of the two",
+    ("plan", "tiny", "--hardware", "8xhere"): "write here, and --gpus N",
+    (
+        "plan",
+        "tiny",
+        "model.init=nowhere/else",
+        "model.architecture=null",
+        "model.tokenizer=null",
+    ): "nowhere/else",
+    ("run", "tiny", "--hardware", "h100", "--within", "0"): "--within 0: the plan takes ",
     ("eval", "nowhere"): "nowhere is no Hugging Face model directory: it has no config.json",
     ("eval", "nowhere", "--benchmark", "chess"): "no benchmark chess in tiny; there are",
     ("chat", "nowhere"): "nowhere is no Hugging Face model directory: it has no config.json",

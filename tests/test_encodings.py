@@ -82,6 +82,7 @@ COMMANDS = {
     "grade": ("grade", "maths", "--input", "cases.jsonl"),
     "regrade": ("regrade", "run"),
     "check": ("check", "r.yaml"),
+    "plan": ("plan", "r.yaml", "--hardware", "2xh100"),
     "doctor": ("doctor",),
     "data": ("data", "show", "jsonl:sums.jsonl", "--domain", "maths"),
     "data, chats": ("data", "show", "jsonl:talk.jsonl", "--map", "openai-chat"),

@@ -547,11 +547,11 @@ def test_stages_say_what_they_sample():
     )
     rules = [(rule.max_response_tokens, rule.top_p) for rule in recipe.stage("math-rl").sampled()]
     assert rules == [(30, 0.9), (20, 1.0)]
-    assert {stage.name: stage.prompt_limits() for stage in recipe.stages} == {
-        "sft-1": [],
-        "reward-model": [],
-        "rlhf": [4096],
-        "math-rl": [7],
+    assert {stage.name: stage.prompt_limit() for stage in recipe.stages} == {
+        "sft-1": None,
+        "reward-model": None,
+        "rlhf": 4096,
+        "math-rl": 7,
     }
     longest = {stage.name: stage.longest() for stage in recipe.stages}
     assert longest == {"sft-1": 0, "reward-model": 59, "rlhf": 4096 + 16384, "math-rl": 37}
@@ -569,7 +569,7 @@ def test_a_pool_is_bounded_by_the_phases_that_draw_from_it_and_by_no_other():
             "{share: 0.5, max_prompt_tokens: 24, data: [long, both]}]",
         )
     )
-    assert recipe.stage("math-rl").prompt_limits() == [16, 24, 16]
+    assert recipe.stage("math-rl").prompt_limits(3) == [16, 24, 16]
 
 
 def test_which_stages_may_share_prompts():
@@ -716,6 +716,22 @@ def test_each_phase_of_a_curriculum_draws_from_its_own_entries():
     raw = {"stages": [yaml.safe_load(IF_RL)]}
     apply_override(raw, "stages.if-rl.data.ifbench.problems=3")
     assert [entry["problems"] for entry in raw["stages"][0]["data"]] == [40, 3]
+
+
+def test_a_prompt_may_be_as_long_as_each_phase_that_draws_it_allows():
+    """SWE RL of the 8B model: prompts of 16K, then of 24K (table 20)."""
+    phases = [
+        {"share": 0.5, "data": ["short"], "max_prompt_tokens": 16384},
+        {"share": 0.5, "max_prompt_tokens": 24576},
+    ]
+    entries = [{"name": name, "domain": "swe", "source": "packages"} for name in ("short", "long")]
+    stage = if_rl(data=entries, curriculum=phases)
+    assert stage.prompt_limits(2) == [16384, 24576] and stage.prompt_limit() == 16384
+    assert [stage.drawn(rule, 2) for rule in stage.sampled()] == [[0], [0, 1]]
+    assert stage.fewest([6, 4]) == 6
+    plain = if_rl(curriculum=[])
+    assert plain.prompt_limits(2) == [4096, 4096] and plain.fewest([6, 4]) == 10
+    assert check_recipe(RAW).stage("sft-1").prompt_limits(1) == []
 
 
 @pytest.mark.parametrize(

@@ -127,15 +127,21 @@ def test_imitation_and_pairs_need_no_verdict_on_their_problems(tmp_path):
 def test_long_prompts_are_left_out_and_told_by_pool():
     made = Pools((tuple(toy_problem(n, "a") for n in range(6)), tuple(toy_problem(n, "b") for n in range(4))))
     long = {problem.id for problem in (*made.entries[0][:2], made.entries[1][3])}
-    data, notes = fitting("rl", [7, 9], made, lambda problem: 10 if problem.id in long else 7)
+    data, notes = fitting("rl", [7, 7], made, lambda problem: 8 if problem.id in long else 7)
     assert data.pools() == (made.entries[0][2:], made.entries[1][:3])
     assert notes == [
         "rl: 2 of 6 prompts over 7 tokens are left out",
-        "rl: 1 of 4 prompts over 9 tokens are left out",
+        "rl: 1 of 4 prompts over 7 tokens are left out",
     ]
-    higher, _ = fitting("rl", [7, 10], made, lambda problem: 10 if problem.id in long else 7)
-    assert higher.pools() == (made.entries[0][2:], made.entries[1])
     assert fitting("sft", [], made, lambda problem: 10**9) == (made, [])
+
+
+def test_each_pool_has_a_limit_of_its_own():
+    """SWE RL of the report reads prompts of 16K, then of 24K: the long ones are for the second phase alone."""
+    made = Pools((tuple(toy_problem(n, "a") for n in range(6)), tuple(toy_problem(n, "b") for n in range(4))))
+    data, notes = fitting("rl", [3, 8], made, lambda problem: int(problem.messages[0].content[-2]) + 1)
+    assert [len(pool) for pool in data.pools()] == [3, 4]
+    assert notes == ["rl: 3 of 6 prompts over 3 tokens are left out"]
 
 
 def test_an_id_of_two_pools_is_left_out_of_the_one_where_it_is_wrong(tmp_path):

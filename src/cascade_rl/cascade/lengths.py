@@ -9,7 +9,13 @@ from typing import Any
 
 from cascade_rl.cascade.spoken import refuse_unspoken
 from cascade_rl.data.gather import Materials
-from cascade_rl.data.lengths import Length, asked_length, benchmark_problems, left_out, pool_problems
+from cascade_rl.data.lengths import (
+    Length,
+    asked_length,
+    benchmark_problems,
+    left_out,
+    pool_problems,
+)
 from cascade_rl.data.settle import fitting
 from cascade_rl.domain import HeldOut
 from cascade_rl.errors import InputError, RecipeError
@@ -109,12 +115,12 @@ def fitting_data(recipe: Recipe, materials: Materials, tokenizer: Tokenizer, scr
     length, data = prompt_length(tokenizer), {}
     for stage in recipe.stages:
         # `gather` proved the prompts disjoint, and leaving some out keeps them so.
-        data[stage.name], notes = fitting(
-            stage.name, stage.prompt_limits(), materials.data[stage.name], asked_length(stage, length)
-        )
+        made = materials.data[stage.name]
+        limits = stage.prompt_limits(len(made.pools())) if stage.prompt_limit() is not None else []
+        data[stage.name], notes = fitting(stage.name, limits, made, asked_length(stage, length))
         key, size, _ = stage.batch()
-        drawn = sum(map(len, data[stage.name].pools()))
-        if stage.prompt_limits() and drawn < size:
+        drawn = stage.fewest([len(pool) for pool in data[stage.name].pools()])
+        if stage.prompt_limit() is not None and drawn < size:
             notes.append(f"{stage.name}: {key} is {size}, but there are {drawn} prompts: a step has no more")
         for text in notes:
             screen.note(text)

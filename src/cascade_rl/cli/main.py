@@ -17,6 +17,7 @@ from cascade_rl.cli import (
     graders,
     init,
     models,
+    plan,
     recipes,
     runs,
     serving,
@@ -30,6 +31,7 @@ from cascade_rl.errors import Mendable
 # quick and that grading needs no torch.
 COMMANDS: Mapping[str, Callable[..., None]] = {
     "init": init.init,
+    "plan": plan.plan,
     "run": runs.run,
     "status": runs.status,
     "report": runs.report,

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from cascade_rl.cli.app import Overrides, RecipeArgument, RunArgument, Smoke, Unsafe, console, say
+from cascade_rl.cli.plan import HERE, HardwareOption
 from cascade_rl.errors import InputError, Interrupted
 
 
@@ -29,15 +30,21 @@ def run(
         ),
     ] = False,
     unsafe_exec: Unsafe = False,
+    within: Annotated[
+        float | None,
+        typer.Option(help="Hours; what the plan says won't be done in them is not begun.", min=0.0),
+    ] = None,
+    hardware: HardwareOption = HERE,
 ) -> None:
     """Run a recipe to its end, or go on where an interrupted run stopped."""
     again = ["cascade", "run", recipe, *(overrides or [])] + ["--smoke"] * smoke
     again += ["--out", str(out)] if out else []
+    again += ["--hardware", hardware] if hardware != HERE else []
     # before anything else: imports alone take seconds, and a Ctrl-C in them is answered like a later one
     stop = _StopRequest()
     leave = {"accept_changes": accept_changes, "unsafe_exec": unsafe_exec}
     try:
-        _run(recipe, overrides or [], out, smoke, stop, leave)
+        _run(recipe, overrides or [], out, smoke, stop, leave, (within, hardware))
     # Interrupted (saved after the step) or the second Ctrl-C: either way the last state is whole.
     except KeyboardInterrupt as interrupt:
         say(f"  {str(interrupt) or 'stopped'}; go on with: {shlex.join(again)}")
@@ -51,10 +58,12 @@ def _run(
     smoke: bool,
     stop: _StopRequest,
     leave: Mapping[str, bool],
+    planned: tuple[float | None, str],
 ) -> None:
     from cascade_rl.cascade.cascade import run_cascade
     from cascade_rl.cli.screen import ConsoleScreen
     from cascade_rl.data.abilities import load_recipe
+    from cascade_rl.plan.asked import total_line
     from cascade_rl.report import summary_line, write_report
     from cascade_rl.report.numbers import duration
 
@@ -62,6 +71,8 @@ def _run(
     folder = out or Path("runs") / (resolved.name + ("-smoke" if smoke else ""))
     if stop.asked():
         raise Interrupted("stopped before the run began")
+    # before anything is written: with --within it may refuse
+    say(total_line(resolved, folder, *planned))
     try:
         with ConsoleScreen(console) as screen:
             found = run_cascade(resolved, folder, screen, stop_asked=stop.asked, **leave)

@@ -45,9 +45,11 @@ def pool_problems(
     problems: Problems = []
     for stage in recipe.stages:
         lengths = _lengths(stage, data, length)
+        limits = stage.prompt_limits(len(lengths)) or [positions] * len(lengths)
         told: Problems = []
         for rule in stage.sampled():
-            asked = max((tokens for tokens in lengths if tokens <= rule.max_prompt_tokens), default=0)
+            drawn = [(lengths[n], limits[n]) for n in stage.drawn(rule, len(lengths)) if n < len(lengths)]
+            asked = max((t for pool, limit in drawn for t in pool if t <= limit), default=0)
             told += _beyond(f"stages.{stage.name}", asked, rule.max_response_tokens, positions, least)
         # phases of a curriculum say the same of one stage; the last is the longest, as a rule
         problems += told[-1:]
@@ -61,19 +63,18 @@ def left_out(
     problems: Problems = []
     notes: list[str] = []
     for stage in recipe.stages:
-        pools = data[stage.name].pools() if stage.prompt_limits() and stage.name in data else ()
-        asked = asked_length(stage, length)
-        for limit, pool in zip(stage.prompt_limits() if pools else (), pools, strict=True):
-            lengths = [asked(problem) for problem in pool]
+        pools = _lengths(stage, data, length) if stage.prompt_limit() is not None else []
+        for lengths, limit in zip(pools, stage.prompt_limits(len(pools)), strict=True):
             over = sum(tokens > limit for tokens in lengths)
             if over and over == len(lengths):
                 tokens = f"at least {min(lengths)}" if least else f"{min(lengths)}"
                 text = f"every prompt is longer, the shortest has {tokens} tokens; raise it"
                 problems.append((f"stages.{stage.name}.max_prompt_tokens", text))
             elif over:
-                count = f"at least {over}" if least else f"{over}"
-                told = f"{stage.name}: {count} of {len(lengths)} prompts over {limit} tokens are left out"
-                notes.append(told)
+                left = f"at least {over}" if least else f"{over}"
+                notes.append(
+                    f"{stage.name}: {left} of {len(lengths)} prompts over {limit} tokens are left out"
+                )
     return problems, notes
 
 
@@ -83,10 +84,11 @@ def asked_length(stage: Stage, length: Length) -> Length:
     return (lambda problem: max(length(problem.in_mode(mode)) for mode in modes)) if modes else length
 
 
-def _lengths(stage: Stage, data: Mapping[str, StageData], length: Length) -> list[int]:
+def _lengths(stage: Stage, data: Mapping[str, StageData], length: Length) -> list[list[int]]:
+    """Of each pool the lengths of its prompts; none where the stage samples nothing."""
     pools = data[stage.name].pools() if stage.sampled() and stage.name in data else ()
     asked = asked_length(stage, length)
-    return [asked(problem) for pool in pools for problem in pool]
+    return [[asked(problem) for problem in pool] for pool in pools]
 
 
 def _beyond(path: str, prompt: int, reply: int, positions: int, least: bool) -> Problems:

@@ -37,16 +37,14 @@ class Settled:
 def fitting(
     name: str, limits: Sequence[int], data: StageData, length: Callable[[Problem], int]
 ) -> tuple[StageData, list[str]]:
-    """The data without prompts of more tokens than their pool's limit, and what to say of it, a line a pool.
+    """The data without prompts of more tokens than the limit of their pool; and what to say, a line a pool.
 
-    Without limits all data stay as they are.
-
-    Raises StageError when nothing of a pool is left.
+    Without `limits` all stay. Raises StageError when nothing of a pool is left.
     """
     if not limits:
         return data, []
     notes, long = [], []
-    for limit, pool in zip(limits, data.pools(), strict=True):
+    for pool, limit in zip(data.pools(), limits, strict=True):
         # tokens of the rendered prompt, the assistant header included
         over = {problem.id for problem in pool if length(problem) > limit}
         if len(over) == len(pool):

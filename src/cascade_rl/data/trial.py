@@ -128,8 +128,8 @@ def _short(recipe: Recipe, data: Mapping[str, StageData]) -> Iterator[str]:
     """Stages that have fewer prompts than a step asks for."""
     for stage in recipe.stages:
         key, size, _ = stage.batch()
-        if stage.prompt_limits() and stage.name in data:
-            drawn = sum(map(len, data[stage.name].pools()))
+        if stage.prompt_limit() is not None and stage.name in data:
+            drawn = stage.fewest([len(pool) for pool in data[stage.name].pools()])
             if drawn < size:
                 yield f"{stage.name}: {key} is {size}, but there are {drawn} prompts: a step has no more"
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cascade_rl.model.network import Network
+from cascade_rl.model.network import Sized
 
 Lengths = tuple[int, Sequence[int]]  # of a tree: tokens of its prefix, and of each branch
 
@@ -60,13 +60,13 @@ class Work:
         return max(self.flops / peaks.flops + self.head_flops / peaks.head_flops, moved / peaks.bytes)
 
 
-def matrix_parameters(config: Network) -> tuple[int, int]:
+def matrix_parameters(config: Sized) -> tuple[int, int]:
     """Numbers in the matrices of the layers, and in the head."""
     size = config.size()
     return size.matrices, size.head
 
 
-def _forward(config: Network, trees: Sequence[Lengths]) -> int:
+def _forward(config: Sized, trees: Sequence[Lengths]) -> int:
     """Operations of the blocks; in the last layer a prefix needs queries, keys and values alone."""
     size = config.size()
     # P + sum of R over a tree, not P + R a row: that is what sharing a prompt saves
@@ -78,7 +78,7 @@ def _forward(config: Network, trees: Sequence[Lengths]) -> int:
     return products + 4 * size.width * (size.layers * seen + max(0, size.layers - 1) * seen_by_prefixes)
 
 
-def update_work(config: Network, trees: Sequence[Lengths], *, scored: bool = True, teachers: int = 0) -> Work:
+def update_work(config: Sized, trees: Sequence[Lengths], *, scored: bool = True, teachers: int = 0) -> Work:
     """The gradient of trees, whose prefixes are computed once for all branches.
 
     `scored`: every token of a branch goes through the head. `teachers`: as many other models of this shape
@@ -91,7 +91,7 @@ def update_work(config: Network, trees: Sequence[Lengths], *, scored: bool = Tru
     return Work(tokens, (3 + teachers) * body + 2 * head, (1 + teachers) * head)
 
 
-def prefill_work(config: Network, prompts: Sequence[int], element: int) -> Work:
+def prefill_work(config: Sized, prompts: Sequence[int], element: int) -> Work:
     """Prompts, each once: weights are read once, `element` bytes a number; the head reads the last tokens."""
     layers, head = matrix_parameters(config)
     flops = _forward(config, [(p - 1, (1,)) for p in prompts])
@@ -99,7 +99,7 @@ def prefill_work(config: Network, prompts: Sequence[int], element: int) -> Work:
 
 
 def decode_work(
-    config: Network, prompts: Sequence[int], replies: Sequence[int], slots: int, element: int
+    config: Sized, prompts: Sequence[int], replies: Sequence[int], slots: int, element: int
 ) -> Work:
     """A worker's replies, one a prompt, in so many slots; `element` bytes a number of weights and cache.
 

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from torch import Tensor
 
@@ -41,6 +41,13 @@ class Size:
     width: int
     cached: int
     wide: int
+
+
+class Sized(Protocol):
+    """Whatever can say what a token costs: a network, or a shape that a plan knows without one."""
+
+    def size(self) -> Size:
+        """What a token costs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ BLOCK = 1 << 25  # numbers that are copied: 128 MB, more than a cache holds
 HEAD_ROWS, HEAD_COLUMNS = 512, 16384  # of the head that is multiplied, at most
 GPU_HEAD_ROWS, GPU_HEAD_COLUMNS = 4096, 32768  # the same where smaller products leave a GPU idle
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")  # of Linux; whole kilobytes, as in "32768K"
+CPU_INFO = Path("/proc/cpuinfo")  # of Linux
 CALLS = 20  # on a GPU, between two events
 
 
@@ -34,6 +35,14 @@ def measure_peaks(replicas: Replicas, config: Network) -> Peaks:
     flops, head_flops, moved = (sum(each) for each in zip(*found, strict=True))
     cache = cache_bytes(replicas.device, replicas.size)
     return Peaks(flops, head_flops, moved, replicas.size, cache)
+
+
+def machine_name(device: torch.device) -> str:
+    """What the processor or the GPU calls itself; empty where nobody says."""
+    if device.type != "cpu":
+        return torch.cuda.get_device_name(device)
+    lines = CPU_INFO.read_text().splitlines() if CPU_INFO.is_file() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
 
 
 def cache_bytes(device: torch.device, workers: int) -> int:

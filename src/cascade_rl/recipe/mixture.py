@@ -5,28 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from cascade_rl.recipe.base import Problems
-from cascade_rl.recipe.prompts import FullPhase, JudgeSpec, Phase, RLData
+from cascade_rl.recipe.prompts import JudgeSpec, Phase, RLData
 from cascade_rl.recipe.stage import Able
 
 
 def drawn_in(phase: Phase, data: Sequence[RLData]) -> list[RLData]:
     """The entries that a phase draws from, in the recipe's order."""
     return [entry for entry in data if phase.data is None or entry.name in phase.data]
-
-
-def longest_prompts(rules: Sequence[FullPhase], data: Sequence[RLData], own: int) -> list[int]:
-    """The most tokens of a prompt of each entry: the least of the phases that draw from it.
-
-    A prompt is in its pool from the first phase to the last. `own` where no phase draws, since the only one
-    is too short to take place.
-    """
-    drawn = [(rule.max_prompt_tokens, drawn_in(rule, data)) for rule in rules]
-    return [min((limit for limit, pools in drawn if entry in pools), default=own) for entry in data]
-
-
-def fewest_problems(rules: Sequence[FullPhase], data: Sequence[RLData]) -> int:
-    """How many problems the phase with the fewest draws from."""
-    return min(sum(entry.problems for entry in drawn_in(rule, data)) for rule in rules)
 
 
 def unfit_names(data: Sequence[RLData], curriculum: Sequence[Phase]) -> str | None:

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, model_validator
 from cascade_rl.recipe.algorithm import Algorithm
 from cascade_rl.recipe.base import Fraction, Positive, Problems
 from cascade_rl.recipe.hub_name import named_model
-from cascade_rl.recipe.mixture import fewest_problems, longest_prompts, unfit_names, unscored
+from cascade_rl.recipe.mixture import drawn_in, unfit_names, unscored
 from cascade_rl.recipe.prompts import (
     PHASE_KEYS,
     Filter,
@@ -78,13 +78,8 @@ class RLStage(Algorithm, StageSpec):
         # 1e-6: thirds may be written with seven digits
         if self.curriculum and abs(sum(p.share for p in self.curriculum) - 1) > 1e-6:
             raise ValueError(f"curriculum: shares add up to {sum(p.share for p in self.curriculum):g}, not 1")
-        if wrong := unfit_names(self.data, self.curriculum):
-            raise ValueError(wrong)
-        return self
-
-    @model_validator(mode="after")
-    def _overlong(self) -> RLStage:
-        if wrong := unfit_buffer(self.sampled(), self.overlong_buffer):
+        wrong = unfit_names(self.data, self.curriculum)
+        if wrong := wrong or unfit_buffer(self.sampled(), self.overlong_buffer):
             raise ValueError(wrong)
         return self
 
@@ -110,9 +105,9 @@ class RLStage(Algorithm, StageSpec):
         """The rule of each phase."""
         return [rule for _, _, rule in self.phases()]
 
-    def prompt_limits(self) -> list[int]:
-        """Of each entry that on which every phase that draws from it can sample."""
-        return longest_prompts(self.sampled(), self.data, self.max_prompt_tokens)
+    def drawn(self, rule: FullPhase, pools: int) -> list[int]:
+        """Those of the entries that the phase names; there is a pool for each entry."""
+        return [n for n, entry in enumerate(self.data) if entry in drawn_in(rule, self.data)]
 
     def entries(self) -> list[Entry]:
         """Prompts whose replies are graded."""
@@ -124,7 +119,7 @@ class RLStage(Algorithm, StageSpec):
 
     def batch(self) -> tuple[str, int, int]:
         """Prompts, over all pools that a step draws from; in the phase that has the fewest."""
-        return "prompts_per_step", self.prompts_per_step, fewest_problems(self.sampled(), self.data)
+        return "prompts_per_step", self.prompts_per_step, self.fewest([d.problems for d in self.data])
 
     def asked_modes(self) -> list[tuple[str, frozenset[Mode]]]:
         """One, or both by halves."""
@@ -139,9 +134,10 @@ class RLStage(Algorithm, StageSpec):
 
     def reward_model_among(self, earlier: Sequence[StageSpec]) -> str | None:
         """The one that it names, else the last that an earlier stage trains; none beside one from outside."""
+        if self.reward_model_from is not None:
+            return None
         trained = [stage.name for stage in earlier if stage.trains == "reward_model"]
-        named = self.reward_model or (trained[-1] if trained else None)
-        return None if self.reward_model_from else named
+        return self.reward_model or (trained[-1] if trained else None)
 
     def adds_scores(self) -> bool:
         """If an entry wants it."""

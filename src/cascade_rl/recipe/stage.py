@@ -126,17 +126,43 @@ class StageSpec(Training, ABC):
         """The earlier stage whose reward model it asks; None if it asks none."""
         return None
 
-    def outside(self) -> str | None:
-        """The name of a model from outside the run that it works with; None if there is none."""
-        return None
-
     def adds_scores(self) -> bool:
         """Whether it asks a reward model beside its domains' own verdicts."""
         return False
 
-    def prompt_limits(self) -> list[int]:
-        """The most tokens of a prompt, for each pool of RL; none if it draws from none."""
-        return []
+    def outside(self) -> str | None:
+        """The name of a model from outside the run that it works with; None if there is none."""
+        return None
+
+    def prompt_limit(self) -> int | None:
+        """The most tokens of a prompt on which every phase of training the policy can sample.
+
+        None if it trains another model or samples nothing.
+        """
+        if self.trains != "policy":
+            return None
+        # the least of all phases: a prompt is in the pool from the first phase to the last
+        return min((rule.max_prompt_tokens for rule in self.sampled()), default=None)
+
+    def drawn(self, rule: FullPhase, pools: int) -> list[int]:
+        """The numbers of the `pools` of its data that a phase draws from: all, if it can't say otherwise."""
+        return list(range(pools))
+
+    def fewest(self, sizes: Sequence[int]) -> int:
+        """How many prompts there are to draw from, in the phase that has the fewest; `sizes` of the pools."""
+        drawn = [sum(sizes[n] for n in self.drawn(rule, len(sizes))) for rule in self.sampled()]
+        return min(drawn, default=sum(sizes))
+
+    def prompt_limits(self, pools: int) -> list[int]:
+        """The most tokens of a prompt of each pool: what every phase that draws from it can sample on.
+
+        Empty where prompts have no limit, see `prompt_limit`.
+        """
+        least = self.prompt_limit()
+        if least is None:
+            return []
+        rules = [(rule.max_prompt_tokens, self.drawn(rule, pools)) for rule in self.sampled()]
+        return [min((most for most, drawn in rules if n in drawn), default=least) for n in range(pools)]
 
     def may_share(self, other: StageSpec) -> bool:
         """Whether it allows a prompt to stand in `other`, too; it is enough if one of the two does."""

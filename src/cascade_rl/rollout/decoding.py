@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from cascade_rl.model.decoder import DecoderConfig, head_logits, hidden_states, rotary
-from cascade_rl.model.network import Network
+from cascade_rl.model.network import Sized
 from cascade_rl.rollout.graphs import Graphs, Replayed
 from cascade_rl.rollout.kernel_cache import KernelCache, by_kernels
 from cascade_rl.rollout.prefill import Prefilled, Prompts
@@ -353,7 +353,7 @@ def columns_for(used: int, room: int | None) -> int:
 
 
 def slots_for(
-    config: Network, columns: int, dtype: torch.dtype, most: int, memory: int, beside: int = 0
+    config: Sized, columns: int, dtype: torch.dtype, most: int, memory: int, beside: int = 0
 ) -> int:
     """How many slots of so many columns fit into `memory` bytes, at most `most`, at least one.
 

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from cascade_rl.errors import Interrupted, StageError
 from cascade_rl.model.checkpoint import weights_hash
+from cascade_rl.model.peaks import machine_name
 from cascade_rl.run.alarms import lost, warnings
 from cascade_rl.run.files import Saving
 from cascade_rl.train.heldout_loss import HeldoutLoss, Watch
@@ -116,7 +117,9 @@ class Steps(Generic[S]):
         run = self._run
         start, self._tally = _resume(run, self._learner, self._memory)
         if run.peaks:
-            run.book.times(start, {}, peaks=asdict(run.peaks))
+            device = run.world.replicas.device
+            machine = {"device": device.type, "name": machine_name(device)}
+            run.book.times(start, {}, peaks=asdict(run.peaks), machine=machine)
         if start == 0:
             self.watch.begin()
             self._save(0)
