@@ -254,6 +254,22 @@ RIGHT = {
         },
         {"messages": USER, "answer": GIVEN},
     ),
+    "IF-RLVR": (
+        "if-rlvr",
+        "following",
+        {
+            "key": "a1",
+            "messages": USER,
+            "ground_truth": str([{"instruction_id": IDS, "kwargs": [{"keywords": ["sea"]}, None]}]),
+        },
+        {"messages": USER, "answer": GIVEN, "id": "a1"},
+    ),
+    "IF-RLVR, as JSON": (
+        "if-rlvr",
+        "following",
+        {"messages": USER, "ground_truth": json.dumps({"instruction_id": IDS, "kwargs": KWARGS})},
+        {"messages": USER, "answer": GIVEN},
+    ),
     "xlam": (
         "xlam",
         "tools",
@@ -477,6 +493,17 @@ WRONG = {
         ROW["nemotron-if"] | {"prompt": [{"content": "a"}]},
         "prompt: want messages",
     ),
+    "no literal": (
+        "if-rlvr",
+        ROW["IF-RLVR"] | {"ground_truth": "os.getcwd()"},
+        "want JSON or a Python literal",
+    ),
+    "two of them": (
+        "if-rlvr",
+        ROW["IF-RLVR"] | {"ground_truth": "[{}, {}]"},
+        "want an object, or a list of one",
+    ),
+    "no kinds": ("if-rlvr", ROW["IF-RLVR"] | {"ground_truth": "{}"}, "no column 'instruction_id'"),
     "no ground truth": ("verl", {"prompt": USER, "reward_model": {}}, "no column 'ground_truth'"),
     "no options": ("multiple-choice", {"question": "a", "answer": "A"}, "choices or options"),
     "one option": ("multiple-choice", {"question": "a", "choices": ["b"], "answer": "A"}, "2 to 26 options"),

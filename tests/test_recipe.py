@@ -59,7 +59,7 @@ def faults(*overrides: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", shipped_recipes())
-def test_shipped_recipes_are_valid_and_so_are_their_smoke_tests(name):
+def test_shipped_recipes_are_valid_and_so_are_their_smoke_tests(name, published):
     recipe = load_recipe(name)
     assert recipe.name == name
     short = load_recipe(name, smoke_test=True)
@@ -68,7 +68,7 @@ def test_shipped_recipes_are_valid_and_so_are_their_smoke_tests(name):
 
 
 @pytest.mark.parametrize("name", shipped_recipes())
-def test_the_resolved_recipe_reads_back_as_itself(name):
+def test_the_resolved_recipe_reads_back_as_itself(name, published):
     """`cascade status` reads it from the run directory, and `cascade run RUN/recipe.yaml` repeats the run."""
     recipe = load_recipe(name)
     raw = yaml.safe_load(recipe_text(recipe))
@@ -556,6 +556,20 @@ def test_stages_say_what_they_sample():
     longest = {stage.name: stage.longest() for stage in recipe.stages}
     assert longest == {"sft-1": 0, "reward-model": 59, "rlhf": 4096 + 16384, "math-rl": 37}
     assert check_recipe(RAW).stage("reward-model").longest() == 0, "pairs of the domain are not sampled"
+
+
+def test_a_pool_is_bounded_by_the_phases_that_draw_from_it_and_by_no_other():
+    """The report's SWE RL asks prompts of 16K tokens, then of 24K: the longer ones wait for their phase."""
+    entry = "{{name: {}, domain: maths, source: {}, problems: 200}}".format
+    names = ("short", "builtin"), ("long", "reasoning-gym:chain_sum"), ("both", "reasoning-gym:gcd")
+    recipe = check_recipe(
+        changed(
+            f"stages.math-rl.data=[{', '.join(entry(*one) for one in names)}]",
+            "stages.math-rl.curriculum=[{share: 0.5, max_prompt_tokens: 16, data: [short, both]}, "
+            "{share: 0.5, max_prompt_tokens: 24, data: [long, both]}]",
+        )
+    )
+    assert recipe.stage("math-rl").prompt_limits(3) == [16, 24, 16]
 
 
 def test_which_stages_may_share_prompts():

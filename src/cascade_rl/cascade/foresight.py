@@ -18,7 +18,8 @@ from cascade_rl.cascade.run import base_folder
 from cascade_rl.cascade.spoken import mode_problems, unspoken_problems
 from cascade_rl.data.trial import Trial
 from cascade_rl.errors import InputError, RecipeError
-from cascade_rl.model.checkpoint import read_config, read_generation
+from cascade_rl.model.base import base_config
+from cascade_rl.model.checkpoint import read_generation
 from cascade_rl.model.pretrained import Origin, find_model, silent
 from cascade_rl.model.tokenizer import Tokenizer, check_vocabulary, load_tokenizer
 from cascade_rl.model.weight_files import check_files
@@ -118,7 +119,7 @@ def foreseen(
 
 def _foreseen(recipe: Recipe, trial: Trial, found: Origin) -> Foreseen:
     folder = found.folder
-    raw, config = read_config(folder)
+    raw, config = base_config(recipe, folder)
     read_generation(folder)
     if found.whole:
         check_files(folder, config.file_shapes())

@@ -37,6 +37,7 @@ PROBLEMS = (
     ("apps", "coding"),
     ("ifeval", "following"),
     ("nemotron-if", "following"),
+    ("if-rlvr", "following"),
     ("multiple-choice", "multiple_choice"),
     ("nemotron-swe", "swe"),
     ("swe-bench", "swe"),

@@ -12,6 +12,7 @@ from torch import Tensor
 from cascade_rl.errors import InputError
 from cascade_rl.model.checkpoint import (
     load_directory,
+    read_config,
     read_generation,
     scratch_config,
     scratch_weights,
@@ -106,6 +107,16 @@ def make_base(recipe: Recipe, texts: Sequence[str], base: Path, tokens: Path) ->
     # half the room where the model comes in bf16, as most do; never rounded
     dtype = "bf16" if spec.export_dtype == "bf16" and torch.equal(flat, flat.bfloat16().float()) else "fp32"
     export(base, raw, config, flat, tokenizer, generation=generation, dtype=dtype, origin=origin)
+
+
+def base_config(recipe: Recipe, folder: Path) -> tuple[dict[str, Any], Network]:
+    """A directory's config.json as `make_base` would write it: with the recipe's RoPE and its positions."""
+    raw, config = read_config(folder)
+    scaling = recipe.model.rope_scaling
+    if scaling is None:
+        return raw, config
+    raw = with_scaling(raw, scaling.settings())
+    return raw, network_of(raw)
 
 
 def origin_of(found: Origin, weights: str, *, unchanged: bool) -> dict[str, Any]:

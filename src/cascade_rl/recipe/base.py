@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 # Names become folders, keys of files and parts of override paths: no dot, no slash, no blank.
 NAME = r"^[a-z0-9][a-z0-9-]*$"
+# A run's name is a folder alone, so that it may say a version: qwen3-0.6b. Two dots never follow each other.
+RUN_NAME = r"^[a-z0-9][a-z0-9-]*(\.[a-z0-9-]+)*$"
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from cascade_rl.recipe.base import NAME, Positive, Strict, digest
+from cascade_rl.recipe.base import RUN_NAME, Positive, Strict, digest
 from cascade_rl.recipe.kinds import Stage, kind_of
 from cascade_rl.recipe.model import ModelSpec
 from cascade_rl.recipe.scoring import BenchmarkSpec, Gate, PreflightSpec
@@ -25,7 +25,7 @@ def _is_local(value: object) -> bool:
 class Recipe(Strict):
     """Model, stages in their order, benchmarks, and what the whole run shares; see docs/recipe.md."""
 
-    name: Annotated[str, Field(pattern=NAME)]
+    name: Annotated[str, Field(pattern=RUN_NAME)]
     seed: Annotated[int, Field(ge=0)] = 0
     # `auto` is settled by the machine, so it is the settled values that keys of stages hold
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -8,6 +8,7 @@ Not here: whether a data set is good, and its licence.
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable, Mapping
 from string import ascii_uppercase
@@ -105,14 +106,38 @@ def nemotron_if(row: Row) -> dict[str, Any]:
     return {"messages": _messages(row), "answer": _instructions(row), **_id(row, "id", "key")}
 
 
-def _messages(row: Row) -> Any:
+def if_rlvr(row: Row) -> dict[str, Any]:
+    """`messages`, `ground_truth` with `instruction_id` and `kwargs`, `key` (IF_multi_constraints_upto5)."""
+    said = _literal(column(row, "ground_truth"), "ground_truth")
+    # a list of one, as its authors' verifiers take it
+    one = said[0] if isinstance(said, list) and len(said) == 1 else said
+    if not isinstance(one, Mapping):
+        raise RowError(f"ground_truth: want an object, or a list of one, not {shown(row['ground_truth'])}")
+    asked = {"instruction_id_list": column(one, "instruction_id"), "kwargs": column(one, "kwargs")}
+    return {"messages": _messages(row, "messages"), "answer": _instructions(asked), **_id(row, "key", "id")}
+
+
+def _literal(value: Any, name: str) -> Any:
+    """What a text holds as JSON, or as Python writes it (single quotes, None); other values as they are."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return parsed(value, name)
+    except RowError:
+        try:
+            return ast.literal_eval(value)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            raise RowError(f"{name}: want JSON or a Python literal, not {shown(value)}") from None
+
+
+def _messages(row: Row, name: str = "prompt") -> Any:
     """The prompt's messages; a prompt that is a text is one of the user's."""
-    prompt = column(row, "prompt")
+    prompt = column(row, name)
     if isinstance(prompt, str) and prompt.lstrip()[:1] != "[":
-        return [{"role": "user", "content": text(row, "prompt")}]
-    found = listed(prompt, "prompt")
+        return [{"role": "user", "content": text(row, name)}]
+    found = listed(prompt, name)
     if not found or not all(isinstance(m, Mapping) and {"role", "content"} <= set(m) for m in found):
-        raise RowError(f"prompt: want messages with role and content, not {shown(prompt)}")
+        raise RowError(f"{name}: want messages with role and content, not {shown(prompt)}")
     return [{"role": m["role"], "content": m["content"]} for m in found]
 
 
@@ -195,6 +220,7 @@ def _right(row: Row, options: list[str], labels: list[str]) -> int:
 MAPS: Mapping[str, RowMap] = {
     "apps": apps,
     "gsm8k": gsm8k,
+    "if-rlvr": if_rlvr,
     "ifeval": ifeval,
     "livecodebench": livecodebench,
     "math": math,
