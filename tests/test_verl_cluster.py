@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from cascade_rl.backends.verl.cluster import KubeRay, Slurm, write_rayjob, write_slurm
-from cascade_rl.backends.verl.job import Command, Job
+from cascade_rl.backends.verl.cluster import KubeRay, Slurm, Start, write_rayjob, write_slurm
+from cascade_rl.backends.verl.job import Command
 from cascade_rl.errors import InputError
+from cascade_rl.recipe import Verl
 
-WORDS = ["cascade", "verl", "launch", "runs/a b", "--note", "it's"]
+WORDS = ["cascade", "run", "my recipe.yaml", "--note", "it's"]
 
 # Long options of sbatch (Slurm 23.11, man page), with what each takes: these are the ones that we may write.
 SBATCH: dict[str, str | None] = {
@@ -29,16 +30,11 @@ SBATCH: dict[str, str | None] = {
 }  # fmt: skip
 
 
-def make(folder: Path, nodes: int = 8, gpus: int = 8) -> Job:
-    """A compiled job."""
-    job = Job(folder / "06-Math_RL" / "verl" / "02")
-    job.folder.mkdir(parents=True)
-    record = {
-        "kind": "rl", "steps": 4, "policy": "start", "strategy": "fsdp2", "nodes": nodes, "gpus_per_node": gpus,
-        "attempts": 3, "entry": [], "environment": {},
-    }  # fmt: skip
-    job.manifest.write_text(json.dumps(record))
-    return job
+def make(folder: Path, nodes: int = 8, words: Sequence[str] = WORDS) -> Start:
+    """A run on so many machines of eight GPUs."""
+    place = folder / "runs"
+    place.mkdir()
+    return Start("Cascade_8B.thinking", place, Verl(nodes=nodes), tuple(words))
 
 
 def sbatch_options(text: str) -> dict[str, str]:
@@ -61,20 +57,20 @@ def sbatch_options(text: str) -> dict[str, str]:
 
 
 def test_the_batch_script_asks_slurm_for_the_recipes_machines(tmp_path):
-    job = make(tmp_path)
+    start = make(tmp_path)
     asked = Slurm(hours=12, partition="gpu", account="lab", more=("--constraint=h100",))
-    text = write_slurm(job, Command(("/opt/verl/bin/python",)), WORDS, asked).read_text()
+    text = write_slurm(start, Command(("/opt/verl/bin/python",)), asked).read_text()
     options = sbatch_options(text)
     assert (options["nodes"], options["gpus-per-node"], options["ntasks-per-node"]) == ("8", "8", "1")
     assert (options["time"], options["partition"], options["account"]) == ("12:00:00", "gpu", "lab")
     assert options["constraint"] == "h100" and "requeue" in options and options["signal"] == "B:TERM@300"
     assert f"words=({shlex.join(WORDS)})" in text and '"64"' in text and "@NODES@" not in text
-    assert "partition" not in sbatch_options(write_slurm(job, Command(("p",)), WORDS).read_text())
+    assert "partition" not in sbatch_options(write_slurm(start, Command(("p",))).read_text())
 
 
 def test_an_option_that_is_none_is_named(tmp_path):
     with pytest.raises(InputError, match="write --name=value"):
-        write_slurm(make(tmp_path), Command(("p",)), WORDS, Slurm(more=("-p gpu",)))
+        write_slurm(make(tmp_path), Command(("p",)), Slurm(more=("-p gpu",)))
 
 
 SRUN = """#!/bin/bash
@@ -122,7 +118,7 @@ def test_the_batch_script_brings_up_ray_and_ends_in_order(tmp_path, ends):
         "open(os.environ['SEEN'] + '.job', 'w').write(os.environ['RAY_ADDRESS'])\n"
         f"{'time.sleep(60)' if ends == 'when asked' else 'sys.exit(3)'}"
     )]  # fmt: skip
-    path = write_slurm(make(tmp_path, nodes=2), Command((str(tmp_path / "tools" / "verl-python"),)), words)
+    path = write_slurm(make(tmp_path, 2, words), Command((str(tmp_path / "tools" / "verl-python"),)))
     assert subprocess.run(["bash", "-n", str(path)], check=False).returncode == 0
     text = path.read_text().replace("sleep 5", "sleep 0.01")
     path.write_text(text)
@@ -192,9 +188,9 @@ def hold(value: Any, schema: Any, place: str = "") -> None:
 
 
 def test_the_rayjob_is_one_of_kuberay(tmp_path):
-    job = make(tmp_path)
+    start = make(tmp_path)
     asked = KubeRay("registry/verl: 0.9.1", "runs", tmp_path.resolve(), hours=48)
-    found = yaml.safe_load(write_rayjob(job, WORDS, asked).read_text())
+    found = yaml.safe_load(write_rayjob(start, asked).read_text())
     hold(found, RAYJOB)
     spec = found["spec"]
     assert shlex.split(spec["entrypoint"]) == WORDS and spec["activeDeadlineSeconds"] == 48 * 3600
@@ -210,7 +206,7 @@ def test_the_rayjob_is_one_of_kuberay(tmp_path):
             tmp_path.resolve()
         )
     assert re.fullmatch(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?", found["metadata"]["name"])  # RFC 1035
-    assert found["metadata"]["name"] == "cascade-06-math-rl-02"
+    assert found["metadata"]["name"] == "cascade-cascade-8b-thinking"
 
 
 def test_the_reader_refuses_a_field_that_kuberay_does_not_know():
@@ -226,6 +222,6 @@ def test_the_reader_refuses_a_field_that_kuberay_does_not_know():
             hold(good | {"spec": bad}, RAYJOB)
 
 
-def test_a_job_that_the_pods_cannot_see_is_refused(tmp_path):
+def test_a_run_that_the_pods_cannot_see_is_refused(tmp_path):
     with pytest.raises(InputError, match="they can't see it"):
-        write_rayjob(make(tmp_path), WORDS, KubeRay("image", "claim", Path("/elsewhere")))
+        write_rayjob(make(tmp_path), KubeRay("image", "claim", Path("/elsewhere")))

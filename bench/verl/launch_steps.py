@@ -9,11 +9,11 @@ import threading
 import time
 from pathlib import Path
 
-from cascade_rl.backends.verl.compile import compile_job
 from grpo_step import RECIPE, STAGE
 from on_cpu import HERE, RL, replaced
 
 from cascade_rl.backends.verl import processes
+from cascade_rl.backends.verl.compile import compile_job
 from cascade_rl.backends.verl.export import PROOF, export_job
 from cascade_rl.backends.verl.job import Command, Job, Task
 from cascade_rl.backends.verl.launch import Pace, run_job

@@ -25,7 +25,9 @@ PARTS: dict[str, Callable[[Path, Path], list[str]]] = {"sft": sft_steps, "grpo":
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--verl-python", type=Path, required=True, help="the Python that has verl")
-    parser.add_argument("--folder", type=Path, default=Path("runs/test-verl"), help="where the jobs are written")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("runs/test-verl"), help="where the jobs are written"
+    )
     parser.add_argument("--only", choices=PARTS, action="append", help="some of its parts")
     asked = parser.parse_args()
     folder = asked.folder.resolve()
@@ -37,7 +39,10 @@ def main() -> int:
         # not resolved: the Python of a virtual environment is a link, and the environment is where the link lies
         found = PARTS[name](asked.verl_python.absolute(), folder / name)
         problems += [f"{name}: {problem}" for problem in found]
-        print(f"{name}: {'as it should be' if not found else 'FAILED'}, {time.perf_counter() - begin:.0f} s\n", flush=True)
+        print(
+            f"{name}: {'as it should be' if not found else 'FAILED'}, {time.perf_counter() - begin:.0f} s\n",
+            flush=True,
+        )
     for problem in problems:
         print(problem)
     return 1 if problems else 0

@@ -86,7 +86,15 @@ def compiled(
         rules = switch_rules(stage, data, recipe.seed)
         for link in links(stage, data, recipe.seed):
             task = Task(
-                stage, link, policy, materials.domains, verl, recipe.seed, "", reference=policy, switch_rules=rules
+                stage,
+                link,
+                policy,
+                materials.domains,
+                verl,
+                recipe.seed,
+                "",
+                reference=policy,
+                switch_rules=rules,
             )
             make = compile_sft if isinstance(stage, SFTStage) else compile_job
             try:

@@ -28,4 +28,6 @@ def examples() -> list[Example]:
     return [Example(problem, "e", 1.0), Example(problem, "a", 0.0)]
 
 
-DOMAIN = Domain("letters", "a word with an e", {"builtin": endless}, grade, examples, gold=lambda problem: "the")
+DOMAIN = Domain(
+    "letters", "a word with an e", {"builtin": endless}, grade, examples, gold=lambda problem: "the"
+)

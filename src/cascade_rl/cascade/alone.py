@@ -1,4 +1,4 @@
-"""A job of one stage compiled outside of a run: to look at it, to check it, to hand it to a cluster's queue."""
+"""A job of one stage compiled outside of a run: to look at it, to check it, to launch it by hand."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
+from cascade_rl.backends.verl.by_kind import compiled
 from cascade_rl.backends.verl.job import Job, Link, Task
 from cascade_rl.cascade.chain import chain, scored, switch_rules
 from cascade_rl.cascade.lengths import fitting_data
-from cascade_rl.cascade.verl_job import compiled
 from cascade_rl.data.gather import gather
 from cascade_rl.data.kinds import provide
 from cascade_rl.data.shelf import Shelf

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cascade_rl.backends.verl.job import Command
-from cascade_rl.cascade.foresight import look_ahead
+from cascade_rl.cascade.ahead import look_ahead
 from cascade_rl.cascade.opening import open_run
 from cascade_rl.cascade.record import Start, check_started
 from cascade_rl.cascade.run import Progress, Run, before_all

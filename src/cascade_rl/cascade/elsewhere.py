@@ -1,8 +1,8 @@
-"""A stage that verl trains: its chain of jobs compiled, checked, run and exported, each where the last one ended.
+"""A stage that verl trains, as a chain of jobs, each from the weights that the last one exported.
 
-What the stage is, its data, its key, its place in the ledger and its scores are those of any stage: here is only
-what stands in the place of `train/`. A run that was killed finds each job as it left it: one that is exported
-is kept, one that is compiled goes on at its last checkpoint.
+What the stage is, its data, its key, its place in the ledger and its scores are those of any stage: here is
+only what stands in the place of `train/`. A run that was killed finds each job as it left it: one that is
+exported is kept, one that is compiled goes on at its last checkpoint.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from cascade_rl.types import Group
 
 
 def refuse_elsewhere(recipe: Recipe, command: Command | None) -> None:
-    """Raise InputError, before anything is made, where stages are trained by verl and nobody says where it is."""
+    """Raise InputError, before anything is made, where verl trains stages and nobody says where it is."""
     stages = [stage for stage in recipe.stages if recipe.engine_of(stage) == "verl"]
     if stages and command is None:
         names = ", ".join(stage.name for stage in stages)
         raise InputError(
-            f"{names}: trained by verl, which lives in an environment of its own: say where with --verl-python "
-            "PATH (docs/scale.md), or train here with --engine local"
+            f"{names}: trained by verl, which lives in an environment of its own: say where with "
+            "--verl-python PATH (docs/scale.md), or train here with --engine local"
         )
 
 

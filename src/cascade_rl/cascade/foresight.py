@@ -8,13 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from cascade_rl.backends.verl.job import Command
-from cascade_rl.cascade.elsewhere import refuse_elsewhere
 from cascade_rl.cascade.lengths import refuse_stages, too_long
 from cascade_rl.cascade.outside import outside_problems
-from cascade_rl.cascade.run import base_folder
 from cascade_rl.cascade.spoken import mode_problems, unspoken_problems
 from cascade_rl.data.trial import Trial
 from cascade_rl.errors import InputError, RecipeError
@@ -23,36 +19,8 @@ from cascade_rl.model.checkpoint import read_generation
 from cascade_rl.model.pretrained import Origin, find_model, silent
 from cascade_rl.model.tokenizer import Tokenizer, check_vocabulary, load_tokenizer
 from cascade_rl.model.weight_files import check_files
-from cascade_rl.protocols import Screen
 from cascade_rl.recipe import Problems, Recipe
 from cascade_rl.recipe.rules import size_problems
-from cascade_rl.run.ledger import model_before
-from cascade_rl.run.tracking.targets import missing_packages
-
-
-def look_ahead(
-    recipe: Recipe, folder: Path, screen: Screen, accept_changes: bool, verl: Command | None = None
-) -> Recipe:
-    """The recipe with the commit of a model from a hub: the one that the run began with, or today's.
-
-    Raises RecipeError, before anything is written, when `model.init` can't do what the recipe asks, a tracker
-    is not installed or verl can't train a stage. The model's weights are fetched, too, where the base model is
-    still to be made.
-    """
-    if problems := missing_packages(recipe.track):
-        raise RecipeError(recipe.name, problems)
-    refuse_elsewhere(recipe, verl)
-    before = model_before(folder)
-    spec = recipe.model
-    if spec.commit is None and before.get("init") == spec.init and before.get("commit"):
-        # what the name means today may be another model
-        spec = spec.model_copy(update={"commit": before["commit"]})
-        recipe = recipe.model_copy(update={"model": spec})
-    kept = before == spec.model_dump(mode="json", exclude_none=True) or not accept_changes
-    # once the base model lies in the directory, `model.init` is not opened again and may be gone
-    if kept and (base_folder(folder) / "config.json").exists():
-        return recipe
-    return foresee(recipe, weights=True, note=screen.note, waiting=screen.waiting)
 
 
 @dataclass(frozen=True, slots=True)

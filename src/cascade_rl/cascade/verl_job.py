@@ -1,23 +1,20 @@
-"""One job of verl inside a run: compiled, checked, run and exported, from wherever an earlier process left it."""
+"""One job of verl inside a run, from wherever an earlier process left it to its exported weights."""
 
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
+from cascade_rl.backends.verl.by_kind import compiled
 from cascade_rl.backends.verl.check import check_job
-from cascade_rl.backends.verl.compile import compile_job
 from cascade_rl.backends.verl.export import export_job
 from cascade_rl.backends.verl.job import Job, Task
 from cascade_rl.backends.verl.launch import run_job
 from cascade_rl.backends.verl.manifest import file_hash
-from cascade_rl.backends.verl.sft import compile_sft
 from cascade_rl.backends.verl.watch import Told
 from cascade_rl.cascade.record import Start
 from cascade_rl.cascade.run import Run
 from cascade_rl.errors import StageError
-from cascade_rl.model.tokenizer import Tokenizer
-from cascade_rl.recipe import RLStage, SFTStage
+from cascade_rl.recipe import RLStage
 from cascade_rl.run.book import Book
 from cascade_rl.run.files import read_record
 from cascade_rl.train.rl import label
@@ -56,12 +53,6 @@ def job_done(run: Run, begun: Start, book: Book, task: Task) -> Job:
     # optimiser and shards of every rank, several times the weights: what goes on goes on from the export
     shutil.rmtree(job.checkpoints, ignore_errors=True)
     return job
-
-
-def compiled(task: Task, folder: Path, tokenizer: Tokenizer) -> Job:
-    """The job of a task, by the kind of its stage."""
-    make = compile_sft if isinstance(task.stage, SFTStage) else compile_job
-    return make(task, folder, tokenizer)
 
 
 def _kept(job: Job, task: Task) -> bool:

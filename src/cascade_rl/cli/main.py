@@ -18,6 +18,7 @@ from cascade_rl.cli import (
     init,
     models,
     plan,
+    progress,
     recipes,
     runs,
     serving,
@@ -25,7 +26,7 @@ from cascade_rl.cli import (
 )
 from cascade_rl.cli.app import app
 from cascade_rl.cli.data import data
-from cascade_rl.cli.verl import app as verl
+from cascade_rl.cli.verl_cluster import verl
 from cascade_rl.errors import Mendable
 
 # In the order of `cascade --help`. What a command needs is imported inside it, so that help and mistakes are
@@ -34,8 +35,8 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "init": init.init,
     "plan": plan.plan,
     "run": runs.run,
-    "status": runs.status,
-    "report": runs.report,
+    "status": progress.status,
+    "report": progress.report,
     "track": tracking.track,
     "export": export.export,
     "eval": evaluate.evaluate,

@@ -1,4 +1,4 @@
-"""The commands on a run: run, status, report."""
+"""The command that runs a recipe."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
-from cascade_rl.cli.app import OnRay, Overrides, RecipeArgument, RunArgument, Smoke, Unsafe, console, say
+from cascade_rl.cli.app import OnRay, Overrides, RecipeArgument, Smoke, Unsafe, console, say
 from cascade_rl.cli.plan import HERE, HardwareOption
 from cascade_rl.cli.stopping import StopRequest
-from cascade_rl.cli.verl import VerlPython, entered
-from cascade_rl.errors import InputError, Interrupted
+from cascade_rl.cli.verl_words import VerlPython, entered
+from cascade_rl.errors import Interrupted
 
 
 class TrainedBy(StrEnum):
@@ -102,25 +102,3 @@ def _run(
     page = write_report(folder)
     console.print(summary_line(folder), soft_wrap=True)
     console.print(f"{duration(sum(found.matrix['seconds'].values()))} in all. Report: {page}", soft_wrap=True)
-
-
-def status(run_dir: RunArgument) -> None:
-    """Show how far a run is, what each stage scored, and the gate's verdicts."""
-    from cascade_rl.report.status import run_status
-    from cascade_rl.report.terminal import StatusTable
-
-    console.print(StatusTable(run_status(run_dir)))
-
-
-def report(run_dir: RunArgument) -> None:
-    """Write RUN/report.html, one self-contained page, and show where the time went; also of a run at work."""
-    from cascade_rl.report import write_report
-    from cascade_rl.report.read import read_run, require_run
-    from cascade_rl.report.terminal import speed_table
-
-    if not run_dir.is_dir():
-        raise InputError(f"there is no run directory {run_dir}")
-    require_run(run_dir)
-    if (table := speed_table(read_run(run_dir))).row_count:
-        console.print(table)
-    console.print(f"Report: {write_report(run_dir)}", soft_wrap=True)

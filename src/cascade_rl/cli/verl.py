@@ -1,49 +1,22 @@
-"""verl from the command line: a stage's job compiled, checked, launched, watched, exported; files for clusters."""
+"""verl from the command line: a stage's job compiled, checked, launched, watched, exported."""
 
 from __future__ import annotations
 
-import os
-import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
 from cascade_rl.cli.app import Overrides, RecipeArgument, console, say
 from cascade_rl.cli.stopping import StopRequest
+from cascade_rl.cli.verl_words import VerlPythonNeeded, command_of
 from cascade_rl.errors import InputError
-
-if TYPE_CHECKING:
-    from cascade_rl.backends.verl.job import Command
 
 LAST = 10  # steps that `watch` shows
 SHOWN = ("reward", "length", "entropy", "loss", "grad_norm")
-PYTHON_HELP = (
-    "The Python of verl's own environment, or a command that ends with one, such as a container's. "
-    "RAY_ADDRESS names a cluster that runs already."
-)
-VerlPython = Annotated[str | None, typer.Option("--verl-python", help=PYTHON_HELP)]
 
-
-def entered(words: str | None) -> Command | None:
-    """How verl's environment is entered; None where nothing was said. InputError for words that are none."""
-    return None if words is None else _command(words)
-
-
-def _command(words: str) -> Command:
-    from cascade_rl.backends.verl.job import Command
-
-    try:
-        python = tuple(shlex.split(words))
-    except ValueError as error:
-        raise InputError(f"--verl-python: {error}: {words}") from None
-    if not python:
-        raise InputError("--verl-python names nothing; give the path of a Python")
-    return Command(python, os.environ.get("RAY_ADDRESS") or None)
-
-
-app = typer.Typer(
+verl = typer.Typer(
     help="verl's side of a run, step by step: a job compiled, checked, launched, watched, exported; files for "
     "Slurm and KubeRay. `cascade run` does all of it (docs/scale.md).",
     no_args_is_help=True,
@@ -52,10 +25,9 @@ app = typer.Typer(
 JobArgument = Annotated[
     Path, typer.Argument(help="A compiled job, such as runs/my/stages/06-math-rl/verl/01.")
 ]
-Python = Annotated[str, typer.Option("--verl-python", help=PYTHON_HELP)]
 
 
-@app.command("compile")
+@verl.command("compile")
 def compile_(
     recipe: RecipeArgument,
     stage: Annotated[str, typer.Argument(help="The stage's name in the recipe.")],
@@ -78,20 +50,20 @@ def compile_(
     say(f"compiled: {made.folder}. Next: cascade verl check {made.folder} --verl-python PATH")
 
 
-@app.command()
-def check(job: JobArgument, verl_python: Python) -> None:
+@verl.command()
+def check(job: JobArgument, verl_python: VerlPythonNeeded) -> None:
     """Hold a compiled job against verl itself, without a GPU: configuration, rows, reward, advantage."""
     from cascade_rl.backends.verl.check import check_job
     from cascade_rl.backends.verl.job import Job
 
-    if problems := check_job(Job(job), _command(verl_python)):
+    if problems := check_job(Job(job), command_of(verl_python)):
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise InputError(f"{job} can't be started, {count}:\n" + "\n".join(f"  {p}" for p in problems))
     say(f"all is well; verl's whole configuration: {Job(job).composed}")
 
 
-@app.command()
-def launch(job: JobArgument, verl_python: Python) -> None:
+@verl.command()
+def launch(job: JobArgument, verl_python: VerlPythonNeeded) -> None:
     """Train a compiled job to its last step, beginning or going on; its journals lie in JOB/stage."""
     from cascade_rl.backends.verl.by_hand import train_by_hand
     from cascade_rl.backends.verl.job import Job
@@ -100,40 +72,40 @@ def launch(job: JobArgument, verl_python: Python) -> None:
     stop = StopRequest()
     try:
         with ConsoleScreen(console) as screen:
-            train_by_hand(Job(job), _command(verl_python), screen, stop.asked)
+            train_by_hand(Job(job.resolve()), command_of(verl_python), screen, stop.asked)
     except KeyboardInterrupt as interrupt:
         say(f"  {str(interrupt) or 'stopped'}; the same command goes on")
         raise typer.Exit(stop.exit_code) from None
     say(f"done. Next: cascade verl export {job} --verl-python PATH")
 
 
-@app.command()
+@verl.command()
 def watch(job: JobArgument) -> None:
-    """Show how far a job is: its starts, the last steps in our names, the last checkpoint, the console's end."""
+    """Show how far a job is: its starts, the last steps, the last checkpoint, the end of the console."""
     from cascade_rl.backends.verl.by_hand import seen
     from cascade_rl.backends.verl.job import Job
 
     found = seen(Job(job))
     done = found.lines[-1].step if found.lines else 0
-    say(f"{job}: step {done} of {found.steps}, start {found.start}, last whole checkpoint {found.saved}")
+    say(f"step {done} of {found.steps}, start {found.start}, last whole checkpoint: step {found.saved}")
     table = Table("step", *SHOWN, "seconds", box=None, header_style="bold", pad_edge=False)
     for line in found.lines[-LAST:]:
         numbers = [line.metrics.get(key) for key in SHOWN]
         shown = ["" if number is None else f"{number:.3g}" for number in numbers]
-        table.add_row(str(line.step), *shown, f"{line.seconds.get('step', sum(line.seconds.values())):.0f}")
+        table.add_row(str(line.step), *shown, f"{sum(line.seconds.values()):.0f}")
     if found.lines:
         console.print(table)
     if found.ended:
         say(f"start {found.start} ended: {found.ended}")
-    elif found.start:
-        for text in found.last:
-            say(f"  | {text}")
+        return
+    for text in found.last:
+        say(f"  | {text}")
 
 
-@app.command()
-def export(job: JobArgument, verl_python: Python) -> None:
+@verl.command()
+def export(job: JobArgument, verl_python: VerlPythonNeeded) -> None:
     """Merge a finished job's last checkpoint to a Hugging Face directory, held against the trained weights."""
     from cascade_rl.backends.verl.export import export_job
     from cascade_rl.backends.verl.job import Job
 
-    say(f"exported: {export_job(Job(job), _command(verl_python))}")
+    say(f"exported: {export_job(Job(job.resolve()), command_of(verl_python))}")

@@ -1,7 +1,7 @@
-"""Files that start a job on a cluster: a batch script for Slurm, a RayJob for KubeRay.
+"""Files that start a run on a cluster: a batch script for Slurm, a RayJob for KubeRay.
 
 Both bring up Ray on the machines that the recipe's block `verl` names, and then run words such as `cascade
-verl launch`. What they contain is in `templates/`, with the places to fill in written @LIKE_THIS@.
+run`. What they contain is in `templates/`, with the places to fill in written @LIKE_THIS@.
 """
 
 from __future__ import annotations
@@ -9,17 +9,31 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cascade_rl.backends.verl.job import Command, Job
-from cascade_rl.backends.verl.planned import read_plan
+from cascade_rl.backends.verl.job import Command
 from cascade_rl.errors import InputError
+from cascade_rl.recipe import Verl
 from cascade_rl.run.files import write_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 PLACE = re.compile(r"@([A-Z_]+)@")
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What is started on which machines: `words` such as `cascade run`, once Ray is up on all of them.
+
+    name    of the run, for the queue
+    folder  where the file, and Slurm's log, are written
+    """
+
+    name: str
+    folder: Path
+    verl: Verl
+    words: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,57 +61,56 @@ class KubeRay:
     hours: int = 24
 
 
-def write_slurm(job: Job, command: Command, words: Sequence[str], asked: Slurm | None = None) -> Path:
-    """`job.sbatch` in the job's folder: Ray on its machines, then `words` with RAY_ADDRESS set."""
-    plan, asked = read_plan(job), asked or Slurm()
+def write_slurm(start: Start, command: Command, asked: Slurm | None = None) -> Path:
+    """`NAME.sbatch` in the folder: Ray on its machines, then the words with RAY_ADDRESS set."""
+    verl, asked = start.verl, asked or Slurm()
     more = {"partition": asked.partition, "account": asked.account}
     options = [f"--{name}={value}" for name, value in more.items() if value] + list(asked.more)
     for option in options:
         if not re.fullmatch(r"--[a-z][\w-]*(=\S+)?", option):
             raise InputError(f"{option!r} is no option of sbatch; write --name=value")
     return _write(
-        job.folder / "job.sbatch",
+        start.folder / f"{start.name}.sbatch",
         "slurm.sbatch",
         {
-            "NAME": _name(job),
-            "NODES": str(plan.nodes),
-            "GPUS": str(plan.gpus_per_node),
-            "ALL_GPUS": str(plan.world_size),
+            "NAME": _name(start),
+            "NODES": str(verl.nodes),
+            "GPUS": str(verl.gpus_per_node),
+            "ALL_GPUS": str(verl.gpus),
             "HOURS": str(asked.hours),
             # of Slurm's own grammar: it knows no quotes, and % is its own
-            "LOG": str(job.folder.resolve() / "slurm-%j.log").replace(" ", "\\ "),
+            "LOG": str(start.folder.resolve() / "slurm-%j.log").replace(" ", "\\ "),
             "MORE": "\n".join(f"#SBATCH {option}" for option in options),
             "PYTHON": shlex.join(command.python),
-            "WORDS": shlex.join(words),
+            "WORDS": shlex.join(start.words),
         },
     )
 
 
-def write_rayjob(job: Job, words: Sequence[str], asked: KubeRay) -> Path:
-    """`rayjob.yaml` in the job's folder: a cluster of the recipe's machines, and `words` on its head."""
-    plan, folder = read_plan(job), job.folder.resolve()
+def write_rayjob(start: Start, asked: KubeRay) -> Path:
+    """`NAME.rayjob.yaml` in the folder: a cluster of the recipe's machines, and the words on its head."""
+    verl, folder = start.verl, start.folder.resolve()
     if not folder.is_relative_to(asked.mount):
         raise InputError(
             f"{folder} is not below {asked.mount}, where the pods mount {asked.claim}: they can't see it"
         )
     texts = {
-        "NAME": _name(job),
-        "WORDS": shlex.join(words),
+        "NAME": _name(start),
+        "WORDS": shlex.join(start.words),
         "IMAGE": asked.image,
         "CLAIM": asked.claim,
         "MOUNT": str(asked.mount),
     }
     # a text of JSON is one of YAML, whatever is in it
     values = {name: json.dumps(text) for name, text in texts.items()}
-    numbers = {"NODES": plan.nodes, "GPUS": plan.gpus_per_node, "SECONDS": asked.hours * 3600}
+    numbers = {"NODES": verl.nodes, "GPUS": verl.gpus_per_node, "SECONDS": asked.hours * 3600}
     values |= {name: str(number) for name, number in numbers.items()}
-    return _write(job.folder / "rayjob.yaml", "rayjob.yaml", values)
+    return _write(start.folder / f"{start.name}.rayjob.yaml", "rayjob.yaml", values)
 
 
-def _name(job: Job) -> str:
-    """A name that Kubernetes takes, too: stage and number of the link."""
-    parts = job.folder.resolve().parts[-3:]
-    text = re.sub(r"[^a-z0-9]+", "-", "-".join((parts[0], parts[-1])).lower()).strip("-")
+def _name(start: Start) -> str:
+    """A name that Kubernetes takes, too."""
+    text = re.sub(r"[^a-z0-9]+", "-", start.name.lower()).strip("-")
     return f"cascade-{text}"[:47].rstrip("-")  # KubeRay adds to it, and 63 is the most
 
 
