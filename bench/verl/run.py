@@ -7,19 +7,16 @@ transformers in vLLM's place), and compiles and checks the verl job of every sta
 from __future__ import annotations
 
 import argparse
+import importlib
 import shutil
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from grpo_step import grpo_step
-from sft_steps import sft_steps
-from stages import stages
-
-PARTS: dict[str, Callable[[Path, Path], list[str]]] = {"sft": sft_steps, "grpo": grpo_step, "stages": stages}
+# a part is a module beside this one, with a function of its name: (verl's Python, folder) -> problems
+PARTS = {"sft": "sft_steps", "grpo": "grpo_step", "stages": "stages"}
 
 
 def main() -> int:
@@ -37,7 +34,8 @@ def main() -> int:
         shutil.rmtree(folder / name, ignore_errors=True)
         (folder / name).mkdir(parents=True)
         # not resolved: the Python of a virtual environment is a link, and the environment is where the link lies
-        found = PARTS[name](asked.verl_python.absolute(), folder / name)
+        part = getattr(importlib.import_module(PARTS[name]), PARTS[name])
+        found = part(asked.verl_python.absolute(), folder / name)
         problems += [f"{name}: {problem}" for problem in found]
         print(
             f"{name}: {'as it should be' if not found else 'FAILED'}, {time.perf_counter() - begin:.0f} s\n",
