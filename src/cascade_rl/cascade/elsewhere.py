@@ -16,9 +16,9 @@ from cascade_rl.cascade.record import Start
 from cascade_rl.cascade.run import Progress, Run
 from cascade_rl.cascade.verl_job import job_done
 from cascade_rl.domains import load_domain
-from cascade_rl.errors import InputError, Interrupted, StageError
+from cascade_rl.errors import InputError, Interrupted, RecipeError, StageError
 from cascade_rl.model.checkpoint import load_directory, weights_hash
-from cascade_rl.recipe import Recipe
+from cascade_rl.recipe import Recipe, Stage
 from cascade_rl.run.book import Book
 from cascade_rl.run.journal import read_lines
 from cascade_rl.run.rollouts import read_groups
@@ -27,8 +27,12 @@ from cascade_rl.types import Group
 
 
 def refuse_elsewhere(recipe: Recipe, command: Command | None) -> None:
-    """Raise InputError, before anything is made, where verl trains stages and nobody says where it is."""
+    """Raise InputError, before anything is made, where verl can't train a run or nobody says where it is."""
     stages = [stage for stage in recipe.stages if recipe.engine_of(stage) == "verl"]
+    if stages and recipe.verl and recipe.verl.strategy == "megatron":
+        # compiled and checked, but no stage could hand its weights on
+        text = "what Megatron trained can't be exported yet; set fsdp2. `cascade verl compile` makes its jobs"
+        raise RecipeError(recipe.name, [("verl.strategy", text)])
     if stages and command is None:
         names = ", ".join(stage.name for stage in stages)
         raise InputError(
@@ -52,7 +56,7 @@ def train_elsewhere(run: Run, progress: Progress, begun: Start, book: Book) -> T
         job = job_done(run, begun, book, _task(run, begun, link, policy, progress.start))
         policy = job.exported
         made.append(_told(link, job))
-    _take_over(run, policy, trained_here)
+    _take_over(run, progress, begun.stage, policy, trained_here)
     return Trained(begun.stage.planned_steps, {"verl": {"jobs": made}})
 
 
@@ -85,8 +89,13 @@ def _outcomes(folder: Path) -> Callable[[int, int], Sequence[Group]]:
     return of_steps
 
 
-def _take_over(run: Run, policy: Path, train: bool) -> None:
+def _take_over(run: Run, progress: Progress, stage: Stage, policy: Path, train: bool) -> None:
     _, config, flat = load_directory(policy)
+    if weights_hash(flat) == progress.weights:
+        text = f"{stage.name}: after {stage.planned_steps} steps the weights are those it started from"
+        if not run.recipe.smoke:
+            raise StageError(f"{text}: no group had mixed rewards, or the learning rate is too low")
+        run.screen.note(text)
     if config.size() != run.world.config.size():
         raise StageError(
             f"{policy} holds a model of another shape than the run's; move its stage's folder away"

@@ -49,7 +49,8 @@ def job_done(run: Run, begun: Start, book: Book, task: Task) -> Job:
     )
     run_job(job, command, told)
     run.screen.waiting(f"export {where}")
-    export_job(job, command)
+    # whether the stage as a whole moved anything is asked at its end
+    export_job(job, command, may_stand=True)
     # optimiser and shards of every rank, several times the weights: what goes on goes on from the export
     shutil.rmtree(job.checkpoints, ignore_errors=True)
     return job

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -13,18 +13,27 @@ from cascade_rl.cli.stopping import StopRequest
 from cascade_rl.cli.verl_words import VerlPythonNeeded, command_of
 from cascade_rl.errors import InputError
 
+if TYPE_CHECKING:
+    from cascade_rl.backends.verl.job import Job
+
 LAST = 10  # steps that `watch` shows
 SHOWN = ("reward", "length", "entropy", "loss", "grad_norm")
 
 verl = typer.Typer(
-    help="verl's side of a run, step by step: a job compiled, checked, launched, watched, exported; files for "
-    "Slurm and KubeRay. `cascade run` does all of it (docs/scale.md).",
+    help="verl's side of a run, step by step: a job compiled, checked, launched, watched, exported; files "
+    "for Slurm and KubeRay. `cascade run` does all of it (docs/scale.md).",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 JobArgument = Annotated[
     Path, typer.Argument(help="A compiled job, such as runs/my/stages/06-math-rl/verl/01.")
 ]
+
+
+def _job(folder: Path) -> Job:
+    from cascade_rl.backends.verl.job import Job
+
+    return Job(folder.resolve())
 
 
 @verl.command("compile")
@@ -54,25 +63,23 @@ def compile_(
 def check(job: JobArgument, verl_python: VerlPythonNeeded) -> None:
     """Hold a compiled job against verl itself, without a GPU: configuration, rows, reward, advantage."""
     from cascade_rl.backends.verl.check import check_job
-    from cascade_rl.backends.verl.job import Job
 
-    if problems := check_job(Job(job), command_of(verl_python)):
+    if problems := check_job(_job(job), command_of(verl_python)):
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise InputError(f"{job} can't be started, {count}:\n" + "\n".join(f"  {p}" for p in problems))
-    say(f"all is well; verl's whole configuration: {Job(job).composed}")
+    say(f"all is well; verl's whole configuration: {_job(job).composed}")
 
 
 @verl.command()
 def launch(job: JobArgument, verl_python: VerlPythonNeeded) -> None:
     """Train a compiled job to its last step, beginning or going on; its journals lie in JOB/stage."""
     from cascade_rl.backends.verl.by_hand import train_by_hand
-    from cascade_rl.backends.verl.job import Job
     from cascade_rl.cli.screen import ConsoleScreen
 
     stop = StopRequest()
     try:
         with ConsoleScreen(console) as screen:
-            train_by_hand(Job(job.resolve()), command_of(verl_python), screen, stop.asked)
+            train_by_hand(_job(job), command_of(verl_python), screen, stop.asked)
     except KeyboardInterrupt as interrupt:
         say(f"  {str(interrupt) or 'stopped'}; the same command goes on")
         raise typer.Exit(stop.exit_code) from None
@@ -83,9 +90,8 @@ def launch(job: JobArgument, verl_python: VerlPythonNeeded) -> None:
 def watch(job: JobArgument) -> None:
     """Show how far a job is: its starts, the last steps, the last checkpoint, the end of the console."""
     from cascade_rl.backends.verl.by_hand import seen
-    from cascade_rl.backends.verl.job import Job
 
-    found = seen(Job(job))
+    found = seen(_job(job))
     done = found.lines[-1].step if found.lines else 0
     say(f"step {done} of {found.steps}, start {found.start}, last whole checkpoint: step {found.saved}")
     table = Table("step", *SHOWN, "seconds", box=None, header_style="bold", pad_edge=False)
@@ -104,8 +110,7 @@ def watch(job: JobArgument) -> None:
 
 @verl.command()
 def export(job: JobArgument, verl_python: VerlPythonNeeded) -> None:
-    """Merge a finished job's last checkpoint to a Hugging Face directory, held against the trained weights."""
+    """Merge a job's last checkpoint to a Hugging Face directory, held against the trained weights."""
     from cascade_rl.backends.verl.export import export_job
-    from cascade_rl.backends.verl.job import Job
 
-    say(f"exported: {export_job(Job(job.resolve()), command_of(verl_python))}")
+    say(f"exported: {export_job(_job(job), command_of(verl_python))}")

@@ -34,7 +34,7 @@ def slurm(
         list[str] | None, typer.Option(help="A further option of sbatch, such as --sbatch=--qos=high.")
     ] = None,
 ) -> None:
-    """Write a batch script: Ray over the recipe's machines, then `cascade run`, queued again until it is done."""
+    """Write a batch script: Ray over the recipe's machines, then `cascade run`, queued until it is done."""
     from cascade_rl.backends.verl.cluster import Slurm, write_slurm
 
     asked = Slurm(hours, partition, account, tuple(sbatch or ()))
@@ -59,16 +59,17 @@ def rayjob(
 
     start = _start(recipe, overrides or [], verl_python, out)
     path = write_rayjob(start, KubeRay(image, claim, mount, hours))
-    say(
-        f"{path}: {start.verl.nodes} machines with {start.verl.gpus_per_node} GPUs. Next: kubectl apply -f {path}"
-    )
+    machines = f"{start.verl.nodes} machines with {start.verl.gpus_per_node} GPUs"
+    say(f"{path}: {machines}. Next: kubectl apply -f {path}")
 
 
 def _start(recipe: str, overrides: list[str], verl_python: str, out: Path) -> Start:
     from cascade_rl.backends.verl.cluster import Start
-    from cascade_rl.data.abilities import load_recipe
+    from cascade_rl.data.suites import fill_suites
+    from cascade_rl.recipe.reading import read_recipe
 
-    resolved = load_recipe(recipe, overrides)
+    # its keys alone: the data may lie where the queue starts it, and not here
+    resolved = read_recipe(recipe, overrides, fill=fill_suites)
     if resolved.verl is None:
         raise InputError(f"{resolved.name}: no stage is trained by verl; add engine=verl")
     if not out.is_dir():

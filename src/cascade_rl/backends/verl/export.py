@@ -43,14 +43,21 @@ NEW_TOKENS = 8
 NATS = 1e-3
 
 
-def export_job(job: Job, command: Command) -> Path:
+def export_job(job: Job, command: Command, *, may_stand: bool = False) -> Path:
     """Merge the job's last checkpoint and prove the result; nothing to do if that was done.
 
+    The weights are in the precision in which verl trained them. `may_stand`: that they are those that the
+    job began with is no fault, as in a part of a stage in which no group had a signal.
     Raises StageError where the job is not at its end, where merging fails, or where a check does.
     """
     plan = read_plan(job)
     if job.exported.exists():
         return _known(job, plan)
+    if plan.strategy == "megatron":
+        raise StageError(
+            f"{job.folder}: what Megatron trained can't be held against its shards here yet, so it isn't "
+            "exported; its checkpoints are left as they are. verl.strategy: fsdp2 is exported"
+        )
     found = last_whole(job, plan)
     if found is None or found.step != plan.steps:
         reached = found.step if found else 0
@@ -59,8 +66,8 @@ def export_job(job: Job, command: Command) -> Path:
         )
     merged = job.folder / ".exported.tmp"
     shutil.rmtree(merged, ignore_errors=True)
-    _merge(job, command, plan, found, merged)
-    proof = _prove(job, command, plan, found, merged)
+    _merge(job, command, found, merged)
+    proof = _prove(job, command, plan, found, merged, may_stand)
     for path in (path for pattern in KEPT for path in merged.glob(pattern)):
         path.unlink()
     for path in (path for pattern in KEPT for path in plan.policy.glob(pattern)):
@@ -81,24 +88,23 @@ def _known(job: Job, plan: Planned) -> Path:
     return job.exported
 
 
-def _merge(job: Job, command: Command, plan: Planned, found: Saved, merged: Path) -> None:
+def _merge(job: Job, command: Command, found: Saved, merged: Path) -> None:
     """Write the weights as one model: verl's own where it saved them whole, else merged by it."""
-    own = found.weights / ("model/huggingface" if plan.strategy == "megatron" else "huggingface")
+    own = found.weights / "huggingface"
     try:
         weight_files(own)
     except InputError:
-        backend = "megatron" if plan.strategy == "megatron" else "fsdp"
-        words = ["-m", "verl.model_merger", "merge", "--backend", backend]
+        words = ["-m", "verl.model_merger", "merge", "--backend", "fsdp"]
         words += ["--local_dir", str(found.weights), "--target_dir", str(merged)]
-        if backend == "megatron" and read_config(plan.policy)[0].get("tie_word_embeddings"):
-            words.append("--tie-word-embedding")
         _run(job, command, words, "merge.log")
         weight_files(merged)
     else:
         shutil.copytree(own, merged)
 
 
-def _prove(job: Job, command: Command, plan: Planned, found: Saved, merged: Path) -> dict[str, Any]:
+def _prove(
+    job: Job, command: Command, plan: Planned, found: Saved, merged: Path, may_stand: bool
+) -> dict[str, Any]:
     """What verl's environment finds of the merged directory; StageError with every problem."""
     script = job.folder / SCRIPT
     shutil.copyfile(Path(__file__).parent / "inside" / SCRIPT, script)
@@ -109,6 +115,7 @@ def _prove(job: Job, command: Command, plan: Planned, found: Saved, merged: Path
         "world_size": found.world_size,
         "texts": TEXTS,
         "new_tokens": NEW_TOKENS,
+        "may_stand": may_stand,
     }
     asked, answered = job.folder / "export_request.json", job.folder / "export_result.json"
     write_json(asked, request)

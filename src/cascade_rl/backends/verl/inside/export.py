@@ -95,18 +95,29 @@ def compare(merged: dict[str, Tensor], trained: dict[str, Tensor], tied: bool) -
     return sorted(problems)
 
 
-def changed(start: dict[str, Tensor], trained: dict[str, Tensor], merged: dict[str, Tensor]) -> list[str]:
-    """Whether the job moved the weights, and whether anything of that is left in the merged files."""
+def changed(start: dict[str, Tensor], trained: dict[str, Tensor], may_stand: bool) -> list[str]:
+    """Whether the job moved the weights; `may_stand`: it need not have, as a short part of a stage."""
     missing = sorted(set(start) - set(trained) - {HEAD})
     if missing:
         return [f"{missing[0]} of the model that the job began with is in no shard"]
     names = [name for name in start if name in trained]
-    if all(torch.equal(start[name].float(), trained[name].float()) for name in names):
+    if not may_stand and all(torch.equal(start[name].float(), trained[name].float()) for name in names):
         return ["the weights are those that the job began with: nothing was trained"]
-    if all(torch.equal(start[n].to(merged[n].dtype), merged[n]) for n in names if n in merged):
-        kind = str(merged[names[0]].dtype).removeprefix("torch.")
-        return [f"all that was trained is below the rounding of {kind}: the merged files are the old weights"]
     return []
+
+
+def kept(model: Any, trained: dict[str, Tensor], path: Path) -> Any:
+    """The merged model in the precision of the shards, written over the merger's files.
+
+    verl's merger rounds to bf16: at every border of a chain that would lose what its steps moved by less.
+    """
+    for file in path.glob("*.safetensors*"):
+        file.unlink()
+    model = model.to(next(iter(trained.values())).dtype)
+    model.load_state_dict(trained, strict=False)  # a tied head stands in the embeddings alone
+    model.tie_weights()
+    model.save_pretrained(path)
+    return AutoModelForCausalLM.from_pretrained(path, dtype="auto")
 
 
 @torch.no_grad()
@@ -151,9 +162,14 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
         problems.append("the model ties its head to its embeddings, but the merged files hold two of them")
     problems += compare(merged, trained, tied)
     start = AutoModelForCausalLM.from_pretrained(request["policy"], dtype="auto").state_dict()
-    problems += changed(start, trained, merged)
+    problems += changed(start, trained, request["may_stand"])
     if problems:
         return found
+    if found["dtype"] != found["trained_dtype"]:
+        model = kept(model, trained, Path(path))
+        merged = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        found["dtype"] = str(next(iter(merged.values())).dtype).removeprefix("torch.")
+        problems += compare(merged, trained, tied)
     model = model.float().eval()
     found["logprobs"], found["greedy"] = told(model, ids, request["new_tokens"])
     rounded = {name: tensor.to(merged[name].dtype).float() for name, tensor in trained.items()}
