@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 # a part is a module beside this one, with a function of its name: (verl's Python, folder) -> problems
-PARTS = {"sft": "sft_steps", "grpo": "grpo_step", "stages": "stages"}
+PARTS = {"sft": "sft_steps", "grpo": "grpo_step", "stages": "stages", "run": "whole_run"}
 
 
 def main() -> int:
