@@ -93,7 +93,8 @@ def watch(job: JobArgument) -> None:
 
     found = seen(_job(job))
     done = found.lines[-1].step if found.lines else 0
-    say(f"step {done} of {found.steps}, start {found.start}, last whole checkpoint: step {found.saved}")
+    kept = "exported" if found.exported else f"last whole checkpoint: step {found.saved}"
+    say(f"step {done} of {found.steps}, start {found.start}, {kept}")
     table = Table("step", *SHOWN, "seconds", box=None, header_style="bold", pad_edge=False)
     for line in found.lines[-LAST:]:
         numbers = [line.metrics.get(key) for key in SHOWN]

@@ -55,7 +55,8 @@ def _problem(raw: dict[str, Any]) -> Problem:
 class Seen:
     """How far a job is: its last start (0: none yet), what verl told of its steps, and what there is to say.
 
-    saved  the step of the last whole checkpoint; 0 if there is none
+    saved  the step of the last whole checkpoint; 0 if there is none, as after an export inside a run
+    exported  whether the proven export is there
     ended  why the last start ended; empty while it runs
     last   the console's last lines
     """
@@ -63,6 +64,7 @@ class Seen:
     steps: int
     start: int
     saved: int
+    exported: bool
     lines: tuple[Line, ...]
     ended: str
     last: tuple[str, ...]
@@ -83,6 +85,7 @@ def seen(job: Job) -> Seen:
         plan.steps,
         start,
         found.step if found else 0,
+        job.exported.exists(),
         tuple(line for line in told if line.trained),
         ended["reason"] if ended else "",
         tuple(tail(attempt / CONSOLE)) if start else (),

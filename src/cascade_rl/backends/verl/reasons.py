@@ -30,6 +30,10 @@ CAUSES = (
         r"probability tensor contains either `?inf`?|grad_norm is not finite|loss is (nan|NaN)",
         "numbers were no longer finite (NaN): lower the learning rate",
     ),
+    (
+        r"response_mask must contain at least one valid token",
+        "every reply of a step was masked or had no verdict: raise max_response_tokens, or set overlong: zero",
+    ),
     (r"No space left on device|Disk quota exceeded", "the disk is full: make room"),
     (
         r"NCCL error|ncclSystemError|ncclRemoteError|Watchdog caught collective operation timeout",
