@@ -32,7 +32,8 @@ CAUSES = (
     ),
     (
         r"response_mask must contain at least one valid token",
-        "every reply of a step was masked or had no verdict: raise max_response_tokens, or set overlong: zero",
+        "every reply of a step was masked or had no verdict: raise max_response_tokens, or set overlong: "
+        "zero",
     ),
     (r"No space left on device|Disk quota exceeded", "the disk is full: make room"),
     (
