@@ -438,9 +438,10 @@ def test_run_says_the_total_and_asks_nothing(here, tmp_path):
     [
         ("tiny",),
         ("smollm2-135m", "--hardware", "64xh100", "--engine", "verl", "--price", "2.5"),
+        ("qwen3-4b", "--hardware", "h100", "benchmarks=[]", "gate.dips=[]"),
         ("smollm2-135m", "model.init=Qwen/Qwen2.5-72B-Instruct", "--hardware", "gb200", "--engine", "verl"),
     ],
-    ids=["tiny", "cluster", "too large"],
+    ids=["tiny", "cluster", "no benchmarks", "too large"],
 )
 def test_the_plan_reads_well_at_80_columns(cascade, here, monkeypatch, arguments):
     monkeypatch.setattr("cascade_rl.cli.app.console.width", 80)
