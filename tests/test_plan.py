@@ -24,6 +24,7 @@ from cascade_rl.plan.phases import EVALUATION
 from cascade_rl.plan.shapes import named_shape, public, shape_of
 from cascade_rl.plan.step_time import forward_work, local_time, verl_time
 from cascade_rl.plan.told import summary, to_json, verifiers
+from cascade_rl.plan.total import Plan
 from cascade_rl.plan.verl_memory import verl_memory
 from cascade_rl.recipe import Training
 from cascade_rl.recipe.reading import shipped_recipes
@@ -106,9 +107,10 @@ def test_totals_are_sums_in_closed_form():
     plan = plan_of(recipe_of("smollm2-135m", engine="verl"), "h100", 8, price=2.5)
     seconds = sum(each.phase.steps * sum(each.time.seconds.values()) + each.time.once for each in plan.phases)
     assert plan.seconds == pytest.approx(seconds)
-    assert plan.gpu_hours == pytest.approx(8 * seconds / 3600)
-    assert plan.kilowatt_hours == pytest.approx(0.7 * 8 * seconds / 3600)
-    assert plan.cost == pytest.approx(2.5 * 8 * seconds / 3600)
+    # one more holds the reward model that RLHF asks
+    assert plan.gpu_hours == pytest.approx(9 * seconds / 3600)
+    assert plan.kilowatt_hours == pytest.approx(0.7 * 9 * seconds / 3600)
+    assert plan.cost == pytest.approx(2.5 * 9 * seconds / 3600)
     assert plan_of(recipe_of(), CPU).kilowatt_hours == pytest.approx(
         plan_of(recipe_of(), CPU).seconds / 3600 * 0.02
     )
@@ -159,7 +161,10 @@ def test_an_evaluation_takes_as_long_as_its_benchmarks_one_after_the_other():
 def test_evaluations_that_leave_gpus_idle_are_told_with_what_helps():
     slow = recipe_of("smollm2-135m", "model.init=Qwen/Qwen3-8B", "workers=1", engine="verl")
     first, second = plan_of(slow, "h100", 8).hints[:1], plan_of(slow, "rtx5090", 8).hints
-    assert first[0].startswith("workers: 1 -> 8") and any("sampler: vllm" in hint for hint in second)
+    assert first[0].startswith("workers: 1 -> 8") and any("benchmarks=[]" in hint for hint in second)
+    # vLLM beside several workers is refused (recipe/rules.py), so it is no advice but on one GPU
+    assert not any("sampler: vllm" in hint for hint in second)
+    assert any(hint.startswith("sampler: vllm") for hint in plan_of(slow, "rtx5090", 1).hints)
     assert not plan_of(recipe_of(), CPU).hints
     wide = slow.model_copy(update={"workers": 8})
     assert not any(hint.startswith("workers") for hint in plan_of(wide, "h100", 8).hints)
@@ -176,6 +181,47 @@ def test_a_reward_model_of_its_own_shape_is_counted_as_it_is():
     # asked by RLHF alone: fp32 masters, and the copy in bf16 that computes
     assert by_stage["rlhf"].memory.held["reward model"] == 6 * numbers
     assert "reward model" not in by_stage["if-rl"].memory.held
+
+
+def test_a_reward_model_that_verl_serves_has_gpus_of_its_own():
+    """72.7 B numbers in bf16 are 135 GiB, of which a server takes half of each card of 80 GiB."""
+    recipe = recipe_of("nemotron-cascade-8b")
+
+    def planned(reward_gpus: int) -> Plan:
+        block = recipe.verl.model_copy(update={"reward_gpus": reward_gpus})
+        return plan_of(recipe.model_copy(update={"verl": block}), "h100", 64)
+
+    few, enough = planned(1), planned(8)
+    assert [str(p).partition(" (")[0] for p in few.problems] == ["verl.reward_gpus: 1 -> 4"]
+    assert not planned(4).problems and not enough.problems
+    assert (few.units, enough.units) == (65, 72)
+    (rlhf,) = [e for e in enough.phases if e.phase.name == "rlhf"]
+    assert "reward model" not in rlhf.memory.named
+    # 2 operations a number and token over 8 cards, at the share that updates reach; only what is left when
+    # the last reply ends is waited for
+    tokens = sum(map(sum, rlhf.phase.sampled))
+    least = 2 * 71e9 * tokens / (8 * HARDWARE["h100"].flops) / rlhf.efficiency.update
+    waited = rlhf.time.seconds["reward model"] + rlhf.time.seconds["rollout"]
+    assert least < waited < 1.2 * least
+
+
+@pytest.mark.parametrize(
+    ("name", "card"),
+    [
+        ("qwen3-0.6b", "rtx4090"),
+        ("qwen3-4b", "h100"),
+        ("nemotron-cascade-8b", "h100"),
+        ("nemotron-cascade-8b-thinking", "h100"),
+        ("nemotron-cascade-14b-thinking", "h100"),
+    ],
+)
+def test_a_recipe_fits_what_its_head_names(name, card):
+    assert plan_of(recipe_of(name), card).problems == []
+
+
+def test_what_the_last_recipe_can_not_score_has_a_setting():
+    problems = plan_of(recipe_of("nemotron-cascade-2-30b-a3b"), "h100").problems
+    assert {problem.place for problem in problems} == {"benchmarks"}
 
 
 def test_disk_in_closed_form():
@@ -392,9 +438,10 @@ def test_run_says_the_total_and_asks_nothing(here, tmp_path):
     [
         ("tiny",),
         ("smollm2-135m", "--hardware", "64xh100", "--engine", "verl", "--price", "2.5"),
+        ("qwen3-4b", "--hardware", "h100", "benchmarks=[]", "gate.dips=[]"),
         ("smollm2-135m", "model.init=Qwen/Qwen2.5-72B-Instruct", "--hardware", "gb200", "--engine", "verl"),
     ],
-    ids=["tiny", "cluster", "too large"],
+    ids=["tiny", "cluster", "no benchmarks", "too large"],
 )
 def test_the_plan_reads_well_at_80_columns(cascade, here, monkeypatch, arguments):
     monkeypatch.setattr("cascade_rl.cli.app.console.width", 80)

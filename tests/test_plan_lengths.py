@@ -10,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cascade_rl.errors import InputError
-from cascade_rl.plan.lengths import Lognormal, cut_share, measured, near_mean, of_mean, stated, usual
+from cascade_rl.plan.expected import ASSUMED
+from cascade_rl.plan.lengths import (
+    Lognormal,
+    answered,
+    cut_share,
+    measured,
+    near_mean,
+    of_mean,
+    stated,
+    usual,
+)
 
 
 def mean_by_survival(limit: int, clipped: float, sigma: float) -> float:
@@ -91,6 +101,28 @@ def test_maths_is_cut_as_the_report_tells():
 def test_the_cut_share_of_many_steps_is_the_mean_of_each(first, count):
     one_by_one = [cut_share(step, step + 1) for step in range(first, first + count)]
     assert cut_share(first, first + count) == pytest.approx(np.mean(one_by_one))
+
+
+@given(st.sampled_from(["maths", "coding", "following"]), st.integers(25_000, 200_000))
+def test_a_longer_limit_of_a_benchmark_cuts_fewer_and_makes_none_longer(domain, limit):
+    """The same lognormal, cut later: by draws from the one that is known under the report's own limit."""
+    known = usual(domain, 24576 if domain != "following" else 12288)
+    found = answered(domain, limit)
+    assert (found.mu, found.sigma) == pytest.approx((known.mu, known.sigma))
+    draws = np.exp(known.mu + known.sigma * np.random.default_rng(0).standard_normal(100_000))
+    assert found.mean == pytest.approx(np.minimum(draws, limit).mean(), rel=0.02)
+    assert found.clipped == pytest.approx((draws > limit).mean(), abs=0.003)
+
+
+def test_a_benchmark_under_a_limit_that_is_known_is_as_in_training():
+    assert answered("maths", 24576) == usual("maths", 24576)
+    assert answered("following", 4096) == usual("following", 4096)
+
+
+def test_samples_of_sft_are_no_longer_than_cascade_2_packs():
+    """64 rows of 262,144 tokens hold a step's 1,130 samples: 14,847 tokens each."""
+    assert ASSUMED.samples("sft", 262144).mean == pytest.approx(14847, rel=1e-3)
+    assert ASSUMED.samples("sft", 16384).mean < ASSUMED.samples("sft", 32768).mean < 14847
 
 
 def test_other_domains_say_what_is_assumed_of_them():

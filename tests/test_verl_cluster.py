@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,17 @@ def test_the_batch_script_asks_slurm_for_the_recipes_machines(tmp_path):
     assert options["constraint"] == "h100" and "requeue" in options and options["signal"] == "B:TERM@300"
     assert f"words=({shlex.join(WORDS)})" in text and '"64"' in text and "@NODES@" not in text
     assert "partition" not in sbatch_options(write_slurm(start, Command(("p",))).read_text())
+
+
+def test_a_reward_model_has_a_machine_more(tmp_path):
+    start = replace(make(tmp_path), judged=True)
+    text = write_slurm(start, Command(("p",))).read_text()
+    assert sbatch_options(text)["nodes"] == "9" and '"72"' in text
+    found = yaml.safe_load(write_rayjob(start, KubeRay("image", "claim", tmp_path.resolve())).read_text())
+    assert found["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]["replicas"] == 8
+    wide = replace(start, verl=Verl(gpus_per_node=4, reward_gpus=8))
+    with pytest.raises(InputError, match="reward_gpus: 8, but a machine has 4"):
+        write_slurm(wide, Command(("p",)))
 
 
 def test_an_option_that_is_none_is_named(tmp_path):
@@ -195,12 +207,14 @@ def test_the_rayjob_is_one_of_kuberay(tmp_path):
     spec = found["spec"]
     assert shlex.split(spec["entrypoint"]) == WORDS and spec["activeDeadlineSeconds"] == 48 * 3600
     [workers] = spec["rayClusterSpec"]["workerGroupSpecs"]
-    assert workers["replicas"] == workers["minReplicas"] == workers["maxReplicas"] == 8
-    [container] = workers["template"]["spec"]["containers"]
-    assert container["resources"]["limits"] == {"nvidia.com/gpu": "8"} and container["image"] == asked.image
+    # the head is the eighth machine
+    assert workers["replicas"] == workers["minReplicas"] == workers["maxReplicas"] == 7
     # every mount has a volume, and runs lie where the job's paths say
     for pods in (workers, spec["rayClusterSpec"]["headGroupSpec"]):
         pod = pods["template"]["spec"]
+        [container] = pod["containers"]
+        assert container["resources"]["limits"] == {"nvidia.com/gpu": "8"}
+        assert container["image"] == asked.image and pods["rayStartParams"]["num-gpus"] == "8"
         mounts = {m["name"]: m["mountPath"] for m in pod["containers"][0]["volumeMounts"]}
         assert set(mounts) == {v["name"] for v in pod["volumes"]} and mounts["runs"] == str(
             tmp_path.resolve()

@@ -76,7 +76,7 @@ def _rows(made: Plan) -> list[tuple[str, int, PhasePlan]]:
 
     training = [(each.phase.name, 1, each) for each in made.phases if not is_evaluation(each)]
     scored = [each for each in made.phases if is_evaluation(each)]
-    return training + [(f"evaluation x{len(scored)}", len(scored), scored[0])] * bool(scored)
+    return training + [(f"evaluation x{len(scored)}", len(scored), one) for one in scored[:1]]
 
 
 def _table(names: Iterable[str]) -> Table:

@@ -40,7 +40,7 @@ def slurm(
     asked = Slurm(hours, partition, account, tuple(sbatch or ()))
     start = _start(recipe, overrides or [], verl_python, out)
     path = write_slurm(start, command_of(verl_python), asked)
-    say(f"{path}: {start.verl.nodes} machines with {start.verl.gpus_per_node} GPUs. Next: sbatch {path}")
+    say(f"{path}: {_machines(start)}. Next: sbatch {path}")
 
 
 @verl.command()
@@ -59,13 +59,18 @@ def rayjob(
 
     start = _start(recipe, overrides or [], verl_python, out)
     path = write_rayjob(start, KubeRay(image, claim, mount, hours))
-    machines = f"{start.verl.nodes} machines with {start.verl.gpus_per_node} GPUs"
-    say(f"{path}: {machines}. Next: kubectl apply -f {path}")
+    say(f"{path}: {_machines(start)}. Next: kubectl apply -f {path}")
+
+
+def _machines(start: Start) -> str:
+    beside = ", one of them for the reward model" if start.judged else ""
+    return f"{start.nodes} machines with {start.verl.gpus_per_node} GPUs{beside}"
 
 
 def _start(recipe: str, overrides: list[str], verl_python: str, out: Path) -> Start:
     from cascade_rl.backends.verl.cluster import Start
     from cascade_rl.data.suites import fill_suites
+    from cascade_rl.plan.phases import asked_by_verl
     from cascade_rl.recipe.reading import read_recipe
 
     # its keys alone: the data may lie where the queue starts it, and not here
@@ -78,4 +83,4 @@ def _start(recipe: str, overrides: list[str], verl_python: str, out: Path) -> St
     named = str(Path(recipe).resolve()) if Path(recipe).is_file() else recipe
     run = out.resolve() / "runs" / resolved.name
     words = ("cascade", "run", named, *overrides, "--out", str(run), "--verl-python", verl_python)
-    return Start(resolved.name, out, resolved.verl, words)
+    return Start(resolved.name, out, resolved.verl, words, asked_by_verl(resolved))

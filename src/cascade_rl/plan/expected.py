@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from cascade_rl.errors import InputError
 from cascade_rl.plan.efficiency import Efficiency, efficiency_of
 from cascade_rl.plan.hardware import Hardware
-from cascade_rl.plan.lengths import Lognormal, Spread, stated, usual
+from cascade_rl.plan.lengths import Lognormal, Spread, answered, near_mean, stated, usual
 from cascade_rl.plan.shapes import Shape
 from cascade_rl.plan.verdicts import mean_seconds, verdict
 from cascade_rl.recipe import Recipe, RLStage
@@ -22,6 +22,8 @@ SAMPLES, WIDTH = (
     0.032,
     0.6,
 )  # of SFT: the share that reaches the limit, and the sigma: the median is a third of it
+# Cascade 2 packs 64 rows of 262,144 tokens a step of 1,130 samples (arXiv 2603.19220): no SFT has longer ones
+PACKED = 64 * 262144 / 1130
 PROMPTS = "a quarter of what their limit and the model leave, at most 1,024 and a reply's limit (assumed)"
 SIGNAL = 0.6  # share of groups whose replies differ in reward; the rest is drawn anew by filter `batch`
 ROUNDS = f"filter batch; {SIGNAL:.0%} of the groups carry signal (assumed)"
@@ -49,11 +51,14 @@ class Expected:
 
     def asked(self, benchmark: BenchmarkSpec) -> Spread:
         """The replies to a benchmark."""
-        return usual(benchmark.domain or "", benchmark.max_response_tokens)
+        return answered(benchmark.domain or "", benchmark.max_response_tokens)
 
     def samples(self, stage: str, limit: int) -> Spread:
         """Samples of SFT and answers of pairs, prompts included."""
-        return Lognormal(limit, SAMPLES, WIDTH, f"lognormal around a third of {limit} tokens (assumed)")
+        found = Lognormal(limit, SAMPLES, WIDTH, f"lognormal around a third of {limit} tokens (assumed)")
+        if found.mean <= PACKED:
+            return found
+        return near_mean(limit, PACKED, 0.0, f"a mean of {PACKED:,.0f} tokens, as Cascade 2's packed rows")
 
     def prompt(
         self, limit: int, reply: int, positions: int, stage: str = "", domain: str = ""

@@ -150,8 +150,7 @@ def _reward_model(recipe: Recipe, stage: RewardModelStage, positions: int, known
 
 def _rl(recipe: Recipe, stage: RLStage, positions: int, known: Expected) -> list[Phase]:
     parts = stage.phases()
-    domains = stage.domains()
-    learned = stage.adds_scores() or any(load_domain(name).learned for name in domains)
+    learned = asks_model(stage)
     judge = _judge(recipe, stage) if learned else None
     rounds, why = known.rounds(stage)
     seconds, graded = known.verdict_seconds(stage.entries())
@@ -186,6 +185,19 @@ def _rl(recipe: Recipe, stage: RLStage, positions: int, known: Expected) -> list
             )
         )
     return found
+
+
+def asks_model(stage: RLStage) -> bool:
+    """Whether its rewards ask a reward model."""
+    return stage.adds_scores() or any(load_domain(name).learned for name in stage.domains())
+
+
+def asked_by_verl(recipe: Recipe) -> bool:
+    """Whether a stage that verl trains asks a reward model, which has GPUs of its own."""
+    return any(
+        isinstance(stage, RLStage) and recipe.engine_of(stage) == "verl" and asks_model(stage)
+        for stage in recipe.stages
+    )
 
 
 def _outside(stage: Stage) -> Shape | None:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from cascade_rl.plan.hardware import GIB, Hardware
 from cascade_rl.plan.local_memory import Place, computed_by_us, local_memory
 from cascade_rl.plan.memory import Memory
-from cascade_rl.plan.phases import Phase
+from cascade_rl.plan.phases import EVALUATION, Phase
 from cascade_rl.plan.shapes import Shape
-from cascade_rl.plan.verl_memory import sampler_short, verl_memory
+from cascade_rl.plan.verl_memory import reward_short, sampler_short, verl_memory
 from cascade_rl.recipe.lora import LoRA
 from cascade_rl.recipe.training import Training
 from cascade_rl.recipe.verl import Verl
@@ -100,6 +100,9 @@ def local_problems(phase: Phase, spec: Training, shape: Shape, place: Place, mem
         for more in _doublings(place.workers, hardware.node):
             if fits(workers=more):
                 return [*found, Problem(place.asked, f"{place.workers} -> {more}", over, phase.name)]
+    if phase.kind == EVALUATION:
+        served = "[], and cascade eval of each checkpoint as a server has it"
+        return [*found, Problem("benchmarks", served, over, phase.name)]
     where = (
         "model.init"
         if phase.engine == "verl" or not phase.trees or phase.kind == "reward_model"
@@ -123,6 +126,8 @@ def verl_problems(
         change = _for_sampler(phase, shape, block, hardware, gpus)
         found.append(change)
         block = _changed(block, change)
+    if reward_short(phase, shape, block, hardware):
+        found.append(_for_reward(phase, shape, block, hardware))
     memory = verl_memory(phase, spec, shape, block, hardware, gpus)
     if not memory.fits:
         found.append(_for_trainer(phase, spec, shape, block, hardware, gpus, memory))
@@ -142,6 +147,14 @@ def _for_sampler(phase: Phase, shape: Shape, block: Verl, hardware: Hardware, gp
         ):
             return Problem("verl.memory", f"{block.memory:g} -> {share:g}", what, phase.name)
     return Problem("--hardware", f"larger cards, or more than {gpus}", what, phase.name)
+
+
+def _for_reward(phase: Phase, shape: Shape, block: Verl, hardware: Hardware) -> Problem:
+    what = f"the reward model has {gib(2.0 * phase.judged(shape).parameters)} of weights"
+    for more in _doublings(block.reward_gpus, hardware.node):
+        if not reward_short(phase, shape, block.model_copy(update={"reward_gpus": more}), hardware):
+            return Problem("verl.reward_gpus", f"{block.reward_gpus} -> {more}", what, phase.name)
+    return Problem("--hardware", "larger cards: one machine can't hold it", what, phase.name)
 
 
 def _changed(block: Verl, change: Problem) -> Verl:

@@ -11,7 +11,7 @@ from cascade_rl.plan.expected import ASSUMED, Expected
 from cascade_rl.plan.hardware import Hardware
 from cascade_rl.plan.local_memory import Place, local_memory, lora_numbers
 from cascade_rl.plan.memory import Memory
-from cascade_rl.plan.phases import EVALUATION, Phase
+from cascade_rl.plan.phases import EVALUATION, Phase, asked_by_verl
 from cascade_rl.plan.problems import Problem, local_problems, verl_problems
 from cascade_rl.plan.shapes import Shape
 from cascade_rl.plan.step_time import StepTime, local_time, one_by_one, verl_time
@@ -56,11 +56,15 @@ class PhasePlan:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """On what a recipe is planned: `gpus` of the hardware, on a CPU one machine with as many processes."""
+    """On what a recipe is planned: `gpus` of the hardware, on a CPU one machine with as many processes.
+
+    beside   GPUs that hold the reward model of a stage that verl trains
+    """
 
     hardware: Hardware
     gpus: int
     short: bool
+    beside: int = 0
 
     @property
     def element(self) -> int:
@@ -77,7 +81,11 @@ def setting_of(recipe: Recipe, hardware: Hardware, gpus: int | None) -> Setting:
         gpus = recipe.verl.gpus
     # processes on a CPU are what most recipes with several workers mean
     own = recipe.workers if recipe.device == "cuda" else 1
-    return Setting(hardware, gpus or own, short)
+    return Setting(hardware, gpus or own, short, _beside(recipe))
+
+
+def _beside(recipe: Recipe) -> int:
+    return (recipe.verl or Verl()).reward_gpus if asked_by_verl(recipe) else 0
 
 
 def plan_phase(

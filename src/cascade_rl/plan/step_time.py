@@ -60,13 +60,17 @@ def one_by_one(parts: Sequence[tuple[str, StepTime]]) -> StepTime:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Who computes: `samplers`, the peaks of each and a step's least time, and all trainers together."""
+    """Who computes: `samplers`, the peaks of each and a step's least time, and all trainers together.
+
+    `judges`: GPUs of a reward model's own, which reads a reply as soon as it is there; None: the trainers'.
+    """
 
     samplers: int
     sampler: Peaks
     trainers: Peaks
     element: int
     latency: float = 0.0
+    judges: Peaks | None = None
 
 
 def local_rates(place: Place) -> Rates:
@@ -87,7 +91,14 @@ def verl_rates(hardware: Hardware, gpus: int, block: Verl) -> Rates:
     """Of verl: each sampler is `tensor_parallel` GPUs, its head in bf16."""
     one = Peaks(hardware.flops, hardware.flops, hardware.bytes)
     parts = min(block.tensor_parallel, gpus)
-    return Rates(max(1, gpus // parts), _times(one, parts), _times(one, gpus), 2, LATENCY)
+    return Rates(
+        max(1, gpus // parts),
+        _times(one, parts),
+        _times(one, gpus),
+        2,
+        LATENCY,
+        _times(one, block.reward_gpus),
+    )
 
 
 def _times(peaks: Peaks, count: int) -> Peaks:
@@ -195,7 +206,10 @@ def _sampling(
         texts = [(0, (p + r,)) for p, r in phase.sampled]
         scored = update_work(phase.judged(shape), texts, scored=False)
         read = Work(scored.tokens, scored.flops // 3)
-        found[REWARD] = read.seconds(rates.trainers) / share.update
+        took = read.seconds(rates.judges or rates.trainers) / share.update
+        if rates.judges:
+            words[REWARD] = f"its {rates.judges.workers} GPUs read replies for {took:,.0f} s"
+        found[REWARD] = max(0.0, took - seconds) if rates.judges else took
         work += read
     return StepTime(found, once, work.flops + work.head_flops, words)
 

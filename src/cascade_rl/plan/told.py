@@ -22,7 +22,8 @@ def place_words(plan: Plan) -> str:
     hardware, count = plan.setting.hardware, plan.setting.gpus
     if hardware.device == "cpu":
         return f"{count} of {hardware.cores} cores here" if hardware.cores > 1 else "1 core here"
-    return f"{count} x {hardware.name}"
+    beside = f" + {plan.setting.beside}" if plan.setting.beside else ""
+    return f"{count}{beside} x {hardware.name}"
 
 
 def summary(left: Left) -> str:
@@ -67,8 +68,9 @@ def assumptions(plan: Plan) -> list[str]:
     if any(each.phase.engine == "verl" for each in plan.phases):
         own = next((each.gpus for each in plan.phases if each.phase.engine == "local"), 0)
         found.append(f"beside verl: evaluations and reward models by our own engine, workers: {own}")
-    if any(each.phase.engine == "verl" and each.phase.learned for each in plan.phases):
-        found.append("reward model beside verl: in bf16, over verl.tensor_parallel GPUs (assumed)")
+    if beside := plan.setting.beside:
+        text = "in bf16, half of each card; it reads replies while others are sampled"
+        found.append(f"reward model beside verl: verl.reward_gpus: {beside}, {text}")
     found.append("energy: the boards' full power all the time; nothing of the machines around them")
     if plan.setting.hardware.device == "cuda":
         found.append(f"decoding: a step takes {1000 * LATENCY:g} ms at least (assumed)")

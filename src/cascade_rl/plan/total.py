@@ -38,7 +38,8 @@ class Plan:
     @property
     def units(self) -> int:
         """What is paid for while the run lasts: all GPUs, also those that a phase leaves idle."""
-        return self.setting.gpus if self.setting.hardware.device == "cuda" else 1
+        setting = self.setting
+        return setting.gpus + setting.beside if setting.hardware.device == "cuda" else 1
 
     @property
     def gpu_hours(self) -> float:
@@ -95,11 +96,11 @@ class Plan:
         if (own := scored[0].gpus) < min(node, self.setting.gpus):
             found.append(f"workers: {own} -> {min(node, self.setting.gpus)} (with device: cuda)")
         # our sampler sets a slot aside for the longest reply there may be, vLLM for what there is
-        if scored[0].memory.slots < MANY and self.sampler == "torch":
-            count = scored[0].memory.slots
-            found.append(
-                f"sampler: vllm (ours has room for {count} repl{'y' if count == 1 else 'ies'} at a time)"
-            )
+        if (count := scored[0].memory.slots) < MANY and self.sampler == "torch":
+            room = f"ours has room for {count} repl{'y' if count == 1 else 'ies'} at a time"
+            # which takes one worker (recipe/rules.py): on several GPUs a server does it
+            served = "benchmarks=[], and cascade eval of each checkpoint as a server of vLLM has it"
+            found.append(f"{'sampler: vllm' if self.setting.gpus == 1 else served} ({room})")
         share = took / self.seconds
         return [f"{each}: evaluations take {share:.0%} of the time" for each in found]
 

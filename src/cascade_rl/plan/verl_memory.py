@@ -16,6 +16,7 @@ from cascade_rl.recipe.verl import Verl
 
 CONTEXT = 1.5 * GIB  # CUDA, NCCL and torch in two processes
 GRAPHS = 2.0 * GIB  # of the sampler: captured graphs and its own activations
+REWARD = 0.5  # of a card: what verl gives the reward model's server (config/reward/reward.yaml)
 MOST_SLOTS = 256  # max_num_seqs in rollout.yaml
 HEAD = 8.0  # bytes a logit: bf16 as made and as scaled by the temperature, gradient, softmax
 
@@ -33,10 +34,8 @@ def verl_memory(
     if phase.trees:
         update = {"gradients": _gradients(shape, block, gpus)} | _at_work(phase, spec, shape, block)
     slots, rollout = _sampler(phase, shape, block, hardware)
+    # a reward model that is asked has GPUs of its own, see `reward_short`
     held = {"processes": CONTEXT}
-    if phase.learned:
-        found = 2.0 * phase.judged(shape).parameters / block.tensor_parallel
-        held["reward model"] = found
     host = {"processes": 8.0 * GIB * min(gpus, hardware.node)}
     if block.offload:
         update = states | update
@@ -95,6 +94,15 @@ def token_bytes(shape: Shape) -> float:
 def sequence_bytes(phase: Phase, shape: Shape, block: Verl) -> float:
     """The cache of the longest sequence, on each GPU that holds a part of the sampler."""
     return token_bytes(shape) * sum(phase.longest) / block.tensor_parallel
+
+
+def reward_short(phase: Phase, shape: Shape, block: Verl, hardware: Hardware) -> bool:
+    """Whether the reward model and its longest text are more than its share of `reward_gpus` cards."""
+    if not phase.learned:
+        return False
+    judge = phase.judged(shape)
+    need = 2.0 * judge.parameters + token_bytes(judge) * sum(phase.longest)
+    return need / block.reward_gpus > REWARD * hardware.memory
 
 
 def sampler_short(phase: Phase, shape: Shape, block: Verl, hardware: Hardware) -> bool:

@@ -28,12 +28,23 @@ class Start:
 
     name    of the run, for the queue
     folder  where the file, and Slurm's log, are written
+    judged  whether a stage asks a reward model, which has a machine beside the job's
     """
 
     name: str
     folder: Path
     verl: Verl
     words: tuple[str, ...]
+    judged: bool = False
+
+    @property
+    def nodes(self) -> int:
+        """All machines; raises InputError where none of them holds the reward model."""
+        verl = self.verl
+        if self.judged and verl.reward_gpus > verl.gpus_per_node:
+            room = f"a machine has {verl.gpus_per_node} (gpus_per_node)"
+            raise InputError(f"verl.reward_gpus: {verl.reward_gpus}, but {room}")
+        return verl.nodes + self.judged
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +85,9 @@ def write_slurm(start: Start, command: Command, asked: Slurm | None = None) -> P
         "slurm.sbatch",
         {
             "NAME": _name(start),
-            "NODES": str(verl.nodes),
+            "NODES": str(start.nodes),
             "GPUS": str(verl.gpus_per_node),
-            "ALL_GPUS": str(verl.gpus),
+            "ALL_GPUS": str(start.nodes * verl.gpus_per_node),
             "HOURS": str(asked.hours),
             # of Slurm's own grammar: it knows no quotes, and % is its own
             "LOG": str(start.folder.resolve() / "slurm-%j.log").replace(" ", "\\ "),
@@ -103,7 +114,8 @@ def write_rayjob(start: Start, asked: KubeRay) -> Path:
     }
     # a text of JSON is one of YAML, whatever is in it
     values = {name: json.dumps(text) for name, text in texts.items()}
-    numbers = {"NODES": verl.nodes, "GPUS": verl.gpus_per_node, "SECONDS": asked.hours * 3600}
+    # the head is one of the machines: what verl does not do, such as scores, is done there on its GPUs
+    numbers = {"WORKERS": start.nodes - 1, "GPUS": verl.gpus_per_node, "SECONDS": asked.hours * 3600}
     values |= {name: str(number) for name, number in numbers.items()}
     return _write(start.folder / f"{start.name}.rayjob.yaml", "rayjob.yaml", values)
 
