@@ -16,7 +16,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 # a part is a module beside this one, with a function of its name: (verl's Python, folder) -> problems
-PARTS = {"sft": "sft_steps", "grpo": "grpo_step", "stages": "stages"}
+PARTS = {
+    "sft": "sft_steps", "grpo": "grpo_step", "launch": "launch_steps", "export": "try_export", "classes": "classes",
+    "stages": "stages",
+}  # fmt: skip
 
 
 def main() -> int:
