@@ -340,7 +340,9 @@ def test_keys_that_verl_takes_and_ignores_are_named():
 def test_the_script_hands_over_every_override_as_it_stands(policy, tmp_path):
     job = compiled(policy, tmp_path / "a job", name="it-s")
     fake = tmp_path / "python"
-    fake.write_text('#!/bin/sh\nprintf "%s\\n" "$@" > "$CASCADE_VERL_ATTEMPT/words"\necho "$PYTHONPATH $RAY_ADDRESS"\n')
+    fake.write_text(
+        '#!/bin/sh\nprintf "%s\\n" "$@" > "$CASCADE_VERL_ATTEMPT/words"\necho "$PYTHONPATH $RAY_ADDRESS"\n'
+    )
     fake.chmod(0o755)
     done = subprocess.run(
         [str(job.script), "3"],

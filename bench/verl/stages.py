@@ -91,8 +91,9 @@ def compiled(
                 stage, link, policy, materials.domains, verl, recipe.seed, "",
                 reward_model=policy, reference=first, switch_rules=rules, scored=beside,
             )  # fmt: skip
+            place = folder / f"{stage.name}-{link.number}"
             try:
-                yield stage, link.number, by_kind.compiled(task, folder / f"{stage.name}-{link.number}", tokenizer)
+                yield stage, link.number, by_kind.compiled(task, place, tokenizer)
             except RecipeError as error:
                 yield stage, link.number, error
 
