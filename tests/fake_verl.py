@@ -21,6 +21,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+RATE = 1e-6  # of the first step; each has one more of it, and tells that of the step after it, as verl does
 OOM = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."
 
 
@@ -57,13 +58,13 @@ def numbers(step: int, start: int, kind: str, bad: str) -> dict[str, Any]:
         return {
             "train/loss": 2.0 / step,
             "train/grad_norm": norm,
-            "train/lr": 1e-5,
+            "train/lr": RATE * (step + 1),
             "train/global_tokens": 640,
         }
     return {
         "critic/score/mean": 0.1 * step, "critic/score/max": 1.0, "critic/score/min": 0.0, "critic/rewards/mean": 0.1,
         "response_length/mean": 20.0 + start, "response_length/max": 31.0, "response_length/clip_ratio": 0.25,
-        "actor/entropy": 0.7, "actor/pg_loss": 0.01, "actor/grad_norm": norm, "actor/lr": 1e-6,
+        "actor/entropy": 0.7, "actor/pg_loss": 0.01, "actor/grad_norm": norm, "actor/lr": RATE * (step + 1),
         "actor/ppo_kl": 0.0, "actor/pg_clipfrac": 0.02 if bad == "clips" else 0.0,
         "rollout_corr/kl": 0.0004, "rollout_corr/k3_kl": 0.0005, "rollout_corr/chi2_token": 0.001,
         "training/global_step": step, "timing_s/gen": 3.0, "timing_s/update_actor": 2.0, "timing_s/step": 6.5,

@@ -214,6 +214,24 @@ def test_what_verls_classes_made_of_the_rows_is_read(sft, rl, tmp_path):
     ]
 
 
+def test_a_reward_model_is_asked_where_the_job_has_one_and_only_there(rl, tmp_path):
+    job, flat, more = rl
+    own, served = "reward.custom_reward_function.path", "reward.reward_model"
+    asked = flat | {
+        own: "pkg://inside.reward", f"{served}.enable": True, f"{served}.enable_resource_pool": True,
+        f"{served}.model_path": "/rm",
+    }  # fmt: skip
+    assert len(told(job, answer(asked, more), tmp_path)) == 2, "this one grades by verifiers alone"
+    record = json.loads(job.manifest.read_text())
+    record["inside"]["reward_model"] = "/rm"
+    job.manifest.write_text(json.dumps(record))
+    assert told(job, answer(asked, more), tmp_path) == []
+    for path, value in ((own, None), (f"{served}.enable", False), (f"{served}.model_path", "/other"),
+                        (f"{served}.enable_resource_pool", False)):  # fmt: skip
+        (line,) = told(job, answer(asked | {path: value}, more), tmp_path)
+        assert line.startswith(f"{path} is {value!r} and must be")
+
+
 def test_advantages_otherwise_than_ours_are_named(rl, tmp_path):
     """verl's own estimator gives a reply alone its bare reward, and counts what has no verdict as zero."""
     job, flat, more = rl

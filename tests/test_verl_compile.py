@@ -340,7 +340,9 @@ def test_keys_that_verl_takes_and_ignores_are_named():
 def test_the_script_hands_over_every_override_as_it_stands(policy, tmp_path):
     job = compiled(policy, tmp_path / "a job", name="it-s")
     fake = tmp_path / "python"
-    fake.write_text('#!/bin/sh\nprintf "%s\\n" "$@" > "$CASCADE_VERL_ATTEMPT/words"\necho "$PYTHONPATH"\n')
+    fake.write_text(
+        '#!/bin/sh\nprintf "%s\\n" "$@" > "$CASCADE_VERL_ATTEMPT/words"\necho "$PYTHONPATH $RAY_ADDRESS"\n'
+    )
     fake.chmod(0o755)
     done = subprocess.run(
         [str(job.script), "3"],
@@ -352,7 +354,7 @@ def test_the_script_hands_over_every_override_as_it_stands(policy, tmp_path):
     words = (job.attempt(3) / "words").read_text().splitlines()
     assert words[:2] == ["-m", "verl.trainer.main_ppo"]
     assert words[2:-2] == job.overrides.read_text().splitlines()
-    assert done.stdout.strip() == str(job.folder)
+    assert done.stdout.strip() == f"{job.folder} local"
     assert subprocess.run(["sh", "-n", str(job.script)]).returncode == 0
 
 

@@ -21,6 +21,7 @@ from cascade_rl.backends.verl.job import Command, Job
 from cascade_rl.backends.verl.launch import Pace, quoted, run_job
 from cascade_rl.backends.verl.metrics import mapped
 from cascade_rl.backends.verl.planned import read_plan
+from cascade_rl.backends.verl.reasons import reason
 from cascade_rl.backends.verl.replies import Replies, summary
 from cascade_rl.backends.verl.watch import Follower, Told
 from cascade_rl.errors import InputError, Interrupted, StageError
@@ -65,7 +66,7 @@ def make(folder: Path, faults: dict | None = None, kind: str = "rl", **manifest)
     record = {
         "kind": kind, "steps": STEPS, "policy": "start", "strategy": "fsdp2", "nodes": 1, "gpus_per_node": WORLD,
         "attempts": 3, "entry": [FAKE], "environment": {"VERL_USE_EXTERNAL_MODULES": "hooks"}, "on_policy": True,
-        "rows": 2 * STEPS, "replies": 0 if kind == "sft" else 2,
+        "rows": 2 * STEPS, "replies": 0 if kind == "sft" else 2, "first_rate": fake_verl.RATE,
     } | manifest  # fmt: skip
     job.manifest.write_text(json.dumps(record))
     return job
@@ -391,7 +392,9 @@ def test_a_start_has_its_own_environment(tmp_path, monkeypatch):
     with pytest.raises(StageError):
         go(job, told(tmp_path))
     seen = json.loads((job.folder / "seen.json").read_text())
-    assert not {"PYTHONPATH", "VIRTUAL_ENV", "RAY_ADDRESS"} & set(seen)
+    assert not {"PYTHONPATH", "VIRTUAL_ENV"} & set(seen)
+    # ours names a cluster, which is joined only where the command does; unset, Ray would join one that it finds
+    assert seen["RAY_ADDRESS"] == "local"
     assert seen["VERL_USE_EXTERNAL_MODULES"] == "hooks"
     assert seen["VERL_FILE_LOGGER_PATH"].endswith("attempts/03/metrics.jsonl")  # a path of its own a start
 
@@ -402,6 +405,7 @@ def test_workers_of_a_cluster_get_the_variables_through_ray(tmp_path):
     start = json.loads((job.attempt(1) / "words.json").read_text())
     assert start["environment"]["RAY_ADDRESS"] == "ray://head:10001"
     prefix = "++ray_kwargs.ray_init.runtime_env.env_vars."
+    assert not any("RAY_ADDRESS" in word for word in start["words"])  # workers are in it already
     assert any(w.startswith(f"{prefix}VERL_FILE_LOGGER_PATH=") for w in start["words"])
     assert f"{prefix}VERL_USE_EXTERNAL_MODULES=hooks" in start["words"]
 
@@ -482,6 +486,54 @@ def test_sft_is_followed_alike(tmp_path):
     assert [(line["step"], line["metrics"]) for line in lines(tmp_path, "heldout")] == [(16, {"loss": 1.25})]
     words = json.loads((job.attempt(2) / "words.json").read_text())["words"]
     assert not any("ray_kwargs" in word for word in words)  # SFT's configuration has no such key
+
+
+@pytest.mark.parametrize("kind", ["sft", "rl"])
+def test_the_rate_of_a_step_is_the_one_that_it_was_taken_with(kind, tmp_path):
+    """verl tells that of the next; step n of the fake is taken with n times the first, also after a crash."""
+    go(make(tmp_path, {"1": {"crash_after": 5}, "2": {"crash_after": 5}}, kind), told(tmp_path))
+    rates = [line["metrics"]["lr"] for line in lines(tmp_path, "step")]
+    assert rates == pytest.approx([fake_verl.RATE * (n + 1) for n in range(STEPS)])
+
+
+def test_a_rate_that_nobody_told_is_none(tmp_path):
+    go(make(tmp_path, {"1": {"crash_before_telling": 4}}, first_rate=None), told(tmp_path))
+    rates = {line["step"] - FIRST + 1: line["metrics"].get("lr") for line in lines(tmp_path, "step")}
+    assert rates == {1: None, 2: 2e-6, 3: 3e-6, 5: None, 6: 6e-6}
+
+
+CONSOLE = """\
+[rank0]: Traceback (most recent call last):
+[rank0]:   File "/x/reader.py", line 6, in read
+[rank0]:     return known["ValueError: a"]
+[rank0]: KeyError: 'ValueError: a'
+
+[rank0]: During handling of the above exception, another exception occurred:
+
+[rank0]: Traceback (most recent call last):
+[rank0]:   File "/x/reader.py", line 8, in read
+[rank0]:     return open(path)
+[rank0]: FileNotFoundError: [Errno 2] No such file or directory: '/x/train.parquet'
+[rank1]: Traceback (most recent call last):
+[rank1]:     work.wait()
+[rank1]: RuntimeError: [gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:42730.
+E1127 09:16:13.824000 24577 torch/distributed/elastic/multiprocessing/api.py:1002] failed (exitcode: 1)
+Traceback (most recent call last):
+    raise ChildFailedError(
+torch.distributed.elastic.multiprocessing.errors.ChildFailedError:
+============================================================
+Root Cause (first observed failure):
+"""
+
+
+def test_the_reason_is_the_exception_of_the_rank_that_failed_first(tmp_path):
+    """As torchrun of torch 2.13 shows two ranks, of which the second lost the first."""
+    console = tmp_path / "console.log"
+    console.write_text(CONSOLE)
+    missing = "FileNotFoundError: [Errno 2] No such file or directory: '/x/train.parquet'"
+    assert reason(console, 1) == f"exit code 1; {missing}"
+    console.write_text(CONSOLE[CONSOLE.index("E1127") :])
+    assert "ChildFailedError" in reason(console, 1)  # better than nothing
 
 
 def test_a_folder_without_a_compiled_job_is_named(tmp_path):

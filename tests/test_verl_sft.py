@@ -16,7 +16,7 @@ from torch.utils.data import DistributedSampler
 
 from cascade_rl.backends.verl.job import Link, Task
 from cascade_rl.backends.verl.manifest import changed_files
-from cascade_rl.backends.verl.rates import Rates, rates
+from cascade_rl.backends.verl.rates import Rates, first_rate, rates
 from cascade_rl.backends.verl.sft import compile_sft, sft_problems
 from cascade_rl.errors import RecipeError, StageError
 from cascade_rl.recipe import SFTStage, Verl
@@ -153,6 +153,7 @@ def test_the_rate_of_every_step_is_ours(tmp_path_factory, data):
     rate = rates(stage, steps)
     for step in range(steps):
         assert verls_factor(rate, steps, step) == pytest.approx(lr_factor(stage, step, steps), abs=1e-9)
+    assert first_rate(stage) == pytest.approx(stage.lr * verls_factor(rate, steps, 0), rel=1e-9)
 
 
 def test_all_that_verl_cant_do_is_said_at_once_with_the_mend(tmp_path):

@@ -1,7 +1,8 @@
 """verl itself on what we compile for it, on a processor: `make test-verl`, or `python bench/verl/run.py --verl-python P`.
 
 It runs real steps of verl's own trainers (SFT beside our own engine's on the same rows, GRPO with a sampler of
-transformers in vLLM's place), and compiles and checks the verl job of every stage of every shipped recipe.
+transformers in vLLM's place; killed, gone on with, exported), hands jobs to verl's own classes, and compiles and checks
+the verl job of every stage of every shipped recipe.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 # a part is a module beside this one, with a function of its name: (verl's Python, folder) -> problems
-PARTS = {"sft": "sft_steps", "grpo": "grpo_step", "stages": "stages", "run": "whole_run"}
+PARTS = {
+    "sft": "sft_steps", "grpo": "grpo_step", "launch": "launch_steps", "export": "try_export", "classes": "classes",
+    "stages": "stages", "run": "whole_run",
+}  # fmt: skip
 
 
 def main() -> int:

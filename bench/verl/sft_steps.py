@@ -66,8 +66,9 @@ def sft_steps(python: Path, folder: Path) -> list[str]:
                 for name, own in ALIKE.items()
                 if abs(mine[own] - theirs[name]) > TOLERANCE * abs(mine[own])
             ]
-        # verl tells the rate of the step that comes
-        rates = [step["train/lr"] for step in steps[:-1]]
-        if any(abs(rate - own["lr"]) > 1e-9 for rate, own in zip(rates, ours[1:], strict=True)):
+        # verl tells the rate of the step that comes; the job knows that of the first
+        first = json.loads(job.manifest.read_text())["first_rate"]
+        rates = [first, *(step["train/lr"] for step in steps[:-1])]
+        if any(abs(rate - own["lr"]) > 1e-9 for rate, own in zip(rates, ours, strict=True)):
             problems.append(f"learning rates {rates} in verl")
     return problems

@@ -1,7 +1,8 @@
 """The verl job of every stage of every shipped recipe: compiled, and checked by verl itself.
 
-A tiny model stands in for each recipe's own, with its template and room for its lengths; rows in the shape of the
-hub's sets stand in for these (tests/published_sets.py). All else is the recipe's: every key of every job.
+A tiny model stands in for each recipe's own, with its template and room for its lengths, and for its reward model; rows
+in the shape of the hub's sets stand in for these (tests/published_sets.py). All else is the recipe's: every key of every
+job. A stage that is trained here by the recipe's own word may be refused, in words that say what to do.
 """
 
 from __future__ import annotations
@@ -14,12 +15,11 @@ from pathlib import Path
 
 from sft_steps import RECIPE as SMALL
 
+from cascade_rl.backends.verl import by_kind
 from cascade_rl.backends.verl.check import check_job
-from cascade_rl.backends.verl.compile import compile_job
 from cascade_rl.backends.verl.job import Command, Job, Link, Task
-from cascade_rl.backends.verl.sft import compile_sft
 from cascade_rl.cascade.cascade import run_cascade
-from cascade_rl.cascade.chain import switch_rules
+from cascade_rl.cascade.chain import scored, switch_rules
 from cascade_rl.data.abilities import check_recipe, load_recipe
 from cascade_rl.data.gather import gather
 from cascade_rl.data.kinds import provide
@@ -83,22 +83,17 @@ def compiled(
         if stage.trains != "policy":
             continue
         data = materials.data[stage.name]
-        rules = switch_rules(stage, data, recipe.seed)
+        rules, beside = switch_rules(stage, data, recipe.seed), scored(stage, data, recipe.seed)
         for link in links(stage, data, recipe.seed):
+            # a later job of a chain starts from other weights than its stage
+            first = policy if link.number == 0 else policy.with_name("before")
             task = Task(
-                stage,
-                link,
-                policy,
-                materials.domains,
-                verl,
-                recipe.seed,
-                "",
-                reference=policy,
-                switch_rules=rules,
-            )
-            make = compile_sft if isinstance(stage, SFTStage) else compile_job
+                stage, link, policy, materials.domains, verl, recipe.seed, "",
+                reward_model=policy, reference=first, switch_rules=rules, scored=beside,
+            )  # fmt: skip
+            place = folder / f"{stage.name}-{link.number}"
             try:
-                yield stage, link.number, make(task, folder / f"{stage.name}-{link.number}", tokenizer)
+                yield stage, link.number, by_kind.compiled(task, place, tokenizer)
             except RecipeError as error:
                 yield stage, link.number, error
 
@@ -124,7 +119,8 @@ def links(stage: Stage, data: StageData, seed: int) -> Iterator[Link]:
     pool = PromptPool(stage, data.entries, seed)
     for number, (start, end, rule) in enumerate(stage.phases()):
         steps = min(STEPS, end - start)
-        asked = [problem for _ in range(steps) for problem in pool.draw(stage.prompts_per_step)]
+        rounds = stage.filter.max_rounds if stage.filter.kind == "batch" else 1
+        asked = [p for _ in range(steps * rounds) for p in pool.draw(stage.prompts_per_step, rule.data)]
         yield Link(number, start, start + steps, rule, data, tuple(asked))
 
 

@@ -1,15 +1,13 @@
-"""Exports of real checkpoints: `try_export.py VERL_PYTHON FOLDER`; exits 1 where a lie passes or a truth does not.
+"""Exports of real checkpoints.
 
 verl's own checkpoint manager writes the shards of a small model on 1, 2 and 3 processes, its own merger puts
-them together, and `export_job` holds the result against both. Then the same with something broken.
+them together, and `export_job` holds the result against both; and refuses one that lacks a shard.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 from cascade_rl.backends.verl.export import PROOF, export_job
@@ -54,21 +52,34 @@ def make(folder: Path, start: Path, python: str, kind: str, world: int) -> Job:
     return job
 
 
-def main(python: str, folder: Path) -> int:
-    """How many went wrong."""
-    shutil.rmtree(folder, ignore_errors=True)
-    start, wrong = policy(folder / "policy"), 0
+def try_export(python: Path, folder: Path) -> list[str]:
+    """The checkpoints whose export is not proved; and those whose faults pass."""
+    start, problems = policy(folder / "policy"), []
     for kind, world in (("rl", 2), ("sft", 2), ("rl", 1), ("rl", 3)):
-        job = make(folder / f"{kind}-{world}", start, python, kind, world)
+        name = f"{kind} on {world}"
+        job = make(folder / f"{kind}-{world}", start, str(python), kind, world)
+        if (kind, world) == ("rl", 2):
+            problems += lies(job, Command((str(python),)))
         try:
-            proof = json.loads((export_job(job, Command((python,))) / PROOF).read_text())
-            shown = {k: proof[k] for k in ("dtype", "trained_dtype", "tied", "rounding", "loaded", "greedy")}
-            print(f"{kind} on {world}: proved, {shown}")
+            proof = json.loads((export_job(job, Command((str(python),))) / PROOF).read_text())
         except Mendable as error:
-            wrong += 1
-            print(f"{kind} on {world}: REFUSED\n{error}")
-    return wrong
+            problems.append(f"{name}: refused: {error}")
+            continue
+        shown = {k: proof[k] for k in ("dtype", "trained_dtype", "tied", "rounding", "loaded", "greedy")}
+        print(f"{name}: proved, {shown}", flush=True)
+    return problems
 
 
-if __name__ == "__main__":
-    sys.exit(bool(main(sys.argv[1], Path(sys.argv[2]))))
+def lies(job: Job, command: Command) -> list[str]:
+    """A checkpoint without one of its shards must not be exported."""
+    shard = next(job.checkpoints.rglob("model_world_size_2_rank_1.pt"))
+    aside = shard.with_suffix(".aside")
+    shard.rename(aside)
+    try:
+        export_job(job, command)
+    except Mendable as error:
+        print(f"without a shard: refused, {str(error).splitlines()[0]}", flush=True)
+        return []
+    finally:
+        aside.rename(shard)
+    return ["a checkpoint without one of its shards is exported"]

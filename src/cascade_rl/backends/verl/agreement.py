@@ -150,8 +150,6 @@ def _rl(record: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:
         "trainer.val_before_train": (False, "verl would measure, which is ours to do"),
         "data.shuffle": (False, "prompts would come in another order than our engine's"),
         "reward.reward_manager.source": ("importlib", "verl would grade by rules of its own"),
-        "reward.custom_reward_function.path": (None, "replies would be graded by text without its marks"),
-        "reward.reward_model.enable": (False, "verl would ask a reward model by its own rules"),
         f"{ACTOR}.entropy_coeff": (0, "the loss would have a term that no recipe has"),
         f"{ROLLOUT}.prompt_length": (at(config, "data.max_prompt_length"), "two lengths of prompts"),
         f"{ROLLOUT}.response_length": (at(config, "data.max_response_length"), "two lengths of replies"),
@@ -161,9 +159,25 @@ def _rl(record: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:
             f"{ACTOR}.ppo_mini_batch_size": (batch, "several updates a batch, where the recipe has one"),
             f"{ACTOR}.ppo_epochs": (1, "several passes over a batch"),
         }
-    yield from _otherwise(config, wanted)
+    yield from _otherwise(config, wanted | _reward_model(record["inside"].get("reward_model")))
     shared = at(config, SHARED[record["strategy"]])
     yield from _rl_bounds(config, batch, record["nodes"] * record["gpus_per_node"], shared)
+
+
+def _reward_model(model: str | None) -> dict[str, tuple[Any, str]]:
+    """What holds of the reward model that is asked, or of none; it is our reward manager that asks it."""
+    own = "reward.custom_reward_function.path"
+    if model is None:
+        return {
+            own: (None, "replies would be graded by text without its marks"),
+            "reward.reward_model.enable": (False, "verl would ask a reward model by its own rules"),
+        }
+    return {
+        own: ("pkg://inside.reward", "verl would ask the reward model by its own rules"),
+        "reward.reward_model.enable": (True, "no reward model would be served"),
+        "reward.reward_model.enable_resource_pool": (True, "it would share its GPUs with the policy"),
+        "reward.reward_model.model_path": (model, "another reward model would be asked"),
+    }
 
 
 def _rl_bounds(config: Mapping[str, Any], batch: int, gpus: int, shared: int) -> Iterator[str]:

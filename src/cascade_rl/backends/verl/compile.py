@@ -36,6 +36,8 @@ mkdir -p "$attempt"
 @ENVIRONMENT@
 export VERL_FILE_LOGGER_PATH="$attempt/metrics.jsonl"
 export CASCADE_VERL_ATTEMPT="$attempt"
+# unnamed, Ray would join the cluster that was started last on this machine, whoever's it is
+export RAY_ADDRESS="${RAY_ADDRESS:-local}"
 set --
 while IFS= read -r line; do
   set -- "$@" "$line"

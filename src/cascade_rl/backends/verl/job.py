@@ -72,7 +72,7 @@ class Command:
     """How verl's own environment is entered; nothing of it is imported in this process.
 
     python       the words before a script: a path, or a container's command that ends with one
-    ray_address  of a cluster that runs already; None: verl starts one on this machine
+    ray_address  of a cluster that runs already; None: verl starts one of its own on this machine
     """
 
     python: tuple[str, ...]

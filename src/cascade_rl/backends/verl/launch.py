@@ -217,8 +217,8 @@ def start_words(
         # The process that writes the metrics is a worker of Ray: on a cluster that runs already it has that
         # cluster's variables and not those of the program that asked for it.
         own += [f"++ray_kwargs.ray_init.runtime_env.env_vars.{k}={quoted(v)}" for k, v in environment.items()]
-    if command.ray_address:
-        environment["RAY_ADDRESS"] = command.ray_address
+    # unnamed, Ray would join the cluster that was started last on this machine, whoever's it is
+    environment["RAY_ADDRESS"] = command.ray_address or "local"
     taken = {_key(line) for line in own}  # these take the place of the job's own: hydra takes no `+` twice
     given = [line for line in read_overrides(job) if _key(line) not in taken]
     words = [*command.python, *plan.entry, *given, *own]

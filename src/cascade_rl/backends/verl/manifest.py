@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cascade_rl.backends.verl.job import Job, Task
+from cascade_rl.backends.verl.rates import first_rate
 from cascade_rl.model.tokenizer import Tokenizer
 
 
@@ -28,6 +29,7 @@ def manifest(task: Task, job: Job, tokenizer: Tokenizer, paths: Iterable[Path]) 
         "steps": task.link.steps,
         "key": task.key,
         "seed": task.seed,
+        "first_rate": first_rate(task.stage),
         "policy": str(task.policy.resolve()),
         "policy_files": {p.name: file_hash(p) for p in sorted(task.policy.glob("*.safetensors"))},
         "tokenizer": tokenizer.hash(),

@@ -23,15 +23,15 @@ NAMES = {
     "actor/entropy": "entropy",
     "actor/pg_loss": "loss",
     "actor/grad_norm": "grad_norm",
-    "actor/lr": "lr",
     "actor/kl_loss": "kl",
     "actor/pg_clipfrac": "clip_fraction",
     "rollout_corr/k3_kl": "mismatch_kl",
     "train/loss": "loss",
     "train/grad_norm": "grad_norm",
-    "train/lr": "lr",
     "train/global_tokens": "tokens",
 }
+# Read after the scheduler has stepped (workers/engine_workers.py, train_batch): the rate of the step that comes.
+NEXT_RATES = ("actor/lr", "train/lr")
 # verl's phases of a step as ours, for the timings
 SECONDS = {
     "gen": "rollout",
@@ -56,7 +56,8 @@ ON_POLICY = {"actor/pg_clipfrac": "passes_clipped", "actor/ppo_kl": "passes_kl"}
 class Line:
     """A line of verl's metrics: the step (from 1), its numbers in our names, seconds, the rest of the clock.
 
-    heldout  what was measured of validation rows; a line of its own where SFT does it
+    heldout    what was measured of validation rows; a line of its own where SFT does it
+    next_rate  the learning rate of the step after this one; None where none is told
     """
 
     step: int
@@ -64,6 +65,7 @@ class Line:
     seconds: Mapping[str, float]
     clock: Mapping[str, float]
     heldout: Mapping[str, float]
+    next_rate: float | None
 
     @property
     def trained(self) -> bool:
@@ -81,17 +83,21 @@ def mapped(step: int, data: Mapping[str, Any], *, on_policy: bool) -> Line:
     seconds: dict[str, float] = {}
     clock: dict[str, float] = {}
     heldout: dict[str, float] = {}
+    next_rate: float | None = None
     for key, value in numbers.items():
         phase = key.removeprefix("timing_s/")
         if key.startswith(("val/", "val-core/", "val-aux/")):
             heldout[key.removeprefix("val/")] = value
+        elif key in NEXT_RATES:
+            next_rate = value
         elif phase in SECONDS and phase != key:
             seconds[SECONDS[phase]] = value
         elif key.startswith(CLOCK) or any(word in key for word in CLOCK_WORDS):
             clock[key] = value
         else:
             metrics[own.get(key, f"verl/{key}")] = value
-    return Line(step, metrics | _derived(numbers), seconds | _rest(numbers, seconds), clock, heldout)
+    metrics |= _derived(numbers)
+    return Line(step, metrics, seconds | _rest(numbers, seconds), clock, heldout, next_rate)
 
 
 def _derived(numbers: Mapping[str, float]) -> dict[str, float]:

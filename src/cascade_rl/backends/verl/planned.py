@@ -24,6 +24,7 @@ class Planned:
     environment  variables that verl's processes need
     on_policy    one update a batch: then verl's two passes over it must agree
     replies      how many a step has; 0 where it has none, or where a filter decides
+    first_rate   the learning rate of the first step; None of a job that was compiled before it was kept
     """
 
     kind: str
@@ -37,6 +38,7 @@ class Planned:
     environment: Mapping[str, str]
     on_policy: bool
     replies: int
+    first_rate: float | None
 
     @property
     def world_size(self) -> int:
@@ -63,6 +65,7 @@ def read_plan(job: Job) -> Planned:
         dict(record["environment"]),
         bool(record.get("on_policy", True)),
         record.get("rows", 0) // record["steps"] * record.get("replies", 0),
+        record.get("first_rate"),
     )
 
 

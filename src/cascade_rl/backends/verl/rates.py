@@ -20,6 +20,11 @@ class Rates(NamedTuple):
     cycles: float
 
 
+def first_rate(stage: Training) -> float:
+    """The rate of a job's first step: every job begins its schedule anew. verl tells the others' only."""
+    return stage.lr / (stage.warmup_steps + 1)
+
+
 def rates(stage: Training, steps: int) -> Rates:
     """What a job of `steps` steps, a stage's first, has of the stage's schedule (constant or cosine).
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+from itertools import pairwise
 from pathlib import Path
 
 LAST_LINES = 12  # of the console that an error shows
@@ -56,6 +57,8 @@ CAUSES = (
 NOISE = re.compile(
     r"^\s*$|it/s\]|s/it\]|Training Progress|^\s*[\^~]+\s*$|FutureWarning|UserWarning|repeated \d+x"
 )
+# what stands between the exceptions of a chain
+CHAINED = ("During handling of the above", "The above exception was the direct cause")
 ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -85,10 +88,31 @@ def reason(console: Path, code: int | None) -> str:
     """Why an attempt ended, in a line: how (`code`, None if nobody saw it), and what its console says."""
     text = "\n".join(tail(console, 400))
     cause = next((told for pattern, told in CAUSES if re.search(pattern, text)), None)
-    # the last error that stands in it: the exception itself, below its traceback
+    return f"{ended(code)}; {cause or _exception(text) or 'its console names no error'}"
+
+
+def _exception(text: str) -> str:
+    """The exception that ended a program; empty where its console has none."""
     errors = [line.strip() for line in text.splitlines() if re.search(r"\b\w*(Error|Exception)\b.*:", line)]
-    said = cause or (errors[-1] if errors else "its console names no error")
-    return f"{ended(code)}; {said}"
+    if not errors:
+        return ""
+    # the last that stands in it: the exception itself, below its traceback
+    if "ChildFailedError" not in errors[-1]:
+        return errors[-1]
+    return _first_of_ranks(text) or errors[-1]
+
+
+def _first_of_ranks(text: str) -> str:
+    """The exception that the first rank to fail ended with: torchrun's own says only that one did.
+
+    What stands after it is of ranks that lost that one; of a chain of exceptions the last is meant.
+    """
+    lines = [re.sub(r"^\[rank\d+\]: ?", "", line) for line in text.splitlines()]
+    for line, follows in pairwise([*lines, ""]):
+        ends = re.match(r"[\w.]*(Error|Exception)\b.*:", line) and "ChildFailedError" not in line
+        if ends and not follows.startswith(CHAINED):
+            return line.strip()
+    return ""
 
 
 def ended(code: int | None) -> str:

@@ -207,6 +207,8 @@ def _script(task: Task) -> str:
 # verl {task.verl.version} on this job. VERL_PYTHON: the Python of its environment.
 set -eu
 cd "$(dirname "$0")"
+# unnamed, Ray would join the cluster that was started last on this machine, whoever's it is
+export RAY_ADDRESS="${{RAY_ADDRESS:-local}}"
 set --
 while IFS= read -r line; do set -- "$@" "$line"; done < overrides.txt
 exec "${{VERL_PYTHON:-python}}" {" ".join(_entry(task))} "$@"

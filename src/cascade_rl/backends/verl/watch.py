@@ -61,28 +61,37 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """How far the journals are: `step` steps of the job, read from an attempt's metrics up to `position`."""
+    """How far the journals are: `step` steps of the job, read from an attempt's metrics up to `position`.
+
+    next_rate  the learning rate of the step that comes, where it is known: verl tells it beforehand
+    """
 
     attempt: int
     step: int
     position: int
     offsets: Mapping[str, int]
+    next_rate: float | None = None
 
 
 class Marks:
     """The lines of followed.jsonl; the first is of step 0, before anything was written."""
 
-    def __init__(self, path: Path, book: Book) -> None:
+    def __init__(self, path: Path, book: Book, first_rate: float | None) -> None:
         self._path = path
         self._all = [Mark(**line) for line in read_lines(path)]
         if not self._all:
-            self._all = [Mark(0, 0, 0, book.offsets())]
+            self._all = [Mark(0, 0, 0, book.offsets(), first_rate)]
             self._save()
 
     @property
     def last(self) -> Mark:
         """How far the journals are."""
         return self._all[-1]
+
+    def rate_of(self, step: int) -> dict[str, float]:
+        """`lr` of the step that comes next, as the one before it told it; none where its line was lost."""
+        last = self.last
+        return {"lr": last.next_rate} if last.step == step - 1 and last.next_rate is not None else {}
 
     def add(self, mark: Mark) -> None:
         """Go on to a mark."""
@@ -106,7 +115,7 @@ class Follower:
 
     def __init__(self, job: Job, plan: Planned, told: Told) -> None:
         self._job, self._plan, self._told = job, plan, told
-        self._marks = Marks(job.folder / "followed.jsonl", told.book)
+        self._marks = Marks(job.folder / "followed.jsonl", told.book, plan.first_rate)
         self._attempt = 0
         self._position = 0
         self._last_line = b""
@@ -195,7 +204,7 @@ class Follower:
             return False
         self._place(line.step)
         self._write(line)
-        self._mark(line.step)
+        self._mark(line.step, line.next_rate)
         self._refuse_broken(line)
         return True
 
@@ -214,7 +223,7 @@ class Follower:
         told = self._told
         graded = self._replies.of_step(line.step)
         # the graders' own words come second: they know a null from a zero, and the limit from the longest
-        metrics = dict(line.metrics) | summary(graded)
+        metrics = dict(line.metrics) | self._marks.rate_of(line.step) | summary(graded)
         report = StepReport(told.first_step + line.step - 1, metrics, line.seconds)
         told.book.step(report, told.phase)
         told.book.times(report.step, line.seconds, verl=dict(line.clock))
@@ -243,9 +252,12 @@ class Follower:
                 "weights as they were; lower the learning rate"
             )
 
-    def _mark(self, step: int) -> None:
-        offsets = self._told.book.offsets()
-        self._marks.add(Mark(self._attempt, step, self._position, offsets))
+    def _mark(self, step: int, next_rate: float | None = None) -> None:
+        """Say that the journals hold `step` steps; what is known of the rate that comes stays known."""
+        last = self._marks.last
+        if next_rate is None and last.step == step:
+            next_rate = last.next_rate
+        self._marks.add(Mark(self._attempt, step, self._position, self._told.book.offsets(), next_rate))
 
 
 def _steps(after: int, last: int) -> str:

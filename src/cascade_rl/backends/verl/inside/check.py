@@ -168,6 +168,8 @@ def rl_order(config: Any, rows: Any, job: Path) -> dict[str, Any]:
 def reward(config: Any, rows: Any, claim: dict[str, Any]) -> dict[str, Any]:
     """What verl's reward worker gives for a reply of `claim`: ids to a row."""
     import torch
+    from inside.asking import Grader
+    from inside.settings import settings
     from verl import DataProto
     from verl.experimental.reward_loop.reward_loop import RewardLoopWorker
     from verl.utils.dataset.rl_dataset import collate_fn
@@ -186,6 +188,9 @@ def reward(config: Any, rows: Any, claim: dict[str, Any]) -> dict[str, Any]:
 
     async def asked() -> dict[str, Any]:
         worker = RewardLoopWorker(config)
+        if config.reward.reward_model.enable:
+            # none is served here; its score stands beside the verdict, which alone is held against the claim
+            worker.reward_manager.grader = Grader(settings()["grader"], no_opinion)
         try:
             return dict(await worker.compute_score(data))
         finally:
@@ -196,6 +201,11 @@ def reward(config: Any, rows: Any, claim: dict[str, Any]) -> dict[str, Any]:
         "given": float(given["reward_score"]),
         "facts": dict(given["reward_extra_info"]),
     }
+
+
+async def no_opinion(text: str) -> float:
+    """What a reward model says that is not there."""
+    return 0.0
 
 
 def advantages(config: Any) -> list[list[float]]:
