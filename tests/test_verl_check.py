@@ -125,6 +125,28 @@ def test_a_job_that_is_as_it_must_be_has_no_problem(kind, tmp_path, request):
     assert not list(job.folder.glob("check-*")), "what was asked is gone again"
 
 
+def with_reward_model(job, flat: dict) -> dict:
+    record = json.loads(job.manifest.read_text())
+    record["inside"]["reward_model"] = "/models/reward"
+    job.manifest.write_text(json.dumps(record))
+    return flat | {
+        "reward.custom_reward_function.path": "pkg://inside.reward", "reward.reward_model.enable": True,
+        "reward.reward_model.enable_resource_pool": True,
+    }  # fmt: skip
+
+
+def test_a_job_whose_rewards_ask_a_model_is_as_it_must_be(rl, tmp_path):
+    job, flat, more = rl
+    asked = with_reward_model(job, flat)
+    assert told(job, answer(asked, more), tmp_path) == []
+    for path, value in (
+        ("reward.custom_reward_function.path", None), ("reward.reward_model.enable", False),
+        ("reward.reward_model.enable_resource_pool", False),
+    ):  # fmt: skip
+        (found,) = told(job, answer(asked | {path: value}, more), tmp_path)
+        assert path in found
+
+
 ACTOR, ROLLOUT = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
 TRAPS = {
     "sft": {
