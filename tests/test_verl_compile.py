@@ -248,7 +248,9 @@ def test_a_learned_reward_is_served_on_gpus_of_its_own_and_our_manager_asks(poli
 def test_what_does_not_go_with_a_score_beside_the_reward_is_refused(policy, tmp_path):
     asked = problems(count=8)
     beside = {"scored": [asked[0].id], "reward_model": policy, "asked": asked}
-    compile_job(task(policy, **beside), tmp_path / "job", tiny.tokenizer())
+    job = compile_job(task(policy, **beside), tmp_path / "job", tiny.tokenizer())
+    # a check serves no model: it must not ask for a verdict that needs one
+    assert {claim["row"] for claim in json.loads((job.folder / "golds.json").read_text())} == {1, 2}
     found = refused(policy, tmp_path / "b", stage(overlong="penalty", overlong_buffer=9), **beside)
     assert list(found) == ["stages.math-rl.overlong"]
     found = refused(policy, tmp_path / "c", stage(), switch_rules={asked[0].id: -1.0}, **beside)

@@ -143,6 +143,7 @@ def _rl(record: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:
         if set_there:
             yield f"{', '.join(set_there)}: verl accepts it and trains on something else; use reward.*"
     batch = at(config, "data.train_batch_size")
+    model = record["inside"].get("reward_model")
     wanted = {
         "algorithm.use_kl_in_reward": (False, "rewards would not be those of the graders"),
         "trainer.use_v1": (True, "the older trainer knows other keys"),
@@ -150,8 +151,12 @@ def _rl(record: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:
         "trainer.val_before_train": (False, "verl would measure, which is ours to do"),
         "data.shuffle": (False, "prompts would come in another order than our engine's"),
         "reward.reward_manager.source": ("importlib", "verl would grade by rules of its own"),
-        "reward.custom_reward_function.path": (None, "replies would be graded by text without its marks"),
-        "reward.reward_model.enable": (False, "verl would ask a reward model by its own rules"),
+        # never called; where a reward model is served verl asks it past our manager unless there is one
+        "reward.custom_reward_function.path": (
+            "pkg://inside.reward" if model else None,
+            "replies would be graded by text without its marks, or past our graders",
+        ),
+        "reward.reward_model.enable": (bool(model), "whether a reward model is served is the recipe's to say"),
         f"{ACTOR}.entropy_coeff": (0, "the loss would have a term that no recipe has"),
         f"{ROLLOUT}.prompt_length": (at(config, "data.max_prompt_length"), "two lengths of prompts"),
         f"{ROLLOUT}.response_length": (at(config, "data.max_response_length"), "two lengths of replies"),
