@@ -65,7 +65,7 @@ def make(folder: Path, faults: dict | None = None, kind: str = "rl", **manifest)
     record = {
         "kind": kind, "steps": STEPS, "policy": "start", "strategy": "fsdp2", "nodes": 1, "gpus_per_node": WORLD,
         "attempts": 3, "entry": [FAKE], "environment": {"VERL_USE_EXTERNAL_MODULES": "hooks"}, "on_policy": True,
-        "rows": 2 * STEPS, "replies": 0 if kind == "sft" else 2,
+        "prompts": 2, "replies": 0 if kind == "sft" else 2,
     } | manifest  # fmt: skip
     job.manifest.write_text(json.dumps(record))
     return job

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from cascade_rl.backends.verl.by_kind import unable
 from cascade_rl.backends.verl.job import Command, Job, Link, Task
 from cascade_rl.cascade.chain import chain, scored, switch_rules
 from cascade_rl.cascade.record import Start
@@ -18,7 +19,7 @@ from cascade_rl.cascade.verl_job import job_done
 from cascade_rl.domains import load_domain
 from cascade_rl.errors import InputError, Interrupted, RecipeError, StageError
 from cascade_rl.model.checkpoint import load_directory, weights_hash
-from cascade_rl.recipe import Recipe, Stage
+from cascade_rl.recipe import Problems, Recipe, Stage
 from cascade_rl.run.book import Book
 from cascade_rl.run.journal import read_lines
 from cascade_rl.run.rollouts import read_groups
@@ -27,13 +28,23 @@ from cascade_rl.types import Group
 
 
 def refuse_elsewhere(recipe: Recipe, command: Command | None) -> None:
-    """Raise InputError, before anything is made, where verl can't train a run or nobody says where it is."""
+    """Raise, before anything is made, RecipeError with all that verl can't do of a run's stages.
+
+    InputError where nobody says where verl is.
+    """
     stages = [stage for stage in recipe.stages if recipe.engine_of(stage) == "verl"]
-    if stages and recipe.verl and recipe.verl.strategy == "megatron":
+    if not stages or recipe.verl is None:
+        return
+    problems: Problems = []
+    if recipe.verl.strategy == "megatron":
         # compiled and checked, but no stage could hand its weights on
         text = "what Megatron trained can't be exported yet; set fsdp2. `cascade verl compile` makes its jobs"
-        raise RecipeError(recipe.name, [("verl.strategy", text)])
-    if stages and command is None:
+        problems.append(("verl.strategy", text))
+    for stage in stages:
+        problems += [problem for problem in unable(stage, recipe.verl) if problem[0] != "verl.strategy"]
+    if problems:
+        raise RecipeError(recipe.name, problems)
+    if command is None:
         names = ", ".join(stage.name for stage in stages)
         raise InputError(
             f"{names}: trained by verl, which lives in an environment of its own: say where with "

@@ -156,7 +156,10 @@ def _rl(record: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:
             "pkg://inside.reward" if model else None,
             "replies would be graded by text without its marks, or past our graders",
         ),
-        "reward.reward_model.enable": (bool(model), "whether a reward model is served is the recipe's to say"),
+        "reward.reward_model.enable": (
+            bool(model),
+            "whether a reward model is served is the recipe's to say",
+        ),
         f"{ACTOR}.entropy_coeff": (0, "the loss would have a term that no recipe has"),
         f"{ROLLOUT}.prompt_length": (at(config, "data.max_prompt_length"), "two lengths of prompts"),
         f"{ROLLOUT}.response_length": (at(config, "data.max_response_length"), "two lengths of replies"),
