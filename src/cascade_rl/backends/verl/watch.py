@@ -259,8 +259,8 @@ def _refuse_broken(job: Job, step: int, failed: float, skipped: int) -> None:
     """Raise StageError where a step says that going on is of no use."""
     if failed > MAX_FAILED:
         raise StageError(
-            f"{job.folder}: the graders failed on {failed:.0%} of the replies of step {step}; their notes are "
-            "in rollouts.jsonl. Given again, the command goes on from the last checkpoint"
+            f"{job.folder}: the graders failed on {failed:.0%} of the replies of step {step}; their notes "
+            "are in rollouts.jsonl. Given again, the command goes on from the last checkpoint"
         )
     if skipped >= MAX_SKIPPED:
         raise StageError(
