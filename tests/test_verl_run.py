@@ -176,7 +176,6 @@ KILLS = [
     (Book, "_write", 4),
     (verl_job, "export_job", "after"),
     (verl_job, "compiled", "after"),
-    (Book, "_write", 7),
     (stage_module, "export", "before"),
 ]
 
