@@ -6,10 +6,14 @@ import random
 
 import pytest
 
+from cascade_rl.backends.verl.job import Command
+from cascade_rl.cascade.cascade import run_cascade
 from cascade_rl.cascade.chain import chain
+from cascade_rl.cascade.elsewhere import refuse_elsewhere
 from cascade_rl.data.abilities import load_recipe
-from cascade_rl.errors import RecipeError
+from cascade_rl.errors import InputError, RecipeError
 from cascade_rl.recipe import RLStage
+from cascade_rl.testing import QuietScreen
 from cascade_rl.train.pool import PromptPool
 from cascade_rl.types import Demonstrations, Group, Message, Outcome, Pools, Problem, Rollout, Verdict
 
@@ -145,3 +149,24 @@ def test_what_a_chain_would_begin_anew_or_never_do_is_refused():
     assert told(*late, "stages.math-rl.engine=local") == []
     assert told("stages.math-rl.schedule=cosine") == ["stages.math-rl.schedule"]
     assert told("gate.policy=best") == ["gate.policy"]
+
+
+def test_all_that_verl_cant_do_of_a_run_is_said_before_anything_is_written(tmp_path):
+    flat = "defaults.rl={prompts_per_step: 32, max_prompt_tokens: 96, max_response_tokens: 96, lr: 2.0e-4}"
+    changes = {
+        "math-rl.lora": "{rank: 4}", "math-rl.kl_coefficient": 0.1,
+        "code-rl.schedule": "linear", "code-rl.rollout_correction": "tis", "code-rl.top_p": 0.9,
+        "if-rl.prompts_per_step": 3, "if-rl.rollouts_per_prompt": 3,
+    }  # fmt: skip
+    overrides = [f"stages.{key}={value}" for key, value in changes.items()]
+    recipe = load_recipe("tiny", ["engine=verl", "gate.policy=warn", flat, *overrides])
+    with pytest.raises(RecipeError) as caught:
+        run_cascade(recipe, tmp_path / "run", QuietScreen(), verl=Command(("none",)))
+    named = {path for path, _ in caught.value.problems}
+    wanted = {f"stages.{key}" for key in changes} - {
+        "stages.code-rl.top_p",
+        "stages.if-rl.rollouts_per_prompt",
+    }
+    assert wanted <= named and not (tmp_path / "run").exists()
+    with pytest.raises(InputError, match="--verl-python"):  # where it is is asked once all can be done
+        refuse_elsewhere(load_recipe("tiny", ["gate.policy=warn", flat, "stages.rlhf.engine=verl"]), None)

@@ -172,6 +172,21 @@ TRAPS = {
 }  # fmt: skip
 
 
+def test_a_job_whose_rewards_ask_a_model_has_no_problem_and_must_ask_it(rl, tmp_path):
+    job, flat, more = rl
+    record = json.loads(job.manifest.read_text())
+    record["inside"]["reward_model"] = "/run/reward_model"
+    job.manifest.write_text(json.dumps(record))
+    served = {
+        "reward.reward_model.enable": True,
+        "reward.custom_reward_function.path": "pkg://inside.reward",
+    }
+    assert told(job, answer(flat | served, more), tmp_path) == []
+    for path in served:
+        (problem,) = told(job, answer(flat | served | {path: flat[path]}, more), tmp_path)
+        assert problem.startswith(path)
+
+
 @pytest.mark.parametrize(("kind", "path"), [(kind, path) for kind, traps in TRAPS.items() for path in traps])
 def test_each_trap_is_named(kind, path, tmp_path, request):
     job, flat, more = request.getfixturevalue(kind)

@@ -21,14 +21,16 @@ from cascade_rl.backends.verl import keys
 from cascade_rl.backends.verl.compile import compile_job
 from cascade_rl.backends.verl.grader import Question, answer, with_score
 from cascade_rl.backends.verl.inside import advantage, marks
-from cascade_rl.backends.verl.inside.earned import Rules, earned
+from cascade_rl.backends.verl.inside.earned import Rules, earned, kept_line
+from cascade_rl.backends.verl.planned import read_plan
+from cascade_rl.backends.verl.replies import FOLDER, Replies, _earned
 from cascade_rl.errors import InputError, RecipeError
 from cascade_rl.recipe import RLStage, Verl
 from cascade_rl.sources.parquet import parquet
 from cascade_rl.train.advantage import final_rewards, group_advantage
 from cascade_rl.train.learner import lr_factor
 from cascade_rl.train.loss import token_weights
-from cascade_rl.train.preferred import joined
+from cascade_rl.train.preferred import SCORE, joined
 from cascade_rl.types import Group, Message, Mode, Outcome, Problem, Rollout, Stop, Verdict
 from cascade_rl.verify.script import switches
 
@@ -248,7 +250,9 @@ def test_a_learned_reward_is_served_on_gpus_of_its_own_and_our_manager_asks(poli
 def test_what_does_not_go_with_a_score_beside_the_reward_is_refused(policy, tmp_path):
     asked = problems(count=8)
     beside = {"scored": [asked[0].id], "reward_model": policy, "asked": asked}
-    compile_job(task(policy, **beside), tmp_path / "job", tiny.tokenizer())
+    job = compile_job(task(policy, **beside), tmp_path / "job", tiny.tokenizer())
+    # a check serves no model: it must not ask for a verdict that needs one
+    assert {claim["row"] for claim in json.loads((job.folder / "golds.json").read_text())} == {1, 2}
     found = refused(policy, tmp_path / "b", stage(overlong="penalty", overlong_buffer=9), **beside)
     assert list(found) == ["stages.math-rl.overlong"]
     found = refused(policy, tmp_path / "c", stage(), switch_rules={asked[0].id: -1.0}, **beside)
@@ -266,6 +270,8 @@ def test_a_filter_draws_in_rounds_by_our_own_replay_buffer(policy, tmp_path):
     assert overrides["trainer.v1.sampler.custom_sampler.name"] == "Rounds"
     assert overrides["data.gen_batch_size"] == "1" and "algorithm.filter_groups.enable" not in overrides
     assert json.loads(job.manifest.read_text())["inside"]["rounds"] == 3
+    # the rounds may never be drawn: a step is whole without them
+    assert read_plan(job).replies == 4 * 4
 
 
 def test_too_few_prompts_are_refused(policy, tmp_path):
@@ -418,9 +424,9 @@ def test_advantages_through_verl_are_those_of_our_engine(batch, kind, overlong):
     assert found == pytest.approx([a or 0.0 for a in flat], rel=1e-6, abs=1e-6)
 
 
-SCORED = st.lists(
-    st.tuples(st.none() | st.sampled_from([0.0, 1.0]), st.floats(-30, 30, width=32)), min_size=1, max_size=8
-)
+# a score of 0 travels as 1e-12, from which one that is as small could not be told
+SCORES = st.floats(-30, 30, width=32).map(lambda score: score if abs(score) > 1e-6 else 0.0)
+SCORED = st.lists(st.tuples(st.none() | st.sampled_from([0.0, 1.0]), SCORES), min_size=1, max_size=8)
 
 
 @settings(max_examples=300, deadline=None)
@@ -446,6 +452,43 @@ def test_a_score_beside_the_reward_comes_through_verl(first, second):
     assume(all(a is None or a == 0 or abs(a) > 1e-3 for a in want))
     found = advantage.batch_advantages(rewards, groups, [False] * len(groups), scores)
     assert found == pytest.approx([a or 0.0 for a in want], abs=2e-3)
+
+
+@settings(max_examples=150, deadline=None)
+@given(GROUPS, st.sampled_from(["mask", "zero", "score", "penalty"]))
+def test_the_journal_says_what_replies_earned_and_not_what_they_were_graded(
+    tmp_path_factory, batch, overlong
+):
+    groups = [group_of(n, replies) for n, (_, replies) in enumerate(batch)]
+    rules = [rule for rule, _ in batch]
+    want = final_rewards(groups, overlong, rules, switches, 100, 20)
+    lines = [
+        kept_line(said, Rules(overlong, 100, 20), 1, index)
+        for index, (group, rule) in enumerate(zip(groups, rules, strict=True))
+        for said in told_by_the_server(group, rule)
+    ]
+    folder = tmp_path_factory.mktemp("attempt")
+    (folder / FOLDER).mkdir()
+    (folder / FOLDER / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    graded = Replies(folder, [group.problem for group in groups]).of_step(1)
+    key = [lambda reward: (reward is None, reward or 0.0)] * len(want)
+    assert [sorted(row, key=k) for row, k in zip(graded.earned, key, strict=True)] == [
+        [None if r is None else pytest.approx(r) for r in sorted(row, key=k)]
+        for row, k in zip(want, key, strict=True)
+    ]
+
+
+def test_the_journal_says_a_score_beside_the_reward():
+    found = kept_line(
+        {"text": "a", "tokens": 5, "stop": "end", "reward": 1.0, "outcome": "right", "note": "", "foreign": True,
+         "code_switch": "off", "scored": True, "parts": {"verified": 1.0, "reward_model": 2.5}},
+        Rules("score", 100, 20), 3, 7,
+    )  # fmt: skip
+    worse = found | {"score": -1.5, "text": "b"}
+    wrong = found | {"earned": 0.0, "text": "c"}
+    earned = _earned([[found, worse, wrong]])[0]
+    want = joined([1.0, 1.0, 0.0], [Verdict(1.0, Outcome.RIGHT, {SCORE: s}) for s in (2.5, -1.5, 2.5)])
+    assert earned == pytest.approx(want) and earned[0] > 1.5 > earned[1] > 1.0
 
 
 def test_a_group_has_a_signal_where_what_counts_differs():

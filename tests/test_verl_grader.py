@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import signal
@@ -17,12 +18,15 @@ import verl_tasks
 from verl_tasks import problems, stage, task
 
 from cascade_rl.backends.verl.compile import compile_job
+from cascade_rl.backends.verl.grader import Output, serve
+from cascade_rl.backends.verl.grader import Rules as GraderRules
 from cascade_rl.backends.verl.inside.asking import Grader, GraderLost
 from cascade_rl.backends.verl.inside.earned import WHOLE_BATCH, Rules, earned
+from cascade_rl.domain import Services
 from cascade_rl.domains import load_domain
 from cascade_rl.sources.parquet import parquet
 from cascade_rl.train.preferred import SCORE, VERIFIED
-from cascade_rl.types import Mode
+from cascade_rl.types import Mode, Outcome, Verdict
 
 TOK = tiny.tokenizer()
 END = TOK.end_id
@@ -236,6 +240,59 @@ def test_a_server_that_is_killed_is_started_again_and_nothing_is_lost(maths):
         return list(found)
 
     assert [a["reward"] for a in asyncio.run(run())] == [1.0] * 8
+
+
+# Ends in the middle of an answer the first time it is started, and leaves what it started with its pipe.
+TORN = """
+import os, subprocess, sys, time
+print('{"ready": "yes"}', flush=True)
+first = not os.path.exists(sys.argv[1])
+open(sys.argv[1], "w").close()
+for line in sys.stdin:
+    number = line[7:line.index(",")]
+    answer = '{"id": %s, "reward": 1.0}\\n' % number
+    if first:
+        sys.stdout.write(answer[:-9])
+        sys.stdout.flush()
+        if sys.argv[2] == "holds":
+            os.set_inheritable(1, True)
+            subprocess.Popen(["sleep", "30"])
+        os._exit(9)
+    sys.stdout.write(answer)
+    sys.stdout.flush()
+"""
+
+
+@pytest.mark.parametrize("how", ["torn", "holds"])
+def test_a_server_that_ends_in_the_middle_of_an_answer_leaves_nobody_waiting(tmp_path, how):
+    command = [sys.executable, "-c", TORN, str(tmp_path / "started"), how]
+
+    async def run() -> list[dict]:
+        grader = Grader({"command": command, "environment": {}})
+        found = await asyncio.wait_for(asyncio.gather(*(grader.ask({"n": n}) for n in range(4))), 20)
+        await grader.close()
+        return list(found)
+
+    assert [a["reward"] for a in asyncio.run(run())] == [1.0] * 4
+
+
+def test_what_no_answer_can_be_made_of_is_refused_and_nobody_waits():
+    """A grader is a user's code: what it puts into a verdict may be no JSON at all."""
+
+    async def grade(problem, rollout, services) -> Verdict:
+        return Verdict(1.0, Outcome.RIGHT, {"odd": {1, 2}})
+
+    written = io.StringIO()
+    (asked,) = problems(count=1)
+    payload = {
+        "problem": {"id": "p", "domain": "maths", "messages": [["user", "a"]], "answer": "1", "mode": "thinking",
+                    "meta": {}},
+        "code_switch": "off", "scored": False, "prompt_ids": TOK.prompt(asked),
+    }  # fmt: skip
+    line = json.dumps({"id": 5, "payload": json.dumps(payload), "ids": [END]})
+    rules = GraderRules({"maths": replace(load_domain("maths"), grade=grade)}, TOK, None)
+    serve([line], Output(written), rules, Services())
+    assert json.loads(written.getvalue())["id"] == 5 and "refused" in json.loads(written.getvalue())
 
 
 def test_a_server_that_can_not_start_is_an_error_with_its_words(maths, tmp_path):

@@ -16,7 +16,7 @@ import fake_verl
 import psutil
 import pytest
 
-from cascade_rl.backends.verl import processes
+from cascade_rl.backends.verl import by_hand, launch, processes, watch
 from cascade_rl.backends.verl.job import Command, Job
 from cascade_rl.backends.verl.launch import Pace, quoted, run_job
 from cascade_rl.backends.verl.metrics import mapped
@@ -36,6 +36,12 @@ from cascade_rl.types import Message, Problem
 FAKE = str(Path(fake_verl.__file__))
 PACE = Pace(poll_s=0.01, grace_s=0.3, quiet_s=30.0)
 STEPS, SAVE, WORLD, FIRST = 6, 2, 2, 10  # the job's steps are 10 to 15 of its stage
+
+
+@pytest.fixture(autouse=True)
+def nulls(monkeypatch) -> None:
+    """Half of what the fake grades has no verdict, on purpose."""
+    monkeypatch.setattr(watch, "MAX_FAILED", 0.5)
 
 
 class Screen(QuietScreen):
@@ -66,7 +72,7 @@ def make(folder: Path, faults: dict | None = None, kind: str = "rl", **manifest)
     record = {
         "kind": kind, "steps": STEPS, "policy": "start", "strategy": "fsdp2", "nodes": 1, "gpus_per_node": WORLD,
         "attempts": 3, "entry": [FAKE], "environment": {"VERL_USE_EXTERNAL_MODULES": "hooks"}, "on_policy": True,
-        "rows": 2 * STEPS, "replies": 0 if kind == "sft" else 2, "first_rate": fake_verl.RATE,
+        "prompts": 2, "replies": 0 if kind == "sft" else 2, "first_rate": fake_verl.RATE,
     } | manifest  # fmt: skip
     job.manifest.write_text(json.dumps(record))
     return job
@@ -291,6 +297,34 @@ def test_a_step_that_was_saved_and_never_told_is_said(tmp_path):
     assert "ended by SIGKILL" in starts(job)[0]
 
 
+def test_the_replies_of_a_step_that_was_never_told_are_kept(tmp_path):
+    job = make(tmp_path, {"1": {"crash_before_telling": 2}, "2": {"crash_before_telling": STEPS}})
+    go(job, told(tmp_path))
+    groups = list(read_groups(read_lines(tmp_path / "rollouts.jsonl")))
+    assert [step for step, _ in groups] == [step for step in range(FIRST, FIRST + STEPS) for _ in range(2)]
+
+
+def test_a_grader_that_fails_on_a_fifth_ends_the_job(tmp_path, monkeypatch):
+    monkeypatch.undo()
+    with pytest.raises(StageError, match="graders failed on 50% of the replies of step 1;"):
+        go(make(tmp_path), told(tmp_path))
+
+
+def test_a_job_that_is_launched_by_hand_leaves_the_journals_of_its_run_alone(tmp_path, monkeypatch):
+    job = make(tmp_path, {"1": {"crash_after": 4}}, attempts=1)
+    with pytest.raises(StageError):
+        go(job, told(tmp_path))
+    before = (tmp_path / "journal.jsonl").read_bytes()
+    monkeypatch.setattr(by_hand, "_problems", lambda job, kind: tuple(problems()))
+    monkeypatch.setattr(launch, "Pace", lambda: PACE)
+    by_hand.train_by_hand(job, Command((sys.executable,)), Screen(), lambda: False)
+    assert (tmp_path / "journal.jsonl").read_bytes() == before
+    # and the run, which finds it done, says what it never heard of
+    go(job, told(tmp_path))
+    assert steps(tmp_path) == [FIRST, FIRST + 1, FIRST + 2, FIRST + 3]
+    assert any("trained, but verl never told" in line["text"] for line in lines(tmp_path, "note"))
+
+
 def test_nothing_is_launched_when_only_the_last_numbers_are_missing(tmp_path):
     job = make(tmp_path, {"1": {"crash_before_telling": STEPS}})
     go(job, told(tmp_path))
@@ -339,7 +373,8 @@ def test_a_request_to_stop_leaves_nothing_running(tmp_path, stubborn):
 DRIVER = """
 import sys
 from pathlib import Path
-from test_verl_launch import go, told, Job
+from test_verl_launch import go, told, watch, Job
+watch.MAX_FAILED = 0.5
 go(Job(Path(sys.argv[1]) / "verl" / "00"), told(Path(sys.argv[1])))
 """
 

@@ -156,6 +156,10 @@ def test_the_rate_of_every_step_is_ours(tmp_path_factory, data):
     assert first_rate(stage) == pytest.approx(stage.lr * verls_factor(rate, steps, 0), rel=1e-9)
 
 
+def _problems(task):
+    return sft_problems(task.stage, task.verl)
+
+
 def test_all_that_verl_cant_do_is_said_at_once_with_the_mend(tmp_path):
     asked = {
         "optimizer": "muon", "muon_lr": 0.1, "schedule": "linear", "batch_size": 12, "heldout": {"share": 0.2},
@@ -169,9 +173,9 @@ def test_all_that_verl_cant_do_is_said_at_once_with_the_mend(tmp_path):
     ]  # fmt: skip
     assert all("set" in text or "take" in text or "remove" in text for _, text in error.value.problems)
     assert not (tmp_path / "job").exists(), "nothing of a refused job is written"
-    assert [path for path, _ in sft_problems(task_of(tmp_path, lora={"rank": 4}))] == ["stages.sft.lora"]
+    assert [path for path, _ in _problems(task_of(tmp_path, lora={"rank": 4}))] == ["stages.sft.lora"]
     # 8 GPUs of which two share a row: four rows at a time
-    assert not sft_problems(task_of(tmp_path, verl=Verl(sequence_parallel=2), batch_size=12))
+    assert not _problems(task_of(tmp_path, verl=Verl(sequence_parallel=2), batch_size=12))
 
 
 def test_the_job_says_what_it_is_and_notices_changes(tmp_path):

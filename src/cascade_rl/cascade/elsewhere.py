@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from cascade_rl.backends.verl.by_kind import unable
 from cascade_rl.backends.verl.job import Command, Job, Link, Task
 from cascade_rl.cascade.chain import chain, scored, switch_rules
 from cascade_rl.cascade.record import Start
@@ -18,7 +19,7 @@ from cascade_rl.cascade.verl_job import job_done
 from cascade_rl.domains import load_domain
 from cascade_rl.errors import InputError, Interrupted, RecipeError, StageError
 from cascade_rl.model.checkpoint import load_directory, weights_hash
-from cascade_rl.recipe import Recipe, Stage
+from cascade_rl.recipe import Problems, Recipe, RLStage, Stage
 from cascade_rl.run.book import Book
 from cascade_rl.run.journal import read_lines
 from cascade_rl.run.rollouts import read_groups
@@ -27,13 +28,23 @@ from cascade_rl.types import Group
 
 
 def refuse_elsewhere(recipe: Recipe, command: Command | None) -> None:
-    """Raise InputError, before anything is made, where verl can't train a run or nobody says where it is."""
+    """Raise, before anything is made, RecipeError with all that verl can't do of a run's stages.
+
+    InputError where nobody says where verl is.
+    """
     stages = [stage for stage in recipe.stages if recipe.engine_of(stage) == "verl"]
-    if stages and recipe.verl and recipe.verl.strategy == "megatron":
+    if not stages or recipe.verl is None:
+        return
+    problems: Problems = []
+    if recipe.verl.strategy == "megatron":
         # compiled and checked, but no stage could hand its weights on
         text = "what Megatron trained can't be exported yet; set fsdp2. `cascade verl compile` makes its jobs"
-        raise RecipeError(recipe.name, [("verl.strategy", text)])
-    if stages and command is None:
+        problems.append(("verl.strategy", text))
+    for stage in stages:
+        problems += [problem for problem in unable(stage, recipe.verl) if problem[0] != "verl.strategy"]
+    if problems:
+        raise RecipeError(recipe.name, problems)
+    if command is None:
         names = ", ".join(stage.name for stage in stages)
         raise InputError(
             f"{names}: trained by verl, which lives in an environment of its own: say where with "
@@ -50,7 +61,7 @@ def train_elsewhere(run: Run, progress: Progress, begun: Start, book: Book) -> T
     trained_here = run.world.replicas.local.models["policy"].trained
     # its weights lie in `start`: meanwhile the memory, a GPU's above all, is verl's
     run.world.replicas.drop_model("policy")
-    for link in chain(begun.stage, begun.settled.data, run.recipe.seed, _outcomes(begun.folder)):
+    for link in chain(begun.stage, begun.settled.data, run.recipe.seed, _outcomes(begun)):
         if run.stop_asked():
             raise Interrupted(f"stopped before job {link.number + 1} of {begun.stage.name}")
         job = job_done(run, begun, book, _task(run, begun, link, policy, progress.start))
@@ -79,12 +90,24 @@ def _task(run: Run, begun: Start, link: Link, policy: Path, start: Path) -> Task
     )
 
 
-def _outcomes(folder: Path) -> Callable[[int, int], Sequence[Group]]:
-    """How the problems of some steps fared, as the stage's own file of replies says it."""
+def _outcomes(begun: Start) -> Callable[[int, int], Sequence[Group]]:
+    """How the problems of some steps fared, as the stage's own file of replies says it.
+
+    Raises StageError where an epoch filter goes by them and a step has none.
+    """
+    path, stage = begun.folder / "rollouts.jsonl", begun.stage
+    filters = isinstance(stage, RLStage) and stage.filter.kind == "epoch"
 
     def of_steps(start: int, end: int) -> list[Group]:
-        path = folder / "rollouts.jsonl"
-        return [group for step, group in read_groups(read_lines(path), str(path)) if start <= step < end]
+        found = [row for row in read_groups(read_lines(path), str(path)) if start <= row[0] < end]
+        missing = sorted(set(range(start, end)) - {step for step, _ in found})
+        if filters and missing:
+            raise StageError(
+                f"{stage.name}: no reply of step {missing[0]} was stored with its verdict, so that the epoch "
+                f"filter can't tell what to leave out. Do all machines of verl see {begun.folder}? Mend that "
+                "and move the folder away, or set filter: {kind: none}"
+            )
+        return [group for _, group in found]
 
     return of_steps
 

@@ -6,6 +6,7 @@ same bytes; whatever depends on the clock or on the machine goes to `timings`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,21 @@ class Book:
         for name, journal in self._journals.items():
             journal.cut(offsets.get(name, 0))
         self._stored = None  # problems may have been cut off, too
+
+    def back_to(self, step: int) -> None:
+        """Forget all that was written of a step and of those after it."""
+        for journal in self._journals.values():
+            kept = size = 0
+            with journal.path.open("rb") as file:
+                for line in file:
+                    size += len(line)
+                    said = json.loads(line).get("step") if line.endswith(b"\n") else step
+                    if said is not None and said >= step:
+                        break
+                    # a stored problem has no step: it is kept with the first reply to it
+                    kept = kept if said is None else size
+            journal.cut(kept)
+        self._stored = None
 
     def close(self) -> None:
         """Close the journals."""

@@ -28,7 +28,10 @@ def train_by_hand(job: Job, command: Command, screen: Screen, stop_asked: Callab
     plan = read_plan(job)
     book = Book(job.folder / "stage")
     try:
-        told = Told(book, screen, stop_asked, total=plan.steps, problems=_problems(job, plan.kind))
+        # a run that has begun the job ties its own journals to it
+        followed = f"{book.folder.name}/followed.jsonl"
+        problems = _problems(job, plan.kind)
+        told = Told(book, screen, stop_asked, total=plan.steps, problems=problems, followed=followed)
         run_job(job, command, told)
     finally:
         book.close()

@@ -6,7 +6,6 @@ rows, reward and advantages by its own classes. What must hold of its answers st
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import tempfile
@@ -20,6 +19,7 @@ import yaml
 from cascade_rl.backends.verl.agreement import disagreements
 from cascade_rl.backends.verl.job import Command, Job
 from cascade_rl.backends.verl.manifest import changed_files
+from cascade_rl.backends.verl.processes import inherited
 from cascade_rl.errors import InputError
 from cascade_rl.run.files import read_json, read_record, write_text
 
@@ -78,7 +78,7 @@ def ask_verl(job: Job, command: Command, environment: Mapping[str, str]) -> dict
             shutil.copyfile(source, script)
         words = [*command.python, str(script), str(job.folder), str(answer)]
         # a GPU has no part in it; and a job that was started from here must not see half of one
-        around = {**os.environ, **environment, "CUDA_VISIBLE_DEVICES": ""}
+        around = {**inherited(), **environment, "CUDA_VISIBLE_DEVICES": ""}
         try:
             done = subprocess.run(
                 words, env=around, capture_output=True, text=True, timeout=PATIENCE, check=False

@@ -145,6 +145,7 @@ def _manifest(setting: Setting, tokenizer: Tokenizer) -> dict[str, Any]:
     return manifest(task, job, tokenizer, paths) | {
         "kind": "rl",
         "rows": len(task.link.asked),
+        "prompts": setting.stage.prompts_per_step,
         "replies": setting.stage.rollouts_per_prompt,
         "on_policy": True,
         "entry": list(ENTRY),

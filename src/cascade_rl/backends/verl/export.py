@@ -18,6 +18,7 @@ import torch
 from cascade_rl.backends.verl.checkpoints import Saved, last_whole
 from cascade_rl.backends.verl.job import Command, Job
 from cascade_rl.backends.verl.planned import Planned, read_plan
+from cascade_rl.backends.verl.processes import inherited
 from cascade_rl.backends.verl.reasons import tail
 from cascade_rl.errors import InputError, StageError
 from cascade_rl.model.checkpoint import load_directory, read_config
@@ -163,6 +164,7 @@ def _run(job: Job, command: Command, words: Sequence[str], log: str) -> None:
         done = subprocess.run(
             [*command.python, *words],
             cwd=job.folder,
+            env=inherited(),
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,

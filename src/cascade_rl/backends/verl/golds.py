@@ -24,13 +24,14 @@ def write_golds(task: Task, job: Job, tokenizer: Tokenizer) -> None:
 def golds(task: Task, tokenizer: Tokenizer) -> Iterator[dict[str, Any]]:
     """Ids of a prompt and a reply, the row, and what the reply must earn at `least` or at `most` (None: any).
 
-    None of a domain whose reward is learned: its scale has no full mark.
+    None of a domain whose reward is learned: its scale has no full mark; none of a problem with a score
+    beside its reward, which has no verdict where no reward model is served, as in a check.
     """
     seen = Counter[str]()
     domains = {domain.name: domain for domain in task.domains.values()}
     for row, problem in enumerate(task.link.asked):
         domain = domains[problem.domain]
-        if domain.learned or seen[problem.domain] == MOST:
+        if domain.learned or problem.id in task.scored or seen[problem.domain] == MOST:
             continue
         seen[problem.domain] += 1
         for claim in claims(domain, problem):

@@ -169,13 +169,20 @@ def serve(lines: Iterable[str], output: Output, rules: Rules, services: Services
 
 async def _answered(asked: Question, output: Output, rules: Rules, services: Services) -> None:
     """Grade one reply and write the answer: what is waited for at the end is the writing."""
+    try:
+        output.write(answer(asked, await _judged(asked, rules, services)))
+    except Exception as error:  # whoever asked would wait for ever
+        output.write({"id": asked.id, "refused": f"{type(error).__name__}: {error}"})
+
+
+async def _judged(asked: Question, rules: Rules, services: Services) -> Verdict:
     grade = rules.domains[asked.problem.domain].grade
     pairs = [(asked.problem, asked.rollout)]
     (verdict,) = await grading_thread().graded(grade, pairs, services)
     if asked.scored and verdict.reward is not None:
         (beside,) = await grading_thread().graded(learned.grade, pairs, services)
         verdict = with_score(verdict, beside)
-    output.write(answer(asked, verdict))
+    return verdict
 
 
 def with_score(verdict: Verdict, score: Verdict) -> Verdict:

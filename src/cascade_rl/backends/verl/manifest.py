@@ -11,12 +11,18 @@ from typing import Any
 from cascade_rl.backends.verl.job import Job, Task
 from cascade_rl.backends.verl.rates import first_rate
 from cascade_rl.model.tokenizer import Tokenizer
+from cascade_rl.recipe import digest
 
 
 def file_hash(path: Path) -> str:
     """16 hex digits of the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def asked_hash(task: Task) -> str:
+    """16 hex digits of the prompts of a job, each in its mode and in its place."""
+    return digest([[problem.id, str(problem.mode)] for problem in task.link.asked])
 
 
 def manifest(task: Task, job: Job, tokenizer: Tokenizer, paths: Iterable[Path]) -> dict[str, Any]:
@@ -28,6 +34,8 @@ def manifest(task: Task, job: Job, tokenizer: Tokenizer, paths: Iterable[Path]) 
         "start": task.link.start,
         "steps": task.link.steps,
         "key": task.key,
+        "asked": asked_hash(task),
+        "folder": str(job.folder),
         "seed": task.seed,
         "first_rate": first_rate(task.stage),
         "policy": str(task.policy.resolve()),

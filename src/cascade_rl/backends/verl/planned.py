@@ -23,7 +23,7 @@ class Planned:
     entry        the words after verl's Python: `-m verl.trainer.main_ppo`
     environment  variables that verl's processes need
     on_policy    one update a batch: then verl's two passes over it must agree
-    replies      how many a step has; 0 where it has none, or where a filter decides
+    replies      how many a step has at least: a filter draws more; 0 where it has none
     first_rate   the learning rate of the first step; None of a job that was compiled before it was kept
     """
 
@@ -64,7 +64,7 @@ def read_plan(job: Job) -> Planned:
         tuple(record["entry"]),
         dict(record["environment"]),
         bool(record.get("on_policy", True)),
-        record.get("rows", 0) // record["steps"] * record.get("replies", 0),
+        record.get("prompts", 0) * record.get("replies", 0),
         record.get("first_rate"),
     )
 

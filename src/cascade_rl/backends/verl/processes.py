@@ -73,16 +73,20 @@ class Started:
             return None
 
 
+def inherited() -> dict[str, str]:
+    """The variables of this process that one of verl's environment may have."""
+    return {name: value for name, value in os.environ.items() if name not in OURS}
+
+
 def start(
     words: Sequence[str], attempt: Path, environment: Mapping[str, str], folder: Path
 ) -> tuple[subprocess.Popen[bytes], Started]:
     """Start a job's program in a session of its own; what it prints goes to console.log of the attempt."""
-    inherited = {name: value for name, value in os.environ.items() if name not in OURS}
     with (attempt / "console.log").open("ab") as console:
         process = subprocess.Popen(
             words,
             cwd=folder,
-            env=inherited | dict(environment) | {MARK: str(attempt.resolve())},
+            env=inherited() | dict(environment) | {MARK: str(attempt.resolve())},
             stdin=subprocess.DEVNULL,
             stdout=console,
             stderr=subprocess.STDOUT,

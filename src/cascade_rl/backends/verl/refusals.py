@@ -3,27 +3,64 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from cascade_rl.backends.verl.job import Task
 from cascade_rl.backends.verl.keys import VERSION
 from cascade_rl.backends.verl.setting import adds_scores, asks_model
-from cascade_rl.recipe import FullPhase, Problems, RLStage
+from cascade_rl.recipe import FullPhase, Problems, RLStage, Verl
 
 LOCAL = "or engine: local for this stage"
+_SERVED = ("reward_model", f"serves one by vllm alone here; set verl.rollout: vllm, {LOCAL}")
+_PENALTY = (
+    "overlong",
+    "can't tell a penalty from a score that is normalised over the group; set overlong: score, "
+    f"mask or zero, {LOCAL}",
+)
 
 
 def refusals(task: Task, stage: RLStage, rule: FullPhase) -> Problems:
     """All that is in the way of a job, each with the key to change."""
+    later = task.reference not in (None, task.policy)
     found = [
-        *_updates(stage),
-        *_rates(task, stage),
-        *_weights(task, stage),
+        *_of_stage(stage, task.verl, chained=later),
         *_sampling(stage, rule),
         *_rewards(task, rule),
-        *_sizes(task, stage, rule),
+        *_prompts(task, stage, rule),
     ]
+    return _named(stage, found)
+
+
+def foreseen(stage: RLStage, verl: Verl) -> Problems:
+    """What of `refusals` follows from the recipe alone: said before a run begins, not days later.
+
+    The epoch filter counts as a chain of jobs, which it is unless the stage ends within its first epoch.
+    """
+    rules = stage.sampled()
+    chained = len(rules) > 1 or stage.filter.kind == "epoch"
+    found = _of_stage(stage, verl, chained=chained)
+    for rule in rules:
+        found += [problem for problem in _sampling(stage, rule) if problem not in found]
+    found += _switches(entry.code_switch for entry in stage.data)
+    if stage.adds_scores():
+        if verl.rollout != "vllm":
+            found.append(_SERVED)
+        found += [_PENALTY] if any(rule.overlong == "penalty" for rule in rules) else []
+    return _named(stage, found)
+
+
+def _named(stage: RLStage, found: Problems) -> Problems:
     return [(f"stages.{stage.name}.{key}", f"verl {VERSION} {text}") for key, text in found]
+
+
+def _of_stage(stage: RLStage, verl: Verl, *, chained: bool) -> Problems:
+    return [
+        *_updates(stage),
+        *_rates(verl, stage),
+        *_weights(stage, chained=chained),
+        *_dealt(verl, stage),
+    ]
 
 
 def _updates(stage: RLStage) -> Problems:
@@ -38,24 +75,24 @@ def _updates(stage: RLStage) -> Problems:
     ]
 
 
-def _rates(task: Task, stage: RLStage) -> Problems:
+def _rates(verl: Verl, stage: RLStage) -> Problems:
     found: Problems = []
     if stage.schedule == "linear":
         found.append(("schedule", f"has no linear schedule; set constant or cosine, {LOCAL}"))
-    if task.verl.strategy == "megatron" and (stage.schedule != "constant" or stage.warmup_steps):
+    if verl.strategy == "megatron" and (stage.schedule != "constant" or stage.warmup_steps):
         key = "warmup_steps" if stage.schedule == "constant" else "schedule"
         found.append((key, "with strategy megatron is given a constant rate only; set verl.strategy: fsdp2"))
     return found
 
 
-def _weights(task: Task, stage: RLStage) -> Problems:
+def _weights(stage: RLStage, *, chained: bool) -> Problems:
     found: Problems = []
     if stage.optimizer == "muon":
         found.append(("optimizer", f"steps all weights by one optimiser; set optimizer: adamw, {LOCAL}"))
     if stage.lora:
         text = "hands over adapters unmerged, and no export here merges them; remove lora"
         found.append(("lora", f"{text}, {LOCAL}"))
-    if stage.kl_coefficient and task.reference not in (None, task.policy):
+    if stage.kl_coefficient and chained:
         found.append(
             (
                 "kl_coefficient",
@@ -93,26 +130,30 @@ def _rewards(task: Task, rule: FullPhase) -> Problems:
         text = "has no exported reward model for the rewards of this stage; give one, " + LOCAL
         found.append(("reward_model", text))
     if asks and task.verl.rollout != "vllm":
-        found.append(("reward_model", "serves one by vllm alone here; set verl.rollout: vllm, " + LOCAL))
-    fixed = {rule for rule in task.switch_rules.values() if rule != "off"}
-    if "batch_min_minus_10" in fixed and len(fixed) > 1:
-        # the lowest is that of the rewards before any was replaced, of which verl's estimator sees one alone
-        text = (
-            "can't tell the batch's lowest reward where other entries replace rewards by a number; give all "
-            f"entries batch_min_minus_10 or none, {LOCAL}"
-        )
-        found.append(("data.code_switch", text))
+        found.append(_SERVED)
+    found += _switches(task.switch_rules.values())
     if adds_scores(task):
         found += _beside_scores(task, rule)
     return found
+
+
+def _switches(rules: Iterable[str | float]) -> Problems:
+    fixed = {rule for rule in rules if rule != "off"}
+    if "batch_min_minus_10" not in fixed or len(fixed) == 1:
+        return []
+    # the lowest is that of the rewards before any was replaced, of which verl's estimator sees one alone
+    text = (
+        "can't tell the batch's lowest reward where other entries replace rewards by a number; give all "
+        f"entries batch_min_minus_10 or none, {LOCAL}"
+    )
+    return [("data.code_switch", text)]
 
 
 def _beside_scores(task: Task, rule: FullPhase) -> Problems:
     """What does not go with `with_reward_model`: verl's estimator sees two numbers of a reply, no third."""
     found: Problems = []
     if rule.overlong == "penalty":
-        text = "can't tell a penalty from a score that is normalised over the group; set overlong: score, "
-        found.append(("overlong", f"{text}mask or zero, {LOCAL}"))
+        found.append(_PENALTY)
     rules = task.switch_rules
     if "batch_min_minus_10" in rules.values() or any(rules.get(p, "off") != "off" for p in task.scored):
         text = "can't tell a rule for foreign script from a score that is normalised over the group; set off"
@@ -120,17 +161,21 @@ def _beside_scores(task: Task, rule: FullPhase) -> Problems:
     return found
 
 
-def _sizes(task: Task, stage: RLStage, rule: FullPhase) -> Problems:
-    found: Problems = []
-    replies, gpus = stage.prompts_per_step * stage.rollouts_per_prompt, task.verl.gpus
+def _dealt(verl: Verl, stage: RLStage) -> Problems:
+    replies = stage.prompts_per_step * stage.rollouts_per_prompt
     # GPUs that share a row count as one: verl deals rows to the rest, and fills up with made-up ones
-    parts = gpus // task.verl.sequence_parallel
-    if replies % parts:
-        text = (
-            f"deals {replies} replies a step to {parts} groups of GPUs, which does not come out even; change "
-            "prompts_per_step, rollouts_per_prompt or the GPUs in verl"
-        )
-        found.append(("prompts_per_step", text))
+    parts = verl.gpus // verl.sequence_parallel
+    if not replies % parts:
+        return []
+    text = (
+        f"deals {replies} replies a step to {parts} groups of GPUs, which does not come out even; change "
+        "prompts_per_step, rollouts_per_prompt or the GPUs in verl"
+    )
+    return [("prompts_per_step", text)]
+
+
+def _prompts(task: Task, stage: RLStage, rule: FullPhase) -> Problems:
+    found: Problems = []
     if len(task.link.asked) < task.link.steps * stage.prompts_per_step:
         text = f"needs {task.link.steps} x {stage.prompts_per_step} prompts, and has {len(task.link.asked)}"
         found.append(("data", f"{text}; raise problems"))

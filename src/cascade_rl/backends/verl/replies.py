@@ -2,7 +2,8 @@
 
 verl's own dump has no verdicts, no ids of problems, and its text has lost the special tokens (verl #7588). So
 whoever grades writes a line a reply beside the attempt (`inside/reward.py`): step, index of the prompt, text,
-tokens, stop, reward, outcome, parts, note; and, where rules change the reward, `earned` and `switched`.
+tokens, stop, reward, outcome, parts, note; and what the stage's rules make of the reward: `earned`,
+`switched` and `score`.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from pathlib import Path
 from statistics import fmean, pstdev
 from typing import Any
 
+from cascade_rl.backends.verl.inside.advantage import BELOW, joined
 from cascade_rl.errors import InputError
 from cascade_rl.types import Group, Outcome, Problem, Rollout, Stop, Verdict
 
 FOLDER = "replies"  # in an attempt's folder; files of any name, one a process that grades
-BELOW = 10.0  # as in `inside/advantage.py`
 OUTCOMES = {"failed": Outcome.GRADER_ERROR, "unparseable": Outcome.UNPARSEABLE, "timeout": Outcome.TIMEOUT}
 
 
@@ -84,9 +85,10 @@ def _place(row: dict[str, Any]) -> tuple[str, bool, float]:
 def _earned(rows_PG: list[list[dict[str, Any]]]) -> list[list[float | None]]:
     """What replies earned: `earned` of their lines, or the verdict where no rule changes it.
 
-    `switched` replies come below the lowest of the whole batch (`inside/advantage.py`).
+    A reward model's `score` counts beside it, `switched` replies come below the lowest of the whole batch
+    (`inside/advantage.py`).
     """
-    found = [[row.get("earned", row["reward"]) for row in rows] for rows in rows_PG]
+    found = [_joined(rows) for rows in rows_PG]
     lowest = min((r for rewards in found for r in rewards if r is not None), default=0.0)
     return [
         [
@@ -95,6 +97,11 @@ def _earned(rows_PG: list[list[dict[str, Any]]]) -> list[list[float | None]]:
         ]
         for rows, rewards in zip(rows_PG, found, strict=True)
     ]
+
+
+def _joined(rows: list[dict[str, Any]]) -> list[float | None]:
+    earned = [row.get("earned", row["reward"]) for row in rows]
+    return joined(earned, [0] * len(rows), [row.get("score") for row in rows])
 
 
 def _row(line: bytes, path: Path) -> dict[str, Any]:

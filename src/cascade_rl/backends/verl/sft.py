@@ -19,7 +19,7 @@ from cascade_rl.errors import InputError, RecipeError, StageError
 from cascade_rl.model.checkpoint import read_config
 from cascade_rl.model.taught import Ids, batch_at, fitted
 from cascade_rl.model.tokenizer import Tokenizer
-from cascade_rl.recipe import Problems, SFTStage
+from cascade_rl.recipe import Problems, SFTStage, Verl
 from cascade_rl.run.files import write_json, write_text
 from cascade_rl.types import Demonstration, Demonstrations
 
@@ -37,7 +37,7 @@ def compile_sft(task: Task, folder: Path, tokenizer: Tokenizer) -> Job:
     stage, data = task.stage, task.link.data
     if not isinstance(stage, SFTStage) or not isinstance(data, Demonstrations):
         raise TypeError(f"{stage.name} is no SFT stage")
-    problems = sft_problems(task)
+    problems = sft_problems(stage, task.verl)
     if problems:
         raise RecipeError(f"stage {stage.name} on verl {task.verl.version}", problems)
     folder.mkdir(parents=True, exist_ok=True)
@@ -68,10 +68,8 @@ def compile_sft(task: Task, folder: Path, tokenizer: Tokenizer) -> Job:
     return job
 
 
-def sft_problems(task: Task) -> Problems:
+def sft_problems(stage: SFTStage, verl: Verl) -> Problems:
     """What verl's SFT trainer can't do of a stage, each with its mend."""
-    stage, verl = task.stage, task.verl
-    assert isinstance(stage, SFTStage)
     path, local = f"stages.{stage.name}", "or train the stage here with engine: local"
     problems: Problems = []
     if stage.optimizer != "adamw":

@@ -9,7 +9,7 @@ checkpoint cuts them back to the checkpoint's step.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from cascade_rl.run.journal import read_lines
 from cascade_rl.types import Problem, StepReport
 
 METRICS = "metrics.jsonl"  # of an attempt
+MAX_FAILED = 0.2  # of a step's verdicts, as in our own loop: such a grader is broken, not unlucky
 MAX_SKIPPED = 5  # updates in a row that were not finite: then it is no accident, as in our own loop
 
 
@@ -43,6 +44,7 @@ class Told:
     total       steps of the stage
     phase       the part of the curriculum that the job trains
     problems    the job's prompts, by the index that its rows carry (`Link.asked`); none for SFT
+    followed    the file of the job's folder that ties these journals to it, and no others
     """
 
     book: Book
@@ -52,6 +54,7 @@ class Told:
     total: int = 0
     phase: str = ""
     problems: Sequence[Problem] = ()
+    followed: str = "followed.jsonl"
 
     def note(self, step: int, text: str) -> None:
         """Say something in the journal and on the screen; `step` is the job's, from 0."""
@@ -115,7 +118,7 @@ class Follower:
 
     def __init__(self, job: Job, plan: Planned, told: Told) -> None:
         self._job, self._plan, self._told = job, plan, told
-        self._marks = Marks(job.folder / "followed.jsonl", told.book, plan.first_rate)
+        self._marks = Marks(job.folder / told.followed, told.book, plan.first_rate)
         self._attempt = 0
         self._position = 0
         self._last_line = b""
@@ -130,9 +133,9 @@ class Follower:
 
     def begin(self, attempt: int, step: int) -> None:
         """Follow a new attempt, which goes on from `step`: what was journaled after it is made again."""
+        self.skip_to(step)
         before = self.step
         self._open(attempt, self._marks.back_to(step))
-        self.skip_to(step)
         if before > step:
             self._told.note(
                 step, f"{_steps(step, before)}: trained again, from the checkpoint of step {step}"
@@ -141,9 +144,12 @@ class Follower:
         self._mark(step)
 
     def skip_to(self, step: int) -> None:
-        """Say of steps that are trained and saved, but untold, that their numbers are lost."""
+        """Say that numbers are lost of steps that are trained and saved, but untold; keep their replies."""
         # verl saves a step before it tells of it, so that a kill in between loses its numbers for good
         if self.step < step:
+            last = self._marks.last
+            self._told.book.cut(last.offsets)
+            _keep_replies(self._told, self._job.attempt(last.attempt), range(self.step + 1, step + 1))
             self._told.note(step - 1, f"{_steps(self.step, step)}: trained, but verl never told the numbers")
             self._mark(step)
 
@@ -203,9 +209,10 @@ class Follower:
             self._mark(self.step)
             return False
         self._place(line.step)
-        self._write(line)
+        failed = self._write(line)
         self._mark(line.step, line.next_rate)
-        self._refuse_broken(line)
+        self._skipped = self._skipped + 1 if line.metrics.get("skipped") else 0
+        _refuse_broken(self._job, line.step, failed, self._skipped)
         return True
 
     def _place(self, step: int) -> None:
@@ -218,8 +225,8 @@ class Follower:
             text = f"{_steps(self.step, step - 1)}: verl told nothing of them"
             self._told.note(self.step, text)
 
-    def _write(self, line: Line) -> None:
-        """Journals, alarms and the screen, in the order of our own loop."""
+    def _write(self, line: Line) -> float:
+        """Journals, alarms and the screen, in the order of our own loop; the share of null verdicts."""
         told = self._told
         graded = self._replies.of_step(line.step)
         # the graders' own words come second: they know a null from a zero, and the limit from the longest
@@ -242,15 +249,7 @@ class Follower:
             told.book.note(report.step, text)
             told.screen.note(text)
         told.screen.step(report, told.total, told.phase)
-
-    def _refuse_broken(self, line: Line) -> None:
-        self._skipped = self._skipped + 1 if line.metrics.get("skipped") else 0
-        if self._skipped >= MAX_SKIPPED:
-            raise StageError(
-                f"{self._job.folder}: {MAX_SKIPPED} updates in a row were not finite (NaN), so that verl "
-                "left the "
-                "weights as they were; lower the learning rate"
-            )
+        return float(metrics.get("failed", 0.0))
 
     def _mark(self, step: int, next_rate: float | None = None) -> None:
         """Say that the journals hold `step` steps; what is known of the rate that comes stays known."""
@@ -258,6 +257,28 @@ class Follower:
         if next_rate is None and last.step == step:
             next_rate = last.next_rate
         self._marks.add(Mark(self._attempt, step, self._position, self._told.book.offsets(), next_rate))
+
+
+def _keep_replies(told: Told, attempt: Path, steps: Iterable[int]) -> None:
+    """Store what was graded for steps of a job: the epoch filter goes by it."""
+    replies = Replies(attempt, told.problems)
+    for step in steps:
+        if groups := replies.of_step(step).groups:
+            told.book.rollouts(told.first_step + step - 1, groups)
+
+
+def _refuse_broken(job: Job, step: int, failed: float, skipped: int) -> None:
+    """Raise StageError where a step says that going on is of no use."""
+    if failed > MAX_FAILED:
+        raise StageError(
+            f"{job.folder}: the graders failed on {failed:.0%} of the replies of step {step}; their notes "
+            "are in rollouts.jsonl. Given again, the command goes on from the last checkpoint"
+        )
+    if skipped >= MAX_SKIPPED:
+        raise StageError(
+            f"{job.folder}: {MAX_SKIPPED} updates in a row were not finite (NaN), so that verl left the "
+            "weights as they were; lower the learning rate"
+        )
 
 
 def _steps(after: int, last: int) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 
 LONGEST = 1 << 28  # bytes of a line
 Score = Callable[[str], Awaitable[float]]  # of a text, by a reward model that is served elsewhere
+LEFT_S, POLL_S = 2.0, 0.5  # for what a server that ended has said already; how often it is looked at
 STARTS = 3  # of the server, if it ends while replies wait; each reply is then asked again
 
 
@@ -31,6 +32,7 @@ class Server:
         self._scoring: set[asyncio.Task[None]] = set()  # held: the loop itself keeps no task alive
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._reader = asyncio.create_task(self._read())
+        self._watcher = asyncio.create_task(self._watch())
         self._number = 0
         self.ended = False
 
@@ -43,7 +45,11 @@ class Server:
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
         try:
-            await self._say({"id": number, **request})
+            try:
+                await self._say({"id": number, **request})
+            except ConnectionError:
+                self.ended = True  # before its end is read: the next question goes to another one
+                raise
             return await future
         finally:
             del self._waiting[number]
@@ -54,21 +60,44 @@ class Server:
         await self.process.stdin.drain()
 
     async def _read(self) -> None:
+        """Hand out answers, until there are no more: then all who wait are told, whatever ended it."""
         assert self.process.stdout is not None
-        while line := await self.process.stdout.readline():
-            answer = json.loads(line)
-            if "score" in answer:
-                task = asyncio.create_task(self._answer_score(answer))
-                self._scoring.add(task)
-                task.add_done_callback(self._scoring.discard)
-                continue
-            future = self._waiting.get(answer.get("id"))
-            if future and not future.done():
-                future.set_result(answer)
-        self.ended = True
-        for future in self._waiting.values():
-            if not future.done():
-                future.set_exception(ConnectionError("the grading server ended"))
+        try:
+            # a torn last line is none: a server that is killed may be in the middle of one
+            while (line := await self.process.stdout.readline()).endswith(b"\n"):
+                self._hear(json.loads(line))
+        except ValueError as error:  # no JSON, or longer than `LONGEST`: nothing that follows can be trusted
+            print(f"the grading server said what can't be read: {error}", file=sys.stderr)
+        finally:
+            self.ended = True
+            if self.process.returncode is None:
+                self.process.kill()
+            if self.process.stdin is not None:
+                self.process.stdin.close()
+            for future in self._waiting.values():
+                if not future.done():
+                    future.set_exception(ConnectionError("the grading server ended"))
+
+    def _hear(self, answer: dict[str, Any]) -> None:
+        if "score" in answer:
+            task = asyncio.create_task(self._answer_score(answer))
+            self._scoring.add(task)
+            task.add_done_callback(self._scoring.discard)
+            return
+        future = self._waiting.get(int(answer.get("id") or 0))
+        if future and not future.done():
+            future.set_result(answer)
+
+    async def _watch(self) -> None:
+        """End the reading where the process is gone, but not the pipe: what it started may still hold it."""
+        while self.process.returncode is None:
+            await asyncio.sleep(POLL_S)
+        await asyncio.wait({self._reader}, timeout=LEFT_S)
+        self._reader.cancel()
+
+    async def finished(self) -> None:
+        """Wait until the process is gone and all that it said was heard."""
+        await asyncio.wait({self._watcher, self._reader})
 
     async def _answer_score(self, asked: Mapping[str, Any]) -> None:
         """Hand the score of a text back, or why there is none: the reply then has no verdict."""
@@ -141,4 +170,4 @@ class Grader:
         """End the server once it has answered what it was asked."""
         if self._server is not None and self._server.process.stdin is not None:
             self._server.process.stdin.close()
-            await self._server.process.wait()
+            await self._server.finished()

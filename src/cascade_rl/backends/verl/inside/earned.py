@@ -40,3 +40,19 @@ def earned(answer: Mapping[str, Any], rules: Rules) -> tuple[float | None, bool]
     if answer["code_switch"] == WHOLE_BATCH:
         return reward, True
     return float(answer["code_switch"]), False
+
+
+def kept_line(answer: Mapping[str, Any], rules: Rules, step: int, index: int) -> dict[str, Any]:
+    """The line that is stored of a graded reply: what `regrade` reads, and what the journal's numbers say.
+
+    earned, switched  as `earned` gives them; score: the reward model's, where it counts beside the reward
+    """
+    keys = ("text", "tokens", "stop", "reward", "outcome", "parts", "note")
+    reward, switched = earned(answer, rules)
+    rule = {"earned": reward, "switched": switched, "score": beside(answer)}
+    return {"step": step, "index": index, **{key: answer[key] for key in keys}, **rule}
+
+
+def beside(answer: Mapping[str, Any]) -> float | None:
+    """The reward model's score that counts beside a verifier's reward; None where none does."""
+    return answer["parts"].get("reward_model") if answer["scored"] else None

@@ -13,21 +13,15 @@ from typing import Any
 
 import aiohttp
 from inside.asking import Grader
-from inside.earned import Rules, earned
+from inside.earned import Rules, beside, earned, kept_line
 from inside.settings import attempt, settings
 from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
-
-
-def kept_line(answer: Mapping[str, Any], step: int, index: int) -> dict[str, Any]:
-    """The line that is stored of a graded reply: what `regrade` and the journal read."""
-    keys = ("text", "tokens", "stop", "reward", "outcome", "parts", "note")
-    return {"step": step, "index": index, **{key: answer[key] for key in keys}}
 
 
 def scored(answer: Mapping[str, Any], rules: Rules) -> dict[str, Any]:
     """What verl takes: a number and facts, whose keys must be the same for every reply of every domain."""
     reward, switched = earned(answer, rules)
-    score = answer["parts"].get("reward_model") if answer["scored"] else None
+    score = beside(answer)
     facts = {
         "kept": int(reward is not None),
         "switched": int(switched),
@@ -79,7 +73,8 @@ class Reward(RewardManagerBase):
         answer = await self.grader.ask({"payload": extra["payload"], "ids": ids[:length].tolist()})
         folder = attempt()
         if folder:
-            self._keep(folder, kept_line(answer, int(row["global_steps"]), int(extra["index"])))
+            step, index = int(row["global_steps"]), int(extra["index"])
+            self._keep(folder, kept_line(answer, self.rules, step, index))
         return scored(answer, self.rules)
 
     def _keep(self, folder: Path, line: dict[str, Any]) -> None:
