@@ -131,7 +131,7 @@ def with_reward_model(job, flat: dict) -> dict:
     job.manifest.write_text(json.dumps(record))
     return flat | {
         "reward.custom_reward_function.path": "pkg://inside.reward", "reward.reward_model.enable": True,
-        "reward.reward_model.enable_resource_pool": True,
+        "reward.reward_model.enable_resource_pool": True, "reward.reward_model.model_path": "/models/reward",
     }  # fmt: skip
 
 
@@ -141,7 +141,7 @@ def test_a_job_whose_rewards_ask_a_model_is_as_it_must_be(rl, tmp_path):
     assert told(job, answer(asked, more), tmp_path) == []
     for path, value in (
         ("reward.custom_reward_function.path", None), ("reward.reward_model.enable", False),
-        ("reward.reward_model.enable_resource_pool", False),
+        ("reward.reward_model.enable_resource_pool", False), ("reward.reward_model.model_path", "/another"),
     ):  # fmt: skip
         (found,) = told(job, answer(asked | {path: value}, more), tmp_path)
         assert path in found
@@ -170,21 +170,6 @@ TRAPS = {
         "trainer.total_training_steps": 6, "trainer.default_local_dir": "/elsewhere", "trainer.logger": ["wandb"],
     },
 }  # fmt: skip
-
-
-def test_a_job_whose_rewards_ask_a_model_has_no_problem_and_must_ask_it(rl, tmp_path):
-    job, flat, more = rl
-    record = json.loads(job.manifest.read_text())
-    record["inside"]["reward_model"] = "/run/reward_model"
-    job.manifest.write_text(json.dumps(record))
-    served = {
-        "reward.reward_model.enable": True,
-        "reward.custom_reward_function.path": "pkg://inside.reward",
-    }
-    assert told(job, answer(flat | served, more), tmp_path) == []
-    for path in served:
-        (problem,) = told(job, answer(flat | served | {path: flat[path]}, more), tmp_path)
-        assert problem.startswith(path)
 
 
 @pytest.mark.parametrize(("kind", "path"), [(kind, path) for kind, traps in TRAPS.items() for path in traps])

@@ -30,7 +30,7 @@ NAMES = {
     "train/grad_norm": "grad_norm",
     "train/global_tokens": "tokens",
 }
-# Read after the scheduler has stepped (workers/engine_workers.py, train_batch): the rate of the step that comes.
+# Read after the scheduler has stepped (workers/engine_workers.py, train_batch): the rate of the next step.
 NEXT_RATES = ("actor/lr", "train/lr")
 # verl's phases of a step as ours, for the timings
 SECONDS = {
