@@ -48,6 +48,7 @@ def test_the_commands_are_those_of_the_readme():
         "init",
         "serve",
         "plan",
+        "verl",
     }
     assert set(COMMANDS) == names
 

@@ -200,7 +200,8 @@ class Machines:
         while more := {pid for pid, parent in parents.items() if parent in family} - family:
             family |= more
         for pid in family:
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it ended with those that were killed before it
+                os.kill(pid, signal.SIGKILL)
 
     def __enter__(self):
         return self
@@ -219,7 +220,8 @@ def told(cluster, needs=("verifiers",), patience_s=30.0, workers=None):
 def kill(node):
     """End a node at work as a machine that loses power: SIGKILL of its raylet and of what that started."""
     os.kill(parent_of(node.pid), signal.SIGKILL)
-    os.kill(node.pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):  # it may end with its raylet
+        os.kill(node.pid, signal.SIGKILL)
 
 
 def parent_of(pid):
