@@ -420,9 +420,13 @@ def test_run_refuses_before_anything_is_written(cascade, tmp_path, here):
     assert not list(tmp_path.iterdir())
 
 
-def test_run_says_the_total_and_asks_nothing(here, tmp_path):
+def test_run_says_the_total_and_asks_nothing(here, tmp_path, monkeypatch):
     line = asked.total_line(recipe_of(), tmp_path / "run", 1000.0, "here")
     assert line.startswith("plan: about ") and "on 2 of 2 cores here, longest " in line and "\n" not in line
+    for load, told in ((0.1, False), (9.5, True)):
+        monkeypatch.setattr(asked.os, "getloadavg", lambda load=load: (load, 0.0, 0.0))
+        line = asked.total_line(recipe_of(), tmp_path / "run", None, "here")
+        assert ("busy (load 9.5)" in line) == told
     assert not list(tmp_path.iterdir())
     unknown = recipe_of("smollm2-135m", "model.init=nowhere/else")
     assert asked.total_line(unknown, tmp_path / "run", None, "h100").startswith("no plan: ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -62,4 +63,10 @@ def total_line(recipe: Recipe, folder: Path, within: float | None, hardware: str
     left = left_of(made, done)
     if within is not None:
         refuse_late(left, within)
-    return summary(left)
+    return summary(left) + (_busy() if hardware == "here" and begun is None else "")
+
+
+def _busy() -> str:
+    """A word of warning where others work on this machine: what it can do was measured beside them."""
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    return f"; measured while it is busy (load {load:.1f}), free it is faster" if load > 0.75 * cores else ""
