@@ -300,6 +300,11 @@ def test_any_soup_of_pieces_is_applied_or_refused_by_name(text):
         assert apply_patch(text, FILES) != FILES
 
 
+def test_a_header_whose_second_line_leaves_the_indent_is_refused():
+    with pytest.raises(e.PatchError):
+        apply_patch("```\n   --- a/shapes.py\n+++ b/shapes.py", FILES)
+
+
 def steps(text: str) -> int:
     """Lines of this package's code that are run to read and apply a text."""
     count = 0

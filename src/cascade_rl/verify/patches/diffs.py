@@ -82,6 +82,9 @@ def read_section(lines: Sequence[str], i: int) -> tuple[Section, int]:
     """The section that begins at a line, and the index of the first line after it; raises Unparseable."""
     if lines[i].startswith("diff --git "):
         return _read_git_section(lines, i)
+    # its second line may stand outside: of an indented diff, say, that goes on without the indent
+    if not _heads_file(lines, i):
+        raise Unparseable(f"line {i + 1}: half of a file header")
     section = Section(_path(lines[i][4:]), _path(lines[i + 1][4:]))
     if section.old is None and section.new is None:
         raise Unparseable("both sides of a section are /dev/null")
