@@ -322,7 +322,7 @@ def test_all_that_a_stage_may_write_is_told(tmp_path):
     book.probe(1, 0.5, {"maths": 0.25})
     book.close()
     written = {name for name in vars(Book) if not name.startswith("_")}
-    others = {"times", "samples", "rollouts", "history", "heldouts", "offsets", "cut", "close"}
+    others = {"times", "samples", "rollouts", "history", "heldouts", "offsets", "cut", "back_to", "close"}
     assert written - others == {"heldout", "step", "note", "probe"}, "a new kind of line: tell it"
     told = [told.event for told in Reading(tmp_path).new()]
     assert [(event.step, dict(event.numbers), dict(event.texts)) for event in told] == [
