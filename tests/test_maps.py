@@ -179,7 +179,7 @@ RIGHT = {
         {
             "prompt": "Ann has Twenty-one pens, 1,200 dots. How many?" + BOX,
             "answer": "21",
-            "meta": {},
+            "meta": {"plain": True},
             "split_by": "ann has # pens, # dots.",
         },
     ),
@@ -187,7 +187,12 @@ RIGHT = {
         "asdiv",
         "maths",
         {"body": "Two.", "question": "How many?", "answer": "2.5 (kg of tea)", "solution_type": "Sum"},
-        {"prompt": "Two. How many?" + BOX, "answer": "2.5", "meta": {"group": "Sum"}, "split_by": "#."},
+        {
+            "prompt": "Two. How many?" + BOX,
+            "answer": "2.5",
+            "meta": {"group": "Sum", "plain": True},
+            "split_by": "#.",
+        },
     ),
     "livecodebench": (
         "livecodebench",

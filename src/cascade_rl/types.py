@@ -259,8 +259,8 @@ class Tally:
     """What became of the rows `read` of a table: bad, in another split, `empty`, or of this one.
 
     Empty is what its map leaves out, such as a tie. Of this split those whose id an earlier row has are
-    `repeated`, the others `kept`; of them some are `used` (None: nobody drew), some `over` the length (None: no
-    limit). `places` name the first bad rows and why.
+    `repeated`, the others `kept`; of them some are `used` (None: nobody drew), some `over` the length (None:
+    no limit). `places` name the first bad rows and why.
     """
 
     source: str

@@ -84,7 +84,9 @@ def asdiv(row: Row) -> dict[str, Any]:
     if found is None:
         raise LeftOut(f"answer: {shown(row['answer'])} is not one number")
     story = text(row, some(row, "passage", "body") or "passage")
-    meta = {"group": text(row, "solution_type")} if some(row, "solution_type") else {}
+    meta: dict[str, Any] = {"group": text(row, "solution_type")} if some(row, "solution_type") else {}
+    # a sum of the story's numbers would be right by its value
+    meta["plain"] = True
     prompt = in_a_box(f"{story.strip()} {text(row, 'question').strip()}")
     # a story comes back with other numbers, or with another question: all of these in one split
     return {"prompt": prompt, "answer": found[1], "meta": meta, "split_by": masked(story)}
