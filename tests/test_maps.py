@@ -172,6 +172,28 @@ RIGHT = {
         {"problem": "Find it.", "answer": 12, "source": "aops"},
         {"prompt": "Find it." + BOX, "answer": "12"},
     ),
+    "asdiv": (
+        "asdiv",
+        "maths",
+        {"passage": "Ann has Twenty-one pens, 1,200 dots. ", "question": " How many?", "answer": "21 pens"},
+        {
+            "prompt": "Ann has Twenty-one pens, 1,200 dots. How many?" + BOX,
+            "answer": "21",
+            "meta": {"plain": True},
+            "split_by": "ann has # pens, # dots.",
+        },
+    ),
+    "asdiv of the hub": (
+        "asdiv",
+        "maths",
+        {"body": "Two.", "question": "How many?", "answer": "2.5 (kg of tea)", "solution_type": "Sum"},
+        {
+            "prompt": "Two. How many?" + BOX,
+            "answer": "2.5",
+            "meta": {"group": "Sum", "plain": True},
+            "split_by": "#.",
+        },
+    ),
     "livecodebench": (
         "livecodebench",
         "coding",
@@ -445,6 +467,12 @@ WRONG = {
     "no mark": ("gsm8k", {"question": "a", "answer": "7"}, "answer: no '####'"),
     "no answer": ("gsm8k", {"question": "a"}, "no column 'answer'; there are question"),
     "a list": ("gsm8k", {"question": ["a"], "answer": "#### 7"}, "question: want a text, not list"),
+    "no story": (
+        "asdiv",
+        {"question": "a", "answer": "7"},
+        "no column 'passage'; there are question, answer",
+    ),
+    "a ratio": ("asdiv", {"passage": "a", "question": "b", "answer": "11:17"}, "'11:17' is not one number"),
     "no box": ("math", {"problem": "a", "solution": "it is 7"}, "solution: no \\boxed"),
     "null": ("nemotron-math", {"problem": "a", "answer": None}, "answer: want a text, not null"),
     "true": ("nemotron-math", {"problem": "a", "answer": True}, "answer: want a text, not bool"),

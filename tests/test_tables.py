@@ -406,7 +406,7 @@ def test_keys_of_a_table_have_no_effect_elsewhere(tmp_path):
         check_recipe(recipe("builtin", map="gsm8k", bad_rows="skip"))
     assert str(caught.value).count("map, bad_rows: no effect on source builtin") == 3
     source = write(tmp_path / "rows.jsonl", ROWS)
-    with pytest.raises(RecipeError, match="no map 'gms8k'; there are apps, gsm8k"):
+    with pytest.raises(RecipeError, match="no map 'gms8k'; there are apps, asdiv, gsm8k"):
         check_recipe(recipe(source, map="gms8k"))
     with pytest.raises(RecipeError, match=r"no problems in the rl split .*40 rows read"):
         check_recipe(recipe(write(tmp_path / "sft.jsonl", [{**row, "split": "sft"} for row in ROWS])))

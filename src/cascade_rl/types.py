@@ -259,10 +259,11 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What became of the rows `read` of a table: bad, in another split, `empty` (a tie), or of this one.
+    """What became of the rows `read` of a table: bad, in another split, `empty`, or of this one.
 
-    Of this split those whose id an earlier row has are `repeated`, the others `kept`; of them some are `used`
-    (None: nobody drew), some `over` the length (None: no limit). `places` name the first bad rows and why.
+    Empty is what its map leaves out, such as a tie. Of this split those whose id an earlier row has are
+    `repeated`, the others `kept`; of them some are `used` (None: nobody drew), some `over` the length (None:
+    no limit). `places` name the first bad rows and why.
     """
 
     source: str
@@ -281,7 +282,7 @@ class Tally:
         """All counts in one line, and where the first bad rows are."""
         parts = [f"{self.read} rows read", f"{self.read - self.bad} mapped", f"{self.bad} bad"]
         parts += [f"{self.repeated} with an id that came before", f"{self.elsewhere} in another split"]
-        parts += [f"{self.empty} without a preference"] if self.empty else []
+        parts += [f"{self.empty} left out by the map"] if self.empty else []
         parts += [f"{self.over} over the length"] if self.over is not None else []
         used = f"{self.kept} to use" if self.used is None else f"{self.used} of {self.kept} used"
         where = f"; bad: {' | '.join(self.places)}" if self.places else ""

@@ -12,27 +12,20 @@ Not in the report: for models that AIME tells nothing of. Times of day, ratios, 
 out; the unit of an answer is not asked for. No commit of the hub's set is known here: its branch is named.
 """
 
-import re
 from typing import Any
 
 from cascade_rl.benchmarks.shapes.contests import short_answer
 from cascade_rl.domain import Benchmark, Row
-from cascade_rl.sources.columns import some, text
-from cascade_rl.sources.maps import in_a_box
-
-# a number, then a unit in letters
-NUMBER = re.compile(r"(-?\d+(?:\.\d+)?(?:/\d+)?)(?:\s*\(.*\)|\s+[^\d:;]*)?")
+from cascade_rl.sources.columns import LeftOut
+from cascade_rl.sources.maps import asdiv
 
 
 def problem(row: Row) -> dict[str, Any] | None:
-    """None where the answer is not one number."""
-    found = NUMBER.fullmatch(text(row, "answer").strip())
-    if found is None:
+    """As the map `asdiv` makes it; None where the answer is not one number."""
+    try:
+        return asdiv(row)
+    except LeftOut:
         return None
-    story = text(row, some(row, "passage", "body") or "passage")
-    meta = {"group": text(row, "solution_type")} if some(row, "solution_type") else {}
-    prompt = in_a_box(f"{story.strip()} {text(row, 'question').strip()}")
-    return {"prompt": prompt, "answer": found[1], "meta": meta}
 
 
 BENCHMARK = Benchmark(

@@ -34,7 +34,7 @@ def problem(row: Row) -> dict[str, Any]:
     """Grouped by generator."""
     group = str(column(row, "metadata.source_dataset"))
     prompt = in_a_box(text(row, "question"))
-    return {"prompt": prompt, "answer": text(row, "answer"), "meta": {"group": group}}
+    return {"prompt": prompt, "answer": text(row, "answer"), "meta": {"group": group, "plain": True}}
 
 
 def load(source: str) -> Iterator[Row]:

@@ -174,7 +174,7 @@ def _tokens(read: Read) -> str:
 def _say_row(mapped: Mapped, reader: Reader) -> None:
     _say_before(mapped.place, mapped.row)
     if mapped.problem is None:
-        say(f"  bad: {mapped.fault}\n")
+        say(f"  {'left out' if mapped.left_out else 'bad'}: {mapped.fault}\n")
         return
     problem = mapped.problem
     say(f"=> {problem.id}, {problem.mode}, split {mapped.split or 'all'}")

@@ -32,6 +32,7 @@ PAIRS = ("helpsteer", "trl-preference", "hh-preference")
 PROBLEMS = (
     ("gsm8k", "maths"),
     ("math", "maths"),
+    ("asdiv", "maths"),
     ("nemotron-math", "maths"),
     ("livecodebench", "coding"),
     ("apps", "coding"),

@@ -4,7 +4,8 @@ The built-in problems are made to be learnt from scratch by a model of a few mil
 steps on integers from 0 to 30, one line of thought a step. Bare sums follow precedence: products first, then
 from left to right. The teacher is made imperfect on purpose, see `demonstrate`.
 
-Reward: 1 for the right last box after the think block, else 0 (arXiv 2512.13607, Math RL). An answer that
+Reward: 1 for the right last box after the think block, else 0 (arXiv 2512.13607, Math RL). Where a number is
+asked for (`meta.plain`), a calculation in the box is none: it may copy the question. An answer that
 algebra can't finish in time earns 0 with the outcome `timeout`: it is the reply's expression that is
 pathological; so is one that ends its verifier twice. Only a gold answer that can't be read or evaluated
 alone gives no reward: a reply never makes its own verdict void.
@@ -18,12 +19,14 @@ from typing import Any
 
 from cascade_rl.chat import compose_reply, split_reply, thinking_reply
 from cascade_rl.domain import Domain, Example, Query, Services
-from cascade_rl.errors import AnswerError, InputError
+from cascade_rl.errors import AnswerError
+from cascade_rl.sources.gym import gym_rows
 from cascade_rl.sources.shared import SHARED
-from cascade_rl.sources.splits import drawn, split_of
+from cascade_rl.sources.splits import drawn
 from cascade_rl.types import Message, Outcome, Problem, Rollout, Verdict, problem_id
 from cascade_rl.verify.maths import answers as verify
 from cascade_rl.verify.maths.told import answered, wanted
+from cascade_rl.verify.maths.unfinished import unfinished
 from cascade_rl.verify.told import quoted
 
 # verifiers by their path: `services.verifiers` imports them in its workers, and nobody here needs sympy
@@ -108,28 +111,14 @@ def _problem(prompt: str, answer: str, meta: dict[str, Any]) -> Problem:
 
 
 def from_gym(query: Query) -> Iterator[Problem]:
-    """Problems of the package reasoning-gym, in turn from each data set named, while they bring new ones."""
-    try:
-        import reasoning_gym
-    except ModuleNotFoundError:
-        message = "the source reasoning-gym needs its package: pip install cascade-rl[smollm2]"
-        raise InputError(message) from None
-    rng = query.rng()
-    seen: set[str] = set()
-    idle = 0  # rounds over all data sets that brought nothing new: the small ones run dry
-    while idle < 20:
-        before = len(seen)
-        for name in query.rest.split(","):
-            # a new seed each round, for 50 other rows
-            for row in reasoning_gym.create_dataset(name, size=50, seed=rng.randrange(2**31)):
-                prompt = row["question"].rstrip() + "\nPut the final answer in \\boxed{}."
-                # some data sets have open questions, and small ones repeat
-                if row["answer"] is None or prompt in seen or split_of(prompt) is not query.split:
-                    continue
-                seen.add(prompt)
-                thought = row["metadata"].get("answer_cot", "").partition("####")[0].strip()
-                yield _problem(prompt, str(row["answer"]), {"family": name, "thought": thought})
-        idle = idle + 1 if len(seen) == before else 0
+    """Problems of the package reasoning-gym, in turn from each data set named.
+
+    Of the sets in `sources/worked` those of the SFT split have a thought that leads to the answer; of others
+    the thought is what the package says, mostly nothing.
+    """
+    for row in gym_rows(query):
+        meta = {"family": row.name, "thought": row.thought, "plain": True}
+        yield _problem(row.prompt, row.answer, meta)
 
 
 async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdict:
@@ -158,6 +147,10 @@ async def _verdict(problem: Problem, rollout: Rollout, services: Services, *, ba
         lacking = "no \\boxed{} and no stated answer" if bare else "no \\boxed{}"
         note = f"{lacking} in the reply, which ends with {quoted(answer.strip()[-60:])}; {wanted(gold)}"
         return Verdict(0.0, Outcome.UNPARSEABLE, note=note)
+    # a question that is copied into the box has the value of its answer
+    if problem.meta.get("plain") and unfinished(gold, found.last):
+        note = f"{quoted(found.last)} is a calculation that is left to do; {wanted(gold)}"
+        return Verdict.binary(False, note)
     # two readings of the boxes: the last alone, or adjacent ones as a list, for golds that are lists
     known = {given: verify.quick(gold, given) for given in (found.last, found.joined)}
     note = answered(gold, found, joined=known[found.joined] is True and known[found.last] is not True)
@@ -267,6 +260,9 @@ def examples() -> Iterator[Example]:
     yield Example(problem, thinking_reply("5*3=15\n7+15=22", r"\boxed{22}"), 0.0)
     yield Example(problem, thinking_reply("", "18"), 0.0)
     yield Example(problem, r"<think>\boxed{18}", 0.0)
+    asked = _problem("Compute 57 + 87.", "144", {"family": "chain_sum", "plain": True})
+    yield Example(asked, thinking_reply("57+87=144", r"\boxed{57 + 87 = 144}"), 1.0)
+    yield Example(asked, thinking_reply("", r"\boxed{57 + 87}"), 0.0)
 
 
 def check_answer(answer: Any) -> None:

@@ -15,6 +15,10 @@ class RowError(InputError):
     """A row that can't be mapped; the message says which column and what it wants."""
 
 
+class LeftOut(RowError):
+    """A row that is whole, but not of the kind that its map is for; the message says why."""
+
+
 def column(row: Mapping[str, Any], name: str) -> Any:
     """The value of a column, or of a part of one by its path (`extra_info.index`)."""
     if name in row:

@@ -16,7 +16,8 @@ from typing import Any
 
 from cascade_rl.errors import InputError
 from cascade_rl.sources.code_tests import apps_answer, livecodebench_answer, task
-from cascade_rl.sources.columns import RowError, column, listed, parsed, shown, some, text
+from cascade_rl.sources.columns import LeftOut, RowError, column, listed, parsed, shown, some, text
+from cascade_rl.sources.masked import masked
 from cascade_rl.sources.operations import RowMap, own_map
 from cascade_rl.sources.repair_rows import nemotron_swe, swe_bench
 from cascade_rl.sources.tool_rows import xlam
@@ -24,6 +25,9 @@ from cascade_rl.verify.maths.extract import last_boxed
 
 # as the problems of reasoning-gym ask, so that one run has one form of answer
 BOXED = "\nPut the final answer in \\boxed{}."
+
+# a number, then a unit in letters
+NUMBER = re.compile(r"(-?\d+(?:\.\d+)?(?:/\d+)?)(?:\s*\(.*\)|\s+[^\d:;]*)?")
 
 Row = Mapping[str, Any]
 
@@ -69,6 +73,23 @@ def nemotron_math(row: Row) -> dict[str, Any]:
     """`problem`, `answer` and `source` (Nemotron-Cascade-RL-Math)."""
     prompt = in_a_box(text(row, "problem"))
     return {"prompt": prompt, "answer": text(row, "answer"), **_id(row, "id")}
+
+
+def asdiv(row: Row) -> dict[str, Any]:
+    """`passage` or `body`, `question`, and `answer` with its unit (ASDiv).
+
+    Raises LeftOut for an answer that is not one number: times of day, ratios, names, lists.
+    """
+    found = NUMBER.fullmatch(text(row, "answer").strip())
+    if found is None:
+        raise LeftOut(f"answer: {shown(row['answer'])} is not one number")
+    story = text(row, some(row, "passage", "body") or "passage")
+    meta: dict[str, Any] = {"group": text(row, "solution_type")} if some(row, "solution_type") else {}
+    # a sum of the story's numbers would be right by its value
+    meta["plain"] = True
+    prompt = in_a_box(f"{story.strip()} {text(row, 'question').strip()}")
+    # a story comes back with other numbers, or with another question: all of these in one split
+    return {"prompt": prompt, "answer": found[1], "meta": meta, "split_by": masked(story)}
 
 
 def livecodebench(row: Row) -> dict[str, Any]:
@@ -219,6 +240,7 @@ def _right(row: Row, options: list[str], labels: list[str]) -> int:
 
 MAPS: Mapping[str, RowMap] = {
     "apps": apps,
+    "asdiv": asdiv,
     "gsm8k": gsm8k,
     "if-rlvr": if_rlvr,
     "ifeval": ifeval,

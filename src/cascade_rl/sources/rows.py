@@ -1,6 +1,6 @@
 """A row as a problem: the form that every table is read into, whatever its columns were called.
 
-    {"prompt" or "messages", "answer", "id"?, "split"?, "mode"?, "meta"?}
+    {"prompt" or "messages", "answer", "id"?, "split"?, "split_by"?, "mode"?, "meta"?}
 
 Null and an empty text are as good as no key where a key may be left out. Each row is held against the
 domain's `check_answer`, so that no grader meets an answer that it can't use.

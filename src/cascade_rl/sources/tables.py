@@ -1,6 +1,7 @@
 """Problems from tables: files of rows, of packages, sets on a hub (see `parts`), in every domain.
 
 Each row of every split is read, mapped and checked, and each is counted: in its split, in another, bad, or
+left out by its map, or
 with an id that came before. Files come from outside, so bad rows are named by place and reason; they refuse
 the whole table unless `bad_rows: skip` was said, and also where they are too many for that.
 """
@@ -14,6 +15,7 @@ from typing import Any
 from cascade_rl.domain import Domain, Query
 from cascade_rl.errors import AnswerError, InputError
 from cascade_rl.recipe.tables import Reading, refusal
+from cascade_rl.sources.columns import LeftOut, RowError, shown
 from cascade_rl.sources.maps import map_of
 from cascade_rl.sources.parts import parts
 from cascade_rl.sources.rows import FORM, problem_of
@@ -25,13 +27,17 @@ MOST_NAMED = 3  # bad rows; a file in the wrong format is wrong in all of them
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """A row before and after: without a problem `fault` says why. `split` None is every split."""
+    """A row before and after: without a problem `fault` says why. `split` None is every split.
+
+    A row that is `left_out` is not bad: its map is for rows of another kind.
+    """
 
     place: str
     row: Mapping[str, Any] | None
     problem: Problem | None = None
     split: Split | None = None
     fault: str = ""
+    left_out: bool = False
 
 
 @dataclass(slots=True)
@@ -43,16 +49,20 @@ class _Counts:
     places: list[str] = field(default_factory=list)
     repeated: int = 0
     elsewhere: int = 0
+    left_out: int = 0
     chosen: dict[str, Problem] = field(default_factory=dict)
 
     def tally(self, source: str) -> Tally:
-        places = tuple(self.places)
-        return Tally(source, self.read, self.bad, places, self.repeated, self.elsewhere, len(self.chosen))
+        kept, places = len(self.chosen), tuple(self.places)
+        empty = self.left_out
+        return Tally(source, self.read, self.bad, places, self.repeated, self.elsewhere, kept, empty=empty)
 
     def add(self, mapped: Mapped, split: Split | None) -> None:
         """Count a row; `split` is the one that is asked for, None for all."""
         self.read += 1
-        if mapped.problem is None:
+        if mapped.left_out:
+            self.left_out += 1
+        elif mapped.problem is None:
             self.bad += 1
             if len(self.places) < MOST_NAMED:
                 self.places.append(f"{mapped.place}: {mapped.fault}")
@@ -110,6 +120,16 @@ def _form(fault: str, reading: Reading) -> str:
     return f"want {FORM}: {fault}" if reading.map is None else fault
 
 
+def _hashed(made: Mapping[str, Any], problem: Problem) -> str:
+    """The text whose hash decides the split: what the row or its map names, or the prompt."""
+    said = made.get("split_by")
+    if said is None or said == "":
+        return problem.prompt_text
+    if not isinstance(said, str):
+        raise RowError(f"split_by: want a text, not {shown(said)}")
+    return said
+
+
 def _mapped(
     place: str,
     row: Mapping[str, Any],
@@ -123,8 +143,10 @@ def _mapped(
         problem = problem_of(made, domain, label)
         # as it is, a row may name its split itself
         named = made["split"] if made.get("split") not in (None, "") else row.get("split")
-        split = split_said(row, reading.split, named, lambda: problem.prompt_text)
+        split = split_said(row, reading.split, named, lambda: _hashed(made, problem))
         return Mapped(place, row, problem, split)
+    except LeftOut as error:
+        return Mapped(place, row, fault=str(error), left_out=True)
     except AnswerError as error:
         return Mapped(place, row, fault=f"answer: {error}")
     except InputError as error:
