@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from instruction_cases import CASES
 
 from cascade_rl.domain import Services
 from cascade_rl.domains import load_domain
@@ -21,11 +22,24 @@ from cascade_rl.errors import InputError
 from cascade_rl.grading.proof import preflight
 from cascade_rl.protocols import Judgement
 from cascade_rl.sources.constraints import public as _if_benchmarks
+from cascade_rl.sources.constraints.composer import FILLER
 from cascade_rl.sources.constraints.prompts import GROUPS, MOST, TAXONOMIES, fit_together
+from cascade_rl.sources.constraints.requests import KINDS, request
+from cascade_rl.sources.constraints.subjects import FIELDS
+from cascade_rl.sources.constraints.wordings import WORDINGS, wordings
 from cascade_rl.sources.shared import SHARED
 from cascade_rl.testing import InlineVerifiers
 from cascade_rl.types import Message, Mode, Outcome, Problem, Rollout, Split, Verdict
-from cascade_rl.verify.instructions import IFBENCH, IFEVAL, INSTRUCTIONS, InstructionError, check, check_all
+from cascade_rl.verify.instructions import (
+    IFBENCH,
+    IFEVAL,
+    INSTRUCTIONS,
+    InstructionError,
+    arguments,
+    check,
+    check_all,
+)
+from cascade_rl.verify.instructions.lexicon import LANGUAGES
 
 DOMAIN = load_domain("following")
 TRAIN = tuple(TAXONOMIES)
@@ -142,11 +156,75 @@ def test_constraints_that_exclude_one_another_do_not_meet(trained):
 
 def test_the_prompt_says_every_constraint(trained):
     _, found = trained
-    from cascade_rl.verify.instructions import describe
-
-    for one in found[:200]:
+    for one in found:
         for asked in zip(one.answer["instruction_id_list"], one.answer["kwargs"], strict=True):
-            assert describe(*asked) in one.prompt_text
+            assert any(way.removeprefix("+").rstrip(".") in one.prompt_text for way in wordings(*asked))
+
+
+@pytest.mark.parametrize("source", TRAIN)
+def test_each_kind_has_several_wordings_that_say_every_argument(source):
+    least = 7 if source == "ifeval-train" else 4
+    for case in CASES:
+        if case.id not in TAXONOMIES[source]:
+            continue
+        ways = wordings(case.id, case.kwargs)
+        # numbers are said in several ways too: what counts is the sentences around them
+        assert len(WORDINGS[case.id]) + 1 >= least and len(set(ways)) == len(ways), case.id
+        for name, value in arguments(case.id, case.kwargs).items():
+            if name.endswith("relation") or case.id == "combination:repeat_prompt":
+                continue
+            for part in value if isinstance(value, list) else [value]:
+                said = LANGUAGES[part] if name == "language" else str(part)
+                assert all(said in way for way in ways), (case.id, name)
+        assert not any("{" in way for way in ways if case.id != "format:parentheses")
+
+
+def test_a_clause_is_woven_into_a_request_and_never_into_one_that_is_repeated(trained):
+    source, found = trained
+    woven = 0
+    for one in found:
+        for ident, kwargs in zip(one.answer["instruction_id_list"], one.answer["kwargs"], strict=True):
+            clauses = [way[1:] for way in wordings(ident, kwargs) if way.startswith("+")]
+            woven += any(f"{clause}." in one.prompt_text for clause in clauses)
+            if ident == "combination:repeat_prompt":
+                # as it stands in the prompt, before what is said of it
+                assert one.prompt_text.startswith(kwargs["prompt_to_repeat"])
+    assert woven > (50 if source == "ifeval-train" else 5)
+
+
+def test_requests_are_of_many_kinds_and_few_are_alike(trained):
+    """The wording can't be learnt by heart: of 500 prompts few start alike."""
+    _, found = trained
+    assert len(KINDS) >= 12 and sum(len(field.things) for field in FIELDS.values()) >= 250
+    rng = random.Random(5)
+    texts = [request(rng).text for _ in range(4_000)]
+    assert len(set(texts)) > 3_000 and max(Counter(texts).values()) < 40
+    assert not any("\n" in text or "{" in text for text in texts)
+    starts = Counter(" ".join(one.prompt_text.split()[:8]) for one in found)
+    assert max(starts.values()) <= 12, starts.most_common(3)
+
+
+def test_words_of_the_fields_are_in_no_sentence_of_the_composer():
+    used = {word for sentence in FILLER for word in re.findall(r"[a-z]+", sentence.lower())}
+    for name, field in FIELDS.items():
+        assert len(set(field.words)) == len(field.words) >= 20 and not used & set(field.words), name
+        assert len(set(field.things)) == len(field.things) >= 20, name
+
+
+@pytest.mark.parametrize("source", TRAIN)
+@pytest.mark.parametrize(("rest", "low", "high"), [("1-3", 1, 3), ("2", 2, 2), ("4-6", 4, 6), ("10", 10, 10)])
+def test_the_number_of_constraints_may_be_said(source, rest, low, high):
+    found = drawn(f"{source}:{rest}", Split.RL, 25)
+    assert {len(p.answer["instruction_id_list"]) for p in found} == set(range(low, high + 1))
+    assert found == drawn(f"{source}:{rest}", Split.RL, 25)
+    for one in found:
+        assert all(check_all(one.answer, one.meta["reply"], strict=True).values())
+
+
+@pytest.mark.parametrize("rest", ["0-3", "3-1", "1-11", "few", "1-", "-3", "1-3-5", "１"])
+def test_a_range_that_is_none_is_named(rest):
+    with pytest.raises(InputError, match=r"no number of constraints.*such as 1-3"):
+        drawn(f"ifeval-train:{rest}", Split.RL, 1)
 
 
 def test_generation_repeats_for_a_seed_and_splits_share_no_prompt(trained):
@@ -170,7 +248,9 @@ def test_no_prompt_copies_the_benchmarks(trained):
     )
     shared = {s for p in found for s in shingles(p.prompt_text) & known}
     fixed = " ".join(
-        INSTRUCTIONS[i].prompt for i in ("count:person_names", "detectable_format:constrained_response")
+        way
+        for ident in ("count:person_names", "detectable_format:constrained_response")
+        for way in wordings(ident, {"N": 1} if ident == "count:person_names" else {})
     )
     assert {s for s in shared if " ".join(s) not in fixed.lower()} == set()
 
@@ -293,7 +373,8 @@ def test_case_31_languages_are_told_alike_in_threads_and_processes():
 
 
 def test_every_source_is_listed_and_opens():
-    for source in SOURCES.keys() - SHARED.keys():
+    for form in SOURCES.keys() - SHARED.keys():
+        source = form.replace("LOWEST-HIGHEST", "1-3")
         split = Split.HELDOUT if source in _if_benchmarks.BENCHMARKS else Split.VALIDATION
         assert len(drawn(source, split, 5)) == 5
 
@@ -319,9 +400,11 @@ def test_the_page_lists_every_instruction_as_the_table_has_it():
     assert rows == expected
 
 
-def test_the_example_of_the_page_runs():
-    [code] = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    exec(compile(code, "docs/following.md", "exec"), {})
+def test_the_examples_of_the_page_run():
+    found = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(found) == 2
+    for code in found:
+        exec(compile(code, "docs/following.md", "exec"), {})
 
 
 def test_the_page_names_every_difference_to_the_reference():

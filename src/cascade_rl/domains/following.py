@@ -4,8 +4,8 @@ Full reward only when every constraint is met (arXiv 2512.13607, section 4.3); t
 strictly, the benchmark as the public reference implementations do; the small world's problems, known by their
 `cascade:*` instructions, have one scoring for both, the one that the tiny recipe was measured with. Source
 `builtin` asks for a few different words of that world, so that a tiny model can learn it; `ifeval-style` asks
-a pretrained model for natural texts; `ifeval-train` and `ifbench-train` combine one to ten constraints, for
-IF-RL's two stages of data; `ifeval` and `ifbench` are the benchmarks themselves, held out.
+a pretrained model for natural texts; `ifeval-train` and `ifbench-train` combine one to ten constraints, or as
+many as `ifeval-train:1-3` says, for IF-RL's two stages of data; `ifeval` and `ifbench` are the benchmarks themselves, held out.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from cascade_rl.chat import compose_reply, split_reply
 from cascade_rl.domain import Domain, Example, Query, Services
 from cascade_rl.errors import AnswerError, InputError
-from cascade_rl.sources.constraints.prompts import TAXONOMIES, constrained_prompt
+from cascade_rl.sources.constraints.prompts import TAXONOMIES, constrained_prompt, counts
 from cascade_rl.sources.constraints.public import BENCHMARKS, benchmark_rows
 from cascade_rl.sources.shared import SHARED
 from cascade_rl.sources.small_world.everyday import constrained_request
@@ -131,9 +131,10 @@ def make_natural(rng: random.Random) -> Problem:
 
 def composed(query: Query) -> Iterator[Problem]:
     """Prompts with up to ten constraints of the taxonomy that the source names, each with a right reply."""
+    taxonomy, (low, high) = query.source.partition(":")[0], counts(query.rest)
 
     def make_one(rng: random.Random) -> Problem:
-        prompt, asked, reply = constrained_prompt(query.source, rng, query.split)
+        prompt, asked, reply = constrained_prompt(taxonomy, rng, query.split, low, high)
         return _problem(prompt, asked, {"reply": reply}, rng)
 
     return stream(make_one, query.split, query.seed)
@@ -341,7 +342,7 @@ def check_answer(answer: Any) -> None:
 SOURCES = {
     "builtin": drawn(make),
     "ifeval-style": drawn(make_natural),
-    **dict.fromkeys(TAXONOMIES, composed),
+    **{form: composed for name in TAXONOMIES for form in (name, f"{name}:LOWEST-HIGHEST")},
     **dict.fromkeys(BENCHMARKS, public),
     **SHARED,
 }

@@ -2,6 +2,9 @@
 
 What is here
 - `prompts`         one to ten constraints of IFEval's or IFBench's kinds that go together, worded and split
+- `requests`        what is asked for, before any constraint; `subjects` is what it is about
+- `wordings`        the ways in which people ask for each constraint
+- `arguments`       their numbers and words
 - `composer`        a reply that meets them: the proof that a prompt can be answered, itself checked
 - `composer_words`  replies that rule each word or sentence
 - `public`          the prompts of IFEval and IFBench, from the packages that carry them, held out
