@@ -292,7 +292,7 @@ def test_the_sources_that_are_listed_are_those_of_the_guides():
         "alignment": f"builtin, chat, {tables}",
         "coding": f"builtin, humaneval, {tables}",
         "following": f"builtin, ifeval-style, ifeval-train, ifbench-train, ifeval, ifbench, {tables}",
-        "maths": f"builtin, reasoning-gym:NAME[,NAME...], {tables}",
+        "maths": f"builtin, stories, reasoning-gym:NAME[,NAME...], {tables}",
         "multiple_choice": f"builtin, {tables}",
         "swe": f"builtin, packages, packages:NAME,..., {tables}",
         "tools": f"builtin, {tables}",
