@@ -21,8 +21,10 @@ from cascade_rl.chat import compose_reply, split_reply, thinking_reply
 from cascade_rl.domain import Domain, Example, Query, Services
 from cascade_rl.errors import AnswerError
 from cascade_rl.sources.gym import gym_rows
+from cascade_rl.sources.maps import in_a_box
 from cascade_rl.sources.shared import SHARED
 from cascade_rl.sources.splits import drawn
+from cascade_rl.sources.stories import story
 from cascade_rl.types import Message, Outcome, Problem, Rollout, Verdict, problem_id
 from cascade_rl.verify.maths import answers as verify
 from cascade_rl.verify.maths.told import answered, wanted
@@ -119,6 +121,13 @@ def from_gym(query: Query) -> Iterator[Problem]:
     for row in gym_rows(query):
         meta = {"family": row.name, "thought": row.thought, "plain": True}
         yield _problem(row.prompt, row.answer, meta)
+
+
+def make_story(rng: random.Random) -> Problem:
+    """A word problem of primary school, with the steps to its answer."""
+    told = story(rng)
+    meta = {"family": told.schema, "thought": "\n".join(told.lines), "plain": True}
+    return _problem(in_a_box(told.text), told.answer, meta)
 
 
 async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdict:
@@ -281,7 +290,12 @@ def check_answer(answer: Any) -> None:
 DOMAIN = Domain(
     name="maths",
     summary=r"sums and word problems with a final answer in \boxed{}",
-    sources={"builtin": drawn(make), "reasoning-gym:NAME[,NAME...]": from_gym, **SHARED},
+    sources={
+        "builtin": drawn(make),
+        "stories": drawn(make_story),
+        "reasoning-gym:NAME[,NAME...]": from_gym,
+        **SHARED,
+    },
     grade=grade,
     examples=examples,
     gold=gold,
