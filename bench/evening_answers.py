@@ -89,10 +89,11 @@ def answers_part(runs: Sequence[Told]) -> str:
         "quoted in part."
     )
     parts, last = [words], ""
-    for domain, benchmark, by_stage in _chosen(told):
+    chosen = list(_chosen(told))
+    for domain, benchmark, by_stage in chosen:
         if domain != last:
             parts.append(f"### {domain}" if not last else f"</details>\n\n### {domain}")
-            parts.append(f"<details>\n<summary>{PROMPTS} prompts</summary>")
+            parts.append(f"<details>\n<summary>{sum(one[0] == domain for one in chosen)} prompts</summary>")
         last = domain
         first = next(iter(by_stage.values()))
         parts.append(

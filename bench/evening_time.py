@@ -57,16 +57,12 @@ def time_part(runs: Sequence[Told]) -> str:
     rows = _spent(told)
     plan = plan_of(told.measured, told.folder, None)
     said = seconds_by_phase(plan)
-    stages = [name for name, _, _ in rows]
-    by_stage = {
-        stage: math.fsum(s for (name, _), s in said.items() if name == stage or stage == stages[-1])
-        for stage in stages
-    }
+    by_stage = plan.stage_seconds() | {rows[-1][0]: plan.seconds}
     lines = []
     for name, spent, done in rows:
         took = math.fsum(spent.values())
         cells = [duration(spent[phase]) if spent[phase] >= 0.05 else DASH for phase in SHARES]
-        lines.append([name, duration(took), *cells, _beside(took, by_stage[name]), *_figures(done)])
+        lines.append([name, duration(took), *cells, _beside(took, by_stage.get(name, 0.0)), *_figures(done)])
     head = ["stage", "time", *SHARES, "plan (of the time)", "sampled", "tokens/s", "of the limit, %"]
     head += ["trained", "tokens/s", "of the limit, %"]
     whole = rows[-1][1]
