@@ -247,8 +247,11 @@ def _marks(chart: Chart, scale: Scale) -> str:
     )
 
 
-def line_chart(chart: Chart) -> str:
-    """The chart as an SVG element; empty text when no value is a number."""
+def line_chart(chart: Chart, *, columns: bool = True) -> str:
+    """The chart as an SVG element; empty text when no value is a number.
+
+    Without `columns` nothing in it can be pointed at: for a picture, in which a browser shows no tooltips.
+    """
     chart = replace(chart, series=tuple(map(thinned, chart.series)))
     scale = _limits(chart)
     if scale is None:
@@ -257,7 +260,7 @@ def line_chart(chart: Chart) -> str:
     return (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{esc(chart.title)} by step">'
         f"<title>{esc(chart.title)}</title>{_axes(chart, scale)}{_phases(chart, scale)}{lines}"
-        f"{_columns(chart, scale)}{_marks(chart, scale)}</svg>"
+        f"{_columns(chart, scale) if columns else ''}{_marks(chart, scale)}</svg>"
     )
 
 

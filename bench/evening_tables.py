@@ -1,0 +1,325 @@
+"""The matrix, gains, what is kept and what moved in passing, as markdown: parts of docs/evening.md and README."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
+
+from evening_runs import Told
+
+from cascade_rl.report.numbers import ARROWS, DASH, bounds, duration, percent, points
+from cascade_rl.report.retention import run_retentions
+from cascade_rl.report.values import number
+from cascade_rl.scores.gate import FINAL_BAND
+from cascade_rl.scores.matrix import ModeCell, Row
+from cascade_rl.scores.retention import Since
+from cascade_rl.scores.statistics import Change, Direction, compare, independent_change, paired_change, wilson
+from cascade_rl.types import Mode, Score
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A markdown table, its first column to the left."""
+    lines = [f"| {' | '.join(head)} |", "| --- |" + " ---: |" * (len(head) - 1)]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def score_text(score: Score | None, own: bool) -> str:
+    """A score in percent with its interval, bold after the stage that trains for it."""
+    if score is None:
+        return DASH
+    mean = f"**{percent(score.mean)}**" if own else percent(score.mean)
+    return f"{mean} <sub>{bounds(score.low, score.high)}</sub>"
+
+
+def change_text(change: Change | None) -> str:
+    """Points with their interval, and an arrow where the interval leaves no doubt of the direction."""
+    if change is None:
+        return DASH
+    sign = ARROWS.get(change.verdict, "")
+    return f"{points(change.change)}{sign} <sub>{bounds(change.low, change.high, points)}</sub>"
+
+
+def _stages(runs: Sequence[Told]) -> list[str]:
+    return list(dict.fromkeys(stage for told in runs for stage in told.stages))
+
+
+def _rows(runs: Sequence[Told]) -> list[Row]:
+    """The benchmarks in the order of the runs; of several runs the first one's row."""
+    found: dict[str, Row] = {}
+    for told in runs:
+        for row in told.matrix.rows:
+            found.setdefault(row.name, row)
+    return list(found.values())
+
+
+def _row(told: Told, name: str) -> Row | None:
+    return next((row for row in told.matrix.rows if row.name == name), None)
+
+
+def _beside(cells: Iterable[str]) -> str:
+    """What each seed has, one below the other; nothing twice where no seed has anything."""
+    found = list(cells)
+    return DASH if set(found) == {DASH} else "<br>".join(found)
+
+
+def _score(told: Told, name: str, stage: str, mode: Mode | None) -> str:
+    row = _row(told, name)
+    if row is None:
+        return DASH
+    cell = row.modes.get(stage, {}).get(mode) if mode else None
+    score = row.scores.get(stage) if mode is None else cell.average if cell else None
+    return score_text(score, row.own_stage == stage)
+
+
+def matrix_part(runs: Sequence[Told]) -> str:
+    """Benchmarks after each stage, in the headline mode, then in each of both."""
+    rows, seeds = _rows(runs), ", then ".join(told.seed for told in runs)
+    beside = f" In each cell: {seeds}." if len(runs) > 1 else f" {runs[0].seed.capitalize()}."
+    parts = [
+        "Percent of held-out problems solved, small beside it the 95 % interval; **bold** after the stage that "
+        f"trains for it.{beside}\n"
+    ]
+    views: list[tuple[str, Mode | None]] = [("Each in its headline mode", None)]
+    seen = {mode for row in rows for modes in row.modes.values() for mode in modes}
+    views += [(f"All in the {mode} mode", mode) for mode in Mode if mode in seen and len(seen) > 1]
+    for title, mode in views:
+        shown = [r for r in rows if mode is None or any(mode in found for found in r.modes.values())]
+        head = ["after", *(f"{r.name}<br><sub>{r.headline}</sub>" if mode is None else r.name for r in shown)]
+        body = (
+            [stage, *(_beside(_score(told, r.name, stage, mode) for told in runs) for r in shown)]
+            for stage in _stages(runs)
+        )
+        parts.append(f"{title}:\n\n{table(head, body)}\n")
+    return "\n".join([*parts, *_sizes(runs[0]), *map(reward_model_line, runs)])
+
+
+def _sizes(told: Told) -> Iterator[str]:
+    """How many problems and samples are behind each number."""
+    sizes = ((row.name, next(iter(row.scores.values()))) for row in told.matrix.rows if row.scores)
+    yield "Problems and samples of each: " + ", ".join(f"{name} {s.n:,} x {s.k}" for name, s in sizes) + "."
+
+
+def reward_model_line(told: Told) -> str:
+    """How often the reward model is right on pairs that it was not trained on."""
+    for stage in told.run.stages:
+        share = number(stage.description.get("heldout_pair_accuracy"))
+        pairs = number(stage.description.get("heldout_pairs"))
+        if share is not None and pairs:
+            low, high = wilson(share * pairs, pairs)
+            right = f"{percent(share)} % ({bounds(low, high)}) of {pairs:.0f} held-out pairs"
+            return f"The reward model of {told.seed} ranks {right} as it should."
+    return ""
+
+
+def style_part(runs: Sequence[Told]) -> str:
+    """How replies look after each stage: cut off, in the wrong mode, how long."""
+    told = runs[0]
+    rows = told.matrix.rows
+    lines = (
+        [stage, *(_style(row.modes.get(stage, {}).get(row.headline)) for row in rows)]
+        for stage in told.stages
+    )
+    words = "percent cut off at the limit / percent that break their mode / mean tokens"
+    head = ["after", *(row.name for row in rows)]
+    return f"Replies in the headline mode, {told.seed}: {words}.\n\n{table(head, lines)}"
+
+
+def _style(cell: ModeCell | None) -> str:
+    if cell is None:
+        return DASH
+    tokens = DASH if math.isnan(cell.mean_tokens) else f"{cell.mean_tokens:.0f}"
+    return f"{percent(cell.clipped, 0)} / {percent(cell.leak, 0)} / {tokens}"
+
+
+@cache
+def step_change(told: Told, name: str, stage: str) -> Change | None:
+    """What a stage changed of a benchmark, against the one before it, over the same problems."""
+    at = told.stages.index(stage) if stage in told.stages else 0
+    before = told.mode(told.stages[at - 1], name) if at else None
+    after = told.mode(stage, name)
+    return compare(before, after) if before and after else None
+
+
+def mean_change(runs: Sequence[Told], name: str, stage: str) -> Change | None:
+    """The mean over the seeds of what a stage changed; None unless every seed has it.
+
+    Over the same problems each problem counts once, with the mean of its changes; where seeds drew other
+    problems, the intervals are independent. Either way it says how sure the problems make it: seeds are too
+    few to say how far another one would be.
+    """
+    found = [(told, step_change(told, name, stage)) for told in runs]
+    changes = [change for _, change in found if change is not None]
+    if len(changes) < len(runs):
+        return None
+    pairs = [_problems(told, name, stage) for told in runs]
+    if len({frozenset(before) for before, _ in pairs}) == 1 and pairs[0][0]:
+        before, after = (_mean_of([pair[side] for pair in pairs]) for side in (0, 1))
+        k = sum(score.average.k for told in runs if (score := told.mode(stage, name)))
+        return paired_change(before, after, k=k)
+    return _independent(changes)
+
+
+def _problems(told: Told, name: str, stage: str) -> tuple[dict[str, float], dict[str, float]]:
+    before = told.mode(told.stages[told.stages.index(stage) - 1], name)
+    after = told.mode(stage, name)
+    return dict(before.per_problem if before else {}), dict(after.per_problem if after else {})
+
+
+def _mean_of(seeds: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {name: math.fsum(found[name] for found in seeds) / len(seeds) for name in seeds[0]}
+
+
+def _independent(changes: Sequence[Change]) -> Change:
+    count = len(changes)
+    mean = math.fsum(c.change for c in changes) / count
+    low = mean - math.sqrt(math.fsum((c.change - c.low) ** 2 for c in changes)) / count
+    high = mean + math.sqrt(math.fsum((c.high - c.change) ** 2 for c in changes)) / count
+    verdict = Direction.SAME if low <= 0 <= high else Direction.GAIN if mean > 0 else Direction.LOSS
+    return Change(mean, low, high, math.nan, verdict, min(c.n for c in changes), False)
+
+
+def _moves(runs: Sequence[Told], trained: bool) -> Iterator[list[str]]:
+    """(stage, benchmark, a change a seed, their mean) of the pairs that are trained, or of the others that moved."""
+    for stage in _stages(runs):
+        for row in _rows(runs):
+            changes = [step_change(told, row.name, stage) for told in runs]
+            if all(change is None for change in changes) or trained != runs[0].trains(stage, row.name):
+                continue
+            mean = mean_change(runs, row.name, stage)
+            moved = [c for c in (*changes, mean) if c is not None and c.verdict is not Direction.SAME]
+            if trained or moved:
+                yield [stage, row.name, *map(change_text, changes), *([change_text(mean)] * (len(runs) > 1))]
+
+
+def _change_head(runs: Sequence[Told]) -> list[str]:
+    return [*(told.seed for told in runs), *(["mean"] * (len(runs) > 1))]
+
+
+def gains_part(runs: Sequence[Told]) -> str:
+    """What each stage changed of the benchmarks that it trains for."""
+    rows = list(_moves(runs, trained=True))
+    if not rows:
+        return "No stage has been scored after another yet."
+    words = (
+        "Points against the stage before, paired over the problems, with 95 % intervals over the problems; ▲ and ▼ where "
+        "the interval excludes zero."
+    )
+    apart = list(_apart(runs))
+    spread = (
+        f" Between the seeds the gains of these rows differ by {100 * max(apart):.1f} points at most and by "
+        f"{100 * math.fsum(apart) / len(apart):.1f} in the mean: that, and not the intervals, tells what another seed "
+        "may bring."
+        if apart
+        else ""
+    )
+    return f"{words}{spread}\n\n{table(['stage', 'trains for', *_change_head(runs)], rows)}"
+
+
+def _apart(runs: Sequence[Told]) -> Iterator[float]:
+    if len(runs) < 2:
+        return
+    for stage in _stages(runs):
+        for row in _rows(runs):
+            changes = [step_change(told, row.name, stage) for told in runs]
+            known = [c.change for c in changes if c is not None]
+            if len(known) == len(runs) and runs[0].trains(stage, row.name):
+                yield max(known) - min(known)
+
+
+def leaks_part(runs: Sequence[Told]) -> str:
+    """Which stage moved which benchmark that it does not train for, beyond the noise of its problems."""
+    rows = list(_moves(runs, trained=False))
+    looked = sum(
+        any(step_change(told, row.name, stage) for told in runs) and not runs[0].trains(stage, row.name)
+        for stage in _stages(runs)
+        for row in _rows(runs)
+    )
+    words = (
+        f"There are {looked} pairs of a stage and a benchmark that it has no data for. {len(rows)} of them moved, by "
+        "which is meant that the 95 % interval of a seed or of the mean excludes zero. About one interval in twenty does "
+        f"so by chance, so {looked / 20:.1f} for each seed would be no news."
+    )
+    head = ["stage", "moved", *_change_head(runs)]
+    return words if not rows else f"{words}\n\n{table(head, rows)}"
+
+
+def kept_part(runs: Sequence[Told]) -> str:
+    """The end against each benchmark's own stage, and against the best before."""
+    found = [{kept.benchmark: kept for kept in run_retentions(told.run)} for told in runs]
+    rows = []
+    for row in _rows(runs):
+        since = [by.get(row.name) for by in found]
+        if any(kept and kept.since_own for kept in since):
+            own = row.own_stage or f"none; its first score ({next(iter(row.scores))})"
+            cells = [_since(kept.since_own if kept else None) for kept in since]
+            rows.append(
+                [row.name, own, *cells, *(_best(kept.since_best if kept else None) for kept in since)]
+            )
+    if not rows:
+        return "No benchmark was scored again after its own stage yet."
+    head = ["benchmark", "own stage", *(f"end, {told.seed}" for told in runs)]
+    head += [f"against the best before, {told.seed}" for told in runs]
+    words = (
+        "Points at the end against the score after its own stage, with the 95 % interval; **lost** where the interval lies "
+        f"below zero and the fall exceeds the gate's {100 * FINAL_BAND:g} points. The best of several noisy scores is "
+        "flattered: a small fall from it is expected."
+    )
+    return f"{words}\n\n{table(head, rows)}"
+
+
+def _since(since: Since | None) -> str:
+    return DASH if since is None else f"{change_text(since.change)}{' **lost**' if since.lost else ''}"
+
+
+def _best(since: Since | None) -> str:
+    return DASH if since is None else f"{points(since.change.change)} <sub>{since.stage}</sub>"
+
+
+def ablation_part(told: Told, other: Told) -> str:
+    """The end of the run against the end of one that differs in a stage."""
+    ends = [each.stages[-1] for each in (told, other)]
+    rows = []
+    for row in told.matrix.rows:
+        here, there = told.mode(ends[0], row.name), other.mode(ends[1], row.name)
+        if here is None or there is None:
+            continue
+        same = here.per_problem.keys() == there.per_problem.keys() and here.per_problem
+        change = compare(there, here) if same else independent_change(there.average, here.average)
+        cells = [score_text(there.average, False), score_text(here.average, False), change_text(change)]
+        rows.append([row.name, *cells])
+    order = [" -> ".join(each.stages) for each in (other, told)]
+    words = (
+        f"Another run, {other.seed}: {order[0]}. Beside it {told.seed} of the run above: {order[1]}. Percent solved at the "
+        "end of each; the difference in points."
+    )
+    return f"{words}\n\n{table(['benchmark', 'the other', 'the run above', 'difference'], rows)}"
+
+
+def short_part(told: Told, title: str) -> str:
+    """README's matrix: one seed, headline values."""
+    rows = told.matrix.rows[:10]
+    lines = (
+        [stage, *(_score(told, row.name, stage, None).replace(" <sub>", "<br><sub>") for row in rows)]
+        for stage in told.stages
+    )
+    init = (told.run.recipe.get("model") or {}).get("init", "a model")
+    took = duration(math.fsum(told.matrix.seconds.values()))
+    words = (
+        f"`{init}` through the whole cascade: percent of held-out problems solved after each stage, with the 95 % "
+        f"interval, **bold** after the stage that trains for it. {told.seed.capitalize()}, {took} on "
+        f"{told.measured.machine}. Other seeds, curves, replies, times and failures: "
+        "[docs/evening.md](docs/evening.md)."
+    )
+    left = len(told.matrix.rows) - len(rows)
+    words += f" {left} more benchmarks stand there." if left else ""
+    return f"## {title}\n\n{words}\n\n{table(['after', *(row.name for row in rows)], lines)}"
+
+
+PARTS: dict[str, Callable[[Sequence[Told]], str]] = {
+    "matrix": matrix_part,
+    "gains": gains_part,
+    "kept": kept_part,
+    "leaks": leaks_part,
+    "style": style_part,
+}

@@ -1,0 +1,424 @@
+"""docs/evening.md by its script: figures against the files of runs, pages that no reply breaks, parts that stay."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+import yaml
+from fake_run import MEANS, STAGES, build_run, write_json, write_lines
+from markdown_it import MarkdownIt
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from cascade_rl.data.abilities import load_recipe
+from cascade_rl.errors import InputError
+from cascade_rl.report.numbers import duration
+from cascade_rl.run.ledger import recipe_text
+from cascade_rl.run.rollouts import stored_group, stored_problem
+from cascade_rl.types import Group, Message, Mode, Outcome, Problem, Rollout, Stop, Verdict
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "bench"))
+import evening
+import evening_samples
+import plan_checks
+from evening_answers import PART, answers_part, cut, fenced
+from evening_pictures import MOST_BYTES, pictures
+from evening_runs import read_told
+from evening_tables import PARTS, ablation_part, mean_change, short_part, step_change
+from evening_time import time_part
+
+PAGES = Path(__file__).parent.parent
+TRAINED = {
+    "rlhf": ["alignment"], "if-rl": ["following"], "math-rl": ["maths"], "code-rl": ["coding"], "swe-rl": ["repair"],
+}  # fmt: skip
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def a_run(root, seed=0, **options):
+    """The files of a run under the shipped recipe, whose stages they name; nothing trains for `knowledge`."""
+    build_run(root, **options)
+    recipe = yaml.safe_load(recipe_text(load_recipe("tiny", [f"seed={seed}"])))
+    for one in recipe["benchmarks"]:
+        one["name"] = {"swe": "repair"}.get(one["name"], one["name"])
+    recipe["benchmarks"].append(recipe["benchmarks"][0] | {"name": "knowledge", "domain": "multiple_choice"})
+    (root / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
+    found = json.loads((root / "matrix.json").read_text())
+    # what the package writes of a benchmark that nothing trains for
+    found["benchmarks"]["knowledge"]["own_stage"] = STAGES[-1]
+    write_json(root / "matrix.json", found)
+    return root
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    here = tmp_path_factory.mktemp("runs")
+    return [a_run(here / f"run-{seed}", seed, steps=12) for seed in (0, 1)]
+
+
+@pytest.fixture(scope="module")
+def runs(folders):
+    """Not to be changed."""
+    return [read_told(folder) for folder in folders]
+
+
+@pytest.fixture
+def own(folders, tmp_path):
+    """To be changed."""
+    return [read_told(Path(shutil.copytree(folder, tmp_path / folder.name))) for folder in folders]
+
+
+def rows_of(part):
+    """First cell (and second) of each row of the first table, to its cells."""
+    lines = [line for line in part.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_the_matrix_has_the_scores_of_the_files(runs):
+    part = PARTS["matrix"](runs)
+    head, _, *rows = rows_of(part.split("All in the")[0])
+    assert [cell.split("<br>")[0] for cell in head] == ["after", *MEANS]
+    assert [row[0] for row in rows] == [name for name in STAGES if name != "reward-model"]
+    for row in rows:
+        scores = json.loads((runs[0].folder / "matrix.json").read_text())["benchmarks"]
+        for name, cell in zip(MEANS, row[1:], strict=True):
+            score = scores[name]["scores"][row[0]]
+            own = row[0] in TRAINED and name in TRAINED[row[0]]
+            mean = f"{100 * score['mean']:.1f}"
+            bounds = f"<sub>{100 * score['low']:.1f}–{100 * score['high']:.1f}</sub>"
+            # nothing trains for knowledge, whatever the file says of the last stage
+            expected = f"{'**' * own}{mean}{'**' * own} {bounds}"
+            assert cell.split("<br>") == [expected] * 2
+    assert part.count("All in the") == 2  # modes
+
+
+def problems(told, stage, name):
+    folder = next(told.folder.glob(f"stages/*-{stage}"))
+    card = json.loads((folder / "scorecard.json").read_text())["benchmarks"][name]
+    return card["modes"][card["headline"]]["per_problem"]
+
+
+def rescored(told, stage, name, change):
+    """Another seed's scores of the problems, and with `change` of their names."""
+    path = next(told.folder.glob(f"stages/*-{stage}")) / "scorecard.json"
+    data = json.loads(path.read_text())
+    card = data["benchmarks"][name]
+    mode = card["modes"][card["headline"]]
+    mode["per_problem"] = change(mode["per_problem"])
+    path.write_text(json.dumps(data))
+
+
+def test_gains_are_the_mean_difference_of_each_problem(own):
+    def worse(scores):
+        return {name: 0.0 if i < 20 else score for i, (name, score) in enumerate(sorted(scores.items()))}
+
+    rescored(own[1], "math-rl", "maths", worse)
+    runs = [read_told(told.folder) for told in own]
+    expected = []
+    for told in runs:
+        before, after = (problems(told, stage, "maths") for stage in ("if-rl", "math-rl"))
+        expected.append(sum(after[name] - before[name] for name in before) / len(before))
+        assert step_change(told, "maths", "math-rl").change == pytest.approx(expected[-1])
+    assert expected[0] != expected[1]
+    mean = mean_change(runs, "maths", "math-rl")
+    assert mean.change == pytest.approx(sum(expected) / 2) and mean.paired
+    assert mean.low < mean.change < mean.high
+    row = next(row for row in rows_of(PARTS["gains"](runs)) if row[:2] == ["math-rl", "maths"])
+    assert row[2].startswith(f"+{100 * expected[0]:.1f}")
+    assert all(row[0] != "reward-model" for row in rows_of(PARTS["gains"](runs)))
+    apart = re.search(r"differ by ([\d.]+) points at most", PARTS["gains"](runs)).group(1)
+    assert float(apart) == pytest.approx(100 * abs(expected[0] - expected[1]), abs=0.051)
+
+
+def test_seeds_with_other_problems_are_averaged_as_independent(own):
+    for stage in ("if-rl", "math-rl"):
+        rescored(own[1], stage, "maths", lambda scores: {f"other-{name}": s for name, s in scores.items()})
+    runs = [read_told(told.folder) for told in own]
+    mean = mean_change(runs, "maths", "math-rl")
+    one = step_change(runs[0], "maths", "math-rl")
+    assert not mean.paired and mean.change == pytest.approx(one.change)
+    # two like halves: the width over the root of two
+    assert mean.high - mean.change == pytest.approx((one.high - one.change) / math.sqrt(2))
+
+
+def test_what_moves_in_passing_is_told_and_nothing_else(runs):
+    part = PARTS["leaks"](runs)
+    told = {(row[0], row[1]) for row in rows_of(part)[2:]}
+    assert ("rlhf", "following") in told
+    for stage, name in told:
+        assert name not in TRAINED.get(stage, ["alignment", "following", "maths", "coding", "repair"])
+        assert any(step_change(one, name, stage).verdict != "same" for one in runs)
+    row = next(row for row in rows_of(part) if row[:2] == ["rlhf", "following"])
+    assert "▼" in row[2] and row[2].startswith("−20.7")
+
+
+def test_the_end_is_held_against_the_own_stage_or_the_first_score(runs):
+    rows = {row[0]: row for row in rows_of(PARTS["kept"](runs))[2:]}
+    assert set(rows) == set(MEANS) - {"repair"}  # its own stage is the last
+    assert rows["maths"][1] == "math-rl" and rows["maths"][2].startswith("−1.8")
+    assert rows["knowledge"][1] == "none; its first score (sft-1)" and rows["knowledge"][2].startswith("+5.7")
+
+
+def test_an_ablation_is_held_against_the_run_problem_by_problem(runs, tmp_path):
+    other = read_told(a_run(tmp_path / "without", stages=[s for s in STAGES if s != "swe-rl"]))
+    part = ablation_part(runs[0], other)
+    row = next(row for row in rows_of(part) if row[0] == "repair")
+    before, after = problems(other, "code-rl", "repair"), problems(runs[0], "swe-rl", "repair")
+    change = 100 * sum(after[name] - before[name] for name in before) / len(before)
+    assert row[3].startswith(f"+{change:.1f}▲")
+    assert "math-rl -> code-rl. Beside it" in part and "code-rl -> swe-rl." in part
+
+
+HOSTILE = (
+    "```\n</details>\n<!-- /evening -->\n````python\nx\n````\n<think>\n| a | b |\n<img src=x>\n"
+    "<!-- evening:matrix -->\n~~~\n# heading"
+)
+
+
+def answer(text, prompt, problem="p", mode="thinking"):
+    line = {"problem": problem, "mode": mode, "sample": 0, "text": text, "stop": "length", "tokens": 9}
+    return line | {
+        "reward": 0.0,
+        "outcome": "wrong",
+        "note": "",
+        "parts": {},
+        "answer": None,
+        "prompt": prompt,
+    }
+
+
+def with_answers(told, replies, name="maths"):
+    for place, stage in enumerate(told.stages):
+        folder = next(told.folder.glob(f"stages/*-{stage}"))
+        write_lines(folder / "eval" / f"{name}.answers.jsonl", replies(stage, place))
+    return read_told(told.folder)
+
+
+def test_no_reply_breaks_out_of_its_block(own):
+    told = with_answers(own[0], lambda stage, _: [answer(f"{stage}\n{HOSTILE}", HOSTILE)])
+    part = answers_part([told])
+    tokens = MarkdownIt("commonmark").parse(part)
+    blocks = [token.content for token in tokens if token.type == "fence"]
+    # at the start, before its own stage, after it, at the end: and the prompt before them
+    assert [block.split("\n")[0] for block in blocks[1:]] == ["sft-1", "if-rl", "math-rl", "swe-rl"]
+    assert all("<img src=x>" in block and "# heading" in block for block in blocks)
+    outside = [token.content for token in tokens if token.type in ("html_block", "inline", "heading")]
+    assert "<img" not in "".join(outside) and "# heading" not in "".join(outside)
+    page = evening.filled(f"{evening.begin('answers')}\n{evening.END}\nprose\n", "answers", part)
+    assert evening.filled(page, "answers", part) == page and page.endswith("prose\n")
+    assert evening.names(page) == ["answers"]
+
+
+def test_prompts_of_non_commercial_sets_are_quoted_in_part(own):
+    prompt = (
+        "Tom has 3 apples and buys 4 more apples in the shop beside the church of the next town. How many?"
+    )
+    for source, whole in (("asdiv", False), ("gsm-like", True)):
+        recipe = yaml.safe_load((own[0].folder / "recipe.yaml").read_text())
+        next(b for b in recipe["benchmarks"] if b["name"] == "maths")["source"] = source
+        (own[0].folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+        told = with_answers(own[0], lambda *_: [answer("7", prompt)])
+        assert (prompt in answers_part([told])) is whole
+        assert prompt[:PART].rstrip() in answers_part([told])
+
+
+def test_three_prompts_of_a_domain_by_turns_of_its_benchmarks(own):
+    recipe = yaml.safe_load((own[0].folder / "recipe.yaml").read_text())
+    next(b for b in recipe["benchmarks"] if b["name"] == "coding")["domain"] = "maths"
+    (own[0].folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    for name in ("maths", "coding"):
+        told = with_answers(
+            own[0], lambda *_, n=name: [answer("r", f"{n} {i}", f"p{i}") for i in range(3)], name
+        )
+    prompts = re.findall(r"^(maths|coding) (\d)$", answers_part([told]), re.MULTILINE)
+    assert prompts == [("maths", "0"), ("coding", "0"), ("maths", "1")]
+
+
+def test_long_texts_are_cut_and_say_so():
+    assert cut("abc ", 3) == "abc"
+    assert cut("abcdef", 3) == "abc [... 3 characters more]"
+    shown, _, left = cut("x\n" * 400, 10_000).partition(" [... ")
+    assert len(shown) + int(left.split()[0]) == 799
+    assert fenced("a ```` b").startswith("`````text\n")
+
+
+def test_pictures_stand_alone_and_show_every_score(runs):
+    made = {name: svg for name, _, svg in pictures(runs)}
+    assert {f"evening-{s}.svg" for s in TRAINED} | {"evening-benchmarks.svg", "evening-losses.svg"} == set(
+        made
+    )
+    for svg in made.values():
+        assert len(svg.encode()) < MOST_BYTES
+        root = ET.fromstring(svg)
+        assert root.tag == f"{SVG}svg" and "var(" not in svg and "prefers-color-scheme:dark" in svg
+        assert {"seed 0", "seed 1"} <= {text.text for text in root.iter(f"{SVG}text")}
+        assert 'class="hit"' not in svg and "nan" not in svg.lower()
+    benchmarks = ET.fromstring(made["evening-benchmarks.svg"])
+    dots = [c for c in benchmarks.iter(f"{SVG}circle") if c.get("class") != "own"]
+    rings = [c for c in benchmarks.iter(f"{SVG}circle") if c.get("class") == "own"]
+    assert len(dots) == 2 * len(MEANS) * (len(STAGES) - 1) and len(rings) == 2 * len(TRAINED)
+    # the axis of maths ends at 100, its values are shares of it
+    first = [float(c.get("cy")) for c in dots[: len(STAGES) - 1]]
+    means = MEANS["knowledge"]
+    slope = (first[1] - first[0]) / (means[1] - means[0])
+    for at, mean in zip(first, means, strict=True):
+        assert at == pytest.approx(first[0] + slope * (mean - means[0]), abs=0.2)
+
+
+def test_stages_that_a_run_has_not_come_to_have_no_curve_of_its_own(runs, tmp_path):
+    # of a stage without a journal nothing tells its kind
+    early = read_told(a_run(tmp_path / "early", 1, stages=STAGES[:4], steps=12))
+    for order in ([early, runs[0]], [runs[0], early], [early]):
+        made = {name: svg for name, _, svg in pictures(order)}
+        titles = {
+            t.text
+            for t in ET.fromstring(made["evening-losses.svg"]).iter(f"{SVG}text")
+            if t.get("class") == "title"
+        }
+        assert {title.split(":")[0] for title in titles} == {"sft-1", "sft-2", "reward-model"}
+        assert "evening-rlhf.svg" in made and ("evening-math-rl.svg" in made) is (len(order) == 2)
+    row = next(row for row in rows_of(PARTS["matrix"]([early, runs[0]])) if row[0] == "math-rl")
+    assert row[4].startswith("–<br>**81.9**")
+
+
+def page(tmp_path):
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    text = (PAGES / "docs/evening.md").read_text()
+    for name in evening.names(text):
+        text = evening.filled(text, name, "as it was")
+    (docs / "evening.md").write_text(text)
+    (tmp_path / "README.md").write_text(
+        "# x\n\n## Try it\n\n```\n# Try it\n## no heading\n```\n\n### deeper\n\n## Then\n\nz\n"
+    )
+    return docs
+
+
+def test_the_page_is_written_again_with_the_same_bytes(folders, tmp_path):
+    docs, said, made = page(tmp_path), [], []
+    for _ in range(2):
+        evening.publish(folders, None, docs, "Try it", said.append)
+        text, front = (docs / "evening.md").read_text(), (tmp_path / "README.md").read_text()
+        files = {path.name: path.read_bytes() for path in (docs / "pictures").iterdir()}
+        made.append((text, front, files))
+    assert made[0] == made[1]
+    assert said == ["evening.md: the part `ablation` stays as it is: its runs are not all there"] * 2
+    assert text.count("as it was") == 1
+    frame = (PAGES / "docs/evening.md").read_text()
+    between = re.compile(r"(<!-- evening:[a-z]+ -->\n).*?(<!-- /evening -->)", re.DOTALL)
+    assert between.sub(r"\1\2", text) == between.sub(r"\1\2", frame)
+    # at the end of the section, after what is deeper, before the next
+    assert front.index("### deeper") < front.index("<!-- evening:matrix -->") < front.index("## Then")
+    assert front.count("<!-- evening:matrix -->") == 1 and "| rlhf | 77.8<br>" in front
+    assert all(f"pictures/{name}" in text for name in files)
+
+
+def test_a_run_that_is_not_there_leaves_its_parts(folders, tmp_path):
+    docs, said = page(tmp_path), []
+    evening.publish([folders[0], tmp_path / "none"], None, docs, None, said.append)
+    text = (docs / "evening.md").read_text()
+    stays = {name for name in evening.names(text) if f"{evening.begin(name)}\nas it was\n" in text}
+    assert stays == {"matrix", "gains", "kept", "leaks", "pictures", "time", "ablation"}
+    assert str(tmp_path / "none") in said[0] and len(said) == 1 + len(stays)
+    evening.publish([tmp_path / "none", folders[0]], None, docs, None, said.append)
+    assert (docs / "evening.md").read_text() == text
+    assert "evening:" not in (tmp_path / "README.md").read_text()
+
+
+def test_times_are_the_run_s_own_beside_the_plan_s(runs):
+    part = time_part(runs)
+    rows = {row[0]: row for row in rows_of(part)[2:]}
+    assert set(rows) == {*STAGES, "**all**"}
+    # of the files: 12 steps, each with the same seconds and tokens
+    assert rows["math-rl"][2:5] == ["3.7 s", "0.2 s", "2.2 s"] and rows["math-rl"][5] == "9.1 s"
+    assert rows["math-rl"][8:10] == ["74,400", "20,000"] and rows["math-rl"][11:13] == ["0.11 M", "50,000"]
+    limits = (0.0085 + 0.08) / 0.31, 0.099 / 0.18
+    assert [rows["math-rl"][10], rows["math-rl"][13]] == [f"{100 * limit:.0f}" for limit in limits]
+    assert rows["sft-1"][8] == "–" and rows["**all**"][8] == f"{5 * 74_400 / 1e6:.2f} M"
+    seconds = json.loads((runs[0].folder / "matrix.json").read_text())["seconds"]
+    assert rows["math-rl"][1] == f"{seconds['math-rl']:.0f} s"
+    assert "Seed 1: " in part and all(re.fullmatch(r".+ \(\d+\.\d\d\)", row[7]) for row in rows.values())
+    plan = make_plan_of(runs[0])
+    assert rows["math-rl"][7].startswith(duration(plan.stage_seconds()["math-rl"]))
+
+
+def make_plan_of(told):
+    return plan_checks.plan_of(told.measured, told.folder, None)
+
+
+def test_places_that_are_not_there_are_named():
+    with pytest.raises(InputError, match="evening:gains"):
+        evening.filled("text", "gains", "x")
+    with pytest.raises(InputError, match="must stand in the page once"):
+        evening.filled(f"{evening.begin('a')}\n{evening.begin('b')}\n{evening.END}\n", "a", "x")
+    with pytest.raises(InputError, match="no heading 'Y'; there are: X"):
+        evening.inserted("# X\n", "matrix", "Y")
+
+
+def test_readme_has_the_headline_of_one_seed(runs):
+    part = short_part(runs[0], "Title")
+    rows = rows_of(part)
+    assert part.startswith("## Title\n") and "2 workers" in part and "seed 1" not in part
+    assert len(rows) == 1 + len(STAGES) and all(len(row) == 1 + len(MEANS) for row in rows)
+    assert rows[1 + STAGES.index("math-rl")][4].startswith("**81.9**<br><sub>")
+
+
+def a_group(step, problem, rewards, domain="maths"):
+    asked = Problem(problem, domain, (Message("user", f"ask {problem}"),), "7").in_mode(Mode.INSTRUCT)
+    replies = tuple(Rollout.of_text(f"{problem} {step} {i}", Stop.END) for i in range(len(rewards)))
+    outcomes = {None: Outcome.GRADER_ERROR, 0.0: Outcome.WRONG}
+    verdicts = tuple(Verdict(reward, outcomes.get(reward, Outcome.RIGHT)) for reward in rewards)
+    return step, Group(asked, replies, verdicts)
+
+
+def test_the_samples_are_the_best_of_each_span_and_of_different_problems():
+    groups = [a_group(step, f"p{step % 7}", [0.1, (step + 20) / 100, None]) for step in range(40)]
+    replies = list(evening_samples.rewarded(groups))
+    assert len(replies) == 80  # those without a reward are none
+    found = evening_samples.chosen("s", replies, 4)
+    # by hand: steps 9, 19, 29 and 39 are the highest of their spans and ask p2, p5, p1, p4
+    assert [(one.step, one.problem, one.reward) for one in found] == [
+        (9, "p2", 0.29), (19, "p5", 0.39), (29, "p1", 0.49), (39, "p4", 0.59),
+    ]  # fmt: skip
+    # with seven spans of a step each and one problem in two of them, the next best problem of all fills the place
+    two = [a_group(step, "same" if step < 2 else "other", [1.0 - step / 10]) for step in range(3)]
+    two.append(a_group(2, "third", [0.05]))
+    got = evening_samples.chosen("s", list(evening_samples.rewarded(two)), 3)
+    assert [(one.step, one.problem) for one in got] == [(0, "same"), (2, "other"), (2, "third")]
+    # of equal rewards the same one each time, whatever their order, and never all of one step
+    equal = list(evening_samples.rewarded(a_group(step, f"q{step}", [1.0] * 4) for step in range(30)))
+    once = evening_samples.chosen("s", equal, 20)
+    assert once == evening_samples.chosen("s", equal[::-1], 20) != evening_samples.chosen("t", equal, 20)
+    assert len({one.step for one in once}) == len({one.problem for one in once}) == 20
+    assert {one.place for one in once} > {0}
+    assert len(evening_samples.chosen("s", replies, 20)) == 7 and evening_samples.chosen("s", [], 4) == []
+
+
+def test_samples_are_printed_for_a_terminal(own, capsys, monkeypatch):
+    folder = own[0].folder
+    groups = [a_group(step, f"p{step}", [0.5, 1.0]) for step in range(4)]
+    lines = [
+        line for step, group in groups for line in (stored_problem(group.problem), stored_group(step, group))
+    ]
+    write_lines(folder / "stages/06-math-rl/rollouts.jsonl", lines)
+    (folder / "stages/01-sft-1/rollouts.jsonl").touch()
+    (folder / "tokenizer").mkdir()
+    words = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    words.save(str(folder / "tokenizer/tokenizer.json"))
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys, "argv", ["x", str(folder), "--count", "2"])
+    evening_samples.main()
+    out = capsys.readouterr().out
+    assert "math-rl: 8 replies with a reward; the highest is 1\n4 have it, with 4 different texts\n" in out
+    assert "sft-1" not in out and out.count("reward 1 right, 3 tokens, step") == 2
+    assert all(len(line) <= 80 for line in out.splitlines()) and out.count("  prompt:\n    ask p") == 2
+    assert evening_samples.wrapped("a\x1b[2Jb\nc", 80) == "    a\ufffd[2Jb\n    c"
+    monkeypatch.setattr(sys, "argv", ["x", str(folder), "--stage", "no"])
+    with pytest.raises(SystemExit, match="there are: math-rl"):
+        evening_samples.main()
