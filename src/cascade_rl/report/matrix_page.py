@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from cascade_rl.recipe import BASE
 from cascade_rl.report.charts import sparkline
 from cascade_rl.report.markup import esc, slug
 from cascade_rl.report.numbers import ARROWS, DASH, EXCUSED, bounds, duration, percent, points
@@ -137,9 +138,12 @@ def _since_best(kept: Retention | None) -> str:
 
 
 def _heads(matrix: Matrix) -> str:
-    return "".join(
-        f'<th scope="col"><a href="#stage-{slug(s)}">{_breaking(s)}</a></th>' for s in matrix.stages
-    )
+    return "".join(f'<th scope="col">{_head(stage)}</th>' for stage in matrix.stages)
+
+
+def _head(stage: str) -> str:
+    # nothing was trained before the first stage: there is no section to go to
+    return BASE if stage == BASE else f'<a href="#stage-{slug(stage)}">{_breaking(stage)}</a>'
 
 
 def _breaking(name: str) -> str:

@@ -91,7 +91,7 @@ def _shares(row: StageStatus) -> list[str]:
 
 
 def _progress(row: StageStatus) -> list[str]:
-    return [row.stage, row.state, f"{row.steps}/{row.planned}"]
+    return [row.stage, row.state, f"{row.steps}/{row.planned}" if row.planned else ""]
 
 
 def _word(row: StageStatus) -> str:
