@@ -31,7 +31,7 @@ from cascade_rl.types import BenchmarkScore, Scorecard
 
 @dataclass(frozen=True, slots=True)
 class _One:
-    """One benchmark's score and, of own pairs, who judged it; `seconds` that it took here, 0 if it was known."""
+    """One benchmark's score and, of own pairs, who judged it; `seconds` that it took here, 0 if known."""
 
     score: BenchmarkScore
     judged: Judged | None
@@ -91,7 +91,10 @@ def score_base(run: Run, progress: Progress) -> Progress:
     if not run.recipe.score_base:
         return progress
     folder = base_folder(run.folder)
-    run.screen.note(f"{BASE}: the model before the first stage is scored")
+    kept = (folder / "scorecard.json").is_file()
+    run.screen.note(
+        f"{BASE} is done: kept" if kept else f"{BASE}: the model before the first stage is scored"
+    )
     scores = {}
     for benchmark in run.materials.benchmarks:
         one = _benchmark(run, benchmark, folder, progress.weights, {})

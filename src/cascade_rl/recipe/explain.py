@@ -26,7 +26,8 @@ def explain(recipe: Recipe) -> str:
     if recipe.benchmarks:
         before = "before the first and " if recipe.score_base else ""
         lines.append(
-            f"{before}after each stage: {len(recipe.benchmarks)} benchmarks ({columns} columns), {replies} replies"
+            f"{before}after each stage: {len(recipe.benchmarks)} benchmarks ({columns} columns), "
+            f"{replies} replies"
         )
     else:
         lines.append("no benchmarks: nothing is measured after the stages")

@@ -2,7 +2,7 @@
 
 runs/tiny                        the last stage that was scored
 runs/tiny:rlhf  runs/tiny:4      a stage, by its name, its number or both (04-rlhf)
-runs/tiny:base                   the model before the first stage, where the recipe scores it; runs/tiny/base as well
+runs/tiny:base  runs/tiny/base   the model before the first stage, where the recipe scores it
 runs/tiny/stages/04-rlhf         the same; what lies in it (checkpoint, eval, eval/maths.json) as well
 evals/NAME  evals/NAME/aime.json results of `cascade eval`
 """

@@ -148,7 +148,7 @@ class Run:
 
     @property
     def scored(self) -> tuple[Stage, ...]:
-        """What the benchmarks were run on: the model before the first stage, if it is asked, and the stages."""
+        """What the benchmarks were run on: the model before the first stage, if asked, and the stages."""
         return ((self.base,) if self.base else ()) + self.stages
 
     @property
