@@ -259,7 +259,11 @@ def test_a_run_tells_the_first_loss(model: Path, tmp_path: Path, monkeypatch: py
     last = read(tmp_path / "run/stages/03-rlhf/gate.json")
     assert sorted(cell["before"] for cell in last["cells"]) == ["base", "reward"]
     table = drawn(matrix_table(matrix_from_json(done.matrix), done.verdicts))
-    assert next(line for line in table.splitlines() if "alignment" in line).split()[:3] == ["alignment", "60.0", "40.0▼"]
+    assert next(line for line in table.splitlines() if "alignment" in line).split()[:3] == [
+        "alignment",
+        "60.0",
+        "40.0▼",
+    ]
     card_text = (tmp_path / "run/stages/01-sft/checkpoint/README.md").read_text()
     assert "| benchmark | base | sft |" in card_text and "| 60.0 | 40.0 ↓ |" in card_text
     cells = {
