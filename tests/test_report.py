@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from fake_run import (
+    HEADLINE,
     HOSTILE,
     MEANS,
     SCORED,
@@ -21,6 +22,7 @@ from fake_run import (
     gate,
     matrix,
     sample,
+    score,
     scorecard,
     step_verdicts,
     write_json,
@@ -321,8 +323,8 @@ def test_retention_intervals_are_those_of_the_gate(finished: Path) -> None:
 
 def test_small_but_certain_falls_are_named_with_the_band() -> None:
     data = matrix()
-    for score in data["benchmarks"]["alignment"]["scores"].values():
-        score |= {"low": score["mean"] - 0.001, "high": score["mean"] + 0.001}
+    for each in data["benchmarks"]["alignment"]["scores"].values():
+        each |= {"low": each["mean"] - 0.001, "high": each["mean"] + 0.001}
     text, tone = verdict(matrix_from_json(data), matrix_retentions(matrix_from_json(data)))
     assert tone == "good" and text.startswith("Nothing forgotten beyond 3.0 points: worst retention −2.2")
 
@@ -421,16 +423,38 @@ def _printed(what: object, width: int) -> str:
 def test_the_terminal_shows_every_number_in_plain_text(width: int) -> None:
     text = _screen(width)
     assert max(map(len, text.splitlines())) <= width
-    assert "*81.9▲" in text and "50.1▼" in text and "98.4–100.0" in text and "…" not in text
+    assert "*81.9▲" in text and "50.1▼" in text and "…" not in text
+    lines = text.splitlines()
     for name, means in MEANS.items():
-        row = next(line for line in text.splitlines() if line.startswith(name))
-        assert all(f"{100 * mean:.1f}" in row for mean in means)
+        place = next(number for number, line in enumerate(lines) if line.startswith(name))
+        assert all(f"{100 * mean:.1f}" in lines[place] for mean in means)
+        scores = [score(mean) for mean in means] + [{"low": 0.984, "high": 1.0}]
+        halves = [f"±{50 * (each['high'] - each['low']):.1f}" for each in scores]
+        assert lines[place + 1].split() == [HEADLINE.get(name, "thinking"), *halves]
+
+
+def test_a_matrix_that_is_too_wide_goes_on_below() -> None:
+    names = ["gym-number-sequences", "humaneval", "swe-repairs-held-out"]
+    stages = [f"stage-{n:02d}" for n in range(14)]
+    cell = {"mean": 0.5, "low": 0.25, "high": 0.75, "n": 300, "k": 1}
+    rows = {
+        name: {"own_stage": None, "headline": "instruct", "scores": dict.fromkeys(stages, cell), "modes": {}}
+        for name in names
+    }
+    found = matrix_from_json({"stages": stages, "benchmarks": rows, "seconds": {}})
+    for width, tables in ((80, 2), (160, 1)):
+        text = _printed(matrix_table(found), width)
+        assert max(len(line.rstrip()) for line in text.splitlines()) <= width and "…" not in text
+        assert text.count("humaneval ") == tables and text.count("percent solved") == 1
+        assert text.count("50.0") == text.count("±25.0") == len(names) * len(stages)
+    narrow = _printed(matrix_table(found), 40)
+    assert narrow.count("50.0") == len(names) * len(stages) and "…" not in narrow
 
 
 def test_terminal_headers_and_empty_matrix() -> None:
     assert short_header("math-rl") == "math\n-rl" and short_header("if-rl") == "if-rl"
     assert short_header("reward-model") == "reward\n-model"
-    assert matrix_table(Matrix()).row_count == 0
+    assert _printed(matrix_table(Matrix()), 80).splitlines()[1].split() == ["benchmark"]
 
 
 def test_scorecards_of_the_builder_agree_with_its_matrix() -> None:

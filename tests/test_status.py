@@ -131,10 +131,9 @@ reward-model done    160/160 passed
 rlhf         held    60/60   failed
 math-rl      started 12/1000
 
-             alignm follow              humane
-stage        ent    ing    maths coding val    swe
-reward-model 51.2   40.0   30.5  10.0   5.5    0.0
-rlhf         100.0  25.0   30.5  10.0   5.5    0.0
+stage        alignment following maths coding humaneval swe
+reward-model 51.2      40.0      30.5  10.0   5.5       0.0
+rlhf         100.0     25.0      30.5  10.0   5.5       0.0
 math-rl
 gate after rlhf: following fell by 15.0 points since sft-1
 (not excused); maths fell by 8.0 points since reward-model

@@ -18,7 +18,7 @@ from cascade_rl.cascade.ahead import look_ahead
 from cascade_rl.cascade.opening import open_run
 from cascade_rl.cascade.record import Start, check_started
 from cascade_rl.cascade.run import Progress, Run, before_all
-from cascade_rl.cascade.scoring import Scored, all_seconds, run_matrix, score_stage
+from cascade_rl.cascade.scoring import Scored, all_seconds, run_matrix, score_base, score_stage
 from cascade_rl.cascade.stage import asked_models, load_finished, train_stage
 from cascade_rl.data.settle import settle
 from cascade_rl.errors import GateClosed, Interrupted, StartedOtherwise
@@ -74,7 +74,7 @@ def run_cascade(
             ray=ray,
         )
         with followed(folder, [spec.to for spec in recipe.track], screen.note), opened as run:
-            progress = before_all(run)
+            progress = score_base(run, before_all(run))
             for index, stage in enumerate(recipe.stages):
                 if stop_asked():
                     raise Interrupted(f"stopped before {stage.name}")
@@ -167,11 +167,11 @@ def _kept(run: Run, index: int, begun: Start) -> Entry | None:
 
 
 def _after(progress: Progress, stage: Stage, run: Path, entry: Entry, scored: Scored) -> Progress:
-    # The gate also looks back at the best so far; the arrows of the table mean the stage before only.
+    # The gate also looks back at the best so far; the arrows of the table mean the stage before only, or, of
+    # the first one, the base model if that was scored.
+    before = progress.cards[-1].stage if progress.cards else None
     verdicts = {
-        (stage.name, cell.benchmark): str(cell.verdict)
-        for cell in scored.gate.cells
-        if cell.before == progress.parent
+        (stage.name, cell.benchmark): str(cell.verdict) for cell in scored.gate.cells if cell.before == before
     }
     return Progress(
         entry.checkpoint.weights_hash,

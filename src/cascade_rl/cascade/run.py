@@ -12,7 +12,7 @@ from cascade_rl.data.gather import Materials
 from cascade_rl.model.checkpoint import weights_hash
 from cascade_rl.model.cost import Peaks
 from cascade_rl.protocols import Screen
-from cascade_rl.recipe import Recipe
+from cascade_rl.recipe import BASE, Recipe
 from cascade_rl.rollout.world import World
 from cascade_rl.run.ledger import Ledger
 from cascade_rl.types import Scorecard
@@ -70,4 +70,4 @@ def before_all(run: Run) -> Progress:
 
 def base_folder(run: Path) -> Path:
     """Where the model lies that the first stage starts from."""
-    return run / "base"
+    return run / BASE

@@ -1,19 +1,23 @@
-"""After a stage: its scorecard, what the gate says of it, and the model card of its checkpoint."""
+"""After a stage: its scorecard, what the gate says of it, and the model card of its checkpoint.
+
+Before the first one likewise the scorecard of the base model, if the recipe asks for it: there is no gate
+yet, and its files lie in the base model's own folder.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cascade_rl.cascade.cards import own_stages, write_cards
 from cascade_rl.cascade.judging import PairJudge, reward_models, score_benchmark
-from cascade_rl.cascade.run import Progress, Run
+from cascade_rl.cascade.run import Progress, Run, base_folder
 from cascade_rl.domain import HeldOut
 from cascade_rl.errors import Interrupted
-from cascade_rl.recipe import Recipe, Stage, digest
+from cascade_rl.recipe import BASE, Recipe, Stage, digest
 from cascade_rl.run.answers import SHOWN, write_answers
 from cascade_rl.run.files import read_record, write_json
 from cascade_rl.run.folder import stage_folders
@@ -27,10 +31,11 @@ from cascade_rl.types import BenchmarkScore, Scorecard
 
 @dataclass(frozen=True, slots=True)
 class _One:
-    """One benchmark's score and, of own pairs, who judged it."""
+    """One benchmark's score and, of own pairs, who judged it; `seconds` that it took here, 0 if known."""
 
     score: BenchmarkScore
     judged: Judged | None
+    seconds: float = 0.0
 
 
 SCORED = ("key", "headline", "modes")  # what the file of a benchmark holds at least
@@ -67,7 +72,7 @@ def score_stage(
     card = Scorecard(stage.name, {name: one.score for name, one in scored.items()})
     cards = [*earlier, card]
     # Decided anew each time, also for kept stages: dips and waivers of the recipe may have changed.
-    result = decide(cards, [s.name for s in run.recipe.stages], run.recipe.gate)
+    result = decide(cards, run.recipe.scored, run.recipe.gate)
     told = {"judged": {name: one.to_json() for name, one in judged.items()}} if judged else {}
     write_json(folder / "scorecard.json", scorecard_to_json(card) | told)
     write_json(folder / "gate.json", gate_to_json(result))
@@ -77,6 +82,36 @@ def score_stage(
     return Scored(card, result, time.perf_counter() - begin)
 
 
+def score_base(run: Run, progress: Progress) -> Progress:
+    """`progress` before the first stage with the base model's scores, where the recipe asks for them.
+
+    The workers must hold the base model. Only what has no file yet is measured. Own pairs are left out: their
+    reward model is still to come.
+    """
+    if not run.recipe.score_base:
+        return progress
+    folder = base_folder(run.folder)
+    kept = (folder / "scorecard.json").is_file()
+    run.screen.note(
+        f"{BASE} is done: kept" if kept else f"{BASE}: the model before the first stage is scored"
+    )
+    scores = {}
+    for benchmark in run.materials.benchmarks:
+        one = _benchmark(run, benchmark, folder, progress.weights, {})
+        if one is None:
+            continue
+        scores[benchmark.name] = one.score
+        if one.seconds:
+            # at once: no ledger's line will say what earlier, interrupted processes spent
+            _tell_seconds(folder, 0, one.seconds)
+    card = Scorecard(BASE, scores)
+    write_json(folder / "scorecard.json", scorecard_to_json(card))
+    after = replace(progress, cards=(card,), seconds={BASE: _told_seconds(folder)})
+    write_json(run.folder / "matrix.json", run_matrix(run.recipe, after))
+    run.screen.scores(run_matrix(run.recipe, after), {})
+    return after
+
+
 def run_matrix(recipe: Recipe, progress: Progress) -> dict[str, Any]:
     """The content of matrix.json after some stages."""
     return matrix_to_json(matrix(progress.cards, own_stages(recipe), progress.seconds))
@@ -84,12 +119,19 @@ def run_matrix(recipe: Recipe, progress: Progress) -> dict[str, Any]:
 
 def all_seconds(stage: Stage, folder: Path, training: float, evaluation: float) -> float:
     """Write the evaluation's time, and count what earlier, interrupted processes spent on the stage."""
-    journal = Journal(folder / "timings.jsonl")
-    journal.write({"step": stage.planned_steps, "seconds": {"evaluation": evaluation}})
-    journal.close()
+    _tell_seconds(folder, stage.planned_steps, evaluation)
     # The arguments are of this process alone; the lines are of all, but know no pre-flight or export.
-    total = sum(sum(line["seconds"].values()) for line in read_lines(folder / "timings.jsonl"))
-    return max(training + evaluation, total)
+    return max(training + evaluation, _told_seconds(folder))
+
+
+def _tell_seconds(folder: Path, step: int, evaluation: float) -> None:
+    journal = Journal(folder / "timings.jsonl")
+    journal.write({"step": step, "seconds": {"evaluation": evaluation}})
+    journal.close()
+
+
+def _told_seconds(folder: Path) -> float:
+    return sum(sum(line["seconds"].values()) for line in read_lines(folder / "timings.jsonl"))
 
 
 def benchmark_key(benchmark: HeldOut, weights: str, judge: str | None = None) -> str:
@@ -125,6 +167,7 @@ def _benchmark(
     # between benchmarks only: one that has begun is finished or lost
     if run.stop_asked():
         raise Interrupted(f"stopped before the benchmark {benchmark.name} of {folder.name}")
+    begin = time.perf_counter()
     run.screen.waiting(f"evaluation: {benchmark.name}")
     scored, judged = score_benchmark(run.world, benchmark, ("evaluation",), judge)
     if scored.failed:
@@ -137,13 +180,13 @@ def _benchmark(
     write_json(path, to_json(benchmark.name, scored.score) | {"key": key, "failed": scored.failed} | told)
     if judged:
         run.screen.note(judged.line(benchmark.name))
-    return _One(scored.score, judged)
+    return _One(scored.score, judged, time.perf_counter() - begin)
 
 
 def _same_weights(run: Path, name: str, key: str) -> Mapping[str, Any] | None:
-    """The result of an earlier stage with the same weights: a reward model leaves the policy as it is."""
-    for folder in stage_folders(run):
-        found = read_record(folder.path / "eval" / f"{name}.json", *SCORED)
+    """A result of the same weights: a reward model leaves the policy as it is."""
+    for folder in (base_folder(run), *(stage.path for stage in stage_folders(run))):
+        found = read_record(folder / "eval" / f"{name}.json", *SCORED)
         if found and found["key"] == key:
             return found
     return None

@@ -50,7 +50,7 @@ def total_line(recipe: Recipe, folder: Path, within: float | None, hardware: str
     Raises InputError where that is not done `within` so many hours, or where nobody can say.
     """
     done = steps_done(recipe, folder)
-    if all(done.get(stage.name) == WHOLE for stage in recipe.stages):
+    if all(done.get(name) == WHOLE for name in recipe.scored):
         return NOTHING
     # what a run was found to take so far says more than any assumption
     begun = folder if done else None

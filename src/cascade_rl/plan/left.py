@@ -13,7 +13,7 @@ from cascade_rl.errors import InputError
 from cascade_rl.plan.phases import EVALUATION
 from cascade_rl.plan.stage_plan import PhasePlan
 from cascade_rl.plan.total import HOUR, Plan
-from cascade_rl.recipe import Recipe
+from cascade_rl.recipe import BASE, Recipe
 from cascade_rl.report.numbers import duration
 from cascade_rl.run.folder import stage_folder
 from cascade_rl.run.ledger import Ledger, first_change, recipe_text
@@ -34,6 +34,9 @@ def steps_done(recipe: Recipe, run: Path) -> dict[str, int]:
     kept = first_change(before, now) if before.get("stages") else 0
     done = len(Ledger(run).entries)
     found = {stage.name: WHOLE for stage in recipe.stages[: min(kept, done)]}
+    # set aside with the first stage
+    if recipe.score_base and kept and (run / BASE / "scorecard.json").is_file():
+        found[BASE] = WHOLE
     if done < min(kept, len(recipe.stages)):
         name = recipe.stages[done].name
         found[name] = saved_step(stage_folder(run, done, name))

@@ -67,7 +67,7 @@ class Like(Expected):
         """As long as the replies of all scorecards in the mean."""
         modes = [
             mode
-            for stage in self.run.run.stages
+            for stage in self.run.run.scored
             if stage.card and benchmark.name in stage.card.benchmarks
             for mode in stage.card.benchmarks[benchmark.name].modes.values()
         ]

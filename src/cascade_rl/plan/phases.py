@@ -13,7 +13,7 @@ from cascade_rl.plan.expected import ASSUMED, Expected
 from cascade_rl.plan.lengths import Spread
 from cascade_rl.plan.shapes import Shape, named_shape
 from cascade_rl.plan.verdicts import verdict
-from cascade_rl.recipe import Recipe, RewardModelStage, RLStage, SFTData, SFTStage, Stage
+from cascade_rl.recipe import BASE, Recipe, RewardModelStage, RLStage, SFTData, SFTStage, Stage
 from cascade_rl.recipe.scoring import BenchmarkSpec
 from cascade_rl.recipe.verl import Engine
 
@@ -86,7 +86,8 @@ class Phase:
 
 def phases_of(recipe: Recipe, positions: int, known: Expected = ASSUMED) -> list[Phase]:
     """All of a recipe, in the order of its run; `positions` bound prompt and reply together."""
-    found: list[Phase] = []
+    first = _evaluation(recipe, BASE, positions, known) if recipe.score_base else None
+    found = [first] if first else []
     for stage in recipe.stages:
         if isinstance(stage, RLStage):
             found += _rl(recipe, stage, positions, known)
@@ -94,7 +95,8 @@ def phases_of(recipe: Recipe, positions: int, known: Expected = ASSUMED) -> list
             found.append(_sft(recipe, stage, positions, known))
         else:
             found.append(_reward_model(recipe, stage, positions, known))
-        if asked := _evaluation(recipe, stage, positions, known):
+        # after a reward model's stage the policy is as it came, and its scores are kept (cascade/scoring.py)
+        if stage.trains == "policy" and (asked := _evaluation(recipe, stage.name, positions, known)):
             found.append(asked)
     return found
 
@@ -232,15 +234,20 @@ def _groups(stage: RLStage, spread: Spread) -> list[list[int]]:
     return [lengths[place :: stage.prompts_per_step] for place in range(stage.prompts_per_step)]
 
 
-def _evaluation(recipe: Recipe, stage: Stage, positions: int, known: Expected) -> Phase | None:
-    """All benchmarks once, where the stage changed the policy; None without any."""
-    # after a reward model's stage the policy is as it came, and its scores are kept (cascade/scoring.py)
-    if stage.trains != "policy" or not recipe.benchmarks:
+def _evaluation(recipe: Recipe, stage: str, positions: int, known: Expected) -> Phase | None:
+    """All benchmarks once, after a stage or of the base model; None without any."""
+    asked = [
+        # own pairs wait for their reward model
+        each
+        for each in recipe.benchmarks
+        if stage != BASE or recipe.judge_of(each) is None
+    ]
+    if not asked:
         return None
     # one after the other: each has a cache of its own length
-    parts = tuple(_benchmark(recipe, stage, each, positions, known) for each in recipe.benchmarks)
+    parts = tuple(_benchmark(recipe, stage, each, positions, known) for each in asked)
     return Phase(
-        stage.name,
+        stage,
         EVALUATION,
         EVALUATION,
         "local",
@@ -256,7 +263,7 @@ def _evaluation(recipe: Recipe, stage: Stage, positions: int, known: Expected) -
 
 
 def _benchmark(
-    recipe: Recipe, stage: Stage, benchmark: BenchmarkSpec, positions: int, known: Expected
+    recipe: Recipe, stage: str, benchmark: BenchmarkSpec, positions: int, known: Expected
 ) -> Phase:
     """The replies to one benchmark."""
     count = benchmark.problems * _replies(benchmark)
@@ -265,7 +272,7 @@ def _benchmark(
     prompt, asked = known.prompt(*room, domain=benchmark.domain or "")
     seconds = verdict(benchmark.domain, benchmark.source, benchmark=True).seconds if benchmark.domain else 0.0
     return Phase(
-        stage.name,
+        stage,
         benchmark.name,
         EVALUATION,
         "local",

@@ -16,7 +16,7 @@ from cascade_rl.plan.problems import Problem, local_problems, verl_problems
 from cascade_rl.plan.shapes import Shape
 from cascade_rl.plan.step_time import StepTime, local_time, one_by_one, verl_time
 from cascade_rl.plan.verl_memory import verl_memory
-from cascade_rl.recipe import Recipe, Stage
+from cascade_rl.recipe import BASE, Recipe, Stage
 from cascade_rl.recipe.verl import Verl
 
 
@@ -92,7 +92,9 @@ def plan_phase(
     recipe: Recipe, phase: Phase, shape: Shape, setting: Setting, known: Expected = ASSUMED, *, last: bool
 ) -> PhasePlan:
     """`last`: whether it is the last of its stage's phases of training."""
-    stage, hardware, gpus = recipe.stage(phase.stage), setting.hardware, setting.gpus
+    # while the base model is scored the workers hold what the first stage will need
+    stage = recipe.stages[0] if phase.stage == BASE else recipe.stage(phase.stage)
+    hardware, gpus = setting.hardware, setting.gpus
     share = known.efficiency(phase.engine, hardware, shape)
     trained = _trained(stage, phase.trained(shape)) if phase.trees else 0
     if phase.engine == "verl" and hardware.device == "cuda":

@@ -132,7 +132,7 @@ def make_plan(
     # the last phase of training by stage
     last = {phase.stage: place for place, phase in enumerate(phases) if phase.kind != EVALUATION}
     plans = [
-        plan_phase(recipe, phase, shape, setting, known, last=last[phase.stage] == place)
+        plan_phase(recipe, phase, shape, setting, known, last=last.get(phase.stage) == place)
         for place, phase in enumerate(phases)
     ]
     return Plan(recipe.name, shape, setting, tuple(plans), price, recipe.sampler)

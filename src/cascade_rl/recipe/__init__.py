@@ -17,7 +17,7 @@ from cascade_rl.recipe.kinds import STAGE_KINDS, Stage
 from cascade_rl.recipe.lora import LoRA
 from cascade_rl.recipe.model import Architecture
 from cascade_rl.recipe.prompts import FullPhase, JudgeSpec, Phase, RLData, replaced_keys
-from cascade_rl.recipe.recipe import Recipe
+from cascade_rl.recipe.recipe import BASE, Recipe
 from cascade_rl.recipe.reward_model import RewardModelStage
 from cascade_rl.recipe.rl import RLStage
 from cascade_rl.recipe.scoring import BenchmarkSpec, Dip, Gate, PreflightSpec, Waiver
@@ -28,6 +28,7 @@ from cascade_rl.recipe.training import Training
 from cascade_rl.recipe.verl import Verl
 
 __all__ = [
+    "BASE",
     "STAGE_KINDS",
     "Able",
     "Architecture",

@@ -24,8 +24,10 @@ def explain(recipe: Recipe) -> str:
         b.problems * (b.k + 1 + ((b.k_other_mode or b.k) + 1) * b.both_modes) for b in recipe.benchmarks
     )
     if recipe.benchmarks:
+        before = "before the first and " if recipe.score_base else ""
         lines.append(
-            f"after each stage: {len(recipe.benchmarks)} benchmarks ({columns} columns), {replies} replies"
+            f"{before}after each stage: {len(recipe.benchmarks)} benchmarks ({columns} columns), "
+            f"{replies} replies"
         )
     else:
         lines.append("no benchmarks: nothing is measured after the stages")

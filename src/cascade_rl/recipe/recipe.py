@@ -17,9 +17,15 @@ from cascade_rl.recipe.track import Track
 from cascade_rl.recipe.verl import Engine, Verl
 from cascade_rl.types import Split
 
+BASE = "base"  # what stands for the model before the first stage: its folder, and its row of the matrix
+
 
 def _is_local(value: object) -> bool:
     return value == "local"
+
+
+def _is_false(value: object) -> bool:
+    return value is False
 
 
 class Recipe(Strict):
@@ -41,6 +47,8 @@ class Recipe(Strict):
     stages: Annotated[list[Stage], Field(min_length=1)]
     # none: the run trains, and says that nothing was measured
     benchmarks: list[BenchmarkSpec] = Field(default_factory=list)
+    # what was there before the first stage is measured, too; left out of the record where it is not, as ever
+    score_base: Annotated[bool, Field(exclude_if=_is_false)] = False
     gate: Gate = Gate()
     preflight: PreflightSpec = PreflightSpec()
     # who is told of the run, not what it is: in no key, no hash, and in no comparison with an earlier recipe
@@ -73,6 +81,11 @@ class Recipe(Strict):
     def hash(self) -> str:
         """16 hex digits over every key of the resolved recipe that says what the run is."""
         return digest(self.model_dump(mode="json", exclude={"track"}))
+
+    @property
+    def scored(self) -> list[str]:
+        """What the benchmarks are run on, in order: `base` if the recipe asks for it, and every stage."""
+        return [*([BASE] if self.score_base else []), *(stage.name for stage in self.stages)]
 
     def stage(self, name: str) -> Stage:
         """The stage of that name."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from cascade_rl.recipe.base import Problems
 from cascade_rl.recipe.lora import ALL
 from cascade_rl.recipe.prompts import FullPhase
-from cascade_rl.recipe.recipe import Recipe
+from cascade_rl.recipe.recipe import BASE, Recipe
 from cascade_rl.recipe.rl import RLStage
 from cascade_rl.recipe.scoring import BenchmarkSpec
 from cascade_rl.recipe.sft import SFTStage
@@ -20,7 +20,9 @@ def cross_problems(recipe: Recipe, whole: bool = True) -> Problems:
     Where the recipe is not `whole`, since wrong parts were left out, numbers are not held against each other.
     """
     problems = _name_problems(recipe) + _gate_problems(recipe) + _sampler_problems(recipe)
-    problems += _table_problems(recipe) + _judge_problems(recipe) + _chain_problems(recipe)
+    problems += (
+        _base_problems(recipe) + _table_problems(recipe) + _judge_problems(recipe) + _chain_problems(recipe)
+    )
     problems += _twice("track", [spec.to for spec in recipe.track])
     if not whole:
         return problems
@@ -114,19 +116,54 @@ def _no_stage(name: str, order: Sequence[str]) -> str:
     return f"no stage {name!r}; there are {', '.join(order)}"
 
 
+def _base_problems(recipe: Recipe) -> Problems:
+    """Why the model that the run begins with can't be a row of the matrix."""
+    if not recipe.score_base:
+        return []
+    problems: Problems = []
+    if recipe.model.init == "scratch":
+        text = (
+            "a model from scratch has learnt nothing that could be measured; remove it, or name a model.init"
+        )
+        problems.append(("score_base", text))
+    if not recipe.benchmarks:
+        text = "no effect: the recipe has no benchmarks; add one, or remove it"
+        problems.append(("score_base", text))
+    if any(stage.name == BASE for stage in recipe.stages):
+        text = (
+            "with score_base the matrix calls the model before the first stage so; name the stage otherwise"
+        )
+        problems.append((f"stages.{BASE}", text))
+    return problems
+
+
+def _without_past(recipe: Recipe, name: str) -> str:
+    """Why nothing can fall at a stage: no score comes before it. Empty where one does."""
+    if name != recipe.scored[0]:
+        return ""
+    if recipe.score_base:
+        return f"{BASE} has nothing before it from which it could fall; name a stage"
+    return f"{name} is the first that is scored: set score_base: true, or name a later stage"
+
+
 def _gate_problems(recipe: Recipe) -> Problems:
     order, marks = [s.name for s in recipe.stages], [b.name for b in recipe.benchmarks]
     problems = _idle_gate(recipe)
     for index, dip in enumerate(recipe.gate.dips):
         path = f"gate.dips.{index}"
-        problems += [(path, _no_stage(s, order)) for s in (dip.at, dip.until) if s not in order]
+        late = _without_past(recipe, dip.at)
+        problems += [(path, late)] if late else []
+        named = [dip.until] if late else [dip.at, dip.until]
+        problems += [(path, _no_stage(s, order)) for s in named if s not in order]
         if dip.benchmark not in marks:
             problems.append((path, _no_benchmark(dip.benchmark, marks)))
         elif dip.at in order and dip.until in order and order.index(dip.until) <= order.index(dip.at):
             problems.append((path, f"until ({dip.until}) must come after at ({dip.at})"))
     for index, waiver in enumerate(recipe.gate.waivers):
         path = f"gate.waivers.{index}"
-        if waiver.stage not in order:
+        if late := _without_past(recipe, waiver.stage):
+            problems.append((path, late))
+        elif waiver.stage not in order:
             problems.append((path, _no_stage(waiver.stage, order)))
         if waiver.benchmark not in marks:
             problems.append((path, _no_benchmark(waiver.benchmark, marks)))

@@ -48,14 +48,14 @@ def answers_section(run: Run) -> str:
     """The section #answers; empty where nothing was kept."""
     # benchmark -> problem -> (stage, mode) -> answer
     found: dict[str, dict[str, dict[tuple[str, str], Answer]]] = {}
-    for stage in run.stages:
+    for stage in run.scored:
         for one in stage.answers:
             asked = found.setdefault(one.benchmark, {}).setdefault(one.given.problem, {})
             asked[stage.name, str(one.given.mode)] = one
     if not found:
         return ""
     # a stage that left the policy as it was has no answers of its own
-    stages = [stage.name for stage in run.stages if stage.answers]
+    stages = [stage.name for stage in run.scored if stage.answers]
     parts: list[str] = []
     for benchmark, problems in found.items():
         body = "".join(_problem(stages, asked) for asked in problems.values())

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from cascade_rl.recipe import BASE
 from cascade_rl.report.compare_things import Thing
 from cascade_rl.report.comparison import Shown
 from cascade_rl.scores.compare import Answer, Comparison, Differing
@@ -46,7 +47,8 @@ def remarks(shown: Shown) -> tuple[Remark, ...]:
 def _later(thing: Thing) -> str:
     """The stages of a run that have begun after the one that is compared, with a verb."""
     begun = [stage for stage in (thing.run.stages if thing.run else ()) if stage.folder]
-    names = [stage.name for stage in begun if stage.folder > thing.place.folder.name]
+    here = thing.place.folder.name
+    names = [stage.name for stage in begun if here == BASE or stage.folder > here]
     return f"{', '.join(names)} {'is' if len(names) == 1 else 'are'}" if names else ""
 
 

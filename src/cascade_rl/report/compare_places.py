@@ -2,6 +2,7 @@
 
 runs/tiny                        the last stage that was scored
 runs/tiny:rlhf  runs/tiny:4      a stage, by its name, its number or both (04-rlhf)
+runs/tiny:base  runs/tiny/base   the model before the first stage, where the recipe scores it
 runs/tiny/stages/04-rlhf         the same; what lies in it (checkpoint, eval, eval/maths.json) as well
 evals/NAME  evals/NAME/aime.json results of `cascade eval`
 """
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cascade_rl.errors import InputError, meant
+from cascade_rl.recipe import BASE
 from cascade_rl.run.folder import STAGE_FOLDER, StageFolder, stage_folders
 
 HOW = (
@@ -47,7 +49,7 @@ class Place:
 
 def is_run(path: Path) -> bool:
     """Whether a directory is that of a run."""
-    return (path / "recipe.yaml").is_file() and (path / "stages").is_dir()
+    return (path / "recipe.yaml").is_file() and ((path / "stages").is_dir() or _scored(path / BASE))
 
 
 def locate(given: str) -> Place:
@@ -61,6 +63,8 @@ def locate(given: str) -> Place:
     if colon and Path(run).is_dir():
         if not is_run(Path(run)):
             raise InputError(f"{given}: {run} is no run directory, so it has no stage {stage!r}; {HOW}")
+        if stage == BASE and _scored(Path(run) / BASE):
+            return Place(given, Path(run) / BASE, Path(run), BASE)
         found = _stage(given, Path(run), stage)
         return Place(given, found.path, Path(run), found.name)
     raise InputError(f"there is no {given}; {_near(Path(run if colon else given))}{HOW}")
@@ -71,19 +75,20 @@ def _file(given: str, path: Path) -> Place:
         raise InputError(f"{given} is no result of a benchmark (NAME.json); {HOW}")
     within = _of_stage(path.parent)
     if within:
-        return Place(given, within, within.parent.parent, _stage_name(within), only=path.stem)
+        return Place(given, within, _run_of(within), _stage_name(within), only=path.stem)
     return Place(given, path.parent, only=path.stem)
 
 
 def _folder(given: str, path: Path) -> Place:
     if is_run(path):
-        scored = [found for found in stage_folders(path) if (found.path / "scorecard.json").is_file()]
+        folders = [path / BASE, *(found.path for found in stage_folders(path))]
+        scored = [folder for folder in folders if _scored(folder)]
         if not scored:
             raise InputError(f"{given}: no stage of this run has been scored yet")
-        return Place(given, scored[-1].path, path, scored[-1].name, whole=True)
+        return Place(given, scored[-1], path, _stage_name(scored[-1]), whole=True)
     within = _of_stage(path)
     if within:
-        return Place(given, within, within.parent.parent, _stage_name(within))
+        return Place(given, within, _run_of(within), _stage_name(within))
     return Place(given, path)
 
 
@@ -93,7 +98,18 @@ def _of_stage(path: Path) -> Path | None:
     for folder in (path, path.parent):
         if folder.parent.name == "stages" and is_run(folder.parent.parent):
             return folder
+        if folder.name == BASE and is_run(folder.parent) and _scored(folder):
+            return folder
     return None
+
+
+def _run_of(folder: Path) -> Path:
+    """The run directory of a stage's folder, or of the base model's."""
+    return folder.parent if folder.name == BASE else folder.parent.parent
+
+
+def _scored(folder: Path) -> bool:
+    return (folder / "scorecard.json").is_file()
 
 
 def _stage_name(folder: Path) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cascade_rl.errors import InputError
+from cascade_rl.recipe import BASE
 from cascade_rl.report.compare_places import HOW, Place, is_run, labels, locate
 from cascade_rl.report.read import read_run
 from cascade_rl.report.records import Run, Stage
@@ -70,7 +71,7 @@ class Thing:
     @property
     def stage(self) -> Stage | None:
         """The records of its stage; None of results, and of what was set aside."""
-        stages = self.run.stages if self.run else ()
+        stages = self.run.scored if self.run else ()
         return next((stage for stage in stages if stage.folder == self.place.folder.name), None)
 
 
@@ -111,7 +112,7 @@ def _thing(label: str, place: Place, runs: dict[Path, Run]) -> Thing:
         return Thing(label, place, ", ".join(filter(None, models)), measures, unread=open_ones)
     run = runs.setdefault(place.run, read_run(place.run))
     # what was set aside was made by an older recipe, which nobody knows any more
-    current = STAGE_FOLDER.fullmatch(place.folder.name) is not None
+    current = place.folder.name == BASE or STAGE_FOLDER.fullmatch(place.folder.name) is not None
     measures = _stage_measures(place, run.recipe if current else {}, place.run)
     if place.only and place.only not in measures:
         raise InputError(f"{place.given}: the scorecard of {place.stage} has no {place.only}")

@@ -115,7 +115,7 @@ def _stored(things: Sequence[Thing], compared: Compared, far: Mapping[Key, Farth
 
 def _took(thing: Thing, shared: Sequence[str], mode: Mode | None, stored: Mapping[Key, Stored]) -> Took:
     cells = [cell for name in shared if (cell := measured(thing.results[name], mode))]
-    stages = thing.run.stages if thing.run and thing.place.whole else [s for s in (thing.stage,) if s]
+    stages = thing.run.scored if thing.run and thing.place.whole else [s for s in (thing.stage,) if s]
     efforts = [stage.efforts for stage in stages]
     sampled = _sum(each["rollout"] for each in efforts if "rollout" in each)
     trained = _sum(each["update"] for each in efforts if "update" in each)

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from cascade_rl.recipe import BASE
 from cascade_rl.report.charts import sparkline
 from cascade_rl.report.markup import esc, slug
 from cascade_rl.report.numbers import ARROWS, DASH, EXCUSED, bounds, duration, percent, points
@@ -91,9 +92,13 @@ def arrow(cell: Cell) -> str:
 
 
 def _tooltip(row: Row, stage: str, score: Score, told: Sequence[Cell]) -> str:
-    parts = [f"{row.name} after {stage}: {percent(score.mean)} %"]
+    when = "before the first stage" if stage == BASE else f"after {stage}"
+    parts = [f"{row.name} {when}: {percent(score.mean)} %"]
     if score.n:
         parts.append(f"{score.n} problems × {score.k} samples")
+    for mode, found in row.modes.get(stage, {}).items():
+        average = found.average
+        parts.append(f"{mode}: {percent(average.mean)} % ({bounds(average.low, average.high)})")
     for cell in told:
         inside = bounds(cell.low, cell.high, points)
         parts.append(f"{points(cell.change)} points since {cell.before} ({inside}): {cell.verdict}")
@@ -105,7 +110,8 @@ def _cell(row: Row, stage: str, told: Sequence[Cell]) -> str:
     score = row.scores.get(stage)
     where = f'data-benchmark="{esc(row.name)}" data-stage="{esc(stage)}"'
     if score is None:
-        title = f"{esc(row.name)} was not scored after {esc(stage)}"
+        when = "before the first stage" if stage == BASE else f"after {esc(stage)}"
+        title = f"{esc(row.name)} was not scored {when}"
         return f'<td class="cell none" {where} title="{title}">{DASH}</td>'
     css = ["cell"] + (["own"] if stage == row.own_stage else [])
     sign = ""
@@ -137,9 +143,14 @@ def _since_best(kept: Retention | None) -> str:
 
 
 def _heads(matrix: Matrix) -> str:
-    return "".join(
-        f'<th scope="col"><a href="#stage-{slug(s)}">{_breaking(s)}</a></th>' for s in matrix.stages
-    )
+    return "".join(f'<th scope="col">{_head(stage)}</th>' for stage in matrix.stages)
+
+
+def _head(stage: str) -> str:
+    # nothing was trained before the first stage: there is no section to go to
+    if stage == BASE:
+        return f'<span title="the model before the first stage">{BASE}</span>'
+    return f'<a href="#stage-{slug(stage)}">{_breaking(stage)}</a>'
 
 
 def _breaking(name: str) -> str:

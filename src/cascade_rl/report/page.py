@@ -40,7 +40,7 @@ def model_name(raw: Any) -> str:
 
 
 def _facts(run: Run) -> str:
-    spent = math.fsum(sum(spent_seconds(stage, run.matrix).values()) for stage in run.stages)
+    spent = math.fsum(sum(spent_seconds(stage, run.matrix).values()) for stage in run.scored)
     done = sum(stage.status == DONE for stage in run.stages)
     facts = [
         ("model", esc(model_name(run.recipe.get("model")))),
@@ -86,7 +86,7 @@ def _verdict(run: Run) -> str:
 # The sections on the whole run, in their order; one that has nothing to show is empty and left out.
 SECTIONS: Mapping[str, tuple[str, Callable[[Run], str]]] = {
     "matrix": ("Matrix", matrix_section),
-    "time": ("Time", lambda run: time_section(run.stages, run.matrix)),
+    "time": ("Time", lambda run: time_section(run.scored, run.matrix)),
     "speed": ("Speed", speed_section),
     "answers": ("Answers", answers_section),
 }
@@ -117,7 +117,7 @@ def _footer(run: Run) -> str:
 
 
 def _body(run: Run) -> str:
-    begun = any(stage.status != WAITING for stage in run.stages)
+    begun = any(stage.status != WAITING for stage in run.scored)
     if not begun and not run.matrix.rows:
         return EMPTY + _waiting(run)
     stages = "".join(stage_section(stage, run.matrix) for stage in run.stages if stage.status != WAITING)

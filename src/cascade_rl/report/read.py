@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import yaml
 
 from cascade_rl.errors import InputError
+from cascade_rl.recipe import BASE
 from cascade_rl.report.records import DONE, HELD, RUNNING, WAITING, Answer, Note, Run, Sample, Stage, Step
 from cascade_rl.report.speed import efforts, machine
 from cascade_rl.report.values import as_list, as_mapping, number, text
@@ -131,11 +132,11 @@ def _status(gate: GateResult | None, ledger: Mapping[str, Any], card: Scorecard 
     return DONE if ledger or card else RUNNING
 
 
-def _card(reader: Reader, folder: StageFolder) -> Scorecard | None:
+def _card(reader: Reader, here: str, stage: str) -> Scorecard | None:
     """The scorecard of a stage; one that names another stage is no use here."""
-    name = f"stages/{folder.path.name}/scorecard.json"
+    name = f"{here}/scorecard.json"
     card = reader.record(name, scorecard_from_json)
-    if card is not None and card.stage != folder.name:
+    if card is not None and card.stage != stage:
         reader.unread.append(f"{name}: it is the scorecard of {card.stage}")
         return None
     return card
@@ -167,7 +168,7 @@ def _stage(reader: Reader, folder: StageFolder, ledger: Mapping[str, Any], polic
     here = f"stages/{folder.path.name}"
     journal = reader.lines(f"{here}/journal.jsonl")
     timings = reader.lines(f"{here}/timings.jsonl")
-    gate, card = reader.record(f"{here}/gate.json", gate_from_json), _card(reader, folder)
+    gate, card = reader.record(f"{here}/gate.json", gate_from_json), _card(reader, here, folder.name)
     return Stage(
         name=folder.name,
         folder=folder.path.name,
@@ -187,6 +188,20 @@ def _stage(reader: Reader, folder: StageFolder, ledger: Mapping[str, Any], polic
         gate=gate,
         card=card,
         judged=_judged(reader, f"{here}/scorecard.json") if card else {},
+    )
+
+
+def _base(reader: Reader) -> Stage:
+    """The model before the first stage: nothing is trained, so there is what was scored alone."""
+    card = _card(reader, BASE, BASE)
+    begun = card is not None or any((reader.root / BASE / "eval").glob("*.json"))
+    return Stage(
+        name=BASE,
+        folder=BASE,
+        status=DONE if card else RUNNING if begun else WAITING,
+        seconds=_sums(reader.lines(f"{BASE}/timings.jsonl"), "seconds"),
+        answers=_answers(reader, BASE, card),
+        card=card,
     )
 
 
@@ -225,7 +240,9 @@ def read_run(run_dir: Path) -> Run:
     stages = [_stage(reader, folder, done.get(folder.name, {}), policy) for folder in stage_folders(run_dir)]
     known = {stage.name for stage in stages}
     to_come = [name for name in _by_name(recipe.get("stages"), "name") if name not in known]
-    cards = list({stage.name: stage.card for stage in stages if stage.card}.values())
+    base = _base(reader) if recipe.get("score_base") is True else None
+    scored = [*([base] if base else []), *stages]
+    cards = list({stage.name: stage.card for stage in scored if stage.card}.values())
     # A run that was killed in its first evaluation has scorecards and no matrix.json yet.
     found = reader.record("matrix.json", matrix_from_json) or (matrix(cards, {}, {}) if cards else Matrix())
     started, updated = _times(run_dir)
@@ -238,4 +255,5 @@ def read_run(run_dir: Path) -> Run:
         started=started,
         updated=updated,
         unread=tuple(dict.fromkeys(reader.unread)),
+        base=base,
     )

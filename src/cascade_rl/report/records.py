@@ -131,7 +131,10 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run directory; `started` and `updated` in seconds since the epoch, `unread` names faulty files."""
+    """A run directory; `started` and `updated` in seconds since the epoch, `unread` names faulty files.
+
+    `base` is the model before the first stage, as far as it was scored; None where the recipe doesn't ask.
+    """
 
     name: str
     recipe: Mapping[str, Any]
@@ -141,6 +144,12 @@ class Run:
     started: float | None
     updated: float | None
     unread: tuple[str, ...]
+    base: Stage | None = None
+
+    @property
+    def scored(self) -> tuple[Stage, ...]:
+        """What the benchmarks were run on: the model before the first stage, if asked, and the stages."""
+        return ((self.base,) if self.base else ()) + self.stages
 
     @property
     def unmeasured(self) -> bool:

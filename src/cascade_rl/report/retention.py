@@ -20,7 +20,7 @@ def matrix_retentions(matrix: Matrix, cards: Mapping[str, Scorecard] | None = No
 
 def run_retentions(run: Run) -> tuple[Retention, ...]:
     """The retention of every benchmark of a run."""
-    return matrix_retentions(run.matrix, {stage.name: stage.card for stage in run.stages if stage.card})
+    return matrix_retentions(run.matrix, {stage.name: stage.card for stage in run.scored if stage.card})
 
 
 def run_verdict(run: Run) -> tuple[str, str]:

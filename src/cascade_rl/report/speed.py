@@ -93,7 +93,7 @@ def speed_rows(run: Run) -> list[tuple[str, ...]]:
     """
     known = [
         (stage.name, spent, stage.efforts)
-        for stage in run.stages
+        for stage in run.scored
         if (spent := spent_seconds(stage, run.matrix))
     ]
     if len(known) > 1:

@@ -10,7 +10,7 @@ from cascade_rl.errors import InputError
 from cascade_rl.recipe import Stage as Plan
 from cascade_rl.recipe.reading import stored
 from cascade_rl.report.read import read_run, require_run
-from cascade_rl.report.records import HELD, WAITING, Run, Stage
+from cascade_rl.report.records import DONE, HELD, RUNNING, WAITING, Run, Stage
 from cascade_rl.run.tracking.sent import faults
 from cascade_rl.scores.gate import GateResult
 
@@ -23,6 +23,8 @@ USED = ("recipe.yaml", "ledger.json", "stage.json", "journal.jsonl", "scorecard.
 @dataclass(frozen=True, slots=True)
 class StageStatus:
     """One stage: its state, steps of those planned, what it scored, what the gate said.
+
+    Also the model before the first one, with none `planned`.
 
     The state is `done`, `held` (done, but its gate stopped the run), `started` or `to do`. `scores` are
     shares in the order of the benchmarks, None where there is none yet.
@@ -56,10 +58,11 @@ def run_status(run_dir: Path) -> RunStatus:
     recipe = stored(run.recipe, str(run_dir / "recipe.yaml"))
     benchmarks = tuple(benchmark.name for benchmark in recipe.benchmarks)
     found = {stage.name: stage for stage in run.stages}
-    rows = (
+    rows = [_base(run.base, benchmarks)] if run.base else []
+    rows += [
         _status(plan, found.get(plan.name, Stage(plan.name, "", WAITING)), benchmarks)
         for plan in recipe.stages
-    )
+    ]
     return RunStatus(benchmarks, tuple(rows), faults(run_dir))
 
 
@@ -77,9 +80,19 @@ def _status(plan: Plan, stage: Stage, benchmarks: tuple[str, ...]) -> StageStatu
     if stage.status == HELD:
         state = "held"
     steps = stage.steps[-1].step + 1 if stage.steps else 0
-    scores = stage.card.benchmarks if stage.card else {}
-    shares = tuple(scores[name].score.mean if name in scores else None for name in benchmarks)
+    shares = _shares(stage, benchmarks)
     return StageStatus(plan.name, state, steps, plan.planned_steps, shares, _gate(stage.gate))
+
+
+def _base(base: Stage, benchmarks: tuple[str, ...]) -> StageStatus:
+    """The row of the model before the first stage, which has no steps and no gate."""
+    state = {DONE: "done", RUNNING: "started"}.get(base.status, "to do")
+    return StageStatus(base.name, state, 0, 0, _shares(base, benchmarks), "")
+
+
+def _shares(stage: Stage, benchmarks: tuple[str, ...]) -> tuple[float | None, ...]:
+    scores = stage.card.benchmarks if stage.card else {}
+    return tuple(scores[name].score.mean if name in scores else None for name in benchmarks)
 
 
 def _gate(gate: GateResult | None) -> str:

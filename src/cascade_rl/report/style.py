@@ -71,6 +71,7 @@ table.matrix { width: 100%; border-collapse: separate; border-spacing: 3px; marg
 .matrix td { padding: 7px 6px; white-space: nowrap; }
 .matrix td { background: var(--raised); border: 0; border-radius: 5px; min-width: 66px; }
 .matrix th { border: 0; }
+.matrix thead th:first-child { min-width: 118px; }
 .matrix td b { font-size: 1.02rem; font-weight: 600; }
 .matrix td small, .matrix th small { display: block; line-height: 1.35; }
 .matrix tbody th, .matrix tfoot th, .matrix thead th:first-child { position: sticky; left: 0;

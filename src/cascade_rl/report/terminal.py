@@ -16,7 +16,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from cascade_rl.report.numbers import ARROWS, DASH, bounds, percent
+from cascade_rl.report.numbers import ARROWS, DASH, percent
 from cascade_rl.report.records import Run
 from cascade_rl.report.speed import has_figures, machine_line, speed_rows
 from cascade_rl.report.status import PASSED, UNMEASURED, RunStatus, StageStatus
@@ -25,7 +25,12 @@ from cascade_rl.scores.matrix import Matrix, Row
 Verdicts = Mapping[tuple[str, str], str]
 STYLES = {"gain": "blue", "loss": "yellow"}
 QUIET = ("", PASSED, UNMEASURED)  # words of a gate that ask for no line of their own
-CELL, NAME = 6, 12  # characters: eight stages and the interval fit into 80 columns
+CELL, NAME = 6, 12  # characters: nine stages fit into 80 columns
+APART = 10  # where a table holds scores alone: most parts of a benchmark's name are not broken
+CAPTION = (
+    "percent solved in the named mode, ± half of the 95 % interval;\n"
+    "* after its own stage; ▲ gain, ▼ loss since the stage before; other mode: page"
+)
 TIMES = ("roll-\nout", "grad-\ning", "up-\ndate", "eval", "other")
 SPEED = ("samp\ntok/s", "train\ntok/s", "MFU", "MBU", "roll.\nlimit", "upd.\nlimit")
 
@@ -48,12 +53,14 @@ def _number(share: float) -> str:
 
 
 def _cell(row: Row, stage: str, verdict: str) -> Text:
+    """The score, and below it how far its 95 % interval reaches to either side on average."""
     score = row.scores.get(stage)
     if score is None:
         return Text(f"{DASH} ")
     own = stage == row.own_stage
     text = f"{'*' if own else ''}{_number(score.mean)}{ARROWS.get(verdict, ' ')}"
-    return Text(text, style=f"{'bold ' if own else ''}{STYLES.get(verdict, '')}".strip())
+    cell = Text(text, style=f"{'bold ' if own else ''}{STYLES.get(verdict, '')}".strip())
+    return Text.assemble(cell, Text(f"\n±{percent((score.high - score.low) / 2)} ", style="dim"))
 
 
 def _plain_table(title: str, caption: str) -> Table:
@@ -70,20 +77,57 @@ def _plain_table(title: str, caption: str) -> Table:
     )
 
 
-def matrix_table(matrix: Matrix, verdicts: Verdicts | None = None) -> Table:
+@dataclass(frozen=True, slots=True)
+class MatrixTable:
+    """Benchmarks x stages, in percent; stages that have no room beside the others have a table below."""
+
+    matrix: Matrix
+    verdicts: Verdicts
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Names as wide as there is room for, but folded before a stage is moved."""
+        stages = self.matrix.stages
+        # neither title nor caption of the table, which are no wider than it is
+        yield Text("benchmark matrix", style="bold")
+        while True:
+            shown, table = self._widest(stages, console, options)
+            stages = stages[len(shown) :]
+            yield table
+            if not stages:
+                yield Text(CAPTION)
+                return
+            yield Text("")
+
+    def _widest(
+        self, stages: Sequence[str], console: Console, options: ConsoleOptions
+    ) -> tuple[Sequence[str], Table]:
+        """As many of the stages as fit, at least one, and their table."""
+        longest = max([NAME, *(len(row.name) for row in self.matrix.rows)])
+        for count in range(max(1, len(stages)), 0, -1):
+            for name in range(longest, NAME - 1, -1):
+                table = self._table(stages[:count], name)
+                if _fits(table, console, options) or (count == 1 and name == NAME):
+                    return stages[: max(1, count)], table
+        raise AssertionError("a single stage is always taken")
+
+    def _table(self, stages: Sequence[str], name: int) -> Table:
+        table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+        heads = ["benchmark", *map(short_header, stages)]
+        # heads stand at the bottom and cells at the top, which one column of rich can't have
+        lines = max(head.count("\n") for head in heads)
+        for place, head in enumerate(heads):
+            filled = "\n" * (lines - head.count("\n")) + head
+            table.add_column(filled, justify="right" if place else "left", no_wrap=True)
+        for row in self.matrix.rows:
+            cells = [_cell(row, stage, self.verdicts.get((stage, row.name), "")) for stage in stages]
+            mode = Text(f"\n{row.headline}", style="dim")
+            table.add_row(Text.assemble(short_header(row.name, name), mode), *cells)
+        return table
+
+
+def matrix_table(matrix: Matrix, verdicts: Verdicts | None = None) -> MatrixTable:
     """Benchmarks x stages, in percent; `verdicts` is (stage, benchmark) -> gain, loss or same."""
-    told = verdicts or {}
-    caption = "percent solved; * after its own stage; ▲ gain, ▼ loss against the stage before"
-    table = _plain_table("benchmark matrix", caption)
-    table.add_column("benchmark", overflow="fold", max_width=NAME)
-    for stage in matrix.stages:
-        table.add_column(short_header(stage), justify="right", no_wrap=True, vertical="bottom")
-    table.add_column("95 %\nlast", justify="right", no_wrap=True)
-    for row in matrix.rows:
-        cells = [_cell(row, stage, told.get((stage, row.name), "")) for stage in matrix.stages]
-        last = row.scores.get(matrix.stages[-1]) if matrix.stages else None
-        table.add_row(row.name, *cells, bounds(last.low, last.high) if last else DASH)
-    return table
+    return MatrixTable(matrix, verdicts or {})
 
 
 def _shares(row: StageStatus) -> list[str]:
@@ -91,7 +135,7 @@ def _shares(row: StageStatus) -> list[str]:
 
 
 def _progress(row: StageStatus) -> list[str]:
-    return [row.stage, row.state, f"{row.steps}/{row.planned}"]
+    return [row.stage, row.state, f"{row.steps}/{row.planned}" if row.planned else ""]
 
 
 def _word(row: StageStatus) -> str:
@@ -139,7 +183,8 @@ class StatusTable:
             width = max(NAME, options.max_width // 3)
             folded = [replace(r, stage=short_header(r.stage, width)) for r in stages]
             yield _table_of((*heads, "gate"), [[*_progress(r), _word(r)] for r in folded])
-            for table in _score_tables(short, folded, console, options):
+            wide = tuple(short_header(name, APART) for name in names)
+            for table in _score_tables(wide, folded, console, options):
                 yield Text("")
                 yield table
         for row in stages:
