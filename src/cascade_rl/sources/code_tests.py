@@ -37,6 +37,11 @@ def _function(name: str, starter: Any) -> str:
     return f"Solution.{name}" if isinstance(starter, str) and "class Solution" in starter else name
 
 
+def completing(code: str) -> str:
+    """What HumanEval is asked with, and all that trains for its form: a head and a docstring to complete."""
+    return f"Complete this function; reply with the whole of it.\n\n```python\n{code.rstrip()}\n```"
+
+
 def humaneval(row: Row) -> dict[str, Any]:
     """A row of HumanEval: a function to complete, and the call that its own harness appends to the test."""
     code, name = text(row, "prompt"), text(row, "entry_point")
@@ -46,7 +51,7 @@ def humaneval(row: Row) -> dict[str, Any]:
         # imports and given functions
         "before": code.rpartition(f"def {name}")[0],
     }
-    prompt = f"Complete this function; reply with the whole of it.\n\n```python\n{code.rstrip()}\n```"
+    prompt = completing(code)
     meta = {"family": "humaneval", "code": code + text(row, "canonical_solution")}
     return {"prompt": prompt, "answer": answer, "meta": meta}
 
