@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
-from evening_runs import Told, scored
+from evening_runs import Told
 
 from cascade_rl.report.markup import CONTROL
 from cascade_rl.report.records import Answer
@@ -53,7 +53,7 @@ def _asked(told: Told) -> dict[str, dict[str, dict[str, Answer]]]:
     """benchmark -> problem -> stage -> its answer in the benchmark's headline mode."""
     headline = {row.name: row.headline for row in told.matrix.rows}
     found: dict[str, dict[str, dict[str, Answer]]] = {}
-    for stage in scored(told.run):
+    for stage in told.run.scored:
         for one in stage.answers:
             if one.given.mode == headline.get(one.benchmark):
                 found.setdefault(one.benchmark, {}).setdefault(one.given.problem, {})[stage.name] = one

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from cascade_rl.plan.measured import MeasuredRun, read_measured
 from cascade_rl.report.curves import REWARD_MODEL, kind
 from cascade_rl.report.records import Run, Stage
 from cascade_rl.report.values import as_list, as_mapping, text
-from cascade_rl.scores.matrix import Matrix, Row
+from cascade_rl.scores.matrix import Matrix
 from cascade_rl.types import ModeScore, Scorecard
 
 
@@ -45,7 +45,7 @@ class Told:
     @cached_property
     def cards(self) -> dict[str, Scorecard]:
         """By stage."""
-        return {stage.name: stage.card for stage in scored(self.run) if stage.card}
+        return {stage.name: stage.card for stage in self.run.scored if stage.card}
 
     @property
     def rewarded(self) -> Iterator[Stage]:
@@ -66,11 +66,6 @@ class Told:
         return found.modes.get(row.headline) if found and row else None
 
 
-def scored(run: Run) -> tuple[Stage, ...]:
-    """What the benchmarks were run on: the model before the first stage, where the recipe asks, and the stages."""
-    return getattr(run, "scored", run.stages)
-
-
 def read_told(folder: Path) -> Told:
     """The run in a directory; InputError where there is none, or where it has trained nothing yet."""
     measured = read_measured(folder)
@@ -81,17 +76,7 @@ def read_told(folder: Path) -> Told:
     }
     domains = {name: frozenset(_domains(raw)) for name, raw in stages.items()}
     domain = {name: text(raw.get("domain")) for name, raw in benchmarks.items()}
-    rows = tuple(_with_own(row, benchmarks.get(row.name, {}), domains) for row in run.matrix.rows)
-    run = replace(run, matrix=replace(run.matrix, rows=rows))
     return Told(folder, measured, run, domains, domain)
-
-
-def _with_own(row: Row, raw: Mapping[str, Any], domains: Mapping[str, frozenset[str]]) -> Row:
-    """A benchmark that no stage trains for is given the last stage by the recipe: there it is nobody's."""
-    own = row.own_stage
-    if own is None or text(raw.get("own_stage")) == own or text(raw.get("domain")) in domains.get(own, ()):
-        return row
-    return replace(row, own_stage=None)
 
 
 def _domains(raw: Any) -> Iterator[str]:

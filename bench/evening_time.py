@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from evening_runs import Told, scored
+from evening_runs import Told
 from evening_tables import table
 from plan_checks import plan_of, seconds_by_phase
 
@@ -20,7 +20,7 @@ Rows = list[tuple[str, dict[str, float], dict[str, Effort]]]
 def _spent(told: Told) -> Rows:
     """(stage, seconds by phase, what was done) of each stage, and of all."""
     rows: Rows = []
-    for stage in scored(told.run):
+    for stage in told.run.scored:
         if found := spent_seconds(stage, told.matrix):
             seconds = {name: found.get(name, 0.0) for name in TOLD}
             seconds[OTHER] = math.fsum(found.values()) - math.fsum(seconds.values())

@@ -282,7 +282,7 @@ def test_a_second_reward_model_may_judge(rows):
     made["stages"][3]["reward_model"] = "reward"
     found = check_recipe(made)
     assert found.judge_of(found.benchmarks[0]) == "second"
-    assert found.own_stage(found.benchmarks[0]) == "rlhf", "nobody asks the second: the last stage"
+    assert found.own_stage(found.benchmarks[0]) is None, "nobody asks the second's reward model"
     assert "judged by the reward model of second" in explain(found) and "flatters" not in explain(found)
     made["benchmarks"][0]["reward_model"] = "reward"
     told = explain(check_recipe(made))

@@ -481,6 +481,9 @@ def test_own_stage_is_the_last_that_trains_the_domain():
     assert recipe.own_stage(recipe.benchmarks[0]) == "sft-1"
     assert recipe.own_stage(recipe.benchmarks[1]) == "rlhf"
     assert check_recipe(RAW).own_stage(check_recipe(RAW).benchmarks[0]) == "math-rl"
+    raw = changed()
+    raw["benchmarks"].append({"name": "choice", "domain": "multiple_choice", "problems": 2})
+    assert check_recipe(raw).own_stage(check_recipe(raw).benchmarks[-1]) is None, "nothing trains for it"
 
 
 def test_smoke_keeps_the_path_and_cuts_the_size():

@@ -28,6 +28,6 @@ def write_cards(
         write_reward_card(folder / FOLDER, facts)
 
 
-def own_stages(recipe: Recipe) -> dict[str, str]:
-    """Each benchmark with the stage that trains for it."""
+def own_stages(recipe: Recipe) -> dict[str, str | None]:
+    """Each benchmark with the stage that trains for it, None where none does."""
     return {benchmark.name: recipe.own_stage(benchmark) for benchmark in recipe.benchmarks}

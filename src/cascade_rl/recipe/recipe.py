@@ -128,21 +128,21 @@ class Recipe(Strict):
         trained = [stage.name for stage in self.stages if stage.trains == "reward_model"]
         return benchmark.reward_model or (trained[-1] if trained else None)
 
-    def own_stage(self, benchmark: BenchmarkSpec) -> str:
-        """The stage that trains for a benchmark (see BenchmarkSpec)."""
+    def own_stage(self, benchmark: BenchmarkSpec) -> str | None:
+        """The stage that trains for a benchmark (see BenchmarkSpec); None where no stage draws its domain."""
         if benchmark.own_stage:
             return benchmark.own_stage
         if judge := self.judge_of(benchmark):
             asking = [s.name for s in self.stages if s.reward_model_among(self.before(s.name)) == judge]
             # the first: later ones have other rewards, as a rule
-            return asking[0] if asking else self.stages[-1].name
+            return asking[0] if asking else None
         # max takes the highest claim, and of equal ones the last place
         claims = [
             (stage.claim, place)
             for place, stage in enumerate(self.stages)
             if stage.claim and benchmark.domain in stage.domains()
         ]
-        return self.stages[max(claims)[1] if claims else -1].name
+        return self.stages[max(claims)[1]].name if claims else None
 
 
 def _adapted(stage: object) -> object:

@@ -24,7 +24,7 @@ class BenchmarkSpec(Strict):
     `k` samples a problem in the headline mode, `k_other_mode` (the same if None) in the other one; without
     `both_modes` there is no other one. `greedy` asks for one greedy reply to each problem beside them. `mode`
     is the headline; None takes the domain's own. `own_stage` is the stage that trains for it; None takes the
-    last RL stage with that domain, else the last SFT stage.
+    last RL stage with that domain, else the last SFT stage, else none.
     """
 
     # published ones are called as their files are: aime24, gpqa_diamond

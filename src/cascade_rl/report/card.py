@@ -34,7 +34,7 @@ class Card:
 
     stage: Mapping[str, Any]
     scorecards: Sequence[Scorecard]
-    own_stages: Mapping[str, str]
+    own_stages: Mapping[str, str | None]
     gate: GateResult
     benchmarks: Sequence[BenchmarkSpec] = ()
     config: Mapping[str, Any] = field(default_factory=dict)

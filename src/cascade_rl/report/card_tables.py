@@ -17,7 +17,7 @@ CAPTION = (
 )
 
 
-def matrix_markdown(scorecards: Sequence[Scorecard], own_stages: Mapping[str, str]) -> str:
+def matrix_markdown(scorecards: Sequence[Scorecard], own_stages: Mapping[str, str | None]) -> str:
     """The matrix as a Markdown table with its caption; `own_stages` has all benchmarks of the recipe."""
     stages = [card.stage for card in scorecards]
     names = list(dict.fromkeys([*own_stages, *benchmark_names(scorecards)]))

@@ -43,7 +43,7 @@ class Matrix:
 
 
 def matrix(
-    scorecards: Sequence[Scorecard], own_stages: Mapping[str, str], seconds: Mapping[str, float]
+    scorecards: Sequence[Scorecard], own_stages: Mapping[str, str | None], seconds: Mapping[str, float]
 ) -> Matrix:
     """The matrix of a run so far; `own_stages` maps a benchmark to the stage that trains for it.
 

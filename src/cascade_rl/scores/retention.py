@@ -74,7 +74,9 @@ def retention(benchmark: str, measured: Mapping[str, Measured], own_stage: str |
     return Retention(benchmark, final, own_stage, since.get(own), since[best] if best is not None else None)
 
 
-def retentions(scorecards: Sequence[Scorecard], own_stages: Mapping[str, str]) -> tuple[Retention, ...]:
+def retentions(
+    scorecards: Sequence[Scorecard], own_stages: Mapping[str, str | None]
+) -> tuple[Retention, ...]:
     """The retention of every benchmark, from the scorecards of a run; ValueError unless they are distinct."""
     check_distinct(scorecards)
     return tuple(
