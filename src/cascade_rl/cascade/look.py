@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from cascade_rl.data.example import Example, Reader, example
 from cascade_rl.data.least import least_prompt
 from cascade_rl.data.lengths import benchmark_problems, left_out, pool_problems
+from cascade_rl.data.ngrams import shared_runs
 from cascade_rl.data.shelf import Shelf
 from cascade_rl.data.suites import fill_suites
 from cascade_rl.data.trial import Trial, try_out
@@ -62,9 +63,10 @@ def look(
         recipe = read_recipe(name, overrides, smoke_test=smoke_test, further=further, fill=fill_suites)
         seen = found[-1]
         examples = tuple(_example(recipe, stage, seen) for stage in recipe.stages)
+        shared = [one.line() for one in shared_runs(seen.trial.data, seen.trial.benchmarks)]
     if seen.commit is not None:
         recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"commit": seen.commit})})
-    return Look(recipe, (*seen.trial.tallies(), *seen.trial.notes, *seen.notes), examples)
+    return Look(recipe, (*seen.trial.tallies(), *shared, *seen.trial.notes, *seen.notes), examples)
 
 
 def _roomy() -> str | None:

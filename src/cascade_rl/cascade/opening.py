@@ -13,6 +13,7 @@ from cascade_rl.cascade.lengths import fitting_data, refuse_made
 from cascade_rl.cascade.run import Run, base_folder
 from cascade_rl.data.gather import Materials, gather
 from cascade_rl.data.kinds import provide
+from cascade_rl.data.ngrams import shared_runs, summary
 from cascade_rl.data.shelf import Shelf
 from cascade_rl.errors import Interrupted
 from cascade_rl.grading.services import open_services, standing
@@ -60,6 +61,8 @@ def open_run(
             refuse_made(recipe, materials, world.config, world.raw, world.tokenizer)
             fit = fitting_data(recipe, materials, world.tokenizer, screen)
             for text in _rows(recipe, fit):
+                screen.note(text)
+            for text in summary(shared_runs(fit.data, fit.benchmarks)):
                 screen.note(text)
             settings = _settings(recipe, engine, world.tokenizer.template.hash) | world.config.key()
             # a second of measuring at SmolLM2-135M, and a run that only shows what it has needs none

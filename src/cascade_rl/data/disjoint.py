@@ -1,7 +1,6 @@
 """The proof that no prompt has two uses.
 
-Compared are whole prompts, but for case and spaces: neither paraphrases nor shared n-grams are found (arXiv
-2512.13607 removes SFT samples that share a 9-gram with a test set; whoever makes a data file does that).
+Compared are whole prompts, but for case and spaces; runs of words that prompts share are counted in `ngrams`.
 A published benchmark that asks a row in other words than its domain trains on is compared in both.
 What a run is measured by on its way (probes, held-out pairs) is looked at in `measured`.
 """

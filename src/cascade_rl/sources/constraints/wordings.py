@@ -43,7 +43,7 @@ IFEVAL_WORDINGS: Mapping[str, tuple[str, ...]] = {
         "Keep {forbidden_words} out of your answer.", "+ without using {forbidden_words}",
     ),
     "keywords:letter_frequency": (
-        "The letter {letter} should appear {bound} times.", "Use the letter {letter} {bound} times.",
+        "Let {letter} be among the letters {bound} times.", "Use the letter {letter} {bound} times.",
         "Your response should have {bound} occurrences of the letter {letter}.",
         "Count the letter {letter}: it must come up {bound} times.",
         "I want to find {letter} {bound} times among the letters.",
@@ -131,7 +131,7 @@ IFEVAL_WORDINGS: Mapping[str, tuple[str, ...]] = {
     ),
     "detectable_format:number_bullet_lists": (
         "Use exactly {num_bullets} bullet point{s}, like: * This is a point.",
-        "Your response should contain exactly {num_bullets} bullet point{s} in markdown format (* ...).",
+        "Your response should hold {num_bullets} bullet point{s} exactly, in markdown (* ...).",
         "List {num_bullets} bullet point{s}, no more and no less. Start each with an asterisk.",
         "Give me {num_bullets} point{s} in a markdown list with * as the bullet.",
         "There must be exactly {num_bullets} bullet{s}. Mark bullets with *",
@@ -177,7 +177,7 @@ IFEVAL_WORDINGS: Mapping[str, tuple[str, ...]] = {
         "Your response should have a title, wrapped in << and >>.", "Start with a title such as <<a title>>.",
         "Include a title in this form: <<title>>", "Put a title at the top between << and >>.",
         "It needs a title. Write it in double angular brackets: <<title of the text>>",
-        "+ with a title in double angular brackets, i.e. <<title>>",
+        "+ under a title that stands in double angular brackets, such as <<name>>",
     ),
     "combination:two_responses": (
         "Give two different responses, with ****** between them.",
@@ -196,7 +196,7 @@ IFEVAL_WORDINGS: Mapping[str, tuple[str, ...]] = {
         "Write the request once more, exactly as it stands, and your answer below it.",
     ),
     "startend:end_checker": (
-        'End your response with this exact phrase: "{end_phrase}"', 'Close with the words "{end_phrase}"',
+        'Make this phrase the end of your reply: "{end_phrase}"', 'Close with the words "{end_phrase}"',
         'The last words should be "{end_phrase}"', 'Let "{end_phrase}" be how it ends.',
         'Finish with "{end_phrase}" and write nothing after it.',
         'Your response should end with "{end_phrase}"', 'The very last sentence must read: "{end_phrase}"',

@@ -226,7 +226,7 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
         two_responses, "Give two different answers, separated by six asterisks: ******.", {},
         also=two_different_responses, strictly="differ in their words"),
     "combination:repeat_prompt": Instruction(
-        repeats_prompt, "First repeat the request word for word, then answer it.", {"prompt_to_repeat": TEXT},
+        repeats_prompt, "Say the request again word for word, then answer it.", {"prompt_to_repeat": TEXT},
         also=answers_after_prompt, strictly="an answer follows"),
     "startend:end_checker": Instruction(
         ends_with, "Finish with exactly this: {end_phrase}", {"end_phrase": TEXT}, instead=says_more_than_end,
