@@ -57,7 +57,10 @@ def stage_run(
         )
 
     domain: Domain = replace(
-        load_domain("alignment"), score=score, thought=lambda problem: f"about {problem.id}"
+        load_domain("alignment"),
+        score=score,
+        thought=lambda problem: f"about {problem.id}",
+        amend=lambda problem, reply: reply + "!!",
     )
     tokenizer = SimpleNamespace(prompt=lambda problem: problem.prompt_text.split())
     world = SimpleNamespace(
@@ -85,6 +88,8 @@ REPLIES = {
     [
         ("right", {"p0": "two!!", "p3": "later!!"}),
         ("best", {"p0": "two!!", "p1": "one!", "p3": "later!!"}),
+        # each gains two marks, also where it was cut off; what is empty, thinks or can't be judged stays out
+        ("amended", {"p0": "plain!!", "p1": "three!!! but cut!!", "p2": "cut!!", "p3": "late!!"}),
         ("first", {"p0": "plain", "p1": "one!", "p2": "null!!", "p3": "late"}),
     ],
 )
@@ -176,6 +181,8 @@ def test_what_a_recipe_may_not_say():
         recipe = own()
         del recipe["stages"][1]["data"][0]["replies"]
         check_recipe(recipe)
+    with pytest.raises(RecipeError, match="nothing amends replies in this domain"):
+        check_recipe(own(keep="amended"))
     with pytest.raises(RecipeError, match=r"no thought is written .* set modes: \[instruct\]"):
         recipe = own()
         recipe["stages"][1]["data"][1]["replies"] = "policy"

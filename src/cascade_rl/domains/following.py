@@ -18,6 +18,7 @@ from typing import Any
 from cascade_rl.chat import compose_reply, split_reply
 from cascade_rl.domain import Domain, Example, Query, Services
 from cascade_rl.errors import AnswerError, InputError
+from cascade_rl.sources.constraints.amended import amended
 from cascade_rl.sources.constraints.prompts import TAXONOMIES, constrained_prompt, counts
 from cascade_rl.sources.constraints.public import BENCHMARKS, benchmark_rows
 from cascade_rl.sources.shared import SHARED
@@ -293,6 +294,12 @@ def thought(problem: Problem) -> str:
     return restate(problem.answer["instruction_id_list"], problem.answer["kwargs"])
 
 
+def amend(problem: Problem, reply: str) -> str:
+    """A natural reply whose constraints are kept where a rule knows how."""
+    asked = problem.answer
+    return amended(reply, asked["instruction_id_list"], asked["kwargs"])
+
+
 def gold(problem: Problem) -> str | None:
     """A right reply to a builtin problem, or the one that came with the problem; unknown for others."""
     if isinstance(reply := problem.meta.get("reply"), str):
@@ -355,6 +362,7 @@ DOMAIN = Domain(
     examples=examples,
     gold=gold,
     demonstrate=demonstrate,
+    amend=amend,
     thought=thought,
     score=score,
     headline=Mode.INSTRUCT,

@@ -48,15 +48,16 @@ class OwnReplies(Strict):
 
     `rollouts` replies of at most `max_tokens` to a prompt, in instruct mode; one that is cut off is never
     imitated. `keep`: the first that earns full marks by the domain's benchmark rule (`right`: prompts without
-    one are left out), the `best` by that rule, or the `first`, which asks no grader. Training on what the
-    model says already teaches a mode or a form without unlearning the rest (arXiv 2402.13669).
+    one are left out), the same of replies that the domain has `amended` by rule, cut-off ones too, the `best`
+    by that rule, or the `first`, which asks no grader. Training on what the model says already teaches a mode
+    or a form without unlearning the rest (arXiv 2402.13669).
     """
 
     rollouts: Positive = 4
     max_tokens: Positive = 512
     temperature: Annotated[float, Field(ge=0)] = 0.6
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
-    keep: Literal["right", "best", "first"] = "right"
+    keep: Literal["right", "amended", "best", "first"] = "right"
 
 
 class ChatData(Strict):
@@ -196,7 +197,11 @@ class SFTStage(StageSpec):
             if not self._asks_policy(entry):
                 if domain.demonstrate is None:
                     found.append((path, "this domain has no demonstrations"))
-            elif Mode.THINKING in entry.modes and domain.thought is None:
+                continue
+            if self.own_replies and self.own_replies.keep == "amended" and domain.amend is None:
+                text = "nothing amends replies in this domain; set own_replies.keep: right, best or first"
+                found.append((path, text))
+            if Mode.THINKING in entry.modes and domain.thought is None:
                 text = (
                     "no thought is written before the policy's replies in this domain; set modes: [instruct]"
                 )

@@ -52,6 +52,10 @@ class Able(Protocol):
         """What makes a teacher's replies; None if nothing does."""
 
     @property
+    def amend(self) -> object | None:
+        """What changes a reply of the policy's by rule, so that it earns more; None if nothing does."""
+
+    @property
     def thought(self) -> object | None:
         """What writes the thought before a reply that the policy gave without one; None if nothing does."""
 

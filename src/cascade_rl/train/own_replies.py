@@ -103,14 +103,19 @@ def _sampled(run: StageRun[SFTStage], own: OwnReplies, problems: Sequence[Proble
         run.screen.waiting("the policy's own replies", done / len(fits))
 
     run.screen.waiting("the policy's own replies", 0.0)
-    groups = run.world.sampler.sample(fits, sampling, told)
+    drawn: Sequence[Sequence[Rollout]] = run.world.sampler.sample(fits, sampling, told)
+    groups = drawn
+    if own.keep == "amended":
+        groups = [
+            [_amended(run, p, rollout) for rollout in group] for p, group in zip(fits, drawn, strict=True)
+        ]
     marks = _marks(run, own, fits, groups)
     texts, kept = {}, []
     counts = {domain: Counter(prompts=n) for domain, n in Counter(p.domain for p in problems).items()}
-    for problem, group, given in zip(fits, groups, marks, strict=True):
+    for problem, said, group, given in zip(fits, drawn, groups, marks, strict=True):
         count = counts[problem.domain]
-        count["replies"] += len(group)
-        count["cut off"] += sum(rollout.stop is Stop.LENGTH for rollout in group)
+        count["replies"] += len(said)
+        count["cut off"] += sum(rollout.stop is Stop.LENGTH for rollout in said)
         place = _chosen(own, group, given)
         if place is not None:
             count["kept"] += 1
@@ -124,6 +129,14 @@ def _sampled(run: StageRun[SFTStage], own: OwnReplies, problems: Sequence[Proble
     head = {"key": run.key, "lines": list(lines)}
     write_text(run.book.folder / FILE, "".join(dumps(line) + "\n" for line in (head, *kept)))
     return _Answered(texts, lines)
+
+
+def _amended(run: StageRun[SFTStage], problem: Problem, rollout: Rollout) -> Rollout:
+    """The reply as its domain mends it; what was cut off is whole then."""
+    write = run.domains[problem.domain].amend
+    if write is None or not _plain(rollout.text):  # the recipe was refused where nothing amends
+        return rollout
+    return Rollout.of_text(write(problem, rollout.text), Stop.END)
 
 
 Mark = tuple[float, float] | None  # reward and sum of its parts; None: no verdict
@@ -160,11 +173,11 @@ def _chosen(own: OwnReplies, group: Sequence[Rollout], marks: Sequence[Mark]) ->
         # an answer in instruct mode: a thought of its own would stand before the one that is written
         if mark is not None and rollout.stop is Stop.END and _plain(rollout.text)
     ]
-    if own.keep == "right":
+    if own.keep in ("right", "amended"):
         usable = [(place, mark) for place, mark in usable if mark[0] >= 1.0]
     if not usable:
         return None
-    return usable[0][0] if own.keep == "first" else max(usable, key=lambda one: (one[1], -one[0]))[0]
+    return usable[0][0] if own.keep != "best" else max(usable, key=lambda one: (one[1], -one[0]))[0]
 
 
 def _plain(text: str) -> bool:
