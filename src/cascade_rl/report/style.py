@@ -68,14 +68,13 @@ table.plain tbody th { font-weight: 500; }
 table.numbers td, table.numbers thead th:not(:first-child) { text-align: right; }
 table.matrix { width: 100%; border-collapse: separate; border-spacing: 3px; margin-left: -3px; }
 .matrix td, .matrix thead th:not(:first-child) { text-align: center; }
-.matrix td { padding: 7px 6px; white-space: nowrap; }
+.matrix td { padding: 7px 4px; white-space: nowrap; }
 .matrix td { background: var(--raised); border: 0; border-radius: 5px; min-width: 66px; }
 .matrix th { border: 0; }
-.matrix thead th:first-child { min-width: 118px; }
 .matrix td b { font-size: 1.02rem; font-weight: 600; }
 .matrix td small, .matrix th small { display: block; line-height: 1.35; }
 .matrix tbody th, .matrix tfoot th, .matrix thead th:first-child { position: sticky; left: 0;
-  background: var(--ground); z-index: 1; padding-left: 3px; min-width: 92px; max-width: 150px;
+  background: var(--ground); z-index: 1; padding-left: 3px; min-width: 124px; max-width: 150px;
   overflow-wrap: break-word; }
 .matrix td.own { box-shadow: inset 0 0 0 2px var(--own); }
 .matrix td.none { color: var(--quiet); }
@@ -211,7 +210,7 @@ footer { margin-top: 50px; }
   h1 { font-size: 1.55rem; }
   .sides { grid-template-columns: 1fr; }
   .matrix td { min-width: 60px; }
-  .matrix tbody th, .matrix thead th:first-child { max-width: 110px; font-size: .84rem; }
+  .matrix tbody th, .matrix thead th:first-child { min-width: 92px; max-width: 110px; font-size: .84rem; }
   dl.json { grid-template-columns: 1fr; gap: 0; }
   dl.json dd { margin: 0 0 6px; }
   dl.json dl.json { padding-left: 12px; }
