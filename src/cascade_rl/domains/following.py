@@ -1,11 +1,12 @@
 """Instruction following: prompts with verifiable constraints, of IFEval, of IFBench and a few of our own.
 
-Full reward only when every constraint is met (arXiv 2512.13607, section 4.3); the parts name each. RL scores
-strictly, the benchmark as the public reference implementations do; the small world's problems, known by their
-`cascade:*` instructions, have one scoring for both, the one that the tiny recipe was measured with. Source
-`builtin` asks for a few different words of that world, so that a tiny model can learn it; `ifeval-style` asks
-a pretrained model for natural texts; `ifeval-train` and `ifbench-train` combine one to ten constraints, or as
-many as `ifeval-train:1-3` says, for IF-RL's two stages of data; `ifeval` and `ifbench` are the benchmarks themselves, held out.
+Full reward only when every constraint is met (arXiv 2512.13607, section 4.3); the parts name each. RL
+scores strictly, the benchmark as the public reference implementations do; the small world's problems, known
+by their `cascade:*` instructions, have one scoring for both, the one that the tiny recipe was measured
+with. Source `builtin` asks for a few different words of that world, so that a tiny model can learn it;
+`ifeval-style` asks a pretrained model for natural texts; `ifeval-train` and `ifbench-train` combine one to
+ten constraints, or as many as `ifeval-train:1-3` says, for IF-RL's two stages of data; `ifeval` and
+`ifbench` are the benchmarks themselves, held out.
 """
 
 from __future__ import annotations

@@ -170,7 +170,7 @@ def _sayings(text: str, asked: list[Asked], echoed: bool, rng: random.Random) ->
 
 
 def _worded(first: Request, asked: list[Asked], rng: random.Random) -> str:
-    """The prompt in one of many wordings: in another order, in a line, in lines or a list, of another request."""
+    """The prompt in one of many wordings: in any order, in a line or a list, of another such request."""
     idents = {ident for ident, _ in asked}
     text = first.text
     if COPIED & idents:

@@ -14,7 +14,8 @@ from cascade_rl.sources.constraints.subjects import FACTS, FIELDS, GIVEN, JOBS, 
 # kind: templates over {thing} {other} {person} {job} {tone} {fact} {given} {n}
 KINDS: Mapping[str, tuple[str, ...]] = {
     "email": (
-        "Write an email to {person} about {thing}.", "Draft a {tone} email in which I tell {person} about {thing}.",
+        "Write an email to {person} about {thing}.",
+        "Draft a {tone} email in which I tell {person} about {thing}.",
         "Help me answer an email from {person}, who asks about {thing}.",
     ),
     "letter": (
@@ -23,7 +24,8 @@ KINDS: Mapping[str, tuple[str, ...]] = {
         "Draft a letter of complaint about {thing}.",
     ),
     "verse": (
-        "Write a poem about {thing}.", "Compose a {tone} song about {thing}.", "Write a limerick about {job}.",
+        "Write a poem about {thing}.", "Compose a {tone} song about {thing}.",
+        "Write a limerick about {job}.",
         "Write a rap about {thing} and {other}.", "I need a {tone} birthday poem for {person}.",
     ),
     "story": (
@@ -45,7 +47,8 @@ KINDS: Mapping[str, tuple[str, ...]] = {
         'Explain the following to {person}: "{given}"',
     ),
     "product": (
-        "Describe a new product that has to do with {thing}.", "Write a {tone} product description for a book on {thing}.",
+        "Describe a new product that has to do with {thing}.",
+        "Write a {tone} product description for a book on {thing}.",
         "Write a review of a course about {thing}.", "Write a {tone} description of a game about {thing}.",
     ),
     "comparison": (
@@ -59,20 +62,24 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     ),
     "fact": ("{fact}", "{fact} Explain it to {person}.", "I was asked this today: {fact}", "Tell me: {fact}"),
     "brainstorm": (
-        "Give me {n} ideas for a film about {thing}.", "Suggest {n} names for a club of people who love {thing}.",
+        "Give me {n} ideas for a film about {thing}.",
+        "Suggest {n} names for a club of people who love {thing}.",
         "Brainstorm {n} questions that {person} may ask about {thing}.", "Find {n} slogans about {thing}.",
         "What would be good gifts for {job}?",
     ),
     "plan": (
         "Plan a day about {thing} for {person}.", "Make an itinerary for {n} days that includes {thing}.",
-        "Write a timetable for {job}.", "Outline a talk about {thing}.", "Plan a party whose theme is {thing}.",
+        "Write a timetable for {job}.", "Outline a talk about {thing}.",
+        "Plan a party whose theme is {thing}.",
     ),
     "dialogue": (
         "Write a dialogue between {job} and a child about {thing}.", "Write a {tone} interview with {job}.",
-        "Write a scene in which {job} explains {thing}.", "Two friends disagree about {thing}. Write what they say.",
+        "Write a scene in which {job} explains {thing}.",
+        "Two friends disagree about {thing}. Write what they say.",
     ),
     "riddle": (
-        "Write a riddle about {thing}.", "Tell me a joke about {job}.", "Write a quiz question about {thing}.",
+        "Write a riddle about {thing}.", "Tell me a joke about {job}.",
+        "Write a quiz question about {thing}.",
         "Make a {tone} joke about {thing}.",
     ),
     "critique": (
@@ -87,8 +94,10 @@ KINDS: Mapping[str, tuple[str, ...]] = {
 # questions to which yes, no and perhaps are answers
 QUESTIONS = (
     "Would {thing} make a good present for {person}?", "Is it wise to spend a whole day on {thing}?",
-    "Could {thing} be the subject of a famous film?", "Do most people think of {thing} when they cannot sleep?",
-    "Is {thing} more useful than {other}?", "Should {person} know about {thing}?", "Can {job} live without {thing}?",
+    "Could {thing} be the subject of a famous film?",
+    "Do most people think of {thing} when they cannot sleep?",
+    "Is {thing} more useful than {other}?", "Should {person} know about {thing}?",
+    "Can {job} live without {thing}?",
     "Will {thing} still matter in a hundred years?", "Is {thing} a good topic for a poem?",
     "Would you like to talk about {thing}?", "Does {job} need to care about {thing}?",
     "Have you heard enough about {thing}?",

@@ -97,7 +97,8 @@ IFBENCH_WORDINGS: Mapping[str, tuple[str, ...]] = {
         "Let a verb come before everything else.",
     ),
     "words:repeats": (
-        "A word may occur {small_n} times at most.", "Your response should repeat no word over {small_n} times.",
+        "A word may occur {small_n} times at most.",
+        "Your response should repeat no word over {small_n} times.",
         "Limit every single word to {small_n} uses.",
     ),
     "sentence:keyword": (
