@@ -290,11 +290,11 @@ def test_the_sources_that_are_listed_are_those_of_the_guides():
     )
     assert {name: ", ".join(load_domain(name).sources) for name in NAMES} == {
         "alignment": f"builtin, chat, {tables}",
-        "coding": f"builtin, basics, humaneval, {tables}",
+        "coding": f"builtin, basics, packages, packages:NAME,..., humaneval, {tables}",
         "following": f"builtin, ifeval-style, ifeval-train, ifbench-train, ifeval, ifbench, {tables}",
         "maths": f"builtin, reasoning-gym:NAME[,NAME...], {tables}",
         "multiple_choice": f"builtin, {tables}",
-        "swe": f"builtin, packages, packages:NAME,..., {tables}",
+        "swe": f"builtin, packages, packages:NAME,..., small-packages, small-packages:NAME,..., {tables}",
         "tools": f"builtin, {tables}",
     }
     assert all(load_domain(name).sources.items() >= SHARED.items() for name in NAMES)
