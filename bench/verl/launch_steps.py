@@ -7,8 +7,10 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 from grpo_step import RECIPE, STAGE
 from on_cpu import HERE, RL, replaced
 
@@ -67,8 +69,10 @@ def kill_after_a_step(job: Job, stage: Path) -> None:
     while not any(line["kind"] == "step" for line in read_lines(stage / "journal.jsonl")):
         time.sleep(0.2)
     for process in processes.carriers(job.attempt(1)):
-        if "verl.trainer.main_ppo" in process.cmdline():
-            process.send_signal(signal.SIGKILL)
+        # one that has just ended and waits for its parent has no command line any more
+        with suppress(psutil.Error):
+            if "verl.trainer.main_ppo" in process.cmdline():
+                process.send_signal(signal.SIGKILL)
 
 
 def judged(job: Job, stage: Path) -> list[str]:

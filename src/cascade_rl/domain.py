@@ -107,6 +107,8 @@ class Domain:
     null         an empty or unchanged reply, which must earn nothing
     demonstrate  (problem, rng, fault_rate) -> a teacher's reply for SFT; with probability `fault_rate` it is
                  openly faulty
+    thought      a short thought on a problem, for thinking mode, where the reply is the model's own: what is
+                 asked for, never the answer
     pairs        (problem, rng) -> (chosen, rejected) answers for a reward model
     score        the benchmark's verdict, where it differs from RL's reward (SWE runs the tests; alignment
                  knows the hidden preference)
@@ -127,6 +129,7 @@ class Domain:
     # empty where nothing else is said; swe has a patch that changes nothing
     null: Callable[[Problem], str] = lambda problem: ""
     demonstrate: Callable[[Problem, random.Random, float], str] | None = None
+    thought: Callable[[Problem], str] | None = None
     pairs: Callable[[Problem, random.Random], tuple[str, str]] | None = None
     score: Grade | None = None
     headline: Mode = Mode.THINKING

@@ -238,7 +238,10 @@ class Scorecard:
 
 @dataclass(frozen=True, slots=True)
 class Demonstration:
-    """A problem in one mode with a teacher's reply, and its `form` (see Message)."""
+    """A problem in one mode with a teacher's reply, and its `form` (see Message).
+
+    The reply is empty where the policy gives it once the stage starts.
+    """
 
     problem: Problem
     reply: str

@@ -59,12 +59,17 @@ def _teach(
     data: SFTData, domain: Domain, seed: str, tell: Callable[[Tally], None]
 ) -> Iterator[Demonstration]:
     """Demonstrations without end; each has a generator of its own, so that no reply depends on another."""
-    if domain.demonstrate is None:
+    teach = domain.demonstrate
+    if teach is None and data.replies == "teacher":
         raise StageError(f"{domain.name} has no demonstrations")
     # The order depends on seed and stage, the reply to a prompt in a mode on these and its id alone.
     start = random.Random(seed).getrandbits(32)
     for problem in domain.problems(data.source, Split.SFT, start, reading_of(data), tell):
         for mode in data.modes:
             asked = problem.in_mode(mode)
+            if teach is None or data.replies == "policy":
+                # answered once the stage starts: see `train.own_replies`
+                yield Demonstration(asked, "")
+                continue
             rng = random.Random(f"{seed}/{problem.id}/{mode}")
-            yield Demonstration(asked, domain.demonstrate(asked, rng, data.fault_rate))
+            yield Demonstration(asked, teach(asked, rng, data.fault_rate))

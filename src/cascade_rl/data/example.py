@@ -61,8 +61,11 @@ def _texts(item: Demonstration, reader: Reader | None) -> tuple[str, str]:
 
 
 def _imitated(stage: Stage, item: Demonstration, of: int, reader: Reader | None) -> Example:
-    prompt, reply = _texts(item, reader)
     line = f"1 of {of:,} demonstrations, {item.problem.mode}"
+    if not item.reply:
+        line += ", of replies that the policy gives then"
+        return Example(stage.name, line, (("the prompt", _prompt(item.problem, reader)),))
+    prompt, reply = _texts(item, reader)
     if reader is not None:
         read, trained = map(len, reader.taught(item))
         line += f": {read + trained:,} tokens, {trained:,} of them trained on"

@@ -71,6 +71,7 @@ RUDE_LINES = (
 )  # fmt: skip
 CURT = ("{T} are {a}.", "{T} have {w}.", "Just {t}.", "{A} {t}.")  # at most 4 words, of which the rule asks 5
 THOUGHTS = ("They ask about {t}.", "The topic is {t}.", "I think of {t} and {w}.")
+KIND = "A short and kind answer on the subject will do."
 # each misses one criterion of the rule
 FAULTS = ("rude", "off-topic", "curt", "repetitive", "cold", "flat")
 
@@ -170,9 +171,7 @@ def demonstrate(problem: Problem, rng: random.Random, fault_rate: float) -> str:
     known = FAULTS if "topic" in _known(problem) else CHAT_FAULTS
     fault = rng.choice(known) if rng.random() < fault_rate else None
     answer, topic = _answer(problem, fault, rng), _known(problem).get("topic")
-    thought = "A short and kind answer on the subject will do."
-    if topic:
-        thought = _fill(rng.choice(THOUGHTS), topic, rng)
+    thought = _fill(rng.choice(THOUGHTS), topic, rng) if topic else KIND
     return compose_reply(problem.mode, thought, answer)
 
 
@@ -288,6 +287,7 @@ DOMAIN = Domain(
     examples=examples,
     gold=gold,
     demonstrate=demonstrate,
+    thought=lambda problem: KIND,
     pairs=pairs,
     needs=frozenset({"reward_model"}),
     check_answer=check_answer,

@@ -27,6 +27,7 @@ from cascade_rl.sources.splits import drawn, refuse_training, stream
 from cascade_rl.types import Message, Mode, Outcome, Problem, Rollout, Verdict, problem_id
 from cascade_rl.verify.instructions import MARK_NAMES, InstructionError, check_all
 from cascade_rl.verify.instructions import PREFIX as SMALL_WORLD
+from cascade_rl.verify.instructions.restated import restate
 
 Constraint = tuple[str, dict[str, Any]]
 
@@ -286,6 +287,11 @@ def demonstrate(problem: Problem, rng: random.Random, fault_rate: float) -> str:
     return compose_reply(problem.mode, thought, draft.text())
 
 
+def thought(problem: Problem) -> str:
+    """What is asked for, in a few words each."""
+    return restate(problem.answer["instruction_id_list"], problem.answer["kwargs"])
+
+
 def gold(problem: Problem) -> str | None:
     """A right reply to a builtin problem, or the one that came with the problem; unknown for others."""
     if isinstance(reply := problem.meta.get("reply"), str):
@@ -348,6 +354,7 @@ DOMAIN = Domain(
     examples=examples,
     gold=gold,
     demonstrate=demonstrate,
+    thought=thought,
     score=score,
     headline=Mode.INSTRUCT,
     needs=frozenset({"verifiers"}),

@@ -13,7 +13,7 @@ from cascade_rl.plan.expected import ASSUMED, Expected
 from cascade_rl.plan.lengths import Spread
 from cascade_rl.plan.shapes import Shape, named_shape
 from cascade_rl.plan.verdicts import verdict
-from cascade_rl.recipe import Recipe, RewardModelStage, RLStage, SFTStage, Stage
+from cascade_rl.recipe import Recipe, RewardModelStage, RLStage, SFTData, SFTStage, Stage
 from cascade_rl.recipe.scoring import BenchmarkSpec
 from cascade_rl.recipe.verl import Engine
 
@@ -91,7 +91,7 @@ def phases_of(recipe: Recipe, positions: int, known: Expected = ASSUMED) -> list
         if isinstance(stage, RLStage):
             found += _rl(recipe, stage, positions, known)
         elif isinstance(stage, SFTStage):
-            found.append(_sft(recipe, stage, known))
+            found.append(_sft(recipe, stage, positions, known))
         else:
             found.append(_reward_model(recipe, stage, positions, known))
         if asked := _evaluation(recipe, stage, positions, known):
@@ -99,11 +99,23 @@ def phases_of(recipe: Recipe, positions: int, known: Expected = ASSUMED) -> list
     return found
 
 
-def _sft(recipe: Recipe, stage: SFTStage, known: Expected) -> Phase:
+def _sft(recipe: Recipe, stage: SFTStage, positions: int, known: Expected) -> Phase:
     spread = known.samples(stage.name, stage.max_tokens)
     lengths = spread.lengths(stage.batch_size)
     trees = tuple((tokens // 4, (max(1, tokens - tokens // 4),)) for tokens in lengths)
     longest = (stage.max_tokens // 4, stage.max_tokens - stage.max_tokens // 4)
+    words: tuple[tuple[str, str], ...] = (("samples", spread.said),)
+    once: list[tuple[int, int]] = []
+    own = stage.own_replies
+    total = sum(data.weight for data in stage.data)
+    for data in stage.data if own else ():
+        if own and isinstance(data, SFTData) and data.replies == "policy":
+            # modes share a reply, as `data/demonstrations` counts prompts
+            prompts = max(1, round(stage.samples * data.weight / total / len(data.modes)))
+            answers = known.answers(data.domain, own.max_tokens)
+            prompt, _ = known.prompt(stage.max_tokens, own.max_tokens, positions)
+            once += [(prompt, reply) for reply in answers.lengths(prompts * own.rollouts)]
+            words += ((f"own replies, {data.domain}", answers.said),)
     return Phase(
         stage.name,
         "",
@@ -112,8 +124,10 @@ def _sft(recipe: Recipe, stage: SFTStage, known: Expected) -> Phase:
         0,
         stage.planned_steps,
         trees,
+        once=tuple(once),
+        group=own.rollouts if own else 1,
         longest=longest,
-        words=(("samples", spread.said),),
+        words=words,
     )
 
 

@@ -21,7 +21,7 @@ from cascade_rl.recipe.recipe import Recipe
 from cascade_rl.recipe.reward_model import RewardModelStage
 from cascade_rl.recipe.rl import RLStage
 from cascade_rl.recipe.scoring import BenchmarkSpec, Dip, Gate, PreflightSpec, Waiver
-from cascade_rl.recipe.sft import ChatData, SFTData, SFTStage
+from cascade_rl.recipe.sft import ChatData, OwnReplies, SFTData, SFTStage
 from cascade_rl.recipe.stage import Able, Entry, OwnRows, StageSpec
 from cascade_rl.recipe.track import Track
 from cascade_rl.recipe.training import Training
@@ -40,6 +40,7 @@ __all__ = [
     "HeldoutRows",
     "JudgeSpec",
     "LoRA",
+    "OwnReplies",
     "OwnRows",
     "Phase",
     "PreflightSpec",

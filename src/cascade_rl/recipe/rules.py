@@ -10,6 +10,7 @@ from cascade_rl.recipe.prompts import FullPhase
 from cascade_rl.recipe.recipe import Recipe
 from cascade_rl.recipe.rl import RLStage
 from cascade_rl.recipe.scoring import BenchmarkSpec
+from cascade_rl.recipe.sft import SFTStage
 from cascade_rl.recipe.tables import SCHEMES, of_a_table
 
 
@@ -44,6 +45,10 @@ def size_problems(recipe: Recipe, positions: int, width: int) -> Problems:
         for path, tokens in long.items()
     ]
     for stage in recipe.stages:
+        own = stage.own_replies if isinstance(stage, SFTStage) else None
+        if own and own.max_tokens >= positions:
+            text = f"no prompt has room beside {own.max_tokens} tokens in the model's {positions} positions"
+            problems.append((f"stages.{stage.name}.own_replies.max_tokens", f"{text}; lower it"))
         if stage.lora and stage.lora.rank > width:
             problems.append(
                 (

@@ -14,10 +14,15 @@ from cascade_rl.recipe.tables import BadRows, MapKey, is_none, one_of, reading_o
 from cascade_rl.types import Mode, Split
 
 
+def _is_teacher(value: object) -> bool:
+    return value == "teacher"
+
+
 class SFTData(Strict):
     """A share of the SFT mixture: demonstrations of one domain, in one mode or (parallel) in both.
 
     `fault_rate` makes the teacher openly imperfect: that share of its replies carries a systematic fault.
+    `replies: policy` has the model imitate its own, see `OwnReplies`.
     """
 
     domain: str
@@ -28,6 +33,30 @@ class SFTData(Strict):
     weight: Annotated[float, Field(gt=0)] = 1.0
     fault_rate: Fraction = 0.0
     modes: Annotated[list[Mode], Field(min_length=1)] = Field(default_factory=lambda: [Mode.THINKING])
+    # left out of the record where it is as ever, so that it is no change of older runs
+    replies: Annotated[Literal["teacher", "policy"], Field(exclude_if=_is_teacher)] = "teacher"
+
+    @model_validator(mode="after")
+    def _faultless(self) -> SFTData:
+        if self.replies == "policy" and self.fault_rate:
+            raise ValueError("fault_rate is a teacher's, without effect with replies: policy; remove it")
+        return self
+
+
+class OwnReplies(Strict):
+    """How the policy answers the prompts of `replies: policy` as a stage begins, and what is imitated.
+
+    `rollouts` replies of at most `max_tokens` to a prompt, in instruct mode; one that is cut off is never
+    imitated. `keep`: the first that earns full marks by the domain's benchmark rule (`right`: prompts without
+    one are left out), the `best` by that rule, or the `first`, which asks no grader. Training on what the
+    model says already teaches a mode or a form without unlearning the rest (arXiv 2402.13669).
+    """
+
+    rollouts: Positive = 4
+    max_tokens: Positive = 512
+    temperature: Annotated[float, Field(ge=0)] = 0.6
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
+    keep: Literal["right", "best", "first"] = "right"
 
 
 class ChatData(Strict):
@@ -68,6 +97,7 @@ class SFTStage(StageSpec):
     """Supervised fine-tuning on `samples` demonstrations, of teachers or own, for `steps` or `epochs`.
 
     `too_long`: samples over `max_tokens` are dropped, or their replies cut off there without an end mark.
+    `own_replies` says how the policy answers where an entry has `replies: policy`.
     """
 
     claim = 1  # below RL's: what a domain can do after SFT is where its RL stage begins
@@ -83,6 +113,26 @@ class SFTStage(StageSpec):
     heldout: RowsKey = None
     # left out of the record where it is as ever, so that it is no change of older runs
     too_long: Annotated[Literal["drop", "cut"], Field(exclude_if=_is_drop)] = "drop"
+    own_replies: Annotated[OwnReplies | None, Field(exclude_if=is_none)] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_own(cls, raw: object) -> object:
+        data = raw.get("data") if isinstance(raw, Mapping) else None
+        if not isinstance(raw, Mapping) or not isinstance(data, list) or "own_replies" in raw:
+            return raw
+        asked = any(isinstance(entry, Mapping) and entry.get("replies") == "policy" for entry in data)
+        return {**raw, "own_replies": {}} if asked else raw
+
+    @model_validator(mode="after")
+    def _own(self) -> SFTStage:
+        if self.own_replies and not any(self._asks_policy(entry) for entry in self.data):
+            raise ValueError("own_replies: no effect without an entry that says replies: policy; remove it")
+        return self
+
+    @staticmethod
+    def _asks_policy(entry: ChatData | SFTData) -> bool:
+        return isinstance(entry, SFTData) and entry.replies == "policy"
 
     @model_validator(mode="after")
     def _length(self) -> SFTStage:
@@ -119,7 +169,10 @@ class SFTStage(StageSpec):
     def asked_modes(self) -> list[tuple[str, frozenset[Mode]]]:
         """Those of its teachers' replies; of own rows the replies say it."""
         taught = [(place, data) for place, data in enumerate(self.data) if isinstance(data, SFTData)]
-        return [(f"stages.{self.name}.data.{place}.modes", frozenset(data.modes)) for place, data in taught]
+        found = [(f"stages.{self.name}.data.{place}.modes", frozenset(data.modes)) for place, data in taught]
+        if self.own_replies:
+            found.append((f"stages.{self.name}.own_replies", frozenset({Mode.INSTRUCT})))
+        return found
 
     def batch(self) -> tuple[str, int, int]:
         """Demonstrations."""
@@ -134,25 +187,42 @@ class SFTStage(StageSpec):
         return isinstance(other, SFTStage) or other.trains == "reward_model"
 
     def lacking(self, domains: Mapping[str, Able], earlier: Sequence[StageSpec]) -> Problems:
-        """Domains without a teacher."""
-        used = [domains[entry.domain] for entry in self.entries()]
-        return [
-            (f"stages.{self.name}.data.{domain.name}", "this domain has no demonstrations")
-            for domain in used
-            if domain.demonstrate is None
-        ]
+        """Domains without a teacher, or without the thought that goes before a reply of the policy's."""
+        found: Problems = []
+        for entry in self.data:
+            if not isinstance(entry, SFTData):
+                continue
+            path, domain = f"stages.{self.name}.data.{entry.domain}", domains[entry.domain]
+            if not self._asks_policy(entry):
+                if domain.demonstrate is None:
+                    found.append((path, "this domain has no demonstrations"))
+            elif Mode.THINKING in entry.modes and domain.thought is None:
+                text = (
+                    "no thought is written before the policy's replies in this domain; set modes: [instruct]"
+                )
+                found.append((path, text))
+        return found
 
     def shrunk(self) -> Self:
         """Two batches of at most eight demonstrations."""
         batch = min(self.batch_size, 8)
         held = self.heldout and self.heldout.model_copy(update={"every": 1, "most": 8})
-        update = {"epochs": None, "batch_size": batch, "samples": batch * 2, "heldout": held}
+        update: dict[str, Any] = {"epochs": None, "batch_size": batch, "samples": batch * 2, "heldout": held}
+        if own := self.own_replies:
+            # an untrained model is seldom right and seldom done in so few tokens: nothing would be left
+            update["own_replies"] = own.model_copy(update={"rollouts": 1, "max_tokens": 48, "keep": "first"})
         return super().shrunk().model_copy(update=update)
 
     def explained(self) -> list[str]:
         """Updates and epochs."""
         told = [in_epochs(self.planned_steps, self.batch_size, self.samples, "demonstrations")]
         told += self.rate_told()
+        if own := self.own_replies:
+            prompts = sum(1 for entry in self.data if self._asks_policy(entry))
+            told.append(
+                f"{prompts} of its entries imitate the policy's own replies, {own.keep} of {own.rollouts} to "
+                f"a prompt, of at most {own.max_tokens} tokens"
+            )
         if held := self.heldout:
             what = held.source or f"{held.share:.1%} of them, which are not trained on"
             told.append(f"held-out loss every {held.every} steps, on {what}: at most {held.most} replies")

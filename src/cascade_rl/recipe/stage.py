@@ -52,6 +52,10 @@ class Able(Protocol):
         """What makes a teacher's replies; None if nothing does."""
 
     @property
+    def thought(self) -> object | None:
+        """What writes the thought before a reply that the policy gave without one; None if nothing does."""
+
+    @property
     def pairs(self) -> object | None:
         """What makes preference pairs; None if nothing does."""
 

@@ -16,6 +16,7 @@ from cascade_rl.train.learner import lr_factor
 from cascade_rl.train.likelihood import likelihood, split
 from cascade_rl.train.loop import Steps
 from cascade_rl.train.objective import LIKELIHOOD
+from cascade_rl.train.own_replies import answered
 from cascade_rl.train.samples import Encoding, encoded
 from cascade_rl.train.stage_run import StageRun, Trained
 from cascade_rl.types import Demonstration, Demonstrations, StepReport
@@ -27,6 +28,9 @@ KEPT = ("loss", "grad_norm", "update_ratio", "skipped")
 def train(run: StageRun[SFTStage], data: Demonstrations) -> Trained:
     """Run an SFT stage; loss is the mean over the reply tokens of a batch."""
     stage = run.stage
+    data, said = answered(run, data)
+    for line in said:
+        run.screen.note(f"{stage.name}: {line}")
     items, heldout = _held_out(run, data)
     encoding, limit = _encoding(run)
     # ln of the vocabulary: all tokens alike
@@ -45,7 +49,7 @@ def train(run: StageRun[SFTStage], data: Demonstrations) -> Trained:
             tokens = sum(len(prompt) + len(reply) for prompt, reply in chosen)
             metrics = {key: update[key] for key in KEPT} | {"lr": stage.lr * factor, "tokens": tokens}
             steps.done(StepReport(step, metrics, {"update": time.perf_counter() - begin}))
-        return Trained(steps.finish(), steps.watch.facts(), (*samples.lines, *steps.watch.lines()))
+        return Trained(steps.finish(), steps.watch.facts(), (*said, *samples.lines, *steps.watch.lines()))
 
 
 def _held_out(

@@ -76,6 +76,9 @@ def sft_problems(stage: SFTStage, verl: Verl) -> Problems:
         problems.append((f"{path}.optimizer", f"verl steps with AdamW; set optimizer: adamw, {local}"))
     if stage.lora is not None:
         problems.append((f"{path}.lora", f"adapters are not carried over from verl; remove it, {local}"))
+    if stage.own_replies is not None:
+        text = "has no sampler in its SFT trainer: replies: policy needs one"
+        problems.append((f"{path}.own_replies", f"{text}; set replies: teacher, {local}"))
     if stage.heldout is not None:
         text = "verl's own measure is a mean of batches and drops the rest, so it isn't asked"
         problems.append((f"{path}.heldout", f"{text}; remove it, {local}"))

@@ -33,6 +33,7 @@ __all__ = [
     "PREFIX",
     "Instruction",
     "InstructionError",
+    "arguments",
     "check",
     "check_all",
     "describe",
@@ -85,6 +86,11 @@ def check(instruction_id: str, kwargs: Mapping[str, Any] | None, reply: str, *, 
         re.error,
     ) as fault:  # nltk has deadlines
         raise InstructionError(f"{instruction_id}: its checker failed: {fault!r}") from fault
+
+
+def arguments(instruction_id: str, kwargs: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The checked arguments of an instruction, without the nulls that rows are padded with."""
+    return _bound(instruction_id, kwargs)[1]
 
 
 def describe(instruction_id: str, kwargs: Mapping[str, Any] | None) -> str:

@@ -1,4 +1,4 @@
-"""Word lists that the checkers need: function words, names, verbs.
+"""Word lists that the checkers need: function words, names, verbs; and what languages are called.
 
 The function words are those that nltk calls English stop words, as far as they can be a run of letters; the
 names and conjunctions are part of IFBench's instructions. Verbs are ours: the reference asks a part-of-speech
@@ -42,6 +42,17 @@ _NAMES = """
     Joseph Claire Ryan Stella Jonathan
 """
 NAMES = tuple(_NAMES.split())
+# the languages that langdetect knows, by its code
+_LANGUAGES = """
+    af Afrikaans,ar Arabic,bg Bulgarian,bn Bengali,ca Catalan,cs Czech,cy Welsh,da Danish,de German,el Greek,
+    en English,es Spanish,et Estonian,fa Persian,fi Finnish,fr French,gu Gujarati,he Hebrew,hi Hindi,
+    hr Croatian,hu Hungarian,id Indonesian,it Italian,ja Japanese,kn Kannada,ko Korean,lt Lithuanian,
+    lv Latvian,mk Macedonian,ml Malayalam,mr Marathi,ne Nepali,nl Dutch,no Norwegian,pa Punjabi,pl Polish,
+    pt Portuguese,ro Romanian,ru Russian,sk Slovak,sl Slovenian,so Somali,sq Albanian,sv Swedish,sw Swahili,
+    ta Tamil,te Telugu,th Thai,tl Tagalog,tr Turkish,uk Ukrainian,ur Urdu,vi Vietnamese,
+    zh-cn Simplified Chinese,zh-tw Traditional Chinese
+"""
+LANGUAGES = {code: name for code, _, name in (one.strip().partition(" ") for one in _LANGUAGES.split(","))}
 # base forms; `_forms` adds -s, -ing and -ed
 _BASES = """
 accept achieve act adapt add adjust admit adopt advise agree aim align allow analyze analyse announce answer
