@@ -290,12 +290,12 @@ def test_the_sources_that_are_listed_are_those_of_the_guides():
     )
     assert {name: ", ".join(load_domain(name).sources) for name in NAMES} == {
         "alignment": f"builtin, chat, {tables}",
-        "coding": f"builtin, basics, humaneval, {tables}",
+        "coding": f"builtin, basics, packages, packages:NAME,..., humaneval, {tables}",
         "following": "builtin, ifeval-style, ifeval-train, ifeval-train:LOWEST-HIGHEST, ifbench-train, "
         f"ifbench-train:LOWEST-HIGHEST, ifeval, ifbench, {tables}",
         "maths": f"builtin, stories, reasoning-gym:NAME[,NAME...], {tables}",
         "multiple_choice": f"builtin, {tables}",
-        "swe": f"builtin, packages, packages:NAME,..., {tables}",
+        "swe": f"builtin, packages, packages:NAME,..., small-packages, small-packages:NAME,..., {tables}",
         "tools": f"builtin, {tables}",
     }
     assert all(load_domain(name).sources.items() >= SHARED.items() for name in NAMES)

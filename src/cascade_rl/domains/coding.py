@@ -262,13 +262,8 @@ def demonstrate(problem: Problem, rng: random.Random, fault_rate: float) -> str:
     Functions of packages come without faulty versions, so that theirs are right whatever the rate.
     """
     if "thought" in problem.meta:
-        faulty = rng.random() < fault_rate
-        code = (
-            rng.choice(problem.meta.get("wrong") or [problem.meta["code"]])
-            if faulty
-            else problem.meta["code"]
-        )
-        return _reply(problem, problem.meta["thought"], code)
+        faulty = problem.meta.get("wrong", ()) if rng.random() < fault_rate else ()
+        return _reply(problem, problem.meta["thought"], rng.choice(faulty or [problem.meta["code"]]))
     if "spec" not in problem.meta:
         raise InputError(f"{problem.id}: only problems that are made here can be demonstrated")
     spec = Spec(**problem.meta["spec"])

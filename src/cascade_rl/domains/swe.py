@@ -21,7 +21,7 @@ from cascade_rl.errors import AnswerError
 from cascade_rl.grading.apart import judge_checks, judge_named
 from cascade_rl.grading.suites import KINDS, SUITE_TIMEOUT_S, run_suite
 from cascade_rl.protocols import Judge, Verifiers
-from cascade_rl.sources.repairs.packages import from_packages
+from cascade_rl.sources.repairs.packages import from_packages, small_from_packages
 from cascade_rl.sources.shared import SHARED
 from cascade_rl.sources.small_world.repositories import draw_modules
 from cascade_rl.sources.splits import drawn
@@ -304,6 +304,8 @@ SOURCES = {
     # two forms: alone the standard library, with names what they name
     "packages": from_packages,
     "packages:NAME,...": from_packages,
+    "small-packages": small_from_packages,
+    "small-packages:NAME,...": small_from_packages,
     **SHARED,
 }
 

@@ -9,6 +9,7 @@ What is here
 - `columns`, `code_tests` and `repair_rows` help both
 - `rows`         a row of our form as a checked problem
 - `splits`       which split a prompt belongs to, and streams of drawn problems without repeats
+- `functions`    functions to write: tasks of `basics`, those of packages, HumanEval
 - `small_world`  what the built-in problems are made of
 - `constraints`  prompts with checkable instructions, composed or of the public benchmarks
 - `repairs`      bugs injected into functions of installed packages

@@ -14,6 +14,7 @@ from cascade_rl.errors import InputError
 from cascade_rl.sources.basics.questions import question
 from cascade_rl.sources.basics.tasks import Task, tasks
 from cascade_rl.sources.code_tests import humaneval as humaneval_row
+from cascade_rl.sources.package_functions import from_packages
 from cascade_rl.sources.shared import SHARED
 from cascade_rl.sources.splits import refuse_training, split_of
 from cascade_rl.types import Message, Problem, Split, problem_id
@@ -78,4 +79,11 @@ def humaneval(query: Query) -> Iterator[Problem]:
 
 
 # all sources of `coding` but its own
-FUNCTIONS: Mapping[str, Maker] = {"basics": basics, "humaneval": humaneval, **SHARED}
+FUNCTIONS: Mapping[str, Maker] = {
+    "basics": basics,
+    # two forms: alone the standard library, with names what they name
+    "packages": from_packages,
+    "packages:NAME,...": from_packages,
+    "humaneval": humaneval,
+    **SHARED,
+}

@@ -3,8 +3,10 @@
 The source `packages` of `swe`. A problem is a small repository with one broken function; the issue tells
 symptoms (the call, what came out, what should), never the place. Half of the repositories hold only the
 broken file, half up to four others, in random order (arXiv 2512.13607, SWE RL: half of the prompts with
-wrongly localised files). Splits share no function and no copy of one. Everything is read from the
-installation at hand: another version of Python or of a package gives other problems.
+wrongly localised files). `small-packages` shows the broken file alone, and has short prompts only.
+
+Splits share no function and no copy of one. Everything is read from the installation at hand: another version
+of Python or of a package gives other problems.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ from cascade_rl.verify.patches.edits import edits_between, solution_text
 
 FOLDER = "kit"  # of the problem's modules, whatever package they come from
 MOST_OTHERS = 4  # files beside the broken one
+# characters of a prompt of `small-packages`: some 600 tokens, for models that bear no more
+SHORT_PROMPT = 1600
 LEVELS = ((0.34, "easy"), (0.47, "medium"), (1.0, "hard"))  # the most that a problem of a level scores
 
 ASK = """\
@@ -55,8 +59,20 @@ def from_packages(query: Query) -> Iterator[Problem]:
 
     Every function of the split in turn gives one problem, until there are no bugs left.
     """
+    yield from _problems(query, small=False)
+
+
+def small_from_packages(query: Query) -> Iterator[Problem]:
+    """Problems of `small-packages` or `small-packages:NAME,...`: the broken file alone, in a short prompt."""
+    yield from _problems(query, small=True)
+
+
+def _problems(query: Query, small: bool) -> Iterator[Problem]:
     names = tuple(query.rest.split(",")) if query.rest else STANDARD
     pieces = [piece for piece, own in catalogue(names) if own is query.split]
+    if small:
+        # before they are run, which takes longest
+        pieces = [piece for piece in pieces if len(ASK) + len(piece.text) <= SHORT_PROMPT]
     rng = query.rng()
     rng.shuffle(pieces)
     left: dict[Piece, list[Found]] = {}
@@ -75,8 +91,9 @@ def from_packages(query: Query) -> Iterator[Problem]:
             found = min(bugs, key=lambda f: used[f.bug.kind])
             bugs.remove(found)
             used[found.bug.kind] += 1
-            problem = _problem(piece, known, found, _others(piece, names, query.split), rng)
-            if problem.id not in seen:
+            others = [] if small else _others(piece, names, query.split)
+            problem = _problem(piece, known, found, others, rng)
+            if problem.id not in seen and not (small and len(problem.prompt_text) > SHORT_PROMPT):
                 seen.add(problem.id)
                 yield problem
 
