@@ -8,7 +8,8 @@ from typing import Any
 
 # words with double letters, a palindrome, capitals, and the same letters in another order
 WORDS = (
-    "apple", "banana", "level", "kite", "Moon", "tea", "eat", "river", "noon", "glass", "Oslo", "ink", "zebra",
+    "apple", "banana", "level", "kite", "Moon", "tea", "eat", "river", "noon", "glass", "Oslo", "ink",
+    "zebra",
     "queue", "stone", "notes", "a", "up", "radar", "python", "letter", "green", "Book", "sky",
 )  # fmt: skip
 MARKS = ("", "", "", ",", ".", "!", "?", " 7", " 42", "  x")

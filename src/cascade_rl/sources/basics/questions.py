@@ -1,4 +1,4 @@
-"""A task asked: in HumanEval's form or in a sentence, with examples, and with hidden tests that near misses fail."""
+"""A task asked in HumanEval's form or in a sentence, with examples and with tests that near misses fail."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TYPING = (("list[", "List["), ("dict[", "Dict["), ("tuple[", "Tuple["))
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A problem of `coding`: the prompt, (arguments, result) of hidden tests, the function and wrong versions."""
+    """A problem of `coding`; `tests` are the hidden ones, (arguments, result), `wrong` the near misses."""
 
     prompt: str
     name: str
@@ -41,8 +41,8 @@ class Question:
 def question(task: Task, rng: random.Random, wanted: Callable[[str], bool]) -> Question | None:
     """The task with a name, a number, a form and examples drawn; its tests depend on the prompt alone.
 
-    None for a prompt that is not `wanted`, which is asked before tests are made. ValueError for a task whose near
-    misses no tests tell.
+    None for a prompt that is not `wanted`, which is asked before tests are made. ValueError for a task whose
+    near misses no tests tell.
     """
     constant = rng.randint(2, 9)
     name, form = rng.choice(task.names), rng.random()
