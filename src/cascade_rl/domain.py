@@ -107,8 +107,8 @@ class Domain:
     null         an empty or unchanged reply, which must earn nothing
     demonstrate  (problem, rng, fault_rate) -> a teacher's reply for SFT; with probability `fault_rate` it is
                  openly faulty
-    amend        (problem, reply) -> the reply changed by rule until it earns more, or as it was: what a model said,
-                 made a demonstration; whether it earns full marks is for `score` to say
+    amend        (problem, reply) -> the reply changed by rule until it earns more, or as it was: what a model
+                 said, made a demonstration; whether it earns full marks is for `score` to say
     thought      a short thought on a problem, for thinking mode, where the reply is the model's own: what is
                  asked for, never the answer
     pairs        (problem, rng) -> (chosen, rejected) answers for a reward model

@@ -1,4 +1,4 @@
-"""A reply of a model's own, amended until it keeps its constraints: what it says stays, how it is laid out changes.
+"""A model's own reply, amended until it keeps its constraints: what it says stays, its layout changes.
 
 For demonstrations: a small model writes on the topic but hits few constraints, and some (all capitals, the
 request repeated first) so seldom that RL never sees one rewarded. Each amendment is a rule on text; whether
@@ -25,7 +25,7 @@ Given = Mapping[str, Any]
 
 
 def amended(text: str, instruction_id_list: Sequence[str], kwargs: Sequence[Given | None]) -> str:
-    """The text of a reply with its constraints kept where a rule knows how; InstructionError for an unknown one."""
+    """The reply with its constraints kept where a rule knows how; InstructionError for an unknown one."""
     asked = {ident: arguments(ident, given) for ident, given in zip(instruction_id_list, kwargs, strict=True)}
     sentences = _plain(text)
     if not sentences:
