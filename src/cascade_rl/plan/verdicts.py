@@ -29,9 +29,12 @@ NUMBERS = Verdict(0.0005, "equal numbers, which ask no verifier (assumed)")
 # Domain and form of the source; "" stands for every other form. RL of swe compares patches and runs nothing.
 KNOWN = {
     ("coding", "builtin"): PROGRAM,
+    ("coding", "basics"): PROGRAM,
+    ("coding", "packages"): PROGRAM,
     ("coding", "humaneval"): PROGRAM,
     ("coding", ""): CORPUS,
     ("maths", "builtin"): NUMBERS,
+    ("maths", "stories"): NUMBERS,
     ("maths", "reasoning-gym"): NUMBERS,
     ("maths", ""): SYMBOLS,
     ("swe", ""): Verdict(0.001, f"the likeness of two patches, {OURS}"),
