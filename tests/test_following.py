@@ -397,7 +397,7 @@ def test_the_page_lists_every_instruction_as_the_table_has_it():
 
 def test_the_examples_of_the_page_run():
     found = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(found) == 2
+    assert len(found) == 3
     for code in found:
         exec(compile(code, "docs/following.md", "exec"), {})
 
