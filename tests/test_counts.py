@@ -216,6 +216,6 @@ def test_show_reads_rows_as_the_models_own_template_writes_them(tmp_path):
 def test_a_line_says_every_count_that_there_is():
     tally = Tally("jsonl:a", 20, 2, ("a:1: b",), 3, 4, 9, used=5, beside=("and so on",), empty=2, over=1)
     assert tally.line() == (
-        "jsonl:a: 20 rows read, 18 mapped, 2 bad, 3 with an id that came before, 4 in another split, 2 without a "
-        "preference, 1 over the length, 5 of 9 used, and so on; bad: a:1: b"
+        "jsonl:a: 20 rows read, 18 mapped, 2 bad, 3 with an id that came before, 4 in another split, 2 left out "
+        "by the map, 1 over the length, 5 of 9 used, and so on; bad: a:1: b"
     )
