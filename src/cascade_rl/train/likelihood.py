@@ -39,8 +39,11 @@ class Chosen(Sequence[Demonstration]):
     def __getitem__(self, index: slice) -> Sequence[Demonstration]: ...
     def __getitem__(self, index: int | slice) -> Demonstration | Sequence[Demonstration]:
         if isinstance(index, slice):
-            return [self._items[place] for place in self._places[index]]
-        return self._items[self._places[index]]
+            return [self._at(place) for place in self._places[index]]
+        return self._at(self._places[index])
+
+    def _at(self, place: int) -> Demonstration:
+        return self._items[place]
 
 
 def split(

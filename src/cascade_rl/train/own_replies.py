@@ -12,7 +12,7 @@ from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, overload
+from typing import Any
 
 from cascade_rl.chat import compose_reply, split_reply
 from cascade_rl.errors import StageError
@@ -20,6 +20,7 @@ from cascade_rl.grading.verdicts import grade_all
 from cascade_rl.protocols import Sampling, SamplingRule
 from cascade_rl.recipe import OwnReplies, SFTStage
 from cascade_rl.run.files import dumps, write_text
+from cascade_rl.train.likelihood import Chosen
 from cascade_rl.train.stage_run import StageRun
 from cascade_rl.types import Demonstration, Demonstrations, Mode, Problem, Rollout, Stop
 
@@ -53,27 +54,18 @@ def answered(run: StageRun[SFTStage], data: Demonstrations) -> tuple[Demonstrati
     return replace(data, items=_Given(run, data.items, found.texts)), found.lines
 
 
-class _Given(Sequence[Demonstration]):
+class _Given(Chosen):
     """Demonstrations with the replies that the policy gave; read one by one, since rows may be many."""
 
     def __init__(
         self, run: StageRun[SFTStage], items: Sequence[Demonstration], texts: Mapping[str, str]
     ) -> None:
-        self._run, self._items, self._texts = run, items, texts
         kept = (i for i, item in enumerate(items) if item.reply or item.problem.id in texts)
-        self._places = array("Q", kept)
+        super().__init__(items, array("Q", kept))
+        self._run, self._texts = run, texts
 
-    def __len__(self) -> int:
-        return len(self._places)
-
-    @overload
-    def __getitem__(self, index: int) -> Demonstration: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Demonstration]: ...
-    def __getitem__(self, index: int | slice) -> Demonstration | Sequence[Demonstration]:
-        if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(len(self)))]
-        item = self._items[self._places[index]]
+    def _at(self, place: int) -> Demonstration:
+        item = self._items[place]
         if item.reply:
             return item
         return replace(item, reply=_composed(self._run, item, self._texts[item.problem.id]))
