@@ -111,7 +111,7 @@ def test_no_drawn_problem_is_one_that_was_left_out(lab):
 
 def test_a_directory_is_free_again_after_a_fault(lab):
     class Broken(QuietScreen):
-        def waiting(self, what: str) -> None:
+        def waiting(self, what: str, share: float | None = None) -> None:
             raise OSError("the terminal is gone")
 
     with pytest.raises(OSError, match="gone"):
@@ -126,8 +126,21 @@ def test_two_benchmarks_may_ask_the_same_problems(lab):
     raw["stages"] = raw["stages"][:1]
     long = raw["benchmarks"][0] | {"name": "long", "max_response_tokens": 12, "k": 2, "both_modes": True}
     raw["benchmarks"].append(long)
-    finished = run_cascade(check_recipe(raw), lab / "run", QuietScreen())
+
+    class Told(QuietScreen):
+        def __init__(self) -> None:
+            super().__init__()
+            self.told: list[tuple[str, float | None]] = []
+
+        def waiting(self, what: str, share: float | None = None) -> None:
+            if what.startswith("evaluation"):
+                self.told.append((what, share))
+
+    screen = Told()
+    finished = run_cascade(check_recipe(raw), lab / "run", screen)
     assert list(finished.matrix["benchmarks"]) == ["echo", "long"]
+    # a sample and a greedy reply of 6 tokens; then 12, two samples and a greedy reply in each of two modes
+    assert screen.told == [("evaluation: echo", 0.0), ("evaluation: long", 12 / (12 + 12 * 3 * 2))]
     short, long = (read(lab, f"stages/01-sft/eval/{name}.json")["modes"] for name in ("echo", "long"))
     assert list(short) == ["thinking"] and list(long) == ["thinking", "instruct"]
     assert set(short["thinking"]["per_problem"]) == set(long["thinking"]["per_problem"])

@@ -26,6 +26,7 @@ from cascade_rl.sources import own_maps
 from cascade_rl.sources.chats import CHAT_MAPS
 from cascade_rl.sources.preferences import PAIR_MAPS
 from cascade_rl.sources.splits import split_of
+from cascade_rl.types import StepReport
 
 
 def turns(*texts: str) -> list[dict[str, str]]:
@@ -257,6 +258,24 @@ def test_the_screen_tells_the_time_that_is_left(monkeypatch):
     assert shown == [
         "mapping rows: 10 rows ... 25%", "mapping rows: 20 rows ... 50%, about 2 min left", "model ...",
     ]  # fmt: skip
+
+
+def test_the_time_of_an_evaluation_counts_from_its_own_begin(monkeypatch):
+    """The same words come after every stage; what lies between the two is no part of the wait."""
+    screen, now = ConsoleScreen(), [0.0]
+    shown: list[str] = []
+    monkeypatch.setattr("cascade_rl.cli.screen.time.monotonic", lambda: now[0])
+    monkeypatch.setattr(screen, "_update", lambda text, last: shown.append(text))
+    for between in (
+        lambda: screen.stage("sft", 0, 2),
+        lambda: screen.step(StepReport(0, {}, {"update": 1.0}), 5, ""),
+    ):
+        screen.waiting("evaluation: one", 0.0)
+        now[0] += 30.0
+        screen.waiting("evaluation: two", 0.75)
+        assert shown[-1].endswith("evaluation: two ... 75%, about 10 s left")
+        now[0] += 1000.0
+        between()
 
 
 def test_prompts_are_compared_by_their_text_where_their_marks_agree(tmp_path, monkeypatch):

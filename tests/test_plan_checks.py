@@ -9,9 +9,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from plans import recipe_of
 
 from cascade_rl.domains import domain_names, load_domain
+from cascade_rl.plan.here import here_for
+from cascade_rl.plan.phases import EVALUATION, phases_of
 from cascade_rl.plan.published import CASCADE_ASYNCHRONOUS, GRADED, STEPPED, TRAINED
+from cascade_rl.plan.shapes import public
 from cascade_rl.plan.verdicts import verdict
 from cascade_rl.plan.verification import waited
 from cascade_rl.sources.shared import SHARED
@@ -81,6 +85,22 @@ def test_verdicts_cost_what_was_measured():
     assert verdict("swe", "builtin").seconds < verdict("swe", "builtin", benchmark=True).seconds
     for name in domain_names():
         assert 0 < verdict(name, "builtin").seconds < 1
+
+
+def test_a_published_benchmark_costs_what_its_own_verdicts_cost():
+    """Where its rows lie says nothing of them: HumanEval's programs were taken for a contest's, 73 s each."""
+    recipe = recipe_of("smollm2-evening")
+    parts = next(phase for phase in phases_of(recipe, 8192) if phase.kind == EVALUATION).parts
+    found = {part.name: part.verdicts for part in parts}
+    # 164 problems, a sample in each mode
+    assert found["humaneval"] == pytest.approx(2 * 164 * 0.0033)
+
+
+@pytest.mark.parametrize(("load", "told"), [(0.2, False), (1.7, True)])
+def test_a_plan_by_rates_of_a_busy_machine_says_so(monkeypatch, load, told):
+    monkeypatch.setattr("os.getloadavg", lambda: (load, 9.0, 9.0))
+    words = here_for(public("SmolLM2-135M"), "fp32").source
+    assert ("BESIDE OTHER WORK" in words) is told
 
 
 @given(st.integers(1, 60), st.integers(1, 12), st.floats(0.1, 50), st.floats(0, 9))

@@ -17,6 +17,7 @@ from cascade_rl.cascade.judging import PairJudge, reward_models, score_benchmark
 from cascade_rl.cascade.run import Progress, Run, base_folder
 from cascade_rl.domain import HeldOut
 from cascade_rl.errors import Interrupted
+from cascade_rl.evals.benchmark import sizes
 from cascade_rl.recipe import BASE, Recipe, Stage, digest
 from cascade_rl.run.answers import SHOWN, write_answers
 from cascade_rl.run.files import read_record, write_json
@@ -66,7 +67,10 @@ def score_stage(
     begin = time.perf_counter()
     # One file a benchmark, written as soon as it is done: a kill costs one evaluation, not all.
     judges = reward_models(run, stage.name, exports)
-    found = {b.name: _benchmark(run, b, folder, weights, judges) for b in run.materials.benchmarks}
+    found = {
+        b.name: _benchmark(run, b, folder, weights, judges, before)
+        for b, before in shares_before(run.materials.benchmarks)
+    }
     scored = {name: one for name, one in found.items() if one}
     judged = {name: one.judged for name, one in scored.items() if one.judged}
     card = Scorecard(stage.name, {name: one.score for name, one in scored.items()})
@@ -96,8 +100,8 @@ def score_base(run: Run, progress: Progress) -> Progress:
         f"{BASE} is done: kept" if kept else f"{BASE}: the model before the first stage is scored"
     )
     scores = {}
-    for benchmark in run.materials.benchmarks:
-        one = _benchmark(run, benchmark, folder, progress.weights, {})
+    for benchmark, before in shares_before(run.materials.benchmarks):
+        one = _benchmark(run, benchmark, folder, progress.weights, {}, before)
         if one is None:
             continue
         scores[benchmark.name] = one.score
@@ -146,12 +150,21 @@ def benchmark_key(benchmark: HeldOut, weights: str, judge: str | None = None) ->
     return digest([*made, judge] if judge else made)
 
 
+def shares_before(benchmarks: Sequence[HeldOut]) -> list[tuple[HeldOut, float]]:
+    """Each benchmark with the share of an evaluation, 0 to 1, that lies before it: by the most tokens of its replies."""
+    most = [
+        sum(n for mode in b.modes for n, _ in sizes(b, mode)) * len(b.problems) * b.spec.max_response_tokens
+        for b in benchmarks
+    ]
+    return [(b, sum(most[:place]) / sum(most)) for place, b in enumerate(benchmarks)]
+
+
 def _benchmark(
-    run: Run, benchmark: HeldOut, folder: Path, weights: str, judges: Mapping[str, PairJudge]
+    run: Run, benchmark: HeldOut, folder: Path, weights: str, judges: Mapping[str, PairJudge], before: float
 ) -> _One | None:
     """The score of one benchmark; read where it is known for these weights, this spec and these problems.
 
-    None of own pairs whose reward model is still to come.
+    None of own pairs whose reward model is still to come. `before` is the share of the evaluation that is over.
     """
     name = run.recipe.judge_of(benchmark.spec)
     judge = judges.get(name) if name else None
@@ -168,7 +181,7 @@ def _benchmark(
     if run.stop_asked():
         raise Interrupted(f"stopped before the benchmark {benchmark.name} of {folder.name}")
     begin = time.perf_counter()
-    run.screen.waiting(f"evaluation: {benchmark.name}")
+    run.screen.waiting(f"evaluation: {benchmark.name}", before)
     scored, judged = score_benchmark(run.world, benchmark, ("evaluation",), judge)
     if scored.failed:
         run.screen.note(

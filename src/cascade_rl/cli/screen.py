@@ -15,6 +15,7 @@ from cascade_rl.report.terminal import matrix_table
 from cascade_rl.scores.as_json import matrix_from_json
 from cascade_rl.types import StepReport
 
+NOTHING = ("", 0.0, 0.0)
 PLAIN_EVERY_S = 10.0  # where there is no terminal: a log of hours stays readable
 # Of the step's metrics those that a person follows: key, label, format.
 SHOWN = (
@@ -42,7 +43,7 @@ class ConsoleScreen:
         self._begin, self._last_plain = time.monotonic(), 0.0
         self._times: list[float] = []
         # what is waited for, since when, and how much of it was done then
-        self._waited = ("", 0.0, 0.0)
+        self._waited = NOTHING
 
     def __enter__(self) -> ConsoleScreen:
         if self._live:
@@ -57,11 +58,13 @@ class ConsoleScreen:
         """A stage begins."""
         self._prefix = f"[{index + 1}/{count}] {name}"
         self._times = []
+        self._waited = NOTHING
         self._say(f"{self._prefix}  ({duration(time.monotonic() - self._begin)} so far)")
 
     def step(self, report: StepReport, total: int, phase: str) -> None:
         """A training step ended."""
         self._times.append(sum(report.seconds.values()))
+        self._waited = NOTHING  # an evaluation of the next stage is another wait than that of this one
         # 20 steps: replies get longer or shorter on the way, so old times say little
         recent = self._times[-20:]
         left = sum(recent) / len(recent) * (total - report.step - 1)

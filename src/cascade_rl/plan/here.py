@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from cascade_rl.model.decoder import DecoderConfig
@@ -12,6 +14,7 @@ from cascade_rl.plan.hardware import HERE, Hardware, cores_here
 from cascade_rl.plan.shapes import Shape
 
 CORE_WATTS = 8.0  # of a processor, at work: a server's 64 to 128 cores share 400 to 500 W
+BUSY = 0.5  # cores that other processes keep busy, from which on rates measured for a second are theirs, too
 GPU_WATTS = 400.0  # where nobody says what a board takes
 
 
@@ -36,12 +39,19 @@ def this_machine(config: Network, precision: str = "auto") -> Hardware:
         network=0.0,
         cores=cores,
         ram=shared_bytes(torch.device("cpu")),
-        source=f"measured now in {'bf16' if short else 'fp32'}; memory as it is free, watts assumed",
+        source=f"measured now in {'bf16' if short else 'fp32'}{'' if gpu else _beside()}; memory as it is free, "
+        "watts assumed",
         device=device.type,
         head=head,
         cache=cache_bytes(device, 1),
         short=short,
     )
+
+
+def _beside() -> str:
+    """Words on what else keeps the processor busy, from the last minute's load; empty on a free machine."""
+    busy = os.getloadavg()[0]
+    return f" BESIDE OTHER WORK (load {busy:.1f}): a free machine is faster" if busy > BUSY else ""
 
 
 def here_for(shape: Shape, precision: str) -> Hardware:

@@ -270,7 +270,9 @@ def _benchmark(
     spread = known.asked(benchmark)
     room = (benchmark.max_prompt_tokens, benchmark.max_response_tokens, positions)
     prompt, asked = known.prompt(*room, domain=benchmark.domain or "")
-    seconds = verdict(benchmark.domain, benchmark.source, benchmark=True).seconds if benchmark.domain else 0.0
+    # a published benchmark is known by its name: its rows may lie anywhere
+    form = benchmark.suite or benchmark.source
+    seconds = verdict(benchmark.domain, form, benchmark=True).seconds if benchmark.domain else 0.0
     return Phase(
         stage,
         benchmark.name,
