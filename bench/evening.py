@@ -1,8 +1,9 @@
 """Write docs/evening.md's figures from the runs of it: `python bench/evening.py RUN [RUN OF ANOTHER SEED]`.
 
 Everything between `<!-- evening:NAME -->` and `<!-- /evening -->` is made here, from the files of run directories
-alone; what stands between the parts stays as it is. The same runs give the same bytes. A run that is named and not
-there leaves its parts as they are, and that is said. A run in progress is told as far as it has come.
+alone, or from what `bench/evening_keep.py` kept of them; what stands between the parts stays as it is. The same runs
+give the same bytes. A run that is named and not there leaves its parts as they are, and that is said. A run in progress
+is told as far as it has come.
 
     python bench/evening.py runs/smollm2-evening runs/evening-1 --ablation runs/evening-no-rlhf
     python bench/evening.py runs/smollm2-evening --readme "Try it"     # README's matrix, at that section's end
@@ -15,10 +16,12 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from evening_answers import answers_part
+from evening_keep import unpacked
 from evening_pictures import MOST_BYTES, pictures
 from evening_runs import Told, read_told
 from evening_tables import PARTS, ablation_part, short_part
@@ -158,10 +161,13 @@ def main() -> None:
         "--readme", metavar="HEADING", help="give README's matrix a place at the end of this section"
     )
     asked = parser.parse_args()
-    try:
-        publish(asked.runs, asked.ablation, asked.docs, asked.readme, print)
-    except InputError as error:
-        sys.exit(str(error))
+    with TemporaryDirectory() as folder:
+        runs = [unpacked(run, Path(folder)) for run in asked.runs]
+        ablation = asked.ablation and unpacked(asked.ablation, Path(folder))
+        try:
+            publish(runs, ablation, asked.docs, asked.readme, print)
+        except InputError as error:
+            sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from cascade_rl.types import Group, Message, Mode, Outcome, Problem, Rollout, St
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "bench"))
 import evening
+import evening_keep
 import evening_samples
 import plan_checks
 from evening_answers import PART, answers_part, cut, fenced
@@ -420,3 +421,40 @@ def test_samples_are_printed_for_a_terminal(own, capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["x", str(folder), "--stage", "no"])
     with pytest.raises(SystemExit, match="there are: math-rl"):
         evening_samples.main()
+
+
+# ---------------------------------------------------------------- what is kept of a run
+
+
+def test_what_is_kept_tells_the_same_as_the_run(folders, runs, tmp_path):
+    found = []
+    for folder in folders:
+        (folder / "base").mkdir(exist_ok=True)
+        (folder / "base" / "model.safetensors").write_bytes(b"weights")
+        file = tmp_path / f"{folder.name}.tar.xz"
+        assert evening_keep.keep(folder, file) == file.stat().st_size
+        found.append(evening_keep.unpacked(file, tmp_path))
+    again = [read_told(folder) for folder in found]
+    for name, make in evening.makers(again, None, whole=True).items():
+        assert make() == evening.makers(runs, None, whole=True)[name](), name
+    names = {path.name for folder in found for path in folder.rglob("*") if path.is_file()}
+    assert "scorecard.json" in names and not names & {"model.safetensors", "rollouts.jsonl"}
+    assert evening_keep.unpacked(folders[0], tmp_path) == folders[0]
+
+
+def test_the_same_run_is_kept_in_the_same_bytes(folders, tmp_path):
+    copy = shutil.copytree(folders[0], tmp_path / "copy")
+    for number, folder in enumerate((folders[0], copy)):
+        evening_keep.keep(folder, tmp_path / f"{number}.tar.xz")
+    assert (tmp_path / "0.tar.xz").read_bytes() == (tmp_path / "1.tar.xz").read_bytes()
+
+
+def test_what_is_no_run_or_too_large_is_not_kept(folders, tmp_path, monkeypatch):
+    with pytest.raises(InputError, match="no run"):
+        evening_keep.keep(tmp_path, tmp_path / "a.tar.xz")
+    with pytest.raises(InputError, match=r"ends with \.tar\.xz"):
+        evening_keep.keep(folders[0], tmp_path / "a.zip")
+    monkeypatch.setattr(evening_keep, "MOST_BYTES", 100)
+    with pytest.raises(InputError, match="100 are allowed"):
+        evening_keep.keep(folders[0], tmp_path / "a.tar.xz")
+    assert not list(tmp_path.iterdir())

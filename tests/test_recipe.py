@@ -790,3 +790,19 @@ def test_keys_that_are_not_given_stand_in_no_record():
                                      "curriculum": [{"share": 1}]}).model_dump(mode="json")  # fmt: skip
     assert "schedule_steps" not in dumped
     assert "name" not in dumped["data"][0] and "data" not in dumped["curriculum"][0]
+
+
+@pytest.mark.parametrize(
+    ("keys", "count"),
+    [
+        ({"k": 4}, 4 + 1 + 4 + 1),
+        ({"k": 4, "k_other_mode": 2}, 4 + 1 + 2 + 1),
+        ({"k": 2, "both_modes": False}, 2 + 1),
+        ({"k": 1, "greedy": False}, 1 + 1),
+    ],
+)
+def test_the_replies_that_are_announced_are_those_that_are_drawn(keys, count):
+    raw = copy.deepcopy(RAW)
+    raw["benchmarks"] = [{"name": "sums", "domain": "maths", "problems": 10, **keys}]
+    raw.pop("gate", None)
+    assert f"{10 * count} replies" in explain(check_recipe(raw))

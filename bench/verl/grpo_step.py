@@ -7,18 +7,11 @@ from typing import Any
 
 from on_cpu import RL, start
 from sft_steps import RECIPE as SMALL
+from tasks import first_job, trained
 
 from cascade_rl.backends.verl.check import check_job
-from cascade_rl.backends.verl.compile import compile_job
-from cascade_rl.backends.verl.job import Command, Job, Task
-from cascade_rl.cascade.cascade import run_cascade
-from cascade_rl.cascade.chain import chain
+from cascade_rl.backends.verl.job import Command, Job
 from cascade_rl.data.abilities import check_recipe
-from cascade_rl.data.gather import gather
-from cascade_rl.data.kinds import provide
-from cascade_rl.model.tokenizer import load_tokenizer
-from cascade_rl.recipe import Verl
-from cascade_rl.testing import QuietScreen
 
 STEPS = 2
 STAGE: dict[str, Any] = {
@@ -33,13 +26,8 @@ def grpo_step(python: Path, folder: Path) -> list[str]:
     """What is otherwise than it must be on strictly on-policy steps."""
     recipe = check_recipe(RECIPE)
     # an SFT stage of six steps: its replies end now and then, and have letters
-    first = recipe.model_copy(update={"stages": recipe.stages[:1]})
-    run_cascade(first, folder / "ours", QuietScreen())
-    policy, stage = folder / "ours" / "stages" / "01-sft" / "checkpoint", recipe.stages[1]
-    materials = gather(recipe, provide)
-    link = next(chain(stage, materials.data[stage.name], recipe.seed, lambda start, end: []))
-    task = Task(stage, link, policy, materials.domains, Verl(gpus_per_node=1), recipe.seed, "")
-    job = compile_job(task, folder / "job", load_tokenizer(policy))
+    policy = trained(recipe, folder / "ours", 1) / "stages" / "01-sft" / "checkpoint"
+    job, _ = first_job(recipe, recipe.stages[1], policy, folder / "job")
     problems = check_job(job, Command((str(python),)))
     steps = start(python, job.folder, RL, ("cpu_platform", "cpu_rollout"))
     return [*problems, *judged(job, steps)]

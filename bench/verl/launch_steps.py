@@ -13,20 +13,14 @@ from pathlib import Path
 import psutil
 from grpo_step import RECIPE, STAGE
 from on_cpu import HERE, RL, replaced
+from tasks import first_job, trained
 
 from cascade_rl.backends.verl import processes
-from cascade_rl.backends.verl.compile import compile_job
 from cascade_rl.backends.verl.export import PROOF, export_job
-from cascade_rl.backends.verl.job import Command, Job, Task
+from cascade_rl.backends.verl.job import Command, Job
 from cascade_rl.backends.verl.launch import Pace, run_job
 from cascade_rl.backends.verl.watch import Told
-from cascade_rl.cascade.cascade import run_cascade
-from cascade_rl.cascade.chain import chain
 from cascade_rl.data.abilities import check_recipe
-from cascade_rl.data.gather import gather
-from cascade_rl.data.kinds import provide
-from cascade_rl.model.tokenizer import load_tokenizer
-from cascade_rl.recipe import Verl
 from cascade_rl.run.book import Book
 from cascade_rl.run.journal import read_lines
 from cascade_rl.testing import QuietScreen
@@ -37,12 +31,8 @@ STEPS = 3
 def launch_steps(python: Path, folder: Path) -> list[str]:
     """What is otherwise than it must be, of a job whose main process is killed after its first step."""
     recipe = check_recipe(RECIPE | {"stages": [*RECIPE["stages"][:-1], STAGE | {"steps": STEPS}]})
-    run_cascade(recipe.model_copy(update={"stages": recipe.stages[:1]}), folder / "ours", QuietScreen())
-    policy, stage = folder / "ours" / "stages" / "01-sft" / "checkpoint", recipe.stages[1]
-    materials = gather(recipe, provide)
-    link = next(chain(stage, materials.data[stage.name], recipe.seed, lambda start, end: []))
-    task = Task(stage, link, policy, materials.domains, Verl(gpus_per_node=1), recipe.seed, "")
-    job = compile_job(task, folder / "job", load_tokenizer(policy))
+    policy = trained(recipe, folder / "ours", 1) / "stages" / "01-sft" / "checkpoint"
+    job, link = first_job(recipe, recipe.stages[1], policy, folder / "job")
     for_a_processor(job)
     book, command = Book(folder / "stage"), Command((str(python),))
     told = Told(book, QuietScreen(), total=STEPS, problems=link.asked)

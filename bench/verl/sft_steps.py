@@ -7,17 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from on_cpu import SFT, start
+from tasks import first_job, trained
 
 from cascade_rl.backends.verl.check import check_job
-from cascade_rl.backends.verl.job import Command, Link, Task
-from cascade_rl.backends.verl.sft import compile_sft
-from cascade_rl.cascade.cascade import run_cascade
+from cascade_rl.backends.verl.job import Command
 from cascade_rl.data.abilities import check_recipe
-from cascade_rl.data.gather import gather
-from cascade_rl.data.kinds import provide
-from cascade_rl.model.tokenizer import load_tokenizer
-from cascade_rl.recipe import Verl
-from cascade_rl.testing import QuietScreen
 
 SHAPE = {
     "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2,
@@ -45,16 +39,12 @@ TOLERANCE = 1e-5
 def sft_steps(python: Path, folder: Path) -> list[str]:
     """What verl's steps have otherwise than ours, on one process and on two that share the weights."""
     recipe = check_recipe(RECIPE)
-    run_cascade(recipe, folder / "ours", QuietScreen())
-    journal = (folder / "ours" / "stages" / "01-sft" / "journal.jsonl").read_text().splitlines()
+    run = trained(recipe, folder / "ours", 1)
+    journal = (run / "stages" / "01-sft" / "journal.jsonl").read_text().splitlines()
     ours = [row["metrics"] for row in map(json.loads, journal) if row["kind"] == "step"]
-    materials = gather(recipe, provide)
-    stage, policy = recipe.stages[0], folder / "ours" / "base"
     problems: list[str] = []
     for gpus in (1, 2):
-        link = Link(0, 0, stage.planned_steps, None, materials.data[stage.name])
-        task = Task(stage, link, policy, materials.domains, Verl(gpus_per_node=gpus), recipe.seed, "")
-        job = compile_sft(task, folder / f"verl-{gpus}", load_tokenizer(policy))
+        job, _ = first_job(recipe, recipe.stages[0], run / "base", folder / f"verl-{gpus}", gpus)
         problems += check_job(job, Command((str(python),)))
         steps = start(python, job.folder, SFT, ("cpu_platform",))
         print(f"{gpus} processes      loss                  gradient norm         tokens")

@@ -14,11 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from sft_steps import RECIPE as SMALL
+from tasks import few, links, trained
 
 from cascade_rl.backends.verl import by_kind
 from cascade_rl.backends.verl.check import check_job
-from cascade_rl.backends.verl.job import Command, Job, Link, Task
-from cascade_rl.cascade.cascade import run_cascade
+from cascade_rl.backends.verl.job import Command, Job, Task
 from cascade_rl.cascade.chain import scored, switch_rules
 from cascade_rl.data.abilities import check_recipe, load_recipe
 from cascade_rl.data.gather import gather
@@ -26,15 +26,10 @@ from cascade_rl.data.kinds import provide
 from cascade_rl.data.shelf import Shelf
 from cascade_rl.errors import RecipeError
 from cascade_rl.model.tokenizer import Tokenizer, load_tokenizer
-from cascade_rl.recipe import Recipe, RLStage, SFTStage, Stage, Verl
+from cascade_rl.recipe import Recipe, Stage, Verl
 from cascade_rl.recipe.reading import shipped_recipes
-from cascade_rl.testing import QuietScreen
-from cascade_rl.train.pool import PromptPool
-from cascade_rl.types import Pools, StageData
 
 TESTS = Path(__file__).parents[2] / "tests"
-STEPS = 2  # of each job: what is checked does not grow with their number
-EACH = 4  # rows of a source
 TOGETHER = 2  # verl's environments that are asked at once
 
 
@@ -65,9 +60,7 @@ def stages(python: Path, folder: Path) -> list[str]:
 
 def stand_in(folder: Path) -> tuple[Path, Tokenizer]:
     """A model directory with room for every recipe's lengths."""
-    recipe = check_recipe(SMALL)
-    run_cascade(recipe, folder / "small", QuietScreen())
-    policy = folder / "small" / "base"
+    policy = trained(check_recipe(SMALL), folder / "small", 1) / "base"
     config = policy / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"max_position_embeddings": 1 << 18}))
     return policy, load_tokenizer(policy)
@@ -96,32 +89,6 @@ def compiled(
                 yield stage, link.number, by_kind.compiled(task, place, tokenizer)
             except RecipeError as error:
                 yield stage, link.number, error
-
-
-def few(recipe: Recipe) -> Recipe:
-    """The recipe with a handful of rows of each source: what the jobs are made of, not how they train."""
-    stages = []
-    for stage in recipe.stages:
-        if isinstance(stage, SFTStage):
-            entries = [entry.model_copy(update={"weight": 1.0}) for entry in stage.data]
-            stages.append(stage.model_copy(update={"data": entries, "samples": EACH * len(entries)}))
-        elif isinstance(stage, RLStage):
-            entries = [entry.model_copy(update={"problems": EACH}) for entry in stage.data]
-            stages.append(stage.model_copy(update={"data": entries}))
-    return recipe.model_copy(update={"stages": stages, "benchmarks": []})
-
-
-def links(stage: Stage, data: StageData, seed: int) -> Iterator[Link]:
-    """A job of two steps for each phase."""
-    if not isinstance(stage, RLStage) or not isinstance(data, Pools):
-        yield Link(0, 0, min(STEPS, stage.planned_steps), None, data)
-        return
-    pool = PromptPool(stage, data.entries, seed)
-    for number, (start, end, rule) in enumerate(stage.phases()):
-        steps = min(STEPS, end - start)
-        rounds = stage.filter.max_rounds if stage.filter.kind == "batch" else 1
-        asked = [p for _ in range(steps * rounds) for p in pool.draw(stage.prompts_per_step, rule.data)]
-        yield Link(number, start, start + steps, rule, data, tuple(asked))
 
 
 def offline() -> None:

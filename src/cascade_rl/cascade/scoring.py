@@ -17,7 +17,6 @@ from cascade_rl.cascade.judging import PairJudge, reward_models, score_benchmark
 from cascade_rl.cascade.run import Progress, Run, base_folder
 from cascade_rl.domain import HeldOut
 from cascade_rl.errors import Interrupted
-from cascade_rl.evals.benchmark import sizes
 from cascade_rl.recipe import BASE, Recipe, Stage, digest
 from cascade_rl.run.answers import SHOWN, write_answers
 from cascade_rl.run.files import read_record, write_json
@@ -152,10 +151,7 @@ def benchmark_key(benchmark: HeldOut, weights: str, judge: str | None = None) ->
 
 def shares_before(benchmarks: Sequence[HeldOut]) -> list[tuple[HeldOut, float]]:
     """Each benchmark with the share of an evaluation, 0 to 1, that lies before it: by the most tokens of its replies."""
-    most = [
-        sum(n for mode in b.modes for n, _ in sizes(b, mode)) * len(b.problems) * b.spec.max_response_tokens
-        for b in benchmarks
-    ]
+    most = [len(b.problems) * b.spec.replies * b.spec.max_response_tokens for b in benchmarks]
     return [(b, sum(most[:place]) / sum(most)) for place, b in enumerate(benchmarks)]
 
 

@@ -266,7 +266,7 @@ def _benchmark(
     recipe: Recipe, stage: str, benchmark: BenchmarkSpec, positions: int, known: Expected
 ) -> Phase:
     """The replies to one benchmark."""
-    count = benchmark.problems * _replies(benchmark)
+    count = benchmark.problems * benchmark.replies
     spread = known.asked(benchmark)
     room = (benchmark.max_prompt_tokens, benchmark.max_response_tokens, positions)
     prompt, asked = known.prompt(*room, domain=benchmark.domain or "")
@@ -292,13 +292,6 @@ def _benchmark(
 def _draws(benchmark: BenchmarkSpec) -> int:
     """How often a problem is asked: sampled, and greedy, in each mode; a draw's replies share a prompt."""
     return (2 if benchmark.both_modes else 1) * (2 if benchmark.greedy else 1)
-
-
-def _replies(benchmark: BenchmarkSpec) -> int:
-    """To one problem: `k` in the headline mode, those of the other one, and a greedy one in each."""
-    other = (benchmark.k_other_mode or benchmark.k) if benchmark.both_modes else 0
-    greedy = (2 if benchmark.both_modes else 1) if benchmark.greedy else 0
-    return benchmark.k + other + greedy
 
 
 def _longest(prompt: int, reply: int, positions: int) -> tuple[int, int]:

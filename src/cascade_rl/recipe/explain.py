@@ -19,10 +19,7 @@ def explain(recipe: Recipe) -> str:
     for number, stage in enumerate(recipe.stages, 1):
         lines += [f"{number}. {stage.name} ({stage.kind})", *(f"   {line}" for line in stage.explained())]
     columns = sum(2 if b.both_modes else 1 for b in recipe.benchmarks)
-    # in each mode k sampled replies a problem and a greedy one
-    replies = sum(
-        b.problems * (b.k + 1 + ((b.k_other_mode or b.k) + 1) * b.both_modes) for b in recipe.benchmarks
-    )
+    replies = sum(benchmark.problems * benchmark.replies for benchmark in recipe.benchmarks)
     if recipe.benchmarks:
         before = "before the first and " if recipe.score_base else ""
         lines.append(

@@ -53,6 +53,13 @@ class BenchmarkSpec(Strict):
     max_response_tokens: Positive = 4096
     own_stage: str | None = None
 
+    @property
+    def replies(self) -> int:
+        """To one problem, over all modes, the greedy ones included."""
+        other = (self.k_other_mode or self.k) if self.both_modes else 0
+        greedy = (2 if self.both_modes else 1) if self.greedy else 0
+        return self.k + other + greedy
+
     @model_validator(mode="after")
     def _own_pairs(self) -> BenchmarkSpec:
         if self.domain is not None:
