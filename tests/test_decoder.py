@@ -324,6 +324,21 @@ def test_truncated_distribution_follows_the_textbook(rule):
     np.testing.assert_array_equal(found > 0, wanted > 0)
 
 
+def test_a_nucleus_of_any_width_is_found_beside_narrow_ones():
+    """A few largest are looked at first, then more: rows that need 3, 300 or nearly all of 3,000 ids stand together."""
+    rng = torch.Generator().manual_seed(3)
+    spread = torch.tensor([9.0, 3.0, 2.0, 1.0, 0.1, 9.0, 0.0]).double()[:, None]
+    rows = torch.randn(7, 3000, generator=rng, dtype=torch.float64) * spread
+    found = truncate(rows, SamplingRule(1.0, 0.95)).exp().numpy()
+    wanted = np.stack([numpy_truncated(row, 1.0, 0.95, 0) for row in rows.numpy()])
+    kept = (wanted > 0).sum(-1)
+    assert kept.min() < 8 and np.any((kept > 64) & (kept < 1024)) and np.sum(kept > 1024) >= 2
+    np.testing.assert_array_equal(found[:-1] > 0, wanted[:-1] > 0)
+    np.testing.assert_allclose(found[:-1], wanted[:-1], atol=1e-12)
+    # of equal ones the first by id are inside, up to the rounding of their sum
+    assert abs((found[-1] > 0).sum() - 2850) <= 1 and (found[-1] > 0)[:2849].all()
+
+
 def test_kept_ids_stay_finite_outside_the_truncated_set():
     row = torch.tensor([[3.0, 2.0, 1.0, -8.0]])
     for rule in ((1.0, 0.5, 0, 0.0), (1.0, 1.0, 0, 0.1)):

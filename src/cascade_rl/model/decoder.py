@@ -10,7 +10,7 @@ Shapes: M tokens side by side, H hidden, N heads, K key-value heads, D head size
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from math import prod
@@ -198,20 +198,32 @@ def truncate(logits: Tensor, rule: SamplingRule, keep: Tensor | None = None) -> 
     return logits.log_softmax(-1)
 
 
-def _outside_nucleus(logits: Tensor, top_p: float, few: int = 64) -> Tensor:
+@torch.no_grad()
+def _outside_nucleus(logits: Tensor, top_p: float, widths: Sequence[int] = (64, 1024)) -> Tensor:
     """Which tokens [.., V] are outside the smallest set whose mass reaches `top_p`; who crosses it is inside.
 
-    The set is nearly always small, so that a few largest logits decide; otherwise all are sorted.
+    The set is nearly always small, so that a few largest logits decide; rows that need more are looked at again
+    with more, in the end with all.
     """
-    total = logits.logsumexp(-1, keepdim=True)
-    ordered, index = logits.topk(min(few, logits.shape[-1]), -1)
-    mass = (ordered - total).exp()
-    if bool((mass.sum(-1) < top_p).any()):
-        ordered, index = logits.sort(dim=-1, descending=True, stable=True)
-        mass = (ordered - total).exp()
-    # without its own mass; what was not looked at is outside as well
-    late = (mass.cumsum(-1) - mass) >= top_p
-    return torch.ones_like(logits, dtype=torch.bool).scatter(-1, index, late)
+    rows, vocab = logits.reshape(-1, logits.shape[-1]), logits.shape[-1]
+    total = rows.logsumexp(-1, keepdim=True)
+    outside = torch.ones_like(rows, dtype=torch.bool)
+    left = torch.arange(len(rows), device=rows.device)
+    for width in (*(width for width in widths if width < vocab), vocab):
+        seen = rows[left]
+        # of all the order of equal ones is by id, whatever the machine
+        ordered, index = (
+            seen.topk(width, -1) if width < vocab else seen.sort(dim=-1, descending=True, stable=True)
+        )
+        mass = (ordered - total[left]).exp()
+        running = mass.cumsum(-1)
+        # without its own mass; what was not looked at is outside as well
+        late = (running - mass) >= top_p
+        outside[left] = torch.ones_like(seen, dtype=torch.bool).scatter(-1, index, late)
+        left = left[running[:, -1] < top_p]
+        if not len(left):
+            break
+    return outside.view(logits.shape)
 
 
 def _drop(mask: Tensor, keep: Tensor | None) -> Tensor:
