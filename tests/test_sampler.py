@@ -150,6 +150,26 @@ def test_draws_invert_the_cumulative_distribution_of_the_textbook(rule, spread):
         assert logprob == pytest.approx(np.log(p[token]), abs=1e-5)
 
 
+def test_rows_whose_sets_differ_in_size_are_drawn_side_by_side():
+    """Of 6,000 ids some rows keep three, some hundreds, some nearly all: each draw is the textbook's."""
+    rng = torch.Generator().manual_seed(8)
+    spread = torch.tensor([12.0, 6.0, 5.0, 4.0, 3.0, 2.5, 1.5, 0.3])[:, None]
+    rows = torch.randn(8, 6000, generator=rng) * spread
+    u = torch.rand(8, generator=rng, dtype=torch.float64)
+    ids, logprobs = choose(rows, u, SamplingRule(1.0, 0.9))
+    sizes = []
+    for row, draw, token, logprob in zip(
+        rows.numpy(), u.tolist(), ids.tolist(), logprobs.tolist(), strict=True
+    ):
+        p = numpy_truncated(row, 1.0, 0.9, 0)
+        sizes.append(int((p > 0).sum()))
+        # the id that crosses the bound may be in or out by rounding: at most its share
+        assert p[:token].sum() - 2e-4 <= draw <= p[: token + 1].sum() + 2e-4
+        assert logprob == pytest.approx(np.log(p[token]), abs=5e-4)
+    assert min(sizes) <= 32 and any(32 < n <= 256 for n in sizes) and any(256 < n <= 2048 for n in sizes)
+    assert max(sizes) > 2048
+
+
 def test_rows_differ_by_index_seed_problem_and_mode(policy):
     one = sampler(policy).sample(PROBLEMS[:1], Sampling(8, 12, seed=(0, 1)))[0]
     assert len({r.ids for r in one}) == 8

@@ -22,7 +22,7 @@ from cascade_rl.protocols import Sampling, SamplingRule
 from cascade_rl.types import Problem, Rollout, Stop
 
 # How many of the likeliest tokens are looked at before all are, where a filter keeps few.
-FIRST = (8, 64)
+FIRST = (32, 256, 2048)
 FIRST_ON_GPU = (1024,)
 
 
@@ -170,8 +170,9 @@ def _choose_among_few(p: Tensor, u: Tensor, top_p: float, top_k: int, min_p: flo
     # a GPU begins with more, so that it nearly always answers at once: each answer is waited for
     first = FIRST_ON_GPU if p.is_cuda else FIRST
     left: Tensor | slice = slice(None)
-    for width in (*first, p.shape[-1]) if top_k == p.shape[-1] else (top_k,):
-        mass, index = p[left].topk(min(width, top_k), -1)
+    widths = (*(width for width in first if width < p.shape[-1]), p.shape[-1])
+    for width in widths if top_k == p.shape[-1] else (top_k,):
+        mass, index = p[left].topk(width, -1)
         if width == top_k:  # top-p is a share of what top-k left, as in transformers
             mass = mass / mass.sum(-1, keepdim=True)
         running = mass.cumsum(-1)  # [left, width], from the likeliest on
