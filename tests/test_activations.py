@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import math
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
@@ -256,3 +258,39 @@ def test_what_was_freed_is_free_to_this_process():
     held = own_bytes(CPU)
     del block
     assert own_bytes(CPU) - held > (1 << 23 if hasattr(ctypes.CDLL(None), "mallinfo2") else -1)
+
+
+KEPT = """
+import sys
+import torch
+from cascade_rl.model import free_memory
+from cascade_rl.model.worker import Worker, keep_memory, work
+
+left = float(sys.argv[1])
+free_memory.shared_bytes = lambda device: left
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+
+def fill(worker):
+    # what is freed lies between blocks that stay
+    blocks = [torch.ones(1 << 20) for _ in range(100)]
+    del blocks[::2]
+    return blocks
+
+keep_memory()
+worker, begin = Worker(0, 1, torch.device("cpu")), resident()
+blocks = work(worker, fill, ())
+print(resident() - begin)
+assert sum(float(block.sum()) for block in blocks) == 50 * (1 << 20)
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="another C library")
+@pytest.mark.parametrize(("left", "low", "high"), [(1e12, 390e6, 470e6), (1e6, 190e6, 270e6)])
+def test_what_is_freed_is_kept_until_the_machine_lacks_it(left, low, high):
+    """400 MB are taken, every second block of 4 MB is freed: its pages stay where memory is plenty."""
+    told = subprocess.run(
+        [sys.executable, "-c", KEPT, str(left)], capture_output=True, text=True, check=True
+    ).stdout
+    assert low < int(told) < high

@@ -18,7 +18,7 @@ import torch
 import torch.multiprocessing as mp
 
 from cascade_rl.errors import WorkerError
-from cascade_rl.model.worker import Worker, keep_memory, serve
+from cascade_rl.model.worker import Worker, keep_memory, serve, work
 
 T = TypeVar("T")
 Heard = Callable[[int, Any], None]  # rank, and a part of a result
@@ -78,9 +78,9 @@ class Processes:
                 self.send(rank, function, shard)
             self.local.heard_by(partial(heard, 0) if heard else None)
             if heard is None:  # no thread is needed: what comes early waits in its pipe
-                return [function(self.local, *shards[0])] + [self.receive(rank) for rank in others]
+                return [work(self.local, function, shards[0])] + [self.receive(rank) for rank in others]
             early += [self._readers.submit(self.receive, rank, heard) for rank in others]
-            return [function(self.local, *shards[0])] + [result.result() for result in early]
+            return [work(self.local, function, shards[0])] + [result.result() for result in early]
         finally:
             # taken by nobody where a share failed; all were where the call ended well
             self._late = [*early] or [self._readers.submit(self.receive, rank) for rank in self._unread]

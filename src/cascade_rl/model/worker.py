@@ -6,13 +6,16 @@ import ctypes
 import os
 import signal
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
+from cascade_rl.model.free_memory import give_back
 from cascade_rl.model.weights import Model
+
+T = TypeVar("T")
 
 
 def _unheard(part: Any) -> None:
@@ -45,6 +48,14 @@ def keep_memory() -> None:
         libc.mallopt(-2, 1 << 28)  # M_TOP_PAD: 256 MiB more at each growth
 
 
+def work(worker: Worker, function: Callable[..., T], arguments: Sequence[Any]) -> T:
+    """What a function says in a worker; afterwards memory that the machine lacks is given back."""
+    try:
+        return function(worker, *arguments)
+    finally:
+        give_back(worker.device)
+
+
 def _die_with_parent(parent: int) -> None:
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     if os.getppid() != parent:  # it died before the line above
@@ -71,7 +82,7 @@ def serve(
         except EOFError:
             return
         try:
-            pipe.send(("result", function(worker, *arguments)))
+            pipe.send(("result", work(worker, function, arguments)))
         except Exception:  # its traceback goes to the driver, which raises WorkerError
             pipe.send(("error", traceback.format_exc()))
             if ends_on_fault:
