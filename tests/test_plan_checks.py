@@ -91,7 +91,7 @@ def test_a_published_benchmark_costs_what_its_own_verdicts_cost():
     """Where its rows lie says nothing of them: HumanEval's programs were taken for a contest's, 73 s each."""
     recipe = recipe_of("smollm2-evening")
     parts = next(phase for phase in phases_of(recipe, 8192) if phase.kind == EVALUATION).parts
-    found = {part.name: part.verdicts for part in parts}
+    found = {part.label: part.verdicts for part in parts}
     # 164 problems, a sample in each mode
     assert found["humaneval"] == pytest.approx(2 * 164 * 0.0033)
 

@@ -150,7 +150,7 @@ def benchmark_key(benchmark: HeldOut, weights: str, judge: str | None = None) ->
 
 
 def shares_before(benchmarks: Sequence[HeldOut]) -> list[tuple[HeldOut, float]]:
-    """Each benchmark with the share of an evaluation, 0 to 1, that lies before it: by the most tokens of its replies."""
+    """Each benchmark with the share (0 to 1) of an evaluation before it, by the most tokens of replies."""
     most = [len(b.problems) * b.spec.replies * b.spec.max_response_tokens for b in benchmarks]
     return [(b, sum(most[:place]) / sum(most)) for place, b in enumerate(benchmarks)]
 
@@ -160,7 +160,8 @@ def _benchmark(
 ) -> _One | None:
     """The score of one benchmark; read where it is known for these weights, this spec and these problems.
 
-    None of own pairs whose reward model is still to come. `before` is the share of the evaluation that is over.
+    None of own pairs whose reward model is still to come. `before` is the share of the evaluation that
+    lies behind.
     """
     name = run.recipe.judge_of(benchmark.spec)
     judge = judges.get(name) if name else None

@@ -202,8 +202,8 @@ def truncate(logits: Tensor, rule: SamplingRule, keep: Tensor | None = None) -> 
 def _outside_nucleus(logits: Tensor, top_p: float, widths: Sequence[int] = (64, 1024)) -> Tensor:
     """Which tokens [.., V] are outside the smallest set whose mass reaches `top_p`; who crosses it is inside.
 
-    The set is nearly always small, so that a few largest logits decide; rows that need more are looked at again
-    with more, in the end with all.
+    The set is nearly always small, so that a few largest logits decide; rows that need more are looked at
+    again with more, in the end with all.
     """
     rows, vocab = logits.reshape(-1, logits.shape[-1]), logits.shape[-1]
     total = rows.logsumexp(-1, keepdim=True)

@@ -43,9 +43,9 @@ def own_bytes(device: torch.device) -> float:
 def give_back(device: torch.device) -> bool:
     """Hand what this process keeps unused back to the system, if that is more than all that is left there.
 
-    Blocks of ever other sizes leave gaps, so that a process which keeps what it freed grows over hundreds of
-    steps, until the kernel kills it. Where memory is plenty nothing is done: new pages take time. On a GPU, and
-    without glibc, never. Whether it was done.
+    Blocks of ever other sizes leave gaps, so that a process which keeps what it freed grows over dozens of
+    steps, until the kernel kills it. Where memory is plenty nothing is done: new pages take time. On a GPU,
+    and without glibc, never. Whether it was done.
     """
     if device.type == "cuda" or own_bytes(device) <= shared_bytes(device):
         return False

@@ -39,8 +39,8 @@ def this_machine(config: Network, precision: str = "auto") -> Hardware:
         network=0.0,
         cores=cores,
         ram=shared_bytes(torch.device("cpu")),
-        source=f"measured now in {'bf16' if short else 'fp32'}{'' if gpu else _beside()}; memory as it is free, "
-        "watts assumed",
+        source=f"measured now in {'bf16' if short else 'fp32'}{'' if gpu else _beside()}; "
+        "memory as it is free, watts assumed",
         device=device.type,
         head=head,
         cache=cache_bytes(device, 1),
