@@ -162,9 +162,9 @@ def main() -> None:
     )
     asked = parser.parse_args()
     with TemporaryDirectory() as folder:
-        runs = [unpacked(run, Path(folder)) for run in asked.runs]
-        ablation = asked.ablation and unpacked(asked.ablation, Path(folder))
         try:
+            runs = [unpacked(run, Path(folder)) for run in asked.runs]
+            ablation = asked.ablation and unpacked(asked.ablation, Path(folder))
             publish(runs, ablation, asked.docs, asked.readme, print)
         except InputError as error:
             sys.exit(str(error))

@@ -7,10 +7,12 @@ file as it reads the run, and writes the same. The same run gives the same bytes
 from __future__ import annotations
 
 import argparse
+import lzma
 import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import mkdtemp
 
 from cascade_rl.errors import InputError
 from cascade_rl.report.read import require_run
@@ -48,12 +50,16 @@ def keep(run: Path, target: Path) -> int:
 
 
 def unpacked(path: Path, folder: Path) -> Path:
-    """The run that lies in such a file, written to a folder; any other path as it is."""
+    """The run that lies in such a file, written under a folder; any other path as it is. InputError for a broken file."""
     if not path.name.endswith(SUFFIX) or not path.is_file():
         return path
-    run = folder / path.name.removesuffix(SUFFIX)
-    with tarfile.open(path, "r:xz") as archive:
-        archive.extractall(run, filter="data")
+    # files of two folders may have one name
+    run = Path(mkdtemp(dir=folder)) / path.name.removesuffix(SUFFIX)
+    try:
+        with tarfile.open(path, "r:xz") as archive:
+            archive.extractall(run, filter="data")
+    except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
+        raise InputError(f"{path}: no whole file of a run ({error})") from None
     return run
 
 

@@ -458,3 +458,13 @@ def test_what_is_no_run_or_too_large_is_not_kept(folders, tmp_path, monkeypatch)
     with pytest.raises(InputError, match="100 are allowed"):
         evening_keep.keep(folders[0], tmp_path / "a.tar.xz")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_broken_file_of_a_run_is_named(folders, tmp_path):
+    file = tmp_path / "a.tar.xz"
+    evening_keep.keep(folders[0], file)
+    whole = file.read_bytes()
+    for content in (b"", b"no archive", whole[: len(whole) // 2]):
+        file.write_bytes(content)
+        with pytest.raises(InputError, match=r"a\.tar\.xz: no whole file"):
+            evening_keep.unpacked(file, tmp_path)

@@ -26,7 +26,7 @@ def grpo_step(python: Path, folder: Path) -> list[str]:
     """What is otherwise than it must be on strictly on-policy steps."""
     recipe = check_recipe(RECIPE)
     # an SFT stage of six steps: its replies end now and then, and have letters
-    policy = trained(recipe, folder / "ours", 1) / "stages" / "01-sft" / "checkpoint"
+    policy = trained(recipe, folder / "ours") / "stages" / "01-sft" / "checkpoint"
     job, _ = first_job(recipe, recipe.stages[1], policy, folder / "job")
     problems = check_job(job, Command((str(python),)))
     steps = start(python, job.folder, RL, ("cpu_platform", "cpu_rollout"))

@@ -31,7 +31,7 @@ STEPS = 3
 def launch_steps(python: Path, folder: Path) -> list[str]:
     """What is otherwise than it must be, of a job whose main process is killed after its first step."""
     recipe = check_recipe(RECIPE | {"stages": [*RECIPE["stages"][:-1], STAGE | {"steps": STEPS}]})
-    policy = trained(recipe, folder / "ours", 1) / "stages" / "01-sft" / "checkpoint"
+    policy = trained(recipe, folder / "ours") / "stages" / "01-sft" / "checkpoint"
     job, link = first_job(recipe, recipe.stages[1], policy, folder / "job")
     for_a_processor(job)
     book, command = Book(folder / "stage"), Command((str(python),))

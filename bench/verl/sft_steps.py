@@ -39,7 +39,7 @@ TOLERANCE = 1e-5
 def sft_steps(python: Path, folder: Path) -> list[str]:
     """What verl's steps have otherwise than ours, on one process and on two that share the weights."""
     recipe = check_recipe(RECIPE)
-    run = trained(recipe, folder / "ours", 1)
+    run = trained(recipe, folder / "ours")
     journal = (run / "stages" / "01-sft" / "journal.jsonl").read_text().splitlines()
     ours = [row["metrics"] for row in map(json.loads, journal) if row["kind"] == "step"]
     problems: list[str] = []

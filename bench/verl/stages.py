@@ -60,7 +60,7 @@ def stages(python: Path, folder: Path) -> list[str]:
 
 def stand_in(folder: Path) -> tuple[Path, Tokenizer]:
     """A model directory with room for every recipe's lengths."""
-    policy = trained(check_recipe(SMALL), folder / "small", 1) / "base"
+    policy = trained(check_recipe(SMALL), folder / "small") / "base"
     config = policy / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"max_position_embeddings": 1 << 18}))
     return policy, load_tokenizer(policy)

@@ -21,9 +21,9 @@ STEPS = 2  # of each job: what is checked does not grow with their number
 EACH = 4  # rows of a source
 
 
-def trained(recipe: Recipe, folder: Path, stages: int) -> Path:
-    """A run of the recipe's first stages by our own engine."""
-    run_cascade(recipe.model_copy(update={"stages": recipe.stages[:stages]}), folder, QuietScreen())
+def trained(recipe: Recipe, folder: Path) -> Path:
+    """A run of the recipe's first stage by our own engine."""
+    run_cascade(recipe.model_copy(update={"stages": recipe.stages[:1]}), folder, QuietScreen())
     return folder
 
 
