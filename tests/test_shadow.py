@@ -279,8 +279,9 @@ MICRO = {
     "nll": (LIKELIHOOD, 0),
     "kl": (Objective(ON_POLICY, teachers=(Teacher("reference", 0.1), Teacher("reference", 0.2))), 0),
     "gspo": (Objective(Surrogate("gspo", 0.2, 0.2)), 0),
-    # a nucleus must be known to be whole, the teacher's as the policy's
-    "top-p, kl": (Objective(ON_POLICY, RULES["top-p"], (Teacher("reference", 0.1),)), 2),
+    # a nucleus must be known to be whole, the teacher's as the policy's; one as wide as of random weights is
+    # looked for in 64 and in 1,024 ids before all are sorted
+    "top-p, kl": (Objective(ON_POLICY, RULES["top-p"], (Teacher("reference", 0.1),)), 2 * 2),
     "pairs": (None, 0),
 }
 

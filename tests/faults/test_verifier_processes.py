@@ -48,8 +48,9 @@ def gone(pids, within_s=10.0) -> bool:
 
 
 def test_nothing_starts_before_the_first_call():
+    before = threading.active_count()  # of other tests in this process, some still end
     with ProcessVerifiers(preload=()) as verifiers:
-        assert verifiers.pids() == [] and threading.active_count() < 20
+        assert verifiers.pids() == [] and threading.active_count() <= before
     assert verifiers.counts["replaced"] == 0
 
 

@@ -220,6 +220,8 @@ def _outside_nucleus(logits: Tensor, top_p: float, widths: Sequence[int] = (64, 
         # without its own mass; what was not looked at is outside as well
         late = (running - mass) >= top_p
         outside[left] = torch.ones_like(seen, dtype=torch.bool).scatter(-1, index, late)
+        if width == vocab:
+            break  # nothing is left: a GPU need not be asked
         left = left[running[:, -1] < top_p]
         if not len(left):
             break
