@@ -68,9 +68,10 @@ class Fake:
 class Writer:
     """A run that writes as `run/book.py` does: samples before the line of their step, cut back on resume."""
 
-    def __init__(self, run: Path, seed: int = 0) -> None:
+    def __init__(self, run: Path, seed: int = 0, base: bool = False) -> None:
         self.run, self.seed, self.saved, self.stage, self.step = run, seed, 0, 0, 0
         recipe = {**RECIPE, "stages": [{**stage, "steps": STEPS} for stage in RECIPE["stages"]]}
+        recipe |= {"score_base": True, "model": {"init": "smollm2-135m"}} if base else {}
         (run / "recipe.yaml").write_text(recipe_text(check_recipe(recipe)))
 
     @property
@@ -341,6 +342,45 @@ def test_a_run_without_benchmarks_goes_on_to_the_next_stage(tmp_path):
     events = [told.event for told in Reading(tmp_path).new()]
     assert len(events) == 3 * (STEPS + 1) and all(event.numbers or event.texts for event in events)
     assert max(event.step for event in events) == 3 * STEPS
+
+
+def score(run: Path, place: str, mean: float) -> None:
+    avg = {"mean": mean, "low": 0, "high": 1}
+    card = {"benchmarks": {"maths": {"headline": "thinking", "modes": {"thinking": {"avg": avg}}}}}
+    (run / place).mkdir(parents=True, exist_ok=True)
+    (run / place / "scorecard.json").write_text(json.dumps(card))
+
+
+def test_what_is_scored_before_the_first_stage_comes_first_of_all(tmp_path):
+    writer = Writer(tmp_path, base=True)
+    reading = Reading(tmp_path)
+    assert not list(reading.new())  # nothing before it is scored
+    score(tmp_path, "base", 0.125)
+    first = list(reading.new())
+    assert [told.stage for told in first] == ["base", "base"] and {told.event.step for told in first} == {0}
+    assert first[0].event.numbers == {
+        "benchmarks/maths": 0.125,
+        "benchmarks/maths/low": 0,
+        "benchmarks/maths/high": 1,
+    }
+    writer.finish()
+    rest = list(reading.new())
+    assert all_events(tmp_path) == [told.event.written() for told in (*first, *rest)]
+    table = rest[-1].event.tables["matrix"]
+    assert table.columns == ("benchmark", "base", *STAGES) and table.rows == (("maths", 12.5, 50, 50, 50),)
+    assert rest[-1].event.step == len(STAGES) * STEPS
+
+
+def test_a_base_that_scores_otherwise_goes_to_another_run(held, tmp_path):
+    writer, notes = Writer(tmp_path, base=True), []
+    score(tmp_path, "base", 0.125)
+    writer.finish()
+    follow(tmp_path, notes)
+    score(tmp_path, "base", 0.25)
+    follow(tmp_path, notes)
+    before, after = held.runs.values()
+    assert len(before) == len(after) and [e.written() for e in after] == all_events(tmp_path)
+    assert before[0].numbers["benchmarks/maths"] == 0.125 and after[0].numbers["benchmarks/maths"] == 0.25
 
 
 def test_a_directory_without_a_recipe_is_no_run(tmp_path):

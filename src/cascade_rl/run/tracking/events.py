@@ -1,7 +1,8 @@
 """What a run directory says, as events: always the same ones in the same order, however often it is read.
 
-Stage after stage, in each its steps, notes, probes and samples as the journals have them, then what it
-scored. An event's step counts the updates of the whole run: those planned for the stages before, and its own.
+What the model scored before the first stage, if that is asked; then stage after stage, in each its steps,
+notes, probes and samples as the journals have them, then what it scored. An event's step counts the updates
+of the whole run: those planned for the stages before, and its own.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import yaml
 
 from cascade_rl.errors import InputError
+from cascade_rl.recipe import BASE
 from cascade_rl.recipe.reading import stored
 from cascade_rl.run.files import dumps, read_record
 from cascade_rl.run.folder import stage_folder
@@ -103,7 +105,7 @@ class StageTail:
     """The events of one stage as its files grow; `begin` and `end` are its first and last step of the run."""
 
     def __init__(self, folder: Path, name: str, begin: int, end: int) -> None:
-        self._folder, self._name, self._begin, self._end = folder, name, begin, end
+        self._folder, self._name, self._begin, self.end = folder, name, begin, end
         self._journal, self._samples = Tail(folder / "journal.jsonl"), Tail(folder / "samples.jsonl")
         self._read: dict[int, list[dict[str, Any]]] = {}  # samples by step, until the journal has the step
         self.key: str | None = None
@@ -112,21 +114,24 @@ class StageTail:
 
     def new(self) -> list[Event]:
         """The events since the last call; raises Rewound."""
-        record = read_record(self._folder / "stage.json", "key")
-        if record is None:
-            if self.key is not None:
-                raise Rewound
-            return []
-        if self.key not in (None, record["key"]):
+        key = self._key()
+        if self.key not in (None, key):
             raise Rewound
-        self.key = str(record["key"])
+        self.key = key
+        if key is None:
+            return []
         # Before the journal is read: a stage is scored after its last step, so all lines are there by then.
         scores = self._scored()
         events = [self._event(line) for line in self._lines()]
         if self.scores is None and scores is not None:
             self.scores = scores
-            events += [Event(self._end, _score_numbers(scores))] if scores else []  # of a run without any
+            events += [Event(self.end, _score_numbers(scores))] if scores else []  # of a run without any
         return events
+
+    def _key(self) -> str | None:
+        """What the stage is known by; None before it has begun."""
+        record = read_record(self._folder / "stage.json", "key")
+        return None if record is None else str(record["key"])
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         lines = self._journal.lines()
@@ -176,6 +181,17 @@ class StageTail:
         return scores
 
 
+class BaseTail(StageTail):
+    """The model before the first stage: it has scores alone, before the first update."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, BASE, 0, 0)
+
+    def _key(self) -> str | None:
+        # nothing but its scores tells one from another
+        return BASE if (self._folder / "scorecard.json").is_file() else None
+
+
 def _score_numbers(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     return {
         f"benchmarks/{name}{end}": float(score[key])
@@ -189,8 +205,9 @@ class Reading:
 
     def __init__(self, run: Path) -> None:
         self._recipe = stored(recipe_of(run), str(run / "recipe.yaml"))
-        self._stages: list[StageTail] = []
-        self._folders: list[str] = []
+        base = self._recipe.score_base
+        self._stages: list[StageTail] = [BaseTail(run / BASE)] if base else []
+        self._folders = [BASE] if base else []
         step = 0
         for index, stage in enumerate(self._recipe.stages):
             folder = stage_folder(run, index, stage.name)
@@ -202,7 +219,7 @@ class Reading:
     def new(self) -> Iterator[Told]:
         """The events since the last call; raises Rewound when those before are not there any more."""
         scored: dict[str, Mapping[str, Mapping[str, float]]] = {}
-        for folder, name, stage in zip(self._folders, self._names(), self._stages, strict=True):
+        for folder, name, stage in zip(self._folders, self._recipe.scored, self._stages, strict=True):
             already = stage.scores is not None
             for event in stage.new():
                 yield Told(folder, stage.key or "", event)
@@ -211,9 +228,6 @@ class Reading:
             scored[name] = stage.scores
             if stage.scores and not already:
                 yield Told(folder, stage.key or "", self._matrix(scored))
-
-    def _names(self) -> list[str]:
-        return [stage.name for stage in self._recipe.stages]
 
     def _matrix(self, scored: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Event:
         """The benchmarks of all stages so far, in percent, as the terminal shows them."""
@@ -228,9 +242,8 @@ class Reading:
             )
             for name in names
         )
-        planned = [stage.planned_steps for stage in self._recipe.stages[: len(scored)]]
         tables = {"matrix": Table(("benchmark", *scored), rows)} if rows else {}
-        return Event(sum(planned), tables=tables)
+        return Event(self._stages[len(scored) - 1].end, tables=tables)
 
 
 def recipe_of(run: Path) -> dict[str, Any]:
