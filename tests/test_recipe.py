@@ -326,6 +326,29 @@ def test_a_typing_error_brings_no_second_complaint(overrides):
 # ---------------------------------------------------------------- overrides and YAML
 
 
+def test_null_leaves_a_block_of_a_list_out():
+    def names(raw: dict, key: str) -> list[str]:
+        return [each["name"] for each in raw[key]]
+
+    left = ("rlhf", "reward-model")
+    raw = changed(*(f"stages.{name}=null" for name in left), "benchmarks.alignment=~")
+    assert names(raw, "stages") == [name for name in names(RAW, "stages") if name not in left]
+    assert names(raw, "benchmarks") == ["maths"]
+    assert [stage.name for stage in check_recipe(raw).stages] == ["sft-1", "math-rl"]
+    # a value of a list is none of its blocks, and stays to be refused
+    assert changed("stages.math-rl.betas=[0.8, 0.9]", "stages.math-rl.betas.0=null")["stages"][3][
+        "betas"
+    ] == [None, 0.9]
+    with pytest.raises(ValueError, match=r"no 'rlfh' here.*rlhf"):
+        changed("stages.rlfh=null")
+
+
+def test_settings_of_a_kind_go_with_its_last_stage():
+    kept = "defaults.reward_model={lr: 1.0e-5}", "stages.rlhf=null", "stages.reward-model=null"
+    assert faults(*kept) == {"defaults.reward_model": "has no effect: no stage is of this kind"}
+    check_recipe(changed(*kept, "defaults.reward_model=null"))
+
+
 def test_overrides_by_name_number_and_into_lists():
     overrides = (
         "stages.math-rl.steps=20",

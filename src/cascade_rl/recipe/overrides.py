@@ -11,7 +11,10 @@ from cascade_rl.errors import meant
 
 
 def apply_override(raw: dict[str, Any], override: str) -> None:
-    """Set `stages.math-rl.steps=20` in place; list items go by their `name` (or `domain`) or by number."""
+    """Set `stages.math-rl.steps=20` in place; list items go by their `name` (or `domain`) or by number.
+
+    `stages.rlhf=null` leaves a stage out, and so with any block of a list. Raises ValueError.
+    """
     path, equals, text = override.partition("=")
     if not equals or not path:
         raise ValueError("an override is path.to.key=value, such as stages.math-rl.steps=20")
@@ -33,7 +36,11 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
         if parts:
             node = _step_into(node, key, here)
         elif isinstance(node, list):
-            node[_list_index(node, key, here)] = value
+            index = _list_index(node, key, here)
+            if value is None and isinstance(node[index], Mapping):
+                del node[index]
+            else:
+                node[index] = value
         elif isinstance(node, dict):
             node[key] = value
         else:

@@ -178,9 +178,11 @@ def _default_problems(raw: Mapping[str, Any]) -> Problems:
     for kind, settings in defaults.items():
         if kind not in STAGE_KINDS:
             problems.append((f"defaults.{kind}", f"no such stage kind; there are {', '.join(STAGE_KINDS)}"))
+        elif settings is None:
+            continue  # taken out on the command line
         elif kind not in kinds:
             problems.append((f"defaults.{kind}", "has no effect: no stage is of this kind"))
-        elif settings is not None and not isinstance(settings, Mapping):
+        elif not isinstance(settings, Mapping):
             problems.append((f"defaults.{kind}", f"must be a block of settings (got {settings!r})"))
     return problems
 
