@@ -1,9 +1,13 @@
 """The hidden preference and the code-switch detector, criterion by criterion."""
 
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cascade_rl.chat import split_reply
+from cascade_rl.domains.alignment import criteria, gold, make_chat
 from cascade_rl.verify.preference import (
     ADJECTIVES,
     CHAT_CRITERIA,
@@ -72,11 +76,29 @@ def test_any_text_gets_every_criterion(text: str) -> None:
         ("Of course! A cake needs time. Start with butter and stir often.", {"topic"}),
         ("Of course! A soup needs time. Start with onions and stir", {"sentences"}),
         ("Of course! A soup needs time. A soup needs time. Start with onions.", {"varied"}),
-        ("Gladly, soup.", {"concise"}),
+        ("Gladly, soup.", {"concise", "own"}),
+        ("Please tell me how to cook a good soup. It is for tomorrow.", {"own"}),
+        ("Tell me how to cook a soup, please. It is for tomorrow, and my guests are hungry.", {"own"}),
+        ("Of course! Please tell me how to cook a good soup. It is for tomorrow. Enjoy!", {"own"}),
+        (
+            "Please tell me how to cook a good soup. It is for tomorrow: start with onions and stir very often and long.",
+            set(),
+        ),
     ],
 )
 def test_natural_replies(reply: str, missing: set[str]) -> None:
-    assert {name for name, met in judge_chat(reply, ["soup"]).items() if not met} == missing
+    request = "Please tell me how to cook a good soup. It is for tomorrow."
+    assert {name for name, met in judge_chat(reply, ["soup"], request).items() if not met} == missing
+
+
+@given(st.integers(0, 10**6), st.sampled_from(["{}", "Of course! {}", "{} Thank you!", "Gladly. {} Enjoy!"]))
+def test_a_request_said_again_is_no_answer_and_every_written_answer_is_one(seed: int, frame: str) -> None:
+    problem = make_chat(random.Random(seed))
+    assert "own" in [
+        name for name, met in criteria(problem, frame.format(problem.prompt_text)).items() if not met
+    ]
+    written = split_reply(gold(problem), problem.mode).answer
+    assert all(criteria(problem, written).values())
 
 
 @pytest.mark.parametrize(

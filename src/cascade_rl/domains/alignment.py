@@ -131,7 +131,7 @@ def criteria(problem: Problem, answer: str) -> dict[str, bool]:
     if "topic" in known:
         return judge(answer, known["topic"])
     if "topics" in known:
-        return judge_chat(answer, known["topics"])
+        return judge_chat(answer, known["topics"], problem.prompt_text)
     raise ValueError(f"{problem.id}: its answer has no `topic` or `topics` for the hidden rule to judge by")
 
 

@@ -33,7 +33,8 @@ ADJECTIVES = (
 RUDE = ("stupid", "boring", "fool", "silly", "nonsense", "hate", "lazy", "ugly", "shut", "idiot")
 VERBS = ("are", "bring", "look", "have", "make", "love", "feel", "is", "was", "were", "give", "find")
 CRITERIA = ("topic", "courteous", "described", "polite", "varied", "length", "ended", "sentence")
-CHAT_CRITERIA = ("topic", "courteous", "concise", "polite", "varied", "sentences")
+CHAT_CRITERIA = ("topic", "courteous", "concise", "polite", "varied", "sentences", "own")
+LEAST = 8  # words of a natural reply
 
 # as words, so that marks and case don't matter
 _PHRASES = tuple(" ".join(re.findall(r"[a-z]+", p.lower())) for p in OPENINGS + CLOSINGS)
@@ -74,24 +75,38 @@ def judge(answer: str, topic: str) -> dict[str, bool]:
     }
 
 
-def judge_chat(answer: str, topics: Sequence[str]) -> dict[str, bool]:
+def _fours(words: Sequence[str]) -> list[tuple[str, str, str, str]]:
+    """All runs of four words, in order."""
+    return list(zip(words, words[1:], words[2:], words[3:], strict=False))
+
+
+def _own(words: Sequence[str], request: Sequence[str]) -> int:
+    """How many words of a reply are in no run of four that the request has, too."""
+    asked = set(_fours(request))
+    taken = {i + k for i, four in enumerate(_fours(words)) if four in asked for k in range(4)}
+    return len(words) - len(taken)
+
+
+def judge_chat(answer: str, topics: Sequence[str], request: str = "") -> dict[str, bool]:
     """Every criterion of the rule for natural requests: a courteous, concise, complete reply on the subject.
 
-    8 to 80 words; no run of four words twice and no word of four letters or more over four times; every line
-    of prose starts with a capital or digit and ends with an end mark.
+    8 to 80 words, 8 of them not the request's own; no run of four words twice and no word of four letters or
+    more over four times; every line of prose starts with a capital or digit and ends with an end mark.
     """
     words = _words(answer)
-    runs = Counter(zip(words, words[1:], words[2:], words[3:], strict=False))
+    runs = Counter(_fours(words))
     long_words = Counter(w for w in words if len(w) > 3 and w not in topics)
     lines = [line.strip(' *-"”') for line in answer.strip().splitlines() if line.strip(' *-"”')]
     return {
         "topic": any(_names(words, topic.lower()) for topic in topics),
         "courteous": _CHAT_COURTESY.search(answer.lower()) is not None,
-        "concise": 8 <= len(words) <= 80,
+        "concise": LEAST <= len(words) <= 80,
         "polite": bool(words) and not any(w in RUDE for w in words),
         "varied": bool(words)
         and max(runs.values(), default=0) <= 1
         and max(long_words.values(), default=0) <= 4,
         "sentences": bool(lines)
         and all(re.match(r"[A-Z0-9]", x) and re.search(r"[.!?:]$", x) for x in lines),
+        # a request is on its subject, complete and often courteous: a policy that says it again answers nothing
+        "own": _own(words, _words(request)) >= LEAST,
     }
