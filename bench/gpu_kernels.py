@@ -20,12 +20,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from gpu_setting import Found, Setting
 
-from cascade_rl.model import fused, halves
+from cascade_rl.model import halves
+from cascade_rl.model import head as head_module
 from cascade_rl.model.attention import Attention
-from cascade_rl.model.fused import target_logprobs
 from cascade_rl.model.gpu_attention import ByBlocks, BySegments
+from cascade_rl.model.head import target_logprobs
 from cascade_rl.model.packed import Tree, pack
 from cascade_rl.model.products import Weight, laid_out
+from cascade_rl.protocols import WHOLE
 
 
 def versions(s: Setting) -> Found:
@@ -161,11 +163,11 @@ def _parts(s: Setting, h: Tensor, w: Tensor) -> dict[str, float]:
         weight = Weight.of(w.to(dtype), w, torch.zeros_like(w)).requires_grad_()
         hidden = h.clone().requires_grad_()
         with laid_out({"embed": weight}, layers=False):
-            target_logprobs(hidden, weight, targets, 1.0).sum().backward()
+            target_logprobs(hidden, weight, targets, WHOLE).sum().backward()
         grads[dtype] = hidden.grad
 
     for bits in (23, 26, 28):
-        with patch.object(fused, "GPU_HEAD_ROWS", 1 << bits):
+        with patch.object(head_module, "GPU_HEAD_ROWS", 1 << bits):
             figures[f"parts of 2^{bits} logits, ms"] = 1e3 * s.seconds(lambda: both(short), 2)
     both(torch.float32)
     gap, whole = (grads[short] - grads[torch.float32]).norm(), grads[torch.float32].norm()

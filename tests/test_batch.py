@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from tiny import Policy, toy_problem
 from transformers import AutoModelForCausalLM
 
+from cascade_rl.model import head
 from cascade_rl.model.checkpoint import save_directory, to_hf
 from cascade_rl.model.replicas import deal
 from cascade_rl.protocols import WHOLE, SamplingRule
 from cascade_rl.recipe import Training
-from cascade_rl.train import objective as objective_module
 from cascade_rl.train import scalar_head
 from cascade_rl.train.batch import Row, fill, microbatches, pack_rows, plant, shares
 from cascade_rl.train.gradients import accumulate
@@ -336,7 +336,7 @@ def test_kl_term_is_zero_at_the_reference_and_pulls_back_from_elsewhere():
 def test_chunks_of_the_head_change_nothing(policy, monkeypatch):
     rows, objective = rows_of(4), Objective(ON_POLICY, SamplingRule(0.9, 0.95, 50))
     sums, wanted = gradient(policy, rows, HUGE, objective)
-    monkeypatch.setattr(objective_module, "HEAD_CHUNK", policy.config.vocab * 7)
+    monkeypatch.setattr(head, "HEAD_ROWS", policy.config.vocab * 7)
     found, grad = gradient(policy, rows, HUGE, objective)
     assert found == pytest.approx(sums, abs=1e-6)
     torch.testing.assert_close(grad, wanted, rtol=0, atol=1e-6)

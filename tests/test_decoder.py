@@ -31,8 +31,9 @@ from cascade_rl.model.checkpoint import (
     to_hf,
     weights_hash,
 )
-from cascade_rl.model.decoder import DecoderConfig, flat_size, truncate, views
+from cascade_rl.model.decoder import DecoderConfig, flat_size, views
 from cascade_rl.model.export import export
+from cascade_rl.model.truncated import truncate
 from cascade_rl.protocols import SamplingRule
 from cascade_rl.train.batch import Row
 from cascade_rl.train.learned_reward import reward_row

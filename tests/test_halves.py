@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from shadow_cuda import Shadow, real, shadow_cuda, upload
 from test_gpu_attention import kernel
 
-from cascade_rl.model import fused, gpu_attention, halves, products
+from cascade_rl.model import gpu_attention, halves, head, products
 from cascade_rl.model.activations import activation_bytes
 from cascade_rl.model.checkpoint import scratch_config, scratch_weights
 from cascade_rl.model.decoder import DecoderConfig, head_logits
-from cascade_rl.model.fused import target_logprobs
+from cascade_rl.model.head import target_logprobs
 from cascade_rl.model.peaks import rates
 from cascade_rl.model.products import WORTH_HALVING, Weight, laid_out, read_out_linear
 from cascade_rl.model.replicas import Replicas
-from cascade_rl.protocols import SamplingRule
+from cascade_rl.protocols import WHOLE, SamplingRule
 from cascade_rl.recipe import Architecture, Training
 from cascade_rl.rollout.drawing import Wanted
 from cascade_rl.rollout.graphs import PLAIN
@@ -190,7 +190,7 @@ def of_head(rows: int, temperature: float, master: torch.Tensor, device: str = "
         weight, own = head_of(place(master)), place(hidden).requires_grad_()
         with laid_out({"embed": weight}, layers=False):
             log.clear()
-            found = target_logprobs(own, weight, place(targets), temperature)
+            found = target_logprobs(own, weight, place(targets), SamplingRule(temperature))
             forward = log.taken()[0].total()
             (found * place(torch.linspace(-1, 1, rows))).sum().backward()
             backward = log.taken()[0].total()
@@ -205,8 +205,8 @@ def of_head(rows: int, temperature: float, master: torch.Tensor, device: str = "
 def test_log_probabilities_and_gradients_are_those_of_the_cpu_in_whatever_parts(
     monkeypatch, temperature, kept, at_once
 ):
-    monkeypatch.setattr(fused, "GPU_HEAD_KEPT", kept)
-    monkeypatch.setattr(fused, "GPU_HEAD_ROWS", at_once)
+    monkeypatch.setattr(head, "GPU_HEAD_KEPT", kept)
+    monkeypatch.setattr(head, "GPU_HEAD_ROWS", at_once)
     master = randn(2000, H) * 0.1
     there, by_hidden, by_weight, wanted, _ = of_head(150, temperature, master)
     here, want_hidden, want_weight, _, _ = of_head(150, temperature, master, "cpu")
@@ -225,7 +225,7 @@ def test_a_head_that_nobody_laid_out_gives_the_same_bits_also_over_a_master_that
             weight = Weight.of(master.detach().bfloat16(), master, torch.zeros(500, H, device="cuda"))
             hidden = upload(randn(WORTH_HALVING, H, seed=1)).requires_grad_()
             with laid_out({"embed": weight.requires_grad_()}, layers=False) if whole else nullcontext():
-                logprobs = target_logprobs(hidden, weight, torch.arange(WORTH_HALVING, device="cuda"), 1.0)
+                logprobs = target_logprobs(hidden, weight, torch.arange(WORTH_HALVING, device="cuda"), WHOLE)
                 logprobs.sum().backward()
         found.append((real(logprobs), real(hidden.grad), real(weight.main_grad)))
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
@@ -287,15 +287,17 @@ def test_the_sampler_reads_out_by_halves_laid_out_once(monkeypatch):
 
 def test_parts_are_as_large_as_the_devices_sizes_say():
     hidden, weight = torch.empty(20_000, 1), torch.empty(151_936, 1, dtype=torch.bfloat16)
-    assert len(fused._head_parts(hidden, weight)) == 364
+    assert len(head._head_parts(hidden, weight, WHOLE)) == 364
     with shadow_cuda():
-        assert len(fused._head_parts(Shadow(hidden), Shadow(weight))) == 12
+        assert len(head._head_parts(Shadow(hidden), Shadow(weight), WHOLE)) == 12
+        # whole rows of a truncated one may have to be sorted
+        assert len(head._head_parts(Shadow(hidden), Shadow(weight), SamplingRule(top_p=0.9))) == 23
 
 
 def head_lines(name: str) -> set[str]:
-    """The lines of a function or class of `fused`, as the shadow's log names them."""
-    lines, first = inspect.getsourcelines(getattr(fused, name))
-    return {f"model/fused.py:{first + i}" for i in range(len(lines))}
+    """The lines of a function or class of `head`, as the shadow's log names them."""
+    lines, first = inspect.getsourcelines(getattr(head, name))
+    return {f"model/head.py:{first + i}" for i in range(len(lines))}
 
 
 def rows_of(groups: int = 4, longest: int = 60) -> list[Row]:
@@ -326,7 +328,7 @@ def test_an_update_in_bf16_is_that_of_the_cpu_and_reads_out_in_one_part(rule):
     for key in ("loss", "grad_norm", "kl"):
         assert there[key] == pytest.approx(here[key], rel=0.02, abs=1e-3)
     assert (found - gradient).norm() < 0.03 * gradient.norm()
-    parts = ("_TargetLogprob", "_ReadOut", "_head_errors", "_head_parts", "target_logprobs")
+    parts = ("_TargetLogprob", "_head_errors", "_truncated", "_head_parts", "target_logprobs")
     ours = set().union(*map(head_lines, parts))
     spent = sum(n for place, n in places.items() if place in ours or place.startswith("model/halves.py"))
     # policy forward and backward, its weight and the teacher's laid out, the teacher forward
@@ -340,21 +342,16 @@ def test_what_is_counted_for_the_head_follows_the_devices_sizes(monkeypatch, kep
         batch = pack_rows(rows_of(), CUDA)
 
         def said(most: int, element: int = 2) -> int:
-            monkeypatch.setattr(fused, "GPU_HEAD_KEPT", most)
-            return activation_bytes(CONFIG, batch.packed, element, None)
+            monkeypatch.setattr(head, "GPU_HEAD_KEPT", most)
+            return activation_bytes(CONFIG, batch.packed, element, WHOLE)
 
         more = said(kept) - said(0)
         held = len(batch.targets) * V * 2
         assert more == min(held, kept)
         hidden, weight = upload(randn(len(batch.targets), H)).requires_grad_(), head_of(upload(randn(V, H)))
-        monkeypatch.setattr(fused, "GPU_HEAD_KEPT", kept)
+        monkeypatch.setattr(head, "GPU_HEAD_KEPT", kept)
         found = []
         with torch.autograd.graph.saved_tensors_hooks(lambda x: found.append(x) or x, lambda x: x):
-            target_logprobs(hidden, weight, batch.targets, 1.0)
+            target_logprobs(hidden, weight, batch.targets, WHOLE)
         probabilities = [x for x in found if x.shape == (len(batch.targets), V)]
         assert sum(x.nbytes for x in probabilities) == (held if held <= kept else 0)
-
-
-def test_chunks_of_a_truncated_distribution_are_larger_on_a_gpu():
-    assert [objective.head_chunk(151_936, on_gpu) for on_gpu in (False, True)] == [220, 883]
-    assert objective.head_chunk(10**9, False) == 1

@@ -6,9 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from cascade_rl.model import fused, products
-from cascade_rl.model.fused import target_logprobs
+from cascade_rl.model import head, products
+from cascade_rl.model.head import target_logprobs
 from cascade_rl.model.products import Weight, laid_out, linear, read_out_linear
+from cascade_rl.model.truncated import truncate
+from cascade_rl.protocols import WHOLE, SamplingRule
 
 
 def weights_of(dtype: torch.dtype) -> dict[str, Weight]:
@@ -76,10 +78,12 @@ def test_without_the_kernels_products_are_plain(monkeypatch):
 
 @pytest.mark.parametrize("kept", [1 << 28, 7 * 48 * 4, 1])
 @pytest.mark.parametrize("at_once", [1 << 23, 5 * 48, 1])
-def test_the_heads_gradient_is_autograds_however_it_is_split(monkeypatch, kept, at_once):
+@pytest.mark.parametrize("rule", [(0.7,), (0.7, 0.9), (1.3, 1.0, 6), (0.7, 0.8, 20, 0.1)], ids=str)
+def test_the_heads_gradient_is_autograds_however_it_is_split(monkeypatch, kept, at_once, rule):
     """In float64 the two differ by rounding only; `kept` 1 makes every probability anew, a row at a time."""
-    monkeypatch.setattr(fused, "HEAD_KEPT", kept)
-    monkeypatch.setattr(fused, "HEAD_ROWS", at_once)
+    rule = SamplingRule(*rule)
+    monkeypatch.setattr(head, "HEAD_KEPT", kept)
+    monkeypatch.setattr(head, "HEAD_ROWS", at_once)
     rng = torch.Generator().manual_seed(3)
     hidden, weight, pull = (
         torch.randn(*s, generator=rng, dtype=torch.float64) for s in ((23, 32), (48, 32), (23,))
@@ -87,24 +91,26 @@ def test_the_heads_gradient_is_autograds_however_it_is_split(monkeypatch, kept, 
     targets = torch.randint(48, (23,), generator=rng)
     twins = [t.clone().requires_grad_() for t in (hidden, weight)]
     own = [t.clone().requires_grad_() for t in (hidden, weight)]
-    wanted = (twins[0] @ twins[1].T / 0.7).log_softmax(-1).gather(-1, targets[:, None])[:, 0]
+    logprobs = truncate(twins[0] @ twins[1].T, rule, targets)
+    assert rule.truncates(48) == bool(logprobs.isinf().any())
+    wanted = logprobs.gather(-1, targets[:, None])[:, 0]
     (wanted * pull).sum().backward()
-    found = target_logprobs(*own, targets, 0.7)
+    found = target_logprobs(*own, targets, rule)
     (found * pull).sum().backward()
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
     for mine, theirs in zip(own, twins, strict=True):
         torch.testing.assert_close(mine.grad, theirs.grad, rtol=0, atol=1e-12)
     with torch.no_grad():
         torch.testing.assert_close(
-            target_logprobs(hidden, weight, targets, 0.7), wanted.detach(), rtol=0, atol=1e-12
+            target_logprobs(hidden, weight, targets, rule), wanted.detach(), rtol=0, atol=1e-12
         )
 
 
 @pytest.mark.parametrize("kept", [1 << 28, 7 * 48 * 2])
 def test_the_head_adds_its_gradient_to_main_grad_in_whatever_parts(monkeypatch, kept):
     """bf16 products over an fp32 master: near the exact gradient, added to what was there."""
-    monkeypatch.setattr(fused, "HEAD_KEPT", kept)
-    monkeypatch.setattr(fused, "HEAD_ROWS", 5 * 48)
+    monkeypatch.setattr(head, "HEAD_KEPT", kept)
+    monkeypatch.setattr(head, "HEAD_ROWS", 5 * 48)
     rng = torch.Generator().manual_seed(4)
     master, hidden = torch.randn(48, 32, generator=rng), torch.randn(23, 32, generator=rng)
     targets, pull = torch.randint(48, (23,), generator=rng), torch.randn(23, generator=rng)
@@ -113,7 +119,7 @@ def test_the_head_adds_its_gradient_to_main_grad_in_whatever_parts(monkeypatch, 
     ((twins[0] @ twins[1].T).log_softmax(-1).gather(-1, targets[:, None])[:, 0] * pull).sum().backward()
     own = hidden.clone().requires_grad_()
     with laid_out({"embed": weight}, layers=False):
-        (target_logprobs(own, weight, targets, 1.0) * pull).sum().backward()
+        (target_logprobs(own, weight, targets, WHOLE) * pull).sum().backward()
     assert weight.grad is None
     for found, wanted in ((weight.main_grad - 1, twins[1].grad), (own.grad, twins[0].grad)):
         assert (found - wanted).norm() < 0.01 * wanted.norm()
@@ -122,6 +128,6 @@ def test_the_head_adds_its_gradient_to_main_grad_in_whatever_parts(monkeypatch, 
 def test_log_probabilities_hold_where_the_probability_underflows():
     hidden, weight = torch.tensor([[1.0]]), torch.tensor([[0.0], [-200.0]]).requires_grad_()
     for targets, wanted in (([0], 0.0), ([1], -200.0)):
-        assert target_logprobs(hidden, weight, torch.tensor(targets), 1.0).item() == pytest.approx(
+        assert target_logprobs(hidden, weight, torch.tensor(targets), WHOLE).item() == pytest.approx(
             wanted, abs=1e-6
         )

@@ -16,13 +16,15 @@ from cascade_rl.doctor import checks as conformance
 from cascade_rl.doctor import model_checks, reward_checks
 from cascade_rl.doctor.checks import MODEL_CHECKS, TRAINING_CHECKS
 from cascade_rl.doctor.subject import CheckResult, Subject, make_tiny
+from cascade_rl.model import head
 from cascade_rl.model.checkpoint import load_directory, save_directory
-from cascade_rl.model.decoder import DecoderConfig, hidden_states, truncate, views
+from cascade_rl.model.decoder import DecoderConfig, hidden_states, views
 from cascade_rl.model.tokenizer import Tokenizer
+from cascade_rl.model.truncated import truncate
 from cascade_rl.protocols import SamplingRule
 from cascade_rl.rollout import decoding, prefill, torch_sampler
 from cascade_rl.rollout.torch_sampler import TorchSampler
-from cascade_rl.train import gather, gradients, objective, update
+from cascade_rl.train import gather, gradients, update
 from cascade_rl.train.advantage import final_rewards
 from cascade_rl.train.batch import Row, pack_rows
 from cascade_rl.train.pool import PromptPool
@@ -100,12 +102,16 @@ def one_token_off(patch, subject):
 
 def no_temperature(patch, subject):
     right = DecoderConfig.logprobs
-    patch.setattr(DecoderConfig, "logprobs", lambda self, w, h, ids, t: right(self, w, h, ids, 1.0))
+    patch.setattr(
+        DecoderConfig,
+        "logprobs",
+        lambda self, w, h, ids, rule: right(self, w, h, ids, replace(rule, temperature=1.0)),
+    )
 
 
 def no_truncation(patch, subject):
     patch.setattr(
-        objective,
+        head,
         "truncate",
         lambda logits, rule, keep: truncate(logits, SamplingRule(rule.temperature), keep),
     )

@@ -13,23 +13,28 @@ from dataclasses import dataclass, field
 from cascade_rl.model import kernels
 from cascade_rl.model.attention_bytes import attention_bytes, compiled
 from cascade_rl.model.decoder import DecoderConfig
-from cascade_rl.model.fused import head_sizes
+from cascade_rl.model.head import head_sizes
 from cascade_rl.model.network import Network
 from cascade_rl.model.packed import Pack
+from cascade_rl.protocols import SamplingRule
 
 SHARE = 0.8  # of the free memory: a process grows by about a fifth more than it allocates (docs/LOG.md)
 
+# Bytes a logit while it is at work: itself and its probability; of a truncated one copies and masks, too, and
+# where a row has to be sorted as a whole its order, places and sums.
+AT_WORK, AT_WORK_TRUNCATED = 8, 40
+
 
 def activation_bytes(
-    config: DecoderConfig, packed: Pack, element: int, chunk: int | None, recompute: bool = False
+    config: DecoderConfig, packed: Pack, element: int, rule: SamplingRule | None, recompute: bool = False
 ) -> int:
     """The most that a micro-batch needs at once beyond the model, products taking `element` bytes a number.
 
-    The peak lies where the backward pass begins: all that is kept, and the head or one layer at work. `chunk`
-    is how many tokens a truncated distribution computes at a time, None for a whole one, 0 without a head.
+    The peak lies where the backward pass begins: all that is kept, and the head or one layer at work. `rule`
+    is what the head's distribution follows, None without a head.
     """
     kept = kept_bytes(config, packed, element, recompute) + attention_bytes(config, packed, element).tables()
-    head, layer = _head_bytes(config, packed, element, chunk), _backward_bytes(config, packed, element)
+    head, layer = _head_bytes(config, packed, element, rule), _backward_bytes(config, packed, element)
     if not recompute:
         return kept + max(head, layer)
     # what a layer keeps comes when the head's gradient is over; by operators it needs more than is counted
@@ -65,12 +70,11 @@ def layer_bytes(config: DecoderConfig, packed: Pack, element: int, last: bool = 
     return tokens * before + after * behind + attention_bytes(config, packed, element).kept(last)
 
 
-def _head_bytes(config: DecoderConfig, packed: Pack, element: int, chunk: int | None) -> int:
+def _head_bytes(config: DecoderConfig, packed: Pack, element: int, rule: SamplingRule | None) -> int:
     """What the head needs: probabilities, logits at work, the gradient of its weight, and hidden states.
 
-    A whole distribution keeps its probabilities in the products' dtype (see `fused.target_logprobs`), and its
-    fp32 weight is laid out anew. Of a truncated one's chunks the last one's logits are still there; short
-    products need their own copy of the logits' gradient.
+    Probabilities are kept in the products' dtype (see `head.target_logprobs`), and the fp32 weight is laid
+    out anew.
     """
     scored, short, on_gpu = (
         len(packed.ids) - packed.prefixes,
@@ -81,13 +85,13 @@ def _head_bytes(config: DecoderConfig, packed: Pack, element: int, chunk: int | 
     weight = numbers * (element + (4 if short else 0))
     # the CPU's copy in fp32, or a GPU's three halves beside short products (see `products.laid_out`)
     layout = numbers * ((6 if short else 0) if on_gpu else 4)
-    if chunk is None:
-        at_once, most = head_sizes(on_gpu)
-        kept = min(scored * config.vocab * element, most)
-        at_work = 8 * min(scored * config.vocab, at_once)
-        return layout + kept + max(at_work, weight + (8 + 2 * element) * config.hidden * scored)
-    logits = config.vocab * min(scored, chunk) * (8 + short + (4 if scored > chunk else 0))
-    return logits + weight + 8 * config.hidden * scored + (layout if on_gpu else 0)
+    if rule is None:
+        return weight + 8 * config.hidden * scored + (layout if on_gpu else 0)
+    truncated = rule.truncates(config.vocab)
+    at_once, most = head_sizes(on_gpu, truncated)
+    kept = min(scored * config.vocab * element, most)
+    at_work = (AT_WORK_TRUNCATED if truncated else AT_WORK) * min(scored * config.vocab, at_once)
+    return layout + kept + max(at_work, weight + (8 + 2 * element) * config.hidden * scored)
 
 
 def _backward_bytes(config: DecoderConfig, packed: Pack, element: int) -> int:
@@ -108,16 +112,16 @@ class Room:
     free: float = math.inf
     short: dict[str, float] = field(default_factory=dict)
 
-    def too_small(self, config: Network, packed: Pack, element: int, chunk: int | None) -> bool:
+    def too_small(self, config: Network, packed: Pack, element: int, rule: SamplingRule | None) -> bool:
         """Whether layers must run again in the backward pass; never where nobody knows what they keep."""
         if not isinstance(config, DecoderConfig):
             return False
         # counted and not tried: a process that the kernel kills for memory can't take another way
-        need = activation_bytes(config, packed, element, chunk)
+        need = activation_bytes(config, packed, element, rule)
         if need <= SHARE * self.free:
             return False
         if need > self.short.get("short_bytes_max", 0):
-            again = activation_bytes(config, packed, element, chunk, recompute=True)
+            again = activation_bytes(config, packed, element, rule, recompute=True)
             self.short = {
                 "short_bytes_max": need,
                 "short_tokens_max": len(packed.ids),

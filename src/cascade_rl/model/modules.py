@@ -15,11 +15,15 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
+from cascade_rl.model.head import head_sizes
 from cascade_rl.model.module_shape import ModuleShape
 from cascade_rl.model.packed import Pack
 from cascade_rl.model.proof import prove
 from cascade_rl.model.skeleton import plain_tensors
+from cascade_rl.model.truncated import truncate
+from cascade_rl.protocols import SamplingRule
 
 T = TypeVar("T")
 
@@ -71,11 +75,20 @@ class ModuleConfig(ModuleShape):
         return scored
 
     def logprobs(
-        self, weights: Mapping[str, Tensor], scored: Tensor, targets: Tensor, temperature: float
+        self, weights: Mapping[str, Tensor], scored: Tensor, targets: Tensor, rule: SamplingRule
     ) -> Tensor:
         """By autograd; of logits alone, where `log_softmax` would keep as many numbers again."""
-        logits = scored / temperature if temperature != 1 else scored
-        return logits.gather(-1, targets[:, None])[:, 0] - logits.logsumexp(-1)
+        if not rule.truncates(self.vocab):
+            logits = scored / rule.temperature if rule.temperature != 1 else scored
+            return logits.gather(-1, targets[:, None])[:, 0] - logits.logsumexp(-1)
+
+        def score(part: Tensor, ids: Tensor) -> Tensor:
+            return truncate(part, rule, ids).gather(-1, ids[:, None])[:, 0]
+
+        # truncated again in the backward pass, so that one part's masks and copies are alive at a time
+        rows = max(1, head_sizes(scored.is_cuda, truncated=True)[0] // self.vocab)
+        parts = zip(torch.split(scored, rows), torch.split(targets, rows), strict=True)
+        return torch.cat([checkpoint(score, part, ids, use_reentrant=False) for part, ids in parts])
 
     def laid_out(self, weights: Mapping[str, Tensor], *, layers: bool) -> AbstractContextManager[None]:
         """Nothing can be prepared, but for tensors that modules may keep."""

@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Protocol
 from torch import Tensor
 
 from cascade_rl.model.packed import Pack
+from cascade_rl.protocols import SamplingRule
 
 Shapes = Mapping[str, tuple[int, ...]]  # of parameters by name, in the order of the flat vector
 
@@ -185,9 +186,9 @@ class Network(ABC):
 
     @abstractmethod
     def logprobs(
-        self, weights: Mapping[str, Tensor], scored: Tensor, targets: Tensor, temperature: float
+        self, weights: Mapping[str, Tensor], scored: Tensor, targets: Tensor, rule: SamplingRule
     ) -> Tensor:
-        """log softmax(logits / temperature) at the targets [m], in fp32."""
+        """log p of the targets [m] under the rule that they were drawn by, in fp32."""
 
     @abstractmethod
     def laid_out(self, weights: Mapping[str, Tensor], *, layers: bool) -> AbstractContextManager[None]:

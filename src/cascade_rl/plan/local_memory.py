@@ -23,6 +23,7 @@ from cascade_rl.plan.hardware import GIB, Hardware
 from cascade_rl.plan.memory import USABLE, Memory
 from cascade_rl.plan.phases import Phase
 from cascade_rl.plan.shapes import Shape
+from cascade_rl.protocols import WHOLE
 from cascade_rl.recipe.lora import LoRA
 from cascade_rl.recipe.training import Training
 from cascade_rl.rollout.decoding import STEP_BYTES, slots_for
@@ -191,8 +192,8 @@ def _activations(
         tokens, size = len(packed.ids), shape.size()
         kept = (4 if recompute else KEPT_BY_MODULES) * tokens * shape.hidden * size.layers
         return float(kept), 8.0 * tokens * shape.vocab
-    chunk = None if phase.scored else 0
-    whole = activation_bytes(config, packed, place.element, chunk, recompute)
+    rule = WHOLE if phase.scored else None
+    whole = activation_bytes(config, packed, place.element, rule, recompute)
     kept = kept_bytes(config, packed, place.element, recompute)
     kept += attention_bytes(config, packed, place.element).tables()
     return float(kept), float(whole - kept)

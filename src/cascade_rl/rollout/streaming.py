@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cascade_rl.model.decoder import truncate
+from cascade_rl.model.truncated import truncate
 from cascade_rl.protocols import Sampling, SamplingRule
 from cascade_rl.rollout.drawing import Draw, Wanted
 from cascade_rl.types import Problem

@@ -18,7 +18,7 @@ from cascade_rl.model.worker import Worker
 from cascade_rl.protocols import SamplingRule
 from cascade_rl.train.batch import Batch, Row, microbatches, pack_rows
 from cascade_rl.train.loss import kl_k3, nll_loss, policy_loss, ratio_sums
-from cascade_rl.train.objective import Objective, head_chunk, token_logprobs
+from cascade_rl.train.objective import Objective, token_logprobs
 
 
 def room_of(worker: Worker, free: float) -> Room:
@@ -53,11 +53,7 @@ def _add_gradient(
     worker: Worker, model: Model, batch: Batch, objective: Objective, room: Room
 ) -> dict[str, Tensor]:
     """The gradient of one micro-batch, and its sums, as numbers of the device (`told`)."""
-    # a truncated distribution is found chunk by chunk, so that its logits need room for one chunk alone
-    truncated = objective.rule.truncates(model.config.vocab)
-    on_gpu = batch.packed.ids.is_cuda
-    chunk = head_chunk(model.config.vocab, on_gpu) if truncated else None
-    recompute = room.too_small(model.config, batch.packed, model.dtype.itemsize, chunk)
+    recompute = room.too_small(model.config, batch.packed, model.dtype.itemsize, objective.rule)
     logprob = model.run(token_logprobs, batch, objective.rule, recompute)
     sums: dict[str, Tensor] = {}
     if objective.surrogate is None:

@@ -5,18 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
-from cascade_rl.model.decoder import truncate
 from cascade_rl.model.network import Network
 from cascade_rl.protocols import WHOLE, SamplingRule
 from cascade_rl.train.batch import Batch
 from cascade_rl.train.loss import Surrogate
-
-HEAD_CHUNK = 1 << 25  # logits held at once when the distribution is truncated, in numbers: 128 MiB of fp32
-GPU_HEAD_CHUNK = 1 << 27  # the same on a GPU, where few rows at once are many launches: 883 of 152,000 logits
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +42,6 @@ class Objective:
 LIKELIHOOD = Objective(surrogate=None)
 
 
-def head_chunk(vocab: int, on_gpu: bool) -> int:
-    """How many rows of logits a truncated distribution makes at once."""
-    return max(1, (GPU_HEAD_CHUNK if on_gpu else HEAD_CHUNK) // vocab)
-
-
 def token_logprobs(
     weights: Mapping[str, Tensor],
     config: Network,
@@ -65,17 +54,4 @@ def token_logprobs(
     With `recompute` the layers run again in the backward pass.
     """
     scored = config.scored(weights, batch.packed, recompute)
-    if not rule.truncates(config.vocab):  # the usual case: a gradient of its own, and no sorting
-        return config.logprobs(weights, scored, batch.targets, rule.temperature)
-    size = head_chunk(config.vocab, scored.is_cuda)
-
-    def score(part: Tensor, targets: Tensor) -> Tensor:
-        # sampled ids stay in the kept set whatever the rounding: outside, log p would be -inf
-        logprobs = truncate(config.logits(weights, part), rule, targets)
-        return logprobs.gather(-1, targets[:, None])[:, 0]
-
-    if len(scored) <= size:
-        return score(scored, batch.targets)
-    # logits are made again in the backward pass, so that one chunk's are alive at a time
-    parts = zip(torch.split(scored, size), torch.split(batch.targets, size), strict=True)
-    return torch.cat([checkpoint(score, part, targets, use_reentrant=False) for part, targets in parts])
+    return config.logprobs(weights, scored, batch.targets, rule)

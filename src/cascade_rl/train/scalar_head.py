@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from cascade_rl.model.activations import Room
-from cascade_rl.model.fused import read_out
+from cascade_rl.model.head import read_out
 from cascade_rl.model.network import Network
 from cascade_rl.model.packed import Tree, pack, placed
 from cascade_rl.model.worker import Worker
@@ -29,8 +29,8 @@ def last_scores(
 ) -> Tensor:
     """The scalar head on the last token of each branch, tree by tree: fp32 [branches of all trees]."""
     packed = pack(trees, device)
-    # 0: no logits over the vocabulary are made
-    recompute = room is not None and room.too_small(config, packed, itemsize, 0)
+    # None: no logits over the vocabulary are made
+    recompute = room is not None and room.too_small(config, packed, itemsize, None)
     hidden = config.states(weights, packed, recompute)
     ends = np.cumsum(packed.lengths) - 1
     # the pack sorts trees by size; (tree, branch) sorted is the order they came in

@@ -107,6 +107,6 @@ def judge_chat(answer: str, topics: Sequence[str], request: str = "") -> dict[st
         and max(long_words.values(), default=0) <= 4,
         "sentences": bool(lines)
         and all(re.match(r"[A-Z0-9]", x) and re.search(r"[.!?:]$", x) for x in lines),
-        # a request is on its subject, complete and often courteous: a policy that says it again answers nothing
+        # a request said again is on its subject, complete and often courteous, and answers nothing
         "own": _own(words, _words(request)) >= LEAST,
     }

@@ -26,6 +26,7 @@ from cascade_rl.model.decoder import views
 from cascade_rl.model.network import Network
 from cascade_rl.model.packed import Tree, pack
 from cascade_rl.model.weight_files import weight_files
+from cascade_rl.protocols import WHOLE
 from cascade_rl.run.files import read_record, sync_folder, write_json
 
 PROOF = "verl_export.json"  # in the exported directory: what was checked, and the numbers
@@ -154,7 +155,7 @@ def _logprobs(network: Network, flat: torch.Tensor, ids: Sequence[int]) -> list[
     packed = pack([Tree(np.empty(0, np.int64), (np.asarray(ids[:-1], np.int64),))], torch.device("cpu"))
     with torch.no_grad(), network.laid_out(weights, layers=True):
         scored = network.scored(weights, packed)
-        found: list[float] = network.logprobs(weights, scored, torch.tensor(ids[1:]), 1.0).tolist()
+        found: list[float] = network.logprobs(weights, scored, torch.tensor(ids[1:]), WHOLE).tolist()
     return found
 
 
