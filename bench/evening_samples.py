@@ -4,7 +4,8 @@ A policy that games its grader shows in what earns most. Of each RL stage the st
 replies are wanted, so that early and late ones are seen; of each span comes the reply of highest reward to a problem that
 was not shown yet. Where a span has none, the best of what is left of all steps fills its place. Of equal rewards comes the
 one whose digest (stage, step, problem, place in the group) is lowest: nobody's choice, and the same each time. Replies
-without a reward are left out. Tokens are counted by the run's own tokenizer, the end of the reply not among them.
+without a reward are left out, as are those that were cut off where `overlong` says that these earn nothing.
+Tokens are counted by the run's own tokenizer, the end of the reply not among them.
 
     python bench/evening_samples.py runs/smollm2-evening --stage if-rl | less
 """
@@ -16,19 +17,22 @@ import hashlib
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tokenizers import Tokenizer
 
 from cascade_rl.errors import InputError
+from cascade_rl.recipe import RLStage, Stage
+from cascade_rl.recipe.reading import stored
 from cascade_rl.report.markup import CONTROL
 from cascade_rl.report.read import require_run
 from cascade_rl.run.folder import stage_folders
 from cascade_rl.run.journal import read_lines
 from cascade_rl.run.rollouts import read_groups
-from cascade_rl.types import Group
+from cascade_rl.run.tracking.events import recipe_of
+from cascade_rl.types import Group, Stop
 
 COUNT = 20
 
@@ -55,12 +59,20 @@ class Shown:
         return -self.reward, hashlib.sha256(said.encode()).hexdigest()
 
 
-def rewarded(groups: Iterable[tuple[int, Group]]) -> Iterator[Shown]:
-    """Every reply that has a reward."""
+def earning_nothing(stage: Stage) -> Collection[int]:
+    """The steps in which a reply that is cut off has no reward, or 0, whatever its grader says."""
+    if not isinstance(stage, RLStage):
+        return ()
+    spans = ((first, end) for first, end, rule in stage.phases() if rule.overlong in ("mask", "zero"))
+    return {step for first, end in spans for step in range(first, end)}
+
+
+def rewarded(groups: Iterable[tuple[int, Group]], nothing: Collection[int] = ()) -> Iterator[Shown]:
+    """Every reply that has a reward, but for those that were cut off in the steps `nothing`."""
     for step, group in groups:
         asked = group.problem
         for place, (rollout, verdict) in enumerate(zip(group.rollouts, group.verdicts, strict=True)):
-            if verdict.reward is not None:
+            if verdict.reward is not None and not (rollout.stop is Stop.LENGTH and step in nothing):
                 words = (
                     asked.prompt_text,
                     rollout.text,
@@ -129,7 +141,8 @@ def stage_text(
     """A stage: how its rewards lie, then the replies."""
     tokenizer = Tokenizer.from_file(str(run / "tokenizer" / "tokenizer.json"))
     path = folder / "rollouts.jsonl"
-    replies = list(rewarded(read_groups(read_lines(path), str(path))))
+    stage = stored(recipe_of(run), str(run / "recipe.yaml")).stage(name)
+    replies = list(rewarded(read_groups(read_lines(path), str(path)), earning_nothing(stage)))
     if not replies:
         yield f"{name}: no reply has a reward yet"
         return

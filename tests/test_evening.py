@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -396,6 +397,22 @@ def test_the_samples_are_the_best_of_each_span_and_of_different_problems():
     assert len({one.step for one in once}) == len({one.problem for one in once}) == 20
     assert {one.place for one in once} > {0}
     assert len(evening_samples.chosen("s", replies, 20)) == 7 and evening_samples.chosen("s", [], 4) == []
+
+
+def test_a_reply_that_was_cut_off_is_shown_where_it_earned_something():
+    """The file has what the grader says; whether a cut-off reply gets it is the stage's rule, step by step."""
+    stage = load_recipe("smollm2-evening").stage("math-rl")
+    masked = [
+        step for first, end, rule in stage.phases() if rule.overlong == "mask" for step in range(first, end)
+    ]
+    assert masked and evening_samples.earning_nothing(stage) == set(range(stage.steps))
+    scored = stage.model_copy(update={"overlong": "score", "curriculum": []})
+    assert evening_samples.earning_nothing(scored) == set()
+    assert evening_samples.earning_nothing(load_recipe("smollm2-evening").stage("sft-1")) == ()
+    step, group = a_group(3, "p", [1.0, 0.5])
+    ended = replace(group, rollouts=(replace(group.rollouts[0], stop=Stop.LENGTH), group.rollouts[1]))
+    assert [one.reward for one in evening_samples.rewarded([(step, ended)], {3})] == [0.5]
+    assert [one.reward for one in evening_samples.rewarded([(step, ended)], {4})] == [1.0, 0.5]
 
 
 def test_samples_are_printed_for_a_terminal(own, capsys, monkeypatch):
