@@ -65,7 +65,7 @@ def test_the_topic_may_repeat_and_be_singular() -> None:
 @given(st.text(max_size=80))
 def test_any_text_gets_every_criterion(text: str) -> None:
     assert tuple(judge(text, "rivers")) == CRITERIA
-    assert tuple(judge_chat(text, ["soup"])) == CHAT_CRITERIA
+    assert tuple(judge_chat(text, ["soup"], "Tell me of soup.")) == CHAT_CRITERIA
 
 
 @pytest.mark.parametrize(

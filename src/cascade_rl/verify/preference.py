@@ -87,7 +87,7 @@ def _own(words: Sequence[str], request: Sequence[str]) -> int:
     return len(words) - len(taken)
 
 
-def judge_chat(answer: str, topics: Sequence[str], request: str = "") -> dict[str, bool]:
+def judge_chat(answer: str, topics: Sequence[str], request: str) -> dict[str, bool]:
     """Every criterion of the rule for natural requests: a courteous, concise, complete reply on the subject.
 
     8 to 80 words, 8 of them not the request's own; no run of four words twice and no word of four letters or
