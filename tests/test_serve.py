@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import numpy as np
@@ -417,8 +418,18 @@ def test_the_example_of_the_guide_works(server, capsys):
     for told, here in (("http://127.0.0.1:8000/v1", server.url), ("tiny/08-swe-rl", NAME)):
         assert told in code
         code = code.replace(told, here)
-    exec(code, {})
-    assert len(capsys.readouterr().out) > 1
+    assert ", stream=True" in code
+    printed, whole = [], []
+    for seed in range(3):  # a random model may end at once
+        exec(code.replace(", stream=True", f", stream=True, seed={seed}"), {})
+        printed.append(capsys.readouterr().out)
+        names: dict[str, Any] = {}
+        exec(code.partition("for chunk")[0], names)
+        reply = names["client"].chat.completions.create(
+            model=NAME, messages=names["asked"], max_tokens=256, seed=seed
+        )
+        whole.append(reply.choices[0].message.content)
+    assert printed == whole and any(printed)
 
 
 def refused(server, status: int, **body) -> dict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 import json
 import os
@@ -56,6 +57,17 @@ def question(job, index: int, text: str, *, end: bool = True, rule: str | float 
 
 def told(job) -> dict:
     return json.loads(job.manifest.read_text())["inside"]["grader"]
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_to_close(monkeypatch):
+    """No pipe waits for the garbage collector, which finds that the loop it belongs to is gone."""
+    gc.collect()
+    late: list[object] = []
+    yield
+    monkeypatch.setattr(sys, "unraisablehook", lambda fault: late.append(fault.exc_value))
+    gc.collect()
+    assert not late
 
 
 def asked_all(job, questions: list[dict], score=None) -> list[dict]:

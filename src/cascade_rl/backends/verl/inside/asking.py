@@ -94,6 +94,7 @@ class Server:
             await asyncio.sleep(POLL_S)
         await asyncio.wait({self._reader}, timeout=LEFT_S)
         self._reader.cancel()
+        await let_go(self.process)
 
     async def finished(self) -> None:
         """Wait until the process is gone and all that it said was heard."""
@@ -112,6 +113,16 @@ class Server:
             await self._say(said)
         except ConnectionError:
             return  # the server ended: whoever waits for its verdict is told by `_read`
+
+
+async def let_go(process: Process) -> None:
+    """Close our ends of the pipes of a process that has ended, while the loop that they belong to still runs.
+
+    Where a process that it started holds the other end they would stay open, and be closed by the garbage
+    collector at a time when their loop is gone. asyncio has no public way to do it.
+    """
+    process._transport.close()
+    await asyncio.sleep(0)  # the pipes are closed by callbacks
 
 
 class Grader:
@@ -162,6 +173,7 @@ class Grader:
         said = json.loads(first) if first.strip() else {"refused": "it ended at once"}
         if "refused" in said:
             await process.wait()
+            await let_go(process)
             raise GraderLost(f"the grading server does not start: {said['refused']}")
         print(f"grading server: {said['ready']}", file=sys.stderr)
         return process
