@@ -103,9 +103,7 @@ def phases_of(recipe: Recipe, positions: int, known: Expected = ASSUMED) -> list
 
 def _sft(recipe: Recipe, stage: SFTStage, positions: int, known: Expected) -> Phase:
     spread = known.samples(stage.name, stage.max_tokens)
-    lengths = spread.lengths(stage.batch_size)
-    trees = tuple((tokens // 4, (max(1, tokens - tokens // 4),)) for tokens in lengths)
-    longest = (stage.max_tokens // 4, stage.max_tokens - stage.max_tokens // 4)
+    trees = tuple((prompt, (reply,)) for prompt, reply in map(_divided, spread.lengths(stage.batch_size)))
     words: tuple[tuple[str, str], ...] = (("samples", spread.said),)
     once: list[tuple[int, int]] = []
     own = stage.own_replies
@@ -128,17 +126,21 @@ def _sft(recipe: Recipe, stage: SFTStage, positions: int, known: Expected) -> Ph
         trees,
         once=tuple(once),
         group=own.rollouts if own else 1,
-        longest=longest,
+        longest=_divided(stage.max_tokens),
         words=words,
     )
 
 
+def _divided(tokens: int) -> tuple[int, int]:
+    """A training sample of so many tokens as its prompt, a quarter, and its reply."""
+    prompt = tokens // 4
+    return prompt, max(1, tokens - prompt)
+
+
 def _reward_model(recipe: Recipe, stage: RewardModelStage, positions: int, known: Expected) -> Phase:
     spread = known.samples(stage.name, stage.max_tokens)
-    lengths = spread.lengths(stage.batch_size)
     # two answers after one prompt
-    trees = tuple((tokens // 4, (max(1, tokens - tokens // 4),) * 2) for tokens in lengths)
-    longest = (stage.max_tokens // 4, stage.max_tokens - stage.max_tokens // 4)
+    trees = tuple((prompt, (reply,) * 2) for prompt, reply in map(_divided, spread.lengths(stage.batch_size)))
     words: tuple[tuple[str, str], ...] = (("samples", spread.said),)
     once: tuple[tuple[int, int], ...] = ()
     if stage.sample_rollouts and stage.sample_tokens:
@@ -157,7 +159,7 @@ def _reward_model(recipe: Recipe, stage: RewardModelStage, positions: int, known
         trees,
         once=once,
         group=stage.sample_rollouts or 1,
-        longest=longest,
+        longest=_divided(stage.max_tokens),
         scored=False,
         own=_outside(stage),
         words=words,

@@ -121,7 +121,7 @@ async def let_go(process: Process) -> None:
     Where a process that it started holds the other end they would stay open, and be closed by the garbage
     collector at a time when their loop is gone. asyncio has no public way to do it.
     """
-    process._transport.close()
+    process._transport.close()  # type: ignore[attr-defined]
     await asyncio.sleep(0)  # the pipes are closed by callbacks
 
 
