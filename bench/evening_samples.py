@@ -3,8 +3,9 @@
 A policy that games its grader shows in what earns most. Of each RL stage the steps are cut into as many equal spans as
 replies are wanted, so that early and late ones are seen; of each span comes the reply of highest reward to a problem that
 was not shown yet. Where a span has none, the best of what is left of all steps fills its place. Of equal rewards comes the
-one whose digest (stage, step, problem, place in the group) is lowest: nobody's choice, and the same each time. Replies
-without a reward are left out, as are those that were cut off where `overlong` says that these earn nothing.
+one whose digest (stage, step, problem, place in the group) is lowest: nobody's choice, and the same each time. A reward is
+what training earned by: the file's verdict, then the stage's rules for length and foreign script, and a reward model's score
+where it is added. Replies without one are left out.
 Tokens are counted by the run's own tokenizer, the end of the reply not among them.
 
     python bench/evening_samples.py runs/smollm2-evening --stage if-rl | less
@@ -17,8 +18,9 @@ import hashlib
 import shutil
 import sys
 import textwrap
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -32,7 +34,9 @@ from cascade_rl.run.folder import stage_folders
 from cascade_rl.run.journal import read_lines
 from cascade_rl.run.rollouts import read_groups
 from cascade_rl.run.tracking.events import recipe_of
-from cascade_rl.types import Group, Stop
+from cascade_rl.train.earned import rewards_of
+from cascade_rl.train.preferred import SCORE
+from cascade_rl.types import Group
 
 COUNT = 20
 
@@ -59,24 +63,38 @@ class Shown:
         return -self.reward, hashlib.sha256(said.encode()).hexdigest()
 
 
-def earning_nothing(stage: Stage) -> Collection[int]:
-    """The steps in which a reply that is cut off has no reward, or 0, whatever its grader says."""
+def earned(
+    stage: Stage, groups: Iterable[tuple[int, Group]]
+) -> Iterator[tuple[int, Group, list[float | None]]]:
+    """Each group with what its replies earned in training, None for what had no reward.
+
+    A stored group does not say which entry drew it: entries of one domain count as one.
+    """
     if not isinstance(stage, RLStage):
-        return ()
-    spans = ((first, end) for first, end, rule in stage.phases() if rule.overlong in ("mask", "zero"))
-    return {step for first, end in spans for step in range(first, end)}
+        raise InputError(f"{stage.name} is no stage of RL")
+    rule_of = {entry.domain: entry.code_switch for entry in reversed(stage.data)}
+    phases = [(range(first, end), rule) for first, end, rule in stage.phases()]
+    for step, together in groupby(groups, key=lambda pair: pair[0]):
+        batch = [group for _, group in together]
+        phase = next(rule for steps, rule in phases if step in steps)
+        switch = {group.problem.id: rule_of[group.problem.domain] for group in batch}
+        scored = {group.problem.id for group in batch if any(SCORE in v.parts for v in group.verdicts)}
+        for group, row in zip(batch, rewards_of(batch, stage, phase, switch, scored), strict=True):
+            yield step, group, row
 
 
-def rewarded(groups: Iterable[tuple[int, Group]], nothing: Collection[int] = ()) -> Iterator[Shown]:
-    """Every reply that has a reward, but for those that were cut off in the steps `nothing`."""
-    for step, group in groups:
+def rewarded(rows: Iterable[tuple[int, Group, Sequence[float | None]]]) -> Iterator[Shown]:
+    """Every reply that has a reward."""
+    for step, group, row in rows:
         asked = group.problem
-        for place, (rollout, verdict) in enumerate(zip(group.rollouts, group.verdicts, strict=True)):
-            if verdict.reward is not None and not (rollout.stop is Stop.LENGTH and step in nothing):
+        for place, (rollout, verdict, reward) in enumerate(
+            zip(group.rollouts, group.verdicts, row, strict=True)
+        ):
+            if reward is not None:
                 words = (
                     asked.prompt_text,
                     rollout.text,
-                    verdict.reward,
+                    reward,
                     str(verdict.outcome),
                     verdict.note,
                     str(rollout.stop),
@@ -142,7 +160,7 @@ def stage_text(
     tokenizer = Tokenizer.from_file(str(run / "tokenizer" / "tokenizer.json"))
     path = folder / "rollouts.jsonl"
     stage = stored(recipe_of(run), str(run / "recipe.yaml")).stage(name)
-    replies = list(rewarded(read_groups(read_lines(path), str(path)), earning_nothing(stage)))
+    replies = list(rewarded(earned(stage, read_groups(read_lines(path), str(path)))))
     if not replies:
         yield f"{name}: no reply has a reward yet"
         return

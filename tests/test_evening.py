@@ -22,6 +22,7 @@ from cascade_rl.errors import InputError
 from cascade_rl.report.numbers import duration
 from cascade_rl.run.ledger import recipe_text
 from cascade_rl.run.rollouts import stored_group, stored_problem
+from cascade_rl.train.preferred import SCORE
 from cascade_rl.types import Group, Message, Mode, Outcome, Problem, Rollout, Stop, Verdict
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "bench"))
@@ -376,9 +377,15 @@ def a_group(step, problem, rewards, domain="maths"):
     return step, Group(asked, replies, verdicts)
 
 
+def as_graded(groups):
+    return evening_samples.rewarded(
+        (step, group, [v.reward for v in group.verdicts]) for step, group in groups
+    )
+
+
 def test_the_samples_are_the_best_of_each_span_and_of_different_problems():
     groups = [a_group(step, f"p{step % 7}", [0.1, (step + 20) / 100, None]) for step in range(40)]
-    replies = list(evening_samples.rewarded(groups))
+    replies = list(as_graded(groups))
     assert len(replies) == 80  # those without a reward are none
     found = evening_samples.chosen("s", replies, 4)
     # by hand: steps 9, 19, 29 and 39 are the highest of their spans and ask p2, p5, p1, p4
@@ -388,10 +395,10 @@ def test_the_samples_are_the_best_of_each_span_and_of_different_problems():
     # with seven spans of a step each and one problem in two of them, the next best problem of all fills the place
     two = [a_group(step, "same" if step < 2 else "other", [1.0 - step / 10]) for step in range(3)]
     two.append(a_group(2, "third", [0.05]))
-    got = evening_samples.chosen("s", list(evening_samples.rewarded(two)), 3)
+    got = evening_samples.chosen("s", list(as_graded(two)), 3)
     assert [(one.step, one.problem) for one in got] == [(0, "same"), (2, "other"), (2, "third")]
     # of equal rewards the same one each time, whatever their order, and never all of one step
-    equal = list(evening_samples.rewarded(a_group(step, f"q{step}", [1.0] * 4) for step in range(30)))
+    equal = list(as_graded(a_group(step, f"q{step}", [1.0] * 4) for step in range(30)))
     once = evening_samples.chosen("s", equal, 20)
     assert once == evening_samples.chosen("s", equal[::-1], 20) != evening_samples.chosen("t", equal, 20)
     assert len({one.step for one in once}) == len({one.problem for one in once}) == 20
@@ -402,17 +409,25 @@ def test_the_samples_are_the_best_of_each_span_and_of_different_problems():
 def test_a_reply_that_was_cut_off_is_shown_where_it_earned_something():
     """The file has what the grader says; whether a cut-off reply gets it is the stage's rule, step by step."""
     stage = load_recipe("smollm2-evening").stage("math-rl")
-    masked = [
-        step for first, end, rule in stage.phases() if rule.overlong == "mask" for step in range(first, end)
+    phases = [(first, rule.overlong) for first, _, rule in stage.phases()]
+    assert [rule for _, rule in phases] == ["mask", "zero"]
+    groups = [a_group(step, "p", [1.0, 1.0]) for step, _ in phases]
+    cut = [
+        (step, replace(g, rollouts=(replace(g.rollouts[0], stop=Stop.LENGTH), g.rollouts[1])))
+        for step, g in groups
     ]
-    assert masked and evening_samples.earning_nothing(stage) == set(range(stage.steps))
+    assert [row for *_, row in evening_samples.earned(stage, cut)] == [[None, 1.0], [0.0, 1.0]]
     scored = stage.model_copy(update={"overlong": "score", "curriculum": []})
-    assert evening_samples.earning_nothing(scored) == set()
-    assert evening_samples.earning_nothing(load_recipe("smollm2-evening").stage("sft-1")) == ()
-    step, group = a_group(3, "p", [1.0, 0.5])
-    ended = replace(group, rollouts=(replace(group.rollouts[0], stop=Stop.LENGTH), group.rollouts[1]))
-    assert [one.reward for one in evening_samples.rewarded([(step, ended)], {3})] == [0.5]
-    assert [one.reward for one in evening_samples.rewarded([(step, ended)], {4})] == [1.0, 0.5]
+    assert [row for *_, row in evening_samples.earned(scored, cut)] == [[1.0, 1.0], [1.0, 1.0]]
+
+
+def test_a_reward_models_score_decides_which_of_the_right_replies_earned_most():
+    """By the closed form for three scores of mean 0 and deviation 1: sigmoid of -1, 0, 1."""
+    stage = load_recipe("smollm2-evening").stage("if-rl")
+    step, group = a_group(0, "p", [1.0, 1.0, 0.0], domain="following")
+    verdicts = [replace(v, parts={SCORE: s}) for v, s in zip(group.verdicts, [-1.0, 1.0, 0.0], strict=True)]
+    [(_, _, row)] = evening_samples.earned(stage, [(step, replace(group, verdicts=tuple(verdicts)))])
+    assert row == pytest.approx([1 + 1 / (1 + math.e), 2 - 1 / (1 + math.e), 0.0], abs=1e-5)
 
 
 def test_samples_are_printed_for_a_terminal(own, capsys, monkeypatch):
