@@ -98,7 +98,7 @@ def read_all(folders: Sequence[Path]) -> tuple[list[Told], list[str]]:
     return runs, faults
 
 
-def makers(runs: Sequence[Told], other: Told | None, whole: bool) -> Mapping[str, Callable[[], str]]:
+def makers(runs: Sequence[Told], others: Sequence[Told], whole: bool) -> Mapping[str, Callable[[], str]]:
     """What can be made of the runs at hand, by the name of the part; without `whole` a run of another seed is missing."""
     found: dict[str, Callable[[], str]] = {}
     if runs and runs[0].matrix.rows:
@@ -106,8 +106,8 @@ def makers(runs: Sequence[Told], other: Told | None, whole: bool) -> Mapping[str
         if whole:
             found |= {name: (lambda part=part: part(runs)) for name, part in PARTS.items() if name != "style"}
             found["time"] = lambda: time_part(runs)
-        if other is not None and other.matrix.rows:
-            found["ablation"] = lambda: ablation_part(runs[0], other)
+        if others and all(other.matrix.rows for other in others):
+            found["ablation"] = lambda: ablation_part(runs[0], others)
     return found
 
 
@@ -123,16 +123,20 @@ def write_page(path: Path, made: Mapping[str, Callable[[], str]], say: Callable[
 
 
 def publish(
-    folders: Sequence[Path], ablation: Path | None, docs: Path, readme: str | None, say: Callable[[str], None]
+    folders: Sequence[Path],
+    ablations: Sequence[Path],
+    docs: Path,
+    readme: str | None,
+    say: Callable[[str], None],
 ) -> None:
     """Make every part of docs/evening.md that the runs allow, its pictures, and README's matrix."""
     runs, faults = read_all(folders)
-    others, more = read_all([ablation] if ablation else [])
+    others, more = read_all(ablations)
     for fault in (*faults, *more):
         say(fault)
     first = bool(runs) and runs[0].folder == folders[0]
     told = runs if first else []
-    made = dict(makers(told, others[0] if others else None, whole=not faults))
+    made = dict(makers(told, [] if more else others, whole=not faults))
     files: dict[Path, str] = {}
     if told and not faults:
         words, files = picture_part(told, docs / "pictures")
@@ -153,7 +157,9 @@ def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("runs", nargs="+", type=Path, help="the run, and runs of it with other seeds")
-    parser.add_argument("--ablation", type=Path, help="a run that differs in a stage")
+    parser.add_argument(
+        "--ablation", type=Path, nargs="+", default=[], help="runs that differ in a stage or a setting"
+    )
     parser.add_argument(
         "--docs", type=Path, default=ROOT / "docs", help="the folder of evening.md; README.md is beside it"
     )
@@ -164,8 +170,8 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         try:
             runs = [unpacked(run, Path(folder)) for run in asked.runs]
-            ablation = asked.ablation and unpacked(asked.ablation, Path(folder))
-            publish(runs, ablation, asked.docs, asked.readme, print)
+            ablations = [unpacked(run, Path(folder)) for run in asked.ablation]
+            publish(runs, ablations, asked.docs, asked.readme, print)
         except InputError as error:
             sys.exit(str(error))
 

@@ -27,7 +27,8 @@ LEFT = ("rollouts.jsonl", "replies.jsonl", "samples.jsonl", "tokenizer.json")
 def kept(run: Path) -> Iterator[Path]:
     """The files of a run that its figures are made of, in a fixed order."""
     for path in sorted(run.rglob("*")):
-        if path.is_file() and path.suffix in TEXTS and path.name not in LEFT:
+        aside = any(".old-" in part for part in path.relative_to(run).parts)  # of a recipe before this one
+        if path.is_file() and path.suffix in TEXTS and path.name not in LEFT and not aside:
             yield path
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
+from typing import Any
 
 from evening_runs import Told
 
@@ -276,24 +277,67 @@ def _best(since: Since | None) -> str:
     return DASH if since is None else f"{points(since.change.change)} <sub>{since.stage}</sub>"
 
 
-def ablation_part(told: Told, other: Told) -> str:
-    """The end of the run against the end of one that differs in a stage."""
-    ends = [each.stages[-1] for each in (told, other)]
+def ablation_part(told: Told, others: Sequence[Told]) -> str:
+    """The run against each that differs in something: at the end, or as far as one in progress has come."""
+    return "\n\n".join(_ablation(told, other) for other in others)
+
+
+def _ablation(told: Told, other: Told) -> str:
+    after = other.stages[-1]
+    planned = [str(stage["name"]) for stage in other.run.recipe["stages"]]
+    going = after != planned[-1] and after in told.stages
+    beside = after if going else told.stages[-1]
     rows = []
     for row in told.matrix.rows:
-        here, there = told.mode(ends[0], row.name), other.mode(ends[1], row.name)
+        here, there = told.mode(beside, row.name), other.mode(after, row.name)
         if here is None or there is None:
             continue
         same = here.per_problem.keys() == there.per_problem.keys() and here.per_problem
         change = compare(there, here) if same else independent_change(there.average, here.average)
         cells = [score_text(there.average, False), score_text(here.average, False), change_text(change)]
         rows.append([row.name, *cells])
-    order = [" -> ".join(each.stages) for each in (other, told)]
+    where = f"after {after}, as far as it went" if going else f"at the end ({after}; {beside})"
     words = (
-        f"Another run, {other.seed}: {order[0]}. Beside it {told.seed} of the run above: {order[1]}. Percent solved at the "
-        "end of each; the difference in points."
+        f"Another run, {other.seed}, differs from {told.seed} of the run above: {_differing(told, other)}. "
+        f"Percent solved {where}; the difference in points."
     )
     return f"{words}\n\n{table(['benchmark', 'the other', 'the run above', 'difference'], rows)}"
+
+
+def _differing(told: Told, other: Told) -> str:
+    """What one recipe has otherwise than the other: stages, and keys of stages that both have."""
+    plans = [[str(stage["name"]) for stage in each.run.recipe["stages"]] for each in (told, other)]
+    words = [f"without `{name}`" for name in plans[0] if name not in plans[1]]
+    words += [f"with `{name}`" for name in plans[1] if name not in plans[0]]
+    both = [[name for name in plan if name in plans[0] and name in plans[1]] for plan in plans]
+    if both[0] != both[1]:
+        words.append(f"in the order {', '.join(both[1])}")
+    mine, its = (
+        {
+            path: value
+            for path, value in _keys(each.run.recipe)
+            if path not in ("seed", "name")
+            and (path.split(".")[:1] != ["stages"] or path.split(".")[1] in both[0])
+        }
+        for each in (told, other)
+    )
+    for path in dict.fromkeys([*mine, *its]):
+        if mine.get(path) != its.get(path):
+            words.append(f"`{path}` {its.get(path, 'not set')}, here {mine.get(path, 'not set')}")
+    return "; ".join(words) or "nothing"
+
+
+def _keys(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """(path, value) of all that is set; items of a list go by their name where they have one."""
+    if isinstance(value, dict):
+        items = [(str(key), each) for key, each in value.items()]
+    elif isinstance(value, list) and any(isinstance(each, dict) for each in value):
+        items = [(str(each.get("name") or at), each) for at, each in enumerate(value)]
+    else:
+        yield path, value
+        return
+    for key, each in items:
+        yield from _keys(each, f"{path}.{key}" if path else key)
 
 
 def short_part(told: Told, title: str) -> str:

@@ -165,14 +165,30 @@ def test_the_end_is_held_against_the_own_stage_or_the_first_score(runs):
     assert rows["knowledge"][1] == "none; its first score (sft-1)" and rows["knowledge"][2].startswith("+5.7")
 
 
-def test_an_ablation_is_held_against_the_run_problem_by_problem(runs, tmp_path):
-    other = read_told(a_run(tmp_path / "without", stages=[s for s in STAGES if s != "swe-rl"]))
-    part = ablation_part(runs[0], other)
-    row = next(row for row in rows_of(part) if row[0] == "repair")
-    before, after = problems(other, "code-rl", "repair"), problems(runs[0], "swe-rl", "repair")
-    change = 100 * sum(after[name] - before[name] for name in before) / len(before)
-    assert row[3].startswith(f"+{change:.1f}▲")
-    assert "math-rl -> code-rl. Beside it" in part and "code-rl -> swe-rl." in part
+def test_ablations_are_held_against_the_run_problem_by_problem(runs, tmp_path):
+    without = a_run(tmp_path / "without", stages=[s for s in STAGES if s != "swe-rl"])
+    recipe = yaml.safe_load((without / "recipe.yaml").read_text())
+    stages = recipe["stages"]
+    if_rl = next(stage for stage in stages if stage["name"] == "if-rl")
+    if_rl["lr"] *= 2
+    recipe["stages"] = [stage for stage in stages if stage["name"] != "swe-rl"]
+    (without / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
+    shutil.copytree(without, tmp_path / "going")
+    recipe["stages"] = stages[::-1]  # swe-rl is still to come, behind the last that was scored
+    recipe["stages"].sort(key=lambda stage: stage["name"] == "swe-rl")
+    (tmp_path / "going/recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
+    ended, going = ablation_part(runs[0], [read_told(without), read_told(tmp_path / "going")]).split(
+        "Another run"
+    )[1:]
+    assert "without `swe-rl`; `stages.if-rl.lr`" in ended and f"here {if_rl['lr'] / 2}" in ended
+    assert "at the end (code-rl; swe-rl)" in ended
+    assert "in the order code-rl, math-rl" in going and "after code-rl, as far as it went" in going
+    other = read_told(without)
+    for part, name in ((ended, "swe-rl"), (going, "code-rl")):
+        row = next(row for row in rows_of(part) if row[0] == "repair")
+        before, after = problems(other, "code-rl", "repair"), problems(runs[0], name, "repair")
+        change = 100 * sum(after[name] - before[name] for name in before) / len(before)
+        assert row[3].startswith(f"+{change:.1f}▲" if name == "swe-rl" else "0.0 ")
 
 
 HOSTILE = (
@@ -303,7 +319,7 @@ def page(tmp_path):
 def test_the_page_is_written_again_with_the_same_bytes(folders, tmp_path):
     docs, said, made = page(tmp_path), [], []
     for _ in range(2):
-        evening.publish(folders, None, docs, "Try it", said.append)
+        evening.publish(folders, [], docs, "Try it", said.append)
         text, front = (docs / "evening.md").read_text(), (tmp_path / "README.md").read_text()
         files = {path.name: path.read_bytes() for path in (docs / "pictures").iterdir()}
         made.append((text, front, files))
@@ -321,12 +337,12 @@ def test_the_page_is_written_again_with_the_same_bytes(folders, tmp_path):
 
 def test_a_run_that_is_not_there_leaves_its_parts(folders, tmp_path):
     docs, said = page(tmp_path), []
-    evening.publish([folders[0], tmp_path / "none"], None, docs, None, said.append)
+    evening.publish([folders[0], tmp_path / "none"], [], docs, None, said.append)
     text = (docs / "evening.md").read_text()
     stays = {name for name in evening.names(text) if f"{evening.begin(name)}\nas it was\n" in text}
     assert stays == {"matrix", "gains", "kept", "leaks", "pictures", "time", "ablation"}
     assert str(tmp_path / "none") in said[0] and len(said) == 1 + len(stays)
-    evening.publish([tmp_path / "none", folders[0]], None, docs, None, said.append)
+    evening.publish([tmp_path / "none", folders[0]], [], docs, None, said.append)
     assert (docs / "evening.md").read_text() == text
     assert "evening:" not in (tmp_path / "README.md").read_text()
 
@@ -463,14 +479,18 @@ def test_what_is_kept_tells_the_same_as_the_run(folders, runs, tmp_path):
     for folder in folders:
         (folder / "base").mkdir(exist_ok=True)
         (folder / "base" / "model.safetensors").write_bytes(b"weights")
+        aside = folder / "stages/04-rlhf.old-1"
+        aside.mkdir(exist_ok=True)
+        write_json(aside / "scorecard.json", {"of": "a recipe before"})
         file = tmp_path / f"{folder.name}.tar.xz"
         assert evening_keep.keep(folder, file) == file.stat().st_size
         found.append(evening_keep.unpacked(file, tmp_path))
     again = [read_told(folder) for folder in found]
-    for name, make in evening.makers(again, None, whole=True).items():
-        assert make() == evening.makers(runs, None, whole=True)[name](), name
+    for name, make in evening.makers(again, again[1:], whole=True).items():
+        assert make() == evening.makers(runs, runs[1:], whole=True)[name](), name
     names = {path.name for folder in found for path in folder.rglob("*") if path.is_file()}
     assert "scorecard.json" in names and not names & {"model.safetensors", "rollouts.jsonl"}
+    assert not [path for folder in found for path in folder.rglob("*.old-*")]
     assert evening_keep.unpacked(folders[0], tmp_path) == folders[0]
 
 
