@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +26,10 @@ class GymRow:
 
 
 def gym_rows(query: Query) -> Iterator[GymRow]:
-    """Rows in turn from each data set that the query names, while they bring new ones."""
+    """Rows in turn from each data set that the query names, while they bring new ones.
+
+    Of those for RL no answer of a set comes much more often than others, so that none is worth guessing.
+    """
     try:
         import reasoning_gym
     except ModuleNotFoundError:
@@ -33,6 +37,7 @@ def gym_rows(query: Query) -> Iterator[GymRow]:
         raise InputError(message) from None
     rng = query.rng()
     seen: set[str] = set()
+    answers: dict[str, Counter[str]] = {}
     idle = 0  # rounds over all data sets that brought nothing new: the small ones run dry
     while idle < 20:
         before = len(seen)
@@ -44,12 +49,28 @@ def gym_rows(query: Query) -> Iterator[GymRow]:
                 if row["answer"] is None or prompt in seen or split_of(prompt) is not query.split:
                     continue
                 seen.add(prompt)
+                if query.split is Split.RL and _too_common(
+                    answers.setdefault(name, Counter()), str(row["answer"])
+                ):
+                    continue
                 found = _thought(name, row)
                 # to a demonstration that jumps to an answer out of reach nothing leads but a guess
                 if found is None and query.split is Split.SFT:
                     continue
                 yield GymRow(name, prompt, str(row["answer"]), found or "")
         idle = idle + 1 if len(seen) == before else 0
+
+
+def _too_common(answers: Counter[str], answer: str) -> bool:
+    """Whether an answer has come more than twice as often as the mean of its set's; else it is counted.
+
+    One letter in three is in its text once, half of the greatest common divisors are 1 or 2: on such rows RL
+    learns to answer 1.
+    """
+    if answers[answer] * len(answers) > 2 * answers.total():
+        return True
+    answers[answer] += 1
+    return False
 
 
 def _thought(name: str, row: dict[str, Any]) -> str | None:
