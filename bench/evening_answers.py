@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
+from typing import Any
 
 from evening_runs import Told
 
@@ -17,6 +18,7 @@ PROMPTS = 3  # of a domain
 LONGEST_PROMPT, LONGEST_REPLY, MOST_LINES = 500, 600, 20  # characters; lines of either
 # characters of a prompt from a set that others may not use commercially: enough to know it by, and no copy of it
 PART = 60
+MORE = " [...]"
 NON_COMMERCIAL = re.compile(r"\basdiv\b|-nc-", re.IGNORECASE)
 
 
@@ -60,12 +62,14 @@ def _asked(told: Told) -> dict[str, dict[str, dict[str, Answer]]]:
     return found
 
 
-def _quoted(told: Told, benchmark: str, prompt: str) -> str:
-    """A prompt as far as it may be shown."""
-    specs = (as_mapping(raw) for raw in as_list(told.run.recipe.get("benchmarks")))
+def quoted(recipe: Mapping[str, Any], benchmark: str, prompt: str) -> str:
+    """A prompt as far as it may be shown and kept: of some sets the beginning, and of that the same."""
+    specs = (as_mapping(raw) for raw in as_list(recipe.get("benchmarks")))
     named = next((raw for raw in specs if text(raw.get("name")) == benchmark), {})
     said = f"{benchmark} {text(named.get('source'))} {text(named.get('licence'))}"
-    return cut(prompt, PART if NON_COMMERCIAL.search(said) else LONGEST_PROMPT)
+    if not NON_COMMERCIAL.search(said) or len(prompt) <= PART or prompt.endswith(MORE):
+        return prompt
+    return prompt[:PART].rstrip() + MORE
 
 
 def _chosen(told: Told) -> Iterator[tuple[str, str, dict[str, Answer]]]:
@@ -96,9 +100,8 @@ def answers_part(runs: Sequence[Told]) -> str:
             parts.append(f"<details>\n<summary>{sum(one[0] == domain for one in chosen)} prompts</summary>")
         last = domain
         first = next(iter(by_stage.values()))
-        parts.append(
-            f"**{benchmark}**, {first.given.mode}. Prompt:\n\n{fenced(_quoted(told, benchmark, first.prompt))}"
-        )
+        prompt = cut(quoted(told.run.recipe, benchmark, first.prompt), LONGEST_PROMPT)
+        parts.append(f"**{benchmark}**, {first.given.mode}. Prompt:\n\n{fenced(prompt)}")
         shown = [stage for stage in _told_stages(told, benchmark) if stage in by_stage]
         parts += [_reply(stage, by_stage[stage]) for stage in shown]
     if not last:

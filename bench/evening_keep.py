@@ -7,18 +7,25 @@ file as it reads the run, and writes the same. The same run gives the same bytes
 from __future__ import annotations
 
 import argparse
+import json
 import lzma
 import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from io import BytesIO
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
+
+from evening_answers import quoted
 
 from cascade_rl.errors import InputError
 from cascade_rl.report.read import require_run
+from cascade_rl.run.tracking.events import recipe_of
 
 SUFFIX = ".tar.xz"
 MOST_BYTES = 2 << 20  # a repository is cloned by everybody
+ANSWERS = ".answers.jsonl"
 TEXTS = (".json", ".jsonl", ".yaml")
 # replies are megabytes, and the vocabulary is the model's
 LEFT = ("rollouts.jsonl", "replies.jsonl", "samples.jsonl", "tokenizer.json")
@@ -32,17 +39,31 @@ def kept(run: Path) -> Iterator[Path]:
             yield path
 
 
+def _content(path: Path, recipe: Mapping[str, Any]) -> bytes:
+    """A file as it is; of replies to prompts that others may not use commercially only how each prompt begins."""
+    content = path.read_bytes()
+    if not path.name.endswith(ANSWERS):
+        return content
+    lines = []
+    for line in content.decode().splitlines():
+        answer = json.loads(line)
+        short = quoted(recipe, path.name.removesuffix(ANSWERS), answer["prompt"])
+        lines.append(line if short == answer["prompt"] else json.dumps(answer | {"prompt": short}))
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
 def keep(run: Path, target: Path) -> int:
     """Write the file, and say how many bytes it has; InputError where there is no run, or it is too large."""
     require_run(run)
     if not target.name.endswith(SUFFIX):
         raise InputError(f"{target}: a name that ends with {SUFFIX} is needed")
+    recipe = recipe_of(run)
     with tarfile.open(target, "w:xz") as archive:
         for path in kept(run):
+            content = _content(path, recipe)
             info = tarfile.TarInfo(path.relative_to(run).as_posix())  # no times, no owner: they differ
-            info.size = path.stat().st_size
-            with path.open("rb") as file:
-                archive.addfile(info, file)
+            info.size = len(content)
+            archive.addfile(info, BytesIO(content))
     size = target.stat().st_size
     if size > MOST_BYTES:
         target.unlink()

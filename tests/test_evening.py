@@ -231,7 +231,7 @@ def test_no_reply_breaks_out_of_its_block(own):
     assert evening.names(page) == ["answers"]
 
 
-def test_prompts_of_non_commercial_sets_are_quoted_in_part(own):
+def test_prompts_of_non_commercial_sets_are_quoted_and_kept_in_part(own, tmp_path):
     prompt = (
         "Tom has 3 apples and buys 4 more apples in the shop beside the church of the next town. How many?"
     )
@@ -242,6 +242,12 @@ def test_prompts_of_non_commercial_sets_are_quoted_in_part(own):
         told = with_answers(own[0], lambda *_: [answer("7", prompt)])
         assert (prompt in answers_part([told])) is whole
         assert prompt[:PART].rstrip() in answers_part([told])
+        file = tmp_path / f"{source}.tar.xz"
+        evening_keep.keep(told.folder, file)
+        again = evening_keep.unpacked(file, tmp_path)
+        assert answers_part([read_told(again)]) == answers_part([told])
+        kept = "".join(path.read_text() for path in again.rglob("*.answers.jsonl"))
+        assert (prompt in kept) is whole and prompt[:PART].rstrip() in kept
 
 
 def test_three_prompts_of_a_domain_by_turns_of_its_benchmarks(own):
@@ -383,6 +389,18 @@ def test_readme_has_the_headline_of_one_seed(runs):
     assert part.startswith("## Title\n") and "2 workers" in part and "seed 1" not in part
     assert len(rows) == 1 + len(STAGES) and all(len(row) == 1 + len(MEANS) for row in rows)
     assert rows[1 + STAGES.index("math-rl")][4].startswith("**81.9**<br><sub>")
+
+
+def test_readme_shows_a_suite_that_is_asked_in_both_modes_once(tmp_path):
+    folder = a_run(tmp_path / "twice")
+    recipe = yaml.safe_load((folder / "recipe.yaml").read_text())
+    for one in recipe["benchmarks"][1:3]:
+        one["suite"] = "ifeval"
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
+    told = read_told(folder)
+    shown = rows_of(short_part(told, "Title"))[0]
+    names = [row.name for row in told.matrix.rows]
+    assert shown == ["after", *(name for name in names if name != recipe["benchmarks"][2]["name"])]
 
 
 def a_group(step, problem, rewards, domain="maths"):
