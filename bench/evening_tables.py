@@ -298,15 +298,16 @@ def _ablation(told: Told, other: Told) -> str:
         rows.append([row.name, *cells])
     where = f"after {after}, as far as it went" if going else f"at the end ({after}; {beside})"
     words = (
-        f"Another run, {other.seed}, differs from {told.seed} of the run above: {_differing(told, other)}. "
+        f"Another run, {other.seed}, differs from {told.seed} of the run above: {_differing(told, other, after)}. "
         f"Percent solved {where}; the difference in points."
     )
     return f"{words}\n\n{table(['benchmark', 'the other', 'the run above', 'difference'], rows)}"
 
 
-def _differing(told: Told, other: Told) -> str:
-    """What one recipe has otherwise than the other: stages, and keys of stages that both have."""
+def _differing(told: Told, other: Told, after: str) -> str:
+    """What one recipe has otherwise than the other: stages, and keys of stages that both have and the other reached."""
     plans = [[str(stage["name"]) for stage in each.run.recipe["stages"]] for each in (told, other)]
+    reached = plans[1][: plans[1].index(after) + 1]
     words = [f"without `{name}`" for name in plans[0] if name not in plans[1]]
     words += [f"with `{name}`" for name in plans[1] if name not in plans[0]]
     both = [[name for name in plan if name in plans[0] and name in plans[1]] for plan in plans]
@@ -316,8 +317,7 @@ def _differing(told: Told, other: Told) -> str:
         {
             path: value
             for path, value in _keys(each.run.recipe)
-            if path not in ("seed", "name")
-            and (path.split(".")[:1] != ["stages"] or path.split(".")[1] in both[0])
+            if _counts(path, [name for name in both[0] if name in reached])
         }
         for each in (told, other)
     )
@@ -325,6 +325,12 @@ def _differing(told: Told, other: Told) -> str:
         if mine.get(path) != its.get(path):
             words.append(f"`{path}` {its.get(path, 'not set')}, here {mine.get(path, 'not set')}")
     return "; ".join(words) or "nothing"
+
+
+def _counts(path: str, stages: Sequence[str]) -> bool:
+    """Whether a key can be why two runs differ: no name, and of a stage only where it is one of those."""
+    first, _, rest = path.partition(".")
+    return path not in ("seed", "name") and (first != "stages" or rest.partition(".")[0] in stages)
 
 
 def _keys(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
