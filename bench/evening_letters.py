@@ -34,18 +34,20 @@ def questions() -> tuple[Problem, ...]:
     return mmlu.problems
 
 
-def letter(model: torch.nn.Module, tokenizer: Tokenizer, problem: Problem) -> str:
-    """The likeliest of the four letters behind the begun answer; InputError where one of them is no token there."""
-    asked = tokenizer.asked(problem) + BEGUN
-    begun = tokenizer.encode(asked)
-    ids = []
-    for each in LETTERS:
-        whole = tokenizer.encode(asked + each)
-        if whole[:-1] != begun:
-            raise InputError(f"this tokenizer joins {each!r} with what stands before it")
-        ids.append(whole[-1])
+def letter_ids(tokenizer: Tokenizer) -> list[int]:
+    """The token of each letter behind the begun answer; InputError where one of them is no token there."""
+    begun = tokenizer.encode(BEGUN)
+    found = [tokenizer.encode(BEGUN + each) for each in LETTERS]
+    if any(ids[:-1] != begun for ids in found):
+        raise InputError("this tokenizer joins a letter with what stands before it")
+    return [ids[-1] for ids in found]
+
+
+def letter(model: torch.nn.Module, tokenizer: Tokenizer, ids: Sequence[int], problem: Problem) -> str:
+    """The likeliest of the four letters behind the begun answer."""
+    begun = tokenizer.encode(tokenizer.asked(problem) + BEGUN)
     with torch.inference_mode():
-        logits = model(torch.tensor([begun])).logits[0, -1, ids]
+        logits = model(torch.tensor([begun])).logits[0, -1, list(ids)]
     return LETTERS[int(logits.argmax())]
 
 
@@ -53,7 +55,8 @@ def right(folder: Path, asked: Sequence[Problem]) -> tuple[int, dict[str, int]]:
     """How many letters are right, and how often each was the likeliest."""
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     tokenizer = load_tokenizer(folder)
-    found = [letter(model, tokenizer, problem) for problem in asked]
+    ids = letter_ids(tokenizer)
+    found = [letter(model, tokenizer, ids, problem) for problem in asked]
     count = sum(one == problem.answer["answer"] for one, problem in zip(found, asked, strict=True))
     return count, {each: found.count(each) for each in LETTERS}
 

@@ -284,8 +284,7 @@ def ablation_part(told: Told, others: Sequence[Told]) -> str:
 
 def _ablation(told: Told, other: Told) -> str:
     after = other.stages[-1]
-    planned = [str(stage["name"]) for stage in other.run.recipe["stages"]]
-    going = after != planned[-1] and after in told.stages
+    going = after != _planned(other)[-1] and after in told.stages
     beside = after if going else told.stages[-1]
     rows = []
     for row in told.matrix.rows:
@@ -304,21 +303,22 @@ def _ablation(told: Told, other: Told) -> str:
     return f"{words}\n\n{table(['benchmark', 'the other', 'the run above', 'difference'], rows)}"
 
 
+def _planned(told: Told) -> list[str]:
+    return [str(stage["name"]) for stage in told.run.recipe["stages"]]
+
+
 def _differing(told: Told, other: Told, after: str) -> str:
     """What one recipe has otherwise than the other: stages, and keys of stages that both have and the other reached."""
-    plans = [[str(stage["name"]) for stage in each.run.recipe["stages"]] for each in (told, other)]
+    plans = [_planned(told), _planned(other)]
     reached = plans[1][: plans[1].index(after) + 1]
     words = [f"without `{name}`" for name in plans[0] if name not in plans[1]]
     words += [f"with `{name}`" for name in plans[1] if name not in plans[0]]
     both = [[name for name in plan if name in plans[0] and name in plans[1]] for plan in plans]
     if both[0] != both[1]:
         words.append(f"in the order {', '.join(both[1])}")
+    compared = [name for name in both[0] if name in reached]
     mine, its = (
-        {
-            path: value
-            for path, value in _keys(each.run.recipe)
-            if _counts(path, [name for name in both[0] if name in reached])
-        }
+        {path: value for path, value in _keys(each.run.recipe) if _counts(path, compared)}
         for each in (told, other)
     )
     for path in dict.fromkeys([*mine, *its]):
@@ -367,7 +367,7 @@ def short_part(told: Told, title: str) -> str:
     words = (
         f"`{init}` through the whole cascade: percent of held-out problems solved after each stage, with the 95 % "
         f"interval, **bold** after the stage that trains for it. {told.seed.capitalize()}, {took} on "
-        f"{told.measured.machine}. Other seeds, curves, replies, times and failures: "
+        f"{told.measured.machine}. Curves, replies, times and failures: "
         "[docs/evening.md](docs/evening.md)."
     )
     left = len(told.matrix.rows) - len(rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +37,7 @@ def gym_rows(query: Query) -> Iterator[GymRow]:
         raise InputError(message) from None
     rng = query.rng()
     seen: set[str] = set()
-    answers: dict[str, Counter[str]] = {}
+    answers: defaultdict[str, Counter[str]] = defaultdict(Counter)
     idle = 0  # rounds over all data sets that brought nothing new: the small ones run dry
     while idle < 20:
         before = len(seen)
@@ -49,9 +49,7 @@ def gym_rows(query: Query) -> Iterator[GymRow]:
                 if row["answer"] is None or prompt in seen or split_of(prompt) is not query.split:
                     continue
                 seen.add(prompt)
-                if query.split is Split.RL and _too_common(
-                    answers.setdefault(name, Counter()), str(row["answer"])
-                ):
+                if query.split is Split.RL and _too_common(answers[name], str(row["answer"])):
                     continue
                 found = _thought(name, row)
                 # to a demonstration that jumps to an answer out of reach nothing leads but a guess
