@@ -189,6 +189,7 @@ def test_what_a_run_leaves(whole):
         )
     scores = matrix["benchmarks"]["alignment"]["scores"]
     assert scores["sft-1"] == scores["reward-model"], "the reward model leaves the policy as it is"
+    assert not list(whole.glob("stages/*/state")), "a stage that is done keeps its checkpoint alone"
     assert set(matrix["seconds"]) == set(matrix["stages"]) and all(s > 0 for s in matrix["seconds"].values())
     assert (whole / "report.html").stat().st_size > 10_000
     card = (whole / "stages/03-rlhf/checkpoint/README.md").read_text()

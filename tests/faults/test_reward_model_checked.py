@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from small_run import RECIPE, go
 
 from cascade_rl.data.abilities import check_recipe
-from cascade_rl.errors import StageError
+from cascade_rl.errors import Interrupted, StageError
 from cascade_rl.run.ledger import Ledger, stage_key
 
 
@@ -22,14 +22,19 @@ def whole(tmp_path_factory) -> Path:
     return run
 
 
-@pytest.fixture
-def run(whole, tmp_path) -> Path:
-    """All done but RLHF, which stands before its last step."""
-    run = tmp_path / "run"
-    shutil.copytree(whole, run)
-    Ledger(run).cut(2)
-    shutil.rmtree(run / "stages/03-rlhf/state/step-000002", ignore_errors=True)
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory) -> Path:
+    """All done but RLHF, which was stopped before its last step."""
+    run = tmp_path_factory.mktemp("begun") / "run"
+    with pytest.raises(Interrupted):
+        go(run, stop_asked=(run / "stages/03-rlhf/state").is_dir)
     return run
+
+
+@pytest.fixture
+def run(begun, tmp_path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(begun, tmp_path / "run"))
 
 
 def weights(run: Path) -> Path:
@@ -75,6 +80,7 @@ def test_a_stage_whose_folder_is_gone_is_trained_anew_and_the_rest_goes_on(run, 
     shutil.rmtree(run / "stages/02-reward")
     notes = go(run)
     assert any("02-reward is gone" in note for note in notes)
+    assert "resuming rlhf at step 1 of 2" in notes
     assert weights(run).read_bytes() == weights(whole).read_bytes()
     assert Ledger(run).entries[2].checkpoint == Ledger(whole).entries[2].checkpoint
 

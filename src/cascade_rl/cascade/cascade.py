@@ -25,7 +25,7 @@ from cascade_rl.errors import GateClosed, Interrupted, StartedOtherwise
 from cascade_rl.protocols import Screen
 from cascade_rl.recipe import Recipe, Stage
 from cascade_rl.run.files import write_json
-from cascade_rl.run.folder import RunLock, set_aside_stages, stage_folder
+from cascade_rl.run.folder import RunLock, forget_states, set_aside_stages, stage_folder
 from cascade_rl.run.ledger import Entry, admit, stage_key
 from cascade_rl.run.tracking.beside import followed
 
@@ -106,6 +106,7 @@ def _advance(run: Run, progress: Progress, index: int, stage: Stage) -> Progress
         seconds = all_seconds(stage, folder, training, scored.seconds)
         entry = Entry(made, begun.key, begun.settled.hash, seconds, exports)
         run.ledger.add(index, entry)
+    forget_states(folder)
     after = _after(progress, stage, run.folder, entry, scored)
     write_json(run.folder / "matrix.json", run_matrix(run.recipe, after))
     run.screen.scores(run_matrix(run.recipe, after), after.verdicts)

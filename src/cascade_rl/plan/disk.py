@@ -8,6 +8,7 @@ from cascade_rl.plan.shapes import Shape
 from cascade_rl.recipe.training import Training
 from cascade_rl.recipe.verl import Engine
 
+STATES = "states"  # its key; they go when their stage is done
 KEPT = 2  # states of a stage (train/state.py); one more is whole before the oldest goes
 TEXT = 4.5  # bytes a token of a reply as text; prompts stand once a problem
 DATA = 8.5  # bytes a token of a sample: its text, and its ids as int32
@@ -34,5 +35,5 @@ def disk_bytes(
     state = 4.0 * trained.parameters + (
         8.0 * trained.parameters if engine == "verl" else optimiser_bytes(spec, trained)
     )
-    found["states"] = (KEPT + 1) * state
+    found[STATES] = (KEPT + 1) * state
     return found

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import fsum
 
 from cascade_rl.errors import InputError
+from cascade_rl.plan.disk import STATES
 from cascade_rl.plan.expected import ASSUMED, Expected
 from cascade_rl.plan.phases import EVALUATION, phases_of
 from cascade_rl.plan.problems import Problem, gathered
@@ -68,11 +69,13 @@ class Plan:
 
     @property
     def disk(self) -> Mapping[str, float]:
-        """Bytes by name at the end of the run."""
+        """Bytes by name: all that stays, and the states of the stage that has the largest."""
         found: dict[str, float] = {}
         for phase in self.phases:
             for name, size in phase.disk.items():
-                found[name] = found.get(name, 0.0) + size
+                before = found.get(name, 0.0)
+                # those of a stage go when it is done
+                found[name] = max(before, size) if name == STATES else before + size
         return found
 
     @property

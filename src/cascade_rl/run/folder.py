@@ -14,6 +14,7 @@ from cascade_rl.errors import RunBusy
 from cascade_rl.run.files import Saving
 
 TOKENS = "tokens"  # in a stage's folder while it trains: what it trains on as ids, see `train/samples`
+STATE = "state"  # in a stage's folder until it is done: where a resume goes on, see `train/state`
 # 05-if-rl: the number of the stage from 1, and its name. Names hold no dot: `.old-1` was set aside.
 STAGE_FOLDER = re.compile(r"(\d{2,})-([^.]+)")
 
@@ -87,6 +88,12 @@ def set_aside_stages(run: Path, index: int) -> list[Path]:
     # Later stages go too: each started from weights that are about to change. Killed between renames, the
     # next try moves what is left.
     return _rename_old(run / "stages", [f.path.name for f in stage_folders(run) if f.index >= index])
+
+
+def forget_states(stage: Path) -> None:
+    """Delete the states of a stage that is done: several times its checkpoint, and never read again."""
+    # A stage that is redone begins anew. Killed in here, what is left goes when the run goes on.
+    shutil.rmtree(stage / STATE, ignore_errors=True)
 
 
 def _rename_old(parent: Path, names: Sequence[str]) -> list[Path]:

@@ -21,6 +21,7 @@ from cascade_rl.model.checkpoint import weights_hash
 from cascade_rl.model.peaks import machine_name
 from cascade_rl.run.alarms import lost, warnings
 from cascade_rl.run.files import Saving
+from cascade_rl.run.folder import STATE
 from cascade_rl.train.heldout_loss import HeldoutLoss, Watch
 from cascade_rl.train.learner import Learner
 from cascade_rl.train.stage_run import S, StageRun
@@ -218,13 +219,13 @@ class Steps(Generic[S]):
         offsets = run.book.offsets()
         loop = {"step": step, "offsets": offsets, "loop": self._memory.state(), "tally": asdict(self._tally)}
         flat = run.world.replicas.flat(run.model)
-        save_state(run.book.folder / "state", step, flat, self._learner.save, loop)
+        save_state(run.book.folder / STATE, step, flat, self._learner.save, loop)
         run.book.times(step, {"save": time.perf_counter() - begin})
 
 
 def _resume(run: StageRun[S], learner: Learner, memory: Resumable) -> tuple[int, Tally]:
     """The first step to do, with model, learner, memory and journals as they were before it."""
-    state, damaged = latest_state(run.book.folder / "state")
+    state, damaged = latest_state(run.book.folder / STATE)
     for path in damaged:
         run.screen.note(f"{path.name} is damaged (checksum): falling back to the state before it")
     if state is None:
