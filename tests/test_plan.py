@@ -122,14 +122,44 @@ def test_tokens_are_those_that_the_recipe_asks_for():
     (phase,) = [
         each.phase for each in plan.phases if each.phase.stage == "code-rl" and each.phase.kind == "rl"
     ]
-    assert phase.steps == 7 and len(phase.sampled) == 32 * 8 and len(phase.trees) == 32
+    assert phase.steps == 7 and len(phase.sampled) == 32 * 8
     assert {len(branches) for _, branches in phase.trees} == {8}
     assert max(reply for _, reply in phase.sampled) <= 96
     # filter `batch` samples more than it trains on, at most max_rounds times
     (refilled,) = [
         each.phase for each in plan.phases if each.phase.stage == "if-rl" and each.phase.kind == "rl"
     ]
-    assert 256 < len(refilled.sampled) <= 512 and len(refilled.trees) == 32
+    assert 256 < len(refilled.sampled) <= 512
+
+
+@pytest.mark.parametrize(
+    ("stage", "change", "groups"),
+    [
+        # six in ten have replies that differ in reward; of the others our engine makes no row
+        ("code-rl", "filter={kind: none}", 19),
+        ("code-rl", "filter={kind: batch, max_rounds: 4}", 32),
+        ("code-rl", "kl_coefficient=0.01", 32),
+        # a reward model's scores always differ
+        ("rlhf", "filter={kind: none}", 32),
+    ],
+)
+def test_an_update_computes_the_groups_that_have_a_gradient(stage, change, groups):
+    recipe = recipe_of("tiny", f"stages.{stage}.{change}", f"stages.{stage}.prompts_per_step=32")
+    phases = [e.phase for e in plan_of(recipe).phases if e.phase.stage == stage and e.phase.kind == "rl"]
+    assert {len(phase.trees) for phase in phases} == {groups}
+    # those that are left stand for all: short and long ones alike
+    for phase in phases:
+        replies = [reply for _, branches in phase.trees for reply in branches]
+        mean = sum(reply for _, reply in phase.sampled) / len(phase.sampled)
+        assert sum(replies) / len(replies) == pytest.approx(mean, rel=0.03)
+
+
+def test_verl_computes_all_groups():
+    plan = plan_of(recipe_of("nemotron-cascade-8b"), "h100", 64)
+    trained = {e.phase.stage: len(e.phase.trees) for e in plan.phases if e.phase.kind == "rl"}
+    assert trained == {
+        s.name: s.prompts_per_step for s in recipe_of("nemotron-cascade-8b").stages if s.kind == "rl"
+    }
 
 
 def test_each_phase_of_a_curriculum_and_an_evaluation_after_each_stage_but_the_reward_models():

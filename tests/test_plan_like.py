@@ -66,6 +66,20 @@ def test_lengths_are_those_of_the_run_at_each_limit(made, recipe):
     assert first.sampled_tokens / len(first.sampled) == pytest.approx(12, abs=0.5)
 
 
+def test_groups_with_a_gradient_are_as_many_as_in_the_run(made, recipe):
+    run = read_measured(made)
+    assert run.signal("math-rl") is None
+    assert Like(run, recipe).signal(recipe.stage("math-rl")) == ASSUMED.signal(recipe.stage("math-rl"))
+    folder = next((made / "stages").glob("*-math-rl"))
+    lines = [
+        {"kind": "step", "step": step, "phase": "", "metrics": {"signal": share}}
+        for step, share in enumerate((0.125, 0.25, 0.75))
+    ]
+    write_lines(folder / "journal.jsonl", lines)
+    known = Like(read_measured(made), recipe)
+    assert known.signal(recipe.stage("math-rl")) == (0.375, "measured: tiny, math-rl: 38%")
+
+
 def test_what_a_user_says_goes_before_the_run(made, recipe):
     said = stated_lengths(recipe, ["math-rl:mean=40"])
     known = Like(read_measured(made), recipe, said)

@@ -103,6 +103,11 @@ class Like(Expected):
         found = self.run.rounds(stage.name)
         return super().rounds(stage) if found is None else (found, f"{self.said}, {stage.name}")
 
+    def signal(self, stage: RLStage) -> tuple[float, str]:
+        """The stage's mean."""
+        found = self.run.signal(stage.name)
+        return super().signal(stage) if found is None else (found, f"{self.said}, {stage.name}: {found:.0%}")
+
     def efficiency(self, engine: Engine, hardware: Hardware, shape: Shape) -> Efficiency:
         """The run's own shares for the engine and the kind of machine that it ran on, else as ever."""
         usual, rates = super().efficiency(engine, hardware, shape), self.run.rates()

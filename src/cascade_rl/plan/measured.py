@@ -162,6 +162,12 @@ class MeasuredRun:
         stage = self.stage(name)
         return fmean(_rounds(stage)) if stage and stage.steps else None
 
+    def signal(self, name: str) -> float | None:
+        """The share of a stage's groups whose replies differed in reward; None where no step says."""
+        stage = self.stage(name)
+        known = [step.metrics["signal"] for step in stage.steps if "signal" in step.metrics] if stage else []
+        return fmean(known) if known else None
+
     def _mean_tokens(self, name: str, part: str) -> float | None:
         done = [as_mapping(as_mapping(row.get("work")).get(part)) for row in self.timings.get(name, ())]
         tokens = [found for one in done if (found := number(one.get("tokens")))]

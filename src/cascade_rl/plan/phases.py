@@ -26,7 +26,8 @@ class Phase:
 
     stage, label  whose, and what of it; the kind is that of the stage, or `evaluation`
     first         the stage's own number of its first step
-    trees         of one update: prompts with the replies that share them; none trains nothing
+    trees         of one update: prompts with the replies that share them; none trains nothing. Groups without
+                  a gradient are left out
     sampled       replies of a step as (prompt, reply), in groups of as many as `group`
     once          the same of what is sampled once, before the first step
     longest       the most tokens of a prompt, and of its reply
@@ -171,6 +172,9 @@ def _rl(recipe: Recipe, stage: RLStage, positions: int, known: Expected) -> list
     learned = asks_model(stage)
     judge = _judge(recipe, stage) if learned else None
     rounds, why = known.rounds(stage)
+    engine = recipe.engine_of(stage)
+    # our engine leaves out what has no gradient (train/update.py); a KL term pulls at all replies
+    share, sparse = (1.0, "") if engine == "verl" or stage.kl_coefficient else known.signal(stage)
     seconds, graded = known.verdict_seconds(stage.entries())
     found = []
     for first, end, rule in parts:
@@ -182,16 +186,18 @@ def _rl(recipe: Recipe, stage: RLStage, positions: int, known: Expected) -> list
         words += [("verdicts", f"{seconds:.2g} s of a processor: {graded}")] if graded else []
         if rounds > 1:
             words.append(("rounds of sampling", f"{rounds:.2g} a step ({why})"))
+        if share < 1:
+            words.append(("groups trained on", sparse))
         count = round(len(replies) * rounds)
         found.append(
             Phase(
                 stage.name,
                 f"{first}-{end}" if len(parts) > 1 else "",
                 stage.kind,
-                recipe.engine_of(stage),
+                engine,
                 first,
                 end - first,
-                tuple((prompt, tuple(lengths)) for lengths in groups),
+                tuple((prompt, tuple(lengths)) for lengths in _part(groups, share)),
                 tuple(replies[i % len(replies)] for i in range(count)),
                 group=stage.rollouts_per_prompt,
                 longest=_longest(rule.max_prompt_tokens, rule.max_response_tokens, positions),
@@ -234,6 +240,12 @@ def _groups(stage: RLStage, spread: Spread) -> list[list[int]]:
     """The lengths of a step's replies by prompt: each group has short and long ones alike."""
     lengths = list(spread.lengths(stage.prompts_per_step * stage.rollouts_per_prompt))
     return [lengths[place :: stage.prompts_per_step] for place in range(stage.prompts_per_step)]
+
+
+def _part(groups: list[list[int]], share: float) -> list[list[int]]:
+    """A share of the groups, one at least, evenly from the shortest to the longest."""
+    count = max(1, round(share * len(groups)))
+    return [groups[(2 * i + 1) * len(groups) // (2 * count)] for i in range(count)]
 
 
 def _evaluation(recipe: Recipe, stage: str, positions: int, known: Expected) -> Phase | None:
