@@ -13,6 +13,14 @@ from cascade_rl.domain import Services
 from cascade_rl.types import Outcome, Problem, Rollout, Verdict
 
 
+CLOSED = "closed"  # part of a verdict: 1 where there is an answer outside of the reasoning, else 0
+
+
+def unanswered(verdict: Verdict) -> bool:
+    """Whether a reward model's verdict is of a text that has no answer in its mode: no reasoning that ended."""
+    return verdict.parts == {CLOSED: 0.0}
+
+
 async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdict:
     """The reward model's score, on its own scale; unfinished reasoning is scored as it stands."""
     if services.reward_model is None:
@@ -28,4 +36,4 @@ async def grade(problem: Problem, rollout: Rollout, services: Services) -> Verdi
     if not math.isfinite(value):
         return Verdict.failed(f"the reward model gave {value}")
     # never `right`: a score on an open scale says nothing of that
-    return Verdict(value, Outcome.PARTIAL, {"closed": float(answer is not None)})
+    return Verdict(value, Outcome.PARTIAL, {CLOSED: float(answer is not None)})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+from cascade_rl.grading.learned import unanswered
 from cascade_rl.types import Group, Outcome, Rollout, Stop, Verdict
 
 EPSILON = 1e-6  # added to the deviation: verl's; TRL's is 1e-4, which lowers advantages of small spreads
@@ -80,6 +81,7 @@ def final_rewards(
             [_shortened(r, rollout, limit, buffer) for r, rollout in zip(row, g.rollouts, strict=True)]
             for row, g in zip(rewards, groups, strict=True)
         ]
+    rewards = [_at_most_lowest(row, group) for row, group in zip(rewards, groups, strict=True)]
     # over the whole batch and after the length's rules: 10 below it is below every honest reply
     lowest = min((r for row in rewards for r in row if r is not None), default=0.0)
     for group, row, rule in zip(groups, rewards, code_switch, strict=True):
@@ -91,6 +93,19 @@ def final_rewards(
             if row[index] is not None and foreign(group.problem.prompt_text, rollout.text):
                 row[index] = penalty
     return rewards
+
+
+def _at_most_lowest(row: Sequence[float | None], group: Group) -> list[float | None]:
+    """The rewards of a group; what a reward model was asked of and has no answer in its mode earns the lowest.
+
+    The report scores such a text whole and finds that it scores low. A small model found that it scores high:
+    it left its reasoning out, in every reply of thinking mode.
+    """
+    lowest = min((r for r in row if r is not None), default=None)
+    return [
+        lowest if r is not None and unanswered(verdict) else r
+        for r, verdict in zip(row, group.verdicts, strict=True)
+    ]
 
 
 def _shortened(reward: float | None, rollout: Rollout, limit: int, buffer: int) -> float | None:
