@@ -1,7 +1,7 @@
 """A learned reward: the reward model's score of an answer, RLHF's reward or beside a verifier's.
 
 The score is of the answer without its reasoning; when the reasoning never ends, the whole text is scored
-(arXiv 2512.13607, section 4.2).
+(arXiv 2512.13607, section 4.2). In RL such a text earns the lowest of its group, see `train/advantage.py`.
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ from cascade_rl.chat import split_reply
 from cascade_rl.domain import Services
 from cascade_rl.types import Outcome, Problem, Rollout, Verdict
 
-
 CLOSED = "closed"  # part of a verdict: 1 where there is an answer outside of the reasoning, else 0
 
 
 def unanswered(verdict: Verdict) -> bool:
-    """Whether a reward model's verdict is of a text that has no answer in its mode: no reasoning that ended."""
+    """Whether a reward model's verdict is of a text without an answer: its reasoning never came, or ended."""
     return verdict.parts == {CLOSED: 0.0}
 
 

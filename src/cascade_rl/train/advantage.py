@@ -96,7 +96,7 @@ def final_rewards(
 
 
 def _at_most_lowest(row: Sequence[float | None], group: Group) -> list[float | None]:
-    """The rewards of a group; what a reward model was asked of and has no answer in its mode earns the lowest.
+    """A group's rewards; where a reward model judges, a text without an answer in its mode earns the lowest.
 
     The report scores such a text whole and finds that it scores low. A small model found that it scores high:
     it left its reasoning out, in every reply of thinking mode.
