@@ -48,7 +48,7 @@ def keep_replies(attempt: Path, job: str, step: int) -> None:
                 earned = reward(job, step, index, reply)
                 row = {"step": step, "index": index, "text": f"{job} {step} {reply}", "tokens": 3 + reply,
                        "stop": "end", "reward": earned, "outcome": "right" if earned else "wrong", "parts": {},
-                       "note": "", "earned": earned, "switched": False, "score": None}  # fmt: skip
+                       "note": "", "earned": earned, "below": 0, "score": None}  # fmt: skip
                 file.write(json.dumps(row) + "\n")
 
 

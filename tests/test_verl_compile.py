@@ -371,6 +371,7 @@ REPLY = st.tuples(
     st.integers(2, 100),  # tokens, of 100 at most
     st.booleans(),  # ended by the limit
     st.booleans(),  # in foreign script
+    st.sampled_from([{}, {"closed": 1.0}, {"closed": 0.0}]),  # a reward model's: whether there is an answer
 )
 # a fixed reward and the batch's lowest don't stand in one job
 RULES = st.sampled_from([["off", -1.0, 0.0], ["off", "batch_min_minus_10"]])
@@ -383,11 +384,12 @@ GROUPS = RULES.flatmap(
 
 def group_of(number: int, replies: list) -> Group:
     verdicts = [
-        Verdict.failed("no") if reward is None else Verdict(reward, Outcome.PARTIAL) for reward, *_ in replies
+        Verdict.failed("no") if reward is None else Verdict(reward, Outcome.PARTIAL, parts)
+        for reward, *_, parts in replies
     ]
     rollouts = [
         Rollout.of_text("же" if foreign else "word", Stop.LENGTH if cut else Stop.END, tokens)
-        for _, tokens, cut, foreign in replies
+        for _, tokens, cut, foreign, _ in replies
     ]
     asked = Problem(f"p{number}", "maths", (Message("user", "Say a word."),), 1)
     return Group(asked, tuple(rollouts), tuple(verdicts))
@@ -450,7 +452,7 @@ def test_a_score_beside_the_reward_comes_through_verl(first, second):
             assert not mark
             rewards, groups, scores = [*rewards, reward], [*groups, number], [*scores, score]
     assume(all(a is None or a == 0 or abs(a) > 1e-3 for a in want))
-    found = advantage.batch_advantages(rewards, groups, [False] * len(groups), scores)
+    found = advantage.batch_advantages(rewards, groups, [0] * len(groups), scores)
     assert found == pytest.approx([a or 0.0 for a in want], abs=2e-3)
 
 
@@ -498,27 +500,27 @@ def test_a_group_has_a_signal_where_what_counts_differs():
 
 def test_a_reply_alone_has_no_advantage_and_one_without_reward_moves_no_baseline():
     none = [None] * 3
-    assert advantage.batch_advantages([0.9, None, None], "aaa", [False] * 3, none) == [0.0, 0.0, 0.0]
-    with_null = advantage.batch_advantages([1.0, 0.0, None], "aaa", [False] * 3, none)
-    assert with_null[:2] == advantage.batch_advantages([1.0, 0.0], "aa", [False] * 2, none[:2])
+    assert advantage.batch_advantages([0.9, None, None], "aaa", [0] * 3, none) == [0.0, 0.0, 0.0]
+    with_null = advantage.batch_advantages([1.0, 0.0, None], "aaa", [0] * 3, none)
+    assert with_null[:2] == advantage.batch_advantages([1.0, 0.0], "aa", [0] * 2, none[:2])
 
 
 def test_foreign_script_comes_below_the_whole_batch():
     # lowest of the batch 0.2, so -9.8; a masked reply stays without reward
     found = advantage.batch_advantages(
-        [0.9, 0.5, 0.2, None], "aabb", [True, False, False, True], [None] * 4, advantage="dr_grpo"
+        [0.9, 0.5, 0.2, None], "aabb", [1, 0, 0, 1], [None] * 4, advantage="dr_grpo"
     )
     assert found == pytest.approx([-9.8 - (-9.8 + 0.5) / 2, 0.5 - (-9.8 + 0.5) / 2, 0.0, 0.0])
 
 
-@given(st.none() | st.floats(-50, 50, width=32), st.booleans(), st.integers(1, 9))
-def test_what_a_reply_earned_comes_through_verl(reward, switched, length):
-    rewards, counts = marks.marked(reward, switched, length)
+@given(st.none() | st.floats(-50, 50, width=32), st.integers(0, 2), st.integers(1, 9))
+def test_what_a_reply_earned_comes_through_verl(reward, below, length):
+    rewards, counts = marks.marked(reward, below, length)
     row = [rewards.get(i, 0.0) for i in range(12)]
     found, mark, score = marks.read(row, length if counts else 0)
     assert score is None
     assert found is None if reward is None else found == pytest.approx(reward, abs=1e-5)
-    assert mark == (switched and reward is not None and length > 1)
+    assert mark == (below if reward is not None and length > 1 else 0)
 
 
 @pytest.mark.parametrize("aggregation", ["token", "sequence", "constant"])

@@ -155,7 +155,7 @@ def test_what_a_step_says_stands_under_our_names(tmp_path):
 
 
 def test_a_steps_replies_are_told_by_the_rules_of_our_own_engine(tmp_path):
-    """Against `train/diagnostics` on the same groups, with masked, null and switched replies among them."""
+    """Against `train/diagnostics` on the same groups, with masked, null and foreign replies among them."""
     draw = random.Random(0)
     asked, rows = problems(), []
     for index in range(8):
@@ -165,7 +165,7 @@ def test_a_steps_replies_are_told_by_the_rules_of_our_own_engine(tmp_path):
             rows.append(
                 {"step": 1, "index": index, "text": draw.choice("abcdef"), "tokens": draw.randint(1, 9), "stop": stop,
                  "reward": reward, "outcome": "grader_error" if reward is None else "partial", "parts": {"p": 0.5},
-                 "earned": None if stop == "length" else reward, "switched": draw.random() < 0.1}
+                 "earned": None if stop == "length" else reward, "below": int(draw.random() < 0.1)}
             )  # fmt: skip
     (tmp_path / "replies").mkdir()
     (tmp_path / "replies" / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[::2]))

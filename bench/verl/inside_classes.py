@@ -126,7 +126,7 @@ def loop(job: Asked) -> Problems:
         if made.response_mask != [counts] * 4:
             yield f"a reply that {'ended' if ended else 'was cut off'} has the mask {made.response_mask}"
     # what is stored once the verdict is known: the reward at its last token, and nothing without a verdict
-    facts = {"kept": 1, "switched": 0, "has_score": 0, "score": 0.0}
+    facts = {"kept": 1, "below": 0, "has_score": 0, "score": 0.0}
     for kept, wanted in ((1, [0.0, 0.0, 0.0, 0.5]), (0, None)):
         made = asyncio.run(looped(job, Client([5, 6, 7, END]), row))
         made.reward_score = 0.5

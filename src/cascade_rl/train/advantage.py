@@ -67,6 +67,8 @@ def final_rewards(
 ) -> list[list[float | None]]:
     """What each rollout earns in RL: the verdict's reward, then the rules for length and for foreign script.
 
+    Where a reward model judges, a reply without an answer in its mode earns the lowest of its group by them.
+
     overlong     `mask`: a reply that hit the limit has no reward (it is not scored); `zero`: 0; `score`: as
                  graded; `penalty`: as graded, less what `overlong_penalty` says for `limit` and `buffer`
     code_switch  for each group `off`, a reward, or `batch_min_minus_10` (the lowest reward of the batch minus
@@ -81,7 +83,6 @@ def final_rewards(
             [_shortened(r, rollout, limit, buffer) for r, rollout in zip(row, g.rollouts, strict=True)]
             for row, g in zip(rewards, groups, strict=True)
         ]
-    rewards = [_at_most_lowest(row, group) for row, group in zip(rewards, groups, strict=True)]
     # over the whole batch and after the length's rules: 10 below it is below every honest reply
     lowest = min((r for row in rewards for r in row if r is not None), default=0.0)
     for group, row, rule in zip(groups, rewards, code_switch, strict=True):
@@ -92,7 +93,7 @@ def final_rewards(
             # replaces the reward, never the None of a reply that was not graded or is masked
             if row[index] is not None and foreign(group.problem.prompt_text, rollout.text):
                 row[index] = penalty
-    return rewards
+    return [_at_most_lowest(row, group) for row, group in zip(rewards, groups, strict=True)]
 
 
 def _at_most_lowest(row: Sequence[float | None], group: Group) -> list[float | None]:

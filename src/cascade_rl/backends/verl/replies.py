@@ -3,7 +3,7 @@
 verl's own dump has no verdicts, no ids of problems, and its text has lost the special tokens (verl #7588). So
 whoever grades writes a line a reply beside the attempt (`inside/reward.py`): step, index of the prompt, text,
 tokens, stop, reward, outcome, parts, note; and what the stage's rules make of the reward: `earned`,
-`switched` and `score`.
+`below` and `score`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import fmean, pstdev
 from typing import Any
 
-from cascade_rl.backends.verl.inside.advantage import BELOW, joined
+from cascade_rl.backends.verl.inside.advantage import fallen, joined
 from cascade_rl.errors import InputError
 from cascade_rl.types import Group, Outcome, Problem, Rollout, Stop, Verdict
 
@@ -85,18 +85,13 @@ def _place(row: dict[str, Any]) -> tuple[str, bool, float]:
 def _earned(rows_PG: list[list[dict[str, Any]]]) -> list[list[float | None]]:
     """What replies earned: `earned` of their lines, or the verdict where no rule changes it.
 
-    A reward model's `score` counts beside it, `switched` replies come below the lowest of the whole batch
+    A reward model's `score` counts beside it, and `below` says what of the batch a reply earns instead
     (`inside/advantage.py`).
     """
-    found = [_joined(rows) for rows in rows_PG]
-    lowest = min((r for rewards in found for r in rewards if r is not None), default=0.0)
-    return [
-        [
-            lowest - BELOW if row.get("switched") and r is not None else r
-            for row, r in zip(rows, rewards, strict=True)
-        ]
-        for rows, rewards in zip(rows_PG, found, strict=True)
-    ]
+    places = [place for place, rows in enumerate(rows_PG) for _ in rows]
+    below = [row.get("below", 0) for rows in rows_PG for row in rows]
+    found = iter(fallen([r for rows in rows_PG for r in _joined(rows)], places, below))
+    return [[next(found) for _ in rows] for rows in rows_PG]
 
 
 def _joined(rows: list[dict[str, Any]]) -> list[float | None]:

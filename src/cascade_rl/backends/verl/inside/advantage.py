@@ -15,6 +15,7 @@ EPSILON = 1e-6  # added to the deviation, as in verl's own
 ROUNDING = 1e-3
 # how far under the batch's lowest reward a reply in foreign script comes (RLHF, arXiv 2512.13607)
 BELOW = 10.0
+UNDER_BATCH, LOWEST = 1, 2  # as `earned.py` says it of a reply
 
 
 def z_scores(rewards: Sequence[float]) -> list[float]:
@@ -37,7 +38,7 @@ def centred(rewards: Sequence[float]) -> list[float]:
 def batch_advantages(
     rewards: Sequence[float | None],
     groups: Sequence[Hashable],
-    switched: Sequence[bool],
+    below: Sequence[int],
     scores: Sequence[float | None],
     *,
     advantage: str = "grpo",
@@ -47,15 +48,10 @@ def batch_advantages(
 
     rewards   None: without a verdict, or masked; such a reply moves no baseline, and its advantage is 0
     groups    what replies to one prompt have in common
-    switched  replies that earn `BELOW` less than the lowest reward of the batch, whatever they were graded
+    below     what replies earn instead of it, see `fallen`
     scores    a reward model's, where they count beside the reward, see `joined`
     """
-    rewards = joined(rewards, groups, scores)
-    lowest = min((r for r in rewards if r is not None), default=0.0)
-    earned = [
-        lowest - BELOW if foreign and r is not None else r
-        for r, foreign in zip(rewards, switched, strict=True)
-    ]
+    earned = fallen(joined(rewards, groups, scores), groups, below)
     members: dict[Hashable, list[int]] = defaultdict(list)
     for row, (group, reward) in enumerate(zip(groups, earned, strict=True)):
         if reward is not None:
@@ -93,6 +89,28 @@ def joined(
             right = abs((rewards[row] or 0.0) - 1.0) < ROUNDING
             found[row] = 1.0 + 1.0 / (1.0 + math.exp(-z.get(row, 0.0))) if right else 0.0
     return found
+
+
+def fallen(
+    rewards: Sequence[float | None], groups: Sequence[Hashable], below: Sequence[int]
+) -> list[float | None]:
+    """The rewards of a batch; where `below` is 1 `BELOW` less than its lowest, where 2 its group's lowest.
+
+    In this order: a group's lowest may be one of the first kind. What has no reward gets none.
+    """
+    lowest = min((r for r in rewards if r is not None), default=0.0)
+    found = [
+        lowest - BELOW if r is not None and how == UNDER_BATCH else r
+        for r, how in zip(rewards, below, strict=True)
+    ]
+    least: dict[Hashable, float] = {}
+    for group, r in zip(groups, found, strict=True):
+        if r is not None:
+            least[group] = min(r, least.get(group, r))
+    return [
+        least[group] if r is not None and how == LOWEST else r
+        for group, r, how in zip(groups, found, below, strict=True)
+    ]
 
 
 def has_signal(rewards: Sequence[float | None]) -> bool:

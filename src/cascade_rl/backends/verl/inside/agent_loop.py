@@ -26,7 +26,7 @@ class Reply(AgentLoopOutput):
         said = self.extra_fields["reward_extra_info"]
         reward = self.reward_score if said["kept"] else None
         score = said["score"] if said["has_score"] else None
-        rewards, counts = marked(reward, bool(said["switched"]), len(self.response_ids), score)
+        rewards, counts = marked(reward, said["below"], len(self.response_ids), score)
         if not counts:
             found["response_mask"].zero_()
         found["rm_scores"].zero_()

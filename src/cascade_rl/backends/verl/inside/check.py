@@ -218,7 +218,7 @@ def advantages(config: Any) -> list[list[float]]:
     length, flat = 4, [r for group in SHOWN for r in group]
     scores, mask = torch.zeros(len(flat), length), torch.ones(len(flat), length)
     for row, earned in enumerate(flat):
-        given, counts = marked(earned, False, length)
+        given, counts = marked(earned, 0, length)
         mask[row] *= counts
         for place, value in given.items():
             scores[row, place] = value

@@ -36,7 +36,7 @@ def group_advantages(
     found = batch_advantages(
         [reward for reward, _, _ in read_rows],
         list(index),
-        [switched for _, switched, _ in read_rows],
+        [below for _, below, _ in read_rows],
         [score for _, _, score in read_rows],
         advantage=said["advantage"],
         shaping=said["shaping"],

@@ -20,11 +20,11 @@ from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
 def scored(answer: Mapping[str, Any], rules: Rules) -> dict[str, Any]:
     """What verl takes: a number and facts, whose keys must be the same for every reply of every domain."""
-    reward, switched = earned(answer, rules)
+    reward, below = earned(answer, rules)
     score = beside(answer)
     facts = {
         "kept": int(reward is not None),
-        "switched": int(switched),
+        "below": below,
         "failed": int(answer["outcome"] == "grader_error"),
         "cut_off": int(answer["stop"] == "length"),
         "graded": float(answer["reward"] or 0.0),
