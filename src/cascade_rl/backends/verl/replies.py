@@ -89,7 +89,8 @@ def _earned(rows_PG: list[list[dict[str, Any]]]) -> list[list[float | None]]:
     (`inside/advantage.py`).
     """
     places = [place for place, rows in enumerate(rows_PG) for _ in rows]
-    below = [row.get("below", 0) for rows in rows_PG for row in rows]
+    # `switched`: jobs that were begun by an older version
+    below = [row.get("below", int(row.get("switched", False))) for rows in rows_PG for row in rows]
     found = iter(fallen([r for rows in rows_PG for r in _joined(rows)], places, below))
     return [[next(found) for _ in rows] for rows in rows_PG]
 
