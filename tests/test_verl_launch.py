@@ -158,12 +158,13 @@ def test_a_steps_replies_are_told_by_the_rules_of_our_own_engine(tmp_path):
     """Against `train/diagnostics` on the same groups, with masked, null and foreign replies among them."""
     draw = random.Random(0)
     asked, rows = problems(), []
+    texts = ["a", "b", "c", "<think>\n\n</think>\n\nd", "<think>\ne\n</think>\n\nf"]
     for index in range(8):
         for _ in range(4):
             reward = draw.choice([0.0, 0.5, 1.0, None])
             stop = draw.choice(["end", "length"])
             rows.append(
-                {"step": 1, "index": index, "text": draw.choice("abcdef"), "tokens": draw.randint(1, 9), "stop": stop,
+                {"step": 1, "index": index, "text": draw.choice(texts), "tokens": draw.randint(1, 9), "stop": stop,
                  "reward": reward, "outcome": "grader_error" if reward is None else "partial", "parts": {"p": 0.5},
                  "earned": None if stop == "length" else reward, "below": int(draw.random() < 0.1)}
             )  # fmt: skip
@@ -176,6 +177,7 @@ def test_a_steps_replies_are_told_by_the_rules_of_our_own_engine(tmp_path):
     advantages = [group_advantage(row, "none", "grpo") for row in graded.earned]
     wanted = describe(graded.groups, graded.earned, advantages)
     found = summary(graded)
+    assert 0 < found["leak"] < 1
     assert found == {name: pytest.approx(wanted[name]) for name in found}
 
 

@@ -15,6 +15,7 @@ START_STEPS = 3  # the first entropies are noisy: their mean is the start
 BACK_STEPS = 20  # how far back a change of length is looked for; slower ones are what training is for
 QUIET_STEPS = 20  # a rule that stays broken is not said again in this many steps
 FAR = 3  # times its start: a loss or an entropy there is no noise
+BROKEN = 0.20  # of the replies: below it twice the start is the noise of a batch
 RISE = 1.1  # times its lowest: a held-out loss there rises, as it does once training only repeats itself
 LOST_STEPS = 10  # one batch may be hard; a mean over so many is where the model stands
 
@@ -123,6 +124,13 @@ RULES = (
         "Length halved or doubled in 20 steps",
         "the policy changes how it answers; read the samples",
         _jumped,
+    ),
+    # no bound alone: long problems are cut off in their thoughts from the first step on, as `clipped` tells
+    Rule(
+        "leak",
+        "Modes broken above 20 % and 2 × its start",
+        "replies leave out their reasoning, or think in instruct mode; read the samples",
+        lambda v: v[-1] > max(BROKEN, 2 * _start(v)),
     ),
     Rule("entropy", "Entropy under 0.05", "the policy has nearly stopped exploring", lambda v: v[-1] < 0.05),
     Rule(

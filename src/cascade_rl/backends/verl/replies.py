@@ -18,6 +18,7 @@ from statistics import fmean, pstdev
 from typing import Any
 
 from cascade_rl.backends.verl.inside.advantage import fallen, joined
+from cascade_rl.chat import leaks
 from cascade_rl.errors import InputError
 from cascade_rl.types import Group, Outcome, Problem, Rollout, Stop, Verdict
 
@@ -125,6 +126,7 @@ def summary(graded: Graded) -> dict[str, float]:
         "length": fmean(tokens),
         "length_max": max(tokens),
         "clipped": fmean(r.stop is Stop.LENGTH for r, _ in replies),
+        "leak": fmean(leaks(r.text, g.problem.mode) for g in groups for r in g.rollouts),
         **_outcomes(verdict for _, verdict in replies),
     }
     for domain in sorted({g.problem.domain for g in groups}):
