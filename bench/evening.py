@@ -149,7 +149,7 @@ def publish(
     page = front.read_text(encoding="utf-8")
     if readme and "matrix" not in names(page):
         write_text(front, inserted(page, "matrix", readme))
-    short = {"matrix": lambda: short_part(told[0], TITLE)} if told and told[0].matrix.rows else {}
+    short = {"matrix": lambda: short_part(told, TITLE)} if told and told[0].matrix.rows else {}
     write_page(front, short, say)
 
 

@@ -355,19 +355,23 @@ def _once(told: Told) -> list[Row]:
     return list(found.values())
 
 
-def short_part(told: Told, title: str) -> str:
-    """README's matrix: one seed, headline values."""
+def short_part(runs: Sequence[Told], title: str) -> str:
+    """README's matrix: the first run, and the ends of those with other seeds; headline values."""
+    told, *others = runs
     rows = _once(told)[:10]
+    places = [(stage, told, stage) for stage in told.stages]
+    places += [(f"{other.stages[-1]}, {other.seed}", other, other.stages[-1]) for other in others]
     lines = (
-        [stage, *(_score(told, row.name, stage, None).replace(" <sub>", "<br><sub>") for row in rows)]
-        for stage in told.stages
+        [title, *(_score(run, row.name, stage, None).replace(" <sub>", "<br><sub>") for row in rows)]
+        for title, run, stage in places
     )
     init = (told.run.recipe.get("model") or {}).get("init", "a model")
     took = duration(math.fsum(told.matrix.seconds.values()))
+    beside = ", and where it ends with another" * bool(others)
     words = (
         f"`{init}` through the whole cascade: percent of held-out problems solved after each stage, with the 95 % "
         f"interval, **bold** after the stage that trains for it. {told.seed.capitalize()}, {took} on "
-        f"{told.measured.machine}. Curves, replies, times and failures: "
+        f"{told.measured.machine}{beside}. `make evening` does it again. Curves, replies, times and failures: "
         "[docs/evening.md](docs/evening.md)."
     )
     left = len(told.matrix.rows) - len(rows)

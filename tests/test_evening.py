@@ -384,11 +384,17 @@ def test_places_that_are_not_there_are_named():
 
 
 def test_readme_has_the_headline_of_one_seed(runs):
-    part = short_part(runs[0], "Title")
+    part = short_part(runs[:1], "Title")
     rows = rows_of(part)
     assert part.startswith("## Title\n") and "2 workers" in part and "seed 1" not in part
     assert len(rows) == 1 + len(STAGES) and all(len(row) == 1 + len(MEANS) for row in rows)
     assert rows[1 + STAGES.index("math-rl")][4].startswith("**81.9**<br><sub>")
+    both = rows_of(short_part(runs, "Title"))
+    assert both[:-1] == rows and both[-1][0] == f"{STAGES[-1]}, seed 1"
+    ends = [row.scores.get(STAGES[-1]) for row in runs[1].matrix.rows]
+    assert [cell.strip("*").split("*")[0].split("<")[0] for cell in both[-1][1:]] == [
+        f"{100 * s.mean:.1f}" for s in ends
+    ]
 
 
 def test_readme_shows_a_suite_that_is_asked_in_both_modes_once(tmp_path):
@@ -398,7 +404,7 @@ def test_readme_shows_a_suite_that_is_asked_in_both_modes_once(tmp_path):
         one["suite"] = "ifeval"
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
     told = read_told(folder)
-    shown = rows_of(short_part(told, "Title"))[0]
+    shown = rows_of(short_part([told], "Title"))[0]
     names = [row.name for row in told.matrix.rows]
     assert shown == ["after", *(name for name in names if name != recipe["benchmarks"][2]["name"])]
 
