@@ -362,12 +362,12 @@ def short_part(runs: Sequence[Told], title: str) -> str:
     places = [(stage, told, stage) for stage in told.stages]
     places += [(f"{other.stages[-1]}, {other.seed}", other, other.stages[-1]) for other in others]
     lines = (
-        [title, *(_score(run, row.name, stage, None).replace(" <sub>", "<br><sub>") for row in rows)]
-        for title, run, stage in places
+        [label, *(_score(run, row.name, stage, None).replace(" <sub>", "<br><sub>") for row in rows)]
+        for label, run, stage in places
     )
     init = (told.run.recipe.get("model") or {}).get("init", "a model")
     took = duration(math.fsum(told.matrix.seconds.values()))
-    beside = ", and where it ends with another" * bool(others)
+    beside = f"; below it the end with {', '.join(other.seed for other in others)}" if others else ""
     words = (
         f"`{init}` through the whole cascade: percent of held-out problems solved after each stage, with the 95 % "
         f"interval, **bold** after the stage that trains for it. {told.seed.capitalize()}, {took} on "
