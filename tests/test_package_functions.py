@@ -13,13 +13,16 @@ from cascade_rl.domain import Services
 from cascade_rl.domains import load_domain
 from cascade_rl.sandbox.pool import ZygoteSandbox
 from cascade_rl.sources import published
-from cascade_rl.sources.package_functions import taken_apart
+from cascade_rl.sources.package_functions import Call, ask_too_little, taken_apart
 from cascade_rl.sources.repairs.harvest import catalogue, pieces_of
 from cascade_rl.sources.repairs.packages import SHORT_PROMPT
 from cascade_rl.types import Rollout, Split
 
 CODING, SWE = load_domain("coding"), load_domain("swe")
-NAMES = "posixpath,statistics,heapq,textwrap,colorsys,html,email.quoprimime,ipaddress,difflib,urllib.parse,reprlib"
+NAMES = (
+    "posixpath,statistics,heapq,textwrap,colorsys,html,email.quoprimime,ipaddress,difflib,urllib.parse,reprlib,"
+    "bisect,string,calendar,genericpath,locale,tokenize,email.base64mime,networkx.generators.trees"
+)
 SOURCE, SMALL = f"packages:{NAMES}", f"small-packages:{NAMES}"
 
 
@@ -47,6 +50,58 @@ def test_the_functions_own_source_passes_and_nothing_else_does():
     assert rewards(CODING, [(p, CODING.gold(p)) for p in problems]) == [1.0] * len(problems)
     empty = [(p, f"</think>\n```python\ndef {p.answer['function']}(*args): pass\n```") for p in problems]
     assert rewards(CODING, empty) == [0.0] * len(empty)
+
+
+class Raising(ast.NodeTransformer):
+    """Puts an error in the place of the n-th `return`."""
+
+    def __init__(self, n):
+        self.left = n
+
+    def visit_Return(self, node):
+        self.left -= 1
+        return ast.parse("raise AssertionError").body[0] if self.left == -1 else node
+
+
+def test_what_has_not_understood_a_function_does_not_pass():
+    """It gives back an argument, or lacks one of the returns: graded as replies are, without the lines of the record."""
+    lazy = []
+    for problem in asked():
+        name, most = problem.answer["function"], max(len(t["args"]) for t in problem.answer["tests"])
+        programs = [f"def {name}(*args):\n    return args[{i}]" for i in range(most)]
+        tree = ast.parse(problem.meta["code"])
+        returns = sum(isinstance(node, ast.Return) for node in ast.walk(tree))
+        programs += [ast.unparse(Raising(n).visit(ast.parse(problem.meta["code"]))) for n in range(returns)]
+        lazy += [(problem, f"</think>\n```python\n{program}\n```") for program in programs]
+    assert len(lazy) >= 40
+    assert rewards(CODING, lazy) == [0.0] * len(lazy)
+
+
+LOUD = """\
+def loud(text):
+    if text:
+        return (
+            text
+            .upper()
+        )
+    rest = text
+    return rest
+"""
+
+
+@pytest.mark.parametrize(
+    ("tests", "little"),
+    [
+        ([("ab", "AB", {2, 4, 5}), ("", "", {2, 7, 8})], False),
+        ([("ab", "ab", {2, 4, 5}), ("", "", {2, 7, 8})], True),  # its argument
+        ([("ab", "AB", {2, 4, 5}), ("ac", "AC", {2, 4, 5})], True),  # no return of the rest
+        ([("ab", "x", {2, 4, 5}), ("", "x", {2, 7, 8})], True),  # a constant
+    ],
+)
+def test_tests_that_ask_too_little(tests, little):
+    [piece] = pieces_of("m", LOUD)
+    calls = [Call([given], result, frozenset(lines)) for given, result, lines in tests]
+    assert ask_too_little(piece, calls) is little
 
 
 def test_prompts_show_true_calls_which_are_no_hidden_tests():

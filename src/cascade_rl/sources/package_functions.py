@@ -2,9 +2,10 @@
 
 The source `packages` of `coding`: the same functions that `swe` breaks, in the same splits, as far as each
 is short, needs nothing but imports, and says in a docstring or by its name what it does. The prompt shows its
-head, the first paragraph of its docstring and two calls; other calls are the hidden tests. Many functions do
-more than their first paragraph says, so that a good program may earn nothing: these are for training, not for
-measuring.
+head, the first paragraph of its docstring and two calls; other calls are the hidden tests. A function is left
+out where these ask too little: where giving back an argument passes, or a `return` is never reached. Many
+functions do more than their first paragraph says, so that a good program may earn nothing: these are for
+training, not for measuring.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import ast
 import inspect
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +45,20 @@ class Written:
     head: str
     words: str
     body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Arguments, what came back, and the lines of the piece that it went through."""
+
+    args: list[Any]
+    result: Any
+    lines: frozenset[int]
+
+    @property
+    def length(self) -> int:
+        """Characters that it takes in a prompt, about."""
+        return len(repr((self.args, self.result)))
 
 
 def from_packages(query: Query) -> Iterator[Problem]:
@@ -92,18 +107,19 @@ def _problem(piece: Piece) -> Problem | None:
     if written is None or is_of_humaneval(piece.name, written.words):
         return None
     calls = _calls(piece)
-    shown = sorted(calls, key=lambda call: len(repr(call)))
-    shown = [call for call in shown if len(repr(call)) <= LONGEST_SHOWN]
+    shown = sorted(calls, key=lambda call: call.length)
+    shown = [call for call in shown if call.length <= LONGEST_SHOWN]
     # two different results, so that they tell something
-    different = [call for call in shown if call[1] != shown[0][1]][:1] if shown else []
+    different = [call for call in shown if call.result != shown[0].result][:1] if shown else []
     examples = [*shown[:1], *different]
-    tests = [{"args": args, "result": result} for args, result in calls if (args, result) not in examples]
-    if len(examples) < SHOWN or len(tests) < FEWEST_TESTS or len({repr(t["result"]) for t in tests}) < 2:
+    hidden = [call for call in calls if call not in examples]
+    if len(examples) < SHOWN or len(hidden) < FEWEST_TESTS or ask_too_little(piece, hidden):
         return None
+    tests = [{"args": call.args, "result": call.result} for call in hidden]
     opening = f'    """{written.words}'.replace("\n", "\n    ")
     told = [opening, ""] if written.words else [opening]
-    for args, result in examples:
-        told += [f"    >>> {piece.name}({', '.join(map(repr, args))})", f"    {result!r}"]
+    for call in examples:
+        told += [f"    >>> {piece.name}({', '.join(map(repr, call.args))})", f"    {call.result!r}"]
     before = f"{written.before}\n\n\n" if written.before else ""
     prompt = completing("\n".join([before + written.head, *told, '    """']))
     answer = {"function": piece.name, "tests": tests}
@@ -112,15 +128,32 @@ def _problem(piece: Piece) -> Problem | None:
     return Problem(problem_id("coding", prompt), "coding", (Message("user", prompt),), answer, meta=meta)
 
 
-def _calls(piece: Piece) -> list[tuple[list[Any], Any]]:
+def ask_too_little(piece: Piece, tests: Sequence[Call]) -> bool:
+    """Whether a program that has not understood the function passes these tests.
+
+    It gives back a constant, or one of its arguments, or leaves out a `return` that no test reaches.
+    """
+    if len({repr(test.result) for test in tests}) < 2:
+        return True
+    if any(all(test.args[i : i + 1] == [test.result] for test in tests) for i in range(len(tests[0].args))):
+        return True
+    parts = [node for node in ast.walk(ast.parse(piece.text).body[-1]) if isinstance(node, ast.stmt)]
+    # `if x: return y`: that its line was reached says nothing of what stands behind the colon
+    shared = {part.lineno for part in parts if not isinstance(part, ast.Return)}
+    reached = frozenset().union(*(test.lines for test in tests)) - shared
+    returns = (part for part in parts if isinstance(part, ast.Return))
+    return any(reached.isdisjoint(range(r.lineno, (r.end_lineno or r.lineno) + 1)) for r in returns)
+
+
+def _calls(piece: Piece) -> list[Call]:
     """Recorded calls that returned, whose arguments JSON keeps as they are; results in its shapes."""
     known = record(piece)
     found = []
-    for call, (kind, text) in zip(known.calls, known.outcomes, strict=True) if known else ():
+    for call, (kind, text), lines in known.each() if known else ():
         given = list(ast.literal_eval(call))
         kept, result = _as_json(given), _as_json(ast.literal_eval(text)) if kind == "value" else None
         if kept is not None and repr(json.loads(kept)) == repr(given) and result is not None:
-            found.append((given, json.loads(result)))
+            found.append(Call(given, json.loads(result), lines))
     return found
 
 

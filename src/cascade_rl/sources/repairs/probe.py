@@ -15,7 +15,7 @@ import random
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import zip_longest
@@ -126,11 +126,17 @@ class Record:
 
     calls     literals of the arguments
     outcomes  of each call (kind, text), as probe_inside.py tells it
+    lines     of the piece's text that each call goes through
     """
 
     calls: tuple[str, ...]
     outcomes: tuple[tuple[str, str], ...]
+    lines: tuple[frozenset[int], ...]
     bugs: tuple[Found, ...]
+
+    def each(self) -> Iterator[tuple[str, tuple[str, str], frozenset[int]]]:
+        """The calls, one by one, with what came of each."""
+        return zip(self.calls, self.outcomes, self.lines, strict=True)
 
 
 @lru_cache(maxsize=4096)
@@ -165,7 +171,9 @@ def record(piece: Piece) -> Record | None:
     whole = whole[: 1 + len(partial) // 2]  # these are easily seen
     if len(steady) < FEWEST_TESTS or not found:
         return None
-    return Record(tuple(kept[n] for n in steady), tuple(right), tuple((partial + whole)[:MOST_BUGS]))
+    through = tuple(frozenset(again[0][n][2]) for n in steady)
+    shown = tuple((partial + whole)[:MOST_BUGS])
+    return Record(tuple(kept[n] for n in steady), tuple(right), through, shown)
 
 
 def _mixed(bugs: Sequence[Bug], rng: random.Random) -> list[Bug]:
