@@ -376,7 +376,18 @@ def short_part(runs: Sequence[Told], title: str) -> str:
     )
     left = len(told.matrix.rows) - len(rows)
     words += f" {left} more benchmarks stand there." if left else ""
+    words += _without_the_mode(told, rows)
     return f"## {title}\n\n{words}\n\n{table(['after', *(row.name for row in rows)], lines)}"
+
+
+def _without_the_mode(told: Told, rows: Sequence[Row]) -> str:
+    """Why the first row has zeros: a model that was never taught a mode earns nothing where it is asked in it."""
+    first = told.stages[0]
+    cells = [(row, row.modes.get(first, {}).get(row.headline)) for row in rows]
+    modes = dict.fromkeys(row.headline for row, cell in cells if cell and cell.leak == 1.0)
+    if not modes:
+        return ""
+    return f" No reply of `{first}` keeps the {' or the '.join(modes)} mode: hence its zeros."
 
 
 PARTS: dict[str, Callable[[Sequence[Told]], str]] = {

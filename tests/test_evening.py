@@ -397,6 +397,16 @@ def test_readme_has_the_headline_of_one_seed(runs):
     ]
 
 
+def test_readme_says_why_a_model_that_knows_no_mode_begins_with_zeros(own):
+    told = own[0]
+    assert "hence its zeros" not in short_part([told], "Title")
+    row = told.matrix.rows[1]
+    cells = row.modes[told.stages[0]]
+    cells[row.headline] = replace(cells[row.headline], leak=1.0)
+    said = f"No reply of `{told.stages[0]}` keeps the {row.headline} mode: hence its zeros."
+    assert said in short_part([told], "Title")
+
+
 def test_readme_shows_a_suite_that_is_asked_in_both_modes_once(tmp_path):
     folder = a_run(tmp_path / "twice")
     recipe = yaml.safe_load((folder / "recipe.yaml").read_text())
