@@ -374,6 +374,23 @@ def test_overrides_by_name_number_and_into_lists():
     assert check_recipe(RAW).stage("math-rl").steps == 10, "the base is not touched"
 
 
+def test_a_benchmark_without_a_name_goes_by_its_suite():
+    raw = {
+        "benchmarks": [
+            {"suite": "ifeval", "k": 1},
+            {"name": "hard", "suite": "mmlu"},
+            {"suite": "mmlu", "k": 1},
+        ]
+    }
+    apply_override(raw, "benchmarks.ifeval.k=2")
+    apply_override(raw, "benchmarks.mmlu=null")
+    assert raw == {"benchmarks": [{"suite": "ifeval", "k": 2}, {"name": "hard", "suite": "mmlu"}]}
+    with pytest.raises(ValueError, match="no 'mmlu' here; there are ifeval, hard"):
+        apply_override(raw, "benchmarks.mmlu=null")
+    with pytest.raises(ValueError, match="no 'x' here; there are 0, 1"):
+        apply_override({"layers": ["a", "b"]}, "layers.x.k=1")
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

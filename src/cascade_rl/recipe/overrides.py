@@ -11,7 +11,7 @@ from cascade_rl.errors import meant
 
 
 def apply_override(raw: dict[str, Any], override: str) -> None:
-    """Set `stages.math-rl.steps=20` in place; list items go by their `name` (or `domain`) or by number.
+    """Set `stages.math-rl.steps=20` in place; list items go by their `name` (or `suite` or `domain`) or by number.
 
     `stages.rlhf=null` leaves a stage out, and so with any block of a list. Raises ValueError.
     """
@@ -74,11 +74,18 @@ def _list_index(node: list[Any], key: str, path: str) -> int:
         return names.index(key)
     if key.isdigit() and int(key) < len(node):
         return int(key)
-    there = [str(name) for name in names]
+    there = [str(place if name is None else name) for place, name in enumerate(names)]
     hint = f"; {meant(key, there)}".rstrip("; ")
     raise ValueError(f"{path}: no {key!r} here; there are {', '.join(there)}{hint}")
 
 
 def _names(node: list[Any]) -> list[Any]:
     """What the items of a list are called, by their place."""
-    return [(i.get("name") or i.get("domain")) if isinstance(i, Mapping) else None for i in node]
+    return [_called(item) for item in node]
+
+
+def _called(item: Any) -> Any:
+    """What an item goes by where it has no name of its own: a benchmark by its suite, an entry of data by its domain."""
+    if not isinstance(item, Mapping):
+        return None
+    return item.get("name") or item.get("suite") or item.get("domain")
