@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from cascade_rl.plan.measured import MeasuredRun, read_measured
-from cascade_rl.report.curves import REWARD_MODEL, kind
+from cascade_rl.report.curves import REWARD_MODEL, SFT, kind
 from cascade_rl.report.records import Run, Stage
 from cascade_rl.report.values import as_list, as_mapping, text
 from cascade_rl.scores.matrix import Matrix
-from cascade_rl.types import ModeScore, Scorecard
+from cascade_rl.types import Mode, ModeScore, Scorecard
 
 
 @dataclass(frozen=True, eq=False)  # one is itself: what is computed of it is kept by that
@@ -58,12 +58,18 @@ class Told:
         named = row is not None and row.own_stage == stage
         return named or self.domain.get(benchmark, "") in self.domains.get(stage, frozenset())
 
-    def mode(self, stage: str, benchmark: str) -> ModeScore | None:
-        """The headline mode of a benchmark after a stage, with its problems; None where it was not scored."""
+    @property
+    def taught(self) -> str | None:
+        """The last stage of SFT that was scored."""
+        names = [stage.name for stage in self.run.stages if kind(stage) == SFT and stage.name in self.stages]
+        return names[-1] if names else None
+
+    def mode(self, stage: str, benchmark: str, mode: Mode | None = None) -> ModeScore | None:
+        """A benchmark's scores after a stage, with its problems, in the headline mode if none is said; None without."""
         row = next((row for row in self.matrix.rows if row.name == benchmark), None)
         card = self.cards.get(stage)
         found = card.benchmarks.get(benchmark) if card else None
-        return found.modes.get(row.headline) if found and row else None
+        return found.modes.get(mode or row.headline) if found and row else None
 
 
 def read_told(folder: Path) -> Told:

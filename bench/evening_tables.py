@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache
 from typing import Any
 
+from evening_changes import ends, mean_change, mean_of, step_change
 from evening_runs import Told
 
 from cascade_rl.report.numbers import ARROWS, DASH, bounds, duration, percent, points
@@ -15,7 +15,7 @@ from cascade_rl.report.values import number
 from cascade_rl.scores.gate import FINAL_BAND
 from cascade_rl.scores.matrix import ModeCell, Row
 from cascade_rl.scores.retention import Since
-from cascade_rl.scores.statistics import Change, Direction, compare, independent_change, paired_change, wilson
+from cascade_rl.scores.statistics import Change, Direction, compare, independent_change, wilson
 from cascade_rl.types import Mode, Score
 
 
@@ -133,53 +133,6 @@ def _style(cell: ModeCell | None) -> str:
     return f"{percent(cell.clipped, 0)} / {percent(cell.leak, 0)} / {tokens}"
 
 
-@cache
-def step_change(told: Told, name: str, stage: str) -> Change | None:
-    """What a stage changed of a benchmark, against the one before it, over the same problems."""
-    at = told.stages.index(stage) if stage in told.stages else 0
-    before = told.mode(told.stages[at - 1], name) if at else None
-    after = told.mode(stage, name)
-    return compare(before, after) if before and after else None
-
-
-def mean_change(runs: Sequence[Told], name: str, stage: str) -> Change | None:
-    """The mean over the seeds of what a stage changed; None unless every seed has it.
-
-    Over the same problems each problem counts once, with the mean of its changes; where seeds drew other
-    problems, the intervals are independent. Either way it says how sure the problems make it: seeds are too
-    few to say how far another one would be.
-    """
-    found = [(told, step_change(told, name, stage)) for told in runs]
-    changes = [change for _, change in found if change is not None]
-    if len(changes) < len(runs):
-        return None
-    pairs = [_problems(told, name, stage) for told in runs]
-    if len({frozenset(before) for before, _ in pairs}) == 1 and pairs[0][0]:
-        before, after = (_mean_of([pair[side] for pair in pairs]) for side in (0, 1))
-        k = sum(score.average.k for told in runs if (score := told.mode(stage, name)))
-        return paired_change(before, after, k=k)
-    return _independent(changes)
-
-
-def _problems(told: Told, name: str, stage: str) -> tuple[dict[str, float], dict[str, float]]:
-    before = told.mode(told.stages[told.stages.index(stage) - 1], name)
-    after = told.mode(stage, name)
-    return dict(before.per_problem if before else {}), dict(after.per_problem if after else {})
-
-
-def _mean_of(seeds: Sequence[dict[str, float]]) -> dict[str, float]:
-    return {name: math.fsum(found[name] for found in seeds) / len(seeds) for name in seeds[0]}
-
-
-def _independent(changes: Sequence[Change]) -> Change:
-    count = len(changes)
-    mean = math.fsum(c.change for c in changes) / count
-    low = mean - math.sqrt(math.fsum((c.change - c.low) ** 2 for c in changes)) / count
-    high = mean + math.sqrt(math.fsum((c.high - c.change) ** 2 for c in changes)) / count
-    verdict = Direction.SAME if low <= 0 <= high else Direction.GAIN if mean > 0 else Direction.LOSS
-    return Change(mean, low, high, math.nan, verdict, min(c.n for c in changes), False)
-
-
 def _moves(runs: Sequence[Told], trained: bool) -> Iterator[list[str]]:
     """(stage, benchmark, a change a seed, their mean) of the pairs that are trained, or of the others that moved."""
     for stage in _stages(runs):
@@ -236,13 +189,44 @@ def leaks_part(runs: Sequence[Told]) -> str:
         for stage in _stages(runs)
         for row in _rows(runs)
     )
+    counts = [f"{_moved_alone(told)} with {told.seed}" for told in runs]
     words = (
         f"There are {looked} pairs of a stage and a benchmark that it has no data for. {len(rows)} of them moved, by "
         "which is meant that the 95 % interval of a seed or of the mean excludes zero. About one interval in twenty does "
-        f"so by chance, so {looked / 20:.1f} for each seed would be no news."
+        f"so by chance, so {looked / 20:.1f} for each seed would be no news; {' and '.join(counts)} moved."
     )
     head = ["stage", "moved", *_change_head(runs)]
     return words if not rows else f"{words}\n\n{table(head, rows)}"
+
+
+def _moved_alone(told: Told) -> int:
+    pairs = ((stage, row.name) for stage in told.stages for row in told.matrix.rows)
+    changes = (step_change(told, name, stage) for stage, name in pairs if not told.trains(stage, name))
+    return sum(change is not None and change.verdict is not Direction.SAME for change in changes)
+
+
+def rl_part(runs: Sequence[Told]) -> str:
+    """The end against the last stage of SFT: what all of RL changed, in each mode that is asked."""
+    taught = [told.taught for told in runs]
+    rows = []
+    for row in _rows(runs):
+        modes = {mode for found in row.modes.values() for mode in found}
+        for mode in (mode for mode in Mode if mode in modes):
+            pairs = [
+                ends(told, row.name, after, told.stages[-1], mode) if after else None
+                for told, after in zip(runs, taught, strict=True)
+            ]
+            changes = [compare(*pair) if pair else None for pair in pairs]
+            if any(changes):
+                mean = [change_text(mean_of(pairs))] * (len(runs) > 1)
+                rows.append([row.name, str(mode), *map(change_text, changes), *mean])
+    if not rows:
+        return "No stage of RL has been scored after SFT yet."
+    words = (
+        f"Points at the end against the score after {taught[0]}, paired over the problems, with 95 % intervals: what is "
+        "left of all that RL did."
+    )
+    return f"{words}\n\n{table(['benchmark', 'mode', *_change_head(runs)], rows)}"
 
 
 def kept_part(runs: Sequence[Told]) -> str:
@@ -393,6 +377,7 @@ def _without_the_mode(told: Told, rows: Sequence[Row]) -> str:
 PARTS: dict[str, Callable[[Sequence[Told]], str]] = {
     "matrix": matrix_part,
     "gains": gains_part,
+    "rl": rl_part,
     "kept": kept_part,
     "leaks": leaks_part,
     "style": style_part,

@@ -31,9 +31,10 @@ import evening_keep
 import evening_samples
 import plan_checks
 from evening_answers import PART, answers_part, cut, fenced
+from evening_changes import mean_change, step_change
 from evening_pictures import MOST_BYTES, pictures
 from evening_runs import read_told
-from evening_tables import PARTS, ablation_part, mean_change, short_part, step_change
+from evening_tables import PARTS, ablation_part, short_part
 from evening_time import time_part
 
 PAGES = Path(__file__).parent.parent
@@ -147,6 +148,19 @@ def test_seeds_with_other_problems_are_averaged_as_independent(own):
     assert mean.high - mean.change == pytest.approx((one.high - one.change) / math.sqrt(2))
 
 
+def test_what_rl_won_is_the_end_against_the_last_sft(runs):
+    rows = rows_of(PARTS["rl"](runs))[2:]
+    assert {row[0] for row in rows} == set(MEANS) and "after sft-2" in PARTS["rl"](runs)
+    row = next(row for row in rows if row[0] == "maths")
+    cards = [
+        json.loads((runs[0].folder / f"stages/{name}/scorecard.json").read_text())
+        for name in ("02-sft-2", "08-swe-rl")
+    ]
+    before, after = (card["benchmarks"]["maths"]["modes"][row[1]]["per_problem"] for card in cards)
+    change = 100 * sum(after[name] - before[name] for name in before) / len(before)
+    assert row[2].startswith(f"{change:+.1f}".replace("-", "−")) and len(row) == 5
+
+
 def test_what_moves_in_passing_is_told_and_nothing_else(runs):
     part = PARTS["leaks"](runs)
     told = {(row[0], row[1]) for row in rows_of(part)[2:]}
@@ -156,6 +170,8 @@ def test_what_moves_in_passing_is_told_and_nothing_else(runs):
         assert any(step_change(one, name, stage).verdict != "same" for one in runs)
     row = next(row for row in rows_of(part) if row[:2] == ["rlhf", "following"])
     assert "▼" in row[2] and row[2].startswith("−20.7")
+    moved = [sum(any(mark in row[2 + seed] for mark in "▲▼") for row in rows_of(part)[2:]) for seed in (0, 1)]
+    assert f"{moved[0]} with seed 0 and {moved[1]} with seed 1 moved." in part
 
 
 def test_the_end_is_held_against_the_own_stage_or_the_first_score(runs):
