@@ -11,7 +11,7 @@ from cascade_rl.errors import meant
 
 
 def apply_override(raw: dict[str, Any], override: str) -> None:
-    """Set `stages.math-rl.steps=20` in place; list items go by their `name` (or `suite` or `domain`) or by number.
+    """Set `stages.math-rl.steps=20` in place; list items go by `name` (or `suite` or `domain`) or by number.
 
     `stages.rlhf=null` leaves a stage out, and so with any block of a list. Raises ValueError.
     """
@@ -85,7 +85,7 @@ def _names(node: list[Any]) -> list[Any]:
 
 
 def _called(item: Any) -> Any:
-    """What an item goes by where it has no name of its own: a benchmark by its suite, an entry of data by its domain."""
+    """What an item goes by: without a name a benchmark by its suite, an entry of data by its domain."""
     if not isinstance(item, Mapping):
         return None
     return item.get("name") or item.get("suite") or item.get("domain")
