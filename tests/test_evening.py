@@ -362,7 +362,7 @@ def test_a_run_that_is_not_there_leaves_its_parts(folders, tmp_path):
     evening.publish([folders[0], tmp_path / "none"], [], docs, None, said.append)
     text = (docs / "evening.md").read_text()
     stays = {name for name in evening.names(text) if f"{evening.begin(name)}\nas it was\n" in text}
-    assert stays == {"matrix", "gains", "kept", "leaks", "pictures", "time", "ablation"}
+    assert stays == {"matrix", "gains", "rl", "kept", "leaks", "pictures", "time", "ablation"}
     assert str(tmp_path / "none") in said[0] and len(said) == 1 + len(stays)
     evening.publish([tmp_path / "none", folders[0]], [], docs, None, said.append)
     assert (docs / "evening.md").read_text() == text
